@@ -1,0 +1,152 @@
+"""`python -m airflowaks.rehearsal up | down | status | env | reset`: the rehearsal cloud's command line."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import json
+import logging
+import shlex
+import sys
+from typing import TYPE_CHECKING, Any
+
+from airflowaks.rehearsal import daemon
+from airflowaks.rehearsal.home import OPERATOR_CLIENT_ID, SUBSCRIPTION_ID, TENANT_ID, Home, Settings
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command and return the exit code."""
+    options = _parser().parse_args(arguments)
+    home = Home.find(getattr(options, "home", None))
+    try:
+        match options.command:
+            case "up":
+                _up(home, options)
+            case "down":
+                daemon.stop(home)
+                print(f"The rehearsal cloud in {home.folder} is down; its state stays.")
+            case "reset":
+                daemon.reset(home)
+                print(f"The rehearsal cloud in {home.folder} is gone with all that was in it.")
+            case "env":
+                print(_exports(_started(home), home))
+            case "status":
+                print(_status(home, as_json=options.json))
+            case "serve":
+                return _serve(home)
+    except daemon.DaemonFailed as fault:
+        print(f"rehearsal: {fault}", file=sys.stderr)
+        return 1
+    return 0
+
+
+def connection(settings: Settings, home: Home) -> dict[str, str]:
+    """Return what a client needs to reach the cloud and sign in; this holds the operator's secret."""
+    return {
+        "HTTPS_PROXY": f"http://127.0.0.1:{settings.proxy_port}",
+        "REQUESTS_CA_BUNDLE": str(home.ca_file),
+        "NO_PROXY": "",
+        "AZURE_TENANT_ID": TENANT_ID,
+        "AZURE_CLIENT_ID": OPERATOR_CLIENT_ID,
+        "AZURE_CLIENT_SECRET": settings.operator_secret,
+        "AZURE_SUBSCRIPTION_ID": SUBSCRIPTION_ID,
+    }
+
+
+def _parser() -> argparse.ArgumentParser:
+    common = argparse.ArgumentParser(add_help=False)
+    common.add_argument(
+        "--home",
+        metavar="DIR",
+        default=argparse.SUPPRESS,  # the option may stand before or after the command
+        help="where its state lives (AIRFLOWAKS_HOME, ~/.airflowaks)",
+    )
+    parser = argparse.ArgumentParser("python -m airflowaks.rehearsal", description=__doc__, parents=[common])
+    commands = parser.add_subparsers(dest="command", required=True)
+    up = commands.add_parser("up", parents=[common], help="start it, if it does not run yet")
+    up.add_argument("--time-scale", type=float, metavar="X", help="Azure's durations times this (0.01)")
+    up.add_argument("--replication-seconds", type=float, metavar="S", help="Entra's replication delay on Azure (20)")
+    up.add_argument(
+        "--classic-redis",
+        action=argparse.BooleanOptionalAction,
+        help="be a tenant that may still create Azure Cache for Redis",
+    )
+    up.add_argument("--json", action="store_true", help="print how to connect, with the operator's secret")
+    commands.add_parser("down", parents=[common], help="stop it and everything behind it; its state stays")
+    status = commands.add_parser("status", parents=[common], help="say what runs where")
+    status.add_argument("--json", action="store_true")
+    commands.add_parser("env", parents=[common], help="print shell exports for az and other programs")
+    commands.add_parser("reset", parents=[common], help="stop it and forget everything")
+    commands.add_parser("serve", parents=[common])
+    return parser
+
+
+def _up(home: Home, options: argparse.Namespace) -> None:
+    before = home.settings()
+    settings = home.prepare(
+        time_scale=options.time_scale,
+        replication_seconds=options.replication_seconds,
+        classic_redis=options.classic_redis,
+    )
+    if daemon.running(home) and (before != settings or not daemon.answers(home, settings)):
+        daemon.stop(home)
+    if not daemon.running(home):
+        daemon.start(home, settings)
+    if options.json:
+        print(json.dumps(connection(settings, home)))
+    else:
+        print(f"The rehearsal cloud is up: proxy http://127.0.0.1:{settings.proxy_port}, CA {home.ca_file}")
+
+
+def _started(home: Home) -> Settings:
+    settings = home.settings()
+    if settings is None or daemon.running(home) is None:
+        text = f"no rehearsal cloud runs in {home.folder}; start it with: python -m airflowaks.rehearsal up"
+        raise daemon.DaemonFailed(text)
+    return settings
+
+
+def _exports(settings: Settings, home: Home) -> str:
+    return "\n".join(f"export {name}={shlex.quote(value)}" for name, value in connection(settings, home).items())
+
+
+def _status(home: Home, *, as_json: bool) -> str:
+    settings, process = home.settings(), daemon.running(home)
+    facts: dict[str, Any] = {"home": str(home.folder), "running": process is not None}
+    if settings is not None and process is not None:
+        facts |= {
+            "pid": process.pid,
+            "proxy": f"http://127.0.0.1:{settings.proxy_port}",
+            "ca": str(home.ca_file),
+            "time scale": settings.time_scale,
+            "log": str(home.log),
+            "requests": str(home.request_log),
+            "processes": [f"{one.pid} {one.name()}" for one in daemon.processes(home)],
+        }
+    if as_json:
+        return json.dumps(facts)
+    rows = {name: ", ".join(value) if isinstance(value, list) else value for name, value in facts.items()}
+    return "\n".join(f"{name:<12}{value}" for name, value in rows.items())
+
+
+def _serve(home: Home) -> int:
+    from airflowaks.rehearsal.server import PortTaken, serve
+
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    settings = home.prepare()
+    try:
+        asyncio.run(serve(home, settings))
+    except PortTaken as fault:
+        print(f"{fault}; stop that program, or use another --home", file=sys.stderr)
+        return 1
+    except BlockingIOError:
+        print(f"a rehearsal cloud runs in {home.folder} already", file=sys.stderr)
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

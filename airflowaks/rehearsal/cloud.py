@@ -1,0 +1,130 @@
+"""One rehearsal cloud: its parts put together, and the resources that they share."""
+
+from __future__ import annotations
+
+import logging
+from typing import TYPE_CHECKING
+
+from airflowaks.rehearsal.authorization import Authorization
+from airflowaks.rehearsal.certificates import server_context
+from airflowaks.rehearsal.entra import Entra
+from airflowaks.rehearsal.names import Names
+from airflowaks.rehearsal.operations import Operation, Operations
+from airflowaks.rehearsal.providers import PROVIDERS
+from airflowaks.rehearsal.resource_groups import ResourceGroups
+from airflowaks.rehearsal.resource_ids import ResourceId
+from airflowaks.rehearsal.store import Store
+from airflowaks.rehearsal.throttle import Throttle
+
+if TYPE_CHECKING:
+    from airflowaks.rehearsal.home import Home, Settings
+    from airflowaks.rehearsal.refusals import Refusal
+    from airflowaks.rehearsal.resource_types import ResourceType
+    from airflowaks.rehearsal.store import Document
+
+_LOG = logging.getLogger(__name__)
+
+
+class Cloud:
+    """The state and the services of one rehearsal cloud; what serves HTTP is handed this."""
+
+    def __init__(self, home: Home, settings: Settings) -> None:
+        self.home = home
+        self.settings = settings
+        self.tls = server_context(home)
+        self.store = Store(home.database)
+        self.entra = Entra(self.store, settings)
+        self.authorization = Authorization(self.store, self.entra)
+        self.names = Names(self.store)
+        self.throttle = Throttle(settings.time_scale)
+        self.operations = Operations(self.store, self._work, self._finish)
+        self.resource_groups = ResourceGroups(self, tuple(one.namespace for one in PROVIDERS.values()))
+
+    async def start(self) -> None:
+        """Bring back what runs behind the resources, then resume the operations that were interrupted."""
+        home_services = self.home.services
+        home_services.mkdir(mode=0o700, exist_ok=True)
+        for document in self.resources(""):
+            if document["_state"] != "Creating":
+                await self.kind(document).start(self, document)
+        self.operations.resume()
+
+    async def stop(self) -> None:
+        """Interrupt operations and stop what runs behind the resources; nothing is forgotten."""
+        await self.operations.stop()
+        for document in self.resources(""):
+            await self.kind(document).stop(self, document)
+        self.store.close()
+
+    # Resources
+
+    def resource(self, rid: ResourceId) -> Document | None:
+        """Return the resource's document, or None."""
+        return self.store.get("resources", rid.key)
+
+    def keep(self, document: Document) -> None:
+        """Write the resource's document."""
+        self.store.put("resources", document["id"].lower(), document)
+
+    def resources(self, scope: str) -> list[Document]:
+        """Return all resources, children too, whose IDs start with `scope` and a slash."""
+        return self.store.scan("resources", f"{scope.lower().rstrip('/')}/")
+
+    def top_resources(self, scope: str) -> list[Document]:
+        """Return the resources below `scope` that are nobody's children."""
+        return [one for one in self.resources(scope) if one["type"].count("/") == 1]
+
+    def kind(self, document: Document) -> ResourceType:
+        """Return the behaviour of the resource's type."""
+        namespace, _, kind = document["type"].partition("/")
+        provider = PROVIDERS[namespace.lower()]
+        return provider.types.get(kind.lower()) or provider.generic(kind)
+
+    def type_names(self, namespace: str) -> list[str]:
+        """Return the types that a provider serves with behaviour of their own."""
+        return [one.type for one in PROVIDERS[namespace.lower()].types.values()]
+
+    def location(self, rid: ResourceId) -> str:
+        """Return where a resource, or else the resource that it is a child of, or its group, is."""
+        place: ResourceId | None = rid
+        while place is not None:
+            document = self.resource(place) if place.is_instance else None
+            if document is not None and document.get("location"):
+                return str(document["location"]).replace(" ", "").lower()
+            place = place.parent
+        group = self.store.get("groups", rid.group.lower()) or {}
+        return str(group.get("location", "global"))
+
+    async def destroy(self, document: Document) -> None:
+        """Delete a resource with its children, what runs behind it, its roles and its name."""
+        for child in reversed(self.resources(document["id"])):
+            await self.destroy(child)
+        kind = self.kind(document)
+        await kind.destroy(self, document)
+        self.authorization.delete_below(document["id"])
+        self.store.delete("resources", document["id"].lower())
+        if kind.global_name and self.names.owner(kind.global_name, document["name"]) == document["id"].lower():
+            self.names.release(kind.global_name, document["name"])
+
+    # Operations
+
+    async def _work(self, operation: Operation) -> None:
+        rid = ResourceId.parse(operation.path)
+        if rid is None:
+            await self.resource_groups.remove(operation.path)
+            return
+        document = self.resource(rid) if rid.is_instance else None
+        if document is None or operation.verb == "action":
+            return
+        if operation.verb == "delete":
+            await self.destroy(document)
+        else:
+            await self.kind(document).provision(self, document, operation.verb)
+
+    def _finish(self, operation: Operation, refusal: Refusal | None) -> None:
+        rid = ResourceId.parse(operation.path)
+        document = self.resource(rid) if rid is not None and rid.is_instance else None
+        if document is not None and operation.verb != "action":
+            self.keep({**document, "_state": "Succeeded" if refusal is None else "Failed"})
+        if refusal is not None:
+            _LOG.warning("%s of %s failed: %s", operation.verb, operation.path, refusal.code)

@@ -1,0 +1,92 @@
+"""Faults that a drill or a test asks the rehearsal for: a service's real error, or an answer that never comes.
+
+They are set over HTTPS at `https://localhost:<https port>/rehearsal/faults` with the control token of the home, never by
+reaching into the program.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import re
+from dataclasses import asdict, dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from starlette.responses import JSONResponse, Response
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
+    from starlette.requests import Request
+
+_IDS = itertools.count(1)
+
+
+@dataclass(kw_only=True)
+class Fault:
+    """What goes wrong with which requests.
+
+    The first `skip` requests that match are spared, the next `times` are struck. `hold` keeps the answer back until the
+    client is gone or the fault is deleted: before the request is served, or, with `after`, once it has been. Otherwise
+    the answer is `status` with `code` and `message` in the shape of Azure's errors.
+    """
+
+    methods: list[str] = field(default_factory=lambda: ["PUT", "POST", "PATCH", "DELETE"])
+    host: str = ".*"
+    path: str = ".*"
+    skip: int = 0
+    times: int = 1
+    hold: bool = False
+    after: bool = False
+    status: int = 0
+    code: str = ""
+    message: str = ""
+    headers: dict[str, str] = field(default_factory=dict)
+    matched: int = 0
+    holding: int = 0
+    id: int = field(default_factory=lambda: next(_IDS))
+
+    def strikes(self, request: Request) -> bool:
+        """Count a request and tell whether it is struck. Sign-ins never are: they write nothing."""
+        if request.method not in self.methods or request.url.path.endswith("/token"):
+            return False
+        host = request.headers.get("host", "")
+        if not re.search(self.host, host, re.IGNORECASE) or not re.search(self.path, request.url.path, re.IGNORECASE):
+            return False
+        self.matched += 1
+        return self.skip < self.matched <= self.skip + self.times
+
+
+class Faults:
+    """The faults that stand now; they are forgotten when the rehearsal ends."""
+
+    def __init__(self) -> None:
+        self._standing: dict[int, Fault] = {}
+
+    async def serve(self, request: Request, serve: Callable[[Request], Awaitable[Response]]) -> Response:
+        """Serve a request, or strike it."""
+        fault = next((one for one in list(self._standing.values()) if one.strikes(request)), None)
+        if fault is None:
+            return await serve(request)
+        if not fault.hold:
+            body = {"error": {"code": fault.code, "message": fault.message}}
+            return JSONResponse(body, fault.status, fault.headers)
+        response = await serve(request) if fault.after else None
+        fault.holding += 1
+        try:
+            while fault.id in self._standing and not await request.is_disconnected():  # noqa: ASYNC110 - two conditions
+                await asyncio.sleep(0.01)
+        finally:
+            fault.holding -= 1
+        return response or Response(None, 503)
+
+    async def control(self, request: Request) -> Response:
+        """Answer the control requests: list, add, delete all."""
+        if request.method == "POST":
+            wanted: dict[str, Any] = await request.json()
+            fault = Fault(**wanted)
+            self._standing[fault.id] = fault
+            return JSONResponse(asdict(fault), 201)
+        if request.method == "DELETE":
+            self._standing.clear()
+        return JSONResponse([asdict(one) for one in self._standing.values()])

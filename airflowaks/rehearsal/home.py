@@ -1,0 +1,133 @@
+"""The rehearsal's home: the folder that holds all of one rehearsal cloud, and the settings it remembers."""
+
+from __future__ import annotations
+
+import json
+import os
+import secrets
+import socket
+from dataclasses import asdict, dataclass, fields, replace
+from pathlib import Path
+
+TENANT_ID = "22222222-2222-4222-8222-222222222222"
+SUBSCRIPTION_ID = "11111111-1111-4111-8111-111111111111"
+OPERATOR_CLIENT_ID = "33333333-3333-4333-8333-333333333333"
+OPERATOR_OBJECT_ID = "44444444-4444-4444-8444-444444444444"
+OPERATOR_NAME = "rehearsal-operator"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Settings:
+    """What one rehearsal cloud remembers between starts; ports are free ones, chosen once.
+
+    `time_scale` multiplies Azure's typical durations; `replication_seconds` is how long Entra takes, before scaling, to
+    know a new principal everywhere; `classic_redis` makes the tenant one that may still create Azure Cache for Redis.
+    """
+
+    proxy_port: int
+    https_port: int
+    operator_secret: str
+    control_token: str
+    time_scale: float = 0.01
+    replication_seconds: float = 20.0
+    classic_redis: bool = False
+
+    def scaled(self, seconds: float) -> float:
+        """Return how many real seconds Azure's `seconds` last here."""
+        return seconds * self.time_scale
+
+
+@dataclass(frozen=True)
+class Home:
+    """Where everything of one rehearsal cloud lives; the folder is private to its user."""
+
+    folder: Path
+
+    @classmethod
+    def find(cls, folder: str | None = None) -> Home:
+        """Return the home named by `folder`, else by `AIRFLOWAKS_HOME`, else `~/.airflowaks`."""
+        chosen = folder or os.environ.get("AIRFLOWAKS_HOME") or "~/.airflowaks"
+        return cls(Path(chosen).expanduser().absolute())
+
+    @property
+    def database(self) -> Path:
+        """Return the SQLite file that holds the cloud's state."""
+        return self.folder / "cloud.sqlite"
+
+    @property
+    def ca_file(self) -> Path:
+        """Return the CA certificate (PEM) that clients trust."""
+        return self.folder / "ca.pem"
+
+    @property
+    def ca_key(self) -> Path:
+        """Return the CA's private key (PEM)."""
+        return self.folder / "ca-key.pem"
+
+    @property
+    def services(self) -> Path:
+        """Return the folder under which each PostgreSQL server and broker has its own."""
+        return self.folder / "services"
+
+    @property
+    def log(self) -> Path:
+        """Return the daemon's own log."""
+        return self.folder / "rehearsal.log"
+
+    @property
+    def request_log(self) -> Path:
+        """Return the log of requests: a JSON object a line, without bodies, tokens or secrets."""
+        return self.folder / "requests.jsonl"
+
+    @property
+    def pid_file(self) -> Path:
+        """Return the file that the running daemon keeps locked and writes its process ID to."""
+        return self.folder / "rehearsal.pid"
+
+    @property
+    def _settings_file(self) -> Path:
+        return self.folder / "settings.json"
+
+    def settings(self) -> Settings | None:
+        """Return what was remembered, or None where no rehearsal was ever started."""
+        try:
+            remembered = json.loads(self._settings_file.read_text())
+        except FileNotFoundError:
+            return None
+        known = {field.name for field in fields(Settings)}
+        return Settings(**{name: value for name, value in remembered.items() if name in known})
+
+    def prepare(self, **changes: float | bool | None) -> Settings:
+        """Make the folder and its settings where they are missing, apply `changes` that are not None, and remember."""
+        self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        current = self.settings()
+        if current is None:
+            proxy_port, https_port = free_ports(2)
+            current = Settings(
+                proxy_port=proxy_port,
+                https_port=https_port,
+                operator_secret=secrets.token_urlsafe(30),
+                control_token=secrets.token_urlsafe(30),
+            )
+        chosen = {name: value for name, value in changes.items() if value is not None}
+        settings = replace(current, **chosen)  # type: ignore[arg-type]  # the CLI's options carry the fields' own types
+        write_private(self._settings_file, json.dumps(asdict(settings), indent=1))
+        return settings
+
+
+def free_ports(count: int) -> list[int]:
+    """Return `count` different ports that nothing on loopback listens on now."""
+    probes = [socket.create_server(("127.0.0.1", 0)) for _ in range(count)]
+    ports = [int(probe.getsockname()[1]) for probe in probes]
+    for probe in probes:
+        probe.close()
+    return ports
+
+
+def write_private(path: Path, text: str) -> None:
+    """Write `text` so that only its user can read it and a reader never sees half of it."""
+    fresh = path.with_name(path.name + ".new")
+    fresh.unlink(missing_ok=True)
+    with os.fdopen(os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
+        file.write(text)
+    fresh.replace(path)

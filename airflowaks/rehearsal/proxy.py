@@ -1,0 +1,79 @@
+"""An HTTP CONNECT proxy whose only destination is the rehearsal's own TLS endpoint.
+
+Clients keep Azure's real host names. A host that the rehearsal does not stand in for is refused, so nothing that goes
+through this proxy can reach real Azure by accident.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import suppress
+from typing import TYPE_CHECKING
+
+from airflowaks.rehearsal.certificates import serves
+
+if TYPE_CHECKING:
+    import socket
+
+_HEAD_LIMIT = 16 * 1024
+
+
+class Proxy:
+    """Accepts on `listener` and pipes the hosts of the rehearsal to `https_port` on loopback."""
+
+    def __init__(self, listener: socket.socket, https_port: int) -> None:
+        self._listener = listener
+        self._https_port = https_port
+        self._server: asyncio.Server | None = None
+        self._pipes: set[asyncio.Task[None]] = set()
+
+    async def start(self) -> None:
+        """Start to accept."""
+        self._server = await asyncio.start_server(self._accept, sock=self._listener, limit=_HEAD_LIMIT)
+
+    async def stop(self) -> None:
+        """Stop listening and cut what is piped."""
+        if self._server is not None:
+            self._server.close()
+        for pipe in list(self._pipes):
+            pipe.cancel()
+        await asyncio.gather(*self._pipes, return_exceptions=True)
+
+    async def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        task = asyncio.current_task()
+        assert task is not None  # noqa: S101 - asyncio.start_server runs this in a task
+        self._pipes.add(task)
+        try:
+            await self._connect(reader, writer)
+        except (OSError, asyncio.IncompleteReadError, asyncio.LimitOverrunError):
+            pass  # the client went away or sent no HTTP: nobody is left to be told
+        finally:
+            self._pipes.discard(task)
+            writer.close()
+
+    async def _connect(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        head = await reader.readuntil(b"\r\n\r\n")
+        method, target, *_ = [*head.split(b"\r\n", 1)[0].decode("latin-1").split(" "), ""]
+        host = target.rpartition(":")[0]
+        if method != "CONNECT" or not serves(host):
+            body = f"The rehearsal cloud does not stand in for {target}.\n".encode()
+            writer.write(
+                b"HTTP/1.1 403 Forbidden\r\nContent-Length: %d\r\nConnection: close\r\n\r\n" % len(body) + body
+            )
+            await writer.drain()
+            return
+        upstream_reader, upstream_writer = await asyncio.open_connection("127.0.0.1", self._https_port)
+        writer.write(b"HTTP/1.1 200 Connection established\r\n\r\n")
+        await asyncio.gather(_pipe(reader, upstream_writer), _pipe(upstream_reader, writer))
+
+
+async def _pipe(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    try:
+        while data := await reader.read(64 * 1024):
+            writer.write(data)
+            await writer.drain()
+        if writer.can_write_eof():
+            writer.write_eof()
+    except OSError:
+        with suppress(OSError):
+            writer.close()

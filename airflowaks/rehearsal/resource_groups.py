@@ -1,0 +1,243 @@
+"""The subscription itself: resource groups, provider registration, and listings of resources."""
+
+from __future__ import annotations
+
+import re
+import time
+from typing import TYPE_CHECKING
+
+from airflowaks.rehearsal.home import SUBSCRIPTION_ID, TENANT_ID
+from airflowaks.rehearsal.refusals import Refusal, not_found
+from airflowaks.rehearsal.resource_types import Answer
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from airflowaks.rehearsal.cloud import Cloud
+    from airflowaks.rehearsal.entra import Principal
+    from airflowaks.rehearsal.store import Document
+
+SUBSCRIPTION = f"/subscriptions/{SUBSCRIPTION_ID}"
+_ALWAYS_REGISTERED = ("microsoft.authorization", "microsoft.resources")
+_GROUP_NAME = r"[\w.()-]{0,89}[\w()-]"
+_DELETE_SECONDS = 300.0
+_REGISTER_SECONDS = 60.0
+
+
+class ResourceGroups:
+    """What Resource Manager keeps itself rather than through a provider."""
+
+    def __init__(self, cloud: Cloud, namespaces: tuple[str, ...]) -> None:
+        self._cloud = cloud
+        self._namespaces = {name.lower(): name for name in namespaces}
+
+    def exists(self, group: str) -> bool:
+        """Tell whether there is a resource group of that name."""
+        return self._get(group) is not None
+
+    def deleting(self, group: str) -> bool:
+        """Tell whether the group is being deleted."""
+        return (self._get(group) or {}).get("_state") == "Deleting"
+
+    def registered(self, namespace: str) -> bool:
+        """Tell whether the subscription is registered for the provider."""
+        return self._registration(namespace) == "Registered"
+
+    async def answer(
+        self, principal: Principal, method: str, path: str, query: Mapping[str, str], body: Document
+    ) -> Answer:
+        """Answer a request below `/subscriptions` that names no provider's resource. Raises Refusal."""
+        parts = [part for part in path.strip("/").split("/") if part]
+        shape = "/".join([method, *(part.lower() if index % 2 == 0 else "*" for index, part in enumerate(parts))])
+        require = self._cloud.authorization.require
+        match shape:
+            case "GET/tenants":
+                return Answer({"value": [{"id": f"/tenants/{TENANT_ID}", "tenantId": TENANT_ID}]})
+            case "GET/subscriptions":
+                return Answer({"value": [_subscription()], "count": {"type": "Total", "value": 1}})
+            case "GET/subscriptions/*":
+                require(principal, "Microsoft.Resources/subscriptions/read", SUBSCRIPTION)
+                return Answer(_subscription())
+            case "GET/subscriptions/*/locations":
+                return Answer({"value": []})
+            case "GET/subscriptions/*/resourcegroups":
+                require(principal, "Microsoft.Resources/subscriptions/resourceGroups/read", SUBSCRIPTION)
+                return Answer({"value": [_view(one) for one in self._cloud.store.scan("groups")]})
+            case "GET/subscriptions/*/providers":
+                return Answer({"value": [self._provider(one) for one in self._namespaces.values()]})
+            case "GET/subscriptions/*/providers/*":
+                return Answer(self._provider(parts[3]))
+            case "POST/subscriptions/*/providers/*/register":
+                require(principal, f"{parts[3]}/register/action", SUBSCRIPTION)
+                return self._register(parts[3])
+            case "POST/subscriptions/*/providers/*/unregister":
+                require(principal, f"{parts[3]}/unregister/action", SUBSCRIPTION)
+                self._cloud.store.delete("registrations", parts[3].lower())
+                return Answer(self._provider(parts[3]))
+            case "GET/subscriptions/*/resources":
+                return self._list(principal, SUBSCRIPTION, query.get("$filter", ""))
+            case "GET/subscriptions/*/resourcegroups/*/resources":
+                return self._list(principal, f"{SUBSCRIPTION}/resourceGroups/{parts[3]}", query.get("$filter", ""))
+            case "GET/subscriptions/*/operationresults/*":
+                return self._operation(parts[3], path)
+        if re.fullmatch(r"\w+/subscriptions/\*/resourcegroups/\*", shape):
+            return self._group(principal, method, parts[3], body)
+        raise not_found(path)
+
+    # Groups
+
+    def _group(self, principal: Principal, method: str, name: str, body: Document) -> Answer:
+        scope = f"{SUBSCRIPTION}/resourceGroups/{name}"
+        verb = {"GET": "read", "HEAD": "read", "PUT": "write", "PATCH": "write", "DELETE": "delete"}.get(method, "")
+        self._cloud.authorization.require(principal, f"Microsoft.Resources/subscriptions/resourceGroups/{verb}", scope)
+        existing = self._get(name)
+        if method == "PUT":
+            return self._put(name, body, existing)
+        if existing is None:
+            if method == "HEAD":
+                return Answer(status=404)
+            raise Refusal(404, "ResourceGroupNotFound", f"Resource group '{name}' could not be found.")
+        match method:
+            case "HEAD":
+                return Answer(status=204)
+            case "GET":
+                return Answer(_view(existing))
+            case "PATCH":
+                changed = {**existing, **({"tags": body["tags"]} if "tags" in body else {})}
+                self._cloud.store.put("groups", name.lower(), changed)
+                return Answer(_view(changed))
+            case "DELETE":
+                return self._delete(existing)
+        raise Refusal(405, "MethodNotAllowed", f"The method {method} is not served at a resource group.")
+
+    def _put(self, name: str, body: Document, existing: Document | None) -> Answer:
+        if not re.fullmatch(_GROUP_NAME, name):
+            text = (
+                f"The provided resource group name '{name}' has these invalid characters: it may have 1 to 90"
+                " letters, digits, '-', '.', '_' and parentheses, and no '.' at its end."
+            )
+            raise Refusal(400, "InvalidResourceGroup", text)
+        if not body.get("location"):
+            raise Refusal(400, "LocationRequired", "The location property is required for this definition.")
+        location = body["location"].replace(" ", "").lower()
+        if existing is not None and existing["_state"] == "Deleting":
+            text = f"The resource group '{name}' is in deprovisioning state and cannot perform this operation."
+            raise Refusal(409, "ResourceGroupBeingDeleted", text)
+        if existing is not None and existing["location"] != location:
+            text = (
+                f"Invalid resource group location '{location}'. The Resource group already exists in location"
+                f" '{existing['location']}'."
+            )
+            raise Refusal(409, "InvalidResourceGroupLocation", text)
+        document = {
+            "id": (existing or {}).get("id", f"{SUBSCRIPTION}/resourceGroups/{name}"),
+            "name": (existing or {}).get("name", name),
+            "type": "Microsoft.Resources/resourceGroups",
+            "location": location,
+            "_state": "Succeeded",
+            **({"managedBy": body["managedBy"]} if body.get("managedBy") else {}),
+            **({"tags": body["tags"]} if body.get("tags") is not None else {}),
+        }
+        self._cloud.store.put("groups", name.lower(), document)
+        return Answer(_view(document), 201 if existing is None else 200)
+
+    def _delete(self, group: Document) -> Answer:
+        if group["_state"] != "Deleting":
+            self._cloud.store.put("groups", group["name"].lower(), {**group, "_state": "Deleting"})
+        seconds = self._cloud.settings.scaled(_DELETE_SECONDS if self._cloud.resources(group["id"]) else 15)
+        operation = self._cloud.operations.begin("delete", group["id"], seconds)
+        location = f"https://management.azure.com{SUBSCRIPTION}/operationresults/{operation.id}?api-version=2025-04-01"
+        return Answer(None, 202, {"Location": location, "x-ms-retry-after-ms": str(operation.poll_ms)})
+
+    async def remove(self, path: str) -> None:
+        """Delete a group with all that is in it; runs as an operation, and may be run twice."""
+        for document in self._cloud.top_resources(path):
+            await self._cloud.destroy(document)
+        self._cloud.authorization.delete_below(path)
+        self._cloud.store.delete("groups", path.rpartition("/")[2].lower())
+
+    def _operation(self, operation_id: str, path: str) -> Answer:
+        operation = self._cloud.operations.get(operation_id)
+        if operation is None:
+            raise not_found(path)
+        if operation.running:
+            again = f"https://management.azure.com{path}?api-version=2025-04-01"
+            return Answer(None, 202, {"Location": again, "x-ms-retry-after-ms": str(operation.poll_ms)})
+        if operation.error is not None:
+            return Answer({"error": operation.error}, 409)
+        return Answer(status=204)
+
+    def _get(self, name: str) -> Document | None:
+        return self._cloud.store.get("groups", name.lower())
+
+    # Providers
+
+    def _registration(self, namespace: str) -> str:
+        if namespace.lower() in _ALWAYS_REGISTERED:
+            return "Registered"
+        kept = self._cloud.store.get("registrations", namespace.lower())
+        if kept is None:
+            return "NotRegistered"
+        return "Registered" if kept["due"] <= time.time() else "Registering"
+
+    def _register(self, namespace: str) -> Answer:
+        if namespace.lower() not in self._namespaces:
+            raise Refusal(404, "InvalidResourceNamespace", f"The resource namespace '{namespace}' is invalid.")
+        if self._registration(namespace) == "NotRegistered":
+            due = time.time() + self._cloud.settings.scaled(_REGISTER_SECONDS)
+            self._cloud.store.put("registrations", namespace.lower(), {"due": due})
+        return Answer(self._provider(namespace))
+
+    def _provider(self, namespace: str) -> Document:
+        spelling = self._namespaces.get(namespace.lower())
+        if spelling is None:
+            raise Refusal(404, "InvalidResourceNamespace", f"The resource namespace '{namespace}' is invalid.")
+        types = self._cloud.type_names(spelling)
+        return {
+            "id": f"{SUBSCRIPTION}/providers/{spelling}",
+            "namespace": spelling,
+            "registrationState": self._registration(spelling),
+            "registrationPolicy": "RegistrationRequired",
+            "resourceTypes": [
+                {"resourceType": one, "locations": [], "apiVersions": [], "capabilities": "None"} for one in types
+            ],
+        }
+
+    # Listings
+
+    def _list(self, principal: Principal, scope: str, condition: str) -> Answer:
+        self._cloud.authorization.require(principal, "Microsoft.Resources/subscriptions/resources/read", scope)
+        wanted = {field.lower(): value.lower() for field, value in re.findall(r"(\w+)\s+eq\s+'([^']*)'", condition)}
+        found = [
+            {
+                key: one[key]
+                for key in ("id", "name", "type", "location", "tags", "sku", "kind", "identity")
+                if key in one
+            }
+            for one in self._cloud.top_resources(scope)
+            if wanted.get("resourcetype", one["type"].lower()) == one["type"].lower()
+            and wanted.get("name", one["name"].lower()) == one["name"].lower()
+        ]
+        return Answer({"value": found})
+
+
+def _view(group: Document) -> Document:
+    shown = {key: value for key, value in group.items() if not key.startswith("_")}
+    return {**shown, "properties": {"provisioningState": group["_state"]}}
+
+
+def _subscription() -> Document:
+    return {
+        "id": SUBSCRIPTION,
+        "authorizationSource": "RoleBased",
+        "managedByTenants": [],
+        "subscriptionId": SUBSCRIPTION_ID,
+        "tenantId": TENANT_ID,
+        "displayName": "rehearsal",
+        "state": "Enabled",
+        "subscriptionPolicies": {
+            "locationPlacementId": "Internal_2014-09-01",
+            "quotaId": "Internal_2014-09-01",
+            "spendingLimit": "Off",
+        },
+    }

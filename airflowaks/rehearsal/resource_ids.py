@@ -1,0 +1,104 @@
+"""Azure resource IDs: what a Resource Manager path names.
+
+Source: https://learn.microsoft.com/azure/azure-resource-manager/management/resource-name-rules and the paths that the
+SDKs send. Comparison is case-insensitive; what was written first keeps its case.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class ResourceId:
+    """A resource, or a collection of resources (`name` is empty), or an action on one, below a scope.
+
+    `scope` is the ID that the last `/providers/` hangs from: a subscription, a resource group, or, for extension
+    resources such as role assignments, another resource.
+    """
+
+    scope: str
+    namespace: str
+    types: tuple[str, ...]
+    names: tuple[str, ...]
+
+    @classmethod
+    def parse(cls, path: str) -> ResourceId | None:
+        """Return what `path` names, or None where it has no `/providers/` part with a type in it."""
+        segments = path.strip("/").split("/")
+        marks = [index for index, segment in enumerate(segments) if segment.lower() == "providers"]
+        if not marks or len(segments) < marks[-1] + 3:
+            return None
+        mark = marks[-1]
+        scope = "/" + "/".join(segments[:mark]) if mark else "/"
+        pairs = segments[mark + 2 :]
+        return cls(scope, segments[mark + 1], tuple(pairs[0::2]), tuple(pairs[1::2]))
+
+    @property
+    def is_instance(self) -> bool:
+        """Tell whether this names one resource; otherwise its last type is a collection or an action."""
+        return len(self.types) == len(self.names)
+
+    @property
+    def type(self) -> str:
+        """Return the type without its namespace: `flexibleServers/databases`."""
+        return "/".join(self.types)
+
+    @property
+    def full_type(self) -> str:
+        """Return the type as Resource Manager prints it: `Microsoft.DBforPostgreSQL/flexibleServers`."""
+        return f"{self.namespace}/{self.type}"
+
+    @property
+    def name(self) -> str:
+        """Return the last name."""
+        return self.names[-1]
+
+    @property
+    def path(self) -> str:
+        """Return the ID in its canonical spelling."""
+        parts = [self.namespace]
+        for index, kind in enumerate(self.types):
+            parts += [kind, *self.names[index : index + 1]]
+        return f"{canonical_scope(self.scope)}/providers/{'/'.join(parts)}"
+
+    @property
+    def key(self) -> str:
+        """Return what is the same for all spellings of the ID."""
+        return self.path.lower()
+
+    @property
+    def parent(self) -> ResourceId | None:
+        """Return the resource that this one is a child (or an action or collection) of, or None at the top."""
+        if len(self.types) < 2:  # noqa: PLR2004 - a child has at least two types
+            return None
+        return ResourceId(self.scope, self.namespace, self.types[:-1], self.names[: len(self.types) - 1])
+
+    @property
+    def subscription(self) -> str:
+        """Return the subscription's ID, or an empty string outside of subscriptions."""
+        return _after(self.scope, "subscriptions")
+
+    @property
+    def group(self) -> str:
+        """Return the resource group's name, or an empty string outside of resource groups."""
+        return _after(self.scope, "resourcegroups")
+
+    def child(self, kind: str, name: str) -> ResourceId:
+        """Return the ID of a child of this instance."""
+        return ResourceId(self.scope, self.namespace, (*self.types, kind), (*self.names, name))
+
+
+def canonical_scope(scope: str) -> str:
+    """Return `scope` with `subscriptions` and `resourceGroups` in their canonical spelling and no `/` at its end."""
+    spelling = {"subscriptions": "subscriptions", "resourcegroups": "resourceGroups", "providers": "providers"}
+    segments = scope.strip("/").split("/")
+    return "".join(f"/{spelling.get(segment.lower(), segment)}" for segment in segments if segment)
+
+
+def _after(scope: str, word: str) -> str:
+    segments = scope.strip("/").split("/")
+    for index, segment in enumerate(segments[:-1]):
+        if segment.lower() == word:
+            return segments[index + 1]
+    return ""

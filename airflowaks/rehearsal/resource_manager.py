@@ -1,0 +1,305 @@
+"""management.azure.com: the engine that serves every provider's resources.
+
+Statuses, headers and error codes are those that the official SDKs accept and the service documents:
+https://learn.microsoft.com/azure/azure-resource-manager/management/async-operations
+"""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING
+
+from starlette.responses import JSONResponse, Response
+
+from airflowaks.rehearsal.entra import RESOURCE_MANAGER
+from airflowaks.rehearsal.home import SUBSCRIPTION_ID
+from airflowaks.rehearsal.refusals import Refusal, not_found
+from airflowaks.rehearsal.resource_ids import ResourceId
+from airflowaks.rehearsal.resource_types import PENDING, Answer, Call, Provider, ResourceType, merge
+
+if TYPE_CHECKING:
+    from starlette.requests import Request
+
+    from airflowaks.rehearsal.cloud import Cloud
+    from airflowaks.rehearsal.operations import Operation
+    from airflowaks.rehearsal.store import Document
+
+HOST = "https://management.azure.com"
+_API_VERSION = re.compile(r"\d{4}-\d{2}-\d{2}(-preview|-alpha|-beta|-privatepreview)?")
+
+
+class ResourceManager:
+    """Reads a request, asks who sent it and whether they may, and lets the resource's type answer."""
+
+    def __init__(self, cloud: Cloud, providers: dict[str, Provider]) -> None:
+        self._cloud = cloud
+        self._providers = providers
+
+    async def answer(self, request: Request) -> Response:
+        """Answer one request; a Refusal becomes Azure's error body."""
+        try:
+            return await self._answer(request)
+        except Refusal as refusal:
+            return refusal.response()
+
+    async def _answer(self, request: Request) -> Response:
+        path, method = request.url.path, request.method
+        principal = self._cloud.entra.verify(request.headers.get("authorization", ""), RESOURCE_MANAGER)
+        request.state.principal = principal.object_id
+        self._cloud.throttle.check(principal.object_id, writing=method not in ("GET", "HEAD"))
+        query = {key: value for key, value in request.query_params.items()}
+        if not _API_VERSION.fullmatch(query.get("api-version", "")):
+            text = f"The api-version query parameter (?api-version=) is required for all requests; got '{query.get('api-version', '')}'."
+            raise Refusal(400, "MissingApiVersionParameter", text)
+        _check_subscription(path)
+        body = await _json(request)
+        named = ResourceId.parse(path)
+        if named is None or named.types[0] in ("register", "unregister"):
+            resources = self._cloud.resource_groups
+            return self._respond(await resources.answer(principal, method, path, query, body), None)
+        call = Call(cloud=self._cloud, principal=principal, method=method, id=named, query=query, body=body)
+        return await self._provider(call)
+
+    async def _provider(self, call: Call) -> Response:
+        provider = self._providers.get(call.id.namespace.lower())
+        if provider is None:
+            text = f"The resource namespace '{call.id.namespace}' is invalid."
+            raise Refusal(404, "InvalidResourceNamespace", text)
+        if operation := self._polled(call.id):
+            return self._operation(operation, call)
+        function = provider.functions().get((call.method.lower(), call.id.type.lower()))
+        if function is not None:
+            return self._respond(await function(call), call)
+        kind = provider.types.get(call.id.type.lower())
+        if call.method == "POST":
+            return await self._action(provider, call)
+        if kind is None:
+            kind = provider.generic(call.id.type)
+        if not call.id.is_instance:
+            return self._list(kind, call)
+        served = {"GET": self._get, "HEAD": self._get, "PUT": self._put, "PATCH": self._patch, "DELETE": self._delete}
+        if call.method not in served:
+            raise Refusal(405, "MethodNotAllowed", f"The method {call.method} is not served at {call.id.path}.")
+        return await served[call.method](kind, call)
+
+    # One resource
+
+    async def _get(self, kind: ResourceType, call: Call) -> Response:
+        self._cloud.authorization.require(call.principal, f"{call.id.full_type}/read", call.id.path)
+        document = self._existing(call.id)
+        return JSONResponse(kind.view(document), headers=self._poll_headers(document))
+
+    def _list(self, kind: ResourceType, call: Call) -> Response:
+        self._cloud.authorization.require(call.principal, f"{call.id.full_type}/read", call.id.path)
+        if call.id.parent is not None:
+            self._existing(call.id.parent)
+        found = [
+            kind.view(document)
+            for document in self._cloud.resources(call.id.scope)
+            if document["type"].lower() == call.id.full_type.lower()
+            and document["id"].lower().startswith(call.id.key if call.id.parent else call.id.scope.lower())
+        ]
+        return JSONResponse({"value": found})
+
+    async def _patch(self, kind: ResourceType, call: Call) -> Response:
+        existing = self._existing(call.id)
+        shown = {key: value for key, value in existing.items() if not key.startswith("_")}
+        return await self._put(kind, Call(**{**vars(call), "body": merge(shown, call.body)}))
+
+    async def _put(self, kind: ResourceType, call: Call) -> Response:
+        cloud, rid = self._cloud, call.id
+        cloud.authorization.require(call.principal, f"{rid.full_type}/write", rid.path)
+        self._check_place(kind, call)
+        existing = cloud.resource(rid)
+        if existing is not None and existing["_state"] in PENDING:
+            code, text = kind.busy
+            raise Refusal(409, code, text.format(name=rid.name))
+        kind.check_name(rid.name)
+        kind.check_required(call.body)
+        kind.validate(call, call.body, existing)
+        if existing is None:
+            cloud.names.claim(kind, rid)
+        _check_location(rid, call.body, existing)
+        filled = kind.fill(call, dict(call.body), existing)
+        identity = existing or {"id": rid.path, "name": rid.name, "type": rid.full_type}
+        verb = "create" if existing is None or existing["_state"] == "Failed" else "update"
+        seconds = kind.seconds.get(verb, 0)
+        document = {
+            "_secret": (existing or {}).get("_secret", {}),
+            **filled,
+            **{key: identity[key] for key in ("id", "name", "type")},
+            "_state": {"create": "Creating", "update": "Updating"}[verb] if seconds else "Succeeded",
+        }
+        status = kind.created_status if existing is None else kind.updated_status
+        if not seconds:
+            await kind.provision(cloud, document, verb)
+            cloud.keep(document)
+            return JSONResponse(kind.view(document), status)
+        cloud.keep(document)
+        operation = cloud.operations.begin(verb, rid.path, cloud.settings.scaled(seconds))
+        document["_operation"] = operation.id
+        cloud.keep(document)
+        headers = self._headers(kind, operation, call)
+        if status == 202:  # noqa: PLR2004 - HTTP's Accepted carries no resource
+            return Response(None, status, headers)
+        return JSONResponse(kind.view(document), status, headers)
+
+    async def _delete(self, kind: ResourceType, call: Call) -> Response:
+        cloud = self._cloud
+        cloud.authorization.require(call.principal, f"{call.id.full_type}/delete", call.id.path)
+        document = cloud.resource(call.id)
+        if document is None:
+            return Response(None, 204)
+        if document["_state"] in PENDING:
+            code, text = kind.busy
+            raise Refusal(409, code, text.format(name=call.id.name))
+        seconds = kind.seconds.get("delete", 0)
+        if not seconds:
+            await cloud.destroy(document)
+            return Response(None, 200)
+        cloud.keep({**document, "_state": "Deleting"})
+        operation = cloud.operations.begin("delete", call.id.path, cloud.settings.scaled(seconds))
+        return Response(None, 202, self._headers(kind, operation, call))
+
+    async def _action(self, provider: Provider, call: Call) -> Response:
+        parent = call.id.parent
+        kind = provider.types.get(parent.type.lower()) if parent and not call.id.is_instance else None
+        name = call.id.types[-1]
+        actions = {one.lower(): (one, action) for one, action in (kind.actions() if kind else {}).items()}
+        if parent is None or name.lower() not in actions:
+            raise not_found(call.id.path)
+        spelling, action = actions[name.lower()]
+        verb = f"{parent.full_type}/{spelling}/action"
+        self._cloud.authorization.require(call.principal, verb, parent.path)
+        return self._respond(await action(call, self._existing(parent)), call)
+
+    # Answers
+
+    def _respond(self, answer: Answer, call: Call | None) -> Response:
+        if answer.operation_seconds is not None and call is not None:
+            seconds = self._cloud.settings.scaled(answer.operation_seconds)
+            operation = self._cloud.operations.begin("action", call.id.path, seconds, {"result": answer.body})
+            return Response(None, 202, self._headers(None, operation, call))
+        if answer.body is None:
+            return Response(None, answer.status, dict(answer.headers))
+        return JSONResponse(answer.body, answer.status, dict(answer.headers))
+
+    def _operation(self, operation: Operation, call: Call) -> Response:
+        """Answer a poll: the status resource, or, at the results URL, the result itself."""
+        headers = {"x-ms-retry-after-ms": str(operation.poll_ms)} if operation.running else {}
+        if "result" not in call.id.types[-1].lower():
+            return JSONResponse(operation.view(call.id.path), headers=headers)
+        if operation.running:
+            headers["Location"] = f"{HOST}{call.id.path}?api-version={call.api_version}"
+            return Response(None, 202, headers)
+        if operation.error is not None:
+            return JSONResponse({"error": operation.error}, 400)
+        target = ResourceId.parse(operation.path)
+        document = self._cloud.resource(target) if target and target.is_instance else None
+        if document is not None:
+            return JSONResponse(self._cloud.kind(document).view(document))
+        result = operation.arguments.get("result")
+        return Response(None, 204) if result is None else JSONResponse(result)
+
+    def _polled(self, rid: ResourceId) -> Operation | None:
+        if not rid.is_instance or not re.fullmatch(r"operation(s?status(es)?|results?)", rid.types[-1].lower()):
+            return None
+        operation = self._cloud.operations.get(rid.name)
+        if operation is None:
+            raise Refusal(404, "NotFound", f"The operation '{rid.name}' was not found.")
+        return operation
+
+    def _headers(self, kind: ResourceType | None, operation: Operation, call: Call) -> dict[str, str]:
+        if kind is not None and kind.polling == "state":
+            return {"x-ms-retry-after-ms": str(operation.poll_ms)}
+        location = self._cloud.location(call.id)
+        base = f"{HOST}/subscriptions/{SUBSCRIPTION_ID}/providers/{call.id.namespace}/locations/{location}"
+        query = f"?api-version={call.api_version}"
+        status_type = kind.status_type if kind else "operationStatuses"
+        return {
+            "Azure-AsyncOperation": f"{base}/{status_type}/{operation.id}{query}",
+            "Location": f"{base}/operationResults/{operation.id}{query}",
+            "x-ms-retry-after-ms": str(operation.poll_ms),
+        }
+
+    def _poll_headers(self, document: Document) -> dict[str, str]:
+        operation = self._cloud.operations.get(document.get("_operation", ""))
+        if operation is None or not operation.running:
+            return {}
+        return {"x-ms-retry-after-ms": str(operation.poll_ms)}
+
+    # Rules
+
+    def _existing(self, rid: ResourceId) -> Document:
+        if rid.group and not self._cloud.resource_groups.exists(rid.group):
+            raise Refusal(404, "ResourceGroupNotFound", f"Resource group '{rid.group}' could not be found.")
+        document = self._cloud.resource(rid)
+        if document is None:
+            text = (
+                f"The Resource '{rid.namespace}/{'/'.join(_interleave(rid))}' under resource group '{rid.group}' was"
+                " not found. For more details please go to https://aka.ms/ARMResourceNotFoundFix"
+            )
+            raise Refusal(404, "ResourceNotFound", text)
+        return document
+
+    def _check_place(self, kind: ResourceType, call: Call) -> None:
+        rid, groups = call.id, self._cloud.resource_groups
+        if not groups.registered(rid.namespace):
+            text = (
+                f"The subscription is not registered to use namespace '{rid.namespace}'. See"
+                " https://aka.ms/rps-not-found for how to register subscriptions."
+            )
+            raise Refusal(409, "MissingSubscriptionRegistration", text)
+        if not rid.group or not groups.exists(rid.group):
+            raise Refusal(404, "ResourceGroupNotFound", f"Resource group '{rid.group}' could not be found.")
+        if groups.deleting(rid.group):
+            text = f"The resource group '{rid.group}' is in deprovisioning state and cannot perform this operation."
+            raise Refusal(409, "ResourceGroupBeingDeleted", text)
+        parent = rid.parent
+        if parent is not None and not kind.tracked:
+            found = self._cloud.resource(parent)
+            if found is None:
+                text = f"Can not perform requested operation on nested resource. Parent resource '{parent.name}' not found."
+                raise Refusal(404, "ParentResourceNotFound", text)
+            if found["_state"] in PENDING:
+                code, text = self._cloud.kind(found).busy
+                raise Refusal(409, code, text.format(name=parent.name))
+
+
+async def _json(request: Request) -> Document:
+    if request.method in ("GET", "HEAD", "DELETE") or not await request.body():
+        return {}
+    try:
+        body = await request.json()
+    except ValueError:
+        body = None
+    if not isinstance(body, dict):
+        text = "The request content was invalid and could not be deserialized: it must be a JSON object."
+        raise Refusal(400, "InvalidRequestContent", text)
+    return body
+
+
+def _check_subscription(path: str) -> None:
+    segments = path.strip("/").split("/")
+    if len(segments) > 1 and segments[0].lower() == "subscriptions" and segments[1].lower() != SUBSCRIPTION_ID:
+        text = f"The subscription '{segments[1]}' could not be found."
+        raise Refusal(404, "SubscriptionNotFound", text)
+
+
+def _check_location(rid: ResourceId, body: Document, existing: Document | None) -> None:
+    old, new = (existing or {}).get("location"), body.get("location")
+    if old and new and fold_location(old) != fold_location(new):
+        text = (
+            f"The resource '{rid.name}' already exists in location '{old}' in resource group '{rid.group}'. A resource"
+            f" with the same name cannot be created in location '{new}'. Please select a new resource name."
+        )
+        raise Refusal(409, "InvalidResourceLocation", text)
+
+
+def fold_location(location: str) -> str:
+    """Return a location's name without spaces and in lower case: `West Europe` is `westeurope`."""
+    return location.replace(" ", "").lower()
+
+
+def _interleave(rid: ResourceId) -> list[str]:
+    return [part for pair in zip(rid.types, rid.names, strict=True) for part in pair]

@@ -1,0 +1,149 @@
+"""The daemon: one process that serves all of Azure's hosts on loopback and keeps what is behind them running."""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import logging
+import os
+import signal
+import socket
+import time
+import uuid
+from typing import TYPE_CHECKING
+
+import uvicorn
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+
+from airflowaks.rehearsal.cloud import Cloud
+from airflowaks.rehearsal.faults import Faults
+from airflowaks.rehearsal.graph import Graph
+from airflowaks.rehearsal.login import Login
+from airflowaks.rehearsal.oidc import Oidc
+from airflowaks.rehearsal.providers import PROVIDERS
+from airflowaks.rehearsal.proxy import Proxy
+from airflowaks.rehearsal.refusals import not_found
+from airflowaks.rehearsal.resource_manager import ResourceManager
+from airflowaks.rehearsal.routing import routed
+
+if TYPE_CHECKING:
+    from starlette.types import Receive, Scope, Send
+
+    from airflowaks.rehearsal.home import Home, Settings
+    from airflowaks.rehearsal.routing import Handler
+
+_LOG = logging.getLogger(__name__)
+
+
+class FrontDoor:
+    """The ASGI application: finds the service by host name, applies faults, and logs the request without its secrets."""
+
+    def __init__(self, cloud: Cloud) -> None:
+        self._cloud = cloud
+        self._faults = Faults()
+        self._log = cloud.home.request_log.open("a", buffering=1)
+        oidc = Oidc(cloud)
+        self._hosts: dict[str, Handler] = {
+            "management.azure.com": ResourceManager(cloud, PROVIDERS).answer,
+            "login.microsoftonline.com": routed(Login(cloud.entra, cloud.store, oidc.keys).routes()),
+            "graph.microsoft.com": routed(Graph(cloud.entra, cloud.store).routes()),
+        }
+        self._suffixes: dict[str, Handler] = {
+            ".oic.prod-aks.azure.com": oidc.answer,
+        }
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve one request."""
+        request = Request(scope, receive)
+        started = time.time()
+        host = request.headers.get("host", "").partition(":")[0].lower()
+        if host == "localhost":
+            response = await self._control(request)
+        else:
+            response = await self._faults.serve(request, lambda one: self._serve(host, one))
+        correlation = request.headers.get("x-ms-correlation-request-id") or str(uuid.uuid4())
+        response.headers.setdefault("x-ms-request-id", str(uuid.uuid4()))
+        response.headers.setdefault("x-ms-correlation-request-id", correlation)
+        client_id = request.headers.get("x-ms-client-request-id")
+        if client_id:
+            response.headers.setdefault("x-ms-client-request-id", client_id)
+        self._record(request, host, response, started)
+        await response(scope, receive, send)
+
+    async def _serve(self, host: str, request: Request) -> Response:
+        handler = self._hosts.get(host) or self._suffixes.get(host[host.find(".") :])
+        if handler is None:
+            return not_found(host).response()
+        try:
+            return await handler(request)
+        except Exception:
+            _LOG.exception("%s %s failed", request.method, request.url.path)
+            text = "An unexpected error occurred in the rehearsal cloud; its log tells more."
+            return JSONResponse({"error": {"code": "InternalServerError", "message": text}}, 500)
+
+    async def _control(self, request: Request) -> Response:
+        if request.url.path == "/rehearsal/health":
+            return JSONResponse({"status": "ready", "pid": os.getpid()})
+        if request.headers.get("authorization") != f"Bearer {self._cloud.settings.control_token}":
+            return Response(None, 401)
+        if request.url.path == "/rehearsal/faults":
+            return await self._faults.control(request)
+        return not_found(request.url.path).response()
+
+    def _record(self, request: Request, host: str, response: Response, started: float) -> None:
+        """Log what was asked and how it was answered: no body, no token; a query holds neither."""
+        entry = {
+            "time": round(started, 3),
+            "ms": round((time.time() - started) * 1000, 1),
+            "method": request.method,
+            "host": host,
+            "path": request.url.path,
+            "query": request.url.query,
+            "status": response.status_code,
+            "principal": getattr(request.state, "principal", None),
+            "correlation": response.headers["x-ms-correlation-request-id"],
+        }
+        self._log.write(json.dumps(entry) + "\n")
+
+
+class PortTaken(Exception):
+    """A port that the home remembers is in use by another program."""
+
+
+async def serve(home: Home, settings: Settings) -> None:
+    """Serve one home until SIGTERM or SIGINT. Raises PortTaken, or BlockingIOError where the home is served already."""
+    # uvicorn raises the signal once more after its own shutdown: what stands behind it is stopped below, not by dying.
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: None)
+    with home.pid_file.open("a+") as pid_file, _listen(settings.https_port) as listener:
+        fcntl.flock(pid_file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        pid_file.truncate(0)
+        pid_file.write(str(os.getpid()))
+        pid_file.flush()
+        cloud = Cloud(home, settings)
+        proxy = Proxy(_listen(settings.proxy_port), settings.https_port)
+        config = uvicorn.Config(
+            FrontDoor(cloud),
+            ssl_context_factory=lambda *_: cloud.tls,
+            log_config=None,
+            access_log=False,
+            lifespan="off",
+            timeout_graceful_shutdown=2,
+        )
+        try:
+            await cloud.start()
+            await proxy.start()
+            await uvicorn.Server(config).serve([listener])
+        finally:
+            await proxy.stop()
+            await cloud.stop()
+            pid_file.truncate(0)
+
+
+def _listen(port: int) -> socket.socket:
+    try:
+        return socket.create_server(("127.0.0.1", port))
+    except OSError as fault:
+        text = f"port {port}, which this home remembers, is in use by another program"
+        raise PortTaken(text) from fault
