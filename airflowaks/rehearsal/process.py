@@ -1,0 +1,228 @@
+"""A server process in a folder: found, started, adopted and stopped by where it works.
+
+A server outlives the rehearsal's own process when that is killed. It is found again by its working folder and program
+name, which are true from its first instruction on, and not by a pid file, which may be missing, stale or reused.
+"""
+
+import asyncio
+import contextlib
+import hashlib
+import os
+import pwd
+import re
+import shutil
+import signal
+import stat
+import subprocess
+import tempfile
+import time
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+from pathlib import Path
+from typing import ClassVar
+
+import psutil
+
+ANSWER_SECONDS = 30.0
+STOP_SECONDS = 15.0
+POLL_SECONDS = 0.03
+
+# sun_path has 104 bytes on macOS and 108 on Linux, the final zero included; ".s.PGSQL.5432" needs 14 of them.
+SOCKET_FOLDER_LENGTH = 104 - 1 - 14
+
+
+class ServerError(RuntimeError):
+    """A server could not be made, started or stopped; the message says what its program said."""
+
+
+@dataclass(frozen=True)
+class Account:
+    """The user that a server runs as when the rehearsal itself runs as root."""
+
+    uid: int
+    gid: int
+
+
+def service_account() -> Account | None:
+    """Return the account of servers that refuse root, or None when we are an ordinary user already."""
+    if os.geteuid() != 0:
+        return None
+    nobody = pwd.getpwnam("nobody")
+    return Account(nobody.pw_uid, nobody.pw_gid)
+
+
+def _execute(command: tuple[str | Path, ...], account: Account | None, folder: Path, stdin: bytes) -> tuple[int, str]:
+    # A daemon that inherited a pipe would keep it open for ever; it may keep this file as long as it likes.
+    with tempfile.TemporaryFile() as output:
+        done = subprocess.run(
+            command,
+            input=stdin,
+            stdout=output,
+            stderr=subprocess.STDOUT,
+            cwd=folder,
+            # A clean environment: the rehearsal's own may hold secrets, and LC_* and PG* would change the servers.
+            env={"PATH": os.defpath, "LC_ALL": "C", "TZ": "UTC"},
+            start_new_session=True,
+            umask=0o077,
+            user=account.uid if account else None,
+            group=account.gid if account else None,
+            extra_groups=[] if account else None,
+            check=False,
+        )
+        output.seek(0)
+        return done.returncode, output.read().decode(errors="replace").strip()
+
+
+def run(*command: str | Path, account: Account | None, folder: Path, stdin: bytes = b"") -> None:
+    """Run a command to its end in a session of its own, without our environment and file descriptors.
+
+    Raises ServerError with what the command printed when it fails.
+    """
+    code, output = _execute(command, account, folder, stdin)
+    if code:
+        raise ServerError(f"{Path(command[0]).name} ended with {code}: {output}")
+
+
+def reachable(path: Path, account: Account | None) -> bool:
+    """Tell whether the account may enter the folder (or run the program) at path."""
+    if account is None:
+        return True
+    code, _ = _execute(("test", "-x", path), account, Path("/"), b"")
+    return code == 0
+
+
+def _elsewhere() -> Path:
+    """Return our folder for what cannot stand at home, after making sure that it is ours and nobody else may write."""
+    as_root = os.geteuid() == 0
+    base = Path("/var/lib/airflowaks") if as_root else Path(tempfile.gettempdir()) / f"airflowaks-{os.geteuid()}"
+    base.mkdir(mode=0o711 if as_root else 0o700, parents=True, exist_ok=True)
+    found = base.lstat()
+    if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.geteuid() or found.st_mode & 0o022:
+        raise ServerError(f"{base} is not a folder that only user {os.geteuid()} may write: remove it")
+    return base
+
+
+def claim(path: Path, account: Account | None, *, for_socket: bool = False) -> Path:
+    """Make a private (0700) folder of the account at path and return where it really stands.
+
+    Where it cannot stand at path (the account may not enter the folders above; a socket's path would be too long) a
+    symbolic link stands there, so that it is found again whatever has changed since.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    if path.is_symlink():
+        place = path.readlink()
+        _elsewhere()
+    elif path.is_dir():
+        place = path
+    else:
+        short = len(os.fsencode(path)) <= SOCKET_FOLDER_LENGTH and re.fullmatch(r"[\w./+-]+", str(path), re.ASCII)
+        if (short or not for_socket) and reachable(path.parent, account):
+            place = path
+        else:
+            place = _elsewhere() / hashlib.sha256(os.fsencode(path.absolute())).hexdigest()[:16]
+            # Without its link, what is there belongs to a home that was removed by hand.
+            shutil.rmtree(place, ignore_errors=True)
+            path.symlink_to(place)
+    place.mkdir(mode=0o700, exist_ok=True)
+    if account:
+        os.chown(place, account.uid, account.gid)
+    return place
+
+
+def release(path: Path) -> None:
+    """Remove a folder made by claim(), wherever it stands, and our folder elsewhere when it was the last one in it."""
+    place = path.readlink() if path.is_symlink() else path
+    shutil.rmtree(place, ignore_errors=True)
+    if place != path:
+        path.unlink()
+        with contextlib.suppress(OSError):
+            place.parent.rmdir()
+
+
+def remove(folder: Path) -> None:
+    """Remove a folder and all that was claimed in it."""
+    for path in folder.glob("*"):
+        if path.is_symlink():
+            release(path)
+    shutil.rmtree(folder, ignore_errors=True)
+
+
+class Server(ABC):
+    """A server program that works in a folder of its own and outlives us.
+
+    start, stop and destroy may be repeated; callers run one of them at a time.
+    """
+
+    program: ClassVar[str]
+    stop_signal: ClassVar[signal.Signals]
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+
+    @property
+    @abstractmethod
+    def workplace(self) -> Path:
+        """The working folder of the server's processes, by which they are known."""
+
+    @abstractmethod
+    async def _launch(self) -> None:
+        """Start the program as a daemon; none is running."""
+
+    @abstractmethod
+    async def _answers(self) -> bool:
+        """Tell whether a client is served now."""
+
+    def _processes(self) -> list[psutil.Process]:
+        workplace = str(self.workplace.resolve())
+        return [process for process in psutil.process_iter() if self._works(process, workplace)]
+
+    def _works(self, process: psutil.Process, workplace: str) -> bool:
+        try:
+            # The name too, so that a shell that somebody left in this folder is not taken for a server.
+            return process.name() == self.program and process.cwd().removesuffix(" (deleted)") == workplace
+        except psutil.Error:  # gone, a zombie, or another user's
+            return False
+
+    def pids(self) -> list[int]:
+        """Return the ids of all live processes of this server, whoever started them."""
+        return [process.pid for process in self._processes()]
+
+    async def start(self) -> None:
+        """Adopt the server when it still runs, else start it; it serves clients on return. Raises ServerError."""
+        if await self._comes_up():
+            return
+        await self.stop()  # what a killed server left behind
+        await self._launch()
+        if not await self._comes_up():
+            raise ServerError(f"{self.program} in {self.folder} does not answer: see its log there")
+
+    async def _comes_up(self) -> bool:
+        deadline = time.monotonic() + ANSWER_SECONDS
+        while self.pids() and time.monotonic() < deadline:
+            if await self._answers():
+                return True
+            await asyncio.sleep(POLL_SECONDS)
+        return False
+
+    async def stop(self) -> None:
+        """Stop every process of the server, by force after 15 seconds. Raises ServerError when one is left even so."""
+        for how in (self.stop_signal, signal.SIGKILL):
+            alive = self._processes()
+            pids = {process.pid for process in alive}
+            for process in alive:
+                with contextlib.suppress(psutil.Error):
+                    # Children are told by their parent: a signal of ours would mean something else to them.
+                    if how is signal.SIGKILL or process.ppid() not in pids:
+                        process.send_signal(how)
+            deadline = time.monotonic() + STOP_SECONDS
+            workplace = str(self.workplace.resolve())
+            while alive and time.monotonic() < deadline:
+                alive = [process for process in alive if self._works(process, workplace)]
+                await asyncio.sleep(POLL_SECONDS)
+        if left := self.pids():
+            raise ServerError(f"{self.program} in {self.folder} cannot be stopped: processes {left}")
+
+    async def destroy(self) -> None:
+        """Stop the server and remove everything it has and had, here and elsewhere."""
+        await self.stop()
+        await asyncio.to_thread(remove, self.folder)

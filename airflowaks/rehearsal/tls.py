@@ -1,0 +1,135 @@
+"""TLS in front of a server that has none: neither wheel, PostgreSQL's nor Valkey's, is built with it."""
+
+import asyncio
+import contextlib
+import socket
+import ssl
+import struct
+from collections.abc import Callable
+from pathlib import Path
+from typing import NamedTuple
+
+_CHUNK = 65536
+_HANDSHAKE_SECONDS = 10.0
+_CLOSE_SECONDS = 2.0
+
+
+class Stream(NamedTuple):
+    """Both directions of one connection."""
+
+    reader: asyncio.StreamReader
+    writer: asyncio.StreamWriter
+
+
+async def close(stream: Stream) -> None:
+    """Send what is still to be sent and close; a peer that does not take it is cut off after 2 seconds."""
+    stream.writer.close()
+    try:
+        async with asyncio.timeout(_CLOSE_SECONDS):
+            await stream.writer.wait_closed()
+    except OSError:
+        stream.writer.transport.abort()
+
+
+async def _copy(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    try:
+        while data := await reader.read(_CHUNK):
+            writer.write(data)
+            await writer.drain()
+    except OSError:  # one of the two has gone: the other learns it by the end of its input
+        pass
+    finally:
+        if writer.can_write_eof() and not writer.is_closing():
+            with contextlib.suppress(OSError):
+                writer.write_eof()
+
+
+async def relay(client: Stream, server: Stream) -> None:
+    """Pass bytes both ways, no faster than they are taken, until the server has said its last."""
+    forth = asyncio.create_task(_copy(client.reader, server.writer))
+    try:
+        await _copy(server.reader, client.writer)
+    finally:
+        forth.cancel()
+        await asyncio.wait([forth])
+
+
+def _reset_on_close(client: socket.socket, *, enabled: bool) -> None:
+    client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", enabled, 0))
+
+
+class TlsTerminator:
+    """Listens on 127.0.0.1 with TLS and passes what it hears to a Unix socket.
+
+    A client that speaks no TLS is reset, as Azure Managed Redis does. With port 0 a free one is chosen. `upstream` is
+    asked for every connection, so the server may come and go.
+    """
+
+    def __init__(self, port: int, ssl_context: ssl.SSLContext, upstream: Callable[[], Path]) -> None:
+        self.port = port
+        self._ssl_context = ssl_context
+        self._upstream = upstream
+        self._listener: asyncio.Task[None] | None = None
+        self._connections: set[asyncio.Task[None]] = set()
+
+    async def start(self) -> None:
+        """Listen. Raises OSError when the port is taken."""
+        listener = socket.create_server(("127.0.0.1", self.port), backlog=128)
+        listener.setblocking(False)  # noqa: FBT003 -- the socket module's own signature
+        self.port = listener.getsockname()[1]
+        self._listener = asyncio.create_task(self._accept(listener))
+
+    async def stop(self) -> None:
+        """Stop listening and cut off who is connected."""
+        tasks = [*self._connections, *([self._listener] if self._listener else [])]
+        self._listener = None
+        for task in tasks:
+            task.cancel()
+        if tasks:
+            await asyncio.wait(tasks)
+
+    async def _accept(self, listener: socket.socket) -> None:
+        loop = asyncio.get_running_loop()
+        with listener:
+            while True:
+                try:
+                    client, (address, _) = await loop.sock_accept(listener)
+                except OSError:
+                    await asyncio.sleep(_CLOSE_SECONDS)  # out of file descriptors: until others have closed theirs
+                    continue
+                task = asyncio.create_task(self._serve(client, address))
+                self._connections.add(task)
+                task.add_done_callback(self._connections.discard)
+
+    async def _serve(self, client: socket.socket, address: str) -> None:
+        # Whatever is wrong with a connection ends that connection only.
+        with client, contextlib.suppress(OSError, EOFError):
+            await self._converse(client, address)
+
+    async def _converse(self, client: socket.socket, address: str) -> None:  # noqa: ARG002 -- for subclasses
+        stream = await self._handshake(client)
+        try:
+            await self._pass_on(stream)
+        finally:
+            await close(stream)
+
+    async def _handshake(self, client: socket.socket) -> Stream:
+        loop = asyncio.get_running_loop()
+        reader = asyncio.StreamReader()
+        protocol = asyncio.StreamReaderProtocol(reader)
+        _reset_on_close(client, enabled=True)
+        transport, _ = await loop.connect_accepted_socket(
+            lambda: protocol, client, ssl=self._ssl_context, ssl_handshake_timeout=_HANDSHAKE_SECONDS
+        )
+        _reset_on_close(client, enabled=False)
+        return Stream(reader, asyncio.StreamWriter(transport, protocol, reader, loop))
+
+    async def _connect(self) -> Stream:
+        return Stream(*await asyncio.open_unix_connection(self._upstream()))
+
+    async def _pass_on(self, client: Stream) -> None:
+        server = await self._connect()
+        try:
+            await relay(client, server)
+        finally:
+            await close(server)
