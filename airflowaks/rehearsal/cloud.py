@@ -46,7 +46,10 @@ class Cloud:
         home_services.mkdir(mode=0o700, exist_ok=True)
         for document in self.resources(""):
             if document["_state"] != "Creating":
-                await self.kind(document).start(self, document)
+                try:
+                    await self.kind(document).start(self, document)
+                except Exception:  # one resource that does not come back must not keep all others away
+                    _LOG.exception("%s did not come back", document["id"])
         self.operations.resume()
 
     async def stop(self) -> None:
@@ -78,7 +81,7 @@ class Cloud:
         """Return the behaviour of the resource's type."""
         namespace, _, kind = document["type"].partition("/")
         provider = PROVIDERS[namespace.lower()]
-        return provider.types.get(kind.lower()) or provider.generic(kind)
+        return provider.types.get(kind.lower()) or provider.other(kind)
 
     def type_names(self, namespace: str) -> list[str]:
         """Return the types that a provider serves with behaviour of their own."""
@@ -95,16 +98,27 @@ class Cloud:
         group = self.store.get("groups", rid.group.lower()) or {}
         return str(group.get("location", "global"))
 
+    def resolves(self, host: str) -> bool:
+        """Tell whether DNS would know `host`; a global name has an address only while its resource exists."""
+        label, _, suffix = host.lower().partition(".")
+        if suffix not in {kind.global_name for provider in PROVIDERS.values() for kind in provider.types.values()}:
+            return True
+        owner = self.names.owner(suffix, label)
+        document = self.store.get("resources", owner) if owner else None
+        return document is not None and document["_state"] != "Creating"
+
     async def destroy(self, document: Document) -> None:
         """Delete a resource with its children, what runs behind it, its roles and its name."""
+        self.keep({**document, "_state": "Deleting"})
         for child in reversed(self.resources(document["id"])):
             await self.destroy(child)
         kind = self.kind(document)
         await kind.destroy(self, document)
         self.authorization.delete_below(document["id"])
         self.store.delete("resources", document["id"].lower())
-        if kind.global_name and self.names.owner(kind.global_name, document["name"]) == document["id"].lower():
-            self.names.release(kind.global_name, document["name"])
+        if kind.global_name and not kind.soft_deletes:
+            location = document.get("location", "").replace(" ", "").lower()
+            self.names.release(kind.global_name.format(location=location), document["name"])
 
     # Operations
 
@@ -113,18 +127,28 @@ class Cloud:
         if rid is None:
             await self.resource_groups.remove(operation.path)
             return
+        if operation.verb == "action":
+            await self._perform(rid, operation)
+            return
         document = self.resource(rid) if rid.is_instance else None
-        if document is None or operation.verb == "action":
+        if document is None:
             return
         if operation.verb == "delete":
             await self.destroy(document)
         else:
             await self.kind(document).provision(self, document, operation.verb)
 
+    async def _perform(self, action: ResourceId, operation: Operation) -> None:
+        document = self.resource(action.parent) if action.parent is not None else None
+        if document is not None:
+            await self.kind(document).perform(self, document, action.types[-1].lower(), operation.arguments)
+
     def _finish(self, operation: Operation, refusal: Refusal | None) -> None:
         rid = ResourceId.parse(operation.path)
         document = self.resource(rid) if rid is not None and rid.is_instance else None
         if document is not None and operation.verb != "action":
-            self.keep({**document, "_state": "Succeeded" if refusal is None else "Failed"})
+            settled = {**document, "_state": "Succeeded" if refusal is None else "Failed"}
+            self.keep(settled)
+            self.kind(settled).settle(self, settled)
         if refusal is not None:
             _LOG.warning("%s of %s failed: %s", operation.verb, operation.path, refusal.code)

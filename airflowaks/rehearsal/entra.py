@@ -175,7 +175,10 @@ class Entra:
                 401, "ExpiredAuthenticationToken", "The access token expiry UTC time is earlier than current UTC time."
             ) from None
         except jwt.InvalidAudienceError:
-            text = f"The access token has been obtained for wrong audience or resource. It should be one of: {', '.join(audiences)}."
+            text = (
+                "The access token has been obtained for wrong audience or resource. It should be one of:"
+                f" {', '.join(audiences)}."
+            )
             raise Refusal(401, "InvalidAuthenticationTokenAudience", text) from None
         except jwt.InvalidTokenError as fault:
             raise Refusal(401, "InvalidAuthenticationToken", f"The access token is invalid: {fault}") from None

@@ -1,7 +1,7 @@
 """Faults that a drill or a test asks the rehearsal for: a service's real error, or an answer that never comes.
 
-They are set over HTTPS at `https://localhost:<https port>/rehearsal/faults` with the control token of the home, never by
-reaching into the program.
+They are set over HTTPS at `https://localhost:<https port>/rehearsal/faults` with the control token of the home, never
+by reaching into the program.
 """
 
 from __future__ import annotations

@@ -23,14 +23,15 @@ class Names:
         found = self._store.get("names", f"{suffix}/{name.lower()}")
         return None if found is None else str(found["owner"])
 
-    def claim(self, kind: ResourceType, rid: ResourceId) -> None:
+    def claim(self, kind: ResourceType, rid: ResourceId, location: str) -> None:
         """Give the name to `rid`, where its type has global names. Raises Refusal (409) where another owns it."""
         if not kind.global_name:
             return
-        if self.owner(kind.global_name, rid.name) not in (None, rid.key):
+        suffix = kind.global_name.format(location=location)
+        if self.owner(suffix, rid.name) not in (None, rid.key):
             code, text = kind.taken
             raise Refusal(409, code, text.format(name=rid.name))
-        self._store.put("names", f"{kind.global_name}/{rid.name.lower()}", {"owner": rid.key})
+        self._store.put("names", f"{suffix}/{rid.name.lower()}", {"owner": rid.key})
 
     def release(self, suffix: str, name: str) -> None:
         """Make the name free again."""

@@ -29,7 +29,7 @@ class Oidc:
         self._cloud = cloud
 
     def keys(self, issuer: str) -> Document | None:
-        """Return the issuer's public keys, or None where it is none of the clusters' (and so out of reach from here)."""
+        """Return the issuer's public keys, or None where it is no cluster's (and so out of reach from here)."""
         if not any(_issuer(one) == issuer for one in self._cloud.resources("")):
             return None
         return jwks(signing_key(self._cloud.store, f"oidc {issuer}"))

@@ -28,7 +28,7 @@ _LONGEST_POLL_MS = 15_000
 
 @dataclass(frozen=True, kw_only=True)
 class Operation:
-    """One operation: what it does (`verb` on the resource `path`), when it may end at the earliest, and how it ended."""
+    """One operation: what it does (`verb` on the resource `path`), when it may end at the earliest, how it ended."""
 
     id: str
     verb: str
@@ -126,7 +126,7 @@ class Operations:
             await asyncio.sleep(operation.due - time.time())
         except Refusal as answer:
             refusal = answer
-        except Exception:
+        except Exception:  # noqa: BLE001 - a fault of ours fails the operation, as a service's own does
             _LOG.exception("operation %s on %s failed", operation.verb, operation.path)
             text = "An unexpected error occurred in the rehearsal cloud; its log tells more."
             refusal = Refusal(500, "InternalServerError", text)

@@ -14,16 +14,21 @@ from airflowaks.rehearsal.certificates import serves
 
 if TYPE_CHECKING:
     import socket
+    from collections.abc import Callable
 
 _HEAD_LIMIT = 16 * 1024
 
 
 class Proxy:
-    """Accepts on `listener` and pipes the hosts of the rehearsal to `https_port` on loopback."""
+    """Accepts on `listener` and pipes the hosts of the rehearsal to `https_port` on loopback.
 
-    def __init__(self, listener: socket.socket, https_port: int) -> None:
+    `resolves` stands in for DNS: a vault or registry that is not there has no address.
+    """
+
+    def __init__(self, listener: socket.socket, https_port: int, resolves: Callable[[str], bool]) -> None:
         self._listener = listener
         self._https_port = https_port
+        self._resolves = resolves
         self._server: asyncio.Server | None = None
         self._pipes: set[asyncio.Task[None]] = set()
 
@@ -56,15 +61,23 @@ class Proxy:
         method, target, *_ = [*head.split(b"\r\n", 1)[0].decode("latin-1").split(" "), ""]
         host = target.rpartition(":")[0]
         if method != "CONNECT" or not serves(host):
-            body = f"The rehearsal cloud does not stand in for {target}.\n".encode()
-            writer.write(
-                b"HTTP/1.1 403 Forbidden\r\nContent-Length: %d\r\nConnection: close\r\n\r\n" % len(body) + body
-            )
-            await writer.drain()
+            await _refuse(writer, "403 Forbidden", f"The rehearsal cloud does not stand in for {target}.")
+            return
+        if not self._resolves(host):
+            # RFC 9209 (2.3.2) for a proxy that finds no address; clients see what they see of NXDOMAIN: no connection.
+            status = "502 Bad Gateway\r\nProxy-Status: rehearsal; error=dns_error; rcode=NXDOMAIN"
+            await _refuse(writer, status, f"{host} has no address: nothing of that name exists.")
             return
         upstream_reader, upstream_writer = await asyncio.open_connection("127.0.0.1", self._https_port)
         writer.write(b"HTTP/1.1 200 Connection established\r\n\r\n")
         await asyncio.gather(_pipe(reader, upstream_writer), _pipe(upstream_reader, writer))
+
+
+async def _refuse(writer: asyncio.StreamWriter, status: str, reason: str) -> None:
+    body = f"{reason}\n"
+    head = f"HTTP/1.1 {status}\r\nContent-Length: {len(body.encode())}\r\nConnection: close\r\n\r\n"
+    writer.write((head + body).encode())
+    await writer.drain()
 
 
 async def _pipe(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:

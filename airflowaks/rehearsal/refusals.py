@@ -8,9 +8,11 @@ from starlette.responses import JSONResponse
 
 
 class Refusal(Exception):
-    """An answer that is an error: HTTP status, Azure's error code and its text; `inner` is the code's detail, if any."""
+    """An answer that is an error: HTTP status, Azure's error code and its text; `inner` is the code's detail."""
 
-    def __init__(self, status: int, code: str, message: str, *, inner: str = "", headers: dict[str, str] | None = None):
+    def __init__(
+        self, status: int, code: str, message: str, *, inner: str = "", headers: dict[str, str] | None = None
+    ) -> None:
         super().__init__(message)
         self.status = status
         self.code = code

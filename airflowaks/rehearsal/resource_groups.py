@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import re
 import time
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from airflowaks.rehearsal.home import SUBSCRIPTION_ID, TENANT_ID
 from airflowaks.rehearsal.refusals import Refusal, not_found
+from airflowaks.rehearsal.resource_ids import canonical_scope
 from airflowaks.rehearsal.resource_types import Answer
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
     from airflowaks.rehearsal.cloud import Cloud
     from airflowaks.rehearsal.entra import Principal
@@ -21,7 +23,18 @@ SUBSCRIPTION = f"/subscriptions/{SUBSCRIPTION_ID}"
 _ALWAYS_REGISTERED = ("microsoft.authorization", "microsoft.resources")
 _GROUP_NAME = r"[\w.()-]{0,89}[\w()-]"
 _DELETE_SECONDS = 300.0
+_DELETE_EMPTY_SECONDS = 15.0
 _REGISTER_SECONDS = 60.0
+
+
+@dataclass(frozen=True)
+class _Asked:
+    """A read request or a registration: who asks for what."""
+
+    principal: Principal
+    path: str
+    parts: list[str]
+    query: Mapping[str, str]
 
 
 class ResourceGroups:
@@ -48,41 +61,26 @@ class ResourceGroups:
     ) -> Answer:
         """Answer a request below `/subscriptions` that names no provider's resource. Raises Refusal."""
         parts = [part for part in path.strip("/").split("/") if part]
-        shape = "/".join([method, *(part.lower() if index % 2 == 0 else "*" for index, part in enumerate(parts))])
-        require = self._cloud.authorization.require
-        match shape:
-            case "GET/tenants":
-                return Answer({"value": [{"id": f"/tenants/{TENANT_ID}", "tenantId": TENANT_ID}]})
-            case "GET/subscriptions":
-                return Answer({"value": [_subscription()], "count": {"type": "Total", "value": 1}})
-            case "GET/subscriptions/*":
-                require(principal, "Microsoft.Resources/subscriptions/read", SUBSCRIPTION)
-                return Answer(_subscription())
-            case "GET/subscriptions/*/locations":
-                return Answer({"value": []})
-            case "GET/subscriptions/*/resourcegroups":
-                require(principal, "Microsoft.Resources/subscriptions/resourceGroups/read", SUBSCRIPTION)
-                return Answer({"value": [_view(one) for one in self._cloud.store.scan("groups")]})
-            case "GET/subscriptions/*/providers":
-                return Answer({"value": [self._provider(one) for one in self._namespaces.values()]})
-            case "GET/subscriptions/*/providers/*":
-                return Answer(self._provider(parts[3]))
-            case "POST/subscriptions/*/providers/*/register":
-                require(principal, f"{parts[3]}/register/action", SUBSCRIPTION)
-                return self._register(parts[3])
-            case "POST/subscriptions/*/providers/*/unregister":
-                require(principal, f"{parts[3]}/unregister/action", SUBSCRIPTION)
-                self._cloud.store.delete("registrations", parts[3].lower())
-                return Answer(self._provider(parts[3]))
-            case "GET/subscriptions/*/resources":
-                return self._list(principal, SUBSCRIPTION, query.get("$filter", ""))
-            case "GET/subscriptions/*/resourcegroups/*/resources":
-                return self._list(principal, f"{SUBSCRIPTION}/resourceGroups/{parts[3]}", query.get("$filter", ""))
-            case "GET/subscriptions/*/operationresults/*":
-                return self._operation(parts[3], path)
-        if re.fullmatch(r"\w+/subscriptions/\*/resourcegroups/\*", shape):
+        shape = "/".join(part.lower() if index % 2 == 0 else "*" for index, part in enumerate(parts))
+        if shape == "subscriptions/*/resourcegroups/*":
             return self._group(principal, method, parts[3], body)
-        raise not_found(path)
+        served: dict[str, Callable[[_Asked], Answer]] = {
+            "GET tenants": _tenants,
+            "GET subscriptions": _subscriptions,
+            "GET subscriptions/*": self._read_subscription,
+            "GET subscriptions/*/resourcegroups": self._list_groups,
+            "GET subscriptions/*/resourcegroups/*/resources": self._list,
+            "GET subscriptions/*/resources": self._list,
+            "GET subscriptions/*/providers": self._list_providers,
+            "GET subscriptions/*/providers/*": self._read_provider,
+            "POST subscriptions/*/providers/*/register": self._register,
+            "POST subscriptions/*/providers/*/unregister": self._unregister,
+            "GET subscriptions/*/operationresults/*": self._operation,
+        }
+        serve = served.get(f"{method} {shape}")
+        if serve is None:
+            raise not_found(path)
+        return serve(_Asked(principal, path, parts, query))
 
     # Groups
 
@@ -142,12 +140,29 @@ class ResourceGroups:
         return Answer(_view(document), 201 if existing is None else 200)
 
     def _delete(self, group: Document) -> Answer:
-        if group["_state"] != "Deleting":
+        seconds = self._cloud.settings.scaled(
+            _DELETE_SECONDS if self._cloud.resources(group["id"]) else _DELETE_EMPTY_SECONDS
+        )
+        with self._cloud.store.transaction():
             self._cloud.store.put("groups", group["name"].lower(), {**group, "_state": "Deleting"})
-        seconds = self._cloud.settings.scaled(_DELETE_SECONDS if self._cloud.resources(group["id"]) else 15)
-        operation = self._cloud.operations.begin("delete", group["id"], seconds)
+            operation = self._cloud.operations.begin("delete", group["id"], seconds)
         location = f"https://management.azure.com{SUBSCRIPTION}/operationresults/{operation.id}?api-version=2025-04-01"
         return Answer(None, 202, {"Location": location, "x-ms-retry-after-ms": str(operation.poll_ms)})
+
+    def make(self, name: str, location: str, managed_by: str) -> str:
+        """Make the group of a service that puts resources of its own into one, where it is missing; return its ID."""
+        path = f"{SUBSCRIPTION}/resourceGroups/{name}"
+        if not self.exists(name):
+            document = {
+                "id": path,
+                "name": name,
+                "type": "Microsoft.Resources/resourceGroups",
+                "location": location,
+                "managedBy": managed_by,
+                "_state": "Succeeded",
+            }
+            self._cloud.store.put("groups", name.lower(), document)
+        return path
 
     async def remove(self, path: str) -> None:
         """Delete a group with all that is in it; runs as an operation, and may be run twice."""
@@ -156,16 +171,23 @@ class ResourceGroups:
         self._cloud.authorization.delete_below(path)
         self._cloud.store.delete("groups", path.rpartition("/")[2].lower())
 
-    def _operation(self, operation_id: str, path: str) -> Answer:
-        operation = self._cloud.operations.get(operation_id)
+    def _list_groups(self, asked: _Asked) -> Answer:
+        self._require(asked, "Microsoft.Resources/subscriptions/resourceGroups/read")
+        return Answer({"value": [_view(one) for one in self._cloud.store.scan("groups")]})
+
+    def _operation(self, asked: _Asked) -> Answer:
+        operation = self._cloud.operations.get(asked.parts[3])
         if operation is None:
-            raise not_found(path)
+            raise not_found(asked.path)
         if operation.running:
-            again = f"https://management.azure.com{path}?api-version=2025-04-01"
+            again = f"https://management.azure.com{asked.path}?api-version=2025-04-01"
             return Answer(None, 202, {"Location": again, "x-ms-retry-after-ms": str(operation.poll_ms)})
         if operation.error is not None:
             return Answer({"error": operation.error}, 409)
         return Answer(status=204)
+
+    def _require(self, asked: _Asked, action: str) -> None:
+        self._cloud.authorization.require(asked.principal, action, SUBSCRIPTION)
 
     def _get(self, name: str) -> Document | None:
         return self._cloud.store.get("groups", name.lower())
@@ -180,12 +202,25 @@ class ResourceGroups:
             return "NotRegistered"
         return "Registered" if kept["due"] <= time.time() else "Registering"
 
-    def _register(self, namespace: str) -> Answer:
-        if namespace.lower() not in self._namespaces:
-            raise Refusal(404, "InvalidResourceNamespace", f"The resource namespace '{namespace}' is invalid.")
-        if self._registration(namespace) == "NotRegistered":
+    def _list_providers(self, _asked: _Asked) -> Answer:
+        return Answer({"value": [self._provider(one) for one in self._namespaces.values()]})
+
+    def _read_provider(self, asked: _Asked) -> Answer:
+        return Answer(self._provider(asked.parts[3]))
+
+    def _register(self, asked: _Asked) -> Answer:
+        namespace = asked.parts[3]
+        self._require(asked, f"{namespace}/register/action")
+        provider = self._provider(namespace)
+        if provider["registrationState"] == "NotRegistered":
             due = time.time() + self._cloud.settings.scaled(_REGISTER_SECONDS)
             self._cloud.store.put("registrations", namespace.lower(), {"due": due})
+        return Answer(self._provider(namespace))
+
+    def _unregister(self, asked: _Asked) -> Answer:
+        namespace = asked.parts[3]
+        self._require(asked, f"{namespace}/unregister/action")
+        self._cloud.store.delete("registrations", namespace.lower())
         return Answer(self._provider(namespace))
 
     def _provider(self, namespace: str) -> Document:
@@ -205,8 +240,14 @@ class ResourceGroups:
 
     # Listings
 
-    def _list(self, principal: Principal, scope: str, condition: str) -> Answer:
-        self._cloud.authorization.require(principal, "Microsoft.Resources/subscriptions/resources/read", scope)
+    def _read_subscription(self, asked: _Asked) -> Answer:
+        self._require(asked, "Microsoft.Resources/subscriptions/read")
+        return Answer(_subscription())
+
+    def _list(self, asked: _Asked) -> Answer:
+        scope = canonical_scope(asked.path.rpartition("/")[0])
+        condition = asked.query.get("$filter", "")
+        self._cloud.authorization.require(asked.principal, "Microsoft.Resources/subscriptions/resources/read", scope)
         wanted = {field.lower(): value.lower() for field, value in re.findall(r"(\w+)\s+eq\s+'([^']*)'", condition)}
         found = [
             {
@@ -219,6 +260,14 @@ class ResourceGroups:
             and wanted.get("name", one["name"].lower()) == one["name"].lower()
         ]
         return Answer({"value": found})
+
+
+def _tenants(_asked: _Asked) -> Answer:
+    return Answer({"value": [{"id": f"/tenants/{TENANT_ID}", "tenantId": TENANT_ID}]})
+
+
+def _subscriptions(_asked: _Asked) -> Answer:
+    return Answer({"value": [_subscription()], "count": {"type": "Total", "value": 1}})
 
 
 def _view(group: Document) -> Document:

@@ -75,6 +75,11 @@ class ResourceId:
         return ResourceId(self.scope, self.namespace, self.types[:-1], self.names[: len(self.types) - 1])
 
     @property
+    def top(self) -> ResourceId:
+        """Return the resource that is nobody's child: this one, or the parent of its parents."""
+        return ResourceId(self.scope, self.namespace, self.types[:1], self.names[:1])
+
+    @property
     def subscription(self) -> str:
         """Return the subscription's ID, or an empty string outside of subscriptions."""
         return _after(self.scope, "subscriptions")

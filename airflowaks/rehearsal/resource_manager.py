@@ -47,9 +47,12 @@ class ResourceManager:
         principal = self._cloud.entra.verify(request.headers.get("authorization", ""), RESOURCE_MANAGER)
         request.state.principal = principal.object_id
         self._cloud.throttle.check(principal.object_id, writing=method not in ("GET", "HEAD"))
-        query = {key: value for key, value in request.query_params.items()}
+        query = dict(request.query_params)
         if not _API_VERSION.fullmatch(query.get("api-version", "")):
-            text = f"The api-version query parameter (?api-version=) is required for all requests; got '{query.get('api-version', '')}'."
+            text = (
+                "The api-version query parameter (?api-version=) is required for all requests; got"
+                f" '{query.get('api-version', '')}'."
+            )
             raise Refusal(400, "MissingApiVersionParameter", text)
         _check_subscription(path)
         body = await _json(request)
@@ -74,7 +77,8 @@ class ResourceManager:
         if call.method == "POST":
             return await self._action(provider, call)
         if kind is None:
-            kind = provider.generic(call.id.type)
+            kind = provider.other(call.id.type)
+        await kind.refresh(self._cloud, call.id)
         if not call.id.is_instance:
             return self._list(kind, call)
         served = {"GET": self._get, "HEAD": self._get, "PUT": self._put, "PATCH": self._patch, "DELETE": self._delete}
@@ -110,15 +114,13 @@ class ResourceManager:
         cloud, rid = self._cloud, call.id
         cloud.authorization.require(call.principal, f"{rid.full_type}/write", rid.path)
         self._check_place(kind, call)
+        self._check_idle(kind, rid)
         existing = cloud.resource(rid)
-        if existing is not None and existing["_state"] in PENDING:
-            code, text = kind.busy
-            raise Refusal(409, code, text.format(name=rid.name))
         kind.check_name(rid.name)
         kind.check_required(call.body)
         kind.validate(call, call.body, existing)
         if existing is None:
-            cloud.names.claim(kind, rid)
+            cloud.names.claim(kind, rid, fold_location(call.body.get("location") or ""))
         _check_location(rid, call.body, existing)
         filled = kind.fill(call, dict(call.body), existing)
         identity = existing or {"id": rid.path, "name": rid.name, "type": rid.full_type}
@@ -134,15 +136,15 @@ class ResourceManager:
         if not seconds:
             await kind.provision(cloud, document, verb)
             cloud.keep(document)
-            return JSONResponse(kind.view(document), status)
-        cloud.keep(document)
-        operation = cloud.operations.begin(verb, rid.path, cloud.settings.scaled(seconds))
-        document["_operation"] = operation.id
-        cloud.keep(document)
+            return JSONResponse(kind.written(document), status)
+        with cloud.store.transaction():
+            operation = cloud.operations.begin(verb, rid.path, cloud.settings.scaled(seconds))
+            document["_operation"] = operation.id
+            cloud.keep(document)
         headers = self._headers(kind, operation, call)
         if status == 202:  # noqa: PLR2004 - HTTP's Accepted carries no resource
             return Response(None, status, headers)
-        return JSONResponse(kind.view(document), status, headers)
+        return JSONResponse(kind.written(document), status, headers)
 
     async def _delete(self, kind: ResourceType, call: Call) -> Response:
         cloud = self._cloud
@@ -150,15 +152,15 @@ class ResourceManager:
         document = cloud.resource(call.id)
         if document is None:
             return Response(None, 204)
-        if document["_state"] in PENDING:
-            code, text = kind.busy
-            raise Refusal(409, code, text.format(name=call.id.name))
+        self._check_idle(kind, call.id)
+        kind.validate_delete(call, document)
         seconds = kind.seconds.get("delete", 0)
         if not seconds:
             await cloud.destroy(document)
             return Response(None, 200)
-        cloud.keep({**document, "_state": "Deleting"})
-        operation = cloud.operations.begin("delete", call.id.path, cloud.settings.scaled(seconds))
+        with cloud.store.transaction():
+            cloud.keep({**document, "_state": "Deleting"})
+            operation = cloud.operations.begin("delete", call.id.path, cloud.settings.scaled(seconds))
         return Response(None, 202, self._headers(kind, operation, call))
 
     async def _action(self, provider: Provider, call: Call) -> Response:
@@ -178,7 +180,9 @@ class ResourceManager:
     def _respond(self, answer: Answer, call: Call | None) -> Response:
         if answer.operation_seconds is not None and call is not None:
             seconds = self._cloud.settings.scaled(answer.operation_seconds)
-            operation = self._cloud.operations.begin("action", call.id.path, seconds, {"result": answer.body})
+            verb, target = ("update", call.id.parent) if answer.updates else ("action", call.id)
+            path = (target or call.id).path
+            operation = self._cloud.operations.begin(verb, path, seconds, {"result": answer.body, **answer.arguments})
             return Response(None, 202, self._headers(None, operation, call))
         if answer.body is None:
             return Response(None, answer.status, dict(answer.headers))
@@ -210,7 +214,8 @@ class ResourceManager:
         return operation
 
     def _headers(self, kind: ResourceType | None, operation: Operation, call: Call) -> dict[str, str]:
-        if kind is not None and kind.polling == "state":
+        # What is being deleted cannot be polled until it says that it is gone: that needs an operation's URL.
+        if kind is not None and kind.polling == "state" and call.method != "DELETE":
             return {"x-ms-retry-after-ms": str(operation.poll_ms)}
         location = self._cloud.location(call.id)
         base = f"{HOST}/subscriptions/{SUBSCRIPTION_ID}/providers/{call.id.namespace}/locations/{location}"
@@ -259,11 +264,20 @@ class ResourceManager:
         if parent is not None and not kind.tracked:
             found = self._cloud.resource(parent)
             if found is None:
-                text = f"Can not perform requested operation on nested resource. Parent resource '{parent.name}' not found."
+                text = (
+                    "Can not perform requested operation on nested resource. Parent resource"
+                    f" '{parent.name}' not found."
+                )
                 raise Refusal(404, "ParentResourceNotFound", text)
-            if found["_state"] in PENDING:
-                code, text = self._cloud.kind(found).busy
-                raise Refusal(409, code, text.format(name=parent.name))
+
+    def _check_idle(self, kind: ResourceType, rid: ResourceId) -> None:
+        """Raise Refusal (409) while an operation runs on the resource, its parent or, if exclusive, its whole family."""
+        near = [rid.top] if kind.exclusive else [rid, *([rid.parent] if rid.parent else [])]
+        found = [self._cloud.resource(one) for one in near]
+        for document in [*found, *(self._cloud.resources(rid.top.path) if kind.exclusive else [])]:
+            if document is not None and document["_state"] in PENDING:
+                code, text = self._cloud.kind(document).busy
+                raise Refusal(409, code, text.format(name=rid.top.name if kind.exclusive else document["name"]))
 
 
 async def _json(request: Request) -> Document:

@@ -43,12 +43,18 @@ class Call:
 
 @dataclass(frozen=True)
 class Answer:
-    """What an action or a provider function answers; `operation_seconds` (Azure's) makes it a long-running one."""
+    """What an action or a provider function answers; `operation_seconds` (Azure's) makes it a long-running one.
+
+    Such an operation runs `ResourceType.perform` with `arguments`, or, where it `updates` the resource, what an update
+    of it runs: then the resource must be kept as Updating by the action.
+    """
 
     body: Any = None
     status: int = 200
     headers: Mapping[str, str] = field(default_factory=dict)
     operation_seconds: float | None = None
+    arguments: Mapping[str, Any] = field(default_factory=dict)
+    updates: bool = False
 
 
 class ResourceType:
@@ -64,9 +70,14 @@ class ResourceType:
     name_rule: ClassVar[str] = r"[\w.()-]{1,90}"
     name_text: ClassVar[str] = "Resource names have 1 to 90 letters, digits, '-', '.', '_' and parentheses."
     global_name: ClassVar[str] = ""
-    """The DNS suffix under which names must be unique in all of Azure; empty where they need not."""
+    """The DNS suffix under which names must be unique in all of Azure; empty where they need not.
+
+    `{location}` in it stands for the resource's: such names are unique in a region.
+    """
     taken: ClassVar[tuple[str, str]] = ("NameNotAvailable", "The name '{name}' is already in use.")
     """Code and text of the 409 that answers a global name which belongs to somebody else."""
+    soft_deletes: ClassVar[bool] = False
+    """Whether a deleted resource keeps its global name, until the provider gives it up."""
     required: ClassVar[tuple[str, ...]] = ()
     """Dotted paths that a PUT must carry."""
     tracked: ClassVar[bool] = True
@@ -80,20 +91,34 @@ class ResourceType:
     status_type: ClassVar[str] = "operationStatuses"
     busy: ClassVar[tuple[str, str]] = ("Conflict", "Another operation on resource '{name}' is in progress.")
     """Code and text of the 409 that answers a write while an operation runs."""
+    exclusive: ClassVar[bool] = False
+    """Whether a top resource and all of its children together stand one operation at a time."""
 
     def validate(self, call: Call, body: Document, existing: Document | None) -> None:
         """Check what is special to the type. Raises Refusal."""
+
+    def validate_delete(self, call: Call, document: Document) -> None:
+        """Check whether the resource may go. Raises Refusal."""
 
     def fill(self, call: Call, body: Document, existing: Document | None) -> Document:
         """Return the document to keep: the request's body and what the service adds to it."""
         del call, existing
         return body
 
+    async def refresh(self, cloud: Cloud, rid: ResourceId) -> None:
+        """Before a request is served: bring the documents up to what really is, where it changes in other ways too."""
+
     async def provision(self, cloud: Cloud, document: Document, verb: str) -> None:
         """Make real what `document` says (`verb` is create or update). Runs as an operation; may be run twice."""
 
     async def destroy(self, cloud: Cloud, document: Document) -> None:
         """Undo what `provision` made. Runs as an operation; may be run twice."""
+
+    async def perform(self, cloud: Cloud, document: Document, action: str, arguments: Mapping[str, Any]) -> None:
+        """Do what a long-running action (in lower case) is for. Runs as an operation; may be run twice."""
+
+    def settle(self, cloud: Cloud, document: Document) -> None:
+        """Take note that a create or update has ended; `_state` tells how."""
 
     async def start(self, cloud: Cloud, document: Document) -> None:
         """Bring back, at the rehearsal's start, what runs behind a resource that is provisioned."""
@@ -110,6 +135,10 @@ class ResourceType:
         shown = {key: value for key, value in document.items() if not key.startswith("_")}
         shown["properties"] = {**document.get("properties", {}), "provisioningState": document["_state"]}
         return shown
+
+    def written(self, document: Document) -> Document:
+        """Return what a PUT or PATCH answers, where that is more than a GET does."""
+        return self.view(document)
 
     def check_name(self, name: str) -> None:
         """Raise Refusal (400) where the name breaks the type's rule."""
@@ -139,15 +168,10 @@ class Provider:
         """Return functions by method and lower-case type path: `("post", "checknameavailability")`."""
         return {}
 
-    def generic(self, kind: str) -> ResourceType:
-        """Return the generic behaviour for a type that the provider says nothing special about."""
-        known = type(
-            "Generic",
-            (ResourceType,),
-            {"namespace": self.namespace, "type": kind, "tracked": "/" not in kind, "__doc__": ResourceType.__doc__},
-        )
-        instance: ResourceType = known()
-        return instance
+    def other(self, kind: str) -> ResourceType:
+        """Return the behaviour of a type that the provider says nothing special about. Raises Refusal (404)."""
+        text = f"The resource type '{kind}' could not be found in the namespace '{self.namespace}'."
+        raise Refusal(404, "InvalidResourceType", text)
 
 
 def find(body: Document, path: str) -> Any:

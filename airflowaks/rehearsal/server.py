@@ -26,6 +26,7 @@ from airflowaks.rehearsal.proxy import Proxy
 from airflowaks.rehearsal.refusals import not_found
 from airflowaks.rehearsal.resource_manager import ResourceManager
 from airflowaks.rehearsal.routing import routed
+from airflowaks.rehearsal.vault import Vault
 
 if TYPE_CHECKING:
     from starlette.types import Receive, Scope, Send
@@ -37,7 +38,7 @@ _LOG = logging.getLogger(__name__)
 
 
 class FrontDoor:
-    """The ASGI application: finds the service by host name, applies faults, and logs the request without its secrets."""
+    """The ASGI application: finds the service by host name, applies faults, logs the request without its secrets."""
 
     def __init__(self, cloud: Cloud) -> None:
         self._cloud = cloud
@@ -51,6 +52,7 @@ class FrontDoor:
         }
         self._suffixes: dict[str, Handler] = {
             ".oic.prod-aks.azure.com": oidc.answer,
+            ".vault.azure.net": routed(Vault(cloud).routes()),
         }
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -77,7 +79,7 @@ class FrontDoor:
             return not_found(host).response()
         try:
             return await handler(request)
-        except Exception:
+        except Exception:  # noqa: BLE001 - a fault of ours is answered as a service answers its own
             _LOG.exception("%s %s failed", request.method, request.url.path)
             text = "An unexpected error occurred in the rehearsal cloud; its log tells more."
             return JSONResponse({"error": {"code": "InternalServerError", "message": text}}, 500)
@@ -116,13 +118,14 @@ async def serve(home: Home, settings: Settings) -> None:
     # uvicorn raises the signal once more after its own shutdown: what stands behind it is stopped below, not by dying.
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: None)
-    with home.pid_file.open("a+") as pid_file, _listen(settings.https_port) as listener:
+    with home.pid_file.open("a+") as pid_file:
         fcntl.flock(pid_file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        listener, proxy_listener = _listen(settings.https_port), _listen(settings.proxy_port)
         pid_file.truncate(0)
         pid_file.write(str(os.getpid()))
         pid_file.flush()
         cloud = Cloud(home, settings)
-        proxy = Proxy(_listen(settings.proxy_port), settings.https_port)
+        proxy = Proxy(proxy_listener, settings.https_port, cloud.resolves)
         config = uvicorn.Config(
             FrontDoor(cloud),
             ssl_context_factory=lambda *_: cloud.tls,

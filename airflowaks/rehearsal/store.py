@@ -50,6 +50,12 @@ class Store:
         """Delete the document if it is there."""
         self._connection.execute("DELETE FROM documents WHERE collection = ? AND key = ?", (collection, key))
 
+    def delete_below(self, collection: str, prefix: str) -> None:
+        """Delete the documents whose keys start with `prefix`."""
+        self._connection.execute(
+            "DELETE FROM documents WHERE collection = ? AND substr(key, 1, ?) = ?", (collection, len(prefix), prefix)
+        )
+
     def scan(self, collection: str, prefix: str = "") -> list[Document]:
         """Return the documents whose keys start with `prefix`, in the order of their keys."""
         rows = self._connection.execute(

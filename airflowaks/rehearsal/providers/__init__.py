@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from airflowaks.rehearsal.providers.key_vault import KeyVault
 from airflowaks.rehearsal.providers.managed_identity import ManagedIdentity
 from airflowaks.rehearsal.providers.network import Network
 from airflowaks.rehearsal.providers.roles import Roles
@@ -12,5 +13,5 @@ if TYPE_CHECKING:
     from airflowaks.rehearsal.resource_types import Provider
 
 PROVIDERS: dict[str, Provider] = {
-    provider.namespace.lower(): provider for provider in (ManagedIdentity(), Network(), Roles())
+    provider.namespace.lower(): provider for provider in (KeyVault(), ManagedIdentity(), Network(), Roles())
 }

@@ -52,13 +52,13 @@ class Roles(Provider):
         condition = call.query.get("$filter", "")
         at_scope = call.cloud.authorization.above(scope)
         found = at_scope if "atScope()" in condition else [*at_scope, *call.cloud.authorization.below(scope)]
-        unique = {one["id"]: one for one in found}.values()
+        unique = list({one["id"]: one for one in found}.values())
         if wanted := re.search(r"(principalId eq|assignedTo\()\s*'([^']*)'", condition):
             ids = {wanted.group(2).lower()}
             if wanted.group(1) == "assignedTo(":
                 ids = call.cloud.entra.identities(wanted.group(2).lower())
             unique = [one for one in unique if one["properties"]["principalId"] in ids]
-        return Answer({"value": list(unique)})
+        return Answer({"value": unique})
 
     async def _assign(self, call: Call) -> Answer:
         cloud, scope = call.cloud, canonical_scope(call.id.scope)
@@ -106,7 +106,10 @@ class Roles(Provider):
             properties = other["properties"]
             same = properties["principalId"] == principal_id and role_of(properties["roleDefinitionId"]) == role
             if existing is None and same and properties["scope"].lower() == scope.lower():
-                text = f"The role assignment already exists. The ID of the conflicting role assignment is {other['name'].replace('-', '')}."
+                text = (
+                    "The role assignment already exists. The ID of the conflicting role assignment is"
+                    f" {other['name'].replace('-', '')}."
+                )
                 raise Refusal(409, "RoleAssignmentExists", text)
         now = datetime.now(UTC).isoformat()
         before = (existing or {}).get("properties", {})
