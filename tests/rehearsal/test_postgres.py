@@ -8,7 +8,7 @@ import ssl
 import subprocess
 import sys
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
 import psutil
@@ -67,6 +67,13 @@ class Flexible:
 @pytest.fixture(scope="module")
 def anyio_backend() -> str:
     return "asyncio"
+
+
+@pytest.fixture(scope="module", autouse=True)
+def strict_umask() -> Iterator[None]:
+    before = os.umask(0o077)  # a hardened root's: what is made must be in reach of the servers' account even so
+    yield
+    os.umask(before)
 
 
 @pytest.fixture(scope="module")
