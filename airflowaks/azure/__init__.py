@@ -1,0 +1,1 @@
+"""Azure's resources, one module a service, on the real SDKs."""

@@ -1,0 +1,118 @@
+"""What all resources of Azure Resource Manager have in common: an ID, JSON facts, and a provisioning state."""
+
+from __future__ import annotations
+
+import json
+from abc import abstractmethod
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from airflowaks.resource import Facts, Resource
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from airflowaks.session import Session
+
+_UNDER_WAY = {
+    "accepted",
+    "creating",
+    "updating",
+    "deleting",
+    "provisioning",
+    "registering",
+    "registeringdns",
+    "recoveringcache",
+    "scaling",
+    "starting",
+    "stopping",
+    "running",
+    "upgrading",
+}
+
+
+def rest(response: Any, _model: Any, _headers: Any) -> Any:
+    """Return the answer's JSON as the service wrote it: the `cls` that every operation of the SDKs takes.
+
+    Models of different generations spell and drop properties differently; the JSON is what Azure documents, and what an
+    update has to send back whole.
+    """
+    return json.loads(response.http_response.text())
+
+
+class ArmResource(Resource):
+    """A resource of Resource Manager, named by its environment."""
+
+    type: ClassVar[str]
+    """Provider and type: `Microsoft.KeyVault/vaults`."""
+    state_path: ClassVar[str] = "properties.provisioningState"
+
+    def __init__(
+        self,
+        session: Session,
+        name: str,
+        *,
+        group: str = "",
+        within: Resource | None = None,
+        needs: Sequence[Resource] = (),
+    ) -> None:
+        super().__init__(session, name, within=within, needs=needs)
+        self.group = group or session.environment.resource_group
+
+    @property
+    def id(self) -> str:
+        """Return the resource ID."""
+        return f"{group_id(self.session, self.group)}/providers/{self.type}/{self.name}"
+
+    def read(self) -> Facts | None:
+        """Return the resource as Azure answers it, or None where Azure says 404."""
+        from azure.core.exceptions import ResourceNotFoundError
+
+        try:
+            return self.get()
+        except ResourceNotFoundError:
+            return None
+
+    @abstractmethod
+    def get(self) -> Facts:
+        """Ask the service for the resource, with `cls=rest`."""
+
+    @abstractmethod
+    def put(self, body: dict[str, Any]) -> None:
+        """Send the whole resource and return when the service is done."""
+
+    def write(self, facts: Facts | None) -> None:
+        """Send what there is with what is wanted merged into it: what the runbook does not know survives."""
+        self.put(merge(self.kept(facts), self.want()))
+
+    def kept(self, facts: Facts | None) -> Facts:
+        """Return the part of the facts that an update has to send back."""
+        return facts or {}
+
+    def unfinished(self, facts: Facts) -> bool:
+        """Tell whether Azure still works on it."""
+        return self._state(facts) in _UNDER_WAY
+
+    def broken(self, facts: Facts) -> bool:
+        """Tell whether the last write failed on Azure's side."""
+        return self._state(facts) in ("failed", "canceled")
+
+    def _state(self, facts: Facts) -> str:
+        value: Any = facts
+        for part in self.state_path.split("."):
+            value = value.get(part) if isinstance(value, Mapping) else None
+        return str(value or "").lower()
+
+
+def group_id(session: Session, group: str) -> str:
+    """Return the resource ID of a resource group."""
+    return f"/subscriptions/{session.environment.subscription_id}/resourceGroups/{group}"
+
+
+def merge(old: Facts, new: Facts) -> dict[str, Any]:
+    """Return `old` with `new` merged into it: objects key by key, all else replaced."""
+    merged = dict(old)
+    for key, value in new.items():
+        before = merged.get(key)
+        merged[key] = merge(before, value) if isinstance(before, Mapping) and isinstance(value, Mapping) else value
+    return merged

@@ -1,0 +1,76 @@
+"""That the password in the vault is the one that PostgreSQL takes: read by logging in, written by the operator."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from airflowaks.azure.database_role import connect
+from airflowaks.changes import AFTER_APPLY
+from airflowaks.connections import DatabaseUrl
+from airflowaks.resource import Facts, Resource
+
+if TYPE_CHECKING:
+    import psycopg
+
+    from airflowaks.azure.database_role import DatabaseRole
+    from airflowaks.azure.key_vault import VaultSecret
+
+_WRONG_PASSWORD = "password authentication failed"  # noqa: S105 - the server's words, not a password
+
+
+class DatabasePassword(Resource):
+    """The password of a role. Its one fact is whether the vault's secret opens the database."""
+
+    kind = "database password"
+
+    def __init__(self, role: DatabaseRole, secret: VaultSecret, *, needs: tuple[Resource, ...]) -> None:
+        super().__init__(role.session, role.name, within=role, needs=(secret, *needs))
+        self.role = role
+        self.secret = secret
+
+    @property
+    def id(self) -> str:
+        """Return the role's URL, without a password."""
+        return self.role.id
+
+    def read(self) -> Facts:
+        """Log in with the vault's secret. Raises psycopg.OperationalError where anything but the password is wrong."""
+        import psycopg
+
+        if self.secret.value is None:
+            return {"opens": AFTER_APPLY}
+        try:
+            self._log_in().close()
+        except psycopg.OperationalError as error:
+            if _WRONG_PASSWORD not in str(error):
+                raise
+            return {"opens": "no"}
+        return {"opens": "yes"}
+
+    def want(self) -> Facts:
+        """Want that it opens."""
+        return {"opens": "yes"}
+
+    def write(self, facts: Facts | None) -> None:
+        """Set the role's password to the vault's."""
+        del facts
+        self.role.set_password(self.session.redactor.learn(self._url().password))
+
+    def prove(self) -> str:
+        """Create a table as Airflow would, in a transaction that is rolled back, and return what was seen.
+
+        Raises psycopg.Error where that fails.
+        """
+        with self._log_in() as connection:
+            connection.execute("CREATE TABLE airflowaks_check (seen timestamptz)")
+            row = connection.execute("SELECT current_user, current_setting('server_version')").fetchone() or ("", "")
+            connection.rollback()
+        return f"{row[0]} created a table on PostgreSQL {row[1]}"
+
+    def _log_in(self) -> psycopg.Connection[Any]:
+        url = self._url()
+        return connect(self.role.database.server, url.database, url.user, url.password)
+
+    def _url(self) -> DatabaseUrl:
+        value = self.secret.value
+        return DatabaseUrl.parse(value.reveal() if value is not None else "")

@@ -1,0 +1,118 @@
+"""Airflow's role in PostgreSQL, made and maintained by the operator, who signs in with an Entra token.
+
+On a managed server the administrator is no superuser: since PostgreSQL 16 it must be granted a role before it can hand
+a database over to it, and since 15 only a database's owner can create tables in its `public` schema.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from airflowaks.patience import despite
+from airflowaks.resource import Facts, Resource
+
+if TYPE_CHECKING:
+    import psycopg
+
+    from airflowaks.azure.postgresql import Database, EntraAdministrator, FlexibleServer
+    from airflowaks.redaction import Secret
+
+TOKEN_SCOPE = "https://ossrdbms-aad.database.windows.net/.default"  # noqa: S105 - a scope, not a secret
+_CONNECT_SECONDS = 30
+_SPREAD_SECONDS = 300.0
+_FACTS = """
+    SELECT rolcanlogin AS login, rolsuper OR rolcreaterole OR rolcreatedb OR rolbypassrls OR rolreplication AS powers,
+           EXISTS (SELECT FROM pg_database WHERE datname = %(database)s AND datdba = pg_roles.oid) AS owner,
+           NOT EXISTS (
+               SELECT FROM pg_database, aclexplode(coalesce(datacl, acldefault('d', datdba))) AS granted
+               WHERE datname = %(database)s AND granted.grantee = 0
+           ) AS private
+    FROM pg_roles WHERE rolname = %(role)s
+"""
+
+
+def connect(server: FlexibleServer, database: str, user: str, password: str) -> psycopg.Connection[Any]:
+    """Return a connection over TLS, the server's name and certificate verified; leaving its context commits and closes.
+
+    Raises psycopg.OperationalError where the server cannot be reached or refuses.
+    """
+    import psycopg
+
+    return psycopg.connect(
+        host=server.host,
+        port=server.port,
+        dbname=database,
+        user=user,
+        password=password,
+        sslmode="verify-full",
+        sslrootcert=server.session.connection.ca_bundle or "system",
+        connect_timeout=_CONNECT_SECONDS,
+        application_name="airflowaks",
+    )
+
+
+class DatabaseRole(Resource):
+    """A role that can log in, owns Airflow's database, and can do nothing else; its password is step 4's business."""
+
+    kind = "database role"
+
+    def __init__(self, database: Database, administrator: EntraAdministrator, *, needs: tuple[Resource, ...]) -> None:
+        session = database.session
+        super().__init__(session, session.environment.postgresql.role, within=database, needs=(administrator, *needs))
+        self.database = database
+        self.administrator = administrator
+
+    @property
+    def id(self) -> str:
+        """Return the role as a URL without a password."""
+        server = self.database.server
+        return f"postgresql://{self.name}@{server.host}:{server.port}/{self.database.name}"
+
+    def read(self) -> Facts | None:
+        """Return what the catalogue says of the role and of who owns the database."""
+        from psycopg.rows import dict_row
+
+        with self._administer() as connection, connection.cursor(row_factory=dict_row) as cursor:
+            return cursor.execute(_FACTS, {"role": self.name, "database": self.database.name}).fetchone()
+
+    def want(self) -> Facts:
+        """Want a role that logs in, has no power over the server, and owns a database that is nobody else's."""
+        return {"login": True, "powers": False, "owner": True, "private": True}
+
+    def write(self, facts: Facts | None) -> None:
+        """Create the role without a password, or take its powers; then hand the database over. One transaction."""
+        from psycopg import sql
+
+        role, database = sql.Identifier(self.name), sql.Identifier(self.database.name)
+        verb = sql.SQL("CREATE" if facts is None else "ALTER")
+        statements = (
+            sql.SQL("{} ROLE {} LOGIN NOCREATEROLE NOCREATEDB").format(verb, role),
+            sql.SQL("GRANT {} TO CURRENT_USER").format(role),
+            sql.SQL("ALTER DATABASE {} OWNER TO {}").format(database, role),
+            sql.SQL("REVOKE ALL ON DATABASE {} FROM PUBLIC").format(database),
+        )
+        with self._administer() as connection:
+            for statement in statements:
+                connection.execute(statement)
+
+    def set_password(self, password: Secret) -> None:
+        """Set the role's password; the server is sent its SCRAM verifier, so that no statement log can hold it."""
+        from psycopg import sql
+
+        with self._administer() as connection:
+            verifier = connection.pgconn.encrypt_password(
+                password.reveal().encode(), self.name.encode(), b"scram-sha-256"
+            )
+            statement = sql.SQL("ALTER ROLE {} PASSWORD {}")
+            connection.execute(statement.format(sql.Identifier(self.name), sql.Literal(verifier.decode())))
+
+    def _administer(self) -> psycopg.Connection[Any]:
+        """Connect as the Entra administrator; a new one, or a new firewall rule, takes a while to be heeded."""
+        import psycopg
+
+        spreading = any(one.fresh for one in self.needs)
+        return despite(
+            lambda: connect(self.database.server, "postgres", self.administrator.name, self.session.token(TOKEN_SCOPE)),
+            lambda error: spreading and isinstance(error, psycopg.OperationalError),
+            _SPREAD_SECONDS,
+        )

@@ -1,0 +1,115 @@
+"""Entra groups and their members, through Microsoft Graph.
+
+Source: https://learn.microsoft.com/graph/api/resources/group. Graph is eventually consistent: a group that was just
+made may not be found by a filter for some seconds.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from airflowaks.changes import AFTER_APPLY
+from airflowaks.errors import AzureError
+from airflowaks.resource import Facts, Resource
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from airflowaks.session import Session
+
+_GROUP_PROPERTIES = "id,displayName,description,mailNickname,securityEnabled"
+
+
+class Group(Resource):
+    """A security group of the tenant, found by its display name."""
+
+    kind = "Entra group"
+
+    def __init__(self, session: Session, name: str, description: str) -> None:
+        super().__init__(session, name)
+        self.description = description
+
+    @property
+    def id(self) -> str:
+        """Return the group's object ID, once it is known."""
+        return str(self.fact("id"))
+
+    @property
+    def object_id(self) -> Any:
+        """Return the group's object ID, or AFTER_APPLY."""
+        return self.fact("id")
+
+    def read(self) -> Facts | None:
+        """Return the group of that display name. Raises AzureError where several bear it: Entra allows that."""
+        query = {"$filter": f"displayName eq '{self.name}'", "$select": _GROUP_PROPERTIES}
+        found = _send(self.session, "GET", "/groups", params=query)["value"]
+        if len(found) > 1:
+            message = f"{len(found)} groups are called {self.name}: {', '.join(one['id'] for one in found)}."
+            raise AzureError(message, "Name another in the environment file under `entra`, or rename the others.")
+        group: Facts | None = found[0] if found else None
+        return group
+
+    def want(self) -> Facts:
+        """Want a security group with that description."""
+        return {"displayName": self.name, "description": self.description, "securityEnabled": True}
+
+    def write(self, facts: Facts | None) -> None:
+        """Create the group, or set its description."""
+        if facts is None:
+            nickname = "".join(letter for letter in self.name if letter.isalnum() or letter in "-_")[:64]
+            body = {**self.want(), "mailEnabled": False, "mailNickname": nickname}
+            _send(self.session, "POST", "/groups", json=body)
+        else:
+            _send(self.session, "PATCH", f"/groups/{facts['id']}", json={"description": self.description})
+
+    def delete(self) -> None:
+        """Delete the group."""
+        _send(self.session, "DELETE", f"/groups/{self.id}")
+
+
+class GroupMembers(Resource):
+    """That certain principals are in a group; others, put there by other means, stay."""
+
+    kind = "group members"
+
+    def __init__(self, group: Group, members: Iterable[str]) -> None:
+        super().__init__(group.session, group.name, within=group)
+        self.group = group
+        self.members = set(members)
+
+    @property
+    def id(self) -> str:
+        """Return the path of the membership in Graph."""
+        return f"/groups/{self.group.id}/members"
+
+    def read(self) -> Facts:
+        """Return the object IDs of the direct members."""
+        members: set[str] = set()
+        page = _send(self.session, "GET", self.id, params={"$select": "id", "$top": "999"})
+        while True:
+            members |= {one["id"] for one in page["value"]}
+            if "@odata.nextLink" not in page:
+                return {"members": sorted(members)}
+            page = _send(self.session, "GET", page["@odata.nextLink"])
+
+    def want(self) -> Facts:
+        """Want the members that there are and those that are missing."""
+        present = self.fact("members")
+        return {"members": sorted(self.members.union(() if present is AFTER_APPLY else present))}
+
+    def write(self, facts: Facts | None) -> None:
+        """Add those who are missing."""
+        present = set((facts or {}).get("members", ()))
+        for member in sorted(self.members - present):
+            reference = {"@odata.id": f"https://graph.microsoft.com/v1.0/directoryObjects/{member}"}
+            _send(self.session, "POST", f"{self.id}/$ref", json=reference)
+
+
+def _send(session: Session, method: str, path: str, **arguments: Any) -> dict[str, Any]:
+    """Send one request to Graph and return its JSON. Raises azure-core's HttpResponseError with Graph's own code."""
+    from azure.core.rest import HttpRequest
+
+    response = session.graph.send_request(HttpRequest(method, path, **arguments))
+    response.raise_for_status()
+    body: dict[str, Any] = response.json() if response.content else {}
+    return body

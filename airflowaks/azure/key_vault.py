@@ -1,0 +1,156 @@
+"""The key vault and the secrets in it.
+
+Source: https://learn.microsoft.com/azure/key-vault/general/rbac-guide and .../secrets/about-secrets
+"""
+
+from __future__ import annotations
+
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+from airflowaks.azure.arm import ArmResource, rest
+from airflowaks.changes import AFTER_APPLY
+from airflowaks.patience import REPLICATION_SECONDS, despite
+from airflowaks.redaction import Secret
+from airflowaks.resource import Facts, Resource
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from azure.keyvault.secrets import SecretClient
+
+    from airflowaks.azure.roles import RoleAssignment
+
+_FORBIDDEN = 403
+_SPREAD_SECONDS = 30.0
+
+
+class Vault(ArmResource):
+    """A vault whose secrets are guarded by role assignments."""
+
+    kind = "key vault"
+    type = "Microsoft.KeyVault/vaults"
+    immutable = ("location", "properties.tenantId", "properties.softDeleteRetentionInDays")
+
+    @property
+    def uri(self) -> Any:
+        """Return the vault's URL, or AFTER_APPLY."""
+        return self.fact("properties.vaultUri")
+
+    def get(self) -> Facts:
+        """Read the vault."""
+        facts: Facts = self.session.vaults.vaults.get(self.group, self.name, cls=rest)
+        return facts
+
+    def want(self) -> Facts:
+        """Want RBAC and soft delete; purge protection can be switched on and never off."""
+        environment, settings = self.session.environment, self.session.environment.key_vault
+        protection = {"enablePurgeProtection": True} if settings.purge_protection else {}
+        return {
+            "location": environment.location,
+            "tags": environment.tags,
+            "properties": {
+                "tenantId": environment.tenant_id,
+                "sku": {"family": "A", "name": settings.sku},
+                "enableRbacAuthorization": True,
+                "enableSoftDelete": True,
+                "softDeleteRetentionInDays": settings.soft_delete_days,
+                "publicNetworkAccess": "Enabled",
+                **protection,
+            },
+        }
+
+    def put(self, body: dict[str, Any]) -> None:
+        """Create or update the vault."""
+        parameters: Any = {key: body[key] for key in ("location", "tags", "properties")}
+        self.session.vaults.vaults.begin_create_or_update(self.group, self.name, parameters).result()
+
+    @cached_property
+    def secrets(self) -> SecretClient:
+        """Return a client of the vault's secrets."""
+        from azure.keyvault.secrets import SecretClient
+
+        session = self.session
+        policies = [session.correlation_policy]
+        return SecretClient(
+            str(self.uri), session.connection.credential, per_call_policies=policies, **session.connection.transport
+        )
+
+
+class VaultSecret(Resource):
+    """One secret of the vault: its latest version is enabled and holds a value that its purpose accepts."""
+
+    kind = "secret"
+
+    def __init__(
+        self,
+        vault: Vault,
+        access: RoleAssignment,
+        name: str,
+        purpose: str,
+        value: Callable[[Secret | None], Any],
+        *,
+        needs: tuple[Resource, ...] = (),
+    ) -> None:
+        """Take `value`: told what the vault holds, it returns what it should hold, the same where that will do.
+
+        It returns AFTER_APPLY where that cannot be known yet.
+        """
+        super().__init__(vault.session, name, within=access, needs=(vault, *needs))
+        self.vault = vault
+        self.access = access
+        self.purpose = purpose
+        self._value = value
+        self._pending: Secret | None = None
+
+    @property
+    def id(self) -> str:
+        """Return the secret's URL, without a version."""
+        return f"{self.vault.uri}secrets/{self.name}"
+
+    @property
+    def value(self) -> Secret | None:
+        """Return what the vault holds, or None."""
+        value = self.fact("value")
+        return None if value is AFTER_APPLY else value
+
+    def read(self) -> Facts | None:
+        """Return the latest version. A role that was just assigned takes up to ten minutes to be heeded."""
+        from azure.core.exceptions import HttpResponseError, ResourceNotFoundError
+
+        def forgivable(error: BaseException) -> bool:
+            return self.access.fresh and isinstance(error, HttpResponseError) and error.status_code == _FORBIDDEN
+
+        try:
+            found = despite(lambda: self.vault.secrets.get_secret(self.name), forgivable, REPLICATION_SECONDS)
+        except ResourceNotFoundError:
+            return None
+        value = self.session.redactor.learn(found.value or "")
+        return {"value": value, "contentType": found.properties.content_type}
+
+    def want(self) -> Facts:
+        """Want a value that will do: what there is, if it does. A value that was made is wanted until it is held."""
+        if self._pending is None or self._pending == self.value:
+            value = self._value(self.value)
+            self._pending = None if value is AFTER_APPLY else self.session.redactor.learn(value)
+        return {"value": AFTER_APPLY if self._pending is None else self._pending, "contentType": self.purpose}
+
+    def replace(self, value: str) -> None:
+        """Want another value than the vault holds, at the next converge."""
+        self._pending = self.session.redactor.learn(value)
+
+    def write(self, facts: Facts | None) -> None:
+        """Write a new version, bringing the secret back first where it is soft-deleted."""
+        del facts
+        from azure.core.exceptions import ResourceExistsError
+
+        value = Secret(self.want()["value"]).reveal()
+        try:
+            self._set(value)
+        except ResourceExistsError:
+            self.vault.secrets.begin_recover_deleted_secret(self.name).wait()
+            # For some seconds after a recovery, or a purge, the vault still answers 409.
+            despite(lambda: self._set(value), lambda error: isinstance(error, ResourceExistsError), _SPREAD_SECONDS)
+
+    def _set(self, value: str) -> None:
+        self.vault.secrets.set_secret(self.name, value, content_type=self.purpose)

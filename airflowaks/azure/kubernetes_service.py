@@ -1,0 +1,139 @@
+"""The AKS cluster, with every setting that the later steps stand on.
+
+Source: https://learn.microsoft.com/azure/templates/microsoft.containerservice/managedclusters
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from airflowaks.azure.arm import ArmResource, merge, rest
+from airflowaks.changes import AFTER_APPLY
+
+if TYPE_CHECKING:
+    from airflowaks.azure.entra import Group
+    from airflowaks.azure.identities import ManagedIdentity
+    from airflowaks.resource import Facts
+    from airflowaks.session import Session
+
+_SECRETS_PROVIDER = "azureKeyvaultSecretsProvider"
+
+
+class ManagedCluster(ArmResource):
+    """An AKS cluster that is signed in to with Entra alone, and whose pods can sign in to Azure as identities."""
+
+    kind = "AKS cluster"
+    type = "Microsoft.ContainerService/managedClusters"
+    immutable = (
+        "location",
+        "properties.dnsPrefix",
+        "properties.networkProfile.podCidr",
+        "properties.networkProfile.serviceCidr",
+        "properties.networkProfile.dnsServiceIP",
+        "properties.networkProfile.networkPlugin",
+    )
+
+    def __init__(
+        self, session: Session, *, identity: ManagedIdentity, admins: Group, needs: tuple[Any, ...] = ()
+    ) -> None:
+        super().__init__(session, session.environment.cluster.name, needs=(*needs, identity, admins))
+        self.identity = identity
+        self.admins = admins
+
+    @property
+    def issuer(self) -> Any:
+        """Return the URL of the cluster's OIDC issuer, or AFTER_APPLY."""
+        return self.fact("properties.oidcIssuerProfile.issuerURL")
+
+    def get(self) -> Facts:
+        """Read the cluster."""
+        facts: Facts = self.session.clusters.managed_clusters.get(self.group, self.name, cls=rest)
+        return facts
+
+    def want(self) -> Facts:
+        """Want the environment's cluster; node pools that others added, and patch versions, stay."""
+        environment, settings = self.session.environment, self.session.environment.cluster
+        return {
+            "location": environment.location,
+            "tags": environment.tags,
+            "sku": {"name": "Base", "tier": settings.tier},
+            "identity": {"type": "UserAssigned", "userAssignedIdentities": {self._identity_key(): {}}},
+            "properties": {
+                "kubernetesVersion": self._version(),
+                "dnsPrefix": settings.name,
+                "disableLocalAccounts": True,
+                "enableRBAC": True,
+                "aadProfile": {
+                    "managed": True,
+                    "enableAzureRBAC": True,
+                    "adminGroupObjectIDs": [self.admins.object_id],
+                    "tenantID": environment.tenant_id,
+                },
+                "oidcIssuerProfile": {"enabled": True},
+                "securityProfile": {"workloadIdentity": {"enabled": True}},
+                "workloadAutoScalerProfile": {"keda": {"enabled": True}},
+                "addonProfiles": {
+                    _SECRETS_PROVIDER: {
+                        "enabled": True,
+                        "config": {"enableSecretRotation": "true", "rotationPollInterval": "2m"},
+                    }
+                },
+                "autoUpgradeProfile": {"upgradeChannel": "patch", "nodeOSUpgradeChannel": "NodeImage"},
+                "apiServerAccessProfile": {"authorizedIPRanges": list(settings.authorized_ip_ranges)},
+                "networkProfile": {
+                    "networkPlugin": "azure",
+                    "networkPluginMode": "overlay",
+                    "networkDataplane": "cilium",
+                    "networkPolicy": "cilium",
+                    "podCidr": settings.network.pod_cidr,
+                    "serviceCidr": settings.network.service_cidr,
+                    "dnsServiceIP": settings.network.dns_service_ip,
+                    "loadBalancerSku": "standard",
+                },
+                "agentPoolProfiles": self._pools(),
+            },
+        }
+
+    def put(self, body: dict[str, Any]) -> None:
+        """Create or update the cluster: on Azure five minutes and two."""
+        parameters: Any = body
+        self.session.clusters.managed_clusters.begin_create_or_update(self.group, self.name, parameters).result()
+
+    def write(self, facts: Facts | None) -> None:
+        """Send the cluster; a new node pool starts at its smallest size, later the autoscaler decides."""
+        body = merge(facts or {}, self.want())
+        for pool in body["properties"]["agentPoolProfiles"]:
+            pool.setdefault("count", self.session.environment.cluster.node_pool.min_count)
+        self.put(body)
+
+    def _version(self) -> str:
+        """Return the wanted version, or the patch of it that the cluster is at."""
+        wanted, current = self.session.environment.cluster.kubernetes_version, self.fact("properties.kubernetesVersion")
+        return str(current) if str(current).startswith(f"{wanted}.") else wanted
+
+    def _identity_key(self) -> str:
+        """Return the identity's ID as the cluster spells it: Azure changes the case of IDs."""
+        known = self.fact("identity.userAssignedIdentities")
+        spellings = () if known is AFTER_APPLY else known
+        return next((one for one in spellings if one.lower() == self.identity.id.lower()), self.identity.id)
+
+    def _pools(self) -> list[dict[str, Any]]:
+        settings = self.session.environment.cluster.node_pool
+        wanted: dict[str, Any] = {
+            "name": settings.name,
+            "mode": "System",
+            "type": "VirtualMachineScaleSets",
+            "osType": "Linux",
+            "vmSize": settings.vm_size,
+            "osDiskType": settings.os_disk,
+            "osDiskSizeGB": settings.os_disk_gb,
+            "enableAutoScaling": True,
+            "minCount": settings.min_count,
+            "maxCount": settings.max_count,
+            "availabilityZones": list(settings.zones),
+        }
+        known = self.fact("properties.agentPoolProfiles")
+        present: list[dict[str, Any]] = [] if known is AFTER_APPLY else known
+        if not any(one["name"] == settings.name for one in present):
+            return [*present, wanted]
+        return [merge(one, wanted) if one["name"] == settings.name else one for one in present]

@@ -1,0 +1,193 @@
+"""The PostgreSQL flexible server: the server, its Entra administrator, its firewall and its databases.
+
+Source: https://learn.microsoft.com/azure/templates/microsoft.dbforpostgresql/flexibleservers
+"""
+
+from __future__ import annotations
+
+import secrets
+from typing import TYPE_CHECKING, Any
+
+from airflowaks.azure.arm import ArmResource, merge, rest
+from airflowaks.changes import AFTER_APPLY
+
+if TYPE_CHECKING:
+    from airflowaks.azure.entra import Group
+    from airflowaks.resource import Facts, Resource
+    from airflowaks.session import Session
+
+_UNUSED_LOGIN = "airflowaksadmin"
+_COMPLEX = "aA1!"
+
+
+class FlexibleServer(ArmResource):
+    """A server that people sign in to with Entra tokens, and Airflow's role with a password, over TLS only."""
+
+    kind = "PostgreSQL server"
+    type = "Microsoft.DBforPostgreSQL/flexibleServers"
+    state_path = "properties.state"
+    immutable = ("location",)
+
+    def __init__(self, session: Session, *, within: Resource) -> None:
+        super().__init__(session, session.environment.postgresql.name, within=within)
+
+    @property
+    def host(self) -> str:
+        """Return the host name that its certificate bears."""
+        return str(self.fact("properties.fullyQualifiedDomainName")).partition(":")[0]
+
+    @property
+    def port(self) -> int:
+        """Return the port: the rehearsal cloud's host names carry one, Azure's do not."""
+        port = str(self.fact("properties.fullyQualifiedDomainName")).partition(":")[2]
+        return int(port or self.session.environment.postgresql.port)
+
+    def get(self) -> Facts:
+        """Read the server."""
+        facts: Facts = self.session.postgresql.servers.get(self.group, self.name, cls=rest)
+        return facts
+
+    def want(self) -> Facts:
+        """Want the environment's server; storage that has grown stays as large as it is."""
+        environment, settings = self.session.environment, self.session.environment.postgresql
+        grown = self.fact("properties.storage.storageSizeGB")
+        return {
+            "location": environment.location,
+            "tags": environment.tags,
+            "sku": {"name": settings.sku, "tier": settings.tier},
+            "properties": {
+                "version": settings.version,
+                "storage": {
+                    "storageSizeGB": max(settings.storage_gb, 0 if grown is AFTER_APPLY else grown),
+                    "autoGrow": "Enabled",
+                },
+                "backup": {"backupRetentionDays": settings.backup_days},
+                "highAvailability": {"mode": settings.high_availability},
+                "authConfig": {
+                    "activeDirectoryAuth": "Enabled",
+                    "passwordAuth": "Enabled",
+                    "tenantId": environment.tenant_id,
+                },
+                "network": {"publicNetworkAccess": "Enabled"},
+            },
+        }
+
+    def write(self, facts: Facts | None) -> None:
+        """Create the server, on Azure in about six minutes, or update it.
+
+        A server that takes passwords must be created with a password administrator. That login gets a random password
+        which nobody is told: administrators sign in with Entra.
+        """
+        if facts is not None:
+            wanted: Any = {key: value for key, value in self.want().items() if key != "location"}
+            self.session.postgresql.servers.begin_update(self.group, self.name, wanted).result()
+            return
+        password = self.session.redactor.learn(secrets.token_urlsafe(40) + _COMPLEX)
+        login = {"administratorLogin": _UNUSED_LOGIN, "administratorLoginPassword": password.reveal()}
+        self.put(merge(self.want(), {"properties": {**login, "createMode": "Create"}}))
+
+    def put(self, body: dict[str, Any]) -> None:
+        """Create the server."""
+        parameters: Any = body
+        self.session.postgresql.servers.begin_create_or_update(self.group, self.name, parameters).result()
+
+
+class ServerChild(ArmResource):
+    """Something that belongs to one flexible server."""
+
+    type = ""
+
+    def __init__(self, server: FlexibleServer, name: str, *, needs: tuple[Resource, ...] = ()) -> None:
+        super().__init__(server.session, name, within=server, needs=needs)
+        self.server = server
+
+    @property
+    def id(self) -> str:
+        """Return the resource ID."""
+        return f"{self.server.id}/{self.type}/{self.name}"
+
+
+class EntraAdministrator(ServerChild):
+    """The Entra group whose members may sign in as administrators of the server, under the group's name."""
+
+    kind = "PostgreSQL administrator"
+    type = "administrators"
+
+    def __init__(self, server: FlexibleServer, group: Group) -> None:
+        super().__init__(server, group.name, needs=(group,))
+        self.admins = group
+
+    @property
+    def id(self) -> str:
+        """Return the resource ID, once the group's object ID is known."""
+        return f"{self.server.id}/administrators/{self.admins.object_id}"
+
+    def get(self) -> Facts:
+        """Read the administrator."""
+        operations = self.session.postgresql.administrators_microsoft_entra
+        facts: Facts = operations.get(self.group, self.server.name, str(self.admins.object_id), cls=rest)
+        return facts
+
+    def read(self) -> Facts | None:
+        """Return the administrator, or None where it is none yet."""
+        return None if self.admins.object_id is AFTER_APPLY else super().read()
+
+    def want(self) -> Facts:
+        """Want the group as administrator."""
+        tenant = self.session.environment.tenant_id
+        return {"properties": {"principalName": self.admins.name, "principalType": "Group", "tenantId": tenant}}
+
+    def put(self, body: dict[str, Any]) -> None:
+        """Make the group an administrator."""
+        operations, parameters = self.session.postgresql.administrators_microsoft_entra, _properties(body)
+        operations.begin_create_or_update(self.group, self.server.name, self.admins.object_id, parameters).result()
+
+
+class FirewallRule(ServerChild):
+    """A range of public IPv4 addresses that may reach the server."""
+
+    kind = "firewall rule"
+    type = "firewallRules"
+
+    def __init__(self, server: FlexibleServer, name: str, start: str, end: str) -> None:
+        super().__init__(server, name)
+        self.start, self.end = start, end
+
+    def get(self) -> Facts:
+        """Read the rule."""
+        facts: Facts = self.session.postgresql.firewall_rules.get(self.group, self.server.name, self.name, cls=rest)
+        return facts
+
+    def want(self) -> Facts:
+        """Want the two ends of the range."""
+        return {"properties": {"startIpAddress": self.start, "endIpAddress": self.end}}
+
+    def put(self, body: dict[str, Any]) -> None:
+        """Create or update the rule."""
+        operations = self.session.postgresql.firewall_rules
+        operations.begin_create_or_update(self.group, self.server.name, self.name, _properties(body)).result()
+
+
+class Database(ServerChild):
+    """A database of the server."""
+
+    kind = "database"
+    type = "databases"
+
+    def get(self) -> Facts:
+        """Read the database."""
+        facts: Facts = self.session.postgresql.databases.get(self.group, self.server.name, self.name, cls=rest)
+        return facts
+
+    def want(self) -> Facts:
+        """Want it in UTF-8, as Airflow requires."""
+        return {"properties": {"charset": "UTF8"}}
+
+    def put(self, body: dict[str, Any]) -> None:
+        """Create the database."""
+        operations = self.session.postgresql.databases
+        operations.begin_create(self.group, self.server.name, self.name, _properties(body)).result()
+
+
+def _properties(body: dict[str, Any]) -> Any:
+    return {"properties": body["properties"]}

@@ -1,0 +1,214 @@
+"""Airflow's broker: Azure Managed Redis, or an Azure Cache for Redis that is already there.
+
+Source: https://learn.microsoft.com/azure/redis and .../azure-cache-for-redis. Celery's transport asks for several keys
+in one transaction, so the database must be of clustering policy NoCluster; the others fail with CROSSSLOT or MOVED.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, cast
+from urllib.parse import quote, urlencode
+
+from airflowaks.azure.arm import ArmResource, merge, rest
+from airflowaks.errors import MissingDependency
+
+if TYPE_CHECKING:
+    from airflowaks.environment import ManagedRedis
+    from airflowaks.redaction import Secret
+    from airflowaks.resource import Facts, Resource
+    from airflowaks.session import Session
+
+Rank = Literal["Primary", "Secondary"]
+_PORT = 10000
+
+
+class Keys(NamedTuple):
+    """The two access keys; either opens the broker, so that one can be renewed while the other is in use."""
+
+    primary: Secret
+    secondary: Secret
+
+
+class RedisCluster(ArmResource):
+    """An Azure Managed Redis instance: the machines, without the database on them."""
+
+    kind = "Managed Redis"
+    type = "Microsoft.Cache/redisEnterprise"
+    immutable = ("location",)
+
+    def __init__(self, session: Session, settings: ManagedRedis, *, within: Resource) -> None:
+        super().__init__(session, settings.name, within=within)
+        self.settings = settings
+
+    def get(self) -> Facts:
+        """Read the instance."""
+        return cast("Facts", self.session.managed_redis.redis_enterprise.get(self.group, self.name, cls=rest))
+
+    def want(self) -> Facts:
+        """Want the environment's size, TLS 1.2 and a public endpoint: it has no IP firewall, its keys guard it."""
+        environment = self.session.environment
+        return {
+            "location": environment.location,
+            "tags": environment.tags,
+            "sku": {"name": self.settings.sku},
+            "properties": {
+                "minimumTlsVersion": "1.2",
+                "highAvailability": "Enabled" if self.settings.high_availability else "Disabled",
+                "publicNetworkAccess": "Enabled",
+            },
+        }
+
+    def put(self, body: dict[str, Any]) -> None:
+        """Create or update the instance, on Azure in some ten minutes."""
+        parameters: Any = {key: body[key] for key in ("location", "tags", "sku", "properties")}
+        self.session.managed_redis.redis_enterprise.begin_create(self.group, self.name, parameters).result()
+
+    def kept(self, facts: Facts | None) -> Facts:
+        """Keep the properties that can be written."""
+        written = ("encryption", "maintenanceConfiguration")
+        properties = (facts or {}).get("properties", {})
+        return {"properties": {key: properties[key] for key in written if key in properties}}
+
+
+class RedisDatabase(ArmResource):
+    """The one database of a Managed Redis instance, as Celery needs it."""
+
+    kind = "Redis database"
+    type = "databases"
+    immutable = ("properties.clusteringPolicy",)
+
+    def __init__(self, cluster: RedisCluster) -> None:
+        super().__init__(cluster.session, "default", within=cluster)
+        self.cluster = cluster
+
+    @property
+    def id(self) -> str:
+        """Return the resource ID."""
+        return f"{self.cluster.id}/databases/{self.name}"
+
+    @property
+    def host(self) -> str:
+        """Return the host name that the broker's certificate bears."""
+        return str(self.cluster.fact("properties.hostName"))
+
+    @property
+    def port(self) -> int:
+        """Return the TLS port."""
+        return int(self.fact("properties.port"))
+
+    def get(self) -> Facts:
+        """Read the database."""
+        operations = self.session.managed_redis.databases
+        return cast("Facts", operations.get(self.group, self.cluster.name, self.name, cls=rest))
+
+    def want(self) -> Facts:
+        """Want TLS, no clustering, no eviction (a broker must not forget) and access keys, which are off by default."""
+        return {
+            "properties": {
+                "clientProtocol": "Encrypted",
+                "clusteringPolicy": "NoCluster",
+                "evictionPolicy": "NoEviction",
+                "accessKeysAuthentication": "Enabled",
+            }
+        }
+
+    def put(self, body: dict[str, Any]) -> None:
+        """Create or update the database."""
+        parameters: Any = merge({"properties": {"port": _PORT}}, body)
+        operations = self.session.managed_redis.databases
+        operations.begin_create(self.group, self.cluster.name, self.name, parameters).result()
+
+    def kept(self, facts: Facts | None) -> Facts:
+        """Keep the properties that can be written."""
+        written = ("port", "modules", "persistence", "deferUpgrade")
+        properties = (facts or {}).get("properties", {})
+        return {"properties": {key: properties[key] for key in written if key in properties}}
+
+    def keys(self) -> Keys:
+        """Return the access keys."""
+        found: Any = self.session.managed_redis.databases.list_keys(self.group, self.cluster.name, self.name, cls=rest)
+        return _keys(self.session, found)
+
+    def regenerate(self, rank: Rank) -> Keys:
+        """Make one key anew and return both; who still uses the old one is locked out."""
+        operations, parameters = self.session.managed_redis.databases, _key_type(rank)
+        operations.begin_regenerate_key(self.group, self.cluster.name, self.name, parameters).wait()
+        return self.keys()
+
+
+class ExistingRedis(ArmResource):
+    """An Azure Cache for Redis of the tenant's own; it is used as it is and never written."""
+
+    kind = "Azure Cache for Redis"
+    type = "Microsoft.Cache/redis"
+
+    def get(self) -> Facts:
+        """Read the cache."""
+        return cast("Facts", self.session.redis.redis.get(self.group, self.name, cls=rest))
+
+    def read(self) -> Facts:
+        """Return the cache. Raises MissingDependency where there is none: the runbook does not create it."""
+        facts = super().read()
+        if facts is None:
+            message = f"There is no Azure Cache for Redis {self.name} in resource group {self.group}."
+            raise MissingDependency(message, "Correct `broker` in the environment file, or use `kind: managed_redis`.")
+        return facts
+
+    def want(self) -> Facts:
+        """Want nothing of it."""
+        return {}
+
+    def put(self, body: dict[str, Any]) -> None:
+        """Write nothing: the cache belongs to somebody else."""
+
+    @property
+    def host(self) -> str:
+        """Return the host name that the broker's certificate bears."""
+        return str(self.fact("properties.hostName"))
+
+    @property
+    def port(self) -> int:
+        """Return the TLS port."""
+        return int(self.fact("properties.sslPort"))
+
+    def keys(self) -> Keys:
+        """Return the access keys."""
+        found: Any = self.session.redis.redis.list_keys(self.group, self.name, cls=rest)
+        return _keys(self.session, found)
+
+    def regenerate(self, rank: Rank) -> Keys:
+        """Make one key anew and return both; who still uses the old one is locked out."""
+        found: Any = self.session.redis.redis.regenerate_key(self.group, self.name, _key_type(rank), cls=rest)
+        return _keys(self.session, found)
+
+
+Broker = RedisDatabase | ExistingRedis
+
+
+def broker_url(broker: Broker, key: Secret) -> str:
+    """Return the URL that Celery opens the broker with.
+
+    `ssl_cert_reqs=required` is not the default: a bare `rediss://` URL verifies no certificate.
+    """
+    query = {"ssl_cert_reqs": "required"}
+    if broker.session.connection.ca_bundle:
+        query["ssl_ca_certs"] = broker.session.connection.ca_bundle
+    return f"rediss://:{quote(key.reveal(), safe='')}@{broker.host}:{broker.port}/0?{urlencode(query)}"
+
+
+def ping(url: str) -> str:
+    """PING the broker that `url` opens and return what it is. Raises redis.RedisError where it cannot be reached."""
+    import redis
+
+    with redis.Redis.from_url(url, socket_connect_timeout=30, socket_timeout=30) as client:
+        client.ping()
+        info: dict[str, Any] = client.info("server")
+    return f"PONG from Redis {info.get('redis_version', 'of unknown version')}"
+
+
+def _keys(session: Session, found: dict[str, str]) -> Keys:
+    return Keys(session.redactor.learn(found["primaryKey"]), session.redactor.learn(found["secondaryKey"]))
+
+
+def _key_type(rank: Rank) -> Any:
+    return {"keyType": rank}

@@ -1,0 +1,162 @@
+"""What Azure, PostgreSQL and Redis refuse, turned into the error tree where the operator can act on it.
+
+The codes and their causes are collected in the troubleshooting guides of the services; a code that is not here becomes
+an AzureError with the service's own words. The original is always chained by the caller.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from airflowaks import errors
+from airflowaks.errors import AirflowAksError, AzureError, Unexpected
+
+if TYPE_CHECKING:
+    from airflowaks.redaction import Redactor
+
+_LONGEST_REASON = 400
+
+
+@dataclass(frozen=True)
+class _Known:
+    """An Azure error code, or words of its text, that the operator can act on."""
+
+    error: type[AzureError]
+    codes: tuple[str, ...]
+    action: str
+    words: str = ""
+
+    def matches(self, code: str, text: str) -> bool:
+        return (code in self.codes if self.codes else True) and self.words.lower() in text.lower()
+
+
+_KNOWN = (
+    _Known(
+        errors.ServiceRetired,
+        ("BadRequest",),
+        "Set `broker.kind: managed_redis` in the environment file: this tenant may not create classic caches.",
+        "is retiring",
+    ),
+    _Known(
+        errors.ServiceRetired,
+        (),
+        "Choose a Balanced_*, MemoryOptimized_* or ComputeOptimized_* SKU for the broker.",
+        "Enterprise resources is no longer supported",
+    ),
+    _Known(
+        errors.ProviderNotRegistered,
+        ("MissingSubscriptionRegistration",),
+        "Run step 1, which registers the providers, or `az provider register --namespace …`, and run again.",
+    ),
+    _Known(
+        errors.QuotaExceeded,
+        ("OperationNotAllowed", "QuotaExceeded", "ErrCode_InsufficientVCPUQuota"),
+        "Choose a smaller size or another region, or ask for more quota in the portal under Quotas.",
+        "quota",
+    ),
+    _Known(
+        errors.SkuNotAvailable,
+        ("SkuNotAvailable", "AvailabilityZoneNotSupported", "AKSCapacityHeavyUsage", "SkuNotSupported"),
+        "Choose another size, zone or region in the environment file.",
+    ),
+    _Known(
+        errors.SoftDeleted,
+        ("ConflictError", "Conflict"),
+        "Recover it with `az keyvault recover --name …`, purge it with `az keyvault purge --name …`, or set another"
+        " `key_vault.name`.",
+        "deleted state",
+    ),
+    _Known(
+        errors.SoftDeleted,
+        (),
+        "Recover the secret with `az keyvault secret recover`, then run step 4 again.",
+        "ObjectIsDeletedButRecoverable",
+    ),
+    _Known(
+        errors.NameTaken,
+        (
+            "VaultAlreadyExists",
+            "AlreadyInUse",
+            "ServerNameAlreadyExists",
+            "NameNotAvailable",
+            "StorageAccountAlreadyTaken",
+            "RegistryNameAlreadyInUse",
+        ),
+        "Set another name in the environment file: it must be unique in all of Azure.",
+    ),
+    _Known(
+        errors.PermissionDenied,
+        ("AuthorizationFailed", "Authorization_RequestDenied", "LinkedAuthorizationFailed", "Forbidden"),
+        "Ask for the role that the text names; the whole runbook takes Owner on the subscription and, in Entra, Groups"
+        " Administrator.",
+    ),
+    _Known(
+        errors.PrincipalNotFound,
+        ("PrincipalNotFound",),
+        "Entra does not know the principal yet: wait a few minutes and run the step again.",
+    ),
+    _Known(
+        errors.PolicyViolation,
+        ("RequestDisallowedByPolicy",),
+        "Ask the owner of the policy that the text names for an exemption, or change the environment to comply.",
+    ),
+    _Known(
+        errors.Throttled,
+        ("SubscriptionRequestsThrottled", "TooManyRequests", "ResourceRequestsThrottled"),
+        "Wait a few minutes and run the step again: it goes on where it stopped.",
+    ),
+)
+
+
+def translate(error: BaseException, subject: str, redactor: Redactor) -> AirflowAksError:
+    """Return the error of the tree for what was raised while something was done to `subject`.
+
+    An error that is of the tree already is returned as it is.
+    """
+    if isinstance(error, AirflowAksError):
+        return error
+    code, reason = _code(error), _reason(error, redactor)
+    for known in _KNOWN:
+        if known.matches(code, f"{code} {reason}"):
+            return known.error(f"{subject} was refused ({code}): {reason}", known.action, code)
+    package = type(error).__module__.partition(".")[0]
+    match package:
+        case "azure" if code == "sign-in":
+            action = "Sign in with `az login`, or in a pipeline give the job a service connection; then run again."
+            return errors.SignInFailed(f"{subject}: the sign-in was refused: {reason}", action)
+        case "azure":
+            action = "The text is Azure's own; run the step again once its cause is gone."
+            return AzureError(f"{subject} was refused{f' ({code})' if code else ''}: {reason}", action, code)
+        case "psycopg":
+            action = "Check the server's firewall rules, its state and the role's password: step 4 sets it anew."
+            return AzureError(f"{subject}: PostgreSQL refused: {reason}", action, getattr(error, "sqlstate", "") or "")
+        case "redis":
+            action = "Check that access keys are enabled and that the vault holds one of them: step 4 puts it there."
+            return AzureError(f"{subject}: the broker refused: {reason}", action)
+    action = "This is unexpected: run again with the traceback (`raise error.__cause__`) and report it."
+    return Unexpected(f"{subject}: {type(error).__name__}: {reason}", action)
+
+
+def error_code(error: BaseException) -> str:
+    """Return Azure's own code of an SDK error (`PrincipalNotFound`), or an empty string."""
+    return _code(error)
+
+
+def _code(error: Any) -> str:
+    if type(error).__name__ in ("ClientAuthenticationError", "CredentialUnavailableError"):
+        return "sign-in"
+    details = getattr(error, "error", None)
+    code = getattr(details, "code", None) or (details.get("code") if isinstance(details, dict) else None)
+    inner = getattr(details, "innererror", None)
+    if isinstance(inner, dict) and code == "Forbidden":
+        return str(code)
+    return str(code or "")
+
+
+def _reason(error: BaseException, redactor: Redactor) -> str:
+    text = getattr(error, "message", None) or str(error) or type(error).__name__
+    lines = [line.strip() for line in redactor.redact(str(text)).splitlines()]
+    lines = [line for line in lines if line and not line.startswith(("Code: ", "Message: ", "Content: "))]
+    reason = " ".join(lines)
+    return reason if len(reason) <= _LONGEST_REASON else f"{reason[: _LONGEST_REASON - 1]}…"

@@ -1,0 +1,126 @@
+"""Role assignments: who may do what, at which scope.
+
+Source of the role IDs: https://learn.microsoft.com/azure/role-based-access-control/built-in-roles
+"""
+
+from __future__ import annotations
+
+import uuid
+from enum import Enum
+from typing import TYPE_CHECKING, Any, Literal
+
+from airflowaks.azure.arm import rest
+from airflowaks.azure.refusals import error_code
+from airflowaks.changes import AFTER_APPLY
+from airflowaks.patience import despite
+from airflowaks.resource import Facts, Resource
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+PrincipalType = Literal["Group", "ServicePrincipal", "User"]
+
+
+class Role(Enum):
+    """The built-in roles that the runbook assigns."""
+
+    ACR_PULL = "7f951dda-4ed3-4680-a7ca-43fe172d538d"
+    CLUSTER_USER = "4abbcc35-e782-43d8-92c5-2d3f1bd2253f"
+    KEY_VAULT_SECRETS_OFFICER = "b86a8fe4-44ce-4948-aee5-eccb2c155cd7"
+
+    @property
+    def label(self) -> str:
+        """Return the role's name as the portal shows it."""
+        return {
+            Role.ACR_PULL: "AcrPull",
+            Role.CLUSTER_USER: "Azure Kubernetes Service Cluster User Role",
+            Role.KEY_VAULT_SECRETS_OFFICER: "Key Vault Secrets Officer",
+        }[self]
+
+
+class RoleAssignment(Resource):
+    """One role for one principal at one resource; its name is a GUID that follows from the three."""
+
+    kind = "role assignment"
+
+    def __init__(
+        self,
+        role: Role,
+        scope: Resource,
+        holder: str,
+        principal: tuple[Resource, str] | str,
+        principal_type: PrincipalType,
+        *,
+        needs: Sequence[Resource] = (),
+    ) -> None:
+        """Take the principal as an object ID, or as a resource and the path of the fact that is its object ID."""
+        named = (principal[0],) if isinstance(principal, tuple) else ()
+        super().__init__(scope.session, f"{role.label} for {holder}", within=scope, needs=(*needs, *named))
+        self.role = role
+        self.scope = scope
+        self.principal = principal
+        self.principal_type = principal_type
+
+    @property
+    def principal_id(self) -> Any:
+        """Return the principal's object ID, or AFTER_APPLY."""
+        if isinstance(self.principal, str):
+            return self.principal
+        resource, path = self.principal
+        return resource.fact(path)
+
+    @property
+    def assignment_name(self) -> str:
+        """Return the GUID: the same role, principal and scope give the same one on every machine and in every run."""
+        return str(uuid.uuid5(uuid.NAMESPACE_URL, f"{self.scope.id.lower()} {self.role.value} {self.principal_id}"))
+
+    @property
+    def id(self) -> str:
+        """Return the assignment's ID, once the principal is known."""
+        if self.principal_id is AFTER_APPLY:
+            return str(AFTER_APPLY)
+        return f"{self.scope.id}/providers/Microsoft.Authorization/roleAssignments/{self.assignment_name}"
+
+    def read(self) -> Facts | None:
+        """Return the assignment, under whatever name: somebody may have made it in the portal."""
+        if self.principal_id is AFTER_APPLY:
+            return None
+        found = self.session.authorization.role_assignments.list_for_scope(
+            self.scope.id,
+            filter=f"principalId eq '{self.principal_id}'",
+            cls=lambda page: [one.as_dict() for one in page],
+        )
+        for one in found:
+            at_scope = str(one["scope"]).lower() == self.scope.id.lower()
+            if at_scope and str(one["role_definition_id"]).lower().endswith(self.role.value):
+                return {"role": self.role.label, "principalType": one["principal_type"]}
+        return None
+
+    def want(self) -> Facts:
+        """Want the role."""
+        return {"role": self.role.label, "principalType": self.principal_type}
+
+    def write(self, facts: Facts | None) -> None:
+        """Assign the role, again and again while Entra has not yet spread the news of the principal."""
+        del facts
+        from azure.core.exceptions import ResourceExistsError
+
+        subscription = self.session.environment.subscription_id
+        definition = (
+            f"/subscriptions/{subscription}/providers/Microsoft.Authorization/roleDefinitions/{self.role.value}"
+        )
+        properties = {
+            "roleDefinitionId": definition,
+            "principalId": self.principal_id,
+            "principalType": self.principal_type,
+        }
+        parameters: Any = {"properties": properties}
+        try:
+            despite(
+                lambda: self.session.authorization.role_assignments.create(
+                    self.scope.id, self.assignment_name, parameters, cls=rest
+                ),
+                lambda error: error_code(error) == "PrincipalNotFound",
+            )
+        except ResourceExistsError:
+            return  # RoleAssignmentExists: made by somebody else since it was read, which is what is wanted

@@ -1,0 +1,252 @@
+"""Resource and converge: the one place where plan, apply and check differ.
+
+A resource knows how to read the facts, what it wants and how to write it; converge compares, and writes only in apply:
+
+    read → compare → (apply) write → read again
+
+Facts are JSON as the service answers it, and what is wanted is the part of that JSON that matters: a property that
+`want` does not name is left as it is.
+"""
+
+from __future__ import annotations
+
+import time
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from contextvars import copy_context
+from graphlib import TopologicalSorter
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from airflowaks.changes import AFTER_APPLY, Action, Change, Changes, Difference, show
+from airflowaks.errors import ImmutableProperty, MissingDependency, NotConverged
+from airflowaks.patience import until
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from airflowaks.session import Session
+
+Facts = Mapping[str, Any]
+
+_SIDE_BY_SIDE = 8
+_READ_AGAIN_SECONDS = 60.0
+_UNREAD: Any = object()
+
+
+class Resource(ABC):
+    """One thing that should exist, in Azure, Entra, PostgreSQL or Kubernetes.
+
+    `within` is what it cannot exist, or be seen, without; `needs` are the resources that must be converged before it.
+    """
+
+    kind: ClassVar[str]
+    immutable: ClassVar[tuple[str, ...]] = ()
+    """Dotted paths that no update can change."""
+    decided_by_service: ClassVar[tuple[str, ...]] = ()
+    """Dotted paths whose values the service decides when it creates the resource."""
+
+    def __init__(
+        self, session: Session, name: str, *, within: Resource | None = None, needs: Sequence[Resource] = ()
+    ) -> None:
+        self.session = session
+        self.name = name
+        self.within = within
+        self.needs = (*needs, *((within,) if within else ()))
+        self.fresh = False
+        """Whether this session has written it: what is new may be unknown to other services for a while."""
+        self._facts: Any = _UNREAD
+
+    @property
+    @abstractmethod
+    def id(self) -> str:
+        """Return the resource ID, or what else names it in the world."""
+
+    @abstractmethod
+    def read(self) -> Facts | None:
+        """Return the facts, or None where the resource does not exist."""
+
+    @abstractmethod
+    def want(self) -> Facts:
+        """Return what should be: the part of the facts that matters."""
+
+    @abstractmethod
+    def write(self, facts: Facts | None) -> None:
+        """Create the resource (`facts` is None) or update it, and return when that is done."""
+
+    def delete(self) -> None:
+        """Delete the resource and return when it is gone."""
+        raise NotImplementedError(self.kind)
+
+    def unfinished(self, facts: Facts) -> bool:
+        """Tell whether an earlier write is still under way, so that this one has to wait for it."""
+        del facts
+        return False
+
+    def broken(self, facts: Facts) -> bool:
+        """Tell whether the resource has to be written again although its properties are as wanted."""
+        del facts
+        return False
+
+    @property
+    def facts(self) -> Facts | None:
+        """Return the facts as last read, reading them the first time."""
+        if self._facts is _UNREAD:
+            self.refresh()
+        facts: Facts | None = self._facts
+        return facts
+
+    def refresh(self) -> Facts | None:
+        """Read the facts anew; nothing is asked for where `within` does not exist."""
+        gone = self.within is not None and self.within.facts is None
+        self._facts = None if gone else self.read()
+        facts: Facts | None = self._facts
+        return facts
+
+    def fact(self, path: str) -> Any:
+        """Return one fact by its dotted path; AFTER_APPLY where it does not exist yet."""
+        value: Any = self.facts
+        for part in path.split("."):
+            value = value.get(part) if isinstance(value, Mapping) else None
+        return AFTER_APPLY if value is None else value
+
+
+def converge(session: Session, *resources: Resource) -> Changes:
+    """Bring resources to what they want, those that do not need each other side by side.
+
+    In plan and check nothing is written. After a failure nothing new is begun; what runs is waited for, what was done
+    is in `session.changes`, and the first failure is raised.
+
+    Raises:
+        AirflowAksError: a resource could not be read or written, or did not become what it should.
+
+    """
+    order = TopologicalSorter({one: [need for need in one.needs if need in resources] for one in resources})
+    order.prepare()
+    changes: dict[Resource, Change] = {}
+    failure: BaseException | None = None
+    with session.progress.watch(resources) as progress, ThreadPoolExecutor(_SIDE_BY_SIDE) as pool:
+        running: dict[Future[Change], Resource] = {}
+        while order.is_active():
+            for resource in () if failure else order.get_ready():
+                progress.began(resource)
+                running[pool.submit(copy_context().run, _converge, session, resource)] = resource
+            if not running:
+                break
+            for future in wait(running, return_when=FIRST_COMPLETED).done:
+                resource = running.pop(future)
+                try:
+                    changes[resource] = future.result()
+                except Exception as error:  # noqa: BLE001 - raised below, once what runs beside it has ended
+                    failure = failure or error
+                    progress.failed(resource)
+                    continue
+                session.changes.append(changes[resource])
+                progress.ended(resource, changes[resource])
+                order.done(resource)
+        if failure is not None:
+            raise failure
+    return Changes(tuple(changes[one] for one in resources))
+
+
+def _converge(session: Session, resource: Resource) -> Change:
+    started = time.monotonic()
+    with session.translated(resource):
+        facts = resource.refresh()
+        if facts is not None and session.applies and resource.unfinished(facts):
+            facts = until(resource.refresh, lambda now: now is None or not resource.unfinished(now))
+        differences = compare(resource.want(), facts)
+        action = _action(resource, facts, differences)
+        _check_immutable(resource, facts, differences)
+        correlation_id = ""
+        if session.applies and action is not Action.NONE:
+            _check_ready(resource, differences)
+            with session.correlated() as correlation:
+                resource.write(facts)
+            correlation_id, resource.fresh = correlation.id, True
+            until(resource.refresh, lambda now: not compare(resource.want(), now), _READ_AGAIN_SECONDS)
+            _check_converged(resource)
+    return Change(
+        kind=resource.kind,
+        name=resource.name,
+        action=action,
+        id=resource.id,
+        differences=differences,
+        seconds=time.monotonic() - started,
+        correlation_id=correlation_id,
+        applied=session.applies and action is not Action.NONE,
+    )
+
+
+def _action(resource: Resource, facts: Facts | None, differences: tuple[Difference, ...]) -> Action:
+    if facts is None:
+        return Action.CREATE
+    return Action.UPDATE if differences or resource.broken(facts) else Action.NONE
+
+
+def compare(want: Any, have: Any, path: str = "") -> tuple[Difference, ...]:
+    """Return where `have` is not what `want` names, at every depth.
+
+    Objects are compared key by key, lists element by element where they are equally long. Locations are compared
+    without case and spaces, resource IDs without case, as Azure does.
+    """
+    if isinstance(want, Mapping):
+        if not isinstance(have, Mapping) and path:
+            return (Difference(path, have, want),) if want else ()
+        found = have if isinstance(have, Mapping) else {}
+        return tuple(
+            difference
+            for key, value in want.items()
+            for difference in compare(value, found.get(key), f"{path}.{key}" if path else str(key))
+        )
+    if isinstance(want, (list, tuple)) and isinstance(have, (list, tuple)) and len(want) == len(have):
+        return tuple(
+            difference
+            for index, (wanted, found) in enumerate(zip(want, have, strict=True))
+            for difference in compare(wanted, found, f"{path}[{index}]")
+        )
+    return () if _same(want, have, path) else (Difference(path, have, want),)
+
+
+def _same(want: Any, have: Any, path: str) -> bool:
+    if isinstance(want, str) and isinstance(have, str):
+        if path.endswith("location"):
+            return want.replace(" ", "").lower() == have.replace(" ", "").lower()
+        if want.startswith("/subscriptions/"):
+            return want.lower() == have.lower()
+    if want in ([], ()) and have is None:
+        return True
+    return bool(want == have)
+
+
+def _check_immutable(resource: Resource, facts: Facts | None, differences: tuple[Difference, ...]) -> None:
+    for one in differences if facts is not None else ():
+        if any(one.path == path or one.path.startswith((f"{path}.", f"{path}[")) for path in resource.immutable):
+            message = (
+                f"{resource.kind} {resource.name} has {one.path} = {show(one.before)} and cannot be changed to"
+                f" {show(one.after)}."
+            )
+            action = "Set it back in the environment file, or delete the resource yourself and run the step again."
+            raise ImmutableProperty(message, action)
+
+
+def _check_ready(resource: Resource, differences: tuple[Difference, ...]) -> None:
+    missing = [resource.within] if resource.within is not None and resource.within.facts is None else []
+    unknown = [
+        one.path for one in differences if one.after is AFTER_APPLY and one.path not in resource.decided_by_service
+    ]
+    if missing or unknown:
+        lacks = f"{missing[0].kind} {missing[0].name}, which does not exist" if missing else f"a value for {unknown[0]}"
+        message = f"{resource.kind} {resource.name} needs {lacks}."
+        raise MissingDependency(message, "Run the steps before this one with mode=apply first.")
+
+
+def _check_converged(resource: Resource) -> None:
+    left = compare(resource.want(), resource.facts)
+    if resource.facts is None or left:
+        message = (
+            f"{resource.kind} {resource.name} was written and still reads differently: "
+            + ("it does not exist" if resource.facts is None else "; ".join(str(one) for one in left))
+            + "."
+        )
+        raise NotConverged(message, "Run the step again; if it stays so, a policy or another tool is changing it back.")

@@ -1,0 +1,356 @@
+"""A session: an environment, a mode, and the signed-in clients, each made when it is first used.
+
+SDK imports take up to a second each, so they stand inside what needs them. Every client gets the same two settings,
+proxy and CA bundle, and nothing else differs between Azure and the rehearsal cloud.
+"""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import threading
+from contextlib import contextmanager
+from contextvars import ContextVar
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeVar, get_args
+
+from airflowaks.environment import Environment, load_environment
+from airflowaks.errors import InvalidParameter, RehearsalUnavailable, SignInFailed
+from airflowaks.redaction import Redactor
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
+    from contextlib import AbstractContextManager
+
+    from azure.core import PipelineClient
+    from azure.core.credentials import TokenCredential
+    from azure.mgmt.authorization import AuthorizationManagementClient
+    from azure.mgmt.containerregistry import ContainerRegistryManagementClient
+    from azure.mgmt.containerservice import ContainerServiceClient
+    from azure.mgmt.keyvault import KeyVaultManagementClient
+    from azure.mgmt.msi import ManagedServiceIdentityClient
+    from azure.mgmt.postgresqlflexibleservers import PostgreSQLManagementClient
+    from azure.mgmt.redis import RedisManagementClient
+    from azure.mgmt.redisenterprise import RedisEnterpriseManagementClient
+    from azure.mgmt.resource.resources import ResourceManagementClient
+
+    from airflowaks.changes import Change
+    from airflowaks.checks import Check
+    from airflowaks.resource import Resource
+
+Mode = Literal["plan", "apply", "check"]
+T = TypeVar("T")
+
+RESOURCE_MANAGER_SCOPE = "https://management.azure.com/.default"
+GRAPH_SCOPE = "https://graph.microsoft.com/.default"
+_DEFAULT_POLL_SECONDS = 5
+_WRITES = ("PUT", "POST", "PATCH", "DELETE")
+
+
+@dataclass
+class Correlation:
+    """Azure's `x-ms-correlation-request-id` of the last write."""
+
+    id: str = ""
+
+
+_CORRELATION: ContextVar[Correlation | None] = ContextVar("correlation", default=None)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Connection:
+    """How the cloud is reached, and who signs in. `ca_bundle` is a file's path, or None for the system's own CAs."""
+
+    credential: TokenCredential
+    proxy: str | None = None
+    ca_bundle: str | None = None
+
+    @property
+    def transport(self) -> dict[str, Any]:
+        """Return the arguments that every SDK client takes."""
+        arguments: dict[str, Any] = {}
+        if self.proxy:
+            arguments["proxies"] = {"http": self.proxy, "https": self.proxy}
+        if self.ca_bundle:
+            arguments["connection_verify"] = self.ca_bundle
+        return arguments
+
+
+@dataclass(frozen=True)
+class Operator:
+    """Who is signed in, as the access token says: Entra object ID, kind of principal, and a name for people."""
+
+    object_id: str
+    kind: Literal["User", "ServicePrincipal"]
+    name: str
+
+
+class Progress(Protocol):
+    """Who watches long work: one call as each resource begins and ends."""
+
+    def began(self, resource: Resource) -> None: ...  # noqa: D102 - the class says it
+    def ended(self, resource: Resource, change: Change) -> None: ...  # noqa: D102
+    def failed(self, resource: Resource) -> None: ...  # noqa: D102
+
+
+class Display(Protocol):
+    """Where progress shows: notebooks show a line that is updated, programs show nothing."""
+
+    def watch(self, resources: Sequence[Resource]) -> AbstractContextManager[Progress]: ...  # noqa: D102 - as above
+
+
+class _Quiet:
+    """Progress that nobody watches."""
+
+    @contextmanager
+    def watch(self, resources: Sequence[Resource]) -> Iterator[Progress]:
+        del resources
+        yield self
+
+    def began(self, resource: Resource) -> None: ...
+    def ended(self, resource: Resource, change: Change) -> None: ...
+    def failed(self, resource: Resource) -> None: ...
+
+
+class Session:
+    """One run against one environment. Keeps what it changed and checked, and every secret that it has seen."""
+
+    def __init__(self, environment: Environment, mode: Mode, connection: Connection) -> None:
+        self.environment = environment
+        self.mode = mode
+        self.connection = connection
+        self.progress: Display = _Quiet()
+        self.redactor = Redactor()
+        self.changes: list[Change] = []
+        self.checks: list[Check] = []
+        self._steps: dict[Callable[[Session], Any], Any] = {}
+        self._lock = threading.RLock()
+
+    @property
+    def applies(self) -> bool:
+        """Whether this session writes."""
+        return self.mode == "apply"
+
+    def once(self, make: Callable[[Session], T]) -> T:
+        """Return what `make` made for this session, so that steps share resources and read each of them once."""
+        with self._lock:
+            if make not in self._steps:
+                self._steps[make] = make(self)
+            made: T = self._steps[make]
+            return made
+
+    @cached_property
+    def operator(self) -> Operator:
+        """Who is signed in. Raises SignInFailed."""
+        claims = token_claims(self.token(RESOURCE_MANAGER_SCOPE))
+        program = claims.get("idtyp") == "app" or "upn" not in claims
+        name = str(claims.get("app_displayname") or claims.get("upn") or claims.get("appid") or claims["oid"])
+        return Operator(str(claims["oid"]), "ServicePrincipal" if program else "User", name)
+
+    def token(self, scope: str) -> str:
+        """Return an access token for `scope`. Raises SignInFailed."""
+        from azure.core.exceptions import ClientAuthenticationError
+
+        try:
+            return self.redactor.learn(self.connection.credential.get_token(scope).token).reveal()
+        except ClientAuthenticationError as error:
+            reason = self.redactor.redact(str(error.message)).splitlines()[0]
+            action = "Sign in with `az login`, or in a pipeline give the job a service connection; then run again."
+            raise SignInFailed(f"No access token could be had for {scope}: {reason}", action) from error
+
+    @contextmanager
+    def correlated(self) -> Iterator[Correlation]:
+        """Collect the correlation ID of the writes made inside."""
+        correlation = Correlation()
+        reset = _CORRELATION.set(correlation)
+        try:
+            yield correlation
+        finally:
+            _CORRELATION.reset(reset)
+
+    @contextmanager
+    def translated(self, resource: Resource) -> Iterator[None]:
+        """Turn what the SDKs raise inside into the error tree, with the original chained and secrets taken out."""
+        from airflowaks.azure.refusals import translate
+
+        try:
+            yield
+        except Exception as error:
+            raise translate(error, f"{resource.kind} {resource.name}", self.redactor) from error
+
+    # Clients
+
+    @cached_property
+    def resources(self) -> ResourceManagementClient:
+        """Resource groups and providers."""
+        from azure.mgmt.resource.resources import ResourceManagementClient
+
+        return self._management(ResourceManagementClient)
+
+    @cached_property
+    def authorization(self) -> AuthorizationManagementClient:
+        """Role assignments."""
+        from azure.mgmt.authorization import AuthorizationManagementClient
+
+        return self._management(AuthorizationManagementClient)
+
+    @cached_property
+    def identities(self) -> ManagedServiceIdentityClient:
+        """Managed identities."""
+        from azure.mgmt.msi import ManagedServiceIdentityClient
+
+        return self._management(ManagedServiceIdentityClient)
+
+    @cached_property
+    def clusters(self) -> ContainerServiceClient:
+        """AKS clusters."""
+        from azure.mgmt.containerservice import ContainerServiceClient
+
+        return self._management(ContainerServiceClient)
+
+    @cached_property
+    def registries(self) -> ContainerRegistryManagementClient:
+        """Container registries."""
+        from azure.mgmt.containerregistry import ContainerRegistryManagementClient
+
+        return self._management(ContainerRegistryManagementClient)
+
+    @cached_property
+    def postgresql(self) -> PostgreSQLManagementClient:
+        """PostgreSQL flexible servers."""
+        from azure.mgmt.postgresqlflexibleservers import PostgreSQLManagementClient
+
+        return self._management(PostgreSQLManagementClient)
+
+    @cached_property
+    def redis(self) -> RedisManagementClient:
+        """Azure Cache for Redis."""
+        from azure.mgmt.redis import RedisManagementClient
+
+        return self._management(RedisManagementClient)
+
+    @cached_property
+    def managed_redis(self) -> RedisEnterpriseManagementClient:
+        """Azure Managed Redis."""
+        from azure.mgmt.redisenterprise import RedisEnterpriseManagementClient
+
+        return self._management(RedisEnterpriseManagementClient)
+
+    @cached_property
+    def vaults(self) -> KeyVaultManagementClient:
+        """Key vaults, not what is in them."""
+        from azure.mgmt.keyvault import KeyVaultManagementClient
+
+        return self._management(KeyVaultManagementClient)
+
+    @cached_property
+    def graph(self) -> PipelineClient[Any, Any]:
+        """Microsoft Graph, through azure-core's pipeline: msgraph-sdk would be 200 MB for four calls."""
+        from azure.core import PipelineClient
+        from azure.core.pipeline.policies import BearerTokenCredentialPolicy
+
+        authentication = BearerTokenCredentialPolicy(self.connection.credential, GRAPH_SCOPE)
+        return PipelineClient(
+            "https://graph.microsoft.com/v1.0",
+            authentication_policy=authentication,
+            per_call_policies=[self.correlation_policy],
+            **self.connection.transport,
+        )
+
+    def fetch(self, url: str) -> Any:
+        """Return the JSON at a public URL, reached as everything else is. Raises azure-core's HttpResponseError."""
+        from azure.core import PipelineClient
+        from azure.core.rest import HttpRequest
+
+        with PipelineClient[Any, Any](url, **self.connection.transport) as client:
+            response = client.send_request(HttpRequest("GET", url))
+            response.raise_for_status()
+            return response.json()
+
+    def _management(self, client: Callable[..., T]) -> T:
+        return client(
+            self.connection.credential,
+            self.environment.subscription_id,
+            per_call_policies=[self.correlation_policy],
+            polling_interval=_DEFAULT_POLL_SECONDS,
+            **self.connection.transport,
+        )
+
+    @cached_property
+    def correlation_policy(self) -> Any:
+        """The policy that notes the correlation ID of every write for `correlated`."""
+        from azure.core.pipeline.policies import SansIOHTTPPolicy
+
+        class NoteCorrelation(SansIOHTTPPolicy[Any, Any]):
+            """Notes the correlation ID of every write for whoever collects it."""
+
+            def on_response(self, request: Any, response: Any) -> None:
+                correlation = _CORRELATION.get()
+                if correlation is not None and request.http_request.method in _WRITES:
+                    headers = response.http_response.headers
+                    correlation.id = headers.get("x-ms-correlation-request-id", correlation.id)
+
+        return NoteCorrelation()
+
+
+def open_session(env: str = "local", mode: str = "apply") -> Session:
+    """Return a session for the environment of that name; for a rehearsal, start the rehearsal cloud if needed.
+
+    Nothing is asked of Azure yet.
+
+    Raises:
+        InvalidEnvironment: there is no such environment, or it breaks rules.
+        InvalidParameter: the mode is none of plan, apply and check.
+        RehearsalUnavailable: the rehearsal cloud could not be started.
+
+    """
+    modes = get_args(Mode)
+    if mode not in modes:
+        raise InvalidParameter(f'There is no mode "{mode}", only: {", ".join(modes)}.', "Set `mode` to one of them.")
+    environment = load_environment(env)
+    connection = _rehearsal_connection() if environment.is_local else _azure_connection(environment)
+    return Session(environment, mode, connection)  # type: ignore[arg-type]  # it is in get_args(Mode)
+
+
+def token_claims(token: str) -> dict[str, Any]:
+    """Return what an access token says; it is not verified, that is for the service it is for (RFC 7519)."""
+    from base64 import urlsafe_b64decode
+
+    payload = token.split(".")[1]
+    claims: dict[str, Any] = json.loads(urlsafe_b64decode(payload + "=" * (-len(payload) % 4)))
+    return claims
+
+
+def _azure_connection(environment: Environment) -> Connection:
+    from azure.identity import DefaultAzureCredential
+
+    ca_bundle = str(environment.ca_bundle) if environment.ca_bundle else None
+    reach = Connection(credential=None, proxy=environment.proxy, ca_bundle=ca_bundle)  # type: ignore[arg-type]
+    credential = DefaultAzureCredential(**reach.transport)
+    return Connection(credential=credential, proxy=environment.proxy, ca_bundle=ca_bundle)
+
+
+def _rehearsal_connection() -> Connection:
+    """Start the rehearsal cloud where it does not run yet, by its own command line, and sign in as its operator."""
+    from azure.identity import ClientSecretCredential
+
+    if sys.platform == "win32":
+        message = "The rehearsal cloud runs on Linux and macOS, and this is Windows."
+        raise RehearsalUnavailable(message, "Run env=local inside WSL 2; every other environment works from here.")
+    command = [sys.executable, "-m", "airflowaks.rehearsal", "up", "--json"]
+    done = subprocess.run(command, check=False, capture_output=True, text=True)
+    if done.returncode != 0:
+        reason = (done.stderr.strip().splitlines() or ["it said nothing"])[-1]
+        action = (
+            "Install it with `pip install 'airflowaks[rehearsal]'`, or see `python -m airflowaks.rehearsal status`."
+        )
+        raise RehearsalUnavailable(f"The rehearsal cloud did not start: {reason}", action)
+    settings = json.loads(done.stdout)
+    reach = {"proxy": settings["HTTPS_PROXY"], "ca_bundle": settings["REQUESTS_CA_BUNDLE"]}
+    transport = Connection(credential=None, **reach).transport  # type: ignore[arg-type]
+    credential = ClientSecretCredential(
+        settings["AZURE_TENANT_ID"], settings["AZURE_CLIENT_ID"], settings["AZURE_CLIENT_SECRET"], **transport
+    )
+    return Connection(credential=credential, **reach)

@@ -1,0 +1,89 @@
+"""Step 3: the PostgreSQL server with Airflow's database and role, and the Redis broker.
+
+The role has no password yet: step 4 makes one, in the vault first.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from airflowaks.azure.database_role import DatabaseRole
+from airflowaks.azure.postgresql import Database, EntraAdministrator, FirewallRule, FlexibleServer
+from airflowaks.azure.redis import Broker, ExistingRedis, RedisCluster, RedisDatabase, broker_url, ping
+from airflowaks.checks import Checks, observe
+from airflowaks.environment import ManagedRedis
+from airflowaks.errors import CheckFailed
+from airflowaks.resource import converge
+from airflowaks.steps import cluster
+
+if TYPE_CHECKING:
+    from airflowaks.changes import Changes
+    from airflowaks.resource import Resource
+    from airflowaks.session import Session
+
+OPERATOR_RULE = "operator"
+
+
+class Resources:
+    """What step 3 makes, in order."""
+
+    def __init__(self, session: Session) -> None:
+        step1, settings = session.once(cluster.Resources), session.environment.postgresql
+        self.server = FlexibleServer(session, within=step1.group)
+        self.administrator = EntraAdministrator(self.server, step1.admins)
+        self.firewall = [
+            FirewallRule(self.server, name, rule.start, rule.end) for name, rule in settings.firewall.items()
+        ]
+        self.database = Database(self.server, settings.database)
+        self.role = DatabaseRole(self.database, self.administrator, needs=tuple(self.firewall))
+        self.broker, self.broker_parts = _broker(session, step1.group)
+
+
+def _broker(session: Session, group: Resource) -> tuple[Broker, list[Resource]]:
+    settings = session.environment.broker
+    if isinstance(settings, ManagedRedis):
+        instance = RedisCluster(session, settings, within=group)
+        database = RedisDatabase(instance)
+        return database, [instance, database]
+    existing = ExistingRedis(session, settings.name, group=settings.resource_group)
+    return existing, [existing]
+
+
+def servers(session: Session, *, operator_address: str = "") -> Changes:
+    """Make the server and the broker side by side; on Azure the slower takes about ten minutes.
+
+    `operator_address` is the public IPv4 address that this program reaches the server from, where the environment's
+    firewall rules do not cover it.
+    """
+    step = session.once(Resources)
+    if operator_address:
+        step.firewall.append(FirewallRule(step.server, OPERATOR_RULE, operator_address, operator_address))
+    database_parts = [step.server, step.administrator, *step.firewall, step.database]
+    return converge(session, *database_parts, *step.broker_parts)
+
+
+def role(session: Session) -> Changes:
+    """Make the role that owns Airflow's database, without a password."""
+    return converge(session, session.once(Resources).role)
+
+
+def everything(session: Session) -> Changes:
+    """Do the whole step."""
+    return servers(session) + role(session)
+
+
+def checks(session: Session) -> Checks:
+    """Look from outside: sign in to the server with an Entra token, and PING the broker with a key, both over TLS."""
+    step = session.once(Resources)
+
+    def owned() -> str:
+        facts = step.role.refresh()
+        if facts is None or not facts["owner"]:
+            message = f"The role {step.role.name} does not own the database {step.database.name}."
+            raise CheckFailed(message, "Run step 3 again with mode=apply: it hands the database over.")
+        return f"signed in with a token; {step.role.name} owns {step.database.name}"
+
+    def answers() -> str:
+        return ping(broker_url(step.broker, step.broker.keys().primary))
+
+    return observe(session, {"database is Airflow's": owned, "broker answers": answers})

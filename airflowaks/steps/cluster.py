@@ -1,0 +1,106 @@
+"""Step 1: resource group, Entra groups, identity, and the AKS cluster that developers may sign in to."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from airflowaks.azure.entra import Group, GroupMembers
+from airflowaks.azure.identities import ManagedIdentity
+from airflowaks.azure.kubernetes_service import ManagedCluster
+from airflowaks.azure.roles import Role, RoleAssignment
+from airflowaks.azure.subscription import NAMESPACES, ProviderRegistration, ResourceGroup
+from airflowaks.checks import Checks, observe
+from airflowaks.errors import CheckFailed
+from airflowaks.resource import converge
+
+if TYPE_CHECKING:
+    from airflowaks.changes import Changes
+    from airflowaks.session import Session
+
+
+class Resources:
+    """What step 1 makes, in order; the other steps refer to it too."""
+
+    def __init__(self, session: Session) -> None:
+        environment = session.environment
+        names = environment.entra
+        self.providers = [ProviderRegistration(session, namespace) for namespace in NAMESPACES]
+        self.group = ResourceGroup(session, environment.resource_group)
+        self.admins = Group(session, names.admin_group, f"Administrators of Airflow ({environment.name})")
+        self.developers = Group(session, names.developer_group, f"Developers of DAGs for Airflow ({environment.name})")
+        self.identity = ManagedIdentity(session, environment.identities.cluster, needs=[self.group, *self.providers])
+        self.cluster = ManagedCluster(session, identity=self.identity, admins=self.admins)
+        self.access = RoleAssignment(
+            Role.CLUSTER_USER, self.cluster, self.developers.name, (self.developers, "id"), "Group"
+        )
+
+
+def providers(session: Session) -> Changes:
+    """Register the resource providers that the steps need; each takes Azure a minute or two, once per subscription."""
+    return converge(session, *session.once(Resources).providers)
+
+
+def resource_group(session: Session) -> Changes:
+    """Make the resource group that will hold everything."""
+    return converge(session, session.once(Resources).group)
+
+
+def groups(session: Session) -> Changes:
+    """Make the Entra groups of administrators, the operator among them, and of developers."""
+    step, names = session.once(Resources), session.environment.entra
+    admins = GroupMembers(step.admins, {*names.admin_members, session.operator.object_id})
+    developers = GroupMembers(step.developers, names.developer_members)
+    return converge(session, step.admins, step.developers, admins, developers)
+
+
+def identity(session: Session) -> Changes:
+    """Make the managed identity that the cluster acts as."""
+    return converge(session, session.once(Resources).identity)
+
+
+def cluster(session: Session) -> Changes:
+    """Make the AKS cluster; on Azure this takes about five minutes."""
+    return converge(session, session.once(Resources).cluster)
+
+
+def access(session: Session) -> Changes:
+    """Let the developers' group fetch the cluster's address; what they may do inside is the cluster's own RBAC."""
+    return converge(session, session.once(Resources).access)
+
+
+def everything(session: Session) -> Changes:
+    """Do the whole step."""
+    return (
+        providers(session)
+        + resource_group(session)
+        + groups(session)
+        + identity(session)
+        + cluster(session)
+        + access(session)
+    )
+
+
+def checks(session: Session) -> Checks:
+    """Look from outside: the cluster runs, and its OIDC issuer answers as the cluster says it does."""
+    step = session.once(Resources)
+
+    def runs() -> str:
+        state, power = (
+            step.cluster.fact("properties.provisioningState"),
+            step.cluster.fact("properties.powerState.code"),
+        )
+        if (state, power) != ("Succeeded", "Running"):
+            message = f"The cluster is {power} and its provisioning state is {state}."
+            raise CheckFailed(message, f"Start it with `az aks start --name {step.cluster.name}`, or run step 1 again.")
+        return f"{power}, Kubernetes {step.cluster.fact('properties.currentKubernetesVersion')}"
+
+    def issues() -> str:
+        issuer = str(step.cluster.issuer)
+        discovery = session.fetch(f"{issuer}.well-known/openid-configuration")
+        keys = session.fetch(discovery["jwks_uri"])["keys"]
+        if discovery["issuer"] != issuer or not keys:
+            message = f"The issuer says that it is {discovery['issuer']}, and the cluster says {issuer}."
+            raise CheckFailed(message, "Run step 1 again; federated credentials must name the issuer exactly.")
+        return f"{issuer} with {len(keys)} key{'s' if len(keys) > 1 else ''}"
+
+    return observe(session, {"cluster runs": runs, "OIDC issuer answers": issues})

@@ -1,0 +1,192 @@
+"""Step 4: the vault, and the secrets of Airflow in it, generated here and never seen.
+
+Each secret goes to the vault first, then to the other side, then it is proved by logging in with it. So a crash at any
+point leaves a vault that is right, and running the step again brings the other side after it.
+"""
+
+from __future__ import annotations
+
+import secrets as random
+from typing import TYPE_CHECKING, Any
+
+from airflowaks.azure.database_password import DatabasePassword
+from airflowaks.azure.key_vault import Vault, VaultSecret
+from airflowaks.azure.redis import Rank, broker_url, ping
+from airflowaks.azure.roles import Role, RoleAssignment
+from airflowaks.changes import AFTER_APPLY, Changes
+from airflowaks.checks import Checks, observe
+from airflowaks.connections import DatabaseUrl, password_of
+from airflowaks.errors import InvalidParameter, MissingDependency
+from airflowaks.resource import converge
+from airflowaks.steps import backend, cluster
+
+if TYPE_CHECKING:
+    from airflowaks.redaction import Secret
+    from airflowaks.session import Session
+
+FERNET_KEY = "airflow-fernet-key"
+API_SECRET_KEY = "airflow-api-secret-key"  # noqa: S105 - a name
+JWT_SECRET = "airflow-jwt-secret"  # noqa: S105 - a name
+SQL_CONNECTION = "airflow-sql-alchemy-conn"
+SQL_CONNECTION_ASYNC = "airflow-sql-alchemy-conn-async"
+RESULT_BACKEND = "airflow-result-backend"
+BROKER_URL = "airflow-broker-url"
+
+_RANDOM_BYTES = 48
+
+
+class Resources:
+    """What step 4 makes, in order. The database's password lives in the SQL connection; two secrets repeat it."""
+
+    def __init__(self, session: Session) -> None:
+        step1, step3, operator = session.once(cluster.Resources), session.once(backend.Resources), session.operator
+        self.server, self.broker, self.role = step3.server, step3.broker, step3.role
+        self.vault = Vault(session, session.environment.key_vault.name, within=step1.group)
+        self.access = RoleAssignment(
+            Role.KEY_VAULT_SECRETS_OFFICER, self.vault, operator.name, operator.object_id, operator.kind
+        )
+        self.fernet_key = self._secret(FERNET_KEY, "Fernet keys, the newest first", _fernet_keys)
+        self.api_secret_key = self._secret(API_SECRET_KEY, "Airflow's API secret key", _random_text)
+        self.jwt_secret = self._secret(JWT_SECRET, "Airflow's JWT secret", _random_text)
+        self.sql_connection = self._secret(SQL_CONNECTION, "SQLAlchemy URL, psycopg2", self._sql_connection)
+        self.copies = [
+            self._secret(name, purpose, self._copy(scheme), needs=(self.sql_connection,))
+            for name, purpose, scheme in (
+                (SQL_CONNECTION_ASYNC, "SQLAlchemy URL, psycopg", "postgresql+psycopg"),
+                (RESULT_BACKEND, "Celery result backend URL", "db+postgresql+psycopg2"),
+            )
+        ]
+        self.broker_url = self._secret(BROKER_URL, "Celery broker URL", self._broker_url)
+        self.password = DatabasePassword(self.role, self.sql_connection, needs=tuple(self.copies))
+
+    @property
+    def secrets(self) -> list[VaultSecret]:
+        """Return the secrets, in order."""
+        connections = [self.sql_connection, *self.copies, self.broker_url]
+        return [self.fernet_key, self.api_secret_key, self.jwt_secret, *connections]
+
+    def database_url(self, password: str) -> DatabaseUrl:
+        """Return what Airflow opens its database with."""
+        settings, ca_bundle = self.server.session.environment.postgresql, self.server.session.connection.ca_bundle
+        host, port = self.server.host, self.server.port
+        return DatabaseUrl(settings.role, password, host, port, settings.database, ca_bundle or "system")
+
+    def _secret(self, name: str, purpose: str, value: Any, needs: tuple[VaultSecret, ...] = ()) -> VaultSecret:
+        return VaultSecret(self.vault, self.access, name, purpose, value, needs=needs)
+
+    def _sql_connection(self, held: Secret | None) -> Any:
+        if self.server.facts is None:
+            return AFTER_APPLY
+        password = password_of(held.reveal()) if held else None
+        return self.database_url(password or random.token_urlsafe(_RANDOM_BYTES)).spell("postgresql+psycopg2")
+
+    def _copy(self, scheme: str) -> Any:
+        def spell(_held: Secret | None) -> Any:
+            source = self.sql_connection.value
+            return AFTER_APPLY if source is None else DatabaseUrl.parse(source.reveal()).spell(scheme)
+
+        return spell
+
+    def _broker_url(self, held: Secret | None) -> Any:
+        if self.broker.facts is None:
+            return AFTER_APPLY
+        keys = self.broker.keys()
+        in_use = password_of(held.reveal()) if held else None
+        return broker_url(self.broker, keys.secondary if in_use == keys.secondary else keys.primary)
+
+
+def _fernet_keys(held: Secret | None) -> str:
+    from cryptography.fernet import Fernet
+
+    try:
+        usable = held is not None and all(Fernet(key) for key in held.reveal().split(","))
+    except ValueError:
+        usable = False
+    return held.reveal() if held is not None and usable else Fernet.generate_key().decode()
+
+
+def _random_text(held: Secret | None) -> str:
+    return held.reveal() if held else random.token_urlsafe(_RANDOM_BYTES)
+
+
+def vault(session: Session) -> Changes:
+    """Make the vault, and let the operator write secrets into it."""
+    step = session.once(Resources)
+    return converge(session, step.vault, step.access)
+
+
+def secrets(session: Session) -> Changes:
+    """Make the secrets that are missing, and bring the database's password after the vault."""
+    step = session.once(Resources)
+    return converge(session, *step.secrets, step.password)
+
+
+def rotate(session: Session, name: str) -> Changes:
+    """Renew one secret on both sides: the vault first, then the other side, then the proof.
+
+    The three database URLs share one password and are renewed together. The broker's URL moves to the key that is not
+    in use, made anew: the one that was in use stays good until the next rotation, so that running pods can be rolled. A
+    new Fernet key goes in front of the old one, so that what the old one encrypted stays readable.
+
+    Raises:
+        InvalidParameter: there is no secret of that name.
+
+    """
+    step = session.once(Resources)
+    renew = {
+        FERNET_KEY: _renew_fernet_key,
+        API_SECRET_KEY: lambda step: step.api_secret_key.replace(_random_text(None)),
+        JWT_SECRET: lambda step: step.jwt_secret.replace(_random_text(None)),
+        SQL_CONNECTION: _renew_password,
+        SQL_CONNECTION_ASYNC: _renew_password,
+        RESULT_BACKEND: _renew_password,
+        BROKER_URL: _renew_broker_key,
+    }
+    if name not in renew:
+        raise InvalidParameter(f'There is no secret "{name}" to rotate.', f"Choose one of {', '.join(renew)}.")
+    if session.applies:
+        renew[name](step)
+    return converge(session, *step.secrets, step.password)
+
+
+def _renew_fernet_key(step: Resources) -> None:
+    newest = _held(step.fernet_key).partition(",")[0]
+    step.fernet_key.replace(f"{_fernet_keys(None)},{newest}")
+
+
+def _renew_password(step: Resources) -> None:
+    _held(step.sql_connection)
+    step.sql_connection.replace(step.database_url(random.token_urlsafe(_RANDOM_BYTES)).spell("postgresql+psycopg2"))
+
+
+def _renew_broker_key(step: Resources) -> None:
+    idle: Rank = "Primary" if password_of(_held(step.broker_url)) == step.broker.keys().secondary else "Secondary"
+    keys = step.broker.regenerate(idle)
+    step.broker_url.replace(broker_url(step.broker, keys.primary if idle == "Primary" else keys.secondary))
+
+
+def _held(secret: VaultSecret) -> str:
+    if secret.value is None:
+        message = f"The vault holds no {secret.name} that could be rotated."
+        raise MissingDependency(message, "Run step 4 with mode=apply first: it makes the secrets that are missing.")
+    return secret.value.reveal()
+
+
+def everything(session: Session) -> Changes:
+    """Do the whole step."""
+    return vault(session) + secrets(session)
+
+
+def checks(session: Session) -> Checks:
+    """Look from outside, with what the vault holds alone: log in as Airflow and create a table; PING the broker."""
+    step = session.once(Resources)
+
+    def logs_in() -> str:
+        return step.password.prove()
+
+    def broker_answers() -> str:
+        return ping(_held(step.broker_url))
+
+    return observe(
+        session, {"Airflow's role can create tables": logs_in, "the vault's broker URL works": broker_answers}
+    )

@@ -1,0 +1,58 @@
+"""The one way to print a table: as text for terminals, logs and records, and as HTML for JupyterLab."""
+
+from __future__ import annotations
+
+import html
+import io
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+_WIDTH = 120
+_CELL = "<td style='text-align:left;white-space:pre-wrap'>{}</td>"
+
+
+@dataclass(frozen=True)
+class Table:
+    """Rows under columns, a title above and a note below; `data` is the same for machines, by MIME type."""
+
+    columns: Sequence[str]
+    rows: Sequence[Sequence[str]]
+    title: str = ""
+    note: str = ""
+    data: Mapping[str, Any] = field(default_factory=dict)
+
+    def __str__(self) -> str:
+        """Return the table as plain text, at most 120 columns wide where its cells allow."""
+        if not self.rows:
+            return "\n".join(line for line in (self.title, self.note) if line)
+        # Imported here, because it costs as much as half of the runbook and programs need not print.
+        from rich import box
+        from rich.console import Console
+        from rich.table import Table as RichTable
+        from rich.text import Text
+
+        table = RichTable(*self.columns, box=box.SIMPLE_HEAD, show_header=any(self.columns), pad_edge=False)
+        for row in self.rows:
+            table.add_row(*(Text(cell) for cell in row))
+        stream = io.StringIO()
+        # In a notebook rich would show the table by itself.
+        Console(file=stream, width=_WIDTH, color_system=None, force_jupyter=False, legacy_windows=False).print(table)
+        lines = [line.rstrip() for line in stream.getvalue().strip("\n").splitlines()]
+        return "\n".join(line for line in (self.title, *lines, self.note) if line)
+
+    def html(self) -> str:
+        """Return the table as an HTML fragment, every cell escaped."""
+        head = "".join(f"<th style='text-align:left'>{html.escape(column)}</th>" for column in self.columns)
+        head = f"<thead><tr>{head}</tr></thead>" if any(self.columns) else ""
+        body = "".join(f"<tr>{''.join(_CELL.format(html.escape(cell)) for cell in row)}</tr>" for row in self.rows)
+        title = f"<p><b>{html.escape(self.title)}</b></p>" if self.title else ""
+        table = title + (f"<table>{head}<tbody>{body}</tbody></table>" if self.rows else "")
+        return table + (f"<p>{html.escape(self.note)}</p>" if self.note else "")
+
+    def _repr_mimebundle_(self, include: object = None, exclude: object = None) -> dict[str, Any]:
+        """Return what Jupyter shows and keeps."""
+        del include, exclude
+        return {"text/plain": str(self), "text/html": self.html(), **self.data}
