@@ -76,13 +76,15 @@ def parse(text: str) -> Document:
 
 
 def _note(node: "Node", key: Key, document: Document, seen: set[int]) -> None:
+    import yaml
+
     if id(node) in seen:  # an alias, which may even lead back to where it stands
         return
     seen.add(id(node))
     document.lines.setdefault(key, node.start_mark.line + 1)
-    if node.id == "scalar":
+    if isinstance(node, yaml.ScalarNode):
         document.written[key] = node.value
-    elif node.id == "sequence":
+    elif isinstance(node, yaml.SequenceNode):
         for position, item in enumerate(node.value):
             _note(item, (*key, position), document, seen)
     else:

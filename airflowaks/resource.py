@@ -10,6 +10,7 @@ Facts are JSON as the service answers it, and what is wanted is the part of that
 
 from __future__ import annotations
 
+import threading
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
@@ -56,6 +57,7 @@ class Resource(ABC):
         self.fresh = False
         """Whether this session has written it: what is new may be unknown to other services for a while."""
         self._facts: Any = _UNREAD
+        self._reading = threading.RLock()
 
     @property
     @abstractmethod
@@ -91,9 +93,10 @@ class Resource(ABC):
     @property
     def facts(self) -> Facts | None:
         """Return the facts as last read, reading them the first time."""
-        if self._facts is _UNREAD:
-            self.refresh()
-        facts: Facts | None = self._facts
+        with self._reading:
+            if self._facts is _UNREAD:
+                self.refresh()
+            facts: Facts | None = self._facts
         return facts
 
     def refresh(self) -> Facts | None:
@@ -109,6 +112,16 @@ class Resource(ABC):
         for part in path.split("."):
             value = value.get(part) if isinstance(value, Mapping) else None
         return AFTER_APPLY if value is None else value
+
+    def known(self, path: str) -> Any:
+        """Return one fact by its dotted path. Raises MissingDependency where it does not exist yet."""
+        value = self.fact(path)
+        if value is AFTER_APPLY:
+            message = (
+                f"{self.kind} {self.name} does not exist yet" if self.facts is None else f"{self.name} has no {path}"
+            )
+            raise MissingDependency(f"{message}.", "Run the step that makes it with mode=apply first.")
+        return value
 
 
 def converge(session: Session, *resources: Resource) -> Changes:
@@ -155,9 +168,7 @@ def _converge(session: Session, resource: Resource) -> Change:
         facts = resource.refresh()
         if facts is not None and session.applies and resource.unfinished(facts):
             facts = until(resource.refresh, lambda now: now is None or not resource.unfinished(now))
-        differences = compare(resource.want(), facts)
-        action = _action(resource, facts, differences)
-        _check_immutable(resource, facts, differences)
+        action, differences = assess(resource)
         correlation_id = ""
         if session.applies and action is not Action.NONE:
             _check_ready(resource, differences)
@@ -178,10 +189,14 @@ def _converge(session: Session, resource: Resource) -> Change:
     )
 
 
-def _action(resource: Resource, facts: Facts | None, differences: tuple[Difference, ...]) -> Action:
+def assess(resource: Resource) -> tuple[Action, tuple[Difference, ...]]:
+    """Return what is to be done to a resource, from its facts alone. Raises ImmutableProperty where that cannot be."""
+    facts = resource.facts
+    differences = compare(resource.want(), facts)
     if facts is None:
-        return Action.CREATE
-    return Action.UPDATE if differences or resource.broken(facts) else Action.NONE
+        return Action.CREATE, differences
+    _check_immutable(resource, differences)
+    return Action.UPDATE if differences or resource.broken(facts) else Action.NONE, differences
 
 
 def compare(want: Any, have: Any, path: str = "") -> tuple[Difference, ...]:
@@ -219,8 +234,8 @@ def _same(want: Any, have: Any, path: str) -> bool:
     return bool(want == have)
 
 
-def _check_immutable(resource: Resource, facts: Facts | None, differences: tuple[Difference, ...]) -> None:
-    for one in differences if facts is not None else ():
+def _check_immutable(resource: Resource, differences: tuple[Difference, ...]) -> None:
+    for one in differences:
         if any(one.path == path or one.path.startswith((f"{path}.", f"{path}[")) for path in resource.immutable):
             message = (
                 f"{resource.kind} {resource.name} has {one.path} = {show(one.before)} and cannot be changed to"

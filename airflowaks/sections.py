@@ -173,8 +173,8 @@ class FirewallRule(Section):
         return value
 
 
-def _tier(sku: str) -> PostgresqlTier | None:
-    return POSTGRESQL_TIERS.get(sku.removeprefix("Standard_")[0])
+def _family(sku: str) -> str:
+    return sku.removeprefix("Standard_")[0]
 
 
 class Postgresql(Section):
@@ -184,7 +184,7 @@ class Postgresql(Section):
     version: values.PostgresqlVersion = "17"
     sku: values.VmSize = "Standard_D2ds_v5"
     # The sku decides; the key is there for those who want to read it in the file.
-    tier: PostgresqlTier = Field(default_factory=lambda data: _tier(data["sku"]))
+    tier: PostgresqlTier = Field(default_factory=lambda data: POSTGRESQL_TIERS[_family(data["sku"])])
     # What Premium SSD comes in; the odd ones end where the next disk tier begins.
     storage_gb: Literal[32, 64, 128, 256, 512, 1024, 2048, 4095, 4096, 8192, 16384, 32767] = 64
     high_availability: Literal["Disabled", "SameZone", "ZoneRedundant"] = "Disabled"
@@ -197,7 +197,7 @@ class Postgresql(Section):
     @field_validator("sku")
     @classmethod
     def _has_a_tier(cls, value: str) -> str:
-        if not _tier(value):
+        if _family(value) not in POSTGRESQL_TIERS:
             raise ValueError(
                 f'"{value}" is of no series that PostgreSQL runs on (B, D and E); use for example "Standard_D2ds_v5"'
             )
@@ -207,7 +207,7 @@ class Postgresql(Section):
     @classmethod
     def _is_that_of_the_sku(cls, value: str, info: Info) -> str:
         sku = info.data.get("sku")
-        if sku and value != (tier := _tier(sku)):
+        if sku and value != (tier := POSTGRESQL_TIERS[_family(sku)]):
             raise ValueError(
                 f'"{value}" is not the tier of {sku}, which is "{tier}"; leave tier out, the sku decides it'
             )

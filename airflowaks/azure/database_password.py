@@ -72,5 +72,4 @@ class DatabasePassword(Resource):
         return connect(self.role.database.server, url.database, url.user, url.password)
 
     def _url(self) -> DatabaseUrl:
-        value = self.secret.value
-        return DatabaseUrl.parse(value.reveal() if value is not None else "")
+        return DatabaseUrl.parse(self.secret.known("value").reveal())

@@ -65,8 +65,8 @@ class DatabaseRole(Resource):
     @property
     def id(self) -> str:
         """Return the role as a URL without a password."""
-        server = self.database.server
-        return f"postgresql://{self.name}@{server.host}:{server.port}/{self.database.name}"
+        host = self.database.server.fact("properties.fullyQualifiedDomainName")
+        return f"postgresql://{self.name}@{host}/{self.database.name}"
 
     def read(self) -> Facts | None:
         """Return what the catalogue says of the role and of who owns the database."""

@@ -34,12 +34,12 @@ class FlexibleServer(ArmResource):
     @property
     def host(self) -> str:
         """Return the host name that its certificate bears."""
-        return str(self.fact("properties.fullyQualifiedDomainName")).partition(":")[0]
+        return str(self.known("properties.fullyQualifiedDomainName")).partition(":")[0]
 
     @property
     def port(self) -> int:
         """Return the port: the rehearsal cloud's host names carry one, Azure's do not."""
-        port = str(self.fact("properties.fullyQualifiedDomainName")).partition(":")[2]
+        port = str(self.known("properties.fullyQualifiedDomainName")).partition(":")[2]
         return int(port or self.session.environment.postgresql.port)
 
     def get(self) -> Facts:

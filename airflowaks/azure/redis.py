@@ -89,12 +89,12 @@ class RedisDatabase(ArmResource):
     @property
     def host(self) -> str:
         """Return the host name that the broker's certificate bears."""
-        return str(self.cluster.fact("properties.hostName"))
+        return str(self.cluster.known("properties.hostName"))
 
     @property
     def port(self) -> int:
         """Return the TLS port."""
-        return int(self.fact("properties.port"))
+        return int(self.known("properties.port"))
 
     def get(self) -> Facts:
         """Read the database."""
@@ -164,12 +164,12 @@ class ExistingRedis(ArmResource):
     @property
     def host(self) -> str:
         """Return the host name that the broker's certificate bears."""
-        return str(self.fact("properties.hostName"))
+        return str(self.known("properties.hostName"))
 
     @property
     def port(self) -> int:
         """Return the TLS port."""
-        return int(self.fact("properties.sslPort"))
+        return int(self.known("properties.sslPort"))
 
     def keys(self) -> Keys:
         """Return the access keys."""

@@ -158,5 +158,5 @@ def _reason(error: BaseException, redactor: Redactor) -> str:
     text = getattr(error, "message", None) or str(error) or type(error).__name__
     lines = [line.strip() for line in redactor.redact(str(text)).splitlines()]
     lines = [line for line in lines if line and not line.startswith(("Code: ", "Message: ", "Content: "))]
-    reason = " ".join(lines)
+    reason = " ".join(lines).removeprefix(f"({_code(error)}) ")
     return reason if len(reason) <= _LONGEST_REASON else f"{reason[: _LONGEST_REASON - 1]}…"

@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from airflowaks.azure.arm import ArmResource, rest
-from airflowaks.changes import AFTER_APPLY
 from airflowaks.resource import Facts, Resource
 
 if TYPE_CHECKING:
@@ -96,13 +95,11 @@ class RegistryImage(Resource):
         operation(self.registry.group, self.registry.name, parameters).result()
 
     def client(self) -> ContainerRegistryClient:
-        """Return a client of the registry's data plane. Raises ValueError while there is no registry."""
+        """Return a client of the registry's data plane. Raises MissingDependency while there is no registry."""
         from azure.containerregistry import ContainerRegistryClient
 
-        if self.registry.login_server is AFTER_APPLY:
-            raise ValueError(self.registry.name)
         return ContainerRegistryClient(
-            f"https://{self.registry.login_server}",
+            f"https://{self.registry.known('properties.loginServer')}",
             self.session.connection.credential,
             audience="https://management.azure.com",
             **self.session.connection.transport,

@@ -86,7 +86,7 @@ def checks(session: Session) -> Checks:
 
     def runs() -> str:
         state, power = (
-            step.cluster.fact("properties.provisioningState"),
+            step.cluster.known("properties.provisioningState"),
             step.cluster.fact("properties.powerState.code"),
         )
         if (state, power) != ("Succeeded", "Running"):
@@ -95,7 +95,7 @@ def checks(session: Session) -> Checks:
         return f"{power}, Kubernetes {step.cluster.fact('properties.currentKubernetesVersion')}"
 
     def issues() -> str:
-        issuer = str(step.cluster.issuer)
+        issuer = str(step.cluster.known("properties.oidcIssuerProfile.issuerURL"))
         discovery = session.fetch(f"{issuer}.well-known/openid-configuration")
         keys = session.fetch(discovery["jwks_uri"])["keys"]
         if discovery["issuer"] != issuer or not keys:
