@@ -8,7 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any, overload
 
-from airflowaks.azure.refusals import translate
+from airflowaks.refusals import translate
 from airflowaks.table import Table
 
 if TYPE_CHECKING:

@@ -173,7 +173,7 @@ class Session:
     @contextmanager
     def translated(self, resource: Resource) -> Iterator[None]:
         """Turn what the SDKs raise inside into the error tree, with the original chained and secrets taken out."""
-        from airflowaks.azure.refusals import translate
+        from airflowaks.refusals import translate
 
         try:
             yield

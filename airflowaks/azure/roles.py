@@ -10,9 +10,9 @@ from enum import Enum
 from typing import TYPE_CHECKING, Any, Literal
 
 from airflowaks.azure.arm import rest
-from airflowaks.azure.refusals import error_code
 from airflowaks.changes import AFTER_APPLY
 from airflowaks.patience import despite
+from airflowaks.refusals import error_code
 from airflowaks.resource import Facts, Resource
 
 if TYPE_CHECKING:
