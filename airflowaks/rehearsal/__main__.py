@@ -24,12 +24,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         match options.command:
             case "up":
-                _up(home, options)
+                with home.locked():
+                    settings = _up(home, options)
+                print(_reached(settings, home, as_json=options.json))
             case "down":
-                daemon.stop(home)
+                with home.locked():
+                    daemon.stop(home)
                 print(f"The rehearsal cloud in {home.folder} is down; its state stays.")
             case "reset":
-                daemon.reset(home)
+                with home.locked():
+                    daemon.reset(home)
                 print(f"The rehearsal cloud in {home.folder} is gone with all that was in it.")
             case "env":
                 print(_exports(_started(home), home))
@@ -84,7 +88,7 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _up(home: Home, options: argparse.Namespace) -> None:
+def _up(home: Home, options: argparse.Namespace) -> Settings:
     before = home.settings()
     settings = home.prepare(
         time_scale=options.time_scale,
@@ -95,10 +99,13 @@ def _up(home: Home, options: argparse.Namespace) -> None:
         daemon.stop(home)
     if not daemon.running(home):
         daemon.start(home, settings)
-    if options.json:
-        print(json.dumps(connection(settings, home)))
-    else:
-        print(f"The rehearsal cloud is up: proxy http://127.0.0.1:{settings.proxy_port}, CA {home.ca_file}")
+    return settings
+
+
+def _reached(settings: Settings, home: Home, *, as_json: bool) -> str:
+    if as_json:
+        return json.dumps(connection(settings, home))
+    return f"The rehearsal cloud is up: proxy http://127.0.0.1:{settings.proxy_port}, CA {home.ca_file}"
 
 
 def _started(home: Home) -> Settings:

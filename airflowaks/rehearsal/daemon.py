@@ -9,15 +9,19 @@ import subprocess
 import sys
 import time
 import urllib.request
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import psutil
+
+from airflowaks.rehearsal.process import remove
 
 if TYPE_CHECKING:
     from airflowaks.rehearsal.home import Home, Settings
 
 _START_SECONDS = 60.0
 _STOP_SECONDS = 20.0
+_SERVERS = ("postgres", "valkey-server")
 
 
 class DaemonFailed(Exception):
@@ -34,8 +38,9 @@ def running(home: Home) -> psutil.Process | None:
 
 
 def start(home: Home, settings: Settings) -> None:
-    """Start the daemon and wait until it answers. Raises DaemonFailed with the last lines of its log."""
+    """Start the daemon and wait until it answers. Raises DaemonFailed with the last line that it logged."""
     with home.log.open("ab") as log:
+        before = log.tell()
         process = subprocess.Popen(
             [sys.executable, "-m", "airflowaks.rehearsal", "serve", "--home", str(home.folder)],
             stdin=subprocess.DEVNULL,
@@ -48,8 +53,8 @@ def start(home: Home, settings: Settings) -> None:
     while not answers(home, settings):
         if process.poll() is not None or time.monotonic() > deadline:
             process.kill()
-            tail = "\n".join(home.log.read_text(errors="replace").splitlines()[-5:])
-            text = f"the rehearsal cloud did not start; the end of {home.log}:\n{tail}"
+            said = home.log.read_bytes()[before:].decode(errors="replace").splitlines() or ["it said nothing"]
+            text = f"the rehearsal cloud did not start: {said[-1]} (log: {home.log})"
             raise DaemonFailed(text)
         time.sleep(0.05)
 
@@ -91,23 +96,29 @@ def stop(home: Home) -> None:
 
 
 def processes(home: Home) -> list[psutil.Process]:
-    """Return every process of this home: the daemon, and the servers that carry a pid file below `services`."""
-    found = [running(home)]
-    for pid_file in [*home.services.glob("*/*.pid"), *home.services.glob("*/*/postmaster.pid")]:
-        try:
-            process = psutil.Process(int(pid_file.read_text().split("\n", 1)[0]))
-            found.append(process if process.name() in ("postgres", "valkey-server") else None)
-        except (FileNotFoundError, ValueError, psutil.Error):
-            continue
-    return [one for one in found if one is not None]
+    """Return every process of this home: the daemon, and the servers that work in a folder of its services."""
+    links = (path for path in home.services.glob("*/*") if path.is_symlink())
+    places = [home.services.resolve(), *(link.resolve() for link in links)]
+    servers = [one for one in psutil.process_iter() if _works_below(one, places)]
+    return [one for one in (running(home), *servers) if one is not None]
+
+
+def _works_below(process: psutil.Process, places: list[Path]) -> bool:
+    try:
+        if process.name() not in _SERVERS:
+            return False
+        folder = Path(process.cwd().removesuffix(" (deleted)"))
+    except psutil.Error:  # gone, a zombie, or another user's
+        return False
+    return any(folder.is_relative_to(place) for place in places)
 
 
 def reset(home: Home) -> None:
     """Stop everything and forget it: the next start begins with an empty subscription. Raises DaemonFailed."""
     stop(home)
-    if not home.folder.exists():
-        return
-    if home.settings() is None:
+    if home.settings() is None and {*home.folder.iterdir()} - {home.command_lock}:
         text = f"{home.folder} holds no rehearsal cloud; nothing was deleted"
         raise DaemonFailed(text)
+    for service in home.services.glob("*"):
+        remove(service)  # what of it stands elsewhere, too
     shutil.rmtree(home.folder)

@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
 import secrets
 import socket
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 TENANT_ID = "22222222-2222-4222-8222-222222222222"
 SUBSCRIPTION_ID = "11111111-1111-4111-8111-111111111111"
@@ -85,8 +91,21 @@ class Home:
         return self.folder / "rehearsal.pid"
 
     @property
+    def command_lock(self) -> Path:
+        """Return the file that a command which starts, stops or resets the rehearsal locks."""
+        return self.folder / "command.lock"
+
+    @property
     def _settings_file(self) -> Path:
         return self.folder / "settings.json"
+
+    @contextmanager
+    def locked(self) -> Iterator[None]:
+        """Let one command at a time start, stop or reset what lives here; another waits."""
+        self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        with self.command_lock.open("w") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            yield
 
     def settings(self) -> Settings | None:
         """Return what was remembered, or None where no rehearsal was ever started."""
@@ -98,8 +117,7 @@ class Home:
         return Settings(**{name: value for name, value in remembered.items() if name in known})
 
     def prepare(self, **changes: float | bool | None) -> Settings:
-        """Make the folder and its settings where they are missing, apply `changes` that are not None, and remember."""
-        self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        """Make the settings where they are missing, apply `changes` that are not None, and remember."""
         current = self.settings()
         if current is None:
             proxy_port, https_port = free_ports(2)

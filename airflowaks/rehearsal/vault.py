@@ -110,7 +110,11 @@ class Vault:
 
     def routes(self) -> list[Route]:
         """Return the paths that every vault serves."""
-        return [Route(one.path, self._serving(one), methods=[one.method]) for one in _ENDPOINTS]
+        return [
+            Route(path, self._serving(one), methods=[one.method])
+            for one in _ENDPOINTS
+            for path in (one.path, one.path.removesuffix("/{version:path}"))
+        ]
 
     def _serving(self, endpoint: _Endpoint) -> Callable[[Request], Awaitable[Response]]:
         async def serve(request: Request) -> Response:

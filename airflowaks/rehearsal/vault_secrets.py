@@ -136,12 +136,14 @@ class VaultSecrets:
 
     def backup(self, name: str) -> Document:
         """Return the secret with all its versions, sealed with a key that only the service has."""
-        return {"value": self._seal().encrypt(json.dumps(self._existing(name)).encode()).decode()}
+        sealed = self._seal().encrypt(json.dumps(self._existing(name)).encode()).decode()
+        return {"value": sealed.rstrip("=")}  # base64url as in RFC 7515: without padding
 
     def restore(self, body: Document) -> Document:
         """Bring a secret back from its backup and return the newest version's bundle."""
+        sealed = str(body.get("value", ""))
         try:
-            secret: Document = json.loads(self._seal().decrypt(str(body.get("value", ""))))
+            secret: Document = json.loads(self._seal().decrypt(sealed + "=" * (-len(sealed) % 4)))
         except InvalidToken:
             raise Refusal(400, "BadParameter", "Backup blob is malformed.") from None
         if self._kept(secret["name"]) is not None:
