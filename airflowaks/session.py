@@ -17,7 +17,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeVar, get_args
 
 from airflowaks.environment import Environment, load_environment
-from airflowaks.errors import InvalidParameter, RehearsalUnavailable, SignInFailed
+from airflowaks.errors import AirflowAksError, InvalidParameter, RehearsalUnavailable, SignInFailed
 from airflowaks.redaction import Redactor
 
 if TYPE_CHECKING:
@@ -144,18 +144,23 @@ class Session:
     @cached_property
     def operator(self) -> Operator:
         """Who is signed in. Raises SignInFailed."""
-        claims = token_claims(self.token(RESOURCE_MANAGER_SCOPE))
-        program = claims.get("idtyp") == "app" or "upn" not in claims
-        name = str(claims.get("app_displayname") or claims.get("upn") or claims.get("appid") or claims["oid"])
-        return Operator(str(claims["oid"]), "ServicePrincipal" if program else "User", name)
+        claims, tenant = token_claims(self.token(RESOURCE_MANAGER_SCOPE)), self.environment.tenant_id
+        if str(claims["tid"]).lower() != tenant.lower():
+            message = f"You are signed in to tenant {claims['tid']}, and the environment is in tenant {tenant}."
+            raise SignInFailed(message, f"Sign in with `az login --tenant {tenant}`, or correct `tenant_id`.")
+        # Guests have no upn, but every token of a person, and no other, says what was consented to (scp).
+        person = claims.get("idtyp") != "app" and "scp" in claims
+        names = (claims.get(one) for one in ("app_displayname", "upn", "unique_name", "appid", "oid"))
+        name = str(next(filter(None, names)))
+        return Operator(str(claims["oid"]), "User" if person else "ServicePrincipal", name)
 
     def token(self, scope: str) -> str:
         """Return an access token for `scope`. Raises SignInFailed."""
-        from azure.core.exceptions import ClientAuthenticationError
+        from azure.core.exceptions import AzureError
 
         try:
             return self.redactor.learn(self.connection.credential.get_token(scope).token).reveal()
-        except ClientAuthenticationError as error:
+        except AzureError as error:
             reason = self.redactor.redact(str(error.message)).splitlines()[0]
             action = "Sign in with `az login`, or in a pipeline give the job a service connection; then run again."
             raise SignInFailed(f"No access token could be had for {scope}: {reason}", action) from error
@@ -177,6 +182,8 @@ class Session:
 
         try:
             yield
+        except AirflowAksError:
+            raise
         except Exception as error:
             raise translate(error, f"{resource.kind} {resource.name}", self.redactor) from error
 
@@ -248,23 +255,16 @@ class Session:
     @cached_property
     def graph(self) -> PipelineClient[Any, Any]:
         """Microsoft Graph, through azure-core's pipeline: msgraph-sdk would be 200 MB for four calls."""
-        from azure.core import PipelineClient
         from azure.core.pipeline.policies import BearerTokenCredentialPolicy
 
         authentication = BearerTokenCredentialPolicy(self.connection.credential, GRAPH_SCOPE)
-        return PipelineClient(
-            "https://graph.microsoft.com/v1.0",
-            authentication_policy=authentication,
-            per_call_policies=[self.correlation_policy],
-            **self.connection.transport,
-        )
+        return self._plain("https://graph.microsoft.com/v1.0", self.correlation_policy, authentication)
 
     def fetch(self, url: str) -> Any:
         """Return the JSON at a public URL, reached as everything else is. Raises azure-core's HttpResponseError."""
-        from azure.core import PipelineClient
         from azure.core.rest import HttpRequest
 
-        with PipelineClient[Any, Any](url, **self.connection.transport) as client:
+        with self._plain(url) as client:
             response = client.send_request(HttpRequest("GET", url))
             response.raise_for_status()
             return response.json()
@@ -277,6 +277,15 @@ class Session:
             polling_interval=_DEFAULT_POLL_SECONDS,
             **self.connection.transport,
         )
+
+    def _plain(self, base_url: str, *more: Any) -> PipelineClient[Any, Any]:
+        """Return a client for what no SDK is for; a bare PipelineClient would neither retry nor heed the proxy."""
+        from azure.core import PipelineClient
+        from azure.core.pipeline import policies
+
+        transport = self.connection.transport
+        usual = [policies.UserAgentPolicy(), policies.ProxyPolicy(**transport), policies.RetryPolicy()]
+        return PipelineClient(base_url, policies=[*usual, *more], **transport)
 
     @cached_property
     def correlation_policy(self) -> Any:

@@ -41,7 +41,8 @@ class Group(Resource):
 
     def read(self) -> Facts | None:
         """Return the group of that display name. Raises AzureError where several bear it: Entra allows that."""
-        query = {"$filter": f"displayName eq '{self.name}'", "$select": _GROUP_PROPERTIES}
+        quoted = self.name.replace("'", "''")
+        query = {"$filter": f"displayName eq '{quoted}'", "$select": _GROUP_PROPERTIES}
         found = _send(self.session, "GET", "/groups", params=query)["value"]
         if len(found) > 1:
             message = f"{len(found)} groups are called {self.name}: {', '.join(one['id'] for one in found)}."
@@ -54,13 +55,13 @@ class Group(Resource):
         return {"displayName": self.name, "description": self.description, "securityEnabled": True}
 
     def write(self, facts: Facts | None) -> None:
-        """Create the group, or set its description."""
+        """Create the group, or set what is not as wanted."""
         if facts is None:
             nickname = "".join(letter for letter in self.name if letter.isalnum() or letter in "-_")[:64]
             body = {**self.want(), "mailEnabled": False, "mailNickname": nickname}
             _send(self.session, "POST", "/groups", json=body)
         else:
-            _send(self.session, "PATCH", f"/groups/{facts['id']}", json={"description": self.description})
+            _send(self.session, "PATCH", f"/groups/{facts['id']}", json=self.want())
 
     def delete(self) -> None:
         """Delete the group."""
@@ -109,7 +110,7 @@ def _send(session: Session, method: str, path: str, **arguments: Any) -> dict[st
     """Send one request to Graph and return its JSON. Raises azure-core's HttpResponseError with Graph's own code."""
     from azure.core.rest import HttpRequest
 
-    response = session.graph.send_request(HttpRequest(method, path, **arguments))
+    response = session.graph.send_request(HttpRequest(method, session.graph.format_url(path), **arguments))
     response.raise_for_status()
     body: dict[str, Any] = response.json() if response.content else {}
     return body
