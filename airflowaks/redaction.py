@@ -5,31 +5,40 @@ from __future__ import annotations
 import html
 import json
 import threading
-from base64 import b64encode
-from urllib.parse import quote
+from base64 import b64encode, urlsafe_b64encode
+from typing import Never
+from urllib.parse import quote, quote_plus
+
+from airflowaks.connections import password_of
 
 MASK = "(secret)"
 # Shorter values would blank out ordinary words; no secret of the runbook is that short.
 _SHORTEST = 8
 
 
-class Secret(str):
-    """A secret value. It compares and encodes like the text it is, and never shows itself in a repr or a format."""
+class Secret:
+    """A secret value. It is no str, so that only `reveal` gets the text out: no join, format or JSON encoder does."""
 
-    __slots__ = ()
+    __slots__ = ("_text",)
+
+    def __init__(self, text: str) -> None:
+        self._text = text
 
     def __repr__(self) -> str:
         return MASK
 
-    def __str__(self) -> str:
-        return MASK
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Secret) and self._text == other._text
 
-    def __format__(self, _spec: str) -> str:
-        return MASK
+    def __hash__(self) -> int:
+        return hash((Secret, self._text))
+
+    def __reduce__(self) -> Never:
+        raise TypeError("a secret is not pickled")
 
     def reveal(self) -> str:
         """Return the plain text, for the one place that needs it."""
-        return str.__str__(self)
+        return self._text
 
 
 class Redactor:
@@ -39,12 +48,12 @@ class Redactor:
         self._lock = threading.Lock()
         self._known: set[str] = set()
 
-    def learn(self, value: str) -> Secret:
-        """Remember `value`, as it is and as it is written elsewhere, and return it as a Secret."""
+    def learn(self, value: str | Secret) -> Secret:
+        """Remember `value`, its parts, and how they are written elsewhere, and return it as a Secret."""
         plain = value.reveal() if isinstance(value, Secret) else value
-        if len(plain) >= _SHORTEST:
-            with self._lock:
-                self._known |= _spellings(plain)
+        spellings = {spelling for part in _parts(plain) if len(part) >= _SHORTEST for spelling in _spellings(part)}
+        with self._lock:
+            self._known |= spellings
         return Secret(plain)
 
     def redact(self, text: str) -> str:
@@ -56,14 +65,23 @@ class Redactor:
         return text
 
 
+def _parts(plain: str) -> set[str]:
+    """Return `plain` and what is secret by itself in it: a URL's password, each of several Fernet keys."""
+    return {plain, password_of(plain) or "", *plain.split(",")}
+
+
 def _spellings(plain: str) -> set[str]:
     """Return `plain` as it stands in text, a URL, HTML, JSON, Python's repr and a Kubernetes Secret."""
     return {
         plain,
         quote(plain),
         quote(plain, safe=""),
+        quote_plus(plain),
         html.escape(plain),
+        html.escape(plain, quote=False),
         json.dumps(plain)[1:-1],
+        json.dumps(plain, ensure_ascii=False)[1:-1],
         repr(plain)[1:-1],
         b64encode(plain.encode()).decode(),
+        urlsafe_b64encode(plain.encode()).decode(),
     }

@@ -10,6 +10,7 @@ Facts are JSON as the service answers it, and what is wanted is the part of that
 
 from __future__ import annotations
 
+import re
 import threading
 import time
 from abc import ABC, abstractmethod
@@ -31,8 +32,9 @@ if TYPE_CHECKING:
 Facts = Mapping[str, Any]
 
 _SIDE_BY_SIDE = 8
-_READ_AGAIN_SECONDS = 60.0
 _UNREAD: Any = object()
+_RESOURCE_ID = "/subscriptions/"
+_SKU = re.compile(r"(^|\.)sku\.|Sku$")
 
 
 class Resource(ABC):
@@ -43,9 +45,11 @@ class Resource(ABC):
 
     kind: ClassVar[str]
     immutable: ClassVar[tuple[str, ...]] = ()
-    """Dotted paths that no update can change."""
+    """Dotted paths that no update can change; `[]` stands for any element of a list."""
     decided_by_service: ClassVar[tuple[str, ...]] = ()
     """Dotted paths whose values the service decides when it creates the resource."""
+    settling_seconds: ClassVar[float] = 60.0
+    """How long after a write the service may still answer what was before."""
 
     def __init__(
         self, session: Session, name: str, *, within: Resource | None = None, needs: Sequence[Resource] = ()
@@ -175,7 +179,7 @@ def _converge(session: Session, resource: Resource) -> Change:
             with session.correlated() as correlation:
                 resource.write(facts)
             correlation_id, resource.fresh = correlation.id, True
-            until(resource.refresh, lambda now: not compare(resource.want(), now), _READ_AGAIN_SECONDS)
+            until(resource.refresh, lambda now: not compare(resource.want(), now), resource.settling_seconds)
             _check_converged(resource)
     return Change(
         kind=resource.kind,
@@ -202,18 +206,18 @@ def assess(resource: Resource) -> tuple[Action, tuple[Difference, ...]]:
 def compare(want: Any, have: Any, path: str = "") -> tuple[Difference, ...]:
     """Return where `have` is not what `want` names, at every depth.
 
-    Objects are compared key by key, lists element by element where they are equally long. Locations are compared
-    without case and spaces, resource IDs without case, as Azure does.
+    Objects are compared key by key; lists element by element where they are equally long, and lists of text, which to
+    Azure are sets, in any order. What is empty is the same as what is missing. Locations are compared without case and
+    spaces, resource IDs and SKUs without case, as Azure does.
     """
-    if isinstance(want, Mapping):
-        if not isinstance(have, Mapping) and path:
-            return (Difference(path, have, want),) if want else ()
-        found = have if isinstance(have, Mapping) else {}
+    if isinstance(want, Mapping) and (isinstance(have, Mapping) or (have is None and want)):
         return tuple(
             difference
             for key, value in want.items()
-            for difference in compare(value, found.get(key), f"{path}.{key}" if path else str(key))
+            for difference in _compare_member(key, value, have or {}, f"{path}.{key}" if path else str(key))
         )
+    if _are_texts(want) and _are_texts(have):
+        want, have = sorted(want), sorted(have)
     if isinstance(want, (list, tuple)) and isinstance(have, (list, tuple)) and len(want) == len(have):
         return tuple(
             difference
@@ -223,20 +227,33 @@ def compare(want: Any, have: Any, path: str = "") -> tuple[Difference, ...]:
     return () if _same(want, have, path) else (Difference(path, have, want),)
 
 
+def _compare_member(key: str, want: Any, have: Mapping[str, Any], path: str) -> tuple[Difference, ...]:
+    if not key.startswith(_RESOURCE_ID):
+        return compare(want, have.get(key), path)
+    # A member of a map of resources, such as userAssignedIdentities: that it is there is what matters.
+    spelling = next((one for one in have if one.lower() == key.lower()), None)
+    return (Difference(path, None, want),) if spelling is None else compare(want, have[spelling], path)
+
+
+def _are_texts(value: Any) -> bool:
+    return isinstance(value, (list, tuple)) and all(isinstance(one, str) for one in value)
+
+
 def _same(want: Any, have: Any, path: str) -> bool:
     if isinstance(want, str) and isinstance(have, str):
-        if path.endswith("location"):
+        if path == "location":
             return want.replace(" ", "").lower() == have.replace(" ", "").lower()
-        if want.startswith("/subscriptions/"):
+        if want.startswith(_RESOURCE_ID) or _SKU.search(path):
             return want.lower() == have.lower()
-    if want in ([], ()) and have is None:
-        return True
+    if isinstance(want, (Mapping, list, tuple)) and not want:
+        return not have
     return bool(want == have)
 
 
 def _check_immutable(resource: Resource, differences: tuple[Difference, ...]) -> None:
     for one in differences:
-        if any(one.path == path or one.path.startswith((f"{path}.", f"{path}[")) for path in resource.immutable):
+        changed = re.sub(r"\[\d+\]", "[]", one.path)
+        if any(changed == path or changed.startswith((f"{path}.", f"{path}[")) for path in resource.immutable):
             message = (
                 f"{resource.kind} {resource.name} has {one.path} = {show(one.before)} and cannot be changed to"
                 f" {show(one.after)}."
@@ -248,12 +265,18 @@ def _check_immutable(resource: Resource, differences: tuple[Difference, ...]) ->
 def _check_ready(resource: Resource, differences: tuple[Difference, ...]) -> None:
     missing = [resource.within] if resource.within is not None and resource.within.facts is None else []
     unknown = [
-        one.path for one in differences if one.after is AFTER_APPLY and one.path not in resource.decided_by_service
+        one.path for one in differences if _is_unknown(one.after) and one.path not in resource.decided_by_service
     ]
     if missing or unknown:
         lacks = f"{missing[0].kind} {missing[0].name}, which does not exist" if missing else f"a value for {unknown[0]}"
         message = f"{resource.kind} {resource.name} needs {lacks}."
         raise MissingDependency(message, "Run the steps before this one with mode=apply first.")
+
+
+def _is_unknown(value: Any) -> bool:
+    if isinstance(value, Mapping):
+        value = list(value.values())
+    return any(map(_is_unknown, value)) if isinstance(value, (list, tuple)) else value is AFTER_APPLY
 
 
 def _check_converged(resource: Resource) -> None:

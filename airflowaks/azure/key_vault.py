@@ -11,8 +11,7 @@ from typing import TYPE_CHECKING, Any
 from airflowaks.azure.arm import ArmResource, rest
 from airflowaks.changes import AFTER_APPLY
 from airflowaks.patience import REPLICATION_SECONDS, despite
-from airflowaks.redaction import Secret
-from airflowaks.resource import Facts, Resource
+from airflowaks.resource import Facts, Resource, compare
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -20,6 +19,7 @@ if TYPE_CHECKING:
     from azure.keyvault.secrets import SecretClient
 
     from airflowaks.azure.roles import RoleAssignment
+    from airflowaks.redaction import Secret
 
 _FORBIDDEN = 403
 _SPREAD_SECONDS = 30.0
@@ -61,8 +61,9 @@ class Vault(ArmResource):
         }
 
     def put(self, body: dict[str, Any]) -> None:
-        """Create or update the vault."""
-        parameters: Any = {key: body[key] for key in ("location", "tags", "properties")}
+        """Create or update the vault; a request without access policies is refused even where roles replace them."""
+        properties = {"accessPolicies": [], **body["properties"]}
+        parameters: Any = {"location": body["location"], "tags": body["tags"], "properties": properties}
         self.session.vaults.vaults.begin_create_or_update(self.group, self.name, parameters).result()
 
     @cached_property
@@ -135,22 +136,29 @@ class VaultSecret(Resource):
             self._pending = None if value is AFTER_APPLY else self.session.redactor.learn(value)
         return {"value": AFTER_APPLY if self._pending is None else self._pending, "contentType": self.purpose}
 
+    @property
+    def wanted(self) -> Any:
+        """Return the wanted value as a Secret, or AFTER_APPLY."""
+        return self.want()["value"]
+
     def replace(self, value: str) -> None:
         """Want another value than the vault holds, at the next converge."""
         self._pending = self.session.redactor.learn(value)
 
     def write(self, facts: Facts | None) -> None:
-        """Write a new version, bringing the secret back first where it is soft-deleted."""
+        """Write a new version. One that is soft-deleted is brought back first, and kept where it still will do."""
         del facts
         from azure.core.exceptions import ResourceExistsError
 
-        value = Secret(self.want()["value"]).reveal()
         try:
-            self._set(value)
+            self._set()
         except ResourceExistsError:
             self.vault.secrets.begin_recover_deleted_secret(self.name).wait()
-            # For some seconds after a recovery, or a purge, the vault still answers 409.
-            despite(lambda: self._set(value), lambda error: isinstance(error, ResourceExistsError), _SPREAD_SECONDS)
+            # What a deleted key has encrypted can be read with no other: the value made for its absence is dropped.
+            self._pending = None
+            if compare(self.want(), self.refresh()):
+                # For some seconds after a recovery, or a purge, the vault still answers 409.
+                despite(self._set, lambda error: isinstance(error, ResourceExistsError), _SPREAD_SECONDS)
 
-    def _set(self, value: str) -> None:
-        self.vault.secrets.set_secret(self.name, value, content_type=self.purpose)
+    def _set(self) -> None:
+        self.vault.secrets.set_secret(self.name, self.wanted.reveal(), content_type=self.purpose)

@@ -6,6 +6,7 @@ in one transaction, so the database must be of clustering policy NoCluster; the 
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple, cast
 from urllib.parse import quote, urlencode
 
@@ -27,6 +28,52 @@ class Keys(NamedTuple):
 
     primary: Secret
     secondary: Secret
+
+
+class Broker(ArmResource):
+    """What Airflow's broker can be: a Redis with a host name, a TLS port and two access keys."""
+
+    _keys: Keys | None = None
+
+    @property
+    @abstractmethod
+    def host(self) -> str:
+        """Return the host name that the broker's certificate bears. Raises MissingDependency."""
+
+    @property
+    @abstractmethod
+    def port(self) -> int:
+        """Return the TLS port. Raises MissingDependency."""
+
+    @abstractmethod
+    def list_keys(self) -> Any:
+        """Ask the service for the access keys."""
+
+    @abstractmethod
+    def renew(self, rank: Rank) -> None:
+        """Have the service make one key anew."""
+
+    def keys(self) -> Keys:
+        """Return the access keys as last read. Raises MissingDependency where access keys are switched off."""
+        if self._keys is None:
+            found = self.list_keys()
+            if not found.get("primaryKey"):
+                message = f"{self.kind} {self.name} has no access keys."
+                raise MissingDependency(message, "Switch access keys on: step 3 with mode=apply does it.")
+            learn = self.session.redactor.learn
+            self._keys = Keys(learn(found["primaryKey"]), learn(found["secondaryKey"]))
+        return self._keys
+
+    def refresh(self) -> Facts | None:
+        """Read the broker anew, and its keys when they are next asked for."""
+        self._keys = None
+        return super().refresh()
+
+    def regenerate(self, rank: Rank) -> Keys:
+        """Make one key anew and return both; who still uses the old one is locked out."""
+        self.renew(rank)
+        self._keys = None
+        return self.keys()
 
 
 class RedisCluster(ArmResource):
@@ -60,22 +107,20 @@ class RedisCluster(ArmResource):
 
     def put(self, body: dict[str, Any]) -> None:
         """Create or update the instance, on Azure in some ten minutes."""
-        parameters: Any = {key: body[key] for key in ("location", "tags", "sku", "properties")}
+        parameters: Any = body
         self.session.managed_redis.redis_enterprise.begin_create(self.group, self.name, parameters).result()
 
     def kept(self, facts: Facts | None) -> Facts:
-        """Keep the properties that can be written."""
-        written = ("encryption", "maintenanceConfiguration")
-        properties = (facts or {}).get("properties", {})
-        return {"properties": {key: properties[key] for key in written if key in properties}}
+        """Keep what an update would otherwise take away, of what can be written."""
+        return _kept(facts, ("tags", "zones", "identity"), ("encryption", "maintenanceConfiguration"))
 
 
-class RedisDatabase(ArmResource):
+class RedisDatabase(Broker):
     """The one database of a Managed Redis instance, as Celery needs it."""
 
     kind = "Redis database"
     type = "databases"
-    immutable = ("properties.clusteringPolicy",)
+    immutable = ("properties.clusteringPolicy", "properties.clientProtocol")
 
     def __init__(self, cluster: RedisCluster) -> None:
         super().__init__(cluster.session, "default", within=cluster)
@@ -119,24 +164,20 @@ class RedisDatabase(ArmResource):
         operations.begin_create(self.group, self.cluster.name, self.name, parameters).result()
 
     def kept(self, facts: Facts | None) -> Facts:
-        """Keep the properties that can be written."""
-        written = ("port", "modules", "persistence", "deferUpgrade")
-        properties = (facts or {}).get("properties", {})
-        return {"properties": {key: properties[key] for key in written if key in properties}}
+        """Keep what an update would otherwise take away, of what can be written."""
+        return _kept(facts, (), ("port", "modules", "persistence", "geoReplication", "deferUpgrade"))
 
-    def keys(self) -> Keys:
-        """Return the access keys."""
-        found: Any = self.session.managed_redis.databases.list_keys(self.group, self.cluster.name, self.name, cls=rest)
-        return _keys(self.session, found)
+    def list_keys(self) -> Any:
+        """Ask for the database's keys."""
+        return self.session.managed_redis.databases.list_keys(self.group, self.cluster.name, self.name, cls=rest)
 
-    def regenerate(self, rank: Rank) -> Keys:
-        """Make one key anew and return both; who still uses the old one is locked out."""
+    def renew(self, rank: Rank) -> None:
+        """Regenerate one of the database's keys."""
         operations, parameters = self.session.managed_redis.databases, _key_type(rank)
-        operations.begin_regenerate_key(self.group, self.cluster.name, self.name, parameters).wait()
-        return self.keys()
+        operations.begin_regenerate_key(self.group, self.cluster.name, self.name, parameters).result()
 
 
-class ExistingRedis(ArmResource):
+class ExistingRedis(Broker):
     """An Azure Cache for Redis of the tenant's own; it is used as it is and never written."""
 
     kind = "Azure Cache for Redis"
@@ -171,18 +212,13 @@ class ExistingRedis(ArmResource):
         """Return the TLS port."""
         return int(self.known("properties.sslPort"))
 
-    def keys(self) -> Keys:
-        """Return the access keys."""
-        found: Any = self.session.redis.redis.list_keys(self.group, self.name, cls=rest)
-        return _keys(self.session, found)
+    def list_keys(self) -> Any:
+        """Ask for the cache's keys."""
+        return self.session.redis.redis.list_keys(self.group, self.name, cls=rest)
 
-    def regenerate(self, rank: Rank) -> Keys:
-        """Make one key anew and return both; who still uses the old one is locked out."""
-        found: Any = self.session.redis.redis.regenerate_key(self.group, self.name, _key_type(rank), cls=rest)
-        return _keys(self.session, found)
-
-
-Broker = RedisDatabase | ExistingRedis
+    def renew(self, rank: Rank) -> None:
+        """Regenerate one of the cache's keys."""
+        self.session.redis.redis.regenerate_key(self.group, self.name, _key_type(rank))
 
 
 def broker_url(broker: Broker, key: Secret) -> str:
@@ -206,8 +242,10 @@ def ping(url: str) -> str:
     return f"PONG from Redis {info.get('redis_version', 'of unknown version')}"
 
 
-def _keys(session: Session, found: dict[str, str]) -> Keys:
-    return Keys(session.redactor.learn(found["primaryKey"]), session.redactor.learn(found["secondaryKey"]))
+def _kept(facts: Facts | None, keys: tuple[str, ...], properties: tuple[str, ...]) -> Facts:
+    known: Facts = facts or {}
+    kept = {key: known[key] for key in keys if key in known}
+    return {**kept, "properties": {key: one for key, one in known.get("properties", {}).items() if key in properties}}
 
 
 def _key_type(rank: Rank) -> Any:

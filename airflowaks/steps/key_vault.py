@@ -82,8 +82,8 @@ class Resources:
 
     def _copy(self, scheme: str) -> Any:
         def spell(_held: Secret | None) -> Any:
-            source = self.sql_connection.value
-            return AFTER_APPLY if source is None else DatabaseUrl.parse(source.reveal()).spell(scheme)
+            source = self.sql_connection.wanted
+            return AFTER_APPLY if source is AFTER_APPLY else DatabaseUrl.parse(source.reveal()).spell(scheme)
 
         return spell
 
@@ -92,7 +92,7 @@ class Resources:
             return AFTER_APPLY
         keys = self.broker.keys()
         in_use = password_of(held.reveal()) if held else None
-        return broker_url(self.broker, keys.secondary if in_use == keys.secondary else keys.primary)
+        return broker_url(self.broker, keys.secondary if in_use == keys.secondary.reveal() else keys.primary)
 
 
 def _fernet_keys(held: Secret | None) -> str:
@@ -118,6 +118,8 @@ def vault(session: Session) -> Changes:
 def secrets(session: Session) -> Changes:
     """Make the secrets that are missing, and bring the database's password after the vault."""
     step = session.once(Resources)
+    with session.translated(step.broker):
+        step.broker.refresh()  # its keys may have been renewed since step 3 read it
     return converge(session, *step.secrets, step.password)
 
 
@@ -126,10 +128,12 @@ def rotate(session: Session, name: str) -> Changes:
 
     The three database URLs share one password and are renewed together. The broker's URL moves to the key that is not
     in use, made anew: the one that was in use stays good until the next rotation, so that running pods can be rolled. A
-    new Fernet key goes in front of the old one, so that what the old one encrypted stays readable.
+    new Fernet key goes in front of the others, so that what they encrypted stays readable; `airflow rotate-fernet-key`
+    encrypts it anew, and only then may they go.
 
     Raises:
         InvalidParameter: there is no secret of that name.
+        MissingDependency: the secret was never made.
 
     """
     step = session.once(Resources)
@@ -144,14 +148,14 @@ def rotate(session: Session, name: str) -> Changes:
     }
     if name not in renew:
         raise InvalidParameter(f'There is no secret "{name}" to rotate.', f"Choose one of {', '.join(renew)}.")
-    if session.applies:
+    secret = next(one for one in step.secrets if one.name == name)
+    with session.translated(secret):
         renew[name](step)
     return converge(session, *step.secrets, step.password)
 
 
 def _renew_fernet_key(step: Resources) -> None:
-    newest = _held(step.fernet_key).partition(",")[0]
-    step.fernet_key.replace(f"{_fernet_keys(None)},{newest}")
+    step.fernet_key.replace(f"{_fernet_keys(None)},{_held(step.fernet_key)}")
 
 
 def _renew_password(step: Resources) -> None:
@@ -160,8 +164,11 @@ def _renew_password(step: Resources) -> None:
 
 
 def _renew_broker_key(step: Resources) -> None:
-    idle: Rank = "Primary" if password_of(_held(step.broker_url)) == step.broker.keys().secondary else "Secondary"
-    keys = step.broker.regenerate(idle)
+    step.broker.refresh()
+    keys = step.broker.keys()
+    idle: Rank = "Primary" if password_of(_held(step.broker_url)) == keys.secondary.reveal() else "Secondary"
+    if step.broker.session.applies:
+        keys = step.broker.regenerate(idle)
     step.broker_url.replace(broker_url(step.broker, keys.primary if idle == "Primary" else keys.secondary))
 
 
