@@ -14,22 +14,6 @@ if TYPE_CHECKING:
 
     from airflowaks.session import Session
 
-_UNDER_WAY = {
-    "accepted",
-    "creating",
-    "updating",
-    "deleting",
-    "provisioning",
-    "registering",
-    "registeringdns",
-    "recoveringcache",
-    "scaling",
-    "starting",
-    "stopping",
-    "running",
-    "upgrading",
-}
-
 
 def rest(response: Any, _model: Any, _headers: Any) -> Any:
     """Return the answer's JSON as the service wrote it: the `cls` that every operation of the SDKs takes.
@@ -46,6 +30,8 @@ class ArmResource(Resource):
     type: ClassVar[str]
     """Provider and type: `Microsoft.KeyVault/vaults`."""
     state_path: ClassVar[str] = "properties.provisioningState"
+    settled_states: ClassVar[frozenset[str]] = frozenset({"", "succeeded", "failed", "canceled"})
+    """The states in which nothing is under way, in lower case; Resource Manager lets providers invent all others."""
 
     def __init__(
         self,
@@ -91,7 +77,7 @@ class ArmResource(Resource):
 
     def unfinished(self, facts: Facts) -> bool:
         """Tell whether Azure still works on it."""
-        return self._state(facts) in _UNDER_WAY
+        return self._state(facts) not in self.settled_states
 
     def broken(self, facts: Facts) -> bool:
         """Tell whether the last write failed on Azure's side."""

@@ -12,9 +12,11 @@ from airflowaks.patience import despite
 from airflowaks.resource import Facts, Resource
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     import psycopg
 
-    from airflowaks.azure.postgresql import Database, EntraAdministrator, FlexibleServer
+    from airflowaks.azure.postgresql import Database, EntraAdministrator, FirewallRule, FlexibleServer
     from airflowaks.redaction import Secret
 
 TOKEN_SCOPE = "https://ossrdbms-aad.database.windows.net/.default"  # noqa: S105 - a scope, not a secret
@@ -56,11 +58,14 @@ class DatabaseRole(Resource):
 
     kind = "database role"
 
-    def __init__(self, database: Database, administrator: EntraAdministrator, *, needs: tuple[Resource, ...]) -> None:
-        session = database.session
-        super().__init__(session, session.environment.postgresql.role, within=database, needs=(administrator, *needs))
+    def __init__(
+        self, database: Database, administrator: EntraAdministrator, firewall: Mapping[str, FirewallRule]
+    ) -> None:
+        session, name = database.session, database.session.environment.postgresql.role
+        super().__init__(session, name, within=database, needs=(administrator, *firewall.values()))
         self.database = database
         self.administrator = administrator
+        self.firewall = firewall
 
     @property
     def id(self) -> str:
@@ -110,7 +115,7 @@ class DatabaseRole(Resource):
         """Connect as the Entra administrator; a new one, or a new firewall rule, takes a while to be heeded."""
         import psycopg
 
-        spreading = any(one.fresh for one in self.needs)
+        spreading = any(one.fresh for one in (self.administrator, *self.firewall.values()))
         return despite(
             lambda: connect(self.database.server, "postgres", self.administrator.name, self.session.token(TOKEN_SCOPE)),
             lambda error: spreading and isinstance(error, psycopg.OperationalError),

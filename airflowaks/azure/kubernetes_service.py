@@ -31,6 +31,11 @@ class ManagedCluster(ArmResource):
         "properties.networkProfile.serviceCidr",
         "properties.networkProfile.dnsServiceIP",
         "properties.networkProfile.networkPlugin",
+        "properties.enableRBAC",
+        "properties.agentPoolProfiles[].vmSize",
+        "properties.agentPoolProfiles[].osDiskType",
+        "properties.agentPoolProfiles[].osDiskSizeGB",
+        "properties.agentPoolProfiles[].availabilityZones",
     )
 
     def __init__(
@@ -57,9 +62,9 @@ class ManagedCluster(ArmResource):
             "location": environment.location,
             "tags": environment.tags,
             "sku": {"name": "Base", "tier": settings.tier},
-            "identity": {"type": "UserAssigned", "userAssignedIdentities": {self._identity_key(): {}}},
+            "identity": {"type": "UserAssigned", "userAssignedIdentities": {self.identity.id: {}}},
             "properties": {
-                "kubernetesVersion": self._version(),
+                "kubernetesVersion": self._version(self.fact("properties.kubernetesVersion")),
                 "dnsPrefix": settings.name,
                 "disableLocalAccounts": True,
                 "enableRBAC": True,
@@ -100,22 +105,20 @@ class ManagedCluster(ArmResource):
         self.session.clusters.managed_clusters.begin_create_or_update(self.group, self.name, parameters).result()
 
     def write(self, facts: Facts | None) -> None:
-        """Send the cluster; a new node pool starts at its smallest size, later the autoscaler decides."""
-        body = merge(facts or {}, self.want())
+        """Send the cluster; a new node pool starts at its smallest size, later the autoscaler decides.
+
+        The identity replaces the one before: a cluster has one.
+        """
+        wanted = self.want()
+        body = merge(facts or {}, wanted) | {"identity": wanted["identity"]}
         for pool in body["properties"]["agentPoolProfiles"]:
             pool.setdefault("count", self.session.environment.cluster.node_pool.min_count)
         self.put(body)
 
-    def _version(self) -> str:
-        """Return the wanted version, or the patch of it that the cluster is at."""
-        wanted, current = self.session.environment.cluster.kubernetes_version, self.fact("properties.kubernetesVersion")
+    def _version(self, current: Any) -> str:
+        """Return the wanted version, or the patch of it that the cluster or the node pool is at."""
+        wanted = self.session.environment.cluster.kubernetes_version
         return str(current) if str(current).startswith(f"{wanted}.") else wanted
-
-    def _identity_key(self) -> str:
-        """Return the identity's ID as the cluster spells it: Azure changes the case of IDs."""
-        known = self.fact("identity.userAssignedIdentities")
-        spellings = () if known is AFTER_APPLY else known
-        return next((one for one in spellings if one.lower() == self.identity.id.lower()), self.identity.id)
 
     def _pools(self) -> list[dict[str, Any]]:
         settings = self.session.environment.cluster.node_pool
@@ -134,6 +137,9 @@ class ManagedCluster(ArmResource):
         }
         known = self.fact("properties.agentPoolProfiles")
         present: list[dict[str, Any]] = [] if known is AFTER_APPLY else known
-        if not any(one["name"] == settings.name for one in present):
+        before = next((one for one in present if one["name"] == settings.name), None)
+        # The nodes are upgraded with the control plane, whose version alone would leave them where they are.
+        wanted["orchestratorVersion"] = self._version((before or {}).get("orchestratorVersion"))
+        if before is None:
             return [*present, wanted]
-        return [merge(one, wanted) if one["name"] == settings.name else one for one in present]
+        return [merge(one, wanted) if one is before else one for one in present]

@@ -6,6 +6,7 @@ Source: https://learn.microsoft.com/azure/templates/microsoft.dbforpostgresql/fl
 from __future__ import annotations
 
 import secrets
+import threading
 from typing import TYPE_CHECKING, Any
 
 from airflowaks.azure.arm import ArmResource, merge, rest
@@ -26,10 +27,13 @@ class FlexibleServer(ArmResource):
     kind = "PostgreSQL server"
     type = "Microsoft.DBforPostgreSQL/flexibleServers"
     state_path = "properties.state"
+    settled_states = frozenset({"ready", "stopped", "disabled", "inaccessible"})
     immutable = ("location",)
 
     def __init__(self, session: Session, *, within: Resource) -> None:
         super().__init__(session, session.environment.postgresql.name, within=within)
+        self.writing = threading.Lock()
+        """Held while something of the server is written: it does one thing at a time and refuses others as busy."""
 
     @property
     def host(self) -> str:
@@ -80,6 +84,7 @@ class FlexibleServer(ArmResource):
         """
         if facts is not None:
             wanted: Any = {key: value for key, value in self.want().items() if key != "location"}
+            wanted["tags"] = merge(facts.get("tags", {}), wanted["tags"])
             self.session.postgresql.servers.begin_update(self.group, self.name, wanted).result()
             return
         password = self.session.redactor.learn(secrets.token_urlsafe(40) + _COMPLEX)
@@ -105,6 +110,11 @@ class ServerChild(ArmResource):
     def id(self) -> str:
         """Return the resource ID."""
         return f"{self.server.id}/{self.type}/{self.name}"
+
+    def write(self, facts: Facts | None) -> None:
+        """Write it once nothing else of the server is being written."""
+        with self.server.writing:
+            super().write(facts)
 
 
 class EntraAdministrator(ServerChild):

@@ -29,13 +29,13 @@ class ContainerRegistry(ArmResource):
         return facts
 
     def want(self) -> Facts:
-        """Want the SKU of the environment and no password sign-in."""
+        """Want the SKU of the environment, and no sign-in but Entra's."""
         environment = self.session.environment
         return {
             "location": environment.location,
             "tags": environment.tags,
             "sku": {"name": environment.registry.sku},
-            "properties": {"adminUserEnabled": False},
+            "properties": {"adminUserEnabled": False, "anonymousPullEnabled": False},
         }
 
     def put(self, body: dict[str, Any]) -> None:

@@ -122,5 +122,7 @@ class RoleAssignment(Resource):
                 ),
                 lambda error: error_code(error) == "PrincipalNotFound",
             )
-        except ResourceExistsError:
-            return  # RoleAssignmentExists: made by somebody else since it was read, which is what is wanted
+        except ResourceExistsError as error:
+            # Made by somebody else since it was read, which is what is wanted.
+            if error_code(error) != "RoleAssignmentExists":
+                raise

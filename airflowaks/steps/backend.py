@@ -31,11 +31,11 @@ class Resources:
         step1, settings = session.once(cluster.Resources), session.environment.postgresql
         self.server = FlexibleServer(session, within=step1.group)
         self.administrator = EntraAdministrator(self.server, step1.admins)
-        self.firewall = [
-            FirewallRule(self.server, name, rule.start, rule.end) for name, rule in settings.firewall.items()
-        ]
+        self.firewall = {
+            name: FirewallRule(self.server, name, rule.start, rule.end) for name, rule in settings.firewall.items()
+        }
         self.database = Database(self.server, settings.database)
-        self.role = DatabaseRole(self.database, self.administrator, needs=tuple(self.firewall))
+        self.role = DatabaseRole(self.database, self.administrator, self.firewall)
         self.broker, self.broker_parts = _broker(session, step1.group)
 
 
@@ -57,8 +57,8 @@ def servers(session: Session, *, operator_address: str = "") -> Changes:
     """
     step = session.once(Resources)
     if operator_address:
-        step.firewall.append(FirewallRule(step.server, OPERATOR_RULE, operator_address, operator_address))
-    database_parts = [step.server, step.administrator, *step.firewall, step.database]
+        step.firewall[OPERATOR_RULE] = FirewallRule(step.server, OPERATOR_RULE, operator_address, operator_address)
+    database_parts = [step.server, step.administrator, *step.firewall.values(), step.database]
     return converge(session, *database_parts, *step.broker_parts)
 
 
