@@ -93,12 +93,12 @@ class RoleAssignment(Resource):
         for one in found:
             at_scope = str(one["scope"]).lower() == self.scope.id.lower()
             if at_scope and str(one["role_definition_id"]).lower().endswith(self.role.value):
-                return {"role": self.role.label, "principalType": one["principal_type"]}
+                return {**self.want(), "principalType": one["principal_type"]}
         return None
 
     def want(self) -> Facts:
         """Want the role."""
-        return {"role": self.role.label, "principalType": self.principal_type}
+        return {"role": self.role.label, "principalId": self.principal_id, "principalType": self.principal_type}
 
     def write(self, facts: Facts | None) -> None:
         """Assign the role, again and again while Entra has not yet spread the news of the principal."""
