@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from contextlib import AbstractContextManager
 
     from azure.core import PipelineClient
-    from azure.core.credentials import TokenCredential
+    from azure.core.credentials import AccessToken, TokenCredential
     from azure.mgmt.authorization import AuthorizationManagementClient
     from azure.mgmt.containerregistry import ContainerRegistryManagementClient
     from azure.mgmt.containerservice import ContainerServiceClient
@@ -76,6 +76,23 @@ class Connection:
         if self.ca_bundle:
             arguments["connection_verify"] = self.ca_bundle
         return arguments
+
+
+class OneAtATime:
+    """A credential that fetches one token at a time, so that clients which start side by side share the first one.
+
+    The credentials of azure-identity keep tokens, but let every thread that finds none fetch its own.
+    """
+
+    def __init__(self, credential: Any) -> None:
+        self._credential = credential
+        self._lock = threading.Lock()
+
+    def get_token(self, *scopes: str, **arguments: Any) -> AccessToken:
+        """Return a token for `scopes`. Raises azure-core's ClientAuthenticationError."""
+        with self._lock:
+            token: AccessToken = self._credential.get_token(*scopes, **arguments)
+            return token
 
 
 @dataclass(frozen=True)
@@ -337,7 +354,7 @@ def _azure_connection(environment: Environment) -> Connection:
 
     ca_bundle = str(environment.ca_bundle) if environment.ca_bundle else None
     reach = Connection(credential=None, proxy=environment.proxy, ca_bundle=ca_bundle)  # type: ignore[arg-type]
-    credential = DefaultAzureCredential(**reach.transport)
+    credential = OneAtATime(DefaultAzureCredential(**reach.transport))
     return Connection(credential=credential, proxy=environment.proxy, ca_bundle=ca_bundle)
 
 
@@ -362,4 +379,4 @@ def _rehearsal_connection() -> Connection:
     credential = ClientSecretCredential(
         settings["AZURE_TENANT_ID"], settings["AZURE_CLIENT_ID"], settings["AZURE_CLIENT_SECRET"], **transport
     )
-    return Connection(credential=credential, **reach)
+    return Connection(credential=OneAtATime(credential), **reach)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from airflowaks.azure.arm import ArmResource, rest
@@ -22,6 +23,18 @@ class ContainerRegistry(ArmResource):
     def login_server(self) -> Any:
         """Return the registry's host name, or AFTER_APPLY."""
         return self.fact("properties.loginServer")
+
+    @cached_property
+    def images(self) -> ContainerRegistryClient:
+        """Return a client of the registry's own API. Raises MissingDependency while there is no registry."""
+        from azure.containerregistry import ContainerRegistryClient
+
+        return ContainerRegistryClient(
+            f"https://{self.known('properties.loginServer')}",
+            self.session.connection.credential,
+            audience="https://management.azure.com",
+            **self.session.connection.transport,
+        )
 
     def get(self) -> Facts:
         """Read the registry."""
@@ -67,8 +80,7 @@ class RegistryImage(Resource):
         from azure.core.exceptions import ResourceNotFoundError
 
         try:
-            with self.client() as client:
-                found = client.get_tag_properties(self.repository, self.tag)
+            found = self.registry.images.get_tag_properties(self.repository, self.tag)
         except ResourceNotFoundError:
             return None
         return {"digest": found.digest}
@@ -93,14 +105,3 @@ class RegistryImage(Resource):
         }
         operation = self.session.registries.registries.begin_import_image
         operation(self.registry.group, self.registry.name, parameters).result()
-
-    def client(self) -> ContainerRegistryClient:
-        """Return a client of the registry's data plane. Raises MissingDependency while there is no registry."""
-        from azure.containerregistry import ContainerRegistryClient
-
-        return ContainerRegistryClient(
-            f"https://{self.registry.known('properties.loginServer')}",
-            self.session.connection.credential,
-            audience="https://management.azure.com",
-            **self.session.connection.transport,
-        )

@@ -60,8 +60,7 @@ def checks(session: Session) -> Checks:
     image = session.once(Resources).image
 
     def manifest() -> str:
-        with image.client() as client:
-            found = client.get_manifest_properties(image.repository, image.tag)
+        found = image.registry.images.get_manifest_properties(image.repository, image.known("digest"))
         return f"{image.id} is {found.digest}"
 
     return observe(session, {"image has a manifest": manifest})
