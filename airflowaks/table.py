@@ -31,10 +31,13 @@ class Table:
         # Imported here, because it costs as much as half of the runbook and programs need not print.
         from rich import box
         from rich.console import Console
+        from rich.table import Column
         from rich.table import Table as RichTable
         from rich.text import Text
 
-        table = RichTable(*self.columns, box=box.SIMPLE_HEAD, show_header=any(self.columns), pad_edge=False)
+        # Folded, because half of a correlation ID is of no use; what names the row stays in one piece.
+        columns = [Column(column, overflow="fold", no_wrap=not index) for index, column in enumerate(self.columns)]
+        table = RichTable(*columns, box=box.SIMPLE_HEAD, show_header=any(self.columns), pad_edge=False)
         for row in self.rows:
             table.add_row(*(Text(cell) for cell in row))
         stream = io.StringIO()

@@ -1,0 +1,66 @@
+"""A notebook's parameters: whether what was passed exists, and is of the kind that the notebook declares.
+
+papermill assigns whatever it is given in a cell of its own, so that a misspelt `-p mdoe plan` would go unseen and the
+default, an apply, would run.
+"""
+
+from __future__ import annotations
+
+import ast
+from difflib import get_close_matches
+from typing import TYPE_CHECKING, Any
+
+from pydantic import TypeAdapter, ValidationError
+
+from airflowaks.errors import InvalidParameter
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+_INJECTED = "# Parameters"
+"""How the cell begins that papermill puts behind the one tagged `parameters`."""
+
+
+def check_parameters(
+    notebook: str, given: Mapping[str, Any], *, cells: Sequence[str], kinds: Mapping[str, Any]
+) -> None:
+    """Check what `notebook` was given against its own parameters.
+
+    `cells` is what the kernel has run so far; `kinds` are the annotations of the notebook's parameters cell, such as
+    `env: str = "local"`. A parameter without one may be anything.
+
+    Raises:
+        InvalidParameter: papermill passed one that `notebook` does not have, or one is not of its kind.
+
+    """
+    for name in _injected(cells):
+        if name not in given:
+            near = get_close_matches(name, given, n=1)
+            raise InvalidParameter(
+                f'{notebook} has no parameter "{name}".',
+                f'Did you mean "{near[0]}"?' if near else f"It has: {', '.join(given)}.",
+            )
+    for name, value in given.items():
+        if name in kinds:
+            _check_kind(name, value, kinds[name])
+
+
+def _injected(cells: Sequence[str]) -> list[str]:
+    passed = [cell for cell in cells if cell.lstrip().startswith(_INJECTED)]
+    statements = ast.parse(passed[-1]).body if passed else []
+    targets = [target for one in statements if isinstance(one, ast.Assign) for target in one.targets]
+    return [target.id for target in targets if isinstance(target, ast.Name)]
+
+
+def _check_kind(name: str, value: Any, kind: Any) -> None:
+    try:
+        TypeAdapter(kind).validate_python(value, strict=True)
+    except ValidationError:
+        wanted = getattr(kind, "__name__", str(kind))
+        action = f"Give {name} a value like its default in the notebook's parameters cell."
+        if kind is str:
+            action = f"Pass text with `papermill -r {name} VALUE`: -p turns what looks like a number into one."
+        elif kind is bool:
+            action = f"Set {name} to True or False, with a capital letter."
+        message = f"The parameter {name} is to be {wanted}, and {value!r} is {type(value).__name__}."
+        raise InvalidParameter(message, action) from None

@@ -1,0 +1,38 @@
+"""Resources for small notebooks: text files, which need no cloud."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, ClassVar
+
+from airflowaks.resource import Resource
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from typing import Any
+
+    from airflowaks.session import Session
+
+
+class TextFile(Resource):
+    """A file in the working directory that holds `text`."""
+
+    kind: ClassVar[str] = "file"
+
+    def __init__(self, session: Session, name: str, text: str, *needs: Resource) -> None:
+        super().__init__(session, name, needs=needs)
+        self.text = text
+
+    @property
+    def id(self) -> str:
+        return f"file:{self.name}"
+
+    def read(self) -> Mapping[str, Any] | None:
+        return {"text": Path(self.name).read_text()} if Path(self.name).exists() else None
+
+    def want(self) -> Mapping[str, Any]:
+        return {"text": self.text}
+
+    def write(self, facts: Mapping[str, Any] | None) -> None:
+        del facts
+        Path(self.name).write_text(self.text)
