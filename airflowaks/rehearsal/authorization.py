@@ -29,13 +29,15 @@ class Role:
     data_actions: tuple[str, ...] = ()
 
     def allows(self, action: str, *, data: bool) -> bool:
-        """Tell whether the role covers `action`; `*` in a role matches any run of characters."""
-        wanted = action.lower()
+        """Tell whether the role covers `action`; `*` in a role matches any run of characters, `/*/` also one slash."""
         granted = self.data_actions if data else self.actions
         withheld = () if data else self.not_actions
-        return any(fnmatchcase(wanted, one.lower()) for one in granted) and not any(
-            fnmatchcase(wanted, one.lower()) for one in withheld
-        )
+        return any(_matches(action, one) for one in granted) and not any(_matches(action, one) for one in withheld)
+
+
+def _matches(action: str, pattern: str) -> bool:
+    wanted, one = action.lower(), pattern.lower()
+    return fnmatchcase(wanted, one) or fnmatchcase(wanted, one.replace("/*/", "/"))
 
 
 _READ = "*/read"
@@ -191,7 +193,7 @@ class Authorization:
 
     def put(self, scope: str, name: str, properties: Document) -> Document:
         """Keep an assignment and return its document."""
-        document = {
+        document: Document = {
             "properties": properties,
             "id": f"{scope}/providers/Microsoft.Authorization/roleAssignments/{name}",
             "type": "Microsoft.Authorization/roleAssignments",
@@ -235,6 +237,11 @@ class Authorization:
             if properties["principalId"] in identities and role is not None and role.allows(action, data=data):
                 return True
         return False
+
+    def holds_any(self, principal: Principal) -> bool:
+        """Tell whether the principal holds a role anywhere in the subscription, and so gets to see that it exists."""
+        identities = self._entra.identities(principal.object_id)
+        return any(one["properties"]["principalId"] in identities for one in self._store.scan("assignments"))
 
     def require(self, principal: Principal, action: str, scope: str) -> None:
         """Raise Refusal (403 AuthorizationFailed) unless the principal may do `action` at `scope`."""

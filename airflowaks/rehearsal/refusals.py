@@ -32,6 +32,15 @@ class Refusal(Exception):
         return JSONResponse({"error": self.error()}, self.status, self.headers)
 
 
+class RegistryRefusal(Refusal):
+    """A refusal by a container registry, in the shape of the OCI distribution API."""
+
+    def response(self) -> JSONResponse:
+        """Return the answer: a list with the one error."""
+        body = {"errors": [{"code": self.code, "message": self.message, "detail": None}]}
+        return JSONResponse(body, self.status, {"Docker-Distribution-Api-Version": "registry/2.0", **self.headers})
+
+
 def not_found(path: str) -> Refusal:
     """Return the refusal of a path that nothing is served at."""
     return Refusal(404, "NotFound", f"Nothing is served at {path}.")

@@ -180,9 +180,12 @@ class ResourceManager:
     def _respond(self, answer: Answer, call: Call | None) -> Response:
         if answer.operation_seconds is not None and call is not None:
             seconds = self._cloud.settings.scaled(answer.operation_seconds)
-            verb, target = ("update", call.id.parent) if answer.updates else ("action", call.id)
-            path = (target or call.id).path
-            operation = self._cloud.operations.begin(verb, path, seconds, {"result": answer.body, **answer.arguments})
+            verb, path = ("update", answer.updated["id"]) if answer.updated else ("action", call.id.path)
+            arguments = {"result": answer.body, **answer.arguments}
+            with self._cloud.store.transaction():
+                operation = self._cloud.operations.begin(verb, path, seconds, arguments)
+                if answer.updated:
+                    self._cloud.keep({**answer.updated, "_state": "Updating", "_operation": operation.id})
             return Response(None, 202, self._headers(None, operation, call))
         if answer.body is None:
             return Response(None, answer.status, dict(answer.headers))
@@ -271,7 +274,7 @@ class ResourceManager:
                 raise Refusal(404, "ParentResourceNotFound", text)
 
     def _check_idle(self, kind: ResourceType, rid: ResourceId) -> None:
-        """Raise Refusal (409) while an operation runs on the resource, its parent or, if exclusive, its whole family."""
+        """Raise Refusal (409) while an operation runs on the resource, its parent or, if exclusive, all its family."""
         near = [rid.top] if kind.exclusive else [rid, *([rid.parent] if rid.parent else [])]
         found = [self._cloud.resource(one) for one in near]
         for document in [*found, *(self._cloud.resources(rid.top.path) if kind.exclusive else [])]:

@@ -45,8 +45,8 @@ class Call:
 class Answer:
     """What an action or a provider function answers; `operation_seconds` (Azure's) makes it a long-running one.
 
-    Such an operation runs `ResourceType.perform` with `arguments`, or, where it `updates` the resource, what an update
-    of it runs: then the resource must be kept as Updating by the action.
+    Such an operation runs `ResourceType.perform` with `arguments`, or, where the action changes the resource into
+    `updated`, what an update of it runs.
     """
 
     body: Any = None
@@ -54,7 +54,7 @@ class Answer:
     headers: Mapping[str, str] = field(default_factory=dict)
     operation_seconds: float | None = None
     arguments: Mapping[str, Any] = field(default_factory=dict)
-    updates: bool = False
+    updated: Document | None = None
 
 
 class ResourceType:

@@ -24,6 +24,7 @@ from airflowaks.rehearsal.oidc import Oidc
 from airflowaks.rehearsal.providers import PROVIDERS
 from airflowaks.rehearsal.proxy import Proxy
 from airflowaks.rehearsal.refusals import not_found
+from airflowaks.rehearsal.registry import Registry
 from airflowaks.rehearsal.resource_manager import ResourceManager
 from airflowaks.rehearsal.routing import routed
 from airflowaks.rehearsal.vault import Vault
@@ -52,6 +53,7 @@ class FrontDoor:
         }
         self._suffixes: dict[str, Handler] = {
             ".oic.prod-aks.azure.com": oidc.answer,
+            ".azurecr.io": Registry(cloud).answer,
             ".vault.azure.net": routed(Vault(cloud).routes()),
         }
 

@@ -4,14 +4,30 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from airflowaks.rehearsal.providers.cache import Cache
+from airflowaks.rehearsal.providers.container_registry import ContainerRegistries
+from airflowaks.rehearsal.providers.container_service import ContainerService
 from airflowaks.rehearsal.providers.key_vault import KeyVault
 from airflowaks.rehearsal.providers.managed_identity import ManagedIdentity
 from airflowaks.rehearsal.providers.network import Network
+from airflowaks.rehearsal.providers.postgresql import PostgreSql
 from airflowaks.rehearsal.providers.roles import Roles
+from airflowaks.rehearsal.providers.storage import Storage
 
 if TYPE_CHECKING:
     from airflowaks.rehearsal.resource_types import Provider
 
 PROVIDERS: dict[str, Provider] = {
-    provider.namespace.lower(): provider for provider in (KeyVault(), ManagedIdentity(), Network(), Roles())
+    provider.namespace.lower(): provider
+    for provider in (
+        Cache(),
+        ContainerRegistries(),
+        ContainerService(),
+        KeyVault(),
+        ManagedIdentity(),
+        Network(),
+        PostgreSql(),
+        Roles(),
+        Storage(),
+    )
 }
