@@ -27,6 +27,9 @@ class Secret:
     def __repr__(self) -> str:
         return MASK
 
+    def __bool__(self) -> bool:
+        return bool(self._text)
+
     def __eq__(self, other: object) -> bool:
         return isinstance(other, Secret) and self._text == other._text
 
