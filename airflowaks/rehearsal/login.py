@@ -208,7 +208,7 @@ class Login:
         key = next((one for one in keys["keys"] if one["kid"] == header.get("kid")), None)
         try:
             if key is None:
-                raise jwt.InvalidKeyError("no key of that ID")
+                raise jwt.InvalidSignatureError("no key of that ID")
             jwt.decode(assertion, jwt.PyJWK(key).key, algorithms=["RS256"], audience=audiences, issuer=issuer)
         except jwt.ExpiredSignatureError:
             text = "Client assertion is not within its valid time range."

@@ -122,8 +122,12 @@ class Operations:
     async def _run(self, operation: Operation) -> None:
         refusal: Refusal | None = None
         try:
-            await self._work(operation)
-            await asyncio.sleep(operation.due - time.time())
+            if operation.verb == "delete":  # what is being deleted is seen until it is gone
+                await asyncio.sleep(operation.due - time.time())
+                await self._work(operation)
+            else:
+                await self._work(operation)
+                await asyncio.sleep(operation.due - time.time())
         except Refusal as answer:
             refusal = answer
         except Exception:  # noqa: BLE001 - a fault of ours fails the operation, as a service's own does

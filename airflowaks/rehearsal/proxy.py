@@ -14,7 +14,7 @@ from airflowaks.rehearsal.certificates import serves
 
 if TYPE_CHECKING:
     import socket
-    from collections.abc import Callable
+    from collections.abc import Callable, Coroutine
 
 _HEAD_LIMIT = 16 * 1024
 
@@ -69,8 +69,22 @@ class Proxy:
             await _refuse(writer, status, f"{host} has no address: nothing of that name exists.")
             return
         upstream_reader, upstream_writer = await asyncio.open_connection("127.0.0.1", self._https_port)
-        writer.write(b"HTTP/1.1 200 Connection established\r\n\r\n")
-        await asyncio.gather(_pipe(reader, upstream_writer), _pipe(upstream_reader, writer))
+        try:
+            writer.write(b"HTTP/1.1 200 Connection established\r\n\r\n")
+            await _either(_pipe(reader, upstream_writer), _pipe(upstream_reader, writer))
+        finally:
+            upstream_writer.close()
+
+
+async def _either(*pipes: Coroutine[None, None, None]) -> None:
+    """Wait until one direction ends: TLS has no half-closed connections, so the other has nothing left to carry."""
+    tasks = [asyncio.ensure_future(pipe) for pipe in pipes]
+    try:
+        await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
 
 
 async def _refuse(writer: asyncio.StreamWriter, status: str, reason: str) -> None:
@@ -81,12 +95,7 @@ async def _refuse(writer: asyncio.StreamWriter, status: str, reason: str) -> Non
 
 
 async def _pipe(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-    try:
+    with suppress(OSError):
         while data := await reader.read(64 * 1024):
             writer.write(data)
             await writer.drain()
-        if writer.can_write_eof():
-            writer.write_eof()
-    except OSError:
-        with suppress(OSError):
-            writer.close()

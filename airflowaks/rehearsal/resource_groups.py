@@ -66,7 +66,7 @@ class ResourceGroups:
             return self._group(principal, method, parts[3], body)
         served: dict[str, Callable[[_Asked], Answer]] = {
             "GET tenants": _tenants,
-            "GET subscriptions": _subscriptions,
+            "GET subscriptions": self._subscriptions,
             "GET subscriptions/*": self._read_subscription,
             "GET subscriptions/*/resourcegroups": self._list_groups,
             "GET subscriptions/*/resourcegroups/*/resources": self._list,
@@ -240,6 +240,11 @@ class ResourceGroups:
 
     # Listings
 
+    def _subscriptions(self, asked: _Asked) -> Answer:
+        seen = self._cloud.authorization.holds_any(asked.principal)
+        found = [_subscription()] if seen else []
+        return Answer({"value": found, "count": {"type": "Total", "value": len(found)}})
+
     def _read_subscription(self, asked: _Asked) -> Answer:
         self._require(asked, "Microsoft.Resources/subscriptions/read")
         return Answer(_subscription())
@@ -264,10 +269,6 @@ class ResourceGroups:
 
 def _tenants(_asked: _Asked) -> Answer:
     return Answer({"value": [{"id": f"/tenants/{TENANT_ID}", "tenantId": TENANT_ID}]})
-
-
-def _subscriptions(_asked: _Asked) -> Answer:
-    return Answer({"value": [_subscription()], "count": {"type": "Total", "value": 1}})
 
 
 def _view(group: Document) -> Document:

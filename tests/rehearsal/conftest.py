@@ -15,12 +15,12 @@ from azure.mgmt.authorization import AuthorizationManagementClient
 from azure.mgmt.keyvault import KeyVaultManagementClient
 from azure.mgmt.resource.resources import ResourceManagementClient
 
+from tests.conftest import Rehearsal, run_rehearsal, start_rehearsal
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from azure.core.credentials import TokenCredential
-
-    from tests.conftest import Rehearsal
 
 GRAPH = "https://graph.microsoft.com/v1.0"
 MANAGEMENT = "https://management.azure.com"
@@ -37,8 +37,14 @@ def operator(rehearsal: Rehearsal) -> Iterator[TokenCredential]:
         yield credential
 
 
-class Send(Protocol):
-    """Sends one request, once, and returns the answer whatever it is; without `scope`, the host's own."""
+class Sender:
+    """Sends requests, once each, and returns the answer whatever it is."""
+
+    def __init__(self, rehearsal: Rehearsal, credential: TokenCredential, opened: ExitStack) -> None:
+        self._rehearsal = rehearsal
+        self._credential = credential
+        self._opened = opened
+        self._clients: dict[tuple[int, str], PipelineClient[HttpRequest, HttpResponse]] = {}
 
     def __call__(
         self,
@@ -49,41 +55,44 @@ class Send(Protocol):
         credential: TokenCredential | None = None,
         scope: str | None = None,
         headers: dict[str, str] | None = None,
-    ) -> HttpResponse: ...
+    ) -> HttpResponse:
+        """Send as the operator, or as another; a path is one of Resource Manager's. An empty `scope` sends no token."""
+        url = url if url.startswith("https://") else MANAGEMENT + url
+        scope = _SCOPES[url.split("/")[2]] if scope is None else scope
+        client = self._client(credential or self._credential, scope)
+        return client.send_request(HttpRequest(method, url, json=body, headers=headers))
+
+    def _client(self, credential: TokenCredential, scope: str) -> PipelineClient[HttpRequest, HttpResponse]:
+        key = (id(credential), scope)
+        if key not in self._clients:
+            transport = self._rehearsal.transport
+            policies: list[Any] = [ProxyPolicy(proxies=transport["proxies"])]
+            if scope:
+                policies.append(BearerTokenCredentialPolicy(credential, scope))
+            made = PipelineClient("", policies=policies, connection_verify=transport["connection_verify"])
+            self._clients[key] = self._opened.enter_context(made)
+        return self._clients[key]
 
 
 @pytest.fixture(scope="session")
-def send(rehearsal: Rehearsal, operator: TokenCredential) -> Iterator[Send]:
-    """Requests as the operator, or as another; a path is one of Resource Manager's."""
+def send(rehearsal: Rehearsal, operator: TokenCredential) -> Iterator[Sender]:
     with ExitStack() as opened:
-        clients: dict[tuple[int, str], PipelineClient[HttpRequest, HttpResponse]] = {}
+        yield Sender(rehearsal, operator, opened)
 
-        def client(credential: TokenCredential, scope: str) -> PipelineClient[HttpRequest, HttpResponse]:
-            key = (id(credential), scope)
-            if key not in clients:
-                policies = [ProxyPolicy(proxies=rehearsal.transport["proxies"])]
-                if scope:
-                    policies.append(BearerTokenCredentialPolicy(credential, scope))
-                verify = rehearsal.connection["REQUESTS_CA_BUNDLE"]
-                clients[key] = opened.enter_context(PipelineClient("", policies=policies, connection_verify=verify))
-            return clients[key]
 
-        def send(
-            method: str,
-            url: str,
-            body: Any = None,
-            *,
-            credential: TokenCredential | None = None,
-            scope: str | None = None,
-            headers: dict[str, str] | None = None,
-        ) -> HttpResponse:
-            url = url if url.startswith("https://") else MANAGEMENT + url
-            if scope is None:
-                scope = _SCOPES[url.split("/")[2]]
-            request = HttpRequest(method, url, json=body, headers=headers)
-            return client(credential or operator, scope).send_request(request)
+@pytest.fixture(scope="session")
+def slow(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Rehearsal]:
+    """A rehearsal where everything takes twenty times as long as on Azure, but replication two seconds."""
+    home = tmp_path_factory.mktemp("slow") / "home"
+    yield start_rehearsal(home, "--time-scale", "20", "--replication-seconds", "0.1")
+    run_rehearsal(home, "down")
 
-        yield send
+
+@pytest.fixture(scope="session")
+def send_slowly(slow: Rehearsal) -> Iterator[Sender]:
+    """Requests to the slow rehearsal."""
+    with ExitStack() as opened, closing(slow.credential()) as credential:
+        yield Sender(slow, credential, opened)
 
 
 @pytest.fixture(scope="session")
@@ -129,12 +138,18 @@ class Newcomer:
 
 
 @pytest.fixture
-def newcomer(rehearsal: Rehearsal, send: Send) -> Iterator[Newcomer]:
+def newcomer(rehearsal: Rehearsal, send: Sender) -> Iterator[Newcomer]:
+    client_id, secret, object_id = make_service_principal(send)
+    with closing(rehearsal.credential(client_id, secret)) as credential:
+        yield Newcomer(object_id, client_id, credential)
+
+
+def make_service_principal(send: Sender) -> tuple[str, str, str]:
+    """Return client ID, secret and object ID of a service principal made through Graph."""
     application = send("POST", f"{GRAPH}/applications", {"displayName": "newcomer"}).json()
     secret = send("POST", f"{GRAPH}/applications/{application['id']}/addPassword", {}).json()["secretText"]
     made = send("POST", f"{GRAPH}/servicePrincipals", {"appId": application["appId"]}).json()
-    with closing(rehearsal.credential(application["appId"], secret)) as credential:
-        yield Newcomer(made["id"], application["appId"], credential)
+    return application["appId"], secret, made["id"]
 
 
 class Grant(Protocol):

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from azure.mgmt.resource.resources import ResourceManagementClient
 
     from tests.conftest import Rehearsal
-    from tests.rehearsal.conftest import Grant, Newcomer, Send
+    from tests.rehearsal.conftest import Grant, Newcomer, Sender
 
 
 def wanted(**properties: Any) -> Any:
@@ -37,7 +37,7 @@ def vault(key_vault: KeyVaultManagementClient, group: str, vault_name: str) -> V
 
 
 def test_a_vault_registers_its_dns_name_and_then_has_succeeded(
-    rehearsal: Rehearsal, send: Send, key_vault: KeyVaultManagementClient, group: str, vault_name: str
+    rehearsal: Rehearsal, send: Sender, key_vault: KeyVaultManagementClient, group: str, vault_name: str
 ) -> None:
     first = send("PUT", path(rehearsal, group, vault_name), wanted())
     assert first.status_code == 201
@@ -49,7 +49,7 @@ def test_a_vault_registers_its_dns_name_and_then_has_succeeded(
     assert made.properties.soft_delete_retention_in_days == 90
 
 
-def test_the_second_put_updates(rehearsal: Rehearsal, send: Send, vault: Vault, group: str) -> None:
+def test_the_second_put_updates(rehearsal: Rehearsal, send: Sender, vault: Vault, group: str) -> None:
     answer = send("PUT", path(rehearsal, group, vault.name), wanted(publicNetworkAccess="Disabled"))
     assert (answer.status_code, answer.json()["properties"]["publicNetworkAccess"]) == (200, "Disabled")
 
@@ -70,7 +70,7 @@ def test_vaults_are_listed_by_group_and_by_subscription(
 
 @pytest.mark.parametrize(("api_version", "rbac"), [("2025-05-01", False), ("2026-02-01", True), ("2026-05-15", True)])
 def test_rbac_is_the_default_since_2026(
-    rehearsal: Rehearsal, send: Send, group: str, vault_name: str, api_version: str, *, rbac: bool
+    rehearsal: Rehearsal, send: Sender, group: str, vault_name: str, api_version: str, *, rbac: bool
 ) -> None:
     body = wanted(accessPolicies=[])
     del body["properties"]["enableRbacAuthorization"]
@@ -186,13 +186,18 @@ def test_deleting_its_group_soft_deletes_a_vault(
     assert key_vault.vaults.get_deleted(vault.name, "westeurope").properties.vault_id == vault.id
 
 
-def test_deleting_twice_is_no_error(rehearsal: Rehearsal, send: Send, vault: Vault, group: str) -> None:
+def test_deleting_twice_is_no_error(rehearsal: Rehearsal, send: Sender, vault: Vault, group: str) -> None:
     statuses = [send("DELETE", path(rehearsal, group, vault.name)).status_code for _ in range(2)]
     assert statuses == [200, 204]
 
 
 def test_purging_takes_a_role(
-    rehearsal: Rehearsal, send: Send, key_vault: KeyVaultManagementClient, vault: Vault, group: str, newcomer: Newcomer
+    rehearsal: Rehearsal,
+    send: Sender,
+    key_vault: KeyVaultManagementClient,
+    vault: Vault,
+    group: str,
+    newcomer: Newcomer,
 ) -> None:
     key_vault.vaults.delete(group, vault.name)
     url = (
@@ -204,7 +209,7 @@ def test_purging_takes_a_role(
 
 
 def test_secrets_are_not_kept_through_resource_manager(
-    rehearsal: Rehearsal, send: Send, vault: Vault, group: str
+    rehearsal: Rehearsal, send: Sender, vault: Vault, group: str
 ) -> None:
     url = path(rehearsal, group, vault.name).replace("?", "/secrets/name?")
     refused = send("PUT", url, {"properties": {"value": "x"}})

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from azure.mgmt.keyvault.models import Vault
 
     from tests.conftest import Rehearsal
-    from tests.rehearsal.conftest import Grant, Newcomer, Send
+    from tests.rehearsal.conftest import Grant, Newcomer, Sender
 
 
 @pytest.fixture
@@ -74,7 +74,7 @@ def inner_code(error: HttpResponseError) -> str:
 # Who may
 
 
-def test_a_request_without_token_is_told_where_to_get_one(send: Send, vault: Vault) -> None:
+def test_a_request_without_token_is_told_where_to_get_one(send: Sender, vault: Vault) -> None:
     answer = send("GET", f"{vault.properties.vault_uri}secrets/name?api-version=7.4", scope="")
     assert answer.status_code == 401
     assert answer.headers["WWW-Authenticate"] == (
@@ -83,7 +83,7 @@ def test_a_request_without_token_is_told_where_to_get_one(send: Send, vault: Vau
     assert answer.json()["error"]["message"] == "AKV10000: Request is missing a Bearer or PoP token."
 
 
-def test_a_token_for_another_service_is_refused(send: Send, vault: Vault) -> None:
+def test_a_token_for_another_service_is_refused(send: Sender, vault: Vault) -> None:
     scope = "https://management.azure.com/.default"
     answer = send("GET", f"{vault.properties.vault_uri}secrets/name?api-version=7.4", scope=scope)
     assert answer.status_code == 401
@@ -185,7 +185,7 @@ def test_all_api_versions_in_use_are_served(connect: Callable[..., SecretClient]
     assert connect(api_version=version).set_secret("name", "value").value == "value"
 
 
-def test_an_unknown_api_version_is_refused(send: Send, vault: Vault) -> None:
+def test_an_unknown_api_version_is_refused(send: Sender, vault: Vault) -> None:
     url = f"{vault.properties.vault_uri}secrets?api-version=1.0"
     answer = send("GET", url, scope="https://vault.azure.net/.default")
     assert (answer.status_code, answer.json()["error"]["code"]) == (400, "BadParameter")
@@ -357,7 +357,7 @@ def test_no_value_reaches_a_log(rehearsal: Rehearsal, secrets: SecretClient) -> 
     assert value not in text
 
 
-def test_a_bearer_of_nonsense_is_challenged(send: Send, vault: Vault) -> None:
+def test_a_bearer_of_nonsense_is_challenged(send: Sender, vault: Vault) -> None:
     url = f"{vault.properties.vault_uri}secrets?api-version=7.4"
     answer = send("GET", url, scope="", headers={"Authorization": "Bearer nonsense"})
     assert answer.status_code == 401

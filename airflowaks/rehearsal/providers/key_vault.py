@@ -157,6 +157,7 @@ class KeyVault(Provider):
         return {
             ("post", "checknameavailability"): self._check_name,
             ("get", "deletedvaults"): self._list_deleted,
+            ("get", "deletedmanagedhsms"): self._list_deleted_hsms,
             ("get", "locations/deletedvaults"): self._get_deleted,
             ("post", "locations/deletedvaults/purge"): self._purge,
         }
@@ -176,6 +177,11 @@ class KeyVault(Provider):
         call.cloud.authorization.require(call.principal, action, _SUBSCRIPTION)
         kept = call.cloud.store.scan("deleted-vaults")
         return Answer({"value": [_view(one) for one in kept if not _lives(call.cloud, one)]})
+
+    async def _list_deleted_hsms(self, call: Call) -> Answer:
+        """Answer what `az keyvault list-deleted` asks besides: there are no managed HSMs here."""
+        call.cloud.authorization.require(call.principal, f"{_NAMESPACE}/deletedManagedHSMs/read", _SUBSCRIPTION)
+        return Answer({"value": []})
 
     async def _get_deleted(self, call: Call) -> Answer:
         return Answer(_view(self._existing(call, "read")))
