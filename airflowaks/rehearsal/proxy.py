@@ -7,13 +7,14 @@ through this proxy can reach real Azure by accident.
 from __future__ import annotations
 
 import asyncio
+import socket
+import sys
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from airflowaks.rehearsal.certificates import serves
 
 if TYPE_CHECKING:
-    import socket
     from collections.abc import Callable, Coroutine
 
 _HEAD_LIMIT = 16 * 1024
@@ -71,7 +72,8 @@ class Proxy:
         upstream_reader, upstream_writer = await asyncio.open_connection("127.0.0.1", self._https_port)
         try:
             writer.write(b"HTTP/1.1 200 Connection established\r\n\r\n")
-            await _either(_pipe(reader, upstream_writer), _pipe(upstream_reader, writer))
+            client: socket.socket = writer.get_extra_info("socket")
+            await _either(_pipe(reader, upstream_writer, client), _pipe(upstream_reader, writer))
         finally:
             upstream_writer.close()
 
@@ -94,8 +96,14 @@ async def _refuse(writer: asyncio.StreamWriter, status: str, reason: str) -> Non
     await writer.drain()
 
 
-async def _pipe(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+async def _pipe(
+    reader: asyncio.StreamReader, writer: asyncio.StreamWriter, source: socket.socket | None = None
+) -> None:
     with suppress(OSError):
         while data := await reader.read(64 * 1024):
+            if source is not None and sys.platform == "linux":
+                # urllib3 leaves Nagle's algorithm on towards a proxy: a request's body would wait 40 ms for the
+                # acknowledgement of its head, which Linux delays unless it is told each time.
+                source.setsockopt(socket.IPPROTO_TCP, socket.TCP_QUICKACK, 1)
             writer.write(data)
             await writer.drain()

@@ -147,8 +147,15 @@ async def serve(home: Home, settings: Settings) -> None:
 
 
 def _listen(port: int) -> socket.socket:
+    # asyncio turns Nagle's algorithm off for sockets that say they are TCP, as socket.create_server's do not: each
+    # answer would wait 40 ms for the client's delayed acknowledgement.
+    listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP)
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
-        return socket.create_server(("127.0.0.1", port))
+        listener.bind(("127.0.0.1", port))
+        listener.listen()
     except OSError as fault:
+        listener.close()
         text = f"port {port}, which this home remembers, is in use by another program"
         raise PortTaken(text) from fault
+    return listener
