@@ -87,12 +87,12 @@ def _arrow(x: int, y: int, to_x: int, to_y: int, words: str, words_x: int, words
 
 _ARROWS = "".join(
     (
-        _arrow(235, 68, 278, 165, "administer", 203, 125),
-        _arrow(235, 198, 278, 180, "use", 247, 207),
+        _arrow(235, 68, 278, 165, "administer", 183, 122),
+        _arrow(235, 198, 278, 180, "use", 239, 216),
         _arrow(390, 150, 390, 93, "acts as", 396, 124),
         _arrow(500, 155, 598, 72, "pulls", 512, 112),
         _arrow(500, 168, 598, 141, "stores", 553, 141),
-        _arrow(500, 180, 598, 206, "queues", 518, 207),
+        _arrow(500, 180, 598, 206, "queues", 549, 213),
         _arrow(500, 190, 598, 274, "reads", 512, 250),
     )
 )

@@ -8,12 +8,10 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 import yaml
-from executed import CLOSE, CONVERGE, PARAMETERS, START, execute, write_notebook
+from executed import CLOSE, CONVERGE, PARAMETERS, REPOSITORY, START, execute, write_notebook
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
-
-REPOSITORY = Path(__file__).parents[2]
 
 
 @pytest.fixture(scope="session")

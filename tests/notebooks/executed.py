@@ -6,15 +6,14 @@ import subprocess
 import sys
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import Any
 
 import nbformat
 from papermill import execute_notebook
 from papermill.exceptions import PapermillExecutionError
 
-if TYPE_CHECKING:
-    from pathlib import Path
-
+REPOSITORY = Path(__file__).parents[2]
 PARAMETERS = 'env: str = "local"\nmode: str = "apply"\nforce: bool = False\n'
 START = 'from airflowaks.notebook import start\nrun = start("small", env=env, mode=mode, force=force)\nrun'
 CONVERGE = """

@@ -11,8 +11,7 @@ import nbformat
 import psutil
 import pytest
 from azure.keyvault.secrets import SecretClient
-from conftest import REPOSITORY
-from executed import Executed, execute, papermill
+from executed import REPOSITORY, Executed, execute, papermill
 
 from airflowaks.changes import CHANGES_MIME
 from airflowaks.checks import CHECKS_MIME
