@@ -34,7 +34,6 @@ if TYPE_CHECKING:
 
 LOGIN = f"https://login.microsoftonline.com/{TENANT_ID}"
 SCOPE = "https://management.azure.com/.default"
-ISSUER = f"https://westeurope.oic.prod-aks.azure.com/{TENANT_ID}/{uuid.uuid4()}/"
 SUBJECT = "system:serviceaccount:airflow:airflow"
 AUDIENCE = "api://AzureADTokenExchange"
 
@@ -183,44 +182,53 @@ def test_a_deleted_principal_is_refused(send: Sender, rehearsal: Rehearsal, newc
 
 
 @pytest.fixture(scope="module")
-def cluster_key(rehearsal: Rehearsal) -> rsa.RSAPrivateKey:
-    """The key of a cluster's issuer, as a managed cluster leaves it in the rehearsal."""
-    store = Store(rehearsal.home / "cloud.sqlite")
-    cluster = f"/subscriptions/{rehearsal.subscription}/resourceGroups/none/providers/Microsoft.Network/issuers/one"
-    store.put(
-        "resources",
-        cluster.lower(),
-        {
-            "id": cluster,
-            "name": "one",
-            "type": "Microsoft.Network/issuers",
-            "properties": {"oidcIssuerProfile": {"issuerURL": ISSUER}},
-            "_state": "Succeeded",
-        },
+def issuer(rehearsal: Rehearsal, resources: ResourceManagementClient, send: Sender) -> str:
+    """The issuer of a managed cluster."""
+    for namespace in ("Microsoft.ContainerService", "Microsoft.Network", "Microsoft.Compute"):
+        send("POST", f"/subscriptions/{rehearsal.subscription}/providers/{namespace}/register?api-version=2025-04-01")
+    resources.resource_groups.create_or_update("issuers", {"location": "westeurope"})
+    cluster = (
+        f"/subscriptions/{rehearsal.subscription}/resourceGroups/issuers/providers/Microsoft.ContainerService"
+        "/managedClusters/one?api-version=2025-10-01"
     )
-    key = signing_key(store, f"oidc {ISSUER}")
+    pool = {"name": "system", "count": 1, "vmSize": "Standard_D4ds_v5", "mode": "System"}
+    properties = {"dnsPrefix": "one", "agentPoolProfiles": [pool], "oidcIssuerProfile": {"enabled": True}}
+    body = {"location": "westeurope", "identity": {"type": "SystemAssigned"}, "properties": properties}
+    made = send("PUT", cluster, body)
+    assert made.status_code == 201, made.text()
+    deadline = time.monotonic() + 30
+    while (found := send("GET", cluster).json()["properties"])["provisioningState"] != "Succeeded":
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+    return str(found["oidcIssuerProfile"]["issuerURL"])
+
+
+@pytest.fixture(scope="module")
+def cluster_key(rehearsal: Rehearsal, issuer: str) -> rsa.RSAPrivateKey:
+    """The key that the cluster signs the tokens of its service accounts with."""
+    store = Store(rehearsal.home / "cloud.sqlite")
+    key = signing_key(store, f"oidc {issuer}")
     store.close()
     return key
 
 
 @pytest.fixture
-def identity(rehearsal: Rehearsal, resources: ResourceManagementClient, group: str, send: Sender) -> str:
+def identity(rehearsal: Rehearsal, group: str, send: Sender, issuer: str) -> str:
     """The client ID of an identity that trusts one subject of the cluster's issuer."""
-    del resources
     base = (
         f"/subscriptions/{rehearsal.subscription}/resourceGroups/{group}/providers/Microsoft.ManagedIdentity"
         "/userAssignedIdentities/pods"
     )
     made = send("PUT", f"{base}?api-version=2024-11-30", {"location": "westeurope"}).json()
-    body = {"properties": {"issuer": ISSUER, "subject": SUBJECT, "audiences": [AUDIENCE]}}
+    body = {"properties": {"issuer": issuer, "subject": SUBJECT, "audiences": [AUDIENCE]}}
     trusted = send("PUT", f"{base}/federatedIdentityCredentials/airflow?api-version=2024-11-30", body)
     assert trusted.status_code == 201
     return str(made["properties"]["clientId"])
 
 
-def sign_in(rehearsal: Rehearsal, client_id: str, key: rsa.RSAPrivateKey, **changes: Any) -> str:
+def sign_in(rehearsal: Rehearsal, client_id: str, issuer: str, key: rsa.RSAPrivateKey, **changes: Any) -> str:
     now = int(time.time())
-    claims = {"iss": ISSUER, "sub": SUBJECT, "aud": [AUDIENCE], "iat": now, "nbf": now, "exp": now + 600} | changes
+    claims = {"iss": issuer, "sub": SUBJECT, "aud": [AUDIENCE], "iat": now, "nbf": now, "exp": now + 600} | changes
     assertion = jwt.encode(claims, key, "RS256", {"kid": key_id(key)})
     transport = rehearsal.transport
     credential = ClientAssertionCredential(
@@ -235,9 +243,9 @@ def sign_in(rehearsal: Rehearsal, client_id: str, key: rsa.RSAPrivateKey, **chan
 
 
 def test_a_service_account_signs_in_as_the_identity(
-    rehearsal: Rehearsal, identity: str, cluster_key: rsa.RSAPrivateKey
+    rehearsal: Rehearsal, identity: str, issuer: str, cluster_key: rsa.RSAPrivateKey
 ) -> None:
-    assert claims_of(sign_in(rehearsal, identity, cluster_key))["appid"] == identity
+    assert claims_of(sign_in(rehearsal, identity, issuer, cluster_key))["appid"] == identity
 
 
 @pytest.mark.parametrize(
@@ -250,23 +258,28 @@ def test_a_service_account_signs_in_as_the_identity(
     ],
 )
 def test_an_assertion_that_is_not_trusted_is_refused(
-    rehearsal: Rehearsal, identity: str, cluster_key: rsa.RSAPrivateKey, changes: dict[str, Any], code: int
+    rehearsal: Rehearsal,
+    identity: str,
+    issuer: str,
+    cluster_key: rsa.RSAPrivateKey,
+    changes: dict[str, Any],
+    code: int,
 ) -> None:
     with pytest.raises(ClientAuthenticationError, match=f"AADSTS{code}: "):
-        sign_in(rehearsal, identity, cluster_key, **changes)
+        sign_in(rehearsal, identity, issuer, cluster_key, **changes)
 
 
 def test_an_assertion_of_another_key_is_refused(
-    rehearsal: Rehearsal, identity: str, cluster_key: rsa.RSAPrivateKey
+    rehearsal: Rehearsal, identity: str, issuer: str, cluster_key: rsa.RSAPrivateKey
 ) -> None:
     assert cluster_key
     own = rsa.generate_private_key(public_exponent=65537, key_size=2048)
     with pytest.raises(ClientAuthenticationError, match="AADSTS700027: "):
-        sign_in(rehearsal, identity, own)
+        sign_in(rehearsal, identity, issuer, own)
 
 
 def test_an_issuer_out_of_reach_is_named_so(
-    rehearsal: Rehearsal, identity: str, cluster_key: rsa.RSAPrivateKey, group: str, send: Sender
+    rehearsal: Rehearsal, identity: str, issuer: str, cluster_key: rsa.RSAPrivateKey, group: str, send: Sender
 ) -> None:
     path = (
         f"/subscriptions/{rehearsal.subscription}/resourceGroups/{group}/providers/Microsoft.ManagedIdentity"
@@ -275,14 +288,14 @@ def test_an_issuer_out_of_reach_is_named_so(
     body = {"properties": {"issuer": "https://away.example/", "subject": SUBJECT, "audiences": [AUDIENCE]}}
     assert send("PUT", path, body).status_code == 201
     with pytest.raises(ClientAuthenticationError, match="AADSTS90061: "):
-        sign_in(rehearsal, identity, cluster_key, iss="https://away.example/")
+        sign_in(rehearsal, identity, issuer, cluster_key, iss="https://away.example/")
 
 
-def test_an_issuer_serves_its_keys(send: Sender, cluster_key: rsa.RSAPrivateKey) -> None:
-    found = send("GET", f"{ISSUER}.well-known/openid-configuration", scope="").json()
-    assert found["issuer"] == ISSUER
+def test_an_issuer_serves_its_keys(send: Sender, issuer: str, cluster_key: rsa.RSAPrivateKey) -> None:
+    found = send("GET", f"{issuer}.well-known/openid-configuration", scope="").json()
+    assert found["issuer"] == issuer
     assert send("GET", found["jwks_uri"], scope="").json() == json.loads(json.dumps(jwks(cluster_key)))
-    assert send("GET", f"{ISSUER}nothing", scope="").status_code == 404
+    assert send("GET", f"{issuer}nothing", scope="").status_code == 404
 
 
 def test_sign_ins_are_counted_in_the_request_log_without_their_form(rehearsal: Rehearsal, identity: str) -> None:

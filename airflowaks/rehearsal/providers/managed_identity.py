@@ -33,10 +33,11 @@ class UserAssignedIdentity(ResourceType):
             client_id = str(uuid.uuid4())
             principal = call.cloud.entra.add("ServicePrincipal", call.id.name, client_id)
             properties = {"tenantId": TENANT_ID, "principalId": principal.object_id, "clientId": client_id}
+        isolation = (body.get("properties") or {}).get("isolationScope") or properties.get("isolationScope", "None")
         return {
             "location": body["location"],
             "tags": body.get("tags") or {},
-            "properties": properties,
+            "properties": {**properties, "isolationScope": isolation},
             "systemData": system_data(call, existing),
         }
 
