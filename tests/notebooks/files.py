@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
@@ -36,3 +37,11 @@ class TextFile(Resource):
     def write(self, facts: Mapping[str, Any] | None) -> None:
         del facts
         Path(self.name).write_text(self.text)
+
+
+class SlowFile(TextFile):
+    """A file that takes two and a half seconds to write."""
+
+    def write(self, facts: Mapping[str, Any] | None) -> None:
+        time.sleep(2.5)
+        super().write(facts)

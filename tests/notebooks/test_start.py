@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
 from typing import TYPE_CHECKING, Any
@@ -190,6 +191,23 @@ def test_nobody_is_asked_where_nothing_is_at_stake_or_nobody_can_answer(kernel: 
     for code, allow_stdin in ((begin("dev", "plan"), True), (begin("local"), True), (begin("dev"), False)):
         reply, questions = ask(kernel, code, allow_stdin=allow_stdin)
         assert (reply["status"], questions) == ("ok", [])
+
+
+def test_progress_is_one_output_that_keeps_changing(kernel: BlockingKernelClient) -> None:
+    ask(kernel, begin("local"))
+    code = """
+from airflowaks.resource import converge
+from files import SlowFile, TextFile
+_ = converge(run.session, slow := SlowFile(run.session, "slow.txt", "1"), TextFile(run.session, "next.txt", "2", slow))
+"""
+    messages: list[Any] = []
+    kernel.execute_interactive(code, output_hook=messages.append, timeout=60)
+    shown = [one["content"] for one in messages if one["msg_type"] in {"display_data", "update_display_data"}]
+    assert len({one["transient"]["display_id"] for one in shown}) == 1
+    first, *between, last = [one["data"]["text/plain"] for one in shown]
+    assert first == "0 of 2 done"
+    assert re.fullmatch(r"0 of 2 done · file slow\.txt \([1-9] s\)", between[0])
+    assert last.startswith("2 resources in ")
 
 
 def test_outside_of_a_kernel_it_says_what_to_call_instead() -> None:
