@@ -36,13 +36,18 @@ class DatabaseUrl(NamedTuple):
     @classmethod
     def parse(cls, url: str) -> DatabaseUrl:
         """Return what a URL says. Raises ValueError where it is not of this form."""
-        parts = urlsplit(url)
-        if parts.port is None or not parts.password or not parts.hostname:
+        try:
+            parts = urlsplit(url)
+            port = parts.port
+        except ValueError:
+            # Its text repeats a piece of the URL, which may be a piece of the password.
+            raise ValueError("the URL is not well-formed") from None
+        if port is None or not parts.password or not parts.hostname:
             raise ValueError("the URL lacks a host, a port or a password")
         query = parse_qs(parts.query)
         root = query.get("sslrootcert", [""])[0]
         user, database = unquote(parts.username or ""), unquote(parts.path.removeprefix("/"))
-        return cls(user, unquote(parts.password), parts.hostname, parts.port, database, root)
+        return cls(user, unquote(parts.password), parts.hostname, port, database, root)
 
 
 def password_of(url: str) -> str | None:

@@ -6,6 +6,7 @@ an AzureError with the service's own words. The original is always chained by th
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -20,15 +21,15 @@ _LONGEST_REASON = 400
 
 @dataclass(frozen=True)
 class _Known:
-    """An Azure error code, or words of its text, that the operator can act on."""
+    """Azure error codes, outer or inner, and words of their text, that the operator can act on."""
 
     error: type[AzureError]
     codes: tuple[str, ...]
     action: str
     words: str = ""
 
-    def matches(self, code: str, text: str) -> bool:
-        return (code in self.codes if self.codes else True) and self.words.lower() in text.lower()
+    def matches(self, codes: tuple[str, ...], text: str) -> bool:
+        return not set(self.codes).isdisjoint(codes) and self.words.lower() in text.lower()
 
 
 _KNOWN = (
@@ -36,11 +37,11 @@ _KNOWN = (
         errors.ServiceRetired,
         ("BadRequest",),
         "Set `broker.kind: managed_redis` in the environment file: this tenant may not create classic caches.",
-        "is retiring",
+        "Azure Cache for Redis is retiring",
     ),
     _Known(
         errors.ServiceRetired,
-        (),
+        ("BadRequest",),
         "Choose a Balanced_*, MemoryOptimized_* or ComputeOptimized_* SKU for the broker.",
         "Enterprise resources is no longer supported",
     ),
@@ -69,9 +70,8 @@ _KNOWN = (
     ),
     _Known(
         errors.SoftDeleted,
-        (),
+        ("ObjectIsDeletedButRecoverable",),
         "Recover the secret with `az keyvault secret recover`, then run step 4 again.",
-        "ObjectIsDeletedButRecoverable",
     ),
     _Known(
         errors.NameTaken,
@@ -84,6 +84,11 @@ _KNOWN = (
             "RegistryNameAlreadyInUse",
         ),
         "Set another name in the environment file: it must be unique in all of Azure.",
+    ),
+    _Known(
+        AzureError,
+        ("SecretDisabled",),
+        "Enable it with `az keyvault secret set-attributes --enabled true`, or delete it; then run step 4 again.",
     ),
     _Known(
         errors.PermissionDenied,
@@ -116,15 +121,19 @@ def translate(error: BaseException, subject: str, redactor: Redactor) -> Airflow
     """
     if isinstance(error, AirflowAksError):
         return error
-    code, reason = _code(error), _reason(error, redactor)
+    codes, reason = error_codes(error), _reason(error, redactor)
+    code = codes[0] if codes else ""
     for known in _KNOWN:
-        if known.matches(code, f"{code} {reason}"):
+        if known.matches(codes, reason):
             return known.error(f"{subject} was refused ({code}): {reason}", known.action, code)
-    package = type(error).__module__.partition(".")[0]
-    match package:
-        case "azure" if code == "sign-in":
+    kinds = {kind.__name__ for kind in type(error).__mro__}
+    match type(error).__module__.partition(".")[0]:
+        case "azure" if "ClientAuthenticationError" in kinds:
             action = "Sign in with `az login`, or in a pipeline give the job a service connection; then run again."
             return errors.SignInFailed(f"{subject}: the sign-in was refused: {reason}", action)
+        case "azure" if not kinds.isdisjoint({"ServiceRequestError", "ServiceResponseError"}):
+            action = "Check the network, and `proxy` and `ca_bundle` in the environment file; then run the step again."
+            return AzureError(f"{subject}: Azure could not be reached: {reason}", action)
         case "azure":
             action = "The text is Azure's own; run the step again once its cause is gone."
             return AzureError(f"{subject} was refused{f' ({code})' if code else ''}: {reason}", action, code)
@@ -140,23 +149,26 @@ def translate(error: BaseException, subject: str, redactor: Redactor) -> Airflow
 
 def error_code(error: BaseException) -> str:
     """Return Azure's own code of an SDK error (`PrincipalNotFound`), or an empty string."""
-    return _code(error)
+    return next(iter(error_codes(error)), "")
 
 
-def _code(error: Any) -> str:
-    if type(error).__name__ in ("ClientAuthenticationError", "CredentialUnavailableError"):
-        return "sign-in"
+def error_codes(error: BaseException) -> tuple[str, ...]:
+    """Return the error's code, then those inside it, each more precise: `Forbidden`, `SecretDisabled`."""
+    codes = []
+    details = _details(error)
+    while details:
+        codes.append(str(details.get("code") or ""))
+        inner = details.get("innererror") or details.get("inner_error")
+        details = inner if isinstance(inner, Mapping) else {}
+    return tuple(codes)
+
+
+def _details(error: BaseException) -> Mapping[str, Any]:
     details = getattr(error, "error", None)
-    code = getattr(details, "code", None) or (details.get("code") if isinstance(details, dict) else None)
-    inner = getattr(details, "innererror", None)
-    if isinstance(inner, dict) and code == "Forbidden":
-        return str(code)
-    return str(code or "")
+    return details if isinstance(details, Mapping) else getattr(details, "__dict__", {})
 
 
 def _reason(error: BaseException, redactor: Redactor) -> str:
-    text = getattr(error, "message", None) or str(error) or type(error).__name__
-    lines = [line.strip() for line in redactor.redact(str(text)).splitlines()]
-    lines = [line for line in lines if line and not line.startswith(("Code: ", "Message: ", "Content: "))]
-    reason = " ".join(lines).removeprefix(f"({_code(error)}) ")
+    text = _details(error).get("message") or getattr(error, "message", None) or str(error) or type(error).__name__
+    reason = " ".join(redactor.redact(str(text)).split())
     return reason if len(reason) <= _LONGEST_REASON else f"{reason[: _LONGEST_REASON - 1]}…"

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from airflowaks.azure.arm import ArmResource, rest
 from airflowaks.changes import AFTER_APPLY
 from airflowaks.patience import REPLICATION_SECONDS, despite
+from airflowaks.refusals import error_codes
 from airflowaks.resource import Facts, Resource, compare
 
 if TYPE_CHECKING:
@@ -120,7 +121,8 @@ class VaultSecret(Resource):
         from azure.core.exceptions import HttpResponseError, ResourceNotFoundError
 
         def forgivable(error: BaseException) -> bool:
-            return self.access.fresh and isinstance(error, HttpResponseError) and error.status_code == _FORBIDDEN
+            forbidden = isinstance(error, HttpResponseError) and error.status_code == _FORBIDDEN
+            return self.access.fresh and forbidden and "SecretDisabled" not in error_codes(error)
 
         try:
             found = despite(lambda: self.vault.secrets.get_secret(self.name), forgivable, REPLICATION_SECONDS)
@@ -156,7 +158,8 @@ class VaultSecret(Resource):
             self.vault.secrets.begin_recover_deleted_secret(self.name).wait()
             # What a deleted key has encrypted can be read with no other: the value made for its absence is dropped.
             self._pending = None
-            if compare(self.want(), self.refresh()):
+            recovered = self.refresh()
+            if compare(self.want(), recovered):
                 # For some seconds after a recovery, or a purge, the vault still answers 409.
                 despite(self._set, lambda error: isinstance(error, ResourceExistsError), _SPREAD_SECONDS)
 

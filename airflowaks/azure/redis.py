@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple, cast
 from urllib.parse import quote, urlencode
 
 from airflowaks.azure.arm import ArmResource, merge, rest
-from airflowaks.errors import MissingDependency
+from airflowaks.errors import CheckFailed, MissingDependency
 
 if TYPE_CHECKING:
     from airflowaks.environment import ManagedRedis
@@ -64,10 +64,9 @@ class Broker(ArmResource):
             self._keys = Keys(learn(found["primaryKey"]), learn(found["secondaryKey"]))
         return self._keys
 
-    def refresh(self) -> Facts | None:
-        """Read the broker anew, and its keys when they are next asked for."""
+    def forget_keys(self) -> None:
+        """Ask for the keys anew when they are next needed."""
         self._keys = None
-        return super().refresh()
 
     def regenerate(self, rank: Rank) -> Keys:
         """Make one key anew and return both; who still uses the old one is locked out."""
@@ -233,10 +232,21 @@ def broker_url(broker: Broker, key: Secret) -> str:
 
 
 def ping(url: str) -> str:
-    """PING the broker that `url` opens and return what it is. Raises redis.RedisError where it cannot be reached."""
+    """PING the broker that `url` opens and return what it is.
+
+    Raises:
+        CheckFailed: the URL is not well-formed.
+        redis.RedisError: the broker cannot be reached, or refuses.
+
+    """
     import redis
 
-    with redis.Redis.from_url(url, socket_connect_timeout=30, socket_timeout=30) as client:
+    try:
+        client = redis.Redis.from_url(url, socket_connect_timeout=30, socket_timeout=30)
+    except ValueError:
+        # Its text repeats a piece of the URL, which may be a piece of the key.
+        raise CheckFailed("The broker's URL is not well-formed.", "Run step 4 with mode=apply: it writes it.") from None
+    with client:
         client.ping()
         info: dict[str, Any] = client.info("server")
     return f"PONG from Redis {info.get('redis_version', 'of unknown version')}"

@@ -118,8 +118,7 @@ def vault(session: Session) -> Changes:
 def secrets(session: Session) -> Changes:
     """Make the secrets that are missing, and bring the database's password after the vault."""
     step = session.once(Resources)
-    with session.translated(step.broker):
-        step.broker.refresh()  # its keys may have been renewed since step 3 read it
+    step.broker.forget_keys()  # they may have been renewed since step 3 read them
     return converge(session, *step.secrets, step.password)
 
 
@@ -164,7 +163,7 @@ def _renew_password(step: Resources) -> None:
 
 
 def _renew_broker_key(step: Resources) -> None:
-    step.broker.refresh()
+    step.broker.forget_keys()
     keys = step.broker.keys()
     idle: Rank = "Primary" if password_of(_held(step.broker_url)) == keys.secondary.reveal() else "Secondary"
     if step.broker.session.applies:
