@@ -29,9 +29,10 @@ class DatabaseUrl(NamedTuple):
 
     def spell(self, scheme: str) -> str:
         """Return the URL under a scheme such as `postgresql+psycopg2`."""
-        query = urlencode({"sslmode": "verify-full", "sslrootcert": self.root_certificates})
-        password = quote(self.password, safe="")
-        return f"{scheme}://{quote(self.user)}:{password}@{self.host}:{self.port}/{quote(self.database)}?{query}"
+        # libpq reads %20 as a space, and + as a plus sign.
+        query = urlencode({"sslmode": "verify-full", "sslrootcert": self.root_certificates}, quote_via=quote)
+        user, password, database = (quote(one, safe="") for one in (self.user, self.password, self.database))
+        return f"{scheme}://{user}:{password}@{self.host}:{self.port}/{database}?{query}"
 
     @classmethod
     def parse(cls, url: str) -> DatabaseUrl:

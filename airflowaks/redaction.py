@@ -6,7 +6,6 @@ import html
 import json
 import threading
 from base64 import b64encode, urlsafe_b64encode
-from typing import Never
 from urllib.parse import quote, quote_plus
 
 from airflowaks.connections import password_of
@@ -35,9 +34,6 @@ class Secret:
 
     def __hash__(self) -> int:
         return hash((Secret, self._text))
-
-    def __reduce__(self) -> Never:
-        raise TypeError("a secret is not pickled")
 
     def reveal(self) -> str:
         """Return the plain text, for the one place that needs it."""

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from airflowaks.azure.arm import merge
@@ -376,11 +376,13 @@ JSON = st.recursive(SCALARS, lambda inner: st.lists(inner, max_size=3) | st.dict
 OBJECTS = st.dictionaries(KEYS, JSON, max_size=4)
 
 
+@settings(deadline=None)
 @given(want=OBJECTS, others=OBJECTS)
 def test_what_is_wanted_does_not_differ_once_it_is_merged_into_anything(want: Any, others: Any) -> None:
     assert compare(want, merge(others, want)) == ()
 
 
+@settings(deadline=None)
 @given(want=OBJECTS, have=OBJECTS)
 def test_a_difference_names_what_is_there_and_what_should_be(want: Any, have: Any) -> None:
     for difference in compare({"root": want}, {"root": have}):
@@ -392,6 +394,7 @@ def test_a_difference_names_what_is_there_and_what_should_be(want: Any, have: An
             assert (found.get(last), wanted[last]) == (difference.before, difference.after)
 
 
+@settings(deadline=None)
 @given(want=st.dictionaries(KEYS, st.dictionaries(KEYS, st.integers(), min_size=1), min_size=1), data=st.data())
 def test_one_changed_leaf_is_one_difference(want: Any, data: st.DataObject) -> None:
     outer = data.draw(st.sampled_from(sorted(want)))
@@ -401,6 +404,7 @@ def test_one_changed_leaf_is_one_difference(want: Any, data: st.DataObject) -> N
     assert compare(want, have) == (Difference(f"{outer}.{inner}", before, after),)
 
 
+@settings(deadline=None)
 @given(texts=st.lists(st.text(max_size=3)), data=st.data())
 def test_lists_of_texts_are_sets(texts: list[str], data: st.DataObject) -> None:
     assert compare({"zones": texts}, {"zones": data.draw(st.permutations(texts))}) == ()
