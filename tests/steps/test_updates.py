@@ -1,0 +1,116 @@
+"""An update changes what differs and nothing else: what others added to a resource is still there afterwards."""
+
+from __future__ import annotations
+
+import copy
+import uuid
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from airflowaks.azure.arm import merge
+from airflowaks.azure.entra import Group
+from airflowaks.azure.identities import ManagedIdentity
+from airflowaks.azure.key_vault import Vault
+from airflowaks.azure.kubernetes_service import ManagedCluster
+from airflowaks.azure.postgresql import FlexibleServer
+from airflowaks.azure.redis import RedisCluster
+from airflowaks.azure.registry import ContainerRegistry
+from airflowaks.azure.subscription import ProviderRegistration, ResourceGroup
+from airflowaks.changes import Action
+from airflowaks.environment import load_environment
+from airflowaks.resource import converge
+from airflowaks.session import Session, open_session
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from airflowaks.azure.arm import ArmResource
+    from tests.conftest import Rehearsal
+
+OTHERS = {"cost-center": "4711"}
+
+
+@pytest.fixture
+def group(rehearsal: Rehearsal, group_name: str) -> ResourceGroup:
+    """A resource group, in an environment of the test's own, as no name in it is anybody else's."""
+    del rehearsal
+    local, name = load_environment("local"), uuid.uuid4().hex[:12]
+    changes = {
+        "resource_group": group_name,
+        "registry": local.registry.model_copy(update={"name": f"acr{name}"}),
+        "postgresql": local.postgresql.model_copy(update={"name": f"pg-{name}"}),
+        "broker": local.broker.model_copy(update={"name": f"redis-{name}"}),
+        "key_vault": local.key_vault.model_copy(update={"name": f"kv-{name}"}),
+    }
+    session = Session(local.model_copy(update=changes), "apply", open_session("local").connection)
+    providers = (
+        "Microsoft.Cache",
+        "Microsoft.ContainerRegistry",
+        "Microsoft.ContainerService",
+        "Microsoft.DBforPostgreSQL",
+        "Microsoft.KeyVault",
+        "Microsoft.ManagedIdentity",
+    )
+    made = ResourceGroup(session, group_name)
+    converge(session, made, *(ProviderRegistration(session, one) for one in providers))
+    return made
+
+
+def identity(group: ResourceGroup) -> ArmResource:
+    return ManagedIdentity(group.session, "identity", within=group)
+
+
+def registry(group: ResourceGroup) -> ArmResource:
+    return ContainerRegistry(group.session, group.session.environment.registry.name, within=group)
+
+
+def vault(group: ResourceGroup) -> ArmResource:
+    return Vault(group.session, group.session.environment.key_vault.name, within=group)
+
+
+def redis(group: ResourceGroup) -> ArmResource:
+    settings: Any = group.session.environment.broker
+    return RedisCluster(group.session, settings, within=group)
+
+
+def server(group: ResourceGroup) -> ArmResource:
+    return FlexibleServer(group.session, within=group)
+
+
+def cluster(group: ResourceGroup) -> ArmResource:
+    session = group.session
+    admins = Group(session, f"{group.name}-admins", "a test's")
+    acts_as = ManagedIdentity(session, "cluster", within=group)
+    converge(session, admins, acts_as)
+    return ManagedCluster(session, identity=acts_as, admins=admins, needs=(group,))
+
+
+@pytest.mark.parametrize("make", [identity, registry, vault, redis, server, cluster])
+def test_tags_of_others_survive(group: ResourceGroup, make: Callable[[ResourceGroup], ArmResource]) -> None:
+    resource = make(group)
+    converge(group.session, resource)
+    as_wanted = merge(resource.kept(resource.facts), resource.want())
+    resource.put(merge(as_wanted, {"tags": {**OTHERS, "environment": "changed by others"}}))
+    (change,) = converge(group.session, resource)
+    assert change.action is Action.UPDATE
+    assert [(one.path, one.before) for one in change.differences] == [("tags.environment", "changed by others")]
+    assert resource.fact("tags") == {**OTHERS, **group.session.environment.tags}
+
+
+def test_node_pools_and_add_ons_of_others_survive(group: ResourceGroup) -> None:
+    resource = cluster(group)
+    converge(group.session, resource)
+    changed: Any = copy.deepcopy(resource.facts)
+    properties = changed["properties"]
+    properties["disableLocalAccounts"] = False
+    properties["addonProfiles"]["azurepolicy"] = {"enabled": True}
+    gpu = {"name": "gpu", "mode": "User", "vmSize": "Standard_NC6s_v3", "count": 1, "osType": "Linux"}
+    properties["agentPoolProfiles"].append({**gpu, "type": "VirtualMachineScaleSets"})
+    resource.put(changed)
+    (change,) = converge(group.session, resource)
+    assert [one.path for one in change.differences] == ["properties.disableLocalAccounts"]
+    assert resource.fact("properties.addonProfiles.azurepolicy.enabled") is True
+    pools = {pool["name"]: pool for pool in resource.fact("properties.agentPoolProfiles")}
+    assert pools.keys() == {"airflow", "gpu"}
+    assert gpu.items() <= pools["gpu"].items()
