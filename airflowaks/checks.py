@@ -95,7 +95,7 @@ def observe(session: Session, observations: Mapping[str, Callable[[], str]]) -> 
             seen, passed, action = session.redactor.redact(look()), True, ""
         except Exception as error:  # noqa: BLE001 - whatever went wrong is what the check has seen
             known = translate(error, name, session.redactor)
-            seen, passed, action = known.message, False, known.action
+            seen, passed, action = session.redactor.redact(known.message), False, known.action
         return Check(name=name, passed=passed, seen=seen, action=action, seconds=time.monotonic() - started)
 
     with ThreadPoolExecutor() as pool:

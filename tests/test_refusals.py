@@ -15,7 +15,7 @@ from azure.core.rest import HttpRequest
 
 from airflowaks import errors, refusals
 from airflowaks.azure.database_role import connect
-from airflowaks.azure.entra import Group
+from airflowaks.azure.entra import Group, GroupMembers
 from airflowaks.azure.identities import ManagedIdentity
 from airflowaks.azure.key_vault import Vault, VaultSecret
 from airflowaks.azure.postgresql import FlexibleServer
@@ -23,6 +23,7 @@ from airflowaks.azure.redis import ping
 from airflowaks.azure.registry import ContainerRegistry
 from airflowaks.azure.roles import Role, RoleAssignment
 from airflowaks.azure.subscription import ProviderRegistration, ResourceGroup
+from airflowaks.changes import Difference
 from airflowaks.environment import load_environment
 from airflowaks.errors import AirflowAksError, AzureError
 from airflowaks.resource import converge
@@ -369,6 +370,25 @@ def test_a_long_refusal_is_cut(fresh: Rehearsal, session: Session, group_name: s
         converge(session, ResourceGroup(session, group_name))
     assert len(caught.value.message) < 500
     assert caught.value.message.endswith("…")
+
+
+def test_a_group_that_was_just_made_is_asked_for_again(fresh: Rehearsal, session: Session, group_name: str) -> None:
+    group = Group(session, group_name, "a test's")
+    converge(session, group)
+    missing = {"status": 404, "code": "Request_ResourceNotFound", "message": "Resource does not exist."}
+    fresh.control("POST", {"methods": ["GET", "POST"], "path": "/members", "times": 2, **missing})
+    (change,) = converge(session, GroupMembers(group, [session.operator.object_id]))
+    assert change.differences == (Difference("members", [], [session.operator.object_id]),)
+
+
+def test_a_group_that_is_gone_is_not_waited_for(fresh: Rehearsal, session: Session, group_name: str) -> None:
+    group = Group(session, group_name, "a test's")
+    converge(session, group)
+    group.fresh = False
+    missing = {"status": 404, "code": "Request_ResourceNotFound", "message": "Resource does not exist."}
+    fresh.control("POST", {"methods": ["GET"], "path": "/members", **missing})
+    with refused(AzureError, "Request_ResourceNotFound", by="does not exist", action="Azure's own"):
+        converge(session, GroupMembers(group, []))
 
 
 # By what stands around Azure

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from airflowaks.changes import AFTER_APPLY
 from airflowaks.errors import AzureError
+from airflowaks.patience import despite
 from airflowaks.resource import Facts, Resource
 
 if TYPE_CHECKING:
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
 
     from airflowaks.session import Session
 
+_NOT_FOUND = 404
 _GROUP_PROPERTIES = "id,displayName,description,mailNickname,securityEnabled"
 
 
@@ -86,7 +88,7 @@ class GroupMembers(Resource):
     def read(self) -> Facts:
         """Return the object IDs of the direct members."""
         members: set[str] = set()
-        page = _send(self.session, "GET", self.id, params={"$select": "id", "$top": "999"})
+        page = self._ask("GET", self.id, params={"$select": "id", "$top": "999"})
         while True:
             members |= {one["id"] for one in page["value"]}
             if "@odata.nextLink" not in page:
@@ -103,7 +105,14 @@ class GroupMembers(Resource):
         present = set((facts or {}).get("members", ()))
         for member in sorted(self.members - present):
             reference = {"@odata.id": f"https://graph.microsoft.com/v1.0/directoryObjects/{member}"}
-            _send(self.session, "POST", f"{self.id}/$ref", json=reference)
+            self._ask("POST", f"{self.id}/$ref", json=reference)
+
+    def _ask(self, method: str, path: str, **arguments: Any) -> dict[str, Any]:
+        """Send one request; a group that was just made is not there for every server of Graph at once."""
+        return despite(
+            lambda: _send(self.session, method, path, **arguments),
+            lambda error: self.group.fresh and getattr(error, "status_code", None) == _NOT_FOUND,
+        )
 
 
 def _send(session: Session, method: str, path: str, **arguments: Any) -> dict[str, Any]:
