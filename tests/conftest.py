@@ -9,8 +9,7 @@ import subprocess
 import sys
 import urllib.request
 import uuid
-from dataclasses import dataclass
-from pathlib import Path
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -18,6 +17,7 @@ from azure.identity import ClientSecretCredential
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
 
 
 def run_rehearsal(home: Path, *arguments: str) -> str:
@@ -33,7 +33,7 @@ class Rehearsal:
     """A running rehearsal cloud: where it lives and how to reach it."""
 
     home: Path
-    connection: dict[str, str]
+    connection: dict[str, str] = field(repr=False)
 
     @property
     def subscription(self) -> str:
@@ -90,7 +90,7 @@ def rehearsal(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Rehearsal]:
     started = start_rehearsal(home, "--time-scale", "0.00005")
     os.environ["AIRFLOWAKS_HOME"] = str(home)
     yield started
-    run_rehearsal(home, "down")
+    run_rehearsal(home, "reset")
 
 
 @pytest.fixture
