@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from airflowaks.session import Session
 
 _SECRETS_PROVIDER = "azureKeyvaultSecretsProvider"
+_PUBLIC_ADDRESS_API = "2024-05-01"
 
 
 class ManagedCluster(ArmResource):
@@ -49,6 +50,22 @@ class ManagedCluster(ArmResource):
     def issuer(self) -> Any:
         """Return the URL of the cluster's OIDC issuer, or AFTER_APPLY."""
         return self.fact("properties.oidcIssuerProfile.issuerURL")
+
+    def outbound_addresses(self) -> list[Any]:
+        """Return the public IPv4 addresses that pods reach the Internet from; AFTER_APPLY stands for what is unknown.
+
+        There are none where others have let pods go out by something else than the cluster's load balancer.
+        """
+        if self.fact("properties.networkProfile.outboundType") not in ("loadBalancer", AFTER_APPLY):
+            return []
+        found = self.fact("properties.networkProfile.loadBalancerProfile.effectiveOutboundIPs")
+        return [AFTER_APPLY] if found is AFTER_APPLY else [self._public_address(one["id"]) for one in found]
+
+    def _public_address(self, resource_id: str) -> Any:
+        address: Any = self.session.resources.resources.get_by_id(
+            resource_id, api_version=_PUBLIC_ADDRESS_API, cls=rest
+        )
+        return address["properties"].get("ipAddress", AFTER_APPLY)
 
     def get(self) -> Facts:
         """Read the cluster."""

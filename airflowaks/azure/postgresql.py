@@ -154,12 +154,12 @@ class EntraAdministrator(ServerChild):
 
 
 class FirewallRule(ServerChild):
-    """A range of public IPv4 addresses that may reach the server."""
+    """A range of public IPv4 addresses that may reach the server; each end may be AFTER_APPLY."""
 
     kind = "firewall rule"
     type = "firewallRules"
 
-    def __init__(self, server: FlexibleServer, name: str, start: str, end: str) -> None:
+    def __init__(self, server: FlexibleServer, name: str, start: Any, end: Any) -> None:
         super().__init__(server, name)
         self.start, self.end = start, end
 

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from airflowaks.session import Session
 
 OPERATOR_RULE = "operator"
+CLUSTER_RULE = "cluster"
 
 
 class Resources:
@@ -49,15 +50,32 @@ def _broker(session: Session, group: Resource) -> tuple[Broker, list[Resource]]:
     return existing, [existing]
 
 
+def cluster_rules(session: Session) -> dict[str, FirewallRule]:
+    """Return the rules that let the cluster's pods in: `cluster`, `cluster-2` and so on, one per outbound address.
+
+    While there is no cluster it is one rule, whose address is not known yet.
+    """
+    server, managed_cluster = session.once(Resources).server, session.once(cluster.Resources).cluster
+    with session.translated(managed_cluster):
+        addresses = managed_cluster.outbound_addresses()
+    named = {
+        CLUSTER_RULE if number == 1 else f"{CLUSTER_RULE}-{number}": address
+        for number, address in enumerate(addresses, 1)
+    }
+    return {name: FirewallRule(server, name, address, address) for name, address in named.items()}
+
+
 def servers(session: Session, *, operator_address: str = "") -> Changes:
     """Make the server and the broker side by side; on Azure the slower takes about ten minutes.
 
+    The server lets in the cluster's pods, and the addresses that the environment names.
     `operator_address` is the public IPv4 address that this program reaches the server from, where the environment's
     firewall rules do not cover it.
     """
     step = session.once(Resources)
     if operator_address:
         step.firewall[OPERATOR_RULE] = FirewallRule(step.server, OPERATOR_RULE, operator_address, operator_address)
+    step.firewall |= cluster_rules(session)
     database_parts = [step.server, step.administrator, *step.firewall.values(), step.database]
     return converge(session, *database_parts, *step.broker_parts)
 

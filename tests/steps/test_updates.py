@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import uuid
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -16,45 +15,16 @@ from airflowaks.azure.kubernetes_service import ManagedCluster
 from airflowaks.azure.postgresql import FlexibleServer
 from airflowaks.azure.redis import RedisCluster
 from airflowaks.azure.registry import ContainerRegistry
-from airflowaks.azure.subscription import ProviderRegistration, ResourceGroup
 from airflowaks.changes import Action
-from airflowaks.environment import load_environment
 from airflowaks.resource import converge
-from airflowaks.session import Session, open_session
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from airflowaks.azure.arm import ArmResource
-    from tests.conftest import Rehearsal
+    from airflowaks.azure.subscription import ResourceGroup
 
 OTHERS = {"cost-center": "4711"}
-
-
-@pytest.fixture
-def group(rehearsal: Rehearsal, group_name: str) -> ResourceGroup:
-    """A resource group, in an environment of the test's own, as no name in it is anybody else's."""
-    del rehearsal
-    local, name = load_environment("local"), uuid.uuid4().hex[:12]
-    changes = {
-        "resource_group": group_name,
-        "registry": local.registry.model_copy(update={"name": f"acr{name}"}),
-        "postgresql": local.postgresql.model_copy(update={"name": f"pg-{name}"}),
-        "broker": local.broker.model_copy(update={"name": f"redis-{name}"}),
-        "key_vault": local.key_vault.model_copy(update={"name": f"kv-{name}"}),
-    }
-    session = Session(local.model_copy(update=changes), "apply", open_session("local").connection)
-    providers = (
-        "Microsoft.Cache",
-        "Microsoft.ContainerRegistry",
-        "Microsoft.ContainerService",
-        "Microsoft.DBforPostgreSQL",
-        "Microsoft.KeyVault",
-        "Microsoft.ManagedIdentity",
-    )
-    made = ResourceGroup(session, group_name)
-    converge(session, made, *(ProviderRegistration(session, one) for one in providers))
-    return made
 
 
 def identity(group: ResourceGroup) -> ArmResource:

@@ -9,6 +9,7 @@ https://learn.microsoft.com/troubleshoot/azure/azure-kubernetes/welcome-azure-ku
 
 from __future__ import annotations
 
+import ipaddress
 import re
 import secrets
 import uuid
@@ -45,6 +46,8 @@ if TYPE_CHECKING:
     from airflowaks.rehearsal.store import Document
 
 _POWER_SECONDS = 120.0
+_UNUSED_ADDRESSES = ipaddress.IPv4Network("198.18.0.0/15")
+"""Addresses that nobody has on the Internet (RFC 2544)."""
 _READ_ONLY = (
     "provisioningState",
     "powerState",
@@ -211,7 +214,12 @@ async def _kubernetes_versions(call: Call) -> Answer:
 def _keep_address(cloud: Cloud, path: str, location: str) -> None:
     rid = ResourceId.parse(path)
     if rid is not None and cloud.resource(rid) is None:
-        properties = {"publicIPAllocationMethod": "Static", "publicIPAddressVersion": "IPv4"}
+        address = _UNUSED_ADDRESSES[secrets.randbelow(_UNUSED_ADDRESSES.num_addresses)]
+        properties = {
+            "ipAddress": str(address),
+            "publicIPAllocationMethod": "Static",
+            "publicIPAddressVersion": "IPv4",
+        }
         kept = {"id": path, "name": rid.name, "type": rid.full_type, "location": location, "properties": properties}
         cloud.keep({**kept, "sku": {"name": "Standard", "tier": "Regional"}, "_state": "Succeeded", "_secret": {}})
 
