@@ -18,6 +18,8 @@ from airflowaks.rehearsal.store import Store
 from airflowaks.rehearsal.throttle import Throttle
 
 if TYPE_CHECKING:
+    from collections.abc import Coroutine
+
     from airflowaks.rehearsal.home import Home, Settings
     from airflowaks.rehearsal.refusals import Refusal
     from airflowaks.rehearsal.resource_types import ResourceType
@@ -47,19 +49,15 @@ class Cloud:
         """Bring back what runs behind the resources, then resume the operations that were interrupted."""
         home_services = self.home.services
         home_services.mkdir(mode=0o700, exist_ok=True)
-        for document in self.resources(""):
-            if document["_state"] != "Creating":
-                try:
-                    await self.kind(document).start(self, document)
-                except Exception:  # noqa: BLE001 - one that does not come back must not keep the others away
-                    _LOG.exception("%s did not come back", document["id"])
+        there = [one for one in self.resources("") if one["_state"] not in ("Creating", "Deleting")]
+        await _side_by_side({one["id"]: self.kind(one).start(self, one) for one in there}, "did not come back")
         self.operations.resume()
 
     async def stop(self) -> None:
         """Interrupt operations and stop what runs behind the resources; nothing is forgotten."""
         await self.operations.stop()
-        for document in self.resources(""):
-            await self.kind(document).stop(self, document)
+        stops = {one["id"]: self.kind(one).stop(self, one) for one in self.resources("")}
+        await _side_by_side(stops, "did not stop")
         self.store.close()
 
     # Resources
@@ -170,3 +168,11 @@ class Cloud:
             self.kind(settled).settle(self, settled)
         if refusal is not None:
             _LOG.warning("%s of %s failed: %s", operation.verb, operation.path, refusal.code)
+
+
+async def _side_by_side(acts: dict[str, Coroutine[None, None, None]], failed: str) -> None:
+    """Start or stop what runs behind resources, by their IDs; one that fails must not keep the others from it."""
+    faults = await asyncio.gather(*acts.values(), return_exceptions=True)
+    for resource_id, fault in zip(acts, faults, strict=True):
+        if fault is not None:
+            _LOG.error("%s %s", resource_id, failed, exc_info=fault)

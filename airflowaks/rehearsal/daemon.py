@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 import urllib.request
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
 
 _START_SECONDS = 60.0
 _STOP_SECONDS = 20.0
+_POLL_SECONDS = 0.02
 _SERVERS = ("postgres", "valkey-server")
 
 
@@ -50,13 +52,14 @@ def start(home: Home, settings: Settings) -> None:
             cwd=home.folder,
         )
     deadline = time.monotonic() + _START_SECONDS
-    while not answers(home, settings):
+    # Until the pid file names it, another program may be listening there, and leave us waiting for its answer.
+    while (served := running(home)) is None or served.pid != process.pid or not answers(home, settings):
         if process.poll() is not None or time.monotonic() > deadline:
             process.kill()
             said = home.log.read_bytes()[before:].decode(errors="replace").splitlines() or ["it said nothing"]
             text = f"the rehearsal cloud did not start: {said[-1]} (log: {home.log})"
             raise DaemonFailed(text)
-        time.sleep(0.05)
+        time.sleep(_POLL_SECONDS)
 
 
 def answers(home: Home, settings: Settings) -> bool:
@@ -80,19 +83,38 @@ def stop(home: Home) -> None:
     daemon = running(home)
     if daemon is not None:
         daemon.send_signal(signal.SIGTERM)
-    _, alive = psutil.wait_procs([daemon] if daemon else [], _STOP_SECONDS)
-    for process in alive:
-        process.kill()
+    _end([daemon] if daemon else [])
     left = processes(home)
     for process in left:
-        process.send_signal(signal.SIGQUIT if process.name() == "postgres" else signal.SIGTERM)
-    _, alive = psutil.wait_procs(left, _STOP_SECONDS)
-    for process in alive:
-        process.kill()
-    _, alive = psutil.wait_procs(alive, _STOP_SECONDS)
-    if alive:
+        with suppress(psutil.NoSuchProcess):
+            process.send_signal(signal.SIGQUIT if process.name() == "postgres" else signal.SIGTERM)
+    if alive := _end(left):
         text = f"processes {', '.join(str(one.pid) for one in alive)} of {home.folder} do not end"
         raise DaemonFailed(text)
+
+
+def _end(told: list[psutil.Process]) -> list[psutil.Process]:
+    """Wait for processes that were told to end, kill those that do not, and return those that outlive even that."""
+    alive = _alive_after(_STOP_SECONDS, told)
+    for process in alive:
+        with suppress(psutil.NoSuchProcess):
+            process.kill()
+    return _alive_after(_STOP_SECONDS, alive)
+
+
+def _alive_after(seconds: float, processes: list[psutil.Process]) -> list[psutil.Process]:
+    deadline = time.monotonic() + seconds
+    while (alive := [one for one in processes if _lives(one)]) and time.monotonic() < deadline:
+        time.sleep(_POLL_SECONDS)
+    return alive
+
+
+def _lives(process: psutil.Process) -> bool:
+    """Tell whether a process has not ended. A zombie has: who should reap it does so late, or in a container never."""
+    try:
+        return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return False
 
 
 def processes(home: Home) -> list[psutil.Process]:

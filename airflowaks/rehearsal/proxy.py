@@ -53,6 +53,8 @@ class Proxy:
             await self._connect(reader, writer)
         except (OSError, asyncio.IncompleteReadError, asyncio.LimitOverrunError):
             pass  # the client went away or sent no HTTP: nobody is left to be told
+        except asyncio.CancelledError:
+            pass  # by stop(), which waits for this task; before Python 3.12 asyncio would log it as a fault
         finally:
             self._pipes.discard(task)
             writer.close()

@@ -111,6 +111,19 @@ class FrontDoor:
         self._log.write(json.dumps(entry) + "\n")
 
 
+class _Endpoint(uvicorn.Server):
+    """The TLS endpoint; the tunnels to it are cut first, or it would wait for clients that keep theirs open."""
+
+    def __init__(self, config: uvicorn.Config, proxy: Proxy) -> None:
+        super().__init__(config)
+        self._proxy = proxy
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        """Stop serving."""
+        await self._proxy.stop()
+        await super().shutdown(sockets)
+
+
 class PortTaken(Exception):
     """A port that the home remembers is in use by another program."""
 
@@ -139,7 +152,7 @@ async def serve(home: Home, settings: Settings) -> None:
         try:
             await cloud.start()
             await proxy.start()
-            await uvicorn.Server(config).serve([listener])
+            await _Endpoint(config, proxy).serve([listener])
         finally:
             await proxy.stop()
             await cloud.stop()

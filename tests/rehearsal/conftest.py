@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import time
 import uuid
-from contextlib import ExitStack, closing
+from contextlib import ExitStack, closing, suppress
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
+import psutil
 import pytest
 from azure.core import PipelineClient
 from azure.core.pipeline.policies import BearerTokenCredentialPolicy, ProxyPolicy
@@ -28,6 +31,40 @@ _SCOPES = {
     "graph.microsoft.com": "https://graph.microsoft.com/.default",
     "management.azure.com": "https://management.azure.com/.default",
 }
+
+
+def kill_rehearsal(home: Path) -> None:
+    """Kill the daemon as `kill -9` does, and wait until it is dead, reaped or not."""
+    daemon = psutil.Process(int((home / "rehearsal.pid").read_text()))
+    daemon.kill()
+    deadline = time.monotonic() + 10
+    with suppress(psutil.NoSuchProcess):
+        while daemon.status() != psutil.STATUS_ZOMBIE:
+            assert time.monotonic() < deadline
+            time.sleep(0.01)
+
+
+def processes_of(home: Path) -> list[str]:
+    """The processes that were started with this home, or work in it, wherever its folders really stand."""
+    places = [home, *(link.readlink() for link in home.glob("services/*/*") if link.is_symlink())]
+    found = []
+    for process in psutil.process_iter():
+        try:
+            words, folder = process.cmdline(), process.cwd()
+            started = "airflowaks.rehearsal" in words and str(home) in words
+            if started or any(Path(folder).is_relative_to(one) for one in places):
+                found.append(f"{process.pid} {process.name()}")
+        except psutil.Error:
+            continue
+    return found
+
+
+def reset_rehearsal(home: Path) -> None:
+    """Reset a rehearsal of a test's own, and prove that nothing is left of it, here or elsewhere."""
+    places = [link.readlink() for link in home.glob("services/*/*") if link.is_symlink()]
+    run_rehearsal(home, "reset")
+    assert processes_of(home) == []
+    assert [one for one in (home, *places) if one.exists()] == []
 
 
 @pytest.fixture(scope="session")
@@ -85,7 +122,7 @@ def slow(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Rehearsal]:
     """A rehearsal where everything takes twenty times as long as on Azure, but replication two seconds."""
     home = tmp_path_factory.mktemp("slow") / "home"
     yield start_rehearsal(home, "--time-scale", "20", "--replication-seconds", "0.1")
-    run_rehearsal(home, "down")
+    reset_rehearsal(home)
 
 
 @pytest.fixture(scope="session")

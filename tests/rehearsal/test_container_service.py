@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import base64
-import os
-import signal
 import ssl
 import time
 from typing import TYPE_CHECKING, Any
@@ -16,7 +14,8 @@ from azure.mgmt.containerservice import ContainerServiceClient
 from azure.mgmt.resource.resources import ResourceManagementClient
 
 from airflowaks.rehearsal.home import TENANT_ID
-from tests.conftest import run_rehearsal, start_rehearsal
+from tests.conftest import start_rehearsal
+from tests.rehearsal.conftest import kill_rehearsal, reset_rehearsal
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -480,7 +479,7 @@ def test_a_cluster_stops_and_starts(cluster: ManagedCluster, aks: ContainerServi
 def slow(tmp_path: Path) -> Iterator[Rehearsal]:
     """A rehearsal in which creating a cluster takes a second and a half."""
     yield start_rehearsal(tmp_path, "--time-scale", "0.005")
-    run_rehearsal(tmp_path, "down")
+    reset_rehearsal(tmp_path)
 
 
 def test_a_cluster_is_busy_until_it_is_made_and_a_killed_rehearsal_makes_it_after_all(
@@ -508,7 +507,7 @@ def test_a_cluster_is_busy_until_it_is_made_and_a_killed_rehearsal_makes_it_afte
             assert refused.value.error.code == "OperationNotAllowed"
         before = aks.managed_clusters.get(group_name, "airflow").properties
         assert before.provisioning_state == before.agent_pool_profiles[0].provisioning_state == "Creating"
-        kill(slow)
+        kill_rehearsal(slow.home)
         start_rehearsal(slow.home)
         deadline = time.monotonic() + 20
         while (made := aks.managed_clusters.get(group_name, "airflow").properties).provisioning_state != "Succeeded":
@@ -518,14 +517,3 @@ def test_a_cluster_is_busy_until_it_is_made_and_a_killed_rehearsal_makes_it_afte
         assert made.identity_profile == before.identity_profile
         kept = [one.name for one in resources.resources.list_by_resource_group(made.node_resource_group)]
         assert len(kept) == len(set(kept)) == 3
-
-
-def kill(rehearsal: Rehearsal) -> None:
-    number = int((rehearsal.home / "rehearsal.pid").read_text())
-    os.kill(number, signal.SIGKILL)
-    while True:
-        try:
-            os.kill(number, 0)
-        except ProcessLookupError:
-            return
-        time.sleep(0.01)

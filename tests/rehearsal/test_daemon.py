@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import json
-import os
 import shlex
-import signal
 import socket
 import subprocess
 import sys
@@ -21,7 +19,7 @@ from azure.keyvault.secrets import SecretClient
 
 from airflowaks.rehearsal.home import OPERATOR_OBJECT_ID, TENANT_ID
 from tests.conftest import Rehearsal, run_rehearsal, start_rehearsal
-from tests.rehearsal.conftest import Sender
+from tests.rehearsal.conftest import Sender, kill_rehearsal, processes_of, reset_rehearsal
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -35,7 +33,7 @@ def home(tmp_path: Path) -> Iterator[Path]:
     """A home of the test's own; whatever runs in it is stopped."""
     folder = tmp_path / "home"
     yield folder
-    run_rehearsal(folder, "down")
+    reset_rehearsal(folder)
 
 
 def command(home: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
@@ -48,45 +46,32 @@ def status(home: Path) -> dict[str, object]:
     return found
 
 
-def kill(home: Path) -> None:
-    daemon = psutil.Process(int(str(status(home)["pid"])))
-    daemon.send_signal(signal.SIGKILL)
-    daemon.wait(10)
+@pytest.fixture(scope="module")
+def started(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Rehearsal]:
+    """A rehearsal that tests only look at."""
+    home = tmp_path_factory.mktemp("looked-at") / "home"
+    yield start_rehearsal(home)
+    reset_rehearsal(home)
 
 
-def left_of(home: Path) -> list[str]:
-    """Every process that was started with this home, or works in it."""
-    found = []
-    for process in psutil.process_iter():
-        try:
-            if process.pid != os.getpid() and (
-                str(home) in process.cmdline() or process.cwd().startswith(str(home)) or str(home) in process.environ()
-            ):
-                found.append(f"{process.pid} {process.name()}")
-        except psutil.Error:
-            continue
-    return found
-
-
-def test_up_twice_is_one_daemon(home: Path) -> None:
-    first = start_rehearsal(home)
-    pid = status(home)["pid"]
-    assert start_rehearsal(home) == first
-    assert status(home)["pid"] == pid
+def test_up_twice_is_one_daemon(started: Rehearsal) -> None:
+    pid = status(started.home)["pid"]
+    assert start_rehearsal(started.home) == started
+    assert status(started.home)["pid"] == pid
 
 
 def test_two_at_once_start_one(home: Path) -> None:
     with ThreadPoolExecutor() as both:
         first, second = both.map(lambda _: start_rehearsal(home), range(2))
     assert first == second
-    assert len(left_of(home)) == 1
+    assert len(processes_of(home)) == 1
 
 
 def test_down_leaves_no_process_and_remembers(home: Path) -> None:
     first = start_rehearsal(home, "--time-scale", "0.5")
-    assert left_of(home)
+    assert processes_of(home)
     run_rehearsal(home, "down")
-    assert left_of(home) == []
+    assert processes_of(home) == []
     assert status(home) == {"home": str(home), "running": False}
     assert start_rehearsal(home) == first
     assert status(home)["time scale"] == 0.5
@@ -104,22 +89,14 @@ def test_down_and_reset_of_nothing_are_no_error(home: Path) -> None:
         assert command(home, word).returncode == 0
 
 
-def test_env_is_read_by_a_shell(home: Path) -> None:
-    refused = command(home, "env")
+def test_env_is_read_by_a_shell(started: Rehearsal, tmp_path: Path) -> None:
+    refused = command(tmp_path, "env")
     assert refused.returncode == 1
     assert refused.stderr.count("\n") == 1
     assert "python -m airflowaks.rehearsal up" in refused.stderr
-    connection = start_rehearsal(home).connection
-    line = f'eval "$({sys.executable} -m airflowaks.rehearsal env --home {shlex.quote(str(home))})"; env'
+    line = f'eval "$({sys.executable} -m airflowaks.rehearsal env --home {shlex.quote(str(started.home))})"; env'
     shown = subprocess.run(["/bin/sh", "-c", line], check=True, capture_output=True, text=True).stdout
-    assert dict(one.split("=", 1) for one in shown.splitlines() if "=" in one).items() >= connection.items()
-
-
-def test_status_says_what_runs_in_words(home: Path) -> None:
-    start_rehearsal(home)
-    shown = run_rehearsal(home, "status")
-    assert str(status(home)["pid"]) in shown
-    assert str(home) in shown
+    assert dict(one.split("=", 1) for one in shown.splitlines() if "=" in one).items() >= started.connection.items()
 
 
 def test_reset_forgets_all(home: Path) -> None:
@@ -127,7 +104,7 @@ def test_reset_forgets_all(home: Path) -> None:
     with Clients(first) as clients:
         clients.send("PUT", clients.group("one"), {"location": "westeurope"})
     run_rehearsal(home, "reset")
-    assert left_of(home) == []
+    assert processes_of(home) == []
     assert not home.exists()
     second = start_rehearsal(home)
     assert second.connection["AZURE_CLIENT_SECRET"] != first.connection["AZURE_CLIENT_SECRET"]
@@ -158,30 +135,30 @@ def test_two_homes_stand_side_by_side(tmp_path: Path) -> None:
         assert status(homes[1])["running"] is True
     finally:
         for one in homes:
-            run_rehearsal(one, "down")
+            reset_rehearsal(one)
 
 
-@pytest.mark.parametrize("which", ["proxy_port", "https_port"])
-def test_a_port_that_is_taken_is_said_in_one_line(home: Path, which: str) -> None:
+def test_a_port_that_is_taken_is_said_in_one_line(home: Path) -> None:
     start_rehearsal(home)
     run_rehearsal(home, "down")
-    port = json.loads((home / "settings.json").read_text())[which]
-    with socket.create_server(("127.0.0.1", port)):
-        refused = command(home, "up")
-    assert refused.returncode == 1
-    assert refused.stderr.count("\n") == 1
-    assert f"port {port}, which this home remembers, is in use by another program" in refused.stderr
+    settings = json.loads((home / "settings.json").read_text())
+    for port in (settings["proxy_port"], settings["https_port"]):
+        with socket.create_server(("127.0.0.1", port)):
+            refused = command(home, "up")
+        assert refused.returncode == 1
+        assert refused.stderr.count("\n") == 1
+        assert f"port {port}, which this home remembers, is in use by another program" in refused.stderr
 
 
-def test_its_files_are_for_its_user_alone(home: Path) -> None:
-    start_rehearsal(home)
+def test_its_files_are_for_its_user_alone(started: Rehearsal) -> None:
+    home = started.home
     assert home.stat().st_mode & 0o077 == 0
     for name in ("settings.json", "ca-key.pem", "cloud.sqlite"):
         assert (home / name).stat().st_mode & 0o077 == 0, name
 
 
-def test_its_secret_is_in_no_argument_list(home: Path) -> None:
-    secret = start_rehearsal(home).connection["AZURE_CLIENT_SECRET"]
+def test_its_secret_is_in_no_argument_list(started: Rehearsal) -> None:
+    secret = started.connection["AZURE_CLIENT_SECRET"]
     assert all(secret not in " ".join(one.info["cmdline"] or []) for one in psutil.process_iter(["cmdline"]))
 
 
@@ -250,7 +227,7 @@ def test_killed_and_started_again_it_has_all_that_it_answered(home: Path, vault_
             for number in range(20):
                 secrets.set_secret(f"name-{number:02}", str(number))
             secrets.begin_delete_secret("name-19").wait()
-            kill(home)
+            kill_rehearsal(home)
         assert start_rehearsal(home) == first
         with SecretClient(url, clients.credential, **first.transport) as secrets:
             found = {one.name: secrets.get_secret(str(one.name)).value for one in secrets.list_properties_of_secrets()}
@@ -259,16 +236,16 @@ def test_killed_and_started_again_it_has_all_that_it_answered(home: Path, vault_
 
 
 def test_an_interrupted_operation_is_resumed(home: Path, vault_name: str) -> None:
-    first = start_rehearsal(home, "--time-scale", "0.1")  # a vault takes two seconds
+    first = start_rehearsal(home, "--time-scale", "0.05")  # a vault takes a second
     with Clients(first) as clients:
         clients.make_vault(vault_name)
         assert clients.state(vault_name) == "RegisteringDns"
-        kill(home)
+        kill_rehearsal(home)
         start_rehearsal(home)
         clients.wait_for(vault_name)
         start_rehearsal(home, "--time-scale", "0.005")
         clients.send("DELETE", clients.group("one"))
-        kill(home)
+        kill_rehearsal(home)
         start_rehearsal(home)
         deadline = time.monotonic() + 60
         while clients.send("GET", clients.group("one")).status_code != 404:
@@ -293,7 +270,7 @@ def test_killed_at_any_moment_it_is_as_it_answered_or_as_before(home: Path) -> N
             with ThreadPoolExecutor(1) as making:
                 done = making.submit(make)
                 time.sleep(0.3)
-                kill(home)
+                kill_rehearsal(home)
                 assert done.exception(timeout=30) is not None
         start_rehearsal(home)
     assert answered

@@ -20,8 +20,8 @@ import pytest
 
 from airflowaks.rehearsal.home import OPERATOR_OBJECT_ID, SUBSCRIPTION_ID, TENANT_ID
 from airflowaks.rehearsal.providers import PROVIDERS
-from tests.conftest import run_rehearsal, start_rehearsal
-from tests.rehearsal.conftest import Sender, make_service_principal
+from tests.conftest import start_rehearsal
+from tests.rehearsal.conftest import Sender, make_service_principal, reset_rehearsal
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -281,7 +281,7 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
     started = start_rehearsal(home, "--time-scale", "0.00005", "--classic-redis")
     with ExitStack() as opened, closing(started.credential()) as credential:
         yield World(Sender(started, credential, opened))
-    run_rehearsal(home, "down")
+    reset_rehearsal(home)
 
 
 @needs_examples

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import os
-import signal
 import time
-from contextlib import closing, suppress
+from contextlib import closing
 from typing import TYPE_CHECKING, Any
 
 import psutil
@@ -17,6 +15,7 @@ from azure.mgmt.resource.resources import ResourceManagementClient
 from psycopg import sql
 
 from tests.conftest import run_rehearsal, start_rehearsal
+from tests.rehearsal.conftest import kill_rehearsal, reset_rehearsal
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -396,7 +395,7 @@ def test_one_operation_at_a_time_and_kill_9_loses_nothing(tmp_path: Path) -> Non
             busy = rf"\(ServerBusy\) Server '{SERVER}' is busy with another operation"
             with pytest.raises(ResourceExistsError, match=busy):
                 cloud.open_firewall()
-            kill(home)
+            kill_rehearsal(home)
             start_rehearsal(home)
             while client.servers.get(GROUP, SERVER).properties.state != "Ready":
                 time.sleep(0.1)
@@ -418,7 +417,7 @@ def test_one_operation_at_a_time_and_kill_9_loses_nothing(tmp_path: Path) -> Non
             with cloud.connect("pgadmin", PASSWORD) as connection:
                 connection.execute("CREATE TABLE kept AS SELECT 42 AS answer")
             address = cloud.address()
-            kill(home)
+            kill_rehearsal(home)
             assert processes(home, SERVER)
             run_rehearsal(home, "down")
             assert not processes(home, SERVER)
@@ -427,14 +426,4 @@ def test_one_operation_at_a_time_and_kill_9_loses_nothing(tmp_path: Path) -> Non
             assert cloud.value("pgadmin", PASSWORD, "SHOW work_mem") == "8MB"
             assert cloud.value("pgadmin", PASSWORD, "SELECT answer FROM kept") == 42
     finally:
-        run_rehearsal(home, "reset")
-    assert not processes(home, SERVER)
-
-
-def kill(home: Path) -> None:
-    """Kill the daemon as `kill -9` does, and wait until it is dead, reaped or not."""
-    daemon = psutil.Process(int((home / "rehearsal.pid").read_text()))
-    os.kill(daemon.pid, signal.SIGKILL)
-    with suppress(psutil.NoSuchProcess):
-        while daemon.status() != psutil.STATUS_ZOMBIE:
-            time.sleep(0.01)
+        reset_rehearsal(home)

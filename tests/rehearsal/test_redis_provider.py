@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import os
-import signal
 import time
-from contextlib import closing, suppress
+from contextlib import closing
 from typing import TYPE_CHECKING, Any
 
 import psutil
@@ -18,7 +16,8 @@ from azure.mgmt.resource.resources import ResourceManagementClient
 from redis.backoff import NoBackoff
 from redis.retry import Retry
 
-from tests.conftest import run_rehearsal, start_rehearsal
+from tests.conftest import start_rehearsal
+from tests.rehearsal.conftest import kill_rehearsal, reset_rehearsal
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -269,8 +268,7 @@ def old_tenant(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Rehearsal]:
     """A slower cloud whose tenant may still create Azure Cache for Redis; it may be killed and started again."""
     home = tmp_path_factory.mktemp("old-tenant")
     yield start_rehearsal(home, "--time-scale", "0.001", "--classic-redis")
-    run_rehearsal(home, "reset")
-    assert servers(home) == []
+    reset_rehearsal(home)
 
 
 @pytest.fixture(scope="module")
@@ -366,7 +364,7 @@ def test_kill_9_loses_nothing(old_tenant: Rehearsal, classic: RedisManagementCli
         while client.redis_enterprise.get(GROUP, BROKER).provisioning_state != "Succeeded":
             time.sleep(0.1)
         databases.begin_create(GROUP, BROKER, "default", {"properties": NO_CLUSTER})
-        kill(home)
+        kill_rehearsal(home)
         start_rehearsal(home)
         while databases.get(GROUP, BROKER, "default").provisioning_state != "Succeeded":
             time.sleep(0.1)
@@ -375,7 +373,7 @@ def test_kill_9_loses_nothing(old_tenant: Rehearsal, classic: RedisManagementCli
         with managed.connect(key) as connection:
             connection.set("kept", "for ever")
         before = servers(home)
-        kill(home)
+        kill_rehearsal(home)
         assert servers(home) == before
         start_rehearsal(home)
         assert servers(home) == before
@@ -384,12 +382,3 @@ def test_kill_9_loses_nothing(old_tenant: Rehearsal, classic: RedisManagementCli
             assert connection.get("kept") == b"for ever"
         with connect(rehearsal, "localhost", cache.ssl_port, cache_key.secondary_key) as connection:
             assert connection.ping()
-
-
-def kill(home: Path) -> None:
-    """Kill the daemon as `kill -9` does, and wait until it is dead, reaped or not."""
-    daemon = psutil.Process(int((home / "rehearsal.pid").read_text()))
-    os.kill(daemon.pid, signal.SIGKILL)
-    with suppress(psutil.NoSuchProcess):
-        while daemon.status() != psutil.STATUS_ZOMBIE:
-            time.sleep(0.01)

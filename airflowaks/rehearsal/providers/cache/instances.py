@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING
 
 from airflowaks.rehearsal.ports import listen
 from airflowaks.rehearsal.tls import TlsTerminator
-from airflowaks.rehearsal.valkey import ValkeyServer
 
 if TYPE_CHECKING:
     import socket
@@ -18,6 +17,7 @@ if TYPE_CHECKING:
 
     from airflowaks.rehearsal.cloud import Cloud
     from airflowaks.rehearsal.store import Document
+    from airflowaks.rehearsal.valkey import ValkeyServer
 
 _MEGABYTE = 1024 * 1024
 _REAL_MEGABYTES_PER_GIGABYTE = 64
@@ -56,6 +56,8 @@ class Instance:
     """The Valkey behind one cache, and the way into it."""
 
     def __init__(self, cloud: Cloud, document: Document, folder: str, allows: Callable[[str], bool]) -> None:
+        from airflowaks.rehearsal.valkey import ValkeyServer  # a Redis client with it: half a second
+
         self.server = ValkeyServer(cloud.home.services / folder)
         self.way_in = WayIn(document["_secret"]["port"], cloud.tls, lambda: self.server.socket, allows)
 

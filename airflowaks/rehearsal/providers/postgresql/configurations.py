@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, ClassVar
 
-import psycopg
-
 from airflowaks.rehearsal.providers.postgresql.flexible_resource import ServerChild
 from airflowaks.rehearsal.providers.postgresql.parameters import Parameter, parameter, parameter_document
 from airflowaks.rehearsal.providers.postgresql.server_rules import invalid
@@ -49,6 +47,8 @@ class Configuration(ServerChild):
 
     async def provision(self, cloud: Cloud, document: Document, verb: str) -> None:
         """Set the parameter in PostgreSQL; note where that takes a restart. Raises Refusal."""
+        import psycopg
+
         del verb
         one = _known(document["name"])
         static = not one.dynamic

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, ClassVar
 
-import psycopg
-
 from airflowaks.rehearsal.providers.postgresql.flexible_resource import ServerChild
 from airflowaks.rehearsal.providers.postgresql.server_rules import invalid
 from airflowaks.rehearsal.refusals import Refusal
@@ -35,6 +33,8 @@ class Database(ServerChild):
         instance = self._instances.of(rid.top.path)
         if instance is None:
             return
+        import psycopg
+
         try:
             real = {one.name: one for one in await instance.server.databases()}
         except psycopg.OperationalError:  # it is restarting: what was known is all that can be said
@@ -79,6 +79,8 @@ class Database(ServerChild):
 
     async def provision(self, cloud: Cloud, document: Document, verb: str) -> None:
         """Make the database. Raises Refusal for a charset that PostgreSQL does not know."""
+        import psycopg
+
         del cloud, verb
         properties = document["properties"]
         try:

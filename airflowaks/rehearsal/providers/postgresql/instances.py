@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING
 from airflowaks.rehearsal.certificates import server_context
 from airflowaks.rehearsal.entra import POSTGRESQL
 from airflowaks.rehearsal.ports import listen
-from airflowaks.rehearsal.postgres import PostgresServer
 from airflowaks.rehearsal.postgres_install import PostgresInstallation
 from airflowaks.rehearsal.postgres_wire import PostgresTerminator
 from airflowaks.rehearsal.refusals import Refusal
@@ -23,6 +22,8 @@ class Instance:
     """The PostgreSQL behind one flexible server; its login rules are asked of the store anew for every connection."""
 
     def __init__(self, cloud: Cloud, document: Document, installation: PostgresInstallation) -> None:
+        from airflowaks.rehearsal.postgres import PostgresServer  # a PostgreSQL client with it: a third of a second
+
         self._cloud = cloud
         self._id = document["id"]
         folder = cloud.home.services / f"postgresql-{document['name'].lower()}"
