@@ -12,13 +12,13 @@ import sys
 import threading
 from contextlib import contextmanager
 from contextvars import ContextVar
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeVar, get_args
 
 from airflowaks.environment import Environment, load_environment
 from airflowaks.errors import AirflowAksError, InvalidParameter, RehearsalUnavailable, SignInFailed
-from airflowaks.redaction import Redactor
+from airflowaks.redaction import Redactor, Secret
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -66,6 +66,8 @@ class Connection:
     credential: TokenCredential
     proxy: str | None = None
     ca_bundle: str | None = None
+    secrets: tuple[Secret, ...] = ()
+    """What is signed in with, where this program was told: it is kept out of all that prints."""
 
     @property
     def transport(self) -> dict[str, Any]:
@@ -79,20 +81,23 @@ class Connection:
 
 
 class OneAtATime:
-    """A credential that fetches one token at a time, so that clients which start side by side share the first one.
+    """A credential that fetches one token at a time, and tells the redactor each.
 
-    The credentials of azure-identity keep tokens, but let every thread that finds none fetch its own.
+    So clients which start side by side share the first one: the credentials of azure-identity keep tokens, but let
+    every thread that finds none fetch its own.
     """
 
-    def __init__(self, credential: Any) -> None:
+    def __init__(self, credential: Any, redactor: Redactor) -> None:
         self._credential = credential
+        self._redactor = redactor
         self._lock = threading.Lock()
 
     def get_token(self, *scopes: str, **arguments: Any) -> AccessToken:
         """Return a token for `scopes`. Raises azure-core's ClientAuthenticationError."""
         with self._lock:
             token: AccessToken = self._credential.get_token(*scopes, **arguments)
-            return token
+        self._redactor.learn(token.token)
+        return token
 
 
 @dataclass(frozen=True)
@@ -137,9 +142,11 @@ class Session:
     def __init__(self, environment: Environment, mode: Mode, connection: Connection) -> None:
         self.environment = environment
         self.mode = mode
-        self.connection = connection
-        self.progress: Display = _Quiet()
         self.redactor = Redactor()
+        for secret in connection.secrets:
+            self.redactor.learn(secret)
+        self.connection = replace(connection, credential=OneAtATime(connection.credential, self.redactor))
+        self.progress: Display = _Quiet()
         self.changes: list[Change] = []
         self.checks: list[Check] = []
         self._steps: dict[Callable[[Session], Any], Any] = {}
@@ -176,7 +183,7 @@ class Session:
         from azure.core.exceptions import AzureError
 
         try:
-            return self.redactor.learn(self.connection.credential.get_token(scope).token).reveal()
+            return self.connection.credential.get_token(scope).token
         except AzureError as error:
             reason = self.redactor.redact(str(error.message)).splitlines()[0]
             action = "Sign in with `az login`, or in a pipeline give the job a service connection; then run again."
@@ -354,8 +361,7 @@ def _azure_connection(environment: Environment) -> Connection:
 
     ca_bundle = str(environment.ca_bundle) if environment.ca_bundle else None
     reach = Connection(credential=None, proxy=environment.proxy, ca_bundle=ca_bundle)  # type: ignore[arg-type]
-    credential = OneAtATime(DefaultAzureCredential(**reach.transport))
-    return Connection(credential=credential, proxy=environment.proxy, ca_bundle=ca_bundle)
+    return replace(reach, credential=DefaultAzureCredential(**reach.transport))
 
 
 def _rehearsal_connection() -> Connection:
@@ -376,7 +382,8 @@ def _rehearsal_connection() -> Connection:
     settings = json.loads(done.stdout)
     reach = {"proxy": settings["HTTPS_PROXY"], "ca_bundle": settings["REQUESTS_CA_BUNDLE"]}
     transport = Connection(credential=None, **reach).transport  # type: ignore[arg-type]
+    secret = Secret(settings["AZURE_CLIENT_SECRET"])
     credential = ClientSecretCredential(
-        settings["AZURE_TENANT_ID"], settings["AZURE_CLIENT_ID"], settings["AZURE_CLIENT_SECRET"], **transport
+        settings["AZURE_TENANT_ID"], settings["AZURE_CLIENT_ID"], secret.reveal(), **transport
     )
-    return Connection(credential=OneAtATime(credential), **reach)
+    return Connection(credential=credential, secrets=(secret,), **reach)

@@ -90,6 +90,16 @@ def test_a_token_is_a_secret() -> None:
     assert session.redactor.redact(f"Authorization: Bearer {token}") == "Authorization: Bearer (secret)"
 
 
+def test_what_sdk_clients_sign_in_with_is_secret(rehearsal: Rehearsal) -> None:
+    session = open_session("local", "plan")
+    list(session.resources.resource_groups.list())
+    tokens = [session.connection.credential.get_token(SCOPE).token, rehearsal.connection["AZURE_CLIENT_SECRET"]]
+    again = Session(session.environment, "plan", session.connection)
+    for token in tokens:
+        assert session.redactor.redact(f"<{token}>") == "<(secret)>"
+    assert again.redactor.redact(f"<{tokens[1]}>") == "<(secret)>"
+
+
 def test_steps_share_what_was_made_once() -> None:
     session, made = session_of(None), []
 
