@@ -92,6 +92,12 @@ _KNOWN = (
     ),
     _Known(
         errors.PermissionDenied,
+        ("ForbiddenByRbac",),
+        "Run step 4 with mode=apply, which first assigns you Key Vault Secrets Officer, or ask for that role on the"
+        " vault; it is heeded within ten minutes.",
+    ),
+    _Known(
+        errors.PermissionDenied,
         ("AuthorizationFailed", "Authorization_RequestDenied", "LinkedAuthorizationFailed", "Forbidden"),
         "Ask for the role that the text names; the whole runbook takes Owner on the subscription and, in Entra, Groups"
         " Administrator.",
@@ -138,7 +144,10 @@ def translate(error: BaseException, subject: str, redactor: Redactor) -> Airflow
             action = "The text is Azure's own; run the step again once its cause is gone."
             return AzureError(f"{subject} was refused{f' ({code})' if code else ''}: {reason}", action, code)
         case "psycopg":
-            action = "Check the server's firewall rules, its state and the role's password: step 4 sets it anew."
+            action = (
+                "Check the server's firewall rules, its state and the role's password: step 4 sets it anew. What was"
+                " made in the last minutes may need a few more to be heeded."
+            )
             return AzureError(f"{subject}: PostgreSQL refused: {reason}", action, getattr(error, "sqlstate", "") or "")
         case "redis":
             action = "Check that access keys are enabled and that the vault holds one of them: step 4 puts it there."

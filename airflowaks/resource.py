@@ -17,12 +17,14 @@ from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from contextvars import copy_context
+from datetime import UTC, datetime, timedelta
 from graphlib import TopologicalSorter
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from airflowaks.changes import AFTER_APPLY, Action, Change, Changes, Difference, show
+from airflowaks.comparison import compare
 from airflowaks.errors import ImmutableProperty, MissingDependency, NotConverged
-from airflowaks.patience import until
+from airflowaks.patience import REPLICATION_SECONDS, until
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -33,8 +35,6 @@ Facts = Mapping[str, Any]
 
 _SIDE_BY_SIDE = 8
 _UNREAD: Any = object()
-_RESOURCE_ID = "/subscriptions/"
-_SKU = re.compile(r"(^|\.)sku\.|Sku$")
 
 
 class Resource(ABC):
@@ -48,8 +48,12 @@ class Resource(ABC):
     """Dotted paths that no update can change; `[]` stands for any element of a list."""
     decided_by_service: ClassVar[tuple[str, ...]] = ()
     """Dotted paths whose values the service decides when it creates the resource."""
+    created_path: ClassVar[str] = ""
+    """Dotted path of the fact that says when it was created (ISO 8601), where the service tells."""
     settling_seconds: ClassVar[float] = 60.0
     """How long after a write the service may still answer what was before."""
+    finishing_seconds: ClassVar[float] = 3600.0
+    """How long an earlier write that is still under way is waited for."""
 
     def __init__(
         self, session: Session, name: str, *, within: Resource | None = None, needs: Sequence[Resource] = ()
@@ -58,8 +62,8 @@ class Resource(ABC):
         self.name = name
         self.within = within
         self.needs = (*needs, *((within,) if within else ()))
-        self.fresh = False
-        """Whether this session has written it: what is new may be unknown to other services for a while."""
+        self.written = False
+        """Whether this session has written it."""
         self._facts: Any = _UNREAD
         self._reading = threading.RLock()
 
@@ -93,6 +97,14 @@ class Resource(ABC):
         """Tell whether the resource has to be written again although its properties are as wanted."""
         del facts
         return False
+
+    @property
+    def fresh(self) -> bool:
+        """Tell whether it is so new, by this session or another, that other services may not know it yet."""
+        created = self.fact(self.created_path) if self.created_path else AFTER_APPLY
+        if self.written or created is AFTER_APPLY:
+            return self.written
+        return datetime.now(UTC) - datetime.fromisoformat(created) < timedelta(seconds=REPLICATION_SECONDS)
 
     @property
     def facts(self) -> Facts | None:
@@ -171,14 +183,17 @@ def _converge(session: Session, resource: Resource) -> Change:
     with session.translated(resource):
         facts = resource.refresh()
         if facts is not None and session.applies and resource.unfinished(facts):
-            facts = until(resource.refresh, lambda now: now is None or not resource.unfinished(now))
+            facts = until(
+                resource.refresh, lambda now: now is None or not resource.unfinished(now), resource.finishing_seconds
+            )
+            _check_finished(resource)
         action, differences = assess(resource)
         correlation_id = ""
         if session.applies and action is not Action.NONE:
             _check_ready(resource, differences)
             with session.correlated() as correlation:
                 resource.write(facts)
-            correlation_id, resource.fresh = correlation.id, True
+            correlation_id, resource.written = correlation.id, True
             until(resource.refresh, lambda now: not compare(resource.want(), now), resource.settling_seconds)
             _check_converged(resource)
     return Change(
@@ -201,53 +216,6 @@ def assess(resource: Resource) -> tuple[Action, tuple[Difference, ...]]:
         return Action.CREATE, differences
     _check_immutable(resource, differences)
     return Action.UPDATE if differences or resource.broken(facts) else Action.NONE, differences
-
-
-def compare(want: Any, have: Any, path: str = "") -> tuple[Difference, ...]:
-    """Return where `have` is not what `want` names, at every depth.
-
-    Objects are compared key by key; lists element by element where they are equally long, and lists of text, which to
-    Azure are sets, in any order. What is empty is the same as what is missing. Locations are compared without case and
-    spaces, resource IDs and SKUs without case, as Azure does.
-    """
-    if isinstance(want, Mapping) and (isinstance(have, Mapping) or (have is None and want)):
-        return tuple(
-            difference
-            for key, value in want.items()
-            for difference in _compare_member(key, value, have or {}, f"{path}.{key}" if path else str(key))
-        )
-    if _are_texts(want) and _are_texts(have):
-        want, have = sorted(want), sorted(have)
-    if isinstance(want, (list, tuple)) and isinstance(have, (list, tuple)) and len(want) == len(have):
-        return tuple(
-            difference
-            for index, (wanted, found) in enumerate(zip(want, have, strict=True))
-            for difference in compare(wanted, found, f"{path}[{index}]")
-        )
-    return () if _same(want, have, path) else (Difference(path, have, want),)
-
-
-def _compare_member(key: str, want: Any, have: Mapping[str, Any], path: str) -> tuple[Difference, ...]:
-    if not key.startswith(_RESOURCE_ID):
-        return compare(want, have.get(key), path)
-    # A member of a map of resources, such as userAssignedIdentities: that it is there is what matters.
-    spelling = next((one for one in have if one.lower() == key.lower()), None)
-    return (Difference(path, None, want),) if spelling is None else compare(want, have[spelling], path)
-
-
-def _are_texts(value: Any) -> bool:
-    return isinstance(value, (list, tuple)) and all(isinstance(one, str) for one in value)
-
-
-def _same(want: Any, have: Any, path: str) -> bool:
-    if isinstance(want, str) and isinstance(have, str):
-        if path == "location":
-            return want.replace(" ", "").lower() == have.replace(" ", "").lower()
-        if want.startswith(_RESOURCE_ID) or _SKU.search(path):
-            return want.lower() == have.lower()
-    if isinstance(want, (Mapping, list, tuple)) and not want:
-        return not have
-    return bool(want == have)
 
 
 def _check_immutable(resource: Resource, differences: tuple[Difference, ...]) -> None:
@@ -277,6 +245,15 @@ def _is_unknown(value: Any) -> bool:
     if isinstance(value, Mapping):
         value = list(value.values())
     return any(map(_is_unknown, value)) if isinstance(value, (list, tuple)) else value is AFTER_APPLY
+
+
+def _check_finished(resource: Resource) -> None:
+    if resource.facts is not None and resource.unfinished(resource.facts):
+        message = (
+            f"{resource.kind} {resource.name} is still being written by an earlier run or another tool, after"
+            f" {resource.finishing_seconds / 60:.0f} minutes."
+        )
+        raise NotConverged(message, "See its activity log in the portal for what holds it up, then run the step again.")
 
 
 def _check_converged(resource: Resource) -> None:

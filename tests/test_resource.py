@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import threading
 from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -14,9 +15,10 @@ from hypothesis import strategies as st
 from airflowaks.azure.arm import merge
 from airflowaks.azure.subscription import ResourceGroup
 from airflowaks.changes import AFTER_APPLY, Action, Difference
+from airflowaks.comparison import compare
 from airflowaks.environment import load_environment
 from airflowaks.errors import AirflowAksError, ImmutableProperty, MissingDependency, NotConverged, Unexpected
-from airflowaks.resource import Resource, compare, converge
+from airflowaks.resource import Resource, converge
 from airflowaks.session import Connection, Session, open_session
 
 if TYPE_CHECKING:
@@ -149,6 +151,33 @@ def test_an_earlier_write_is_waited_for(session: Session, tmp_path: Path) -> Non
     file = Creating(session, tmp_path / "a")
     (change,) = converge(session, file)
     assert (change.action, file.journal) == (Action.NONE, ["read", "read", "read"])
+
+
+def test_what_stays_unfinished_is_not_written_over(session: Session, tmp_path: Path) -> None:
+    class Stuck(File):
+        finishing_seconds = 0.0
+
+    (tmp_path / "a").write_text('{"state": "unfinished"}')
+    file = Stuck(session, tmp_path / "a")
+    with pytest.raises(NotConverged, match="file a is still being written by an earlier run or another tool"):
+        converge(session, file)
+    assert set(file.journal) == {"read"}
+
+
+@pytest.mark.parametrize(
+    ("made", "fresh"),
+    [(timedelta(minutes=1), True), (timedelta(minutes=11), False), (timedelta(minutes=-1), True)],
+    ids=["a minute ago", "long ago", "by a clock that is ahead"],
+)
+def test_what_another_session_made_a_moment_ago_is_fresh(
+    session: Session, tmp_path: Path, made: timedelta, *, fresh: bool
+) -> None:
+    class Dated(File):
+        created_path = "made.at"
+
+    (tmp_path / "a").write_text(json.dumps({"made": {"at": (datetime.now(UTC) - made).isoformat()}}))
+    assert Dated(session, tmp_path / "a").fresh is fresh
+    assert not Dated(session, tmp_path / "b").fresh
 
 
 def test_a_plan_waits_for_nothing(tmp_path: Path) -> None:
@@ -425,6 +454,8 @@ IDENTITY = "/subscriptions/1/resourceGroups/g/providers/Microsoft.ManagedIdentit
         ({"sku": {"name": "standard"}}, {"sku": {"name": "Standard"}}, []),
         ({"tags": {"name": "standard"}}, {"tags": {"name": "Standard"}}, ["tags.name"]),
         ({"tags": {}}, {}, []),
+        ({"tags": {"Team": "data"}}, {"tags": {"team": "data"}}, []),
+        ({"tags": {"Team": "data"}}, {"tags": {"TEAM": "Data"}}, ["tags.Team"]),
         ({"ranges": []}, {}, []),
         ({"ranges": []}, {"ranges": ["10.0.0.0/8"]}, ["ranges"]),
         ({"on": False}, {}, ["on"]),

@@ -96,9 +96,10 @@ def group_id(session: Session, group: str) -> str:
 
 
 def merge(old: Facts, new: Facts) -> dict[str, Any]:
-    """Return `old` with `new` merged into it: objects key by key, all else replaced."""
-    merged = dict(old)
-    for key, value in new.items():
+    """Return `old` with `new` merged into it: objects key by key, whatever their case, all else replaced."""
+    merged, spellings = dict(old), {key.lower(): key for key in old}
+    for name, value in new.items():
+        key = spellings.get(name.lower(), name)
         before = merged.get(key)
         merged[key] = merge(before, value) if isinstance(before, Mapping) and isinstance(value, Mapping) else value
     return merged

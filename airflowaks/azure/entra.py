@@ -19,13 +19,14 @@ if TYPE_CHECKING:
     from airflowaks.session import Session
 
 _NOT_FOUND = 404
-_GROUP_PROPERTIES = "id,displayName,description,mailNickname,securityEnabled"
+_GROUP_PROPERTIES = "id,displayName,description,mailNickname,securityEnabled,createdDateTime"
 
 
 class Group(Resource):
     """A security group of the tenant, found by its display name."""
 
     kind = "Entra group"
+    created_path = "createdDateTime"
 
     def __init__(self, session: Session, name: str, description: str) -> None:
         super().__init__(session, name)

@@ -10,9 +10,10 @@ from typing import TYPE_CHECKING, Any
 
 from airflowaks.azure.arm import ArmResource, rest
 from airflowaks.changes import AFTER_APPLY
-from airflowaks.patience import REPLICATION_SECONDS, despite
+from airflowaks.comparison import compare
+from airflowaks.patience import despite
 from airflowaks.refusals import error_codes
-from airflowaks.resource import Facts, Resource, compare
+from airflowaks.resource import Facts, Resource
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -22,7 +23,6 @@ if TYPE_CHECKING:
     from airflowaks.azure.roles import RoleAssignment
     from airflowaks.redaction import Secret
 
-_FORBIDDEN = 403
 _SPREAD_SECONDS = 30.0
 
 
@@ -98,7 +98,7 @@ class VaultSecret(Resource):
 
         It returns AFTER_APPLY where that cannot be known yet.
         """
-        super().__init__(vault.session, name, within=access, needs=(vault, *needs))
+        super().__init__(vault.session, name, within=vault, needs=(access, *needs))
         self.vault = vault
         self.access = access
         self.purpose = purpose
@@ -117,15 +117,17 @@ class VaultSecret(Resource):
         return None if value is AFTER_APPLY else value
 
     def read(self) -> Facts | None:
-        """Return the latest version. A role that was just assigned takes up to ten minutes to be heeded."""
-        from azure.core.exceptions import HttpResponseError, ResourceNotFoundError
+        """Return the latest version. A role that was just assigned takes up to ten minutes to be heeded.
 
-        def forgivable(error: BaseException) -> bool:
-            forbidden = isinstance(error, HttpResponseError) and error.status_code == _FORBIDDEN
-            return self.access.fresh and forbidden and "SecretDisabled" not in error_codes(error)
+        Whether the operator may read is for the vault to say: the role may be inherited from a group of resources.
+        """
+        from azure.core.exceptions import ResourceNotFoundError
 
         try:
-            found = despite(lambda: self.vault.secrets.get_secret(self.name), forgivable, REPLICATION_SECONDS)
+            found = despite(
+                lambda: self.vault.secrets.get_secret(self.name),
+                lambda error: self.access.fresh and "ForbiddenByRbac" in error_codes(error),
+            )
         except ResourceNotFoundError:
             return None
         value = self.session.redactor.learn(found.value or "")

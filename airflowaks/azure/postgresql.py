@@ -101,6 +101,7 @@ class ServerChild(ArmResource):
     """Something that belongs to one flexible server."""
 
     type = ""
+    created_path = "systemData.createdAt"
 
     def __init__(self, server: FlexibleServer, name: str, *, needs: tuple[Resource, ...] = ()) -> None:
         super().__init__(server.session, name, within=server, needs=needs)

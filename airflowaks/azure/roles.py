@@ -42,6 +42,7 @@ class RoleAssignment(Resource):
     """One role for one principal at one resource; its name is a GUID that follows from the three."""
 
     kind = "role assignment"
+    created_path = "createdOn"
 
     def __init__(
         self,
@@ -93,7 +94,11 @@ class RoleAssignment(Resource):
         for one in found:
             at_scope = str(one["scope"]).lower() == self.scope.id.lower()
             if at_scope and str(one["role_definition_id"]).lower().endswith(self.role.value):
-                return {**self.want(), "principalType": one["principal_type"]}
+                return {
+                    **self.want(),
+                    "principalType": one["principal_type"],
+                    "createdOn": one.get("created_on"),
+                }
         return None
 
     def want(self) -> Facts:

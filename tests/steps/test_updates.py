@@ -68,6 +68,15 @@ def test_tags_of_others_survive(group: ResourceGroup, make: Callable[[ResourceGr
     assert resource.fact("tags") == {**OTHERS, **group.session.environment.tags}
 
 
+def test_a_tag_is_changed_as_others_spell_it(group: ResourceGroup) -> None:
+    tags = {"Environment": "theirs", "MANAGED-BY": "airflowaks"}
+    group.session.resources.resource_groups.create_or_update(group.name, {"location": "westeurope", "tags": tags})
+    (change,) = converge(group.session, group)
+    assert [(one.path, one.before) for one in change.differences] == [("tags.environment", "theirs")]
+    wanted = group.session.environment.tags
+    assert group.fact("tags") == {"Environment": wanted["environment"], "MANAGED-BY": wanted["managed-by"]}
+
+
 def test_node_pools_and_add_ons_of_others_survive(group: ResourceGroup) -> None:
     resource = cluster(group)
     converge(group.session, resource)
