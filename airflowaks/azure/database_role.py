@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from airflowaks.errors import PermissionDenied
 from airflowaks.patience import despite
 from airflowaks.resource import Facts, Resource
 
@@ -23,7 +24,13 @@ TOKEN_SCOPE = "https://ossrdbms-aad.database.windows.net/.default"  # noqa: S105
 _CONNECT_SECONDS = 30
 _SPREAD_SECONDS = 300.0
 _FACTS = """
-    SELECT rolcanlogin AS login, rolsuper OR rolcreaterole OR rolcreatedb OR rolbypassrls OR rolreplication AS powers,
+    SELECT rolcanlogin AS login,
+           array_remove(ARRAY[
+               CASE WHEN rolsuper THEN 'SUPERUSER' END, CASE WHEN rolcreaterole THEN 'CREATEROLE' END,
+               CASE WHEN rolcreatedb THEN 'CREATEDB' END, CASE WHEN rolbypassrls THEN 'BYPASSRLS' END,
+               CASE WHEN rolreplication THEN 'REPLICATION' END
+           ], NULL) AS powers,
+           ARRAY(SELECT pg_get_userbyid(roleid)::text FROM pg_auth_members WHERE member = pg_roles.oid) AS memberships,
            EXISTS (SELECT FROM pg_database WHERE datname = %(database)s AND datdba = pg_roles.oid) AS owner,
            NOT EXISTS (
                SELECT FROM pg_database, aclexplode(coalesce(datacl, acldefault('d', datdba))) AS granted
@@ -78,27 +85,52 @@ class DatabaseRole(Resource):
         from psycopg.rows import dict_row
 
         with self._administer() as connection, connection.cursor(row_factory=dict_row) as cursor:
-            return cursor.execute(_FACTS, {"role": self.name, "database": self.database.name}).fetchone()
+            return self._facts_seen_by(cursor)
 
     def want(self) -> Facts:
         """Want a role that logs in, has no power over the server, and owns a database that is nobody else's."""
-        return {"login": True, "powers": False, "owner": True, "private": True}
+        return {"login": True, "powers": [], "memberships": [], "owner": True, "private": True}
 
     def write(self, facts: Facts | None) -> None:
-        """Create the role without a password, or take its powers; then hand the database over. One transaction."""
+        """Create the role without a password, or take its powers; then hand the database over. One transaction.
+
+        Raises PermissionDenied for a power that the administrator may not take: on a managed server only the service
+        itself gives and takes some, and a membership is taken by who granted it.
+        """
         from psycopg import sql
+        from psycopg.errors import InsufficientPrivilege
+        from psycopg.rows import dict_row
 
         role, database = sql.Identifier(self.name), sql.Identifier(self.database.name)
-        verb = sql.SQL("CREATE" if facts is None else "ALTER")
+        verb, before = sql.SQL("CREATE" if facts is None else "ALTER"), facts or {}
+        # An attribute that the administrator lacks may not even be named, so only those are that the role has.
+        attributes = sql.SQL(" ").join(sql.SQL(f"NO{power}") for power in before.get("powers", ()))
         statements = (
-            sql.SQL("{} ROLE {} LOGIN NOCREATEROLE NOCREATEDB").format(verb, role),
+            sql.SQL("{} ROLE {} LOGIN {}").format(verb, role, attributes),
+            *(sql.SQL("REVOKE {} FROM {}").format(sql.Identifier(one), role) for one in before.get("memberships", ())),
             sql.SQL("GRANT {} TO CURRENT_USER").format(role),
             sql.SQL("ALTER DATABASE {} OWNER TO {}").format(database, role),
             sql.SQL("REVOKE ALL ON DATABASE {} FROM PUBLIC").format(database),
         )
-        with self._administer() as connection:
-            for statement in statements:
-                connection.execute(statement)
+        with self._administer() as connection, connection.cursor(row_factory=dict_row) as cursor:
+            try:
+                for statement in statements:
+                    cursor.execute(statement)
+            except InsufficientPrivilege as error:
+                raise self._denied(before, error.diag.message_primary) from error
+            left = self._facts_seen_by(cursor) or {}
+            if left.get("powers") or left.get("memberships"):
+                raise self._denied(left, "who granted it is somebody else")
+
+    def _facts_seen_by(self, cursor: psycopg.Cursor[dict[str, Any]]) -> Facts | None:
+        return cursor.execute(_FACTS, {"role": self.name, "database": self.database.name}).fetchone()
+
+    def _denied(self, facts: Facts, reason: str | None) -> PermissionDenied:
+        powers = [*facts.get("powers", ()), *(f"membership in {one}" for one in facts.get("memberships", ()))]
+        held = f", which has {', '.join(powers)}," if powers else ""
+        message = f"{self.administrator.name} may not make the role {self.name}{held} what it should be: {reason}."
+        action = "Have who made the role take these from it, drop it, or set another `postgresql.role`."
+        return PermissionDenied(message, action)
 
     def set_password(self, password: Secret) -> None:
         """Set the role's password; the server is sent its SCRAM verifier, so that no statement log can hold it."""

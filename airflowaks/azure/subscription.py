@@ -11,6 +11,7 @@ from airflowaks.resource import Facts, Resource
 
 NAMESPACES = (
     "Microsoft.Cache",
+    "Microsoft.Compute",
     "Microsoft.ContainerRegistry",
     "Microsoft.ContainerService",
     "Microsoft.DBforPostgreSQL",
@@ -19,7 +20,7 @@ NAMESPACES = (
     "Microsoft.Network",
     "Microsoft.Storage",
 )
-"""The providers whose resources the seven steps create."""
+"""The providers whose resources the seven steps create, or AKS for them: nodes, disks, load balancers, addresses."""
 
 _REGISTRATION_SECONDS = 900.0
 

@@ -9,7 +9,7 @@ from airflowaks.rehearsal.providers.container_registry import ContainerRegistrie
 from airflowaks.rehearsal.providers.container_service import ContainerService
 from airflowaks.rehearsal.providers.key_vault import KeyVault
 from airflowaks.rehearsal.providers.managed_identity import ManagedIdentity
-from airflowaks.rehearsal.providers.network import Network
+from airflowaks.rehearsal.providers.network import Compute, Network
 from airflowaks.rehearsal.providers.postgresql import PostgreSql
 from airflowaks.rehearsal.providers.roles import Roles
 from airflowaks.rehearsal.providers.storage import Storage
@@ -21,6 +21,7 @@ PROVIDERS: dict[str, Provider] = {
     provider.namespace.lower(): provider
     for provider in (
         Cache(),
+        Compute(),
         ContainerRegistries(),
         ContainerService(),
         KeyVault(),

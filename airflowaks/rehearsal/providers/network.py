@@ -1,4 +1,4 @@
-"""Microsoft.Network: kept as it is given; nothing runs behind it."""
+"""Microsoft.Network and Microsoft.Compute: kept as they are given; nothing runs behind them."""
 
 from __future__ import annotations
 
@@ -15,3 +15,9 @@ class Network(Provider):
         attributes = {"namespace": self.namespace, "type": kind, "tracked": "/" not in kind, "__doc__": self.__doc__}
         generic: ResourceType = type("Generic", (ResourceType,), attributes)()
         return generic
+
+
+class Compute(Network):
+    """Machines and disks, which are served as networks are."""
+
+    namespace = "Microsoft.Compute"
