@@ -8,9 +8,9 @@ import json
 import logging
 import shlex
 import sys
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from airflowaks.rehearsal import daemon
+from airflowaks.rehearsal import daemon, status
 from airflowaks.rehearsal.home import OPERATOR_CLIENT_ID, SUBSCRIPTION_ID, TENANT_ID, Home, Settings
 
 if TYPE_CHECKING:
@@ -38,7 +38,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             case "env":
                 print(_exports(_started(home), home))
             case "status":
-                print(_status(home, as_json=options.json))
+                print(json.dumps(status.facts(home)) if options.json else status.table(home))
             case "serve":
                 return _serve(home)
     except daemon.DaemonFailed as fault:
@@ -80,8 +80,8 @@ def _parser() -> argparse.ArgumentParser:
     )
     up.add_argument("--json", action="store_true", help="print how to connect, with the operator's secret")
     commands.add_parser("down", parents=[common], help="stop it and everything behind it; its state stays")
-    status = commands.add_parser("status", parents=[common], help="say what runs where")
-    status.add_argument("--json", action="store_true")
+    shown = commands.add_parser("status", parents=[common], help="say what runs where")
+    shown.add_argument("--json", action="store_true", help="the same for programs")
     commands.add_parser("env", parents=[common], help="print shell exports for az and other programs")
     commands.add_parser("reset", parents=[common], help="stop it and forget everything")
     commands.add_parser("serve", parents=[common])
@@ -118,25 +118,6 @@ def _started(home: Home) -> Settings:
 
 def _exports(settings: Settings, home: Home) -> str:
     return "\n".join(f"export {name}={shlex.quote(value)}" for name, value in connection(settings, home).items())
-
-
-def _status(home: Home, *, as_json: bool) -> str:
-    settings, process = home.settings(), daemon.running(home)
-    facts: dict[str, Any] = {"home": str(home.folder), "running": process is not None}
-    if settings is not None and process is not None:
-        facts |= {
-            "pid": process.pid,
-            "proxy": f"http://127.0.0.1:{settings.proxy_port}",
-            "ca": str(home.ca_file),
-            "time scale": settings.time_scale,
-            "log": str(home.log),
-            "requests": str(home.request_log),
-            "processes": [f"{one.pid} {one.name()}" for one in daemon.processes(home)],
-        }
-    if as_json:
-        return json.dumps(facts)
-    rows = {name: ", ".join(value) if isinstance(value, list) else value for name, value in facts.items()}
-    return "\n".join(f"{name:<12}{value}" for name, value in rows.items())
 
 
 def _serve(home: Home) -> int:

@@ -24,7 +24,7 @@ from typing import ClassVar
 import psutil
 
 ANSWER_SECONDS = 30.0
-STOP_SECONDS = 15.0
+STOP_SECONDS = 5.0
 POLL_SECONDS = 0.03
 
 # sun_path has 104 bytes on macOS and 108 on Linux, the final zero included; ".s.PGSQL.5432" needs 14 of them.
@@ -207,7 +207,7 @@ class Server(ABC):
         return False
 
     async def stop(self) -> None:
-        """Stop every process of the server, by force after 15 seconds. Raises ServerError when one is left even so."""
+        """Stop every process of the server, by force after 5 seconds. Raises ServerError when one is left even so."""
         for how in (self.stop_signal, signal.SIGKILL):
             alive = self._processes()
             pids = {process.pid for process in alive}

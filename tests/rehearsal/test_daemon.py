@@ -73,6 +73,7 @@ def test_down_leaves_no_process_and_remembers(home: Path) -> None:
     run_rehearsal(home, "down")
     assert processes_of(home) == []
     assert status(home) == {"home": str(home), "running": False}
+    assert f"python -m airflowaks.rehearsal --home {home} up" in run_rehearsal(home, "status")
     assert start_rehearsal(home) == first
     assert status(home)["time scale"] == 0.5
 
