@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from airflowaks.azure.database_role import connect
 from airflowaks.changes import AFTER_APPLY
-from airflowaks.connections import DatabaseUrl
+from airflowaks.connections import DatabaseUrl, password_of
 from airflowaks.resource import Facts, Resource
 
 if TYPE_CHECKING:
@@ -37,7 +37,8 @@ class DatabasePassword(Resource):
         """Log in with the vault's secret. Raises psycopg.OperationalError where anything but the password is wrong."""
         import psycopg
 
-        if self.secret.value is None:
+        held, wanted = self.secret.value, self.secret.wanted
+        if held is None or wanted is AFTER_APPLY or password_of(held.reveal()) != password_of(wanted.reveal()):
             return {"opens": AFTER_APPLY}
         try:
             self._log_in().close()
