@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 import yaml
-from executed import CLOSE, CONVERGE, PARAMETERS, REPOSITORY, START, execute, write_notebook
+
+from tests.notebooks.executed import CLOSE, CONVERGE, PARAMETERS, REPOSITORY, START, execute, write_notebook
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

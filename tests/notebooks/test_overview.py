@@ -6,11 +6,11 @@ from typing import TYPE_CHECKING
 from xml.etree import ElementTree as ET
 
 import yaml
-from executed import REPOSITORY
 
 from airflowaks.environment import load_environment
 from airflowaks.overview import Topology, deployment
 from airflowaks.table import Table
+from tests.notebooks.executed import REPOSITORY
 
 if TYPE_CHECKING:
     from pathlib import Path

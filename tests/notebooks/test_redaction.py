@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING
 from urllib.parse import quote
 
 import pytest
-from executed import PARAMETERS, START, Executed, papermill, write_notebook
 from jupyter_client.manager import start_new_kernel
 
 from airflowaks.redaction import MASK, Redactor, Secret
+from tests.notebooks.executed import PARAMETERS, START, Executed, papermill, write_notebook
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -11,11 +11,11 @@ import nbformat
 import psutil
 import pytest
 from azure.keyvault.secrets import SecretClient
-from executed import REPOSITORY, Executed, execute, papermill
 
 from airflowaks.changes import CHANGES_MIME
 from airflowaks.checks import CHECKS_MIME
 from airflowaks.environment import load_environment
+from tests.notebooks.executed import REPOSITORY, Executed, execute, papermill
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -8,13 +8,13 @@ import sys
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from executed import CLOSE, CONVERGE, PARAMETERS, START, Executed, execute, papermill, write_notebook
 from jupyter_client.manager import start_new_kernel
 
 from airflowaks.changes import CHANGES_MIME
 from airflowaks.errors import InvalidParameter
 from airflowaks.parameters import check_parameters
 from airflowaks.provenance import RUN_MIME
+from tests.notebooks.executed import CLOSE, CONVERGE, PARAMETERS, START, Executed, execute, papermill, write_notebook
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
