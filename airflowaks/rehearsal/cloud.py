@@ -12,8 +12,9 @@ from airflowaks.rehearsal.entra import Entra
 from airflowaks.rehearsal.names import Names
 from airflowaks.rehearsal.operations import Operation, Operations
 from airflowaks.rehearsal.providers import PROVIDERS
+from airflowaks.rehearsal.registrations import Registrations
 from airflowaks.rehearsal.resource_groups import ResourceGroups
-from airflowaks.rehearsal.resource_ids import ResourceId
+from airflowaks.rehearsal.resource_ids import ResourceId, canonical_location
 from airflowaks.rehearsal.store import Store
 from airflowaks.rehearsal.throttle import Throttle
 
@@ -43,7 +44,8 @@ class Cloud:
         self._dying: set[str] = set()
         self.throttle = Throttle(settings.time_scale)
         self.operations = Operations(self.store, self._work, self._finish)
-        self.resource_groups = ResourceGroups(self, tuple(one.namespace for one in PROVIDERS.values()))
+        self.resource_groups = ResourceGroups(self)
+        self.registrations = Registrations(self, PROVIDERS)
 
     async def start(self) -> None:
         """Bring back what runs behind the resources, then resume the operations that were interrupted."""
@@ -84,17 +86,13 @@ class Cloud:
         provider = PROVIDERS[namespace.lower()]
         return provider.types.get(kind.lower()) or provider.other(kind)
 
-    def type_names(self, namespace: str) -> list[str]:
-        """Return the types that a provider serves with behaviour of their own."""
-        return [one.type for one in PROVIDERS[namespace.lower()].types.values()]
-
     def location(self, rid: ResourceId) -> str:
         """Return where a resource, or else the resource that it is a child of, or its group, is."""
         place: ResourceId | None = rid
         while place is not None:
             document = self.resource(place) if place.is_instance else None
             if document is not None and document.get("location"):
-                return str(document["location"]).replace(" ", "").lower()
+                return canonical_location(document["location"])
             place = place.parent
         group = self.store.get("groups", rid.group.lower()) or {}
         return str(group.get("location", "global"))
@@ -122,7 +120,7 @@ class Cloud:
         self.authorization.delete_below(document["id"])
         self.store.delete("resources", document["id"].lower())
         if kind.global_name and not kind.soft_deletes:
-            location = document.get("location", "").replace(" ", "").lower()
+            location = canonical_location(document.get("location", ""))
             self.names.release(kind.global_name.format(location=location), document["name"])
 
     def dying(self, resource_id: str) -> bool:

@@ -1,15 +1,14 @@
-"""The subscription itself: resource groups, provider registration, and listings of resources."""
+"""The subscription itself: its resource groups, and listings of what is in them."""
 
 from __future__ import annotations
 
 import re
-import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from airflowaks.rehearsal.home import SUBSCRIPTION_ID, TENANT_ID
 from airflowaks.rehearsal.refusals import Refusal, not_found
-from airflowaks.rehearsal.resource_ids import canonical_scope
+from airflowaks.rehearsal.resource_ids import canonical_location, canonical_scope
 from airflowaks.rehearsal.resource_types import Answer
 
 if TYPE_CHECKING:
@@ -20,11 +19,9 @@ if TYPE_CHECKING:
     from airflowaks.rehearsal.store import Document
 
 SUBSCRIPTION = f"/subscriptions/{SUBSCRIPTION_ID}"
-_ALWAYS_REGISTERED = ("microsoft.authorization", "microsoft.resources")
 _GROUP_NAME = r"[\w.()-]{0,89}[\w()-]"
 _DELETE_SECONDS = 300.0
 _DELETE_EMPTY_SECONDS = 15.0
-_REGISTER_SECONDS = 60.0
 
 
 @dataclass(frozen=True)
@@ -40,9 +37,8 @@ class _Asked:
 class ResourceGroups:
     """What Resource Manager keeps itself rather than through a provider."""
 
-    def __init__(self, cloud: Cloud, namespaces: tuple[str, ...]) -> None:
+    def __init__(self, cloud: Cloud) -> None:
         self._cloud = cloud
-        self._namespaces = {name.lower(): name for name in namespaces}
 
     def exists(self, group: str) -> bool:
         """Tell whether there is a resource group of that name."""
@@ -52,10 +48,6 @@ class ResourceGroups:
         """Tell whether the group is being deleted."""
         return (self._get(group) or {}).get("_state") == "Deleting"
 
-    def registered(self, namespace: str) -> bool:
-        """Tell whether the subscription is registered for the provider."""
-        return self._registration(namespace) == "Registered"
-
     async def answer(
         self, principal: Principal, method: str, path: str, query: Mapping[str, str], body: Document
     ) -> Answer:
@@ -64,6 +56,7 @@ class ResourceGroups:
         shape = "/".join(part.lower() if index % 2 == 0 else "*" for index, part in enumerate(parts))
         if shape == "subscriptions/*/resourcegroups/*":
             return self._group(principal, method, parts[3], body)
+        registrations = self._cloud.registrations
         served: dict[str, Callable[[_Asked], Answer]] = {
             "GET tenants": _tenants,
             "GET subscriptions": self._subscriptions,
@@ -71,10 +64,14 @@ class ResourceGroups:
             "GET subscriptions/*/resourcegroups": self._list_groups,
             "GET subscriptions/*/resourcegroups/*/resources": self._list,
             "GET subscriptions/*/resources": self._list,
-            "GET subscriptions/*/providers": self._list_providers,
-            "GET subscriptions/*/providers/*": self._read_provider,
-            "POST subscriptions/*/providers/*/register": self._register,
-            "POST subscriptions/*/providers/*/unregister": self._unregister,
+            "GET subscriptions/*/providers": lambda _asked: registrations.list(),
+            "GET subscriptions/*/providers/*": lambda asked: registrations.read(asked.parts[3]),
+            "POST subscriptions/*/providers/*/register": lambda asked: registrations.register(
+                asked.principal, asked.parts[3]
+            ),
+            "POST subscriptions/*/providers/*/unregister": lambda asked: registrations.unregister(
+                asked.principal, asked.parts[3]
+            ),
             "GET subscriptions/*/operationresults/*": self._operation,
         }
         serve = served.get(f"{method} {shape}")
@@ -117,7 +114,7 @@ class ResourceGroups:
             raise Refusal(400, "InvalidResourceGroup", text)
         if not body.get("location"):
             raise Refusal(400, "LocationRequired", "The location property is required for this definition.")
-        location = body["location"].replace(" ", "").lower()
+        location = canonical_location(body["location"])
         if existing is not None and existing["_state"] == "Deleting":
             text = f"The resource group '{name}' is in deprovisioning state and cannot perform this operation."
             raise Refusal(409, "ResourceGroupBeingDeleted", text)
@@ -191,52 +188,6 @@ class ResourceGroups:
 
     def _get(self, name: str) -> Document | None:
         return self._cloud.store.get("groups", name.lower())
-
-    # Providers
-
-    def _registration(self, namespace: str) -> str:
-        if namespace.lower() in _ALWAYS_REGISTERED:
-            return "Registered"
-        kept = self._cloud.store.get("registrations", namespace.lower())
-        if kept is None:
-            return "NotRegistered"
-        return "Registered" if kept["due"] <= time.time() else "Registering"
-
-    def _list_providers(self, _asked: _Asked) -> Answer:
-        return Answer({"value": [self._provider(one) for one in self._namespaces.values()]})
-
-    def _read_provider(self, asked: _Asked) -> Answer:
-        return Answer(self._provider(asked.parts[3]))
-
-    def _register(self, asked: _Asked) -> Answer:
-        namespace = asked.parts[3]
-        self._require(asked, f"{namespace}/register/action")
-        provider = self._provider(namespace)
-        if provider["registrationState"] == "NotRegistered":
-            due = time.time() + self._cloud.settings.scaled(_REGISTER_SECONDS)
-            self._cloud.store.put("registrations", namespace.lower(), {"due": due})
-        return Answer(self._provider(namespace))
-
-    def _unregister(self, asked: _Asked) -> Answer:
-        namespace = asked.parts[3]
-        self._require(asked, f"{namespace}/unregister/action")
-        self._cloud.store.delete("registrations", namespace.lower())
-        return Answer(self._provider(namespace))
-
-    def _provider(self, namespace: str) -> Document:
-        spelling = self._namespaces.get(namespace.lower())
-        if spelling is None:
-            raise Refusal(404, "InvalidResourceNamespace", f"The resource namespace '{namespace}' is invalid.")
-        types = self._cloud.type_names(spelling)
-        return {
-            "id": f"{SUBSCRIPTION}/providers/{spelling}",
-            "namespace": spelling,
-            "registrationState": self._registration(spelling),
-            "registrationPolicy": "RegistrationRequired",
-            "resourceTypes": [
-                {"resourceType": one, "locations": [], "apiVersions": [], "capabilities": "None"} for one in types
-            ],
-        }
 
     # Listings
 

@@ -101,6 +101,11 @@ def canonical_scope(scope: str) -> str:
     return "".join(f"/{spelling.get(segment.lower(), segment)}" for segment in segments if segment)
 
 
+def canonical_location(location: str) -> str:
+    """Return a location's name without spaces and in lower case: `West Europe` is `westeurope`."""
+    return location.replace(" ", "").lower()
+
+
 def _after(scope: str, word: str) -> str:
     segments = scope.strip("/").split("/")
     for index, segment in enumerate(segments[:-1]):

@@ -13,18 +13,17 @@ from starlette.responses import JSONResponse, Response
 
 from airflowaks.rehearsal.entra import RESOURCE_MANAGER
 from airflowaks.rehearsal.home import SUBSCRIPTION_ID
+from airflowaks.rehearsal.polling import Polling
 from airflowaks.rehearsal.refusals import Refusal, not_found
-from airflowaks.rehearsal.resource_ids import ResourceId
+from airflowaks.rehearsal.resource_ids import ResourceId, canonical_location
 from airflowaks.rehearsal.resource_types import PENDING, Answer, Call, Provider, ResourceType, merge
 
 if TYPE_CHECKING:
     from starlette.requests import Request
 
     from airflowaks.rehearsal.cloud import Cloud
-    from airflowaks.rehearsal.operations import Operation
     from airflowaks.rehearsal.store import Document
 
-HOST = "https://management.azure.com"
 _API_VERSION = re.compile(r"\d{4}-\d{2}-\d{2}(-preview|-alpha|-beta|-privatepreview)?")
 
 
@@ -34,6 +33,7 @@ class ResourceManager:
     def __init__(self, cloud: Cloud, providers: dict[str, Provider]) -> None:
         self._cloud = cloud
         self._providers = providers
+        self._polling = Polling(cloud)
 
     async def answer(self, request: Request) -> Response:
         """Answer one request; a Refusal becomes Azure's error body."""
@@ -68,8 +68,8 @@ class ResourceManager:
         if provider is None:
             text = f"The resource namespace '{call.id.namespace}' is invalid."
             raise Refusal(404, "InvalidResourceNamespace", text)
-        if operation := self._polled(call.id):
-            return self._operation(operation, call)
+        if operation := self._polling.polled(call.id):
+            return self._polling.answer(operation, call)
         function = provider.functions().get((call.method.lower(), call.id.type.lower()))
         if function is not None:
             return self._respond(await function(call), call)
@@ -91,7 +91,7 @@ class ResourceManager:
     async def _get(self, kind: ResourceType, call: Call) -> Response:
         self._cloud.authorization.require(call.principal, f"{call.id.full_type}/read", call.id.path)
         document = self._existing(call.id)
-        return JSONResponse(kind.view(document), headers=self._poll_headers(document))
+        return JSONResponse(kind.view(document), headers=self._polling.retry_after(document))
 
     def _list(self, kind: ResourceType, call: Call) -> Response:
         self._cloud.authorization.require(call.principal, f"{call.id.full_type}/read", call.id.path)
@@ -120,7 +120,7 @@ class ResourceManager:
         kind.check_required(call.body)
         kind.validate(call, call.body, existing)
         if existing is None:
-            cloud.names.claim(kind, rid, fold_location(call.body.get("location") or ""))
+            cloud.names.claim(kind, rid, canonical_location(call.body.get("location") or ""))
         _check_location(rid, call.body, existing)
         filled = kind.fill(call, dict(call.body), existing)
         identity = existing or {"id": rid.path, "name": rid.name, "type": rid.full_type}
@@ -141,7 +141,7 @@ class ResourceManager:
             operation = cloud.operations.begin(verb, rid.path, cloud.settings.scaled(seconds))
             document["_operation"] = operation.id
             cloud.keep(document)
-        headers = self._headers(kind, operation, call)
+        headers = self._polling.headers(kind, operation, call)
         if status == 202:  # noqa: PLR2004 - HTTP's Accepted carries no resource
             return Response(None, status, headers)
         return JSONResponse(kind.written(document), status, headers)
@@ -161,7 +161,7 @@ class ResourceManager:
         with cloud.store.transaction():
             cloud.keep({**document, "_state": "Deleting"})
             operation = cloud.operations.begin("delete", call.id.path, cloud.settings.scaled(seconds))
-        return Response(None, 202, self._headers(kind, operation, call))
+        return Response(None, 202, self._polling.headers(kind, operation, call))
 
     async def _action(self, provider: Provider, call: Call) -> Response:
         parent = call.id.parent
@@ -186,55 +186,10 @@ class ResourceManager:
                 operation = self._cloud.operations.begin(verb, path, seconds, arguments)
                 if answer.updated:
                     self._cloud.keep({**answer.updated, "_state": "Updating", "_operation": operation.id})
-            return Response(None, 202, self._headers(None, operation, call))
+            return Response(None, 202, self._polling.headers(None, operation, call))
         if answer.body is None:
             return Response(None, answer.status, dict(answer.headers))
         return JSONResponse(answer.body, answer.status, dict(answer.headers))
-
-    def _operation(self, operation: Operation, call: Call) -> Response:
-        """Answer a poll: the status resource, or, at the results URL, the result itself."""
-        headers = {"x-ms-retry-after-ms": str(operation.poll_ms)} if operation.running else {}
-        if "result" not in call.id.types[-1].lower():
-            return JSONResponse(operation.view(call.id.path), headers=headers)
-        if operation.running:
-            headers["Location"] = f"{HOST}{call.id.path}?api-version={call.api_version}"
-            return Response(None, 202, headers)
-        if operation.error is not None:
-            return JSONResponse({"error": operation.error}, 400)
-        target = ResourceId.parse(operation.path)
-        document = self._cloud.resource(target) if target and target.is_instance else None
-        if document is not None:
-            return JSONResponse(self._cloud.kind(document).view(document))
-        result = operation.arguments.get("result")
-        return Response(None, 204) if result is None else JSONResponse(result)
-
-    def _polled(self, rid: ResourceId) -> Operation | None:
-        if not rid.is_instance or not re.fullmatch(r"operation(s?status(es)?|results?)", rid.types[-1].lower()):
-            return None
-        operation = self._cloud.operations.get(rid.name)
-        if operation is None:
-            raise Refusal(404, "NotFound", f"The operation '{rid.name}' was not found.")
-        return operation
-
-    def _headers(self, kind: ResourceType | None, operation: Operation, call: Call) -> dict[str, str]:
-        # What is being deleted cannot be polled until it says that it is gone: that needs an operation's URL.
-        if kind is not None and kind.polling == "state" and call.method != "DELETE":
-            return {"x-ms-retry-after-ms": str(operation.poll_ms)}
-        location = self._cloud.location(call.id)
-        base = f"{HOST}/subscriptions/{SUBSCRIPTION_ID}/providers/{call.id.namespace}/locations/{location}"
-        query = f"?api-version={call.api_version}"
-        status_type = kind.status_type if kind else "operationStatuses"
-        return {
-            "Azure-AsyncOperation": f"{base}/{status_type}/{operation.id}{query}",
-            "Location": f"{base}/operationResults/{operation.id}{query}",
-            "x-ms-retry-after-ms": str(operation.poll_ms),
-        }
-
-    def _poll_headers(self, document: Document) -> dict[str, str]:
-        operation = self._cloud.operations.get(document.get("_operation", ""))
-        if operation is None or not operation.running:
-            return {}
-        return {"x-ms-retry-after-ms": str(operation.poll_ms)}
 
     # Rules
 
@@ -252,7 +207,7 @@ class ResourceManager:
 
     def _check_place(self, kind: ResourceType, call: Call) -> None:
         rid, groups = call.id, self._cloud.resource_groups
-        if not groups.registered(rid.namespace):
+        if not self._cloud.registrations.registered(rid.namespace):
             text = (
                 f"The subscription is not registered to use namespace '{rid.namespace}'. See"
                 " https://aka.ms/rps-not-found for how to register subscriptions."
@@ -305,17 +260,12 @@ def _check_subscription(path: str) -> None:
 
 def _check_location(rid: ResourceId, body: Document, existing: Document | None) -> None:
     old, new = (existing or {}).get("location"), body.get("location")
-    if old and new and fold_location(old) != fold_location(new):
+    if old and new and canonical_location(old) != canonical_location(new):
         text = (
             f"The resource '{rid.name}' already exists in location '{old}' in resource group '{rid.group}'. A resource"
             f" with the same name cannot be created in location '{new}'. Please select a new resource name."
         )
         raise Refusal(409, "InvalidResourceLocation", text)
-
-
-def fold_location(location: str) -> str:
-    """Return a location's name without spaces and in lower case: `West Europe` is `westeurope`."""
-    return location.replace(" ", "").lower()
 
 
 def _interleave(rid: ResourceId) -> list[str]:

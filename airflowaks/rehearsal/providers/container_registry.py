@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, ClassVar
 
 from airflowaks.rehearsal.images import Image, Images, public_image
 from airflowaks.rehearsal.refusals import Refusal
-from airflowaks.rehearsal.resource_ids import ResourceId
+from airflowaks.rehearsal.resource_ids import ResourceId, canonical_location
 from airflowaks.rehearsal.resource_types import Answer, Call, Provider, ResourceType, defaults, system_data
 
 if TYPE_CHECKING:
@@ -63,7 +63,7 @@ class ContainerRegistry(ResourceType):
         given = {key: value for key, value in (body.get("properties") or {}).items() if key not in _READ_ONLY}
         document = {key: value for key, value in body.items() if key not in ("id", "name", "type")}
         return document | {
-            "location": body["location"].replace(" ", "").lower(),
+            "location": canonical_location(body["location"]),
             "sku": {"name": tier, "tier": tier},
             "properties": defaults(given, (existing or {}).get("properties") or _defaults(call.id.name)),
             "systemData": system_data(call, existing),

@@ -27,7 +27,7 @@ from airflowaks.rehearsal.providers.cluster_identity import assigned, check_assi
 from airflowaks.rehearsal.providers.cluster_rules import check_immutable, check_oidc, check_required, check_version
 from airflowaks.rehearsal.refusals import Refusal
 from airflowaks.rehearsal.resource_groups import SUBSCRIPTION
-from airflowaks.rehearsal.resource_ids import ResourceId
+from airflowaks.rehearsal.resource_ids import ResourceId, canonical_location
 from airflowaks.rehearsal.resource_types import (
     PENDING,
     Answer,
@@ -100,7 +100,7 @@ class ManagedCluster(ResourceType):
     def fill(self, call: Call, body: Document, existing: Document | None) -> Document:
         """Keep what was asked, known to AKS or not, without its secrets, and add AKS's defaults."""
         before = (existing or {}).get("properties", {})
-        location = call.cloud.location(call.id) if existing else body["location"].replace(" ", "").lower()
+        location = call.cloud.location(call.id) if existing else canonical_location(body["location"])
         given = {key: value for key, value in (body.get("properties") or {}).items() if key not in _READ_ONLY}
         for account, secret in (("servicePrincipalProfile", "secret"), ("windowsProfile", "adminPassword")):
             if given.get(account):

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, ClassVar
 
 from airflowaks.rehearsal.home import SUBSCRIPTION_ID
 from airflowaks.rehearsal.refusals import Refusal
+from airflowaks.rehearsal.resource_ids import canonical_location
 from airflowaks.rehearsal.resource_types import Answer, Call, Provider, ResourceType, defaults, find, system_data
 
 if TYPE_CHECKING:
@@ -119,7 +120,7 @@ class KeyVaultVault(ResourceType):
     async def destroy(self, cloud: Cloud, document: Document) -> None:
         """Keep the vault as a soft-deleted one."""
         now, properties = time.time(), document["properties"]
-        location = document["location"].replace(" ", "").lower()
+        location = canonical_location(document["location"])
         deleted: Document = {
             "id": f"{_SUBSCRIPTION}/providers/{_NAMESPACE}/locations/{location}/deletedVaults/{document['name']}",
             "name": document["name"],
@@ -201,7 +202,7 @@ class KeyVault(Provider):
     def _existing(call: Call, verb: str) -> Document:
         action = f"{_NAMESPACE}/locations/deletedVaults/{verb}"
         call.cloud.authorization.require(call.principal, action, _SUBSCRIPTION)
-        location, name = call.id.names[0].replace(" ", "").lower(), call.id.names[1]
+        location, name = canonical_location(call.id.names[0]), call.id.names[1]
         deleted = _deleted(call.cloud, name)
         if deleted is None or deleted["properties"]["location"] != location:
             text = (

@@ -9,6 +9,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, ClassVar
 
 from airflowaks.rehearsal.refusals import Refusal
+from airflowaks.rehearsal.resource_ids import canonical_location
 from airflowaks.rehearsal.resource_types import Answer, Call, Provider, ResourceType, defaults, find, new_etag
 
 if TYPE_CHECKING:
@@ -64,7 +65,7 @@ class StorageAccount(ResourceType):
 
     def fill(self, call: Call, body: Document, existing: Document | None) -> Document:
         """Keep what was asked and add Storage's defaults."""
-        location, before = body["location"].replace(" ", "").lower(), (existing or {}).get("properties", {})
+        location, before = canonical_location(body["location"]), (existing or {}).get("properties", {})
         given, sku = dict(body.get("properties") or {}), body["sku"]["name"]
         given.pop("provisioningState", None)
         now = _now()
