@@ -1,7 +1,7 @@
 """A session: an environment, a mode, and the signed-in clients, each made when it is first used.
 
-SDK imports take up to a second each, so they stand inside what needs them. Every client gets the same two settings,
-proxy and CA bundle, and nothing else differs between Azure and the rehearsal cloud.
+SDK imports take up to a second each, so they stand inside what needs them, and so does what reads environments. Every
+client gets the same two settings, proxy and CA bundle, and nothing else differs between Azure and the rehearsal cloud.
 """
 
 from __future__ import annotations
@@ -16,7 +16,6 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeVar, get_args
 
-from airflowaks.environment import Environment, load_environment
 from airflowaks.errors import AirflowAksError, InvalidParameter, RehearsalUnavailable, SignInFailed
 from airflowaks.redaction import Redactor, Secret
 
@@ -38,6 +37,7 @@ if TYPE_CHECKING:
 
     from airflowaks.changes import Change
     from airflowaks.checks import Check
+    from airflowaks.environment import Environment
     from airflowaks.resource import Resource
 
 Mode = Literal["plan", "apply", "check"]
@@ -339,6 +339,8 @@ def open_session(env: str = "local", mode: str = "apply") -> Session:
         RehearsalUnavailable: the rehearsal cloud could not be started.
 
     """
+    from airflowaks.environment import load_environment
+
     modes = get_args(Mode)
     if mode not in modes:
         raise InvalidParameter(f'There is no mode "{mode}", only: {", ".join(modes)}.', "Set `mode` to one of them.")

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from base64 import urlsafe_b64encode
 from typing import TYPE_CHECKING, Any
 
@@ -36,6 +38,14 @@ class Given:
 
 def session_of(credential: Any, mode: Any = "plan") -> Session:
     return Session(load_environment("local"), mode, Connection(credential=credential))
+
+
+@pytest.mark.parametrize("step", ["cluster", "registry", "backend", "key_vault"])
+def test_importing_a_step_imports_nothing_that_is_slow(step: str) -> None:
+    program = f"import sys, airflowaks.steps.{step}; print(*sys.modules)"
+    done = subprocess.run([sys.executable, "-c", program], check=True, capture_output=True, text=True)
+    imported = {name.partition(".")[0] for name in done.stdout.split()}
+    assert imported & {"airflowaks", "azure", "psycopg", "pydantic", "redis", "tenacity"} == {"airflowaks"}
 
 
 def test_there_are_three_modes() -> None:

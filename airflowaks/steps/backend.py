@@ -11,7 +11,6 @@ from airflowaks.azure.database_role import DatabaseRole
 from airflowaks.azure.postgresql import Database, EntraAdministrator, FirewallRule, FlexibleServer
 from airflowaks.azure.redis import Broker, ExistingRedis, RedisCluster, RedisDatabase, broker_url, ping
 from airflowaks.checks import Checks, observe
-from airflowaks.environment import ManagedRedis
 from airflowaks.errors import CheckFailed
 from airflowaks.resource import converge
 from airflowaks.steps import cluster
@@ -42,7 +41,7 @@ class Resources:
 
 def _broker(session: Session, group: Resource) -> tuple[Broker, list[Resource]]:
     settings = session.environment.broker
-    if isinstance(settings, ManagedRedis):
+    if settings.kind == "managed_redis":
         instance = RedisCluster(session, settings, within=group)
         database = RedisDatabase(instance)
         return database, [instance, database]
