@@ -123,7 +123,7 @@ def _exports(settings: Settings, home: Home) -> str:
 def _serve(home: Home) -> int:
     from airflowaks.rehearsal.server import PortTaken, serve
 
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    logging.basicConfig(level=logging.WARNING, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
     settings = home.prepare()
     try:
         asyncio.run(serve(home, settings))

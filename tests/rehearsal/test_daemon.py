@@ -151,6 +151,33 @@ def test_a_port_that_is_taken_is_said_in_one_line(home: Path) -> None:
         assert f"port {port}, which this home remembers, is in use by another program" in refused.stderr
 
 
+def test_a_client_that_stays_connected_delays_no_end_and_leaves_no_trace_in_the_log(home: Path) -> None:
+    first = start_rehearsal(home)
+    with Clients(first) as clients:
+        assert clients.send("GET", clients.group("none")).status_code == 404
+        daemon = psutil.Process(int((home / "rehearsal.pid").read_text()))
+        began = time.monotonic()
+        daemon.terminate()
+        while processes_of(home):
+            assert time.monotonic() - began < 1.9, "as long as the endpoint waits for connections to end"
+    assert (home / "rehearsal.log").read_text() == ""
+
+
+def test_a_home_with_spaces_and_a_long_name(tmp_path: Path) -> None:
+    home = tmp_path / 'my rehearsal\'s \u00e4 "home"' / ("long" * 50)
+    try:
+        first = start_rehearsal(home)
+        assert start_rehearsal(home) == first
+        line = f'eval "$({sys.executable} -m airflowaks.rehearsal env --home {shlex.quote(str(home))})"; env'
+        shown = subprocess.run(["/bin/sh", "-c", line], check=True, capture_output=True, text=True).stdout
+        assert f"REQUESTS_CA_BUNDLE={home / 'ca.pem'}" in shown.splitlines()
+        run_rehearsal(home, "down")
+        assert processes_of(home) == []
+        start_rehearsal(home)
+    finally:
+        reset_rehearsal(home)
+
+
 def test_its_files_are_for_its_user_alone(started: Rehearsal) -> None:
     home = started.home
     assert home.stat().st_mode & 0o077 == 0
