@@ -8,7 +8,7 @@ import threading
 from base64 import b64encode, urlsafe_b64encode
 from urllib.parse import quote, quote_plus
 
-from airflowaks.connections import password_of
+from airflowaks.urls import password_of
 
 MASK = "(secret)"
 # Shorter values would blank out ordinary words; no secret of the runbook is that short.

@@ -9,9 +9,10 @@ import pytest
 
 from airflowaks.changes import AFTER_APPLY, CHANGES_MIME, Action, Change, Changes, Difference, show
 from airflowaks.checks import CHECKS_MIME, Check, Checks, observe
+from airflowaks.connection import Connection
 from airflowaks.environment import load_environment
 from airflowaks.errors import CheckFailed
-from airflowaks.session import Connection, Session
+from airflowaks.session import Session
 
 
 def change(action: Action, name: str = "one", *differences: Difference, applied: bool = False) -> Change:

@@ -15,8 +15,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from airflowaks.changes import Action, Change, Changes, Difference
-from airflowaks.connections import DatabaseUrl
 from airflowaks.redaction import MASK, Redactor, Secret
+from airflowaks.urls import DatabaseUrl
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -24,10 +24,11 @@ from airflowaks.azure.registry import ContainerRegistry
 from airflowaks.azure.roles import Role, RoleAssignment
 from airflowaks.azure.subscription import ProviderRegistration, ResourceGroup
 from airflowaks.changes import Difference
+from airflowaks.connection import Connection
 from airflowaks.environment import load_environment
 from airflowaks.errors import AirflowAksError, AzureError
 from airflowaks.resource import converge
-from airflowaks.session import Connection, Session
+from airflowaks.session import Session
 from tests.conftest import run_rehearsal, start_rehearsal
 
 if TYPE_CHECKING:

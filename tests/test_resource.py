@@ -16,10 +16,11 @@ from airflowaks.azure.arm import merge
 from airflowaks.azure.subscription import ResourceGroup
 from airflowaks.changes import AFTER_APPLY, Action, Difference
 from airflowaks.comparison import compare
+from airflowaks.connection import Connection
 from airflowaks.environment import load_environment
 from airflowaks.errors import AirflowAksError, ImmutableProperty, MissingDependency, NotConverged, Unexpected
 from airflowaks.resource import Resource, converge
-from airflowaks.session import Connection, Session, open_session
+from airflowaks.session import Session, open_session
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence

@@ -14,10 +14,10 @@ from cryptography.fernet import Fernet, MultiFernet
 
 from airflowaks.azure.redis import ping
 from airflowaks.changes import Action
-from airflowaks.connections import DatabaseUrl
 from airflowaks.errors import InvalidParameter
 from airflowaks.session import open_session
 from airflowaks.steps import backend, cluster, key_vault
+from airflowaks.urls import DatabaseUrl
 from tests.deployment import describe_environment, is_write
 
 if TYPE_CHECKING:

@@ -11,9 +11,10 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from azure.core.credentials import AccessToken
 
+from airflowaks.connection import Connection, Operator, token_claims
 from airflowaks.environment import load_environment
 from airflowaks.errors import InvalidEnvironment, InvalidParameter, RehearsalUnavailable, SignInFailed
-from airflowaks.session import Connection, Operator, Session, open_session, token_claims
+from airflowaks.session import Session, open_session
 
 if TYPE_CHECKING:
     from pathlib import Path

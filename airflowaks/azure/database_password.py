@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 from airflowaks.azure.database_role import connect
 from airflowaks.changes import AFTER_APPLY
-from airflowaks.connections import DatabaseUrl, password_of
 from airflowaks.resource import Facts, Resource
+from airflowaks.urls import DatabaseUrl, password_of
 
 if TYPE_CHECKING:
     import psycopg

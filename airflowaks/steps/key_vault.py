@@ -15,10 +15,10 @@ from airflowaks.azure.redis import Rank, broker_url, ping
 from airflowaks.azure.roles import Role, RoleAssignment
 from airflowaks.changes import AFTER_APPLY, Changes
 from airflowaks.checks import Checks, observe
-from airflowaks.connections import DatabaseUrl, password_of
 from airflowaks.errors import InvalidParameter
 from airflowaks.resource import converge
 from airflowaks.steps import backend, cluster
+from airflowaks.urls import DatabaseUrl, password_of
 
 if TYPE_CHECKING:
     from airflowaks.redaction import Secret

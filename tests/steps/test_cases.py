@@ -18,11 +18,12 @@ import pytest
 from airflowaks.azure.key_vault import VaultSecret
 from airflowaks.azure.redis import Keys
 from airflowaks.changes import AFTER_APPLY
+from airflowaks.connection import Connection, Operator
 from airflowaks.environment import load_environment
 from airflowaks.errors import AirflowAksError
 from airflowaks.redaction import Secret
 from airflowaks.resource import Resource, assess
-from airflowaks.session import Connection, Operator, Session
+from airflowaks.session import Session
 from airflowaks.steps import backend, cluster, key_vault, registry
 
 FOLDER = Path(__file__).parent
