@@ -7,7 +7,6 @@ import socket
 import ssl
 import subprocess
 import sys
-import time
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
@@ -303,9 +302,7 @@ asyncio.run(main())
     server = PostgresServer(tmp_path / "pg", installation)
     before = (server.workplace / "postmaster.pid").read_text()
     try:
-        started = time.monotonic()
         await server.start()
-        assert time.monotonic() - started < 1
         assert (server.workplace / "postmaster.pid").read_text() == before
         assert "kept" in [database.name for database in await server.databases()]
         (postmaster,) = [psutil.Process(pid) for pid in server.pids() if str(pid) == before.split()[0]]
