@@ -146,7 +146,12 @@ ROLE = NameRule(
     reserved=("admin", "administrator", "guest", "none", "public", "replication", "root"),
 )
 FIREWALL_RULE = NameRule(
-    "a firewall rule", r"[-.\w]+", 1, 128, "letters, digits, hyphens, underscores and full stops", "office"
+    "a firewall rule",
+    r"(?!(operator|cluster(-\d+)?)$)[-.\w]+",
+    1,
+    128,
+    'letters, digits, hyphens, underscores and full stops, and not "operator" or "cluster", which step 3 makes',
+    "office",
 )
 MANAGED_REDIS = NameRule(
     "an Azure Managed Redis",

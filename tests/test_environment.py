@@ -331,7 +331,16 @@ REFUSED = {
         'postgresql: {firewall: {"my home": {start: 10.0.0.1}}}',
         (
             'postgresql.firewall.my home (line 4): "my home" cannot name a firewall rule: '
-            'it must be letters, digits, hyphens, underscores and full stops; use for example "office"'
+            'it must be letters, digits, hyphens, underscores and full stops, and not "operator" or "cluster", '
+            'which step 3 makes; use for example "office"'
+        ),
+    ),
+    "firewall rule that step 3 makes": (
+        "postgresql: {firewall: {cluster-2: {start: 10.0.0.1}}}",
+        (
+            'postgresql.firewall.cluster-2 (line 4): "cluster-2" cannot name a firewall rule: '
+            'it must be letters, digits, hyphens, underscores and full stops, and not "operator" or "cluster", '
+            'which step 3 makes; use for example "office"'
         ),
     ),
     "firewall rule backwards": (

@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING
 from airflowaks.rehearsal.providers.cache import Cache
 from airflowaks.rehearsal.providers.container_registry import ContainerRegistries
 from airflowaks.rehearsal.providers.container_service import ContainerService
+from airflowaks.rehearsal.providers.generic import Compute, Network
 from airflowaks.rehearsal.providers.key_vault import KeyVault
 from airflowaks.rehearsal.providers.managed_identity import ManagedIdentity
-from airflowaks.rehearsal.providers.network import Compute, Network
 from airflowaks.rehearsal.providers.postgresql import PostgreSql
 from airflowaks.rehearsal.providers.roles import Roles
 from airflowaks.rehearsal.providers.storage import Storage

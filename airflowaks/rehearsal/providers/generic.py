@@ -1,14 +1,12 @@
-"""Microsoft.Network and Microsoft.Compute: kept as they are given; nothing runs behind them."""
+"""Providers whose resources are kept as they are given: nothing runs behind them here."""
 
 from __future__ import annotations
 
 from airflowaks.rehearsal.resource_types import Provider, ResourceType
 
 
-class Network(Provider):
-    """Networks, addresses and zones: every type of resource is served by the generic behaviour alone."""
-
-    namespace = "Microsoft.Network"
+class GenericProvider(Provider):
+    """A provider all of whose types are served by the generic behaviour alone."""
 
     def other(self, kind: str) -> ResourceType:
         """Return the generic behaviour under the name of `kind`."""
@@ -17,7 +15,13 @@ class Network(Provider):
         return generic
 
 
-class Compute(Network):
-    """Machines and disks, which are served as networks are."""
+class Compute(GenericProvider):
+    """Machines and disks."""
 
     namespace = "Microsoft.Compute"
+
+
+class Network(GenericProvider):
+    """Networks, addresses and zones."""
+
+    namespace = "Microsoft.Network"
