@@ -29,8 +29,8 @@ def connect(rehearsal: Rehearsal, head: str) -> bytes:
 @pytest.mark.parametrize(
     "host",
     [
+        "example.org",
         "example.com",
-        "pypi.org",
         "management.azure.com.example.com",
         "a.b.vault.azure.net",
         ".vault.azure.net",
