@@ -155,7 +155,6 @@ def test_killed_after_every_write_in_turn_a_rerun_heals(
 
         assert rerun.exitcode == 0, f"the run after the kill at write {number} of {writes} did not heal"
         healed = open_here(name, "check")
-        assert converge_everything(healed).keys() == {Action.NONE}
         assert state(healed) == wanted
         healed.resources.resource_groups.begin_delete(healed.environment.resource_group).result()
 
