@@ -84,10 +84,6 @@ class Resource(ABC):
     def write(self, facts: Facts | None) -> None:
         """Create the resource (`facts` is None) or update it, and return when that is done."""
 
-    def delete(self) -> None:
-        """Delete the resource and return when it is gone."""
-        raise NotImplementedError(self.kind)
-
     def unfinished(self, facts: Facts) -> bool:
         """Tell whether an earlier write is still under way, so that this one has to wait for it."""
         del facts

@@ -66,10 +66,6 @@ class Group(Resource):
         else:
             _send(self.session, "PATCH", f"/groups/{facts['id']}", json=self.want())
 
-    def delete(self) -> None:
-        """Delete the group."""
-        _send(self.session, "DELETE", f"/groups/{self.id}")
-
 
 class GroupMembers(Resource):
     """That certain principals are in a group; others, put there by other means, stay."""
