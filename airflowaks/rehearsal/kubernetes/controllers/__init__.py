@@ -1,0 +1,35 @@
+"""The controllers of a rehearsal's cluster: what kube-controller-manager, the scheduler and AKS's add-ons do there."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from airflowaks.rehearsal.kubernetes.cluster import Cluster
+    from airflowaks.rehearsal.kubernetes.controllers.controller import Controller
+
+CONTROLLERS: Sequence[type[Controller]] = ()
+
+
+class Controllers:
+    """The running controllers of one cluster."""
+
+    def __init__(self, controllers: Sequence[Controller]) -> None:
+        self._tasks = [asyncio.create_task(one.run(), name=one.component) for one in controllers]
+
+    async def stop(self) -> None:
+        """Stop them where they are; the objects say all that is needed to go on."""
+        for task in self._tasks:
+            task.cancel()
+        for task in self._tasks:
+            with contextlib.suppress(asyncio.CancelledError):
+                await task
+
+
+def start(cluster: Cluster) -> Controllers:
+    """Start the cluster's controllers in the running event loop."""
+    return Controllers([controller(cluster) for controller in CONTROLLERS])
