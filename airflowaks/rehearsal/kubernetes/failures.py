@@ -97,6 +97,13 @@ def invalid(kind: Kind, name: str, causes: Sequence[Cause]) -> Failure:
     return Failure(422, "Invalid", f'{qualified} "{name}" is invalid: {listed}', details)
 
 
+def invalid_value(subject: str, field: str, message: str) -> Failure:
+    """Return the 422 for a value in something that is no object of its own, such as the options of a deletion."""
+    cause = Cause("FieldValueInvalid", field, message)
+    text = f'{subject}.meta.k8s.io "" is invalid: {cause}'
+    return Failure(422, "Invalid", text, {"group": "meta.k8s.io", "kind": subject, "causes": _listed([cause])})
+
+
 def forbidden(kind: Kind, name: str, why: str, causes: Sequence[Cause] = ()) -> Failure:
     """Return the 403 for what admission or authorization forbids."""
     subject = f'{kind.resource} "{name}"' if name else kind.resource

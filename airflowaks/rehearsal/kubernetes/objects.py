@@ -1,0 +1,176 @@
+"""The objects of one cluster: what the API, the controllers and the node create, read, change, delete and watch."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING
+
+from airflowaks.rehearsal.kubernetes import lifecycle
+from airflowaks.rehearsal.kubernetes.deletion import DeleteOptions, Deletion, doomed, may_go
+from airflowaks.rehearsal.kubernetes.failures import Cause, already_exists, forbidden, not_found
+from airflowaks.rehearsal.kubernetes.selectors import FieldSelector, LabelSelector
+from airflowaks.rehearsal.kubernetes.storage import Event, Storage, Subscription
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from airflowaks.rehearsal.kubernetes.kinds import Kind, Kinds
+    from airflowaks.rehearsal.kubernetes.schema import Schemas
+    from airflowaks.rehearsal.store import Document
+
+    Admit = Callable[[Document, Document | None], Document]
+
+__all__ = ["Event", "Objects", "Subscription"]
+
+_MANAGER = "kube-controller-manager"
+
+
+class Objects:
+    """All objects of a cluster. What it returns are copies: change them, then write them back.
+
+    `admit` is asked before every write of an object's main part, with the object as it is now (None: it is new).
+    """
+
+    def __init__(self, file: Path, kinds: Kinds, schemas: Schemas, admit: Admit | None = None) -> None:
+        self.kinds = kinds
+        self.schemas = schemas
+        self.admit = admit
+        self.storage = Storage(file)
+        for definition in self.list("CustomResourceDefinition"):
+            kinds.define(definition)
+
+    def close(self) -> None:
+        """End the subscriptions and close the file."""
+        self.storage.close()
+
+    # Reading
+
+    def get(self, kind: str, name: str, namespace: str = "") -> Document | None:
+        """Return the object, or None."""
+        text = self.storage.get(kind, namespace, name)
+        return None if text is None else json.loads(text)
+
+    def list(self, kind: str, namespace: str = "", *, labels: str = "", fields: str = "") -> list[Document]:
+        """Return the objects in one namespace, or in all, that meet the selectors, in the order of their names."""
+        found: list[Document] = [json.loads(text) for text in self.storage.scan(kind, namespace)]
+        if labels:
+            by_label = LabelSelector(labels)
+            found = [one for one in found if by_label.matches(one)]
+        if fields:
+            by_field = FieldSelector(fields, self.kinds.named(kind))
+            found = [one for one in found if by_field.matches(one)]
+        return found
+
+    def subscribe(self, *kinds: str) -> Subscription:
+        """Return the changes of these kinds (of all, where none is named) from now on."""
+        return self.storage.subscribe(*kinds)
+
+    # Writing
+
+    def create(self, document: Document, *, manager: str = _MANAGER, dry_run: bool = False) -> Document:
+        """Make the object and return it as it is kept. Raises Failure (409, 422, 403, 404)."""
+        kind = self.kinds.of(document)
+        made = lifecycle.born(kind, document)
+        self._check_namespace(kind, made)
+        name, namespace = made["metadata"]["name"], made["metadata"].get("namespace", "")
+        made = self._prepared(kind, made, None)
+        if self.storage.get(kind.kind, namespace, name) is not None:
+            raise already_exists(kind, name)
+        return made if dry_run else self._put(kind, made)
+
+    def update(
+        self, document: Document, *, subresource: str = "", manager: str = _MANAGER, dry_run: bool = False
+    ) -> Document:
+        """Write the object over the one that is there and return it as it is kept.
+
+        Nothing is written where nothing changes. Raises Failure: 404 where there is none, 409 where the document's
+        resourceVersion is stale, 422 and 403.
+        """
+        kind = self.kinds.of(document)
+        metadata = document["metadata"]
+        old = self.get(kind.kind, metadata["name"], metadata.get("namespace", ""))
+        if old is None:
+            raise not_found(kind, metadata["name"])
+        lifecycle.check_current(kind, document, old)
+        new = lifecycle.updated(kind, document, old, subresource)
+        new = self._prepared(kind, new, old, subresource)
+        if lifecycle.same(new, old):
+            return old
+        if dry_run:
+            return new
+        if may_go(new):
+            return self._remove(kind, new)
+        return self._put(kind, new)
+
+    def update_status(self, document: Document, *, manager: str = _MANAGER) -> Document:
+        """Write the object's status alone."""
+        return self.update(document, subresource="status", manager=manager)
+
+    def delete(
+        self,
+        kind: str,
+        name: str,
+        namespace: str = "",
+        *,
+        propagation: str | None = "Background",
+        grace: int | None = None,
+        uid: str = "",
+    ) -> Deletion:
+        """Delete the object, or mark it where its finalizers or its node must act first. Raises Failure (404, 409)."""
+        options = DeleteOptions(propagation=propagation, grace=grace, uid=uid)
+        return self.delete_with(self.kinds.named(kind), name, namespace, options)
+
+    def delete_with(self, kind: Kind, name: str, namespace: str, options: DeleteOptions) -> Deletion:
+        """Delete the object by the options of a request."""
+        old = self.get(kind.kind, name, namespace)
+        if old is None:
+            raise not_found(kind, name)
+        deletion = doomed(kind, old, options)
+        if options.dry_run or (lifecycle.same(deletion.document, old) and not deletion.gone):
+            return deletion
+        if deletion.gone:
+            return Deletion(self._remove(kind, deletion.document), gone=True)
+        return Deletion(self._put(kind, deletion.document), gone=False)
+
+    def remove(self, kind: str, name: str, namespace: str = "", uid: str = "") -> None:
+        """End an object whose deletion has been carried out; finalizers may still keep it for a while."""
+        old = self.get(kind, name, namespace)
+        if old is None or (uid and old["metadata"]["uid"] != uid):
+            return
+        described = self.kinds.named(kind)
+        if lifecycle.held(old):
+            self._put(described, lifecycle.dying(old, 0))
+        else:
+            self._remove(described, old)
+
+    # Rules
+
+    def _prepared(self, kind: Kind, new: Document, old: Document | None, subresource: str = "") -> Document:
+        if not subresource and self.admit is not None:
+            new = self.admit(new, old)
+        return new
+
+    def _check_namespace(self, kind: Kind, document: Document) -> None:
+        """Raise Failure where the object's namespace is not there (404) or on its way out (403)."""
+        if not kind.namespaced:
+            return
+        name = document["metadata"].get("namespace", "")
+        namespace = self.get("Namespace", name)
+        if namespace is None:
+            raise not_found(self.kinds.named("Namespace"), name)
+        if lifecycle.is_dying(namespace):
+            why = f"unable to create new content in namespace {name} because it is being terminated"
+            cause = Cause("NamespaceTerminating", "metadata.namespace", f"namespace {name} is being terminated")
+            raise forbidden(kind, document["metadata"]["name"], why, [cause])
+
+    def _put(self, kind: Kind, document: Document) -> Document:
+        kept = self.storage.put(kind.kind, document)
+        if kind.kind == "CustomResourceDefinition":
+            self.kinds.define(kept)
+        return kept
+
+    def _remove(self, kind: Kind, document: Document) -> Document:
+        if kind.kind == "CustomResourceDefinition":
+            self.kinds.forget(document)
+        return self.storage.remove(kind.kind, document)

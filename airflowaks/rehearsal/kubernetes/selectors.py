@@ -1,0 +1,184 @@
+"""Label and field selectors, read and matched as the API server does.
+
+https://kubernetes.io/docs/concepts/overview/working-with-objects/labels/
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from airflowaks.rehearsal.kubernetes.failures import bad_request
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from airflowaks.rehearsal.kubernetes.kinds import Kind
+    from airflowaks.rehearsal.store import Document
+
+_KEY = r"(?:[a-z0-9](?:[-a-z0-9.]*[a-z0-9])?/)?[A-Za-z0-9](?:[-\w.]{0,61}[A-Za-z0-9])?"
+_VALUE = r"(?:[A-Za-z0-9](?:[-\w.]{0,61}[A-Za-z0-9])?)?"
+_SET = re.compile(rf"({_KEY})\s+(in|notin)\s*\(([^()]*)\)")
+_EQUALITY = re.compile(rf"({_KEY})\s*(==|=|!=|>|<)\s*({_VALUE})")
+_PRESENCE = re.compile(rf"(!?)\s*({_KEY})")
+_SPLIT = re.compile(r",(?![^(]*\))")
+
+_META_FIELDS = ("metadata.name", "metadata.namespace")
+_FIELDS = {
+    "Pod": (
+        "spec.nodeName",
+        "spec.restartPolicy",
+        "spec.schedulerName",
+        "spec.serviceAccountName",
+        "spec.hostNetwork",
+        "status.phase",
+        "status.podIP",
+        "status.nominatedNodeName",
+    ),
+    "Event": (
+        *(f"involvedObject.{one}" for one in ("kind", "namespace", "name", "uid", "apiVersion", "resourceVersion")),
+        "involvedObject.fieldPath",
+        "reason",
+        "reportingComponent",
+        "source",
+        "type",
+    ),
+    "Secret": ("type",),
+    "Namespace": ("status.phase",),
+    "Node": ("spec.unschedulable",),
+    "ReplicaSet": ("status.replicas",),
+    "ReplicationController": ("status.replicas",),
+    "Job": ("status.successful",),
+    "Service": ("spec.clusterIP", "spec.type"),
+}
+_ZEROES = {"spec.hostNetwork": "false", "spec.unschedulable": "false", "status.replicas": "0", "status.successful": "0"}
+_ALIASES = {"status.successful": "status.succeeded", "source": "source.component"}
+
+
+@dataclass(frozen=True)
+class Requirement:
+    """One condition: a key, an operator (in, notin, exists, !, gt, lt) and its values."""
+
+    key: str
+    operator: str
+    values: frozenset[str] = frozenset()
+
+    def matches(self, labels: Mapping[str, str]) -> bool:
+        """Tell whether the labels meet it."""
+        there, value = self.key in labels, labels.get(self.key, "")
+        if self.operator == "in":
+            return there and value in self.values
+        if self.operator == "notin":
+            return not there or value not in self.values
+        if self.operator in ("exists", "!"):
+            return there is (self.operator == "exists")
+        (limit,) = self.values
+        if not re.fullmatch(r"-?\d+", value):
+            return False
+        return int(value) > int(limit) if self.operator == "gt" else int(value) < int(limit)
+
+
+class LabelSelector:
+    """A label selector as a query writes it: `app=web,tier in (a,b),!old`. Raises Failure (400)."""
+
+    def __init__(self, text: str) -> None:
+        self.requirements = [_requirement(part.strip(), text) for part in _SPLIT.split(text)] if text.strip() else []
+
+    def matches(self, document: Document) -> bool:
+        """Tell whether the object's labels meet all requirements."""
+        labels = document["metadata"].get("labels") or {}
+        return all(one.matches(labels) for one in self.requirements)
+
+
+def matches_selector(selector: Document, labels: Mapping[str, str]) -> bool:
+    """Tell whether labels meet a metav1.LabelSelector; one that says nothing is met by all."""
+    expressions = selector.get("matchExpressions") or []
+    operators = {"In": "in", "NotIn": "notin", "Exists": "exists", "DoesNotExist": "!"}
+    wanted = [Requirement(key, "in", frozenset([value])) for key, value in (selector.get("matchLabels") or {}).items()]
+    wanted += [
+        Requirement(one["key"], operators[one["operator"]], frozenset(one.get("values") or ())) for one in expressions
+    ]
+    return all(one.matches(labels) for one in wanted)
+
+
+def selector_text(selector: Document) -> str:
+    """Return a metav1.LabelSelector in the form that queries and `.status.selector` of a scale have."""
+    parts = [f"{key}={value}" for key, value in sorted((selector.get("matchLabels") or {}).items())]
+    for one in selector.get("matchExpressions") or []:
+        operator = one["operator"]
+        if operator in ("Exists", "DoesNotExist"):
+            parts.append(("" if operator == "Exists" else "!") + one["key"])
+        else:
+            parts.append(f"{one['key']} {operator.lower()} ({','.join(sorted(one.get('values') or ()))})")
+    return ",".join(parts)
+
+
+class FieldSelector:
+    """A field selector for a kind: `status.phase!=Running,spec.nodeName=n`. Raises Failure (400)."""
+
+    def __init__(self, text: str, kind: Kind) -> None:
+        self.terms: list[tuple[str, bool, str]] = []
+        known = (*_META_FIELDS, *_FIELDS.get(kind.kind, ()))
+        for part in filter(None, (one.strip() for one in text.split(","))):
+            found = re.fullmatch(r"([^=!]+?)\s*(!=|==|=)\s*(.*)", part)
+            if found is None:
+                raise bad_request(f"invalid selector: '{text}'; can't understand '{part}'")
+            field, operator, value = found.groups()
+            if field not in known:
+                raise bad_request(_unknown_field(field, kind))
+            self.terms.append((field, operator != "!=", value))
+
+    @property
+    def name(self) -> str:
+        """Return the one name that can meet it, or nothing where it asks for none."""
+        return next((value for field, equal, value in self.terms if field == "metadata.name" and equal), "")
+
+    def matches(self, document: Document) -> bool:
+        """Tell whether the object's fields meet all terms."""
+        return all((_field(document, field) == value) is equal for field, equal, value in self.terms)
+
+
+def _requirement(part: str, text: str) -> Requirement:
+    if found := _SET.fullmatch(part):
+        key, operator, values = found.groups()
+        return Requirement(key, operator, frozenset(one.strip() for one in values.split(",")))
+    if found := _EQUALITY.fullmatch(part):
+        key, operator, value = found.groups()
+        if operator in "<>":
+            if not re.fullmatch(r"-?\d+", value):
+                raise bad_request(f'unable to parse requirement: values[0][{key}]: Invalid value: "{value}": for')
+            return Requirement(key, "gt" if operator == ">" else "lt", frozenset([value]))
+        return Requirement(key, "notin" if operator == "!=" else "in", frozenset([value]))
+    if found := _PRESENCE.fullmatch(part):
+        return Requirement(found.group(2), "!" if found.group(1) else "exists")
+    raise bad_request(f"unable to parse requirement: {_complaint(part, text)}")
+
+
+def _complaint(part: str, text: str) -> str:
+    if part.startswith(("=", "!=")) or not part:
+        return f"found '{part[:1] or ','}', expected: identifier"
+    word = re.split(r"[\s=!<>()]", part, maxsplit=1)[0]
+    if not re.fullmatch(_KEY, word):
+        rule = (
+            "name part must consist of alphanumeric characters, '-', '_' or '.', and must start and end with an"
+            " alphanumeric character (e.g. 'MyName',  or 'my.name',  or '123-abc', regex used for validation is"
+            " '([A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9]')"
+        )
+        return f'<nil>: Invalid value: "{word}": {rule}'
+    return f"found '{part.removeprefix(word).strip()}', expected: in, notin, =, ==, !=, gt, lt in '{text}'"
+
+
+def _unknown_field(field: str, kind: Kind) -> str:
+    if kind.kind in _FIELDS:
+        return f"field label not supported: {field}"
+    return f'"{field}" is not a known field selector: only "metadata.name", "metadata.namespace"'
+
+
+def _field(document: Document, field: str) -> str:
+    value: Any = document
+    for part in _ALIASES.get(field, field).split("."):
+        value = value.get(part) if isinstance(value, dict) else None
+    if isinstance(value, bool):
+        return str(value).lower()
+    return _ZEROES.get(field, "") if value is None else str(value)
