@@ -66,6 +66,10 @@ class Group(Resource):
         else:
             _send(self.session, "PATCH", f"/groups/{facts['id']}", json=self.want())
 
+    def delete(self) -> None:
+        """Delete the group; Entra keeps it for 30 days for those who want it back."""
+        _send(self.session, "DELETE", f"/groups/{self.known('id')}")
+
 
 class GroupMembers(Resource):
     """That certain principals are in a group; others, put there by other means, stay."""

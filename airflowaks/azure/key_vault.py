@@ -62,8 +62,13 @@ class Vault(ArmResource):
         }
 
     def put(self, body: dict[str, Any]) -> None:
-        """Create or update the vault; a request without access policies is refused even where roles replace them."""
+        """Create or update the vault; a request without access policies is refused even where roles replace them.
+
+        A vault of this very ID that was deleted is recovered, with its secrets; somebody else's of that name is not.
+        """
         properties = {"accessPolicies": [], **body["properties"]}
+        if self.facts is None and SoftDeletedVault(self).read() is not None:
+            properties["createMode"] = "recover"
         parameters: Any = {"location": body["location"], "tags": body["tags"], "properties": properties}
         self.session.vaults.vaults.begin_create_or_update(self.group, self.name, parameters).result()
 
@@ -77,6 +82,44 @@ class Vault(ArmResource):
         return SecretClient(
             str(self.uri), session.connection.credential, per_call_policies=policies, **session.connection.transport
         )
+
+
+class SoftDeletedVault(Resource):
+    """What Azure keeps of a deleted vault, its secrets and its name with it, until it is recovered or purged."""
+
+    kind = "soft-deleted vault"
+
+    def __init__(self, vault: Vault) -> None:
+        super().__init__(vault.session, vault.name)
+        self.vault = vault
+        self._location = vault.session.environment.location
+
+    @property
+    def id(self) -> str:
+        """Return the ID under which Azure keeps it."""
+        subscription = f"/subscriptions/{self.session.environment.subscription_id}"
+        return f"{subscription}/providers/Microsoft.KeyVault/locations/{self._location}/deletedVaults/{self.name}"
+
+    def read(self) -> Facts | None:
+        """Return it, or None where there is none, or where it was another vault of that name."""
+        from azure.core.exceptions import ResourceNotFoundError
+
+        try:
+            found: Facts = self.session.vaults.vaults.get_deleted(self.name, self._location, cls=rest)
+        except ResourceNotFoundError:
+            return None
+        return found if found["properties"]["vaultId"].lower() == self.vault.id.lower() else None
+
+    def want(self) -> Facts:
+        """Want nothing: it is there, or it is removed."""
+        return {}
+
+    def write(self, facts: Facts | None) -> None:
+        """Do nothing: deleting the vault makes it."""
+
+    def delete(self) -> None:
+        """Purge the vault, its secrets and its name, for good."""
+        self.session.vaults.vaults.begin_purge_deleted(self.name, self._location).result()
 
 
 class VaultSecret(Resource):

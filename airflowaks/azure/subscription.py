@@ -85,6 +85,10 @@ class ResourceGroup(ArmResource):
         """Create or update the group."""
         self.session.resources.resource_groups.create_or_update(self.name, _parts(body, "location", "tags"))
 
+    def delete(self) -> None:
+        """Delete the group and all that is in it; the cluster and the broker take Azure ten minutes."""
+        self.session.resources.resource_groups.begin_delete(self.name).result()
+
 
 def _parts(body: dict[str, Any], *names: str) -> Any:
     return {name: body[name] for name in names if name in body}

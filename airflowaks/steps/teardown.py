@@ -1,0 +1,97 @@
+"""Teardown: what there is of an environment, and its removal.
+
+Everything stands in one resource group, save the Entra groups and what Azure keeps of a deleted vault. The cluster's
+node resource group, with the shares that hold DAGs and logs, goes with the cluster.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from airflowaks.azure.key_vault import SoftDeletedVault
+from airflowaks.checks import Checks, observe
+from airflowaks.errors import CheckFailed, InvalidParameter, NotConfirmed
+from airflowaks.removal import remove
+from airflowaks.steps import cluster, key_vault
+from airflowaks.table import Table
+
+if TYPE_CHECKING:
+    from airflowaks.changes import Changes
+    from airflowaks.session import Session
+
+
+class Resources:
+    """What is to go, in order: the group first, because the cluster in it heeds the Entra groups."""
+
+    def __init__(self, session: Session) -> None:
+        step1, step4 = session.once(cluster.Resources), session.once(key_vault.Resources)
+        self.group, self.admins, self.developers = step1.group, step1.admins, step1.developers
+        self.cluster, self.vault = step1.cluster, step4.vault
+        self.deleted_vault = SoftDeletedVault(self.vault)
+
+
+def contents(session: Session) -> Table:
+    """Return a table of what stands in the resource group, and in the one of the cluster's nodes, right now."""
+    step = session.once(Resources)
+    groups = [step.group.name] if step.group.facts else []
+    if groups and step.cluster.facts:
+        groups.append(str(step.cluster.known("properties.nodeResourceGroup")))
+    rows = [
+        (str(one.type), str(one.name), group)
+        for group in groups
+        for one in session.resources.resources.list_by_resource_group(group)
+    ]
+    note = f"{len(rows)} resources in {' and '.join(groups)}." if groups else f"There is no group {step.group.name}."
+    return Table(("type", "name", "resource group"), rows, note=note)
+
+
+def check_parameters(session: Session, confirm: str, *, purge: bool) -> None:
+    """Refuse what cannot be meant, before anything is removed.
+
+    Raises:
+        NotConfirmed: `confirm` is not the environment's name.
+        InvalidParameter: the vault is protected from being purged.
+
+    """
+    environment = session.environment
+    if session.applies and confirm != environment.name:
+        message = f'Removing {environment.name} is to be confirmed, and confirm is "{confirm}"; nothing was removed.'
+        raise NotConfirmed(message, f"Pass -p confirm {environment.name}, or see with mode=plan what would go.")
+    vault = session.once(Resources).vault
+    if purge and vault.facts is not None and vault.fact("properties.enablePurgeProtection") is True:
+        message = f"Key vault {vault.name} has purge protection, so it cannot be purged; nothing was removed."
+        raise InvalidParameter(message, "Leave out purge: a later deployment recovers the vault.")
+
+
+def everything(session: Session, confirm: str, *, purge: bool = False) -> Changes:
+    """Remove the environment; with `purge` also what Azure keeps of the vault, for good.
+
+    Raises:
+        NotConfirmed: `confirm` is not the environment's name.
+        InvalidParameter: the vault is protected from being purged.
+
+    """
+    check_parameters(session, confirm, purge=purge)
+    step = session.once(Resources)
+    changes = remove(session, step.group, step.admins, step.developers)
+    return changes + remove(session, step.deleted_vault) if purge else changes
+
+
+def checks(session: Session) -> Checks:
+    """Look from outside: nothing of the environment is left, and what Azure keeps of the vault is named."""
+    step = session.once(Resources)
+
+    def nothing_left() -> str:
+        left = [f"{one.kind} {one.name}" for one in (step.group, step.admins, step.developers) if one.refresh()]
+        if left:
+            raise CheckFailed(f"Still there: {', '.join(left)}.", "Run the teardown again with mode=apply.")
+        return f"no {step.group.name}, no {step.admins.name}, no {step.developers.name}"
+
+    def vault_kept() -> str:
+        kept = step.deleted_vault.refresh()
+        if kept is None:
+            return f"{step.vault.name} is purged, and its name free"
+        until = kept["properties"]["scheduledPurgeDate"]
+        return f"{step.vault.name} can be recovered until {until}; deploying again does"
+
+    return observe(session, {"nothing is left": nothing_left, "the vault's secrets": vault_kept})
