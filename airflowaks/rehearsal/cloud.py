@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from airflowaks.rehearsal.authorization import Authorization
 from airflowaks.rehearsal.certificates import server_context
 from airflowaks.rehearsal.entra import Entra
+from airflowaks.rehearsal.kubernetes.image_builds import ImageBuilds
 from airflowaks.rehearsal.names import Names
 from airflowaks.rehearsal.operations import Operation, Operations
 from airflowaks.rehearsal.providers import PROVIDERS
@@ -46,6 +47,7 @@ class Cloud:
         self.operations = Operations(self.store, self._work, self._finish)
         self.resource_groups = ResourceGroups(self)
         self.registrations = Registrations(self, PROVIDERS)
+        self.image_builds = ImageBuilds(self)
 
     async def start(self) -> None:
         """Bring back what runs behind the resources, then resume the operations that were interrupted."""
@@ -58,6 +60,7 @@ class Cloud:
     async def stop(self) -> None:
         """Interrupt operations and stop what runs behind the resources; nothing is forgotten."""
         await self.operations.stop()
+        await self.image_builds.stop()
         stops = {one["id"]: self.kind(one).stop(self, one) for one in self.resources("")}
         await _side_by_side(stops, "did not stop")
         self.store.close()

@@ -22,7 +22,10 @@ _CONFIG_TYPE = "application/vnd.oci.image.config.v1+json"
 _LAYER_TYPE = "application/vnd.oci.image.layer.v1.tar+gzip"
 _DOCKER_HUB = ("docker.io", "index.docker.io", "registry-1.docker.io", "registry.hub.docker.com")
 _AIRFLOW_TAG = re.compile(r"(?P<airflow>[23]\.\d+\.\d+)(-python(?P<python>3\.1\d))?")
+_AIRFLOW_ENVIRONMENT = ("AIRFLOW_HOME=/opt/airflow", "HOME=/home/airflow", "LANG=C.UTF-8", "PYTHONUNBUFFERED=1")
 _DEFAULT_PYTHON = "3.12"
+_PYTHON_TAG = re.compile(r"latest|slim|3(\.\d+){0,2}(-slim)?")
+_BUSYBOX_TAG = re.compile(r"latest|stable|1(\.\d+){0,2}")
 _EMPTY_TAR = bytes(1024)
 
 
@@ -38,42 +41,54 @@ class Image:
         """Return the digest of the manifest, which is what identifies the image."""
         return digest(self.manifest)
 
+    @property
+    def configuration(self) -> Document:
+        """Return the OCI configuration: variables, user, entry point, labels."""
+        configuration: Document = json.loads(self.blobs[json.loads(self.manifest)["config"]["digest"]])
+        return configuration
+
 
 def public_image(registry: str, repository: str, tag: str) -> Image | None:
-    """Return what a public registry holds under that name, or None: Airflow's own images are what this one knows."""
-    named = _AIRFLOW_TAG.fullmatch(tag)
-    if registry.lower() not in _DOCKER_HUB or repository != "apache/airflow" or named is None:
+    """Return what a public registry holds under that name, or None: Airflow's, Python's and busybox's are here."""
+    if registry.lower() not in _DOCKER_HUB:
         return None
-    return _airflow(named["airflow"], named["python"] or _DEFAULT_PYTHON)
+    if repository == "apache/airflow" and (named := _AIRFLOW_TAG.fullmatch(tag)):
+        return _airflow(named["airflow"], named["python"] or _DEFAULT_PYTHON)
+    if repository == "library/python" and _PYTHON_TAG.fullmatch(tag):
+        return _image({"Env": ["LANG=C.UTF-8"], "Cmd": ["python3"]}, {})
+    if repository == "library/busybox" and _BUSYBOX_TAG.fullmatch(tag):
+        return _image({"Cmd": ["sh"]}, {})
+    return None
 
 
 def _airflow(version: str, python: str) -> Image:
-    layer = gzip.compress(_EMPTY_TAR, mtime=0)
     config = {
-        "architecture": "amd64",
-        "os": "linux",
-        "config": {
-            "User": "50000",
-            "Env": [f"AIRFLOW_VERSION={version}", f"PYTHON_VERSION={python}", "AIRFLOW_HOME=/opt/airflow"],
-            "Entrypoint": ["/usr/bin/dumb-init", "--", "/entrypoint"],
-            "Labels": {
-                "org.apache.airflow.version": version,
-                "org.apache.airflow.image": "airflow",
-                "org.apache.airflow.distro": "debian",
-                "org.opencontainers.image.version": version,
-                "org.opencontainers.image.title": "Production Airflow Image",
-                "org.opencontainers.image.source": "https://github.com/apache/airflow",
-            },
+        "User": "50000",
+        "Env": [f"AIRFLOW_VERSION={version}", f"PYTHON_VERSION={python}", *_AIRFLOW_ENVIRONMENT],
+        "Entrypoint": ["/usr/bin/dumb-init", "--", "/entrypoint"],
+        "WorkingDir": "/opt/airflow",
+        "Labels": {
+            "org.apache.airflow.version": version,
+            "org.apache.airflow.image": "airflow",
+            "org.apache.airflow.distro": "debian",
+            "org.opencontainers.image.version": version,
+            "org.opencontainers.image.title": "Production Airflow Image",
+            "org.opencontainers.image.source": "https://github.com/apache/airflow",
         },
-        "rootfs": {"type": "layers", "diff_ids": [digest(_EMPTY_TAR)]},
     }
-    configuration = json.dumps(config).encode()
+    return _image(config, {"org.opencontainers.image.version": version})
+
+
+def _image(config: Document, annotations: Document) -> Image:
+    layer = gzip.compress(_EMPTY_TAR, mtime=0)
+    about = {"architecture": "amd64", "os": "linux", "config": config}
+    configuration = json.dumps({**about, "rootfs": {"type": "layers", "diff_ids": [digest(_EMPTY_TAR)]}}).encode()
     manifest = {
         "schemaVersion": 2,
         "mediaType": MANIFEST_TYPE,
         "config": _descriptor(_CONFIG_TYPE, configuration),
         "layers": [_descriptor(_LAYER_TYPE, layer)],
-        "annotations": {"org.opencontainers.image.version": version},
+        "annotations": annotations,
     }
     blobs = {digest(one): one for one in (configuration, layer)}
     return Image(json.dumps(manifest).encode(), blobs)

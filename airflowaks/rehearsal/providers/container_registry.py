@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, ClassVar
 
 from airflowaks.rehearsal.images import Image, Images, public_image
+from airflowaks.rehearsal.kubernetes.image_recipes import recipe_of
 from airflowaks.rehearsal.refusals import Refusal
 from airflowaks.rehearsal.resource_ids import ResourceId, canonical_location
 from airflowaks.rehearsal.resource_types import Answer, Call, Provider, ResourceType, defaults, system_data
@@ -80,7 +81,7 @@ class ContainerRegistry(ResourceType):
         return {"importImage": _import_image, "listCredentials": _list_credentials}
 
     async def perform(self, cloud: Cloud, document: Document, action: str, arguments: Mapping[str, Any]) -> None:
-        """Import an image. Raises Refusal where the source has none of that name."""
+        """Import an image, and begin to build what nodes will pull. Raises Refusal where the source has none."""
         del action
         image = _source_image(cloud, arguments)
         if image is None:
@@ -96,6 +97,11 @@ class ContainerRegistry(ResourceType):
             images.put(repository, tag, image)
         for repository in arguments["untagged"]:
             images.put(repository, None, image)
+        # Only where it will run; and of what is not pinned, nobody has run it here yet.
+        recipe = recipe_of(image.configuration)
+        clusters = [one for one in cloud.resources("") if one["type"] == "Microsoft.ContainerService/managedClusters"]
+        if clusters and recipe.constraints:
+            cloud.image_builds.begin(recipe)
 
 
 class ContainerRegistries(Provider):

@@ -1,0 +1,221 @@
+"""Building images: virtual environments in the user's cache folder, each made once and kept across resets.
+
+An environment is known by a hash of all that goes into it. It is whole when its `complete` file is there; what a killed
+build leaves has none, and is made anew. One build of an environment runs at a time on a machine: its lock file is open
+in the installer too, so that a daemon's death does not set the next one on a folder that is still being written to.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import fcntl
+import hashlib
+import json
+import logging
+import os
+import platform
+import re
+import shutil
+import signal
+import sys
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from airflowaks.rehearsal.kubernetes.package_indexes import uv_environment
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Callable
+
+    from airflowaks.rehearsal.cloud import Cloud
+    from airflowaks.rehearsal.kubernetes.image_recipes import Recipe
+
+    Progress = Callable[[str], None]
+
+_LOG = logging.getLogger(__name__)
+_LOG.setLevel(logging.INFO)  # builds are few and take long: who reads the log wants to know
+_POLL_SECONDS = 0.2
+# Imports `guest` from the folder that the node names: what of it lives in a container's interpreter. An environment is
+# shared by rehearsals of different versions, so the module itself is not in it.
+_GUEST_PTH = """\
+import os, sys; _guest = os.environ.get("AIRFLOWAKS_GUEST"); \
+_guest and exec("sys.path.insert(0, _guest)\\ntry:\\n import guest\\nfinally:\\n sys.path.remove(_guest)")
+"""
+_COMPLETE = "complete"
+
+
+class BuildFailed(Exception):
+    """An environment could not be made; the message is the installer's."""
+
+
+def cache_folder() -> Path:
+    """Return where environments are kept: `AIRFLOWAKS_CACHE`, or our folder in the platform's cache folder."""
+    if chosen := os.environ.get("AIRFLOWAKS_CACHE"):
+        return Path(chosen).expanduser().absolute()
+    if sys.platform == "darwin":
+        return Path.home() / "Library" / "Caches" / "airflowaks"
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "airflowaks"
+
+
+class ImageBuilds:
+    """The builds that one rehearsal cloud has started; its `store` tells `status` how they go."""
+
+    def __init__(self, cloud: Cloud) -> None:
+        self._store = cloud.store
+        self._own_proxy = f"http://127.0.0.1:{cloud.settings.proxy_port}"
+        self._running: dict[str, asyncio.Task[Path]] = {}
+        self._listeners: dict[str, list[Progress]] = {}
+
+    def begin(self, recipe: Recipe) -> asyncio.Task[Path]:
+        """Start to make the environment, or return the build that runs or has succeeded."""
+        running = self._running.get(recipe.name)
+        if running is None or (running.done() and (running.cancelled() or running.exception())):
+            running = asyncio.create_task(self._recorded(recipe), name=f"build {recipe.name}")
+            self._running[recipe.name] = running
+        return running
+
+    async def built(self, recipe: Recipe, progress: Progress) -> Path:
+        """Return the environment's folder when it is whole; `progress` hears what happens. Raises BuildFailed."""
+        listeners = self._listeners.setdefault(recipe.name, [])
+        listeners.append(progress)
+        try:
+            folder = await asyncio.shield(self.begin(recipe))
+            if not _is_whole(folder):  # somebody has removed it since
+                del self._running[recipe.name]
+                folder = await asyncio.shield(self.begin(recipe))
+            return folder
+        finally:
+            listeners.remove(progress)
+
+    async def stop(self) -> None:
+        """Stop what is being built."""
+        for build in self._running.values():
+            build.cancel()
+        await asyncio.gather(*self._running.values(), return_exceptions=True)
+
+    async def _recorded(self, recipe: Recipe) -> Path:
+        started = time.monotonic()
+
+        def tell(state: str, message: str) -> None:
+            seconds = round(time.monotonic() - started, 1)
+            record = {"name": recipe.name, "state": state, "message": message, "seconds": seconds}
+            self._store.put("image-builds", recipe.name, record)
+            _LOG.info("image %s: %s after %.1f s: %s", recipe.name, state.lower(), seconds, message)
+            for listener in self._listeners.get(recipe.name, []):
+                listener(message)
+
+        tell("Building", "looking for what is there")
+        try:
+            folder = await _build(recipe, self._own_proxy, lambda message: tell("Building", message))
+        except asyncio.CancelledError:
+            tell("Interrupted", "the rehearsal was stopped")
+            raise
+        except BuildFailed as fault:
+            tell("Failed", str(fault))
+            raise
+        tell("Ready", str(folder))
+        return folder
+
+
+async def _build(recipe: Recipe, own_proxy: str, progress: Progress) -> Path:
+    images = cache_folder() / "images"
+    folder = images / f"{recipe.name}-{_fingerprint(recipe)}"
+    if _is_whole(folder):
+        return folder
+    images.mkdir(mode=0o700, parents=True, exist_ok=True)
+    async with _locked(folder.with_suffix(".lock"), progress) as lock:
+        if not _is_whole(folder):
+            await asyncio.to_thread(shutil.rmtree, folder, ignore_errors=True)
+            environment = await asyncio.to_thread(uv_environment, own_proxy)
+            await _make(recipe, folder, _Installer(images, environment, lock, progress))
+            (folder / _COMPLETE).touch()
+    return folder
+
+
+def _is_whole(folder: Path) -> bool:
+    # The interpreter's link leads nowhere after the Python that it was made with has been removed.
+    return (folder / _COMPLETE).exists() and (folder / "bin" / "python").exists()
+
+
+def _fingerprint(recipe: Recipe) -> str:
+    """Return a hash of all that decides what the environment holds."""
+    interpreter = (platform.python_version(), sys.base_prefix, sys.platform, platform.machine())
+    parts = [recipe.requirements, recipe.constraints, recipe.warm, sorted(recipe.programs.items()), _GUEST_PTH]
+    return hashlib.sha256(json.dumps([parts, interpreter]).encode()).hexdigest()[:12]
+
+
+@contextlib.asynccontextmanager
+async def _locked(path: Path, progress: Progress) -> AsyncIterator[int]:
+    with path.open("w") as lock:
+        waiting = False
+        while True:
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                break
+            except BlockingIOError:
+                if not waiting:
+                    progress("another rehearsal is building it: waiting")
+                waiting = True
+                await asyncio.sleep(_POLL_SECONDS)
+        yield lock.fileno()
+
+
+async def _make(recipe: Recipe, folder: Path, installer: _Installer) -> None:
+    from uv import find_uv_bin
+
+    uv, python = find_uv_bin(), str(folder / "bin" / "python")
+    venv = ("venv", "--quiet", "--no-project", "--no-python-downloads", "--python", sys.executable)
+    await installer.run(uv, *venv, str(folder))
+    if recipe.requirements:
+        constraints = folder / "constraints.txt"
+        constraints.write_text(recipe.constraints)
+        packages = ("pip", "install", "--python", python, "--constraints", str(constraints), *recipe.requirements)
+        await installer.run(uv, *packages)
+    await asyncio.to_thread(_add_files, recipe, folder)
+
+
+def _add_files(recipe: Recipe, folder: Path) -> None:
+    for name, text in recipe.programs.items():
+        program = folder / "bin" / name
+        program.write_text(text)
+        program.chmod(0o755)
+    (site_packages,) = folder.glob("lib/python*/site-packages")
+    (site_packages / "airflowaks_guest.pth").write_text(_GUEST_PTH)
+
+
+class _Installer:
+    """Runs the programs of one build, one after another, and tells what they say."""
+
+    def __init__(self, folder: Path, environment: dict[str, str], lock: int, progress: Progress) -> None:
+        self._folder = folder  # away from any project, whose settings uv would read
+        self._environment = environment
+        self._lock = lock
+        self._progress = progress
+
+    async def run(self, *command: str) -> None:
+        """Run a program to its end; a cancelled build ends it with all that it started. Raises BuildFailed."""
+        process = await asyncio.create_subprocess_exec(
+            *command,
+            cwd=self._folder,
+            env=self._environment,
+            stdin=asyncio.subprocess.DEVNULL,
+            stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.STDOUT,
+            start_new_session=True,
+            pass_fds=(self._lock,),
+        )
+        assert process.stdout is not None  # noqa: S101 - it was asked for above
+        said = []
+        try:
+            async for line in process.stdout:
+                said.append(line.decode(errors="replace").strip())
+                if re.match(r"Resolved|Downloading|Prepared|Installed|Bytecode", said[-1]):
+                    self._progress(said[-1])
+            code = await process.wait()
+        finally:
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGKILL)
+            await process.wait()
+        if code:
+            raise BuildFailed(" ".join(said[-12:]))
