@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 from urllib.parse import unquote
 
-from airflowaks.rehearsal.kubernetes import escalation, reviews
+from airflowaks.rehearsal.kubernetes import default_roles, escalation, reviews
 from airflowaks.rehearsal.kubernetes.authentication import Authentication
 from airflowaks.rehearsal.kubernetes.failures import Failure
 from airflowaks.rehearsal.kubernetes.rbac import (
@@ -42,6 +42,11 @@ class Access:
         self.rbac = Rbac(cluster.objects)
         self.tokens = ServiceTokens(cluster)
         self._authentication = Authentication(cluster.cloud.entra, self.tokens)
+
+    def prepare(self) -> None:
+        """Make the default roles and bindings, and bind the cluster's administrators as its document names them."""
+        profile = self._cluster.document["properties"].get("aadProfile") or {}
+        default_roles.reconcile(self._cluster.objects, profile.get("adminGroupObjectIDs") or [])
 
     def authenticate(self, headers: Headers) -> User:
         """Return who sends a request, or whom they impersonate. Raises Failure: 401, or 403 where they may not."""
