@@ -6,13 +6,33 @@ import asyncio
 import contextlib
 from typing import TYPE_CHECKING
 
+from airflowaks.rehearsal.kubernetes.controllers.deployments import Deployments
+from airflowaks.rehearsal.kubernetes.controllers.endpoints import Endpoints, EndpointSlices
+from airflowaks.rehearsal.kubernetes.controllers.garbage_collector import GarbageCollector
+from airflowaks.rehearsal.kubernetes.controllers.namespaces import Namespaces
+from airflowaks.rehearsal.kubernetes.controllers.replica_sets import ReplicaSets
+from airflowaks.rehearsal.kubernetes.controllers.role_aggregation import RoleAggregation
+from airflowaks.rehearsal.kubernetes.controllers.scheduler import Scheduler
+from airflowaks.rehearsal.kubernetes.controllers.service_accounts import RootCertificates, ServiceAccounts
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from airflowaks.rehearsal.kubernetes.cluster import Cluster
     from airflowaks.rehearsal.kubernetes.controllers.controller import Controller
 
-CONTROLLERS: Sequence[type[Controller]] = ()
+CONTROLLERS: Sequence[type[Controller]] = (
+    Deployments,
+    EndpointSlices,
+    Endpoints,
+    GarbageCollector,
+    Namespaces,
+    ReplicaSets,
+    RoleAggregation,
+    RootCertificates,
+    Scheduler,
+    ServiceAccounts,
+)
 
 
 class Controllers:

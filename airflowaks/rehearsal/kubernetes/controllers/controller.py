@@ -8,13 +8,13 @@ from abc import ABC, abstractmethod
 from typing import TYPE_CHECKING, ClassVar
 
 from airflowaks.rehearsal.kubernetes.controllers.work_queue import Key, WorkQueue
+from airflowaks.rehearsal.kubernetes.objects import Event
 from airflowaks.rehearsal.kubernetes.recorder import Recorder
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from airflowaks.rehearsal.kubernetes.cluster import Cluster
-    from airflowaks.rehearsal.store import Document
 
 _LOG = logging.getLogger(__name__)
 
@@ -29,7 +29,7 @@ class Controller(ABC):
     component: ClassVar[str]
     """Who its events are from."""
     watches: ClassVar[tuple[str, ...]]
-    """The kinds whose changes wake it."""
+    """The kinds whose changes wake it; none named are all."""
 
     def __init__(self, cluster: Cluster) -> None:
         self.cluster = cluster
@@ -38,8 +38,8 @@ class Controller(ABC):
         self.recorder = Recorder(cluster.objects, self.component)
 
     @abstractmethod
-    def keys(self, document: Document) -> Iterable[Key]:
-        """Return what to reconcile because this object was added, changed or deleted."""
+    def keys(self, event: Event) -> Iterable[Key]:
+        """Return what to reconcile because of this event."""
 
     @abstractmethod
     async def reconcile(self, key: Key) -> float | None:
@@ -50,19 +50,19 @@ class Controller(ABC):
         subscription = self.objects.subscribe(*self.watches)
         try:
             # What was there before; the subscription stands already, so nothing falls between.
-            for kind in self.watches:
+            for kind in self.watches or sorted({one.kind for one in self.cluster.kinds if one.stored}):
                 for document in self.objects.list(kind):
-                    self._wake(document)
+                    self._wake(Event("ADDED", document, int(document["metadata"]["resourceVersion"]), kind))
             async with asyncio.TaskGroup() as tasks:
                 tasks.create_task(self._work())
                 async for event in subscription:
-                    self._wake(event.document)
+                    self._wake(event)
         finally:
             subscription.close()
             self.queue.close()
 
-    def _wake(self, document: Document) -> None:
-        for key in self.keys(document):
+    def _wake(self, event: Event) -> None:
+        for key in self.keys(event):
             self.queue.add(key)
 
     async def _work(self) -> None:
@@ -70,8 +70,7 @@ class Controller(ABC):
             key = await self.queue.next()
             try:
                 after = await self.reconcile(key)
-            except Exception:
-                # Whatever it was, the next state may be another: a controller never gives up on a key.
+            except Exception:  # noqa: BLE001 - a controller never gives up on a key
                 _LOG.exception("%s: %s failed", self.component, "/".join(key))
                 self.queue.retry(key)
             else:
