@@ -87,6 +87,10 @@ class VaultSecrets:
         found = (one for one in self._all() if "deleted" not in one)
         return [self._item(one, one["versions"][-1], versioned=False) for one in found]
 
+    def newest(self) -> dict[str, str]:
+        """Return the ID of each live secret's newest version, by the secret's name."""
+        return {one["name"]: one["versions"][-1]["id"] for one in self._all() if "deleted" not in one}
+
     def versions(self, name: str) -> list[Document]:
         """Return an item for each version of a secret, in the order of their IDs, as Azure does."""
         secret = self._existing(name)
