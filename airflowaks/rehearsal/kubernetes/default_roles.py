@@ -38,15 +38,19 @@ _RULES: dict[str, tuple[tuple[str, ...], ...]] = {
         (
             _WRITE,
             "core",
-            "configmaps events persistentvolumeclaims replicationcontrollers replicationcontrollers/scale secrets"
-            " serviceaccounts services services/proxy",
+            (
+                "configmaps events persistentvolumeclaims replicationcontrollers replicationcontrollers/scale secrets"
+                " serviceaccounts services services/proxy"
+            ),
         ),
         ("create", "core", "serviceaccounts/token"),
         (
             _WRITE,
             "apps",
-            "daemonsets deployments deployments/rollback deployments/scale replicasets replicasets/scale statefulsets"
-            " statefulsets/scale",
+            (
+                "daemonsets deployments deployments/rollback deployments/scale replicasets replicasets/scale"
+                " statefulsets statefulsets/scale"
+            ),
         ),
         (_WRITE, "autoscaling", "horizontalpodautoscalers"),
         (_WRITE, "batch", "cronjobs jobs"),
@@ -58,22 +62,28 @@ _RULES: dict[str, tuple[tuple[str, ...], ...]] = {
         (
             _READ,
             "core",
-            "configmaps endpoints persistentvolumeclaims persistentvolumeclaims/status pods replicationcontrollers"
-            " replicationcontrollers/scale serviceaccounts services services/status",
+            (
+                "configmaps endpoints persistentvolumeclaims persistentvolumeclaims/status pods replicationcontrollers"
+                " replicationcontrollers/scale serviceaccounts services services/status"
+            ),
         ),
         (
             _READ,
             "core",
-            "bindings events limitranges namespaces/status pods/log pods/status replicationcontrollers/status"
-            " resourcequotas resourcequotas/status",
+            (
+                "bindings events limitranges namespaces/status pods/log pods/status replicationcontrollers/status"
+                " resourcequotas resourcequotas/status"
+            ),
         ),
         (_READ, "core", "namespaces"),
         (_READ, "discovery.k8s.io", "endpointslices"),
         (
             _READ,
             "apps",
-            "controllerrevisions daemonsets daemonsets/status deployments deployments/scale deployments/status"
-            " replicasets replicasets/scale replicasets/status statefulsets statefulsets/scale statefulsets/status",
+            (
+                "controllerrevisions daemonsets daemonsets/status deployments deployments/scale deployments/status"
+                " replicasets replicasets/scale replicasets/status statefulsets statefulsets/scale statefulsets/status"
+            ),
         ),
         (_READ, "autoscaling", "horizontalpodautoscalers horizontalpodautoscalers/status"),
         (_READ, "batch", "cronjobs cronjobs/status jobs jobs/status"),
