@@ -2,26 +2,25 @@
 
 SQLAlchemy 2.1 takes a bare `postgresql://` for psycopg 3, so the driver is always spelled out. Airflow derives the
 asynchronous URL by itself and gets it wrong as soon as the synchronous one has an `sslmode`, so it is given too.
+
+No URL names a file: who opens it may be on another machine than who wrote it. `sslrootcert=system` (libpq 16 or newer)
+are the certificates that OpenSSL trusts, and the environment variable SSL_CERT_FILE says where those are.
 """
 
 from __future__ import annotations
 
 from typing import NamedTuple
-from urllib.parse import parse_qs, quote, unquote, urlencode, urlsplit
+from urllib.parse import quote, unquote, urlsplit
 
 
 class DatabaseUrl(NamedTuple):
-    """What a database is opened with, over TLS with the server's name and certificate verified.
-
-    `root_certificates` is a CA file, or `system` for the operating system's own (libpq 16 or newer).
-    """
+    """What a database is opened with, over TLS with the server's name and certificate verified."""
 
     user: str
     password: str
     host: str
     port: int
     database: str
-    root_certificates: str
 
     def __repr__(self) -> str:
         """Return everything but the password."""
@@ -29,10 +28,8 @@ class DatabaseUrl(NamedTuple):
 
     def spell(self, scheme: str) -> str:
         """Return the URL under a scheme such as `postgresql+psycopg2`."""
-        # libpq reads %20 as a space, and + as a plus sign.
-        query = urlencode({"sslmode": "verify-full", "sslrootcert": self.root_certificates}, quote_via=quote)
         user, password, database = (quote(one, safe="") for one in (self.user, self.password, self.database))
-        return f"{scheme}://{user}:{password}@{self.host}:{self.port}/{database}?{query}"
+        return f"{scheme}://{user}:{password}@{self.host}:{self.port}/{database}?sslmode=verify-full&sslrootcert=system"
 
     @classmethod
     def parse(cls, url: str) -> DatabaseUrl:
@@ -45,10 +42,8 @@ class DatabaseUrl(NamedTuple):
             raise ValueError("the URL is not well-formed") from None
         if port is None or not parts.password or not parts.hostname:
             raise ValueError("the URL lacks a host, a port or a password")
-        query = parse_qs(parts.query)
-        root = query.get("sslrootcert", [""])[0]
         user, database = unquote(parts.username or ""), unquote(parts.path.removeprefix("/"))
-        return cls(user, unquote(parts.password), parts.hostname, port, database, root)
+        return cls(user, unquote(parts.password), parts.hostname, port, database)
 
 
 def password_of(url: str) -> str | None:

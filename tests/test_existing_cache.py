@@ -87,5 +87,5 @@ def test_rotating_its_key_leaves_the_one_in_use_good(open_here: Callable[[], Ses
 
     after = session.once(key_vault.Resources).broker_url.known("value").reveal()
     assert after != before
-    assert ping(after).startswith("PONG")
-    assert ping(before).startswith("PONG")
+    assert ping(after, session.connection.ca_bundle).startswith("PONG")
+    assert ping(before, session.connection.ca_bundle).startswith("PONG")

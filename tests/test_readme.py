@@ -44,6 +44,6 @@ def test_every_dependency_is_in_the_table_with_what_it_is_for() -> None:
 def test_every_secret_is_in_the_table_of_rotation() -> None:
     named = {value for name, value in vars(key_vault).items() if name.isupper() and str(value).startswith("airflow-")}
 
-    assert len(named) == 7
+    assert len(named) == 9
     shorthand = SECTIONS["The steps"].replace("`-async`", "`airflow-sql-alchemy-conn-async`")
     assert [one for one in named if f"`{one}`" not in shorthand] == []

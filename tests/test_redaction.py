@@ -114,7 +114,7 @@ def test_a_known_secret_is_masked_however_it_is_written(text: str, before: str, 
 @given(SECRETS, st.sampled_from(["postgresql+psycopg2", "db+postgresql+psycopg2"]))
 def test_the_password_of_a_known_url_is_known(password: str, scheme: str) -> None:
     redactor = Redactor()
-    redactor.learn(DatabaseUrl("airflow", password, "host", 5432, "airflow", "system").spell(scheme))
+    redactor.learn(DatabaseUrl("airflow", password, "host", 5432, "airflow").spell(scheme))
     assert redactor.redact(f"<{password}>") == f"<{MASK}>"
     assert redactor.redact(f"postgresql://airflow:{quote(password, safe='')}@other") == (
         f"postgresql://airflow:{MASK}@other"

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 import time
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import psycopg
@@ -22,14 +24,19 @@ from tests.deployment import describe_environment, is_write
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
-    from pathlib import Path
 
     from airflowaks.session import Session
     from tests.conftest import Rehearsal
 
 NAME = "rotated"
-DATABASE_URLS = (key_vault.SQL_CONNECTION, key_vault.SQL_CONNECTION_ASYNC, key_vault.RESULT_BACKEND)
-NAMES = (key_vault.FERNET_KEY, key_vault.API_SECRET_KEY, key_vault.JWT_SECRET, *DATABASE_URLS, key_vault.BROKER_URL)
+DATABASE_URLS = (
+    key_vault.SQL_CONNECTION,
+    key_vault.SQL_CONNECTION_ASYNC,
+    key_vault.RESULT_BACKEND,
+    key_vault.KEDA_CONNECTION,
+)
+RANDOM_VALUES = (key_vault.API_SECRET_KEY, key_vault.JWT_SECRET, key_vault.ADMIN_PASSWORD)
+NAMES = (key_vault.FERNET_KEY, *RANDOM_VALUES, *DATABASE_URLS, key_vault.BROKER_URL)
 PATIENCE_SECONDS = 60
 ROTATE = """
 import sys
@@ -75,10 +82,15 @@ def held(open_here: Callable[..., Session]) -> Callable[[], dict[str, str]]:
     return read
 
 
+def certificates() -> str:
+    """The file of the certificates that the rehearsal's servers are known by."""
+    return str(Path(os.environ["AIRFLOWAKS_HOME"], "ca.pem"))
+
+
 def log_in(url: str) -> str:
     """Log in as Airflow's libraries do with this URL, and return as whom."""
     libpq = DatabaseUrl.parse(url).spell("postgresql")
-    with psycopg.connect(libpq) as connection:
+    with psycopg.connect(libpq, sslrootcert=certificates()) as connection:
         (user,) = connection.execute("SELECT current_user").fetchone() or ("",)
     return str(user)
 
@@ -88,7 +100,7 @@ def applied(session: Session) -> set[str]:
 
 
 @pytest.mark.parametrize("name", DATABASE_URLS)
-def test_a_database_url_takes_a_new_password_along_with_the_other_two(
+def test_a_database_url_takes_a_new_password_along_with_the_others(
     open_here: Callable[..., Session], held: Callable[[], dict[str, str]], name: str
 ) -> None:
     before = held()
@@ -115,12 +127,12 @@ def test_the_brokers_key_in_use_stays_good_until_the_next_rotation(
         assert applied(session) == {key_vault.BROKER_URL}
         urls.append(held()[key_vault.BROKER_URL])
         in_use, new = urls[-2:]
-        assert ping(in_use).startswith("PONG")
-        assert ping(new).startswith("PONG")
+        assert ping(in_use, certificates()).startswith("PONG")
+        assert ping(new, certificates()).startswith("PONG")
     first, _, _ = urls
     assert len(set(urls)) == 3
     with pytest.raises(redis.AuthenticationError):
-        ping(first)
+        ping(first, certificates())
 
 
 def test_what_the_old_fernet_key_encrypted_is_readable_with_the_new_value(
@@ -138,8 +150,8 @@ def test_what_the_old_fernet_key_encrypted_is_readable_with_the_new_value(
     assert Fernet(newest).decrypt(both.rotate(token)) == b"a connection's password"
 
 
-@pytest.mark.parametrize("name", [key_vault.API_SECRET_KEY, key_vault.JWT_SECRET])
-def test_a_signing_key_is_made_anew(
+@pytest.mark.parametrize("name", RANDOM_VALUES)
+def test_a_random_value_is_made_anew(
     open_here: Callable[..., Session], held: Callable[[], dict[str, str]], name: str
 ) -> None:
     before = held()
@@ -213,7 +225,7 @@ def test_killed_between_the_broker_and_the_vault_what_runs_goes_on(
     before = held()
     kill_rotation(rehearsal, folder, key_vault.BROKER_URL, after="/regenerateKey$")
     assert held() == before
-    assert ping(before[key_vault.BROKER_URL]).startswith("PONG")
+    assert ping(before[key_vault.BROKER_URL], certificates()).startswith("PONG")
     session = open_here()
     assert {change.action for change in key_vault.everything(session)} == {Action.NONE}
     assert not key_vault.checks(session).failed

@@ -16,14 +16,13 @@ HOST = "airflow.postgres.database.azure.com"
 # NUL ends a string for libpq; surrogates have no UTF-8.
 PASSWORDS = st.text(st.characters(exclude_characters="\0", exclude_categories=["Cs"]), min_size=1)
 NAMES = st.text(string.ascii_lowercase + string.digits + "_-.@/: %", min_size=1)
-PATHS = st.sampled_from(["system", "/etc/ssl/certs/company root.pem", "C:\\certs\\root&more.pem"])
 SCHEMES = st.sampled_from(["postgresql+psycopg2", "postgresql+psycopg", "db+postgresql+psycopg2"])
 
 
 @settings(deadline=None)
-@given(password=PASSWORDS, user=NAMES, database=NAMES, root=PATHS, scheme=SCHEMES)
-def test_a_url_says_what_it_was_made_of(password: str, user: str, database: str, root: str, scheme: str) -> None:
-    url = DatabaseUrl(user, password, HOST, 6432, database, root)
+@given(password=PASSWORDS, user=NAMES, database=NAMES, scheme=SCHEMES)
+def test_a_url_says_what_it_was_made_of(password: str, user: str, database: str, scheme: str) -> None:
+    url = DatabaseUrl(user, password, HOST, 6432, database)
     spelled = url.spell(scheme)
     assert spelled.startswith(f"{scheme}://")
     assert DatabaseUrl.parse(spelled) == url
@@ -31,17 +30,17 @@ def test_a_url_says_what_it_was_made_of(password: str, user: str, database: str,
 
 
 @settings(deadline=None)
-@given(password=PASSWORDS, user=NAMES, database=NAMES, root=PATHS)
-def test_libpq_reads_the_same(password: str, user: str, database: str, root: str) -> None:
-    read = conninfo_to_dict(DatabaseUrl(user, password, HOST, 5432, database, root).spell("postgresql"))
+@given(password=PASSWORDS, user=NAMES, database=NAMES)
+def test_libpq_reads_the_same(password: str, user: str, database: str) -> None:
+    read = conninfo_to_dict(DatabaseUrl(user, password, HOST, 5432, database).spell("postgresql"))
     assert (read["user"], read["password"], read["host"], read["port"]) == (user, password, HOST, "5432")
-    assert (read["dbname"], read["sslmode"], read["sslrootcert"]) == (database, "verify-full", root)
+    assert (read["dbname"], read["sslmode"], read["sslrootcert"]) == (database, "verify-full", "system")
 
 
 @settings(deadline=None)
 @given(password=PASSWORDS, scheme=SCHEMES)
 def test_a_plain_splitter_reads_the_same(password: str, scheme: str) -> None:
-    parts = urlsplit(DatabaseUrl("airflow", password, HOST, 5432, "airflow", "system").spell(scheme))
+    parts = urlsplit(DatabaseUrl("airflow", password, HOST, 5432, "airflow").spell(scheme))
     assert (parts.scheme, parts.username, parts.hostname, parts.port) == (scheme, "airflow", HOST, 5432)
     assert (unquote(parts.password or ""), parts.path) == (password, "/airflow")
 
@@ -49,7 +48,7 @@ def test_a_plain_splitter_reads_the_same(password: str, scheme: str) -> None:
 @settings(deadline=None)
 @given(password=st.text(min_size=8))
 def test_a_url_does_not_show_its_password(password: str) -> None:
-    url = DatabaseUrl("u", password, "h", 5432, "d", "system")
+    url = DatabaseUrl("u", password, "h", 5432, "d")
     assert f"{url}" == repr(url) == str(url) == "postgresql://u@h:5432/d"
 
 

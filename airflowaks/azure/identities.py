@@ -1,4 +1,7 @@
-"""User-assigned managed identities."""
+"""User-assigned managed identities, and the service accounts of a cluster that may act as one.
+
+Source: https://learn.microsoft.com/entra/workload-id/workload-identity-federation
+"""
 
 from __future__ import annotations
 
@@ -7,7 +10,10 @@ from typing import TYPE_CHECKING, Any
 from airflowaks.azure.arm import ArmResource, rest
 
 if TYPE_CHECKING:
-    from airflowaks.resource import Facts
+    from airflowaks.azure.kubernetes_service import ManagedCluster
+    from airflowaks.resource import Facts, Resource
+
+_AUDIENCE = "api://AzureADTokenExchange"
 
 
 class ManagedIdentity(ArmResource):
@@ -35,3 +41,55 @@ class ManagedIdentity(ArmResource):
         """Create or update the identity."""
         parameters: Any = {"location": body["location"], "tags": body["tags"]}
         self.session.identities.user_assigned_identities.create_or_update(self.group, self.name, parameters)
+
+
+class FederatedCredential(ArmResource):
+    """A service account of a cluster whose tokens Entra takes for those of an identity.
+
+    Entra refuses writes to credentials of one identity that are made at the same time: each needs the one before it.
+    """
+
+    kind = "federated credential"
+    type = "federatedIdentityCredentials"
+    created_path = "systemData.createdAt"
+
+    def __init__(
+        self,
+        identity: ManagedIdentity,
+        cluster: ManagedCluster,
+        namespace: str,
+        service_account: str,
+        *,
+        needs: tuple[Resource, ...] = (),
+    ) -> None:
+        super().__init__(identity.session, service_account, within=identity, needs=(cluster, *needs))
+        self.identity = identity
+        self.cluster = cluster
+        self.subject = f"system:serviceaccount:{namespace}:{service_account}"
+
+    @property
+    def id(self) -> str:
+        """Return the resource ID."""
+        return f"{self.identity.id}/{self.type}/{self.name}"
+
+    def get(self) -> Facts:
+        """Read the credential."""
+        operations = self.session.identities.federated_identity_credentials
+        facts: Facts = operations.get(self.group, self.identity.name, self.name, cls=rest)
+        return facts
+
+    def want(self) -> Facts:
+        """Want the cluster's issuer to the letter, its trailing slash too: Entra compares texts."""
+        return {
+            "properties": {
+                "issuer": self.cluster.fact("properties.oidcIssuerProfile.issuerURL"),
+                "subject": self.subject,
+                "audiences": [_AUDIENCE],
+            }
+        }
+
+    def put(self, body: dict[str, Any]) -> None:
+        """Create or update the credential."""
+        parameters: Any = {"properties": body["properties"]}
+        operations = self.session.identities.federated_identity_credentials
+        operations.create_or_update(self.group, self.identity.name, self.name, parameters)

@@ -174,7 +174,7 @@ class VaultSecret(Resource):
         except ResourceNotFoundError:
             return None
         value = self.session.redactor.learn(found.value or "")
-        return {"value": value, "contentType": found.properties.content_type}
+        return {"value": value, "contentType": found.properties.content_type, "version": found.properties.version}
 
     def want(self) -> Facts:
         """Want a value that will do: what there is, if it does. A value that was made is wanted until it is held."""

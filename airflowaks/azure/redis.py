@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple, cast
-from urllib.parse import quote, urlencode
+from urllib.parse import quote
 
 from airflowaks.azure.arm import ArmResource, merge, rest
 from airflowaks.errors import CheckFailed, MissingDependency
@@ -225,14 +225,11 @@ def broker_url(broker: Broker, key: Secret) -> str:
 
     `ssl_cert_reqs=required` is not the default: a bare `rediss://` URL verifies no certificate.
     """
-    query = {"ssl_cert_reqs": "required"}
-    if broker.session.connection.ca_bundle:
-        query["ssl_ca_certs"] = broker.session.connection.ca_bundle
-    return f"rediss://:{quote(key.reveal(), safe='')}@{broker.host}:{broker.port}/0?{urlencode(query)}"
+    return f"rediss://:{quote(key.reveal(), safe='')}@{broker.host}:{broker.port}/0?ssl_cert_reqs=required"
 
 
-def ping(url: str) -> str:
-    """PING the broker that `url` opens and return what it is.
+def ping(url: str, ca_bundle: str | None = None) -> str:
+    """PING the broker that `url` opens and return what it is; `ca_bundle` is a file, None the system's own CAs.
 
     Raises:
         CheckFailed: the URL is not well-formed.
@@ -242,7 +239,7 @@ def ping(url: str) -> str:
     import redis
 
     try:
-        client = redis.Redis.from_url(url, socket_connect_timeout=30, socket_timeout=30)
+        client = redis.Redis.from_url(url, ssl_ca_certs=ca_bundle, socket_connect_timeout=30, socket_timeout=30)
     except ValueError:
         # Its text repeats a piece of the URL, which may be a piece of the key.
         raise CheckFailed("The broker's URL is not well-formed.", "Run step 4 with mode=apply: it writes it.") from None

@@ -27,6 +27,7 @@ class Role(Enum):
     ACR_PULL = "7f951dda-4ed3-4680-a7ca-43fe172d538d"
     CLUSTER_USER = "4abbcc35-e782-43d8-92c5-2d3f1bd2253f"
     KEY_VAULT_SECRETS_OFFICER = "b86a8fe4-44ce-4948-aee5-eccb2c155cd7"
+    KEY_VAULT_SECRETS_USER = "4633458b-17de-408a-b874-0445c86b69e6"
 
     @property
     def label(self) -> str:
@@ -35,6 +36,7 @@ class Role(Enum):
             Role.ACR_PULL: "AcrPull",
             Role.CLUSTER_USER: "Azure Kubernetes Service Cluster User Role",
             Role.KEY_VAULT_SECRETS_OFFICER: "Key Vault Secrets Officer",
+            Role.KEY_VAULT_SECRETS_USER: "Key Vault Secrets User",
         }[self]
 
 

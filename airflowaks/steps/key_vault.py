@@ -21,6 +21,8 @@ from airflowaks.steps import backend, cluster
 from airflowaks.urls import DatabaseUrl, password_of
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from airflowaks.redaction import Secret
     from airflowaks.session import Session
 
@@ -30,13 +32,15 @@ JWT_SECRET = "airflow-jwt-secret"  # noqa: S105 - a name
 SQL_CONNECTION = "airflow-sql-alchemy-conn"
 SQL_CONNECTION_ASYNC = "airflow-sql-alchemy-conn-async"
 RESULT_BACKEND = "airflow-result-backend"
+KEDA_CONNECTION = "airflow-keda-connection"
 BROKER_URL = "airflow-broker-url"
+ADMIN_PASSWORD = "airflow-admin-password"  # noqa: S105 - a name
 
 _RANDOM_BYTES = 48
 
 
 class Resources:
-    """What step 4 makes, in order. The database's password lives in the SQL connection; two secrets repeat it."""
+    """What step 4 makes, in order. The database's password lives in the SQL connection; three secrets repeat it."""
 
     def __init__(self, session: Session) -> None:
         step1, step3, operator = session.once(cluster.Resources), session.once(backend.Resources), session.operator
@@ -54,22 +58,23 @@ class Resources:
             for name, purpose, scheme in (
                 (SQL_CONNECTION_ASYNC, "SQLAlchemy URL, psycopg", "postgresql+psycopg"),
                 (RESULT_BACKEND, "Celery result backend URL", "db+postgresql+psycopg2"),
+                (KEDA_CONNECTION, "KEDA's connection URL", "postgresql"),
             )
         ]
         self.broker_url = self._secret(BROKER_URL, "Celery broker URL", self._broker_url)
+        self.admin_password = self._secret(ADMIN_PASSWORD, "Password of Airflow's administrator", _random_text)
         self.password = DatabasePassword(self.role, self.sql_connection, needs=tuple(self.copies))
 
     @property
     def secrets(self) -> list[VaultSecret]:
         """Return the secrets, in order."""
         connections = [self.sql_connection, *self.copies, self.broker_url]
-        return [self.fernet_key, self.api_secret_key, self.jwt_secret, *connections]
+        return [self.fernet_key, self.api_secret_key, self.jwt_secret, *connections, self.admin_password]
 
     def database_url(self, password: str) -> DatabaseUrl:
         """Return what Airflow opens its database with."""
-        settings, ca_bundle = self.server.session.environment.postgresql, self.server.session.connection.ca_bundle
-        host, port = self.server.host, self.server.port
-        return DatabaseUrl(settings.role, password, host, port, settings.database, ca_bundle or "system")
+        settings = self.server.session.environment.postgresql
+        return DatabaseUrl(settings.role, password, self.server.host, self.server.port, settings.database)
 
     def _secret(self, name: str, purpose: str, value: Any, needs: tuple[VaultSecret, ...] = ()) -> VaultSecret:
         return VaultSecret(self.vault, self.access, name, purpose, value, needs=needs)
@@ -125,7 +130,7 @@ def secrets(session: Session) -> Changes:
 def rotate(session: Session, name: str) -> Changes:
     """Renew one secret on both sides: the vault first, then the other side, then the proof.
 
-    The three database URLs share one password and are renewed together. The broker's URL moves to the key that is not
+    The four database URLs share one password and are renewed together. The broker's URL moves to the key that is not
     in use, made anew: the one that was in use stays good until the next rotation, so that running pods can be rolled. A
     new Fernet key goes in front of the others, so that what they encrypted stays readable; `airflow rotate-fernet-key`
     encrypts it anew, and only then may they go.
@@ -136,14 +141,16 @@ def rotate(session: Session, name: str) -> Changes:
 
     """
     step = session.once(Resources)
-    renew = {
+    renew: dict[str, Callable[[Resources], None]] = {
         FERNET_KEY: _renew_fernet_key,
         API_SECRET_KEY: lambda step: step.api_secret_key.replace(_random_text(None)),
         JWT_SECRET: lambda step: step.jwt_secret.replace(_random_text(None)),
         SQL_CONNECTION: _renew_password,
         SQL_CONNECTION_ASYNC: _renew_password,
         RESULT_BACKEND: _renew_password,
+        KEDA_CONNECTION: _renew_password,
         BROKER_URL: _renew_broker_key,
+        ADMIN_PASSWORD: lambda step: step.admin_password.replace(_random_text(None)),
     }
     if name not in renew:
         raise InvalidParameter(f'There is no secret "{name}" to rotate.', f"Choose one of {', '.join(renew)}.")
@@ -189,7 +196,7 @@ def checks(session: Session) -> Checks:
         return step.password.prove()
 
     def broker_answers() -> str:
-        return ping(_held(step.broker_url))
+        return ping(_held(step.broker_url), session.connection.ca_bundle)
 
     return observe(
         session, {"Airflow's role can create tables": logs_in, "the vault's broker URL works": broker_answers}
