@@ -1,0 +1,145 @@
+"""The kubelet: runs the pods that are bound to the cluster's nodes.
+
+One program stands for all of a cluster's nodes; each Node object has its name in the pods' events. What it runs
+outlives it: killed and started again, it goes on with the containers that still run.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import shutil
+from typing import TYPE_CHECKING
+
+import psutil
+
+from airflowaks.rehearsal.kubernetes.node import memory
+from airflowaks.rehearsal.kubernetes.node.images import NodeImages
+from airflowaks.rehearsal.kubernetes.node.network import Network
+from airflowaks.rehearsal.kubernetes.node.pod import PodWorker
+from airflowaks.rehearsal.kubernetes.node.processes import container_processes
+from airflowaks.rehearsal.kubernetes.node.runtime import runs
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from airflowaks.rehearsal.kubernetes.cluster import Cluster
+    from airflowaks.rehearsal.kubernetes.node.container import Container
+    from airflowaks.rehearsal.kubernetes.node.runtime import Run
+    from airflowaks.rehearsal.kubernetes.objects import Subscription
+    from airflowaks.rehearsal.store import Document
+
+_LOG = logging.getLogger(__name__)
+_STOP_SECONDS = 8.0
+_ADDRESS = "10.224.0.4"
+"""The first address that AKS gives to a node in a network of its own."""
+_SOURCES = ("ConfigMap", "Secret", "SecretProviderClass", "PersistentVolumeClaim")
+
+
+class Node:
+    """The node of one cluster."""
+
+    def __init__(self, cluster: Cluster) -> None:
+        self.cluster = cluster
+        self.pods_folder: Path = cluster.folder / "pods"
+        self.pods_folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        self.network = Network(cluster)
+        self.images = NodeImages(cluster)
+        self.address = _ADDRESS
+        self._workers: dict[str, PodWorker] = {}
+        self._going: dict[str, asyncio.Task[None]] = {}
+        self._tasks: list[asyncio.Task[None]] = []
+
+    @property
+    def allocatable(self) -> Document:
+        """Return what the node has for pods."""
+        nodes = self.cluster.objects.list("Node")
+        allocatable: Document = (nodes[0].get("status") or {}).get("allocatable") or {} if nodes else {}
+        return allocatable
+
+    def worker(self, pod: Document) -> PodWorker | None:
+        """Return who keeps the pod, if it runs here."""
+        return self._workers.get(pod["metadata"]["uid"])
+
+    async def start(self) -> None:
+        """Go on with the pods that are here already, and take those that are bound to come."""
+        bound = {one["metadata"]["uid"] for one in self.cluster.objects.list("Pod") if _is_bound(one)}
+        await self._forget_all_but(bound)
+        subscription = self.cluster.objects.subscribe("Pod", *_SOURCES)
+        for pod in self.cluster.objects.list("Pod"):
+            self._see(pod)
+        self._tasks = [
+            asyncio.create_task(self.network.run()),
+            asyncio.create_task(memory.watch(self._containers)),
+            asyncio.create_task(self._watch(subscription)),
+        ]
+
+    async def stop(self) -> None:
+        """End all containers, as a machine that goes down; the next start brings their pods back."""
+        tasks = [*self._tasks, *self._going.values()]
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        running = [run for run in self._runs() if run.alive()]
+        await asyncio.gather(*(run.stop(_STOP_SECONDS) for run in running))
+        await self._kill(self.pods_folder)
+        self._workers.clear()
+        self._going.clear()
+        self._tasks.clear()
+
+    def _runs(self) -> Iterator[Run]:
+        for folder in self.pods_folder.glob("*/containers/*"):
+            yield from runs(folder)
+
+    def _containers(self) -> list[Container]:
+        return [one for worker in self._workers.values() for one in (*worker.inits, *worker.apps)]
+
+    async def _forget_all_but(self, uids: set[str]) -> None:
+        """Remove what is left of pods that went while nobody looked."""
+        for folder in self.pods_folder.iterdir():
+            if folder.name not in uids:
+                await self._kill(folder)
+                await asyncio.to_thread(shutil.rmtree, folder, ignore_errors=True)
+        self.network.keep(uids)
+
+    @staticmethod
+    async def _kill(folder: Path) -> None:
+        for process in await asyncio.to_thread(container_processes, folder):
+            with contextlib.suppress(psutil.Error):
+                process.kill()
+
+    async def _watch(self, subscription: Subscription) -> None:
+        try:
+            async for event in subscription:
+                if event.document["kind"] == "Pod":
+                    self._see(event.document, gone=event.type == "DELETED")
+                else:
+                    for worker in self._workers.values():
+                        if worker.pod["metadata"]["namespace"] == event.document["metadata"]["namespace"]:
+                            worker.sandbox.wake()
+        finally:
+            subscription.close()
+
+    def _see(self, pod: Document, *, gone: bool = False) -> None:
+        uid = pod["metadata"]["uid"]
+        worker = self._workers.get(uid)
+        if worker is not None:
+            worker.update(pod, gone=gone)
+        elif _is_bound(pod) and not gone:
+            self._workers[uid] = PodWorker(self, pod)
+            self._going[uid] = asyncio.create_task(self._keep(uid), name=f"pod {pod['metadata']['name']}")
+
+    async def _keep(self, uid: str) -> None:
+        worker = self._workers[uid]
+        try:
+            await worker.go()
+        except Exception:  # noqa: BLE001 - whatever it was, the other pods are kept
+            _LOG.exception("pod %s is kept no longer", worker.sandbox.pod_name)
+        self._workers.pop(uid, None)
+        self._going.pop(uid, None)
+
+
+def _is_bound(pod: Document) -> bool:
+    return bool(pod["spec"].get("nodeName"))

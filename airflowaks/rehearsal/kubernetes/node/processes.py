@@ -1,0 +1,47 @@
+"""The processes of containers, found from outside: by their shims' command lines, by descent, and by a mark.
+
+A shim names its container's folder in its command line. What it started descends from it, on Linux for ever, and bears
+the mark in its environment; a program may overwrite that (setproctitle does) or lose its parent, but hardly both.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import psutil
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+MARK = "AIRFLOWAKS_CONTAINER"
+"""The environment variable that names a container's folder in all of its processes."""
+
+_SHIM = str(Path(__file__).with_name("shim.py"))
+
+
+def container_processes(folder: Path) -> list[psutil.Process]:
+    """Return every process of the containers whose folders are below `folder`."""
+    everything = {process.pid: process for process in psutil.process_iter(["ppid"])}
+    found = {pid for pid, process in everything.items() if _is_marked(process, folder)}
+    parents = {pid: process.info["ppid"] for pid, process in everything.items()}
+    return [everything[pid] for pid in sorted(found | descendants(found, parents))]
+
+
+def descendants(ancestors: Iterable[int], parents: dict[int, int]) -> set[int]:
+    """Return the processes and all that descend from them, by who is whose parent."""
+    known = set(ancestors)
+    while new := {pid for pid, parent in parents.items() if parent in known} - known:
+        known |= new
+    return known
+
+
+def _is_marked(process: psutil.Process, folder: Path) -> bool:
+    try:
+        words = process.cmdline()
+        if _SHIM in words:
+            return any(Path(word).is_relative_to(folder) for word in words)
+        place = process.environ().get(MARK)
+    except (psutil.Error, OSError):  # gone, a zombie, or another user's
+        return False
+    return place is not None and Path(place).is_relative_to(folder)
