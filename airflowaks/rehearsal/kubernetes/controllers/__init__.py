@@ -6,10 +6,14 @@ import asyncio
 import contextlib
 from typing import TYPE_CHECKING
 
+from airflowaks.rehearsal.kubernetes.controllers.claims import Claims, StorageProtection
 from airflowaks.rehearsal.kubernetes.controllers.deployments import Deployments
+from airflowaks.rehearsal.kubernetes.controllers.disruption import Disruption
 from airflowaks.rehearsal.kubernetes.controllers.endpoints import Endpoints, EndpointSlices
 from airflowaks.rehearsal.kubernetes.controllers.garbage_collector import GarbageCollector
+from airflowaks.rehearsal.kubernetes.controllers.jobs import Jobs
 from airflowaks.rehearsal.kubernetes.controllers.namespaces import Namespaces
+from airflowaks.rehearsal.kubernetes.controllers.provisioner import Provisioner
 from airflowaks.rehearsal.kubernetes.controllers.replica_sets import ReplicaSets
 from airflowaks.rehearsal.kubernetes.controllers.role_aggregation import RoleAggregation
 from airflowaks.rehearsal.kubernetes.controllers.scheduler import Scheduler
@@ -22,16 +26,21 @@ if TYPE_CHECKING:
     from airflowaks.rehearsal.kubernetes.controllers.controller import Controller
 
 CONTROLLERS: Sequence[type[Controller]] = (
+    Claims,
     Deployments,
+    Disruption,
     EndpointSlices,
     Endpoints,
     GarbageCollector,
+    Jobs,
     Namespaces,
+    Provisioner,
     ReplicaSets,
     RoleAggregation,
     RootCertificates,
     Scheduler,
     ServiceAccounts,
+    StorageProtection,
 )
 
 
