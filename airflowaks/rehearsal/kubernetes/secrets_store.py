@@ -13,8 +13,8 @@ import logging
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from airflowaks.rehearsal.kubernetes import atomic_folder
 from airflowaks.rehearsal.kubernetes.failures import Failure
-from airflowaks.rehearsal.kubernetes.node import atomic_folder
 from airflowaks.rehearsal.kubernetes.secrets_provider import (
     AUDIENCE,
     Identity,
