@@ -10,7 +10,7 @@ import shlex
 import sys
 from typing import TYPE_CHECKING
 
-from airflowaks.rehearsal import daemon, status
+from airflowaks.rehearsal import daemon, kubectl, status
 from airflowaks.rehearsal.home import OPERATOR_CLIENT_ID, SUBSCRIPTION_ID, TENANT_ID, Home, Settings
 
 if TYPE_CHECKING:
@@ -37,6 +37,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
                 print(f"The rehearsal cloud in {home.folder} is gone with all that was in it.")
             case "env":
                 print(_exports(_started(home), home))
+            case "credential":
+                print(json.dumps(kubectl.credential(home, _started(home))))
             case "status":
                 print(json.dumps(status.facts(home)) if options.json else status.table(home))
             case "serve":
@@ -82,8 +84,9 @@ def _parser() -> argparse.ArgumentParser:
     commands.add_parser("down", parents=[common], help="stop it and everything behind it; its state stays")
     shown = commands.add_parser("status", parents=[common], help="say what runs where")
     shown.add_argument("--json", action="store_true", help="the same for programs")
-    commands.add_parser("env", parents=[common], help="print shell exports for az and other programs")
+    commands.add_parser("env", parents=[common], help="print shell exports for az, kubectl and other programs")
     commands.add_parser("reset", parents=[common], help="stop it and forget everything")
+    commands.add_parser("credential", parents=[common])  # for kubectl, as the kubeconfig that `env` names says
     commands.add_parser("serve", parents=[common])
     return parser
 
@@ -117,7 +120,8 @@ def _started(home: Home) -> Settings:
 
 
 def _exports(settings: Settings, home: Home) -> str:
-    return "\n".join(f"export {name}={shlex.quote(value)}" for name, value in connection(settings, home).items())
+    exported = {**connection(settings, home), "KUBECONFIG": str(kubectl.write_kubeconfig(home))}
+    return "\n".join(f"export {name}={shlex.quote(value)}" for name, value in exported.items())
 
 
 def _serve(home: Home) -> int:

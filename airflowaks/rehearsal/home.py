@@ -91,6 +91,11 @@ class Home:
         return self.folder / "rehearsal.pid"
 
     @property
+    def kubeconfig(self) -> Path:
+        """Return the kubeconfig that `env` writes and names to kubectl."""
+        return self.folder / "kubeconfig"
+
+    @property
     def command_lock(self) -> Path:
         """Return the file that a command which starts, stops or resets the rehearsal locks."""
         return self.folder / "command.lock"
