@@ -27,11 +27,12 @@ class Role:
     actions: tuple[str, ...] = ()
     not_actions: tuple[str, ...] = ()
     data_actions: tuple[str, ...] = ()
+    not_data_actions: tuple[str, ...] = ()
 
     def allows(self, action: str, *, data: bool) -> bool:
         """Tell whether the role covers `action`; `*` in a role matches any run of characters, `/*/` also one slash."""
         granted = self.data_actions if data else self.actions
-        withheld = () if data else self.not_actions
+        withheld = self.not_data_actions if data else self.not_actions
         return any(_matches(action, one) for one in granted) and not any(_matches(action, one) for one in withheld)
 
 
@@ -43,6 +44,22 @@ def _matches(action: str, pattern: str) -> bool:
 _READ = "*/read"
 _SECRETS = "Microsoft.KeyVault/vaults/secrets"
 _CLUSTER = "Microsoft.ContainerService/managedClusters"
+_WORKLOADS = (
+    "apps/controllerrevisions apps/daemonsets apps/deployments apps/replicasets apps/statefulsets"
+    " autoscaling/horizontalpodautoscalers batch/cronjobs batch/jobs configmaps discovery.k8s.io/endpointslices"
+    " endpoints events limitranges namespaces networking.k8s.io/ingresses networking.k8s.io/networkpolicies"
+    " persistentvolumeclaims pods policy/poddisruptionbudgets replicationcontrollers resourcequotas serviceaccounts"
+    " services"
+)
+_ONLY_READ = ("apps/controllerrevisions", "endpoints", "events", "limitranges", "namespaces", "resourcequotas")
+_SECRET = tuple(f"{_CLUSTER}/secrets/{verb}" for verb in ("read", "write", "delete"))
+
+
+def _workload_actions(verb: str) -> tuple[str, ...]:
+    kinds = (kind for kind in _WORKLOADS.split() if verb == "read" or kind not in _ONLY_READ)
+    return tuple(f"{_CLUSTER}/{kind}/{verb}" for kind in kinds)
+
+
 OWNER = "8e3af657-a8ff-443c-a75c-2fe8c4bcb635"
 ROLES = (
     Role(OWNER, "Owner", "Grants full access to manage all resources, including roles.", ("*",)),
@@ -141,6 +158,27 @@ ROLES = (
         "Manage all resources in the cluster.",
         (f"{_CLUSTER}/listClusterUserCredential/action", f"{_CLUSTER}/read"),
         data_actions=(f"{_CLUSTER}/*",),
+    ),
+    Role(
+        "3498e952-d568-435e-9b2c-8d77e338d7f7",
+        "Azure Kubernetes Service RBAC Admin",
+        "Manage all resources under the cluster or a namespace, except resource quotas and namespaces.",
+        data_actions=(f"{_CLUSTER}/*",),
+        not_data_actions=tuple(
+            f"{_CLUSTER}/{kind}/{verb}" for kind in ("resourcequotas", "namespaces") for verb in ("write", "delete")
+        ),
+    ),
+    Role(
+        "a7ffa36f-339b-4b5c-8bdf-e2c188b2c0eb",
+        "Azure Kubernetes Service RBAC Writer",
+        "Read and write most objects in a namespace, secrets among them; roles and their bindings not.",
+        data_actions=(*_workload_actions("read"), *_workload_actions("write"), *_workload_actions("delete"), *_SECRET),
+    ),
+    Role(
+        "7f6c6a51-bcf8-42ba-9220-52d62157d7db",
+        "Azure Kubernetes Service RBAC Reader",
+        "Read most objects in a namespace; roles, their bindings and secrets not.",
+        data_actions=_workload_actions("read"),
     ),
     Role(
         "f1a07417-d97a-45cb-824c-7a7467783830",

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 from urllib.parse import unquote
 
-from airflowaks.rehearsal.kubernetes import default_roles, escalation, reviews
+from airflowaks.rehearsal.kubernetes import azure_rbac, default_roles, escalation, reviews
 from airflowaks.rehearsal.kubernetes.authentication import Authentication
 from airflowaks.rehearsal.kubernetes.failures import Failure
 from airflowaks.rehearsal.kubernetes.rbac import (
@@ -57,7 +57,13 @@ class Access:
         """Return whether the user may do what is wanted."""
         if MASTERS in user.groups:
             return Decision(allowed=True)
-        return self.rbac.authorize(user, wanted)
+        decision = self.rbac.authorize(user, wanted)
+        if decision.allowed or not self.incomplete:
+            return decision
+        document = self._cluster.document
+        azure = azure_rbac.authorize(self._cluster.cloud, document["id"], user, wanted)
+        reasons = [one for one in (decision.reason, azure.reason) if one]
+        return azure if azure.allowed else Decision(allowed=False, reason="\n".join(reasons))
 
     def require(self, user: User, wanted: Attributes) -> None:
         """Raise Failure (403) in the API server's words unless the user may do what is wanted."""
@@ -83,8 +89,9 @@ class Access:
 
     @property
     def incomplete(self) -> bool:
-        """Tell whether others than RBAC decide too, whose rules can't be listed."""
-        return False
+        """Tell whether Azure decides too, whose rules can't be listed."""
+        profile = self._cluster.document["properties"].get("aadProfile") or {}
+        return bool(profile.get("enableAzureRBAC"))
 
     def _impersonated(self, user: User, headers: Headers) -> User:
         name, groups = headers.get("impersonate-user", ""), tuple(headers.getlist("impersonate-group"))

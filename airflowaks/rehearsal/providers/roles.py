@@ -170,7 +170,7 @@ def _definition(role: Role) -> Document:
                     "actions": list(role.actions),
                     "notActions": list(role.not_actions),
                     "dataActions": list(role.data_actions),
-                    "notDataActions": [],
+                    "notDataActions": list(role.not_data_actions),
                 }
             ],
         },
