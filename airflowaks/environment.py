@@ -116,7 +116,7 @@ def load_environment(name: str, folder: Path | None = None) -> Environment:
         InvalidEnvironment: there is no such file, or it breaks rules; all of them are named, one a line.
 
     """
-    folder = folder or _environments_folder()
+    folder = folder or manifests_folder("environments")
     existing = sorted(path.stem for path in folder.glob("*.yaml"))
     if name not in existing:
         near = get_close_matches(name, existing, n=1)
@@ -151,8 +151,12 @@ def load_environment(name: str, folder: Path | None = None) -> Environment:
     return environment
 
 
-def _environments_folder() -> Path:
-    relative = Path("manifests", "environments")
+def manifests_folder(name: str) -> Path:
+    """Return `manifests/<name>` of the checkout that this runs in, or that the package is installed from.
+
+    Raises InvalidEnvironment where there is none.
+    """
+    relative = Path("manifests", name)
     beside_package = Path(__file__).resolve().parent.parent
     for root in (Path.cwd(), *Path.cwd().parents, beside_package):
         if (root / relative).is_dir():

@@ -9,9 +9,18 @@
     ├── NotConverged            a resource was written and still reads differently
     ├── ImmutableProperty       the wanted value cannot be had by an update
     ├── MissingDependency       what another step makes is not there yet
+    ├── StepFailed              a step of a whole deployment failed
     ├── SignInFailed            no token could be had for the session
     ├── RehearsalUnavailable    the rehearsal cloud could not be started or reached
+    ├── InvalidManifest         a manifest cannot be read, or has a placeholder without a value
+    ├── RolloutFailed           what was rolled out did not become ready
+    ├── CommandFailed           a command in a container ended with another exit code than 0
     ├── Unexpected              anything that has no place above, with its cause chained
+    ├── KubernetesError         the Kubernetes API refused; the subclasses are what the operator can act on
+    │   ├── Forbidden
+    │   ├── FieldConflict
+    │   ├── InvalidObject
+    │   └── ClusterUnreachable
     └── AzureError              Azure refused; the subclasses are what the operator can act on
         ├── ProviderNotRegistered
         ├── QuotaExceeded
@@ -101,6 +110,12 @@ class MissingDependency(AirflowAksError):
     code = "missing-dependency"
 
 
+class StepFailed(AirflowAksError):
+    """A step of a whole deployment failed; its own two lines are in the message and the action."""
+
+    code = "step-failed"
+
+
 class SignInFailed(AirflowAksError):
     """No token could be had for the session."""
 
@@ -111,6 +126,59 @@ class RehearsalUnavailable(AirflowAksError):
     """The rehearsal cloud could not be started or reached."""
 
     code = "rehearsal-unavailable"
+
+
+class InvalidManifest(AirflowAksError):
+    """A manifest cannot be read, or has a placeholder without a value; nothing of it was applied."""
+
+    code = "invalid-manifest"
+
+
+class RolloutFailed(AirflowAksError):
+    """What was rolled out did not become ready."""
+
+    code = "rollout-failed"
+
+
+class CommandFailed(AirflowAksError):
+    """A command in a container ended with another exit code than 0."""
+
+    code = "command-failed"
+
+
+class KubernetesError(AirflowAksError):
+    """The Kubernetes API refused; `status` is the HTTP status and `reason` the API's own word for why."""
+
+    code = "kubernetes-error"
+
+    def __init__(self, message: str, action: str, status: int = 0, reason: str = "") -> None:
+        super().__init__(message, action)
+        self.status = status
+        self.reason = reason
+
+
+class Forbidden(KubernetesError):
+    """The signed-in principal lacks a right in the cluster."""
+
+    code = "forbidden"
+
+
+class FieldConflict(KubernetesError):
+    """Another tool manages a field, and wants another value than the manifest does."""
+
+    code = "field-conflict"
+
+
+class InvalidObject(KubernetesError):
+    """The API finds an object invalid; nothing of it was applied."""
+
+    code = "invalid-object"
+
+
+class ClusterUnreachable(KubernetesError):
+    """The cluster's API does not answer."""
+
+    code = "cluster-unreachable"
 
 
 class Unexpected(AirflowAksError):

@@ -86,7 +86,7 @@ class _Watch:
         now = time.monotonic()
         with self._lock:
             done = f"{len(self._done)} of {len(self._resources)} done"
-            running = [f"{one.kind} {one.name} ({now - begun:.0f} s)" for one, begun in self._running.items()]
+            running = [f"{_doing(one)} ({now - begun:.0f} s)" for one, begun in self._running.items()]
         more = len(running) - _MOST_NAMED
         named = ", ".join(running[:_MOST_NAMED]) + (f" and {more} more" if more > 0 else "")
         return Table((), (), note=f"{done} · {named}" if named else done)
@@ -112,3 +112,8 @@ class _Watch:
     def _seconds(self, resource: Resource) -> str:
         change = self._done.get(resource)
         return f"{change.seconds:.1f}" if change else ""
+
+
+def _doing(resource: Resource) -> str:
+    named = f"{resource.kind} {resource.name}"
+    return f"{named}: {resource.doing}" if resource.doing else named

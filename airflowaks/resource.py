@@ -2,7 +2,7 @@
 
 A resource knows how to read the facts, what it wants and how to write it; converge compares, and writes only in apply:
 
-    read → compare → (apply) write → read again
+    read → compare → (apply) write → read again → wait until it works
 
 Facts are JSON as the service answers it, and what is wanted is the part of that JSON that matters: a property that
 `want` does not name is left as it is.
@@ -43,7 +43,7 @@ class Resource(ABC):
     `within` is what it cannot exist, or be seen, without; `needs` are the resources that must be converged before it.
     """
 
-    kind: ClassVar[str]
+    kind: str
     immutable: ClassVar[tuple[str, ...]] = ()
     """Dotted paths that no update can change; `[]` stands for any element of a list."""
     decided_by_service: ClassVar[tuple[str, ...]] = ()
@@ -64,6 +64,8 @@ class Resource(ABC):
         self.needs = (*needs, *((within,) if within else ()))
         self.written = False
         """Whether this session has written it."""
+        self.doing = ""
+        """What it waits for at the moment, in a few words, for who watches."""
         self._facts: Any = _UNREAD
         self._reading = threading.RLock()
 
@@ -93,6 +95,13 @@ class Resource(ABC):
         """Tell whether the resource has to be written again although its properties are as wanted."""
         del facts
         return False
+
+    def await_ready(self) -> None:  # noqa: B027 - most resources work as soon as they exist
+        """Return once what exists also works, such as a roll-out's pods: asked in apply, written just now or not."""
+
+    def differences(self) -> tuple[Difference, ...]:
+        """Return where the facts are not what is wanted."""
+        return compare(self.want(), self.facts)
 
     @property
     def fresh(self) -> bool:
@@ -190,8 +199,10 @@ def _converge(session: Session, resource: Resource) -> Change:
             with session.correlated() as correlation:
                 resource.write(facts)
             correlation_id, resource.written = correlation.id, True
-            until(resource.refresh, lambda now: not compare(resource.want(), now), resource.settling_seconds)
+            until(resource.refresh, lambda _: not resource.differences(), resource.settling_seconds)
             _check_converged(resource)
+        if session.applies:
+            resource.await_ready()
     return Change(
         kind=resource.kind,
         name=resource.name,
@@ -207,7 +218,7 @@ def _converge(session: Session, resource: Resource) -> Change:
 def assess(resource: Resource) -> tuple[Action, tuple[Difference, ...]]:
     """Return what is to be done to a resource, from its facts alone. Raises ImmutableProperty where that cannot be."""
     facts = resource.facts
-    differences = compare(resource.want(), facts)
+    differences = resource.differences()
     if facts is None:
         return Action.CREATE, differences
     _check_immutable(resource, differences)
@@ -253,7 +264,7 @@ def _check_finished(resource: Resource) -> None:
 
 
 def _check_converged(resource: Resource) -> None:
-    left = compare(resource.want(), resource.facts)
+    left = resource.differences()
     if resource.facts is None or left:
         message = (
             f"{resource.kind} {resource.name} was written and still reads differently: "

@@ -1,0 +1,1 @@
+"""Kubernetes: the client of a cluster's API, manifests, and the resources that they become."""

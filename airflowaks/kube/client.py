@@ -1,0 +1,350 @@
+"""The client of a cluster's Kubernetes API: objects as the API writes them, each request with a token that is valid.
+
+It stands on azure-core's pipeline, as Microsoft Graph does, which renews tokens, retries and heeds the proxy. The
+package `kubernetes` would cost every notebook four seconds of CPU and 50 MB for its models (measured with 37.0.2, of
+which every part imports the whole), and the runbook wants none of them: its objects are JSON, as Azure's are.
+Source: https://kubernetes.io/docs/reference/using-api/api-concepts
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import tempfile
+import threading
+import time
+import weakref
+from base64 import b64decode
+from contextlib import closing
+from dataclasses import dataclass
+from functools import cached_property
+from http import HTTPStatus
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
+from urllib.parse import urlsplit
+
+from airflowaks.errors import KubernetesError, MissingDependency
+from airflowaks.kube.failures import failure, unreachable
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    from azure.core import PipelineClient
+    from azure.core.rest import HttpResponse
+
+    from airflowaks.session import Session
+
+Document = dict[str, Any]
+"""An object of Kubernetes, as JSON."""
+
+FIELD_MANAGER = "airflowaks"
+SERVER_SCOPE = "6dae42f8-4368-4678-94ff-3960e28e3630/.default"
+"""The AKS server application, the same in every tenant: what tokens for a cluster's API are for."""
+_LOOPBACK = ("localhost", "127.0.0.1", "::1")
+_APPLY = "application/apply-patch+yaml"
+_REPEATABLE = ("GET", "PATCH", "DELETE")
+_PAGE = 500
+_QUIET_SECONDS = 10
+_GRACE_SECONDS = 10
+
+
+class Reference(NamedTuple):
+    """What names one object in a cluster."""
+
+    api_version: str
+    kind: str
+    name: str
+    namespace: str = ""
+
+    @classmethod
+    def of(cls, document: Mapping[str, Any]) -> Reference:
+        """Return what names `document`."""
+        metadata = document.get("metadata", {})
+        return cls(document["apiVersion"], document["kind"], metadata.get("name", ""), metadata.get("namespace", ""))
+
+
+class Event(NamedTuple):
+    """What a watch tells: an object as it is now, or as it was when it was deleted."""
+
+    type: Literal["ADDED", "MODIFIED", "DELETED"]
+    document: Document
+
+
+class Address(NamedTuple):
+    """Where the API of a cluster is: the cluster's name, the URL, and the certificates (PEM) that it is known by."""
+
+    cluster: str
+    server: str
+    certificates: str
+
+    @property
+    def is_local(self) -> bool:
+        """Tell whether it is on this machine, where no proxy leads to."""
+        return urlsplit(self.server).hostname in _LOOPBACK
+
+
+@dataclass(frozen=True)
+class _Kind:
+    plural: str
+    namespaced: bool
+
+
+def connect(session: Session) -> Kube:
+    """Return the client of the environment's cluster, for `session.once`. Raises azure-core's HttpResponseError."""
+    import yaml
+
+    settings = session.environment
+    answer = session.clusters.managed_clusters.list_cluster_user_credentials(
+        settings.resource_group, settings.cluster.name
+    )
+    kubeconfig = yaml.safe_load((answer.kubeconfigs or [])[0].value or b"")
+    cluster = kubeconfig["clusters"][0]["cluster"]
+    certificates = b64decode(cluster["certificate-authority-data"]).decode()
+    return Kube(session, Address(settings.cluster.name, cluster["server"], certificates))
+
+
+class Kube:
+    """The Kubernetes API of one cluster. Safe to use from several threads.
+
+    Every method raises KubernetesError where the API refuses or does not answer, and MissingDependency where it does
+    not know the kind.
+    """
+
+    def __init__(self, session: Session, address: Address, headers: Mapping[str, str] | None = None) -> None:
+        self.session = session
+        self.address = address
+        self._headers = dict(headers or {})
+        self._kinds: dict[str, dict[str, _Kind]] = {}
+        self._lock = threading.Lock()
+
+    def impersonating(self, user: str, group: str) -> Kube:
+        """Return a client that acts as `user` of `group` (an Entra object ID), which takes the right to impersonate."""
+        headers = {"Impersonate-User": user, "Impersonate-Group": group}
+        other = Kube(self.session, self.address, headers)
+        other.__dict__["_pipeline"] = self._pipeline
+        return other
+
+    # Objects
+
+    def get(self, reference: Reference) -> Document | None:
+        """Return an object, or None where it, its namespace or its kind does not exist."""
+        try:
+            return self.request("GET", self.path(reference))
+        except MissingDependency:
+            return None
+        except KubernetesError as error:
+            if error.status == HTTPStatus.NOT_FOUND:
+                return None
+            raise
+
+    def list(
+        self, api_version: str, kind: str, namespace: str = "", *, labels: str = "", fields: str = ""
+    ) -> list[Document]:
+        """Return all objects of a kind, in one namespace or (without) in all, by label and field selectors."""
+        path = self.path(Reference(api_version, kind, "", namespace))
+        query = _given(labelSelector=labels, fieldSelector=fields, limit=str(_PAGE))
+        found: list[Document] = []
+        while True:
+            page = self.request("GET", path, query)
+            # The items of a list do not say what they are.
+            found += [{"apiVersion": api_version, "kind": kind, **one} for one in page["items"]]
+            if not (token := page["metadata"].get("continue")):
+                return found
+            query["continue"] = token
+
+    def apply(self, document: Document, *, dry_run: bool = False) -> Document:
+        """Apply an object server-side and return it; a dry run answers what would be, and writes nothing.
+
+        Raises FieldConflict where another manager wants other values.
+        """
+        query = {"fieldManager": FIELD_MANAGER, "force": "false", "fieldValidation": "Strict"}
+        query |= {"dryRun": "All"} if dry_run else {}
+        return self.request("PATCH", self.path(Reference.of(document)), query, document, _APPLY)
+
+    def create(self, document: Document) -> Document:
+        """Create an object, or send a review, and return what the API answers."""
+        path = self.path(Reference.of(document)._replace(name=""))
+        return self.request("POST", path, {"fieldManager": FIELD_MANAGER, "fieldValidation": "Strict"}, document)
+
+    def delete(self, reference: Reference, *, grace_seconds: int | None = None) -> None:
+        """Delete an object and in the background what it owns; that it does not exist is as well."""
+        body: Document = {"apiVersion": "v1", "kind": "DeleteOptions", "propagationPolicy": "Background"}
+        if grace_seconds is not None:
+            body["gracePeriodSeconds"] = grace_seconds
+        try:
+            self.request("DELETE", self.path(reference), {}, body)
+        except MissingDependency:
+            return
+        except KubernetesError as error:
+            if error.status != HTTPStatus.NOT_FOUND:
+                raise
+
+    def follow(self, reference: Reference, seconds: float) -> Iterator[Document | None]:
+        """Yield an object as it is now, then whenever it changes, and every few seconds though it does not.
+
+        It ends after `seconds`. A watch that breaks off is begun anew, with a token that is valid then.
+        """
+        deadline = time.monotonic() + seconds
+        while True:
+            document = self.get(reference)
+            yield document
+            left = deadline - time.monotonic()
+            if left <= 0:
+                return
+            version = document["metadata"]["resourceVersion"] if document else ""
+            for event in self._watch(reference, version, min(left, _QUIET_SECONDS)):
+                yield None if event.type == "DELETED" else event.document
+
+    def _watch(self, reference: Reference, version: str, seconds: float) -> Iterator[Event]:
+        """Yield what happens to one object after `version`, for `seconds` at most."""
+        from azure.core.exceptions import AzureError
+
+        query = {
+            "watch": "true",
+            "fieldSelector": f"metadata.name={reference.name}",
+            "timeoutSeconds": str(max(1, round(seconds))),
+        } | _given(resourceVersion=version)
+        path = self.path(reference._replace(name=""))
+        response = self.send("GET", path, query, stream=True, read_timeout=seconds + _GRACE_SECONDS)
+        with closing(response):
+            try:
+                for line in _lines(response):
+                    event = json.loads(line)
+                    if event["type"] == "ERROR":  # mostly 410: the version is too old to go on from
+                        return
+                    yield Event(event["type"], event["object"])
+            except AzureError:
+                # The connection broke, which the next request tells more about.
+                return
+
+    def logs(self, pod: Reference, container: str, *, lines: int = 0, previous: bool = False) -> str:
+        """Return the log of a container, or its last `lines`; `previous` is that of the run before the last restart."""
+        query = _given(container=container, tailLines=str(lines or ""), previous="true" if previous else "")
+        return self.send("GET", f"{self.path(pod)}/log", query).text()
+
+    def may(self, verb: str, resource: str, namespace: str, *, group: str = "", subresource: str = "") -> bool:
+        """Tell whether who is signed in, or impersonated, may do `verb` to `resource` (`pods`) of an API group."""
+        attributes = _given(verb=verb, resource=resource, namespace=namespace, group=group, subresource=subresource)
+        review = self.create(
+            {
+                "apiVersion": "authorization.k8s.io/v1",
+                "kind": "SelfSubjectAccessReview",
+                "spec": {"resourceAttributes": attributes},
+            }
+        )
+        return bool(review["status"]["allowed"])
+
+    # Requests
+
+    def path(self, reference: Reference) -> str:
+        """Return the path of an object, or of a collection where the reference has no name."""
+        api_version, kind, name, namespace = reference
+        known = self._kind(api_version, kind)
+        parts = [_root(api_version)]
+        if known.namespaced and namespace:
+            parts.append(f"namespaces/{namespace}")
+        parts += [known.plural, *([name] if name else [])]
+        return "/".join(parts)
+
+    def request(
+        self, method: str, path: str, query: Mapping[str, str] | None = None, body: Any = None, form: str = ""
+    ) -> Document:
+        """Send one request and return the JSON that it is answered with."""
+        answer: Document = self.send(method, path, query, body, form).json()
+        return answer
+
+    def send(
+        self,
+        method: str,
+        path: str,
+        query: Mapping[str, str] | None = None,
+        body: Any = None,
+        form: str = "",
+        **options: Any,
+    ) -> HttpResponse:
+        """Send one request; `form` is the body's content type where that is not JSON's, `options` the pipeline's."""
+        from azure.core.exceptions import ServiceRequestError, ServiceResponseError
+        from azure.core.rest import HttpRequest
+
+        headers = {"Accept": "application/json", **self._headers} | _given(**{"Content-Type": form})
+        request = HttpRequest(method, path, params=query or {}, headers=headers, json=body)
+        try:
+            response: HttpResponse = self._pipeline.send_request(request, **options)
+            if response.status_code >= HTTPStatus.BAD_REQUEST:
+                response.read()
+        except (ServiceRequestError, ServiceResponseError) as error:
+            raise unreachable(self.session, self.address.cluster, self.address.server, error) from error
+        if response.status_code >= HTTPStatus.BAD_REQUEST:
+            raise failure(self.session, self.address.cluster, _status(response))
+        return response
+
+    def _kind(self, api_version: str, kind: str) -> _Kind:
+        with self._lock:
+            if kind not in self._kinds.get(api_version, {}):
+                self._kinds[api_version] = self._discover(api_version)
+            if known := self._kinds[api_version].get(kind):
+                return known
+        raise MissingDependency(
+            f"The cluster {self.address.cluster} does not know {kind} of {api_version}.",
+            "Run step 1 with mode=apply: it enables the add-ons that bring such kinds along.",
+        )
+
+    def _discover(self, api_version: str) -> dict[str, _Kind]:
+        try:
+            found = self.request("GET", _root(api_version))["resources"]
+        except KubernetesError as error:
+            if error.status == HTTPStatus.NOT_FOUND:
+                return {}
+            raise
+        return {one["kind"]: _Kind(one["name"], one["namespaced"]) for one in found if "/" not in one["name"]}
+
+    @cached_property
+    def _pipeline(self) -> PipelineClient[Any, Any]:
+        from azure.core import PipelineClient
+        from azure.core.pipeline import policies
+        from azure.core.pipeline.transport import RequestsTransport
+
+        connection, local = self.session.connection, self.address.is_local
+        proxies = {} if local else connection.transport.get("proxies", {})
+        usual: list[Any] = [
+            policies.UserAgentPolicy(),
+            policies.ProxyPolicy(proxies=proxies),
+            policies.RetryPolicy(retry_on_methods=_REPEATABLE),
+            policies.BearerTokenCredentialPolicy(connection.credential, SERVER_SCOPE),
+        ]
+        # Proxies that the machine's own settings name lead nowhere from here to here.
+        transport = RequestsTransport(connection_verify=self._certificate_file(), use_env_settings=not local)
+        return PipelineClient(self.address.server, policies=usual, transport=transport)
+
+    def _certificate_file(self) -> str:
+        """Return a file with the cluster's certificates, which the transport takes in no other form."""
+        handle, name = tempfile.mkstemp(prefix="airflowaks-", suffix=".pem")
+        with os.fdopen(handle, "w", encoding="ascii") as file:
+            file.write(self.address.certificates)
+        weakref.finalize(self, Path(name).unlink, missing_ok=True)
+        return name
+
+
+def _root(api_version: str) -> str:
+    return f"/apis/{api_version}" if "/" in api_version else f"/api/{api_version}"
+
+
+def _lines(response: HttpResponse) -> Iterator[bytes]:
+    left = b""
+    for chunk in response.iter_bytes():
+        *lines, left = (left + chunk).split(b"\n")
+        yield from lines
+
+
+def _given(**values: str) -> dict[str, str]:
+    """Return the values that are not empty."""
+    return {name: value for name, value in values.items() if value}
+
+
+def _status(response: HttpResponse) -> dict[str, Any]:
+    try:
+        answer = json.loads(response.text())
+    except ValueError:
+        answer = None
+    known = answer if isinstance(answer, dict) and answer.get("kind") == "Status" else {"message": response.text()}
+    return {"code": response.status_code, **known}

@@ -1,0 +1,87 @@
+"""Commands in a container that runs, as `kubectl exec` has them: input, output, and the exit code.
+
+Each message begins with the number of its channel; the last is a Status. Source:
+https://github.com/kubernetes/enhancements/tree/master/keps/sig-api-machinery/4006-transition-spdy-to-websockets
+"""
+
+from __future__ import annotations
+
+import json
+import threading
+from typing import TYPE_CHECKING, Any
+
+from airflowaks.errors import CommandFailed
+from airflowaks.kube.streams import open_stream
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    from websockets.sync.client import ClientConnection
+
+    from airflowaks.kube.client import Kube, Reference
+
+# Only the newer one, of Kubernetes 1.30, can tell a command that its input has ended.
+_CLOSING, _OLDER = "v5.channel.k8s.io", "v4.channel.k8s.io"
+_STDIN, _STDOUT, _STDERR, _STATUS, _CLOSE = 0, 1, 2, 3, 255
+_LONGEST_COMPLAINT = 600
+
+
+def run(
+    kube: Kube, pod: Reference, command: Sequence[str], *, container: str = "", stdin: Iterable[bytes] | None = None
+) -> bytes:
+    """Run a command in a container (without a name: the pod's first), and return what it wrote to its output.
+
+    To a cluster before 1.30 a command that reads `stdin` must know by itself where that ends, as tar does.
+
+    Raises CommandFailed with the end of what it complained where its exit code is not 0, and KubernetesError.
+    """
+    query = [("command", one) for one in command] + [("stdout", "true"), ("stderr", "true")]
+    query += [("container", container)] if container else []
+    query += [("stdin", "true")] if stdin is not None else []
+    written = {_STDOUT: bytearray(), _STDERR: bytearray(), _STATUS: bytearray()}
+    with open_stream(kube, pod, "exec", query, (_CLOSING, _OLDER)) as stream:
+        sender = threading.Thread(target=_send, args=(stream, stdin or ()), name="stdin", daemon=True)
+        sender.start()
+        _receive(stream, written)
+        sender.join()
+    status: dict[str, Any] = json.loads(written[_STATUS] or b"{}")
+    if status.get("status") != "Success":
+        raise _failed(kube, pod, command, status, written[_STDERR] or written[_STDOUT])
+    return bytes(written[_STDOUT])
+
+
+def _send(stream: ClientConnection, chunks: Iterable[bytes]) -> None:
+    from websockets.exceptions import ConnectionClosed
+
+    try:
+        for chunk in chunks:
+            stream.send(bytes((_STDIN,)) + chunk)
+        if stream.subprotocol == _CLOSING:
+            stream.send(bytes((_CLOSE, _STDIN)))
+    except ConnectionClosed:
+        # The command has ended without reading all; its exit code says whether that is well.
+        return
+
+
+def _receive(stream: ClientConnection, written: dict[int, bytearray]) -> None:
+    from websockets.exceptions import ConnectionClosedError
+
+    try:
+        for message in stream:
+            if isinstance(message, bytes) and message[0] in written:
+                written[message[0]] += message[1:]
+    except ConnectionClosedError:
+        # Without a Status the command counts as failed.
+        return
+
+
+def _failed(
+    kube: Kube, pod: Reference, command: Sequence[str], status: dict[str, Any], complaint: bytearray
+) -> CommandFailed:
+    causes = (status.get("details") or {}).get("causes") or []
+    code = next((one["message"] for one in causes if one.get("reason") == "ExitCode"), None)
+    how = f"ended with exit code {code}" if code else status.get("message", "broke off: the connection was lost")
+    said = kube.session.redactor.redact(complaint.decode(errors="replace")).strip()[-_LONGEST_COMPLAINT:]
+    message = f"`{command[0]}` in pod {pod.name} {how}" + (f": {' '.join(said.split())}" if said else ".")
+    see = f"kubectl logs {pod.name} --namespace {pod.namespace} --all-containers"
+    return CommandFailed(message, f"See `{see}` for what the pod says, then run the step again.")

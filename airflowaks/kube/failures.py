@@ -1,0 +1,76 @@
+"""What a cluster's API refuses, turned into the error tree with what the operator can do about it.
+
+Source: https://kubernetes.io/docs/reference/kubernetes-api/common-definitions/status
+"""
+
+from __future__ import annotations
+
+from http import HTTPStatus
+from typing import TYPE_CHECKING, Any
+
+from airflowaks.errors import ClusterUnreachable, FieldConflict, Forbidden, InvalidObject, KubernetesError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from airflowaks.session import Session
+
+_LONGEST_REASON = 600
+_FIELD_MANAGER_CONFLICT = "FieldManagerConflict"
+
+
+def failure(session: Session, cluster: str, status: Mapping[str, Any]) -> KubernetesError:
+    """Return the error of the tree for a Status that the API of `cluster` answered."""
+    code, reason = int(status.get("code") or 0), str(status.get("reason") or "")
+    message = _short(session.redactor.redact(str(status.get("message") or reason or code)))
+    causes = (status.get("details") or {}).get("causes") or []
+    conflicts = [one for one in causes if one.get("reason") == _FIELD_MANAGER_CONFLICT]
+    if code == HTTPStatus.CONFLICT and conflicts:
+        fields = "; ".join(f"{one['field']}: {one['message']}" for one in conflicts)
+        return FieldConflict(
+            f"{_subject(status)} has fields that another tool manages: {_short(fields)}.",
+            "Take that tool's change back, or have it set the manifest's value; then run the step again.",
+            code,
+            reason,
+        )
+    match code:
+        case HTTPStatus.UNAUTHORIZED:
+            return Forbidden(
+                f"The cluster {cluster} does not accept your token: {message}.",
+                f"Sign in to tenant {session.environment.tenant_id} with `az login`, then run the step again.",
+                code,
+                reason,
+            )
+        case HTTPStatus.FORBIDDEN:
+            return Forbidden(
+                f"The cluster {cluster} refused: {message}",
+                f"Join the Entra group {session.environment.entra.admin_group}, or have its members assign you the role"
+                " Azure Kubernetes Service RBAC Cluster Admin; after either sign in again, so that your token says so.",
+                code,
+                reason,
+            )
+        case HTTPStatus.UNPROCESSABLE_ENTITY | HTTPStatus.BAD_REQUEST:
+            action = "Correct the manifest, or the setting in the environment file that it takes the value from."
+            return InvalidObject(f"The cluster {cluster} refused: {message}", action, code, reason)
+    action = "The text is the cluster's own; run the step again once its cause is gone."
+    return KubernetesError(f"The cluster {cluster} refused ({reason or code}): {message}", action, code, reason)
+
+
+def unreachable(session: Session, cluster: str, server: str, error: BaseException) -> ClusterUnreachable:
+    """Return the error for an API that did not answer."""
+    reason = _short(session.redactor.redact(str(getattr(error, "message", None) or error)))
+    return ClusterUnreachable(
+        f"The cluster {cluster} does not answer at {server}: {reason}",
+        f"Start it with `az aks start --name {cluster} --resource-group {session.environment.resource_group}`, or check"
+        " `cluster.authorized_ip_ranges`, `proxy` and the network; then run the step again.",
+    )
+
+
+def _subject(status: Mapping[str, Any]) -> str:
+    details = status.get("details") or {}
+    return f"{details.get('kind', 'object')} {details.get('name', '')}"
+
+
+def _short(text: str) -> str:
+    text = " ".join(text.split())
+    return text if len(text) <= _LONGEST_REASON else f"{text[: _LONGEST_REASON - 1]}…"

@@ -1,0 +1,86 @@
+"""A folder in a pod, such as the one of the DAGs, that is to hold the files of a folder on this machine.
+
+Files go the way of `kubectl cp`: as a tar archive through a command in the pod, whatever is mounted there.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+import tarfile
+from hashlib import sha256
+from typing import TYPE_CHECKING
+
+from airflowaks.kube import exec as command
+from airflowaks.kube.client import connect
+from airflowaks.resource import Facts, Resource
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from airflowaks.kube.client import Kube, Reference
+    from airflowaks.session import Session
+
+_CHUNK = 64 * 1024
+_DIGEST_LENGTH = 12
+# Compiled by Python itself wherever it runs.
+_LEFT_OUT = "__pycache__"
+_LIST = f"""
+import hashlib, json, pathlib, sys
+folder = pathlib.Path(sys.argv[1])
+files = (one for one in folder.rglob("*") if one.is_file() and "{_LEFT_OUT}" not in one.parts)
+digest = lambda one: hashlib.sha256(one.read_bytes()).hexdigest()[:{_DIGEST_LENGTH}]
+print(json.dumps({{one.relative_to(folder).as_posix(): digest(one) for one in files}}))
+"""
+
+
+class PodFolder(Resource):
+    """The files of a local folder, in a folder of a container that runs; files that only the pod has stay there."""
+
+    kind = "folder"
+
+    def __init__(self, session: Session, source: Path, pod: Reference, container: str, path: str) -> None:
+        super().__init__(session, path)
+        self.source = source
+        self.pod = pod
+        self.container = container
+
+    @property
+    def id(self) -> str:
+        """Return where it is, as `kubectl cp` writes it."""
+        return f"{self.pod.namespace}/{self.pod.name}:{self.name}"
+
+    def read(self) -> Facts | None:
+        """Return the files in the pod by their paths, each with the beginning of its SHA-256."""
+        listed = command.run(self._kube, self.pod, ("python", "-c", _LIST, self.name), container=self.container)
+        facts: Facts = json.loads(listed)
+        return facts
+
+    def want(self) -> Facts:
+        """Want the files that are here."""
+        return {path: sha256(file.read_bytes()).hexdigest()[:_DIGEST_LENGTH] for path, file in self._files().items()}
+
+    def write(self, facts: Facts | None) -> None:
+        """Send the files that are not there, or different, in one archive."""
+        wanted, known = self.want(), facts or {}
+        changed = [file for path, file in self._files().items() if known.get(path) != wanted[path]]
+        archive = io.BytesIO()
+        with tarfile.open(fileobj=archive, mode="w") as tar:
+            for file in changed:
+                tar.add(file, file.relative_to(self.source).as_posix())
+        extract = ("tar", "-xmof", "-", "-C", self.name)
+        command.run(self._kube, self.pod, extract, container=self.container, stdin=_chunks(archive))
+
+    @property
+    def _kube(self) -> Kube:
+        return self.session.once(connect)
+
+    def _files(self) -> dict[str, Path]:
+        files = (one for one in sorted(self.source.rglob("*")) if one.is_file() and _LEFT_OUT not in one.parts)
+        return {one.relative_to(self.source).as_posix(): one for one in files}
+
+
+def _chunks(archive: io.BytesIO) -> Iterator[bytes]:
+    archive.seek(0)
+    return iter(lambda: archive.read(_CHUNK), b"")

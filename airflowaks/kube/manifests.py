@@ -1,0 +1,144 @@
+"""Manifests: plain YAML in `manifests/<step>/`, whose `${NAME}` placeholders are filled with this deployment's values.
+
+They are filled after the YAML is read, so that no value can break out of the place where it stands.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import yaml
+
+from airflowaks.changes import AFTER_APPLY
+from airflowaks.environment import manifests_folder
+from airflowaks.errors import InvalidManifest
+from airflowaks.kube.client import Document, Reference
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+Values = Mapping[str, Any]
+"""What placeholders stand for: a value of JSON, AFTER_APPLY, or a function that returns one, asked when it is needed.
+
+A value keeps its type where the placeholder stands alone and unquoted (`replicas: ${REPLICAS}`); elsewhere it is text.
+"""
+
+_PLACEHOLDER = re.compile(r"\$\{([^}]*)\}?")
+_TIMESTAMP = "tag:yaml.org,2002:timestamp"
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """One object of a file, as it is written there."""
+
+    file: Path
+    node: yaml.Node
+    values: Values
+
+    @property
+    def reference(self) -> Reference:
+        """Return what names the object; InvalidManifest is raised where it does not say."""
+        metadata = _member(self.node, "metadata")
+        named = {
+            "api_version": _member(self.node, "apiVersion"),
+            "kind": _member(self.node, "kind"),
+            "name": _member(metadata, "name"),
+        }
+        for key, node in named.items():
+            if node is None:
+                message = f"{self._place(self.node)}: the object has no {key}."
+                raise InvalidManifest(message, f"Correct {self.file} and run again.")
+        namespace = _member(metadata, "namespace")
+        texts = {key: str(self._build(node)) for key, node in named.items()}
+        return Reference(**texts, namespace="" if namespace is None else str(self._build(namespace)))
+
+    def fill(self) -> Document:
+        """Return the object with its placeholders filled; text around a value that is not known yet is AFTER_APPLY.
+
+        Raises InvalidManifest where a placeholder has no value.
+        """
+        document: Document = self._build(self.node)
+        return document
+
+    def check(self) -> None:
+        """Ask for no value, and raise InvalidManifest where a placeholder is not one of those that have one."""
+        for node in _scalars(self.node):
+            for name in _PLACEHOLDER.findall(node.value):
+                if name not in self.values:
+                    message = f"{self._place(node)}: there is no placeholder ${{{name}}}."
+                    action = f"Correct {self.file}; there are: {', '.join(sorted(self.values))}."
+                    raise InvalidManifest(message, action)
+
+    def _build(self, node: Any) -> Any:
+        if isinstance(node, yaml.MappingNode):
+            return {str(self._build(key)): self._build(value) for key, value in node.value}
+        if isinstance(node, yaml.SequenceNode):
+            return [self._build(one) for one in node.value]
+        names = _PLACEHOLDER.findall(node.value)
+        if not names:
+            return _constructed(node)
+        values = {name: self._value(node, name) for name in names}
+        if _PLACEHOLDER.fullmatch(node.value) and node.style is None:
+            return values[names[0]]
+        if any(value is AFTER_APPLY for value in values.values()):
+            return AFTER_APPLY
+        return _PLACEHOLDER.sub(lambda found: _text(values[found[1]]), node.value)
+
+    def _value(self, node: yaml.Node, name: str) -> Any:
+        value = self.values[name]
+        if callable(value):
+            value = value()
+        if value is None or value == "":
+            message = f"{self._place(node)}: the placeholder ${{{name}}} has no value."
+            raise InvalidManifest(message, "Give it one in the environment file, or run the steps before this one.")
+        return value
+
+    def _place(self, node: yaml.Node) -> str:
+        return f"{self.file.parent.name}/{self.file.name}, line {node.start_mark.line + 1}"
+
+
+def load(folder: str, values: Values) -> list[Manifest]:
+    """Return the objects in `manifests/<folder>/`, in the order of the files' names; no value is asked for yet.
+
+    Raises InvalidManifest where a file is no valid YAML, or has a placeholder that is not in `values`.
+    """
+    found: list[Manifest] = []
+    for file in sorted(manifests_folder(folder).glob("*.yaml")):
+        try:
+            nodes = list(yaml.compose_all(file.read_text(encoding="utf-8"), Loader=yaml.SafeLoader))
+        except yaml.YAMLError as error:
+            message = f"{folder}/{file.name} is no valid YAML: {' '.join(str(error).split())}."
+            raise InvalidManifest(message, f"Correct {file} and run again.") from error
+        found += [Manifest(file, node, values) for node in nodes if node is not None]
+    for one in found:
+        one.check()
+    return found
+
+
+def _member(node: yaml.Node | None, name: str) -> yaml.Node | None:
+    members = node.value if isinstance(node, yaml.MappingNode) else ()
+    return next((value for key, value in members if key.value == name), None)
+
+
+def _scalars(node: yaml.Node) -> Iterator[yaml.ScalarNode]:
+    if isinstance(node, yaml.ScalarNode):
+        yield node
+    for one in node.value if isinstance(node, yaml.CollectionNode) else ():
+        for inner in one if isinstance(one, tuple) else (one,):
+            yield from _scalars(inner)
+
+
+def _constructed(node: yaml.Node) -> Any:
+    """Return a scalar as YAML means it; dates stay text, since JSON has none."""
+    loader = yaml.SafeLoader("")
+    try:
+        return node.value if node.tag == _TIMESTAMP else loader.construct_object(node)
+    finally:
+        loader.dispose()
+
+
+def _text(value: Any) -> str:
+    return str(value).lower() if isinstance(value, bool) else str(value)

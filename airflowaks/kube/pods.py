@@ -1,0 +1,140 @@
+"""What is the matter with pods: which of them, which container, the reason, and the last lines that it logged."""
+
+from __future__ import annotations
+
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from airflowaks.errors import KubernetesError, RolloutFailed
+from airflowaks.kube.client import Reference
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    from airflowaks.kube.client import Document, Kube
+
+_LOG_LINES = 10
+_READY_SECONDS = 600.0
+# What a container that waits says while all is well.
+_USUAL = ("ContainerCreating", "PodInitializing")
+
+
+@dataclass(frozen=True)
+class Trouble:
+    """What keeps one pod from being ready: a container, or (empty) the pod itself; a reason such as `ErrImagePull`."""
+
+    pod: Reference
+    container: str
+    reason: str
+    message: str = ""
+    restarted: bool = False
+    """Whether what it logged before it was restarted tells more than what it logs now."""
+
+    def __str__(self) -> str:
+        where = f"pod {self.pod.name}" + (f", container {self.container}" if self.container else "")
+        return f"{where}: {self.reason}" + (f" ({self.message})" if self.message else "")
+
+
+def find_trouble(kube: Kube, pods: list[Document]) -> Trouble | None:
+    """Return what is the matter with the newest pod that is not as it should be, or None."""
+    newest_first = sorted(pods, key=lambda one: str(one["metadata"].get("creationTimestamp")), reverse=True)
+    return next(filter(None, (_trouble(kube, one) for one in newest_first)), None)
+
+
+def last_lines(kube: Kube, trouble: Trouble) -> str:
+    """Return the last lines of the container's log, secrets taken out; empty where there are none."""
+    if not trouble.container:
+        return ""
+    try:
+        text = kube.logs(trouble.pod, trouble.container, lines=_LOG_LINES, previous=trouble.restarted)
+    except KubernetesError:
+        return ""
+    return kube.session.redactor.redact(text).rstrip()
+
+
+@contextmanager
+def short_lived(kube: Kube, document: Document, seconds: float = _READY_SECONDS) -> Iterator[Reference]:
+    """Create a pod, and yield it once it is ready or has succeeded; it is deleted at the end of the block.
+
+    Raises RolloutFailed where it fails, or becomes neither in `seconds`.
+    """
+    reference = Reference.of(document)
+    kube.delete(reference, grace_seconds=0)
+    for known in kube.follow(reference, seconds):
+        if known is None:
+            break
+    kube.create(document)
+    try:
+        _await_pod(kube, reference, seconds)
+        yield reference
+    finally:
+        kube.delete(reference, grace_seconds=0)
+
+
+def _await_pod(kube: Kube, reference: Reference, seconds: float) -> None:
+    known: Document | None = None
+    for known in kube.follow(reference, seconds):
+        phase = known["status"].get("phase") if known else "Failed"
+        if phase == "Succeeded" or (known and _has_condition(known, "Ready")):
+            return
+        if phase == "Failed":
+            break
+    trouble = find_trouble(kube, [known]) if known else None
+    lines = last_lines(kube, trouble) if trouble else ""
+    raise RolloutFailed(
+        f"The pod {reference.name} did not become ready: {trouble or 'it is gone'}." + indented(lines),
+        f"See `kubectl describe pod {reference.name} --namespace {reference.namespace}`, and run the step again.",
+    )
+
+
+def indented(lines: str) -> str:
+    """Return log lines to put behind a sentence."""
+    return "".join(f"\n  | {line}" for line in lines.splitlines())
+
+
+def _trouble(kube: Kube, pod: Document) -> Trouble | None:
+    status, reference = pod.get("status", {}), Reference.of({"apiVersion": "v1", "kind": "Pod", **pod})
+    statuses = [*status.get("initContainerStatuses", ()), *status.get("containerStatuses", ())]
+    for one in statuses:
+        if found := _container_trouble(reference, one):
+            return found
+    if status.get("phase") == "Succeeded" or _has_condition(pod, "Ready"):
+        return None
+    warning = _last_warning(kube, reference)
+    for one in status.get("conditions", ()):
+        if one["type"] == "PodScheduled" and one["status"] == "False":
+            return Trouble(reference, "", one.get("reason", "Unschedulable"), one.get("message", ""))
+    running = next((one["name"] for one in statuses if "running" in one.get("state", {}) and not one["ready"]), "")
+    if warning:
+        return Trouble(reference, running, warning.get("reason", ""), warning.get("message", ""))
+    if running:
+        return Trouble(reference, running, "not ready", "it runs, and its probe has not passed yet")
+    return Trouble(reference, "", status.get("reason") or status.get("phase", "Pending"), status.get("message", ""))
+
+
+def _container_trouble(pod: Reference, status: Mapping[str, Any]) -> Trouble | None:
+    state, before = status.get("state", {}), status.get("lastState", {}).get("terminated")
+    waiting, ended = state.get("waiting"), state.get("terminated")
+    if waiting and waiting.get("reason") not in (None, *_USUAL):
+        message = _exit(before) if before else waiting.get("message", "")
+        return Trouble(pod, status["name"], waiting["reason"], message, restarted=before is not None)
+    if ended and ended.get("exitCode"):
+        return Trouble(pod, status["name"], ended.get("reason", "Error"), _exit(ended))
+    return None
+
+
+def _exit(ended: Mapping[str, Any]) -> str:
+    said = ended.get("message") or ended.get("reason", "")
+    return f"exit code {ended['exitCode']}" + (f", {said}" if said else "")
+
+
+def _last_warning(kube: Kube, pod: Reference) -> Document | None:
+    fields = f"involvedObject.kind=Pod,involvedObject.name={pod.name},type=Warning"
+    found = kube.list("v1", "Event", pod.namespace, fields=fields)
+    return max(found, key=lambda one: str(one.get("lastTimestamp") or one.get("eventTime")), default=None)
+
+
+def _has_condition(document: Mapping[str, Any], kind: str) -> bool:
+    conditions = document.get("status", {}).get("conditions", ())
+    return any(one["type"] == kind and one["status"] == "True" for one in conditions)

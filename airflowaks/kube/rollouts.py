@@ -1,0 +1,138 @@
+"""Waiting until what was applied works: a Deployment's pods available, a Job complete, a claim bound.
+
+It is the cluster's controllers that decide both that and when to give up, as `kubectl rollout status` has them do.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from airflowaks.errors import RolloutFailed
+from airflowaks.kube.client import Reference
+from airflowaks.kube.pods import find_trouble, indented, last_lines
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from airflowaks.kube.client import Document, Kube
+    from airflowaks.kube.objects import KubeObject
+
+_CLAIM = "PersistentVolumeClaim"
+_ROLLOUT_SECONDS = 3600.0
+_CLAIM_SECONDS = 600.0
+
+_ACTIONS = {
+    "ErrImagePull": "Run step 2: it puts the image into the registry and lets the cluster's nodes pull it.",
+    "ImagePullBackOff": "Run step 2: it puts the image into the registry and lets the cluster's nodes pull it.",
+    "FailedMount": "Run step 5, which gives the pods their identity and its right to the vault, then this step again.",
+    "CreateContainerConfigError": "Run step 5: the pods' Secret is made while one of them mounts the vault's volume.",
+    "Unschedulable": "Raise `cluster.node_pool.max_count` in the environment file, or choose larger machines.",
+    "OOMKilled": "Raise the component's memory in the environment file, then run the step again.",
+}
+
+
+@dataclass(frozen=True)
+class _State:
+    """How far it is: `text` says so in a few words; `failed` means that its controller has given up."""
+
+    text: str
+    done: bool = False
+    failed: bool = False
+
+
+def await_ready(resource: KubeObject) -> None:
+    """Return once `resource` works; there is nothing to wait for with most kinds.
+
+    Raises RolloutFailed, which says which pod, which container, the reason, and the last lines of its log.
+    """
+    judge = _JUDGES.get(resource.kind)
+    if judge is None:
+        return
+    kube, state = resource.kube, _State("not begun")
+    seconds = _CLAIM_SECONDS if resource.kind == _CLAIM else _ROLLOUT_SECONDS
+    for document in kube.follow(resource.reference, seconds):
+        state = judge(kube, document) if document else _State("it was deleted meanwhile", failed=True)
+        if state.done or state.failed:
+            break
+        trouble = find_trouble(kube, _pods_of(kube, document)) if document else None
+        resource.doing = f"{state.text}, {trouble.reason}" if trouble else state.text
+    resource.doing = ""
+    if not state.done:
+        raise _failed(resource, state)
+
+
+def condition(document: Mapping[str, Any], kind: str) -> Mapping[str, Any] | None:
+    """Return a condition of an object where it is true."""
+    found = document.get("status", {}).get("conditions", ())
+    return next((one for one in found if one["type"] == kind and one["status"] == "True"), None)
+
+
+def _deployment(_kube: Kube, document: Document) -> _State:
+    spec, status, metadata = document["spec"], document.get("status", {}), document["metadata"]
+    wanted, updated = spec.get("replicas", 1), status.get("updatedReplicas", 0)
+    if spec.get("paused"):
+        return _State("its roll-out is paused (`kubectl rollout resume` goes on)", failed=True)
+    if status.get("observedGeneration", 0) < metadata.get("generation", 0):
+        return _State("not begun")
+    for one in status.get("conditions", ()):
+        if one["type"] == "Progressing" and one.get("reason") == "ProgressDeadlineExceeded":
+            return _State(f"no progress in {spec.get('progressDeadlineSeconds')} s", failed=True)
+    if updated < wanted:
+        return _State(f"{updated} of {wanted} pods updated")
+    if (old := status.get("replicas", 0) - updated) > 0:
+        return _State(f"{old} old pod{'s' if old > 1 else ''} to end")
+    available = status.get("availableReplicas", 0)
+    return _State(f"{available} of {wanted} pods available", done=available >= updated)
+
+
+def _job(_kube: Kube, document: Document) -> _State:
+    if failed := condition(document, "Failed"):
+        return _State(f"{failed.get('reason')}: {failed.get('message')}", failed=True)
+    succeeded, wanted = document.get("status", {}).get("succeeded", 0), document["spec"].get("completions", 1)
+    return _State(f"{succeeded} of {wanted} pods succeeded", done=condition(document, "Complete") is not None)
+
+
+def _claim(kube: Kube, document: Document) -> _State:
+    phase = document.get("status", {}).get("phase", "Pending")
+    if phase == "Pending" and (name := document["spec"].get("storageClassName")):
+        storage_class = kube.get(Reference("storage.k8s.io/v1", "StorageClass", name)) or {}
+        if storage_class.get("volumeBindingMode") == "WaitForFirstConsumer":
+            return _State("bound when a pod uses it", done=True)
+    return _State(phase.lower(), done=phase == "Bound", failed=phase == "Lost")
+
+
+_JUDGES: dict[str, Callable[[Kube, Document], _State]] = {
+    "Deployment": _deployment,
+    "Job": _job,
+    _CLAIM: _claim,
+}
+
+
+def _pods_of(kube: Kube, document: Document) -> list[Document]:
+    labels = document["spec"].get("selector", {}).get("matchLabels", {})
+    if not labels:
+        return []
+    selector = ",".join(f"{name}={value}" for name, value in labels.items())
+    return kube.list("v1", "Pod", document["metadata"]["namespace"], labels=selector)
+
+
+def _failed(resource: KubeObject, state: _State) -> RolloutFailed:
+    kube, reference = resource.kube, resource.reference
+    document = kube.get(reference)
+    trouble = find_trouble(kube, _pods_of(kube, document)) if document and resource.kind != _CLAIM else None
+    reason, lines = f"{state.text}", ""
+    if trouble:
+        reason, lines = f"{state.text}; {trouble}", last_lines(kube, trouble)
+    elif events := _warnings(kube, reference):
+        reason = f"{state.text}; {events[-1].get('reason')}: {events[-1].get('message')}"
+    message = kube.session.redactor.redact(f"{resource.kind} {resource.name} did not become ready: {reason}.")
+    named = f"pod {trouble.pod.name}" if trouble else f"{resource.kind.lower()} {resource.name}"
+    see = f"See `kubectl describe {named} --namespace {reference.namespace}`, and run the step again."
+    return RolloutFailed(message + indented(lines), _ACTIONS.get(trouble.reason, see) if trouble else see)
+
+
+def _warnings(kube: Kube, reference: Reference) -> list[Document]:
+    fields = f"involvedObject.kind={reference.kind},involvedObject.name={reference.name}"
+    found = kube.list("v1", "Event", reference.namespace, fields=fields)
+    return sorted(found, key=lambda one: str(one.get("lastTimestamp") or one.get("eventTime")))
