@@ -9,6 +9,7 @@ from typing import Any, Literal
 from pydantic import Field, ValidationError, model_validator
 
 from airflowaks import names, problems, values
+from airflowaks.airflow_sections import Airflow
 from airflowaks.errors import InvalidEnvironment
 from airflowaks.sections import (
     Broker,
@@ -57,6 +58,7 @@ class Environment(Section):
     broker: Broker
     key_vault: KeyVault
     identities: Identities
+    airflow: Airflow = Field(default_factory=Airflow)
 
     @property
     def is_local(self) -> bool:
@@ -89,7 +91,7 @@ class Environment(Section):
             "postgresql": {"name": names.global_name(names.POSTGRESQL, "pg", name, suffix)},
             "broker": {"name": names.global_name(names.MANAGED_REDIS, "redis", name, suffix)},
             "key_vault": {"name": names.global_name(names.KEY_VAULT, "kv", name, suffix)},
-            "identities": {"cluster": f"airflow-{name}-cluster"},
+            "identities": {"cluster": f"airflow-{name}-cluster", "pods": f"airflow-{name}-pods"},
         }
         if isinstance(broker := given.get("broker"), dict) and broker.get("kind") == "existing_cache":
             del derived["broker"]

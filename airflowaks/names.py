@@ -179,6 +179,15 @@ KEY_VAULT = NameRule(
     "airflow-dev-kv",
     public=True,
 )
+CERTIFICATE = NameRule("a certificate", r"[-A-Za-z0-9]+", 1, 127, "letters, digits and hyphens", "airflow-tls")
+AIRFLOW_USER = NameRule(
+    "a user of Airflow",
+    r"[A-Za-z0-9][-_.@A-Za-z0-9]*",
+    1,
+    64,
+    "letters, digits and - _ . @, a letter or digit first",
+    "admin",
+)
 
 # `az account list-locations`, physical regions of the public cloud without those for early updates (November 2026).
 REGIONS = tuple(

@@ -278,6 +278,7 @@ class KeyVault(Section):
 
 
 class Identities(Section):
-    """The user-assigned managed identities."""
+    """The user-assigned managed identities: what the cluster acts as, and what Airflow's pods do."""
 
     cluster: values.IdentityName
+    pods: values.IdentityName

@@ -93,6 +93,25 @@ def _image(value: str) -> str:
     return value
 
 
+def _cores(value: str) -> str:
+    if not re.fullmatch(r"[1-9]\d*m?|\d+\.\d{1,3}", value) or not float(value.removesuffix("m")):
+        raise ValueError(f'"{value}" is no number of cores; write it like "2" or, in thousandths, "500m"')
+    return value
+
+
+def _memory(value: str) -> str:
+    if not re.fullmatch(r"[1-9]\d*[MG]i", value):
+        raise ValueError(f'"{value}" is no amount of memory; write it like "512Mi" or "2Gi"')
+    return value
+
+
+def _host(value: str) -> str:
+    label = r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?"
+    if not re.fullmatch(rf"{label}(\.{label})+", value):
+        raise ValueError(f'"{value}" is no host name in lower case; write it like "airflow.example.com"')
+    return value
+
+
 def _proxy(value: str) -> str:
     # The value is never repeated: a proxy's URL is where passwords are found.
     try:
@@ -164,6 +183,9 @@ Zones = Annotated[
 KubernetesVersion = Annotated[str, AfterValidator(_kubernetes_version)]
 PostgresqlVersion = Annotated[str, BeforeValidator(_text), AfterValidator(_postgresql_version)]
 Image = Annotated[str, AfterValidator(_image)]
+Cores = Annotated[str, BeforeValidator(_text), AfterValidator(_cores)]
+Memory = Annotated[str, AfterValidator(_memory)]
+HostName = Annotated[str, AfterValidator(_host)]
 
 EnvironmentName = Annotated[str, AfterValidator(names.ENVIRONMENT.check)]
 ResourceGroupName = Annotated[str, AfterValidator(names.RESOURCE_GROUP.check)]
@@ -181,3 +203,5 @@ FirewallRuleName = Annotated[str, AfterValidator(names.FIREWALL_RULE.check)]
 ManagedRedisName = Annotated[str, AfterValidator(names.MANAGED_REDIS.check)]
 RedisCacheName = Annotated[str, AfterValidator(names.REDIS_CACHE.check)]
 KeyVaultName = Annotated[str, AfterValidator(names.KEY_VAULT.check)]
+CertificateName = Annotated[str, AfterValidator(names.CERTIFICATE.check)]
+UserName = Annotated[str, AfterValidator(names.AIRFLOW_USER.check)]

@@ -48,7 +48,33 @@ REFUSED = {
     ),
     "key like no other": (
         "identities: {xyz: 1}",
-        "identities.xyz (line 4): no such key here; known are cluster",
+        "identities.xyz (line 4): no such key here; known are cluster, pods",
+    ),
+    # Airflow in the cluster
+    "cores": (
+        "airflow: {scheduler: {cpu: two}}",
+        'airflow.scheduler.cpu (line 4): "two" is no number of cores; write it like "2" or, in thousandths, "500m"',
+    ),
+    "memory": (
+        "airflow: {workers: {memory: 2GB}}",
+        'airflow.workers.memory (line 4): "2GB" is no amount of memory; write it like "512Mi" or "2Gi"',
+    ),
+    "workers below their minimum": (
+        "airflow: {workers: {min_count: 4, max_count: 3}}",
+        "airflow.workers.max_count (line 4): 3 is below min_count, which is 4; raise one or lower the other",
+    ),
+    "share too small for Premium": (
+        "airflow: {files: {sku: Premium_LRS, logs_gb: 32}}",
+        'airflow.files.logs_gb (line 4): 32 is too small for "Premium_LRS", whose shares begin at 100 GiB',
+    ),
+    "exposed without a certificate": (
+        "airflow: {expose: public, host: airflow.example.com}",
+        "airflow.certificate (line 4): expose: public needs a certificate, since no password goes over plain HTTP; "
+        "name it, or use expose: none",
+    ),
+    "host": (
+        "airflow: {host: localhost}",
+        'airflow.host (line 4): "localhost" is no host name in lower case; write it like "airflow.example.com"',
     ),
     "key of the other broker": (
         "broker: {kind: existing_cache, resource_group: g, name: c, high_availability: true}",
