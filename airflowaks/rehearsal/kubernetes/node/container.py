@@ -55,7 +55,8 @@ class Container:
         self._changed = changed
         self._folder = sandbox.folder / "containers" / self.name
         self._back_off = BackOff(sandbox.time_scale)
-        self._state: Document = {"waiting": {"reason": "ContainerCreating"}}
+        waits = "PodInitializing" if sandbox.pod["spec"].get("initContainers") else "ContainerCreating"
+        self._state: Document = {"waiting": {"reason": waits}}
         self._last: Document = {}
         self._probes: Probes | None = None
         self.started = asyncio.Event()
@@ -77,6 +78,21 @@ class Container:
     def exit(self) -> Exit | None:
         """Return how its last run ended, while none runs."""
         return self.run.exit() if self.run is not None and "terminated" in self._state else None
+
+    @property
+    def pod_name(self) -> str:
+        """Return the name of its pod."""
+        return str(self._sandbox.pod["metadata"]["name"])
+
+    @property
+    def waiting_reason(self) -> str:
+        """Return what it waits for, while it does."""
+        return str(self._state.get("waiting", {}).get("reason", ""))
+
+    @property
+    def last_started(self) -> Run | None:
+        """Return the last run that was started."""
+        return next((one for one in reversed(runs(self._folder)) if one.was_started), None)
 
     @property
     def previous(self) -> Run | None:

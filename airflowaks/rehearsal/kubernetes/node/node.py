@@ -20,6 +20,7 @@ from airflowaks.rehearsal.kubernetes.node.network import Network
 from airflowaks.rehearsal.kubernetes.node.pod import PodWorker
 from airflowaks.rehearsal.kubernetes.node.processes import container_processes
 from airflowaks.rehearsal.kubernetes.node.runtime import runs
+from airflowaks.rehearsal.kubernetes.node.streams import Streams
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -47,6 +48,7 @@ class Node:
         self.pods_folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         self.network = Network(cluster)
         self.images = NodeImages(cluster)
+        self.streams = Streams(self)
         self.address = _ADDRESS
         self._workers: dict[str, PodWorker] = {}
         self._going: dict[str, asyncio.Task[None]] = {}

@@ -3,8 +3,8 @@
 It is run as a program with nothing but the standard library: `python -I -S shim.py run FOLDER` starts what
 `FOLDER/config.json` says and writes `state.json`, `log` and, in the end, `exit.json`; `shim.py exec FOLDER FD` runs a
 command beside a container on our own stdin, stdout and stderr, reads its configuration from the pipe FD, and ends it
-when the other end of that pipe is closed. The folder stands in the command line so that a shim is known by it. There is no pathlib: one shim stands behind every container and
-every exec, and it would double what a shim takes to start.
+when the other end of that pipe is closed. The folder stands in the command line so that a shim is known by it. There
+is no pathlib: one shim stands behind every container and every exec, and it would double what a shim takes to start.
 
 What a container's first process leaves behind is killed when that ends, as the kernel does with a PID namespace: on
 Linux the shim is its descendants' reaper, elsewhere it kills their process group.

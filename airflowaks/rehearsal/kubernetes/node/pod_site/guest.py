@@ -5,8 +5,8 @@ AIRFLOWAKS_POD names the pod's folder in the cluster's `network` folder. Pod add
 listens at a port gets a free one of 127.0.0.1, written down as `pods/<pod IP>/<port>`, and who connects to the pod's
 address and port is led there. `services.json`, which the node writes, is kube-proxy's and CoreDNS's part of it.
 
-Only the standard library is here, and only Python's sockets are seen: uvloop, which goes past them, can't be imported. There is no
-pathlib and no package around it, since every program of every container starts with this.
+Only the standard library is here, and only Python's sockets are seen: uvloop, which goes past them, can't be imported.
+There is no pathlib and no package around it, since every program of every container starts with this.
 """
 
 # ruff: noqa: INP001, PTH105, PTH112, PTH116, PTH118, PTH120, PTH123, PTH208
