@@ -69,8 +69,10 @@ REFUSED = {
     ),
     "exposed without a certificate": (
         "airflow: {expose: public, host: airflow.example.com}",
-        "airflow.certificate (line 4): expose: public needs a certificate, since no password goes over plain HTTP; "
-        "name it, or use expose: none",
+        (
+            "airflow.certificate (line 4): expose: public needs a certificate, since no password goes over plain HTTP; "
+            "name it, or use expose: none"
+        ),
     ),
     "host": (
         "airflow: {host: localhost}",
