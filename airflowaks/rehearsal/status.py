@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from airflowaks.rehearsal.store import Document
 
 _HEADINGS = ("resource group", "type", "name", "state", "address")
+_IMAGE_HEADINGS = ("image", "state", "seconds", "")
 
 
 def facts(home: Home) -> dict[str, Any]:
@@ -32,7 +33,7 @@ def facts(home: Home) -> dict[str, Any]:
             "log": str(home.log),
             "requests": str(home.request_log),
             "processes": [f"{one.pid} {one.name()}" for one in daemon.processes(home)],
-            "resources": _resources(home),
+            **_stored(home),
         }
     return found
 
@@ -58,17 +59,20 @@ def table(home: Home) -> str:
     resources = [
         (one["group"], one["type"], one["name"], one["state"], one["address"] or "") for one in found["resources"]
     ]
-    return f"{_columns(about)}\n\n{_columns([_HEADINGS, *resources]) if resources else 'No resources yet.'}"
+    images = [(one["name"], one["state"], f"{one['seconds']:g}", one["message"]) for one in found["images"]]
+    shown = [_columns(about), _columns([_HEADINGS, *resources]) if resources else "No resources yet."]
+    return "\n\n".join([*shown, *([_columns([_IMAGE_HEADINGS, *images])] if images else [])])
 
 
-def _resources(home: Home) -> list[dict[str, Any]]:
-    """Return the resources that somebody asked for, and all that have an address."""
+def _stored(home: Home) -> dict[str, list[dict[str, Any]]]:
+    """Return the resources that somebody asked for, all that have an address, and the images that were built."""
     store = Store(home.database)
     try:
-        documents = store.scan("resources", "/")
+        documents, images = store.scan("resources", "/"), store.scan("image-builds")
     finally:
         store.close()
-    return [_resource(one) for one in documents if one["type"].count("/") == 1 or _address(one) is not None]
+    shown = [one for one in documents if one["type"].count("/") == 1 or _address(one) is not None]
+    return {"resources": [_resource(one) for one in shown], "images": images}
 
 
 def _resource(document: Document) -> dict[str, Any]:

@@ -32,15 +32,11 @@ esac
 
 @dataclass(frozen=True)
 class Recipe:
-    """How to make an image's virtual environment.
-
-    `warm` names modules whose byte code is worth having: compiling everything takes 40 s of CPU, what runs needs 6.
-    """
+    """How to make an image's virtual environment: packages, programs of its own (name and text), folders it owns."""
 
     name: str
     requirements: tuple[str, ...] = ()
     constraints: str = ""
-    warm: tuple[str, ...] = ()
     programs: Mapping[str, str] = field(default_factory=dict)
     folders: tuple[str, ...] = ()
 

@@ -9,6 +9,7 @@ import ast
 import os
 import subprocess
 import sys
+from dataclasses import dataclass
 
 _SECONDS = 30.0
 # https://pip.pypa.io/en/stable/cli/pip/#general-options, https://docs.astral.sh/uv/reference/environment/
@@ -16,7 +17,6 @@ _VARIABLES = {
     "index-url": "UV_DEFAULT_INDEX",
     "extra-index-url": "UV_EXTRA_INDEX_URL",
     "find-links": "UV_FIND_LINKS",
-    "no-index": "UV_NO_INDEX",
     "trusted-host": "UV_INSECURE_HOST",
     "cert": "SSL_CERT_FILE",
     "client-cert": "SSL_CLIENT_CERT",
@@ -28,20 +28,31 @@ _SECTIONS = ("global.", "install.", ":env:.")
 """From the weakest to the strongest."""
 
 
-def uv_environment(own_proxy: str) -> dict[str, str]:
-    """Return the environment that makes uv find packages where pip finds them.
+@dataclass(frozen=True)
+class PackageIndexes:
+    """How uv is told where packages are: its environment, and its options."""
 
-    `own_proxy` is the rehearsal's own, which leads to no index: a shell that the rehearsal is set up in names it.
+    environment: dict[str, str]
+    options: tuple[str, ...]
+
+
+def package_indexes(own_proxy: str) -> PackageIndexes:
+    """Return what makes uv find packages where pip finds them; what the user has told uv itself goes first.
+
+    `own_proxy` is the rehearsal's own, which leads to no index: a shell that has the rehearsal's settings names it.
     """
-    kept = {name: value for name, value in os.environ.items() if value != own_proxy}
-    if len(kept) < len(os.environ):
+    kept = dict(os.environ)
+    if kept.get("HTTPS_PROXY") == own_proxy:
+        del kept["HTTPS_PROXY"]
         kept.pop("NO_PROXY", None)
-    told = {_VARIABLES[key]: value for key, value in _pip_settings().items() if key in _VARIABLES}
+    settings = _pip_settings()
+    told = {_VARIABLES[key]: " ".join(value.split()) for key, value in settings.items() if key in _VARIABLES}
     if "UV_FIND_LINKS" in told:
-        told["UV_FIND_LINKS"] = ",".join(told["UV_FIND_LINKS"].split())
-    # As pip chooses; and the machine's own certificates, where a company adds its own.
+        told["UV_FIND_LINKS"] = told["UV_FIND_LINKS"].replace(" ", ",")
+    # As pip chooses; and the machine's own certificates, to which a company adds its own.
     defaults = {"UV_INDEX_STRATEGY": "unsafe-best-match", "UV_SYSTEM_CERTS": "1"}
-    return {**defaults, **told, **kept}
+    options = ("--no-index",) if settings.get("no-index", "").lower() in ("1", "true", "yes", "on") else ()
+    return PackageIndexes({**defaults, **told, **kept}, options)
 
 
 def _pip_settings() -> dict[str, str]:
