@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 
 import psutil
 
+from airflowaks.rehearsal.kubernetes.container_processes import container_processes
 from airflowaks.rehearsal.process import remove
 
 if TYPE_CHECKING:
@@ -118,11 +119,11 @@ def _lives(process: psutil.Process) -> bool:
 
 
 def processes(home: Home) -> list[psutil.Process]:
-    """Return every process of this home: the daemon, and the servers that work in a folder of its services."""
+    """Return every process of this home: the daemon, the servers that work in a folder of its services, containers."""
     links = (path for path in home.services.glob("*/*") if path.is_symlink())
     places = [home.services.resolve(), *(link.resolve() for link in links)]
     servers = [one for one in psutil.process_iter() if _works_below(one, places)]
-    return [one for one in (running(home), *servers) if one is not None]
+    return [one for one in (running(home), *servers, *container_processes(home.services)) if one is not None]
 
 
 def _works_below(process: psutil.Process, places: list[Path]) -> bool:

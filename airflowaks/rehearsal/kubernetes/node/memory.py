@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import psutil
 
-from airflowaks.rehearsal.kubernetes.node.processes import descendants
+from airflowaks.rehearsal.kubernetes.container_processes import descendants
 from airflowaks.rehearsal.kubernetes.quantities import amount
 
 if TYPE_CHECKING:

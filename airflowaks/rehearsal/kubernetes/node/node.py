@@ -14,11 +14,11 @@ from typing import TYPE_CHECKING
 
 import psutil
 
+from airflowaks.rehearsal.kubernetes.container_processes import container_processes
 from airflowaks.rehearsal.kubernetes.node import memory
 from airflowaks.rehearsal.kubernetes.node.images import NodeImages
 from airflowaks.rehearsal.kubernetes.node.network import Network
 from airflowaks.rehearsal.kubernetes.node.pod import PodWorker
-from airflowaks.rehearsal.kubernetes.node.processes import container_processes
 from airflowaks.rehearsal.kubernetes.node.runtime import runs
 from airflowaks.rehearsal.kubernetes.node.streams import Streams
 

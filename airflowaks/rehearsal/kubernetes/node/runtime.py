@@ -19,9 +19,9 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from airflowaks.rehearsal.kubernetes.container_processes import MARK
 from airflowaks.rehearsal.kubernetes.node.paths import Paths
 from airflowaks.rehearsal.kubernetes.node.process_exit import ProcessExit
-from airflowaks.rehearsal.kubernetes.node.processes import MARK
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

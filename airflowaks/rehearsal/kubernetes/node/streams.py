@@ -53,7 +53,9 @@ class Streams:
             raise bad_request(f"unable to forward port because pod is not running. Current status={phase}")
         await port_forward.forward(websocket, self._node.network, pod["status"]["podIP"])
 
-    async def proxy(self, request: Request, target: Document, port: str, path: str, scheme: str = "http") -> Response:
+    async def proxy(
+        self, request: Request, target: Document, path: str, *, port: str = "", scheme: str = "http"
+    ) -> Response:
         """Pass on an HTTP request to a pod or a service; `port` is a number, a name, or empty for the only one."""
         return await proxying.answer(request, self._node.network, target, port, path, scheme)
 

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 MARK = "AIRFLOWAKS_CONTAINER"
 """The environment variable that names a container's folder in all of its processes."""
 
-_SHIM = str(Path(__file__).with_name("shim.py"))
+_SHIM = str(Path(__file__).parent / "node" / "shim.py")
 
 
 def container_processes(folder: Path) -> list[psutil.Process]:
