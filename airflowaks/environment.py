@@ -10,6 +10,7 @@ from pydantic import Field, ValidationError, model_validator
 
 from airflowaks import names, problems, values
 from airflowaks.airflow_sections import Airflow
+from airflowaks.checkout import manifests_folder
 from airflowaks.errors import InvalidEnvironment
 from airflowaks.sections import (
     Broker,
@@ -110,9 +111,7 @@ def _filled_in(given: Any, default: Any) -> Any:
 def load_environment(name: str, folder: Path | None = None) -> Environment:
     """Read and check `<name>.yaml` in `folder`.
 
-    Without `folder` it is `manifests/environments` in the working directory or the nearest parent that has one, and
-    otherwise the one beside the package: so it is found from the repository, from its notebooks, and from anywhere
-    else while the package is installed from a checkout.
+    Without `folder` it is the checkout's `manifests/environments`.
 
     Raises:
         InvalidEnvironment: there is no such file, or it breaks rules; all of them are named, one a line.
@@ -151,19 +150,3 @@ def load_environment(name: str, folder: Path | None = None) -> Environment:
             f"Correct {path} and run again.",
         )
     return environment
-
-
-def manifests_folder(name: str) -> Path:
-    """Return `manifests/<name>` of the checkout that this runs in, or that the package is installed from.
-
-    Raises InvalidEnvironment where there is none.
-    """
-    relative = Path("manifests", name)
-    beside_package = Path(__file__).resolve().parent.parent
-    for root in (Path.cwd(), *Path.cwd().parents, beside_package):
-        if (root / relative).is_dir():
-            return root / relative
-    raise InvalidEnvironment(
-        f"There is no folder {relative} in {Path.cwd()}, above it, or beside the package.",
-        "Run from within a checkout of the repository.",
-    )

@@ -222,8 +222,9 @@ class Kube:
         query = _given(container=container, tailLines=str(lines or ""), previous="true" if previous else "")
         return self.send("GET", f"{self.path(pod)}/log", query).text()
 
-    def may(self, verb: str, resource: str, namespace: str, *, group: str = "", subresource: str = "") -> bool:
-        """Tell whether who is signed in, or impersonated, may do `verb` to `resource` (`pods`) of an API group."""
+    def may(self, verb: str, resource: str, namespace: str, group: str = "") -> bool:
+        """Tell whether who is signed in, or impersonated, may do `verb` to `resource` (`pods/log`) of an API group."""
+        resource, _, subresource = resource.partition("/")
         attributes = _given(verb=verb, resource=resource, namespace=namespace, group=group, subresource=subresource)
         review = self.create(
             {

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import yaml
 
 from airflowaks.changes import AFTER_APPLY
-from airflowaks.environment import manifests_folder
+from airflowaks.checkout import manifests_folder
 from airflowaks.errors import InvalidManifest
 from airflowaks.kube.client import Document, Reference
 
