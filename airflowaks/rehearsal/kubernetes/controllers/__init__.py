@@ -6,16 +6,20 @@ import asyncio
 import contextlib
 from typing import TYPE_CHECKING
 
+from airflowaks.rehearsal.kubernetes.controllers.autoscalers import Autoscalers
 from airflowaks.rehearsal.kubernetes.controllers.claims import Claims, StorageProtection
 from airflowaks.rehearsal.kubernetes.controllers.deployments import Deployments
 from airflowaks.rehearsal.kubernetes.controllers.disruption import Disruption
 from airflowaks.rehearsal.kubernetes.controllers.endpoints import Endpoints, EndpointSlices
+from airflowaks.rehearsal.kubernetes.controllers.events import Events
 from airflowaks.rehearsal.kubernetes.controllers.garbage_collector import GarbageCollector
 from airflowaks.rehearsal.kubernetes.controllers.jobs import Jobs
+from airflowaks.rehearsal.kubernetes.controllers.load_balancers import LoadBalancers
 from airflowaks.rehearsal.kubernetes.controllers.namespaces import Namespaces
 from airflowaks.rehearsal.kubernetes.controllers.provisioner import Provisioner
 from airflowaks.rehearsal.kubernetes.controllers.replica_sets import ReplicaSets
 from airflowaks.rehearsal.kubernetes.controllers.role_aggregation import RoleAggregation
+from airflowaks.rehearsal.kubernetes.controllers.scaled_objects import ScaledObjects
 from airflowaks.rehearsal.kubernetes.controllers.scheduler import Scheduler
 from airflowaks.rehearsal.kubernetes.controllers.service_accounts import RootCertificates, ServiceAccounts
 
@@ -26,13 +30,16 @@ if TYPE_CHECKING:
     from airflowaks.rehearsal.kubernetes.controllers.controller import Controller
 
 CONTROLLERS: Sequence[type[Controller]] = (
+    Autoscalers,
     Claims,
     Deployments,
     Disruption,
     EndpointSlices,
     Endpoints,
+    Events,
     GarbageCollector,
     Jobs,
+    LoadBalancers,
     Namespaces,
     Provisioner,
     ReplicaSets,
@@ -60,5 +67,7 @@ class Controllers:
 
 
 def start(cluster: Cluster) -> Controllers:
-    """Start the cluster's controllers in the running event loop."""
-    return Controllers([controller(cluster) for controller in CONTROLLERS])
+    """Start the cluster's controllers in the running event loop; KEDA's, where its kinds are served."""
+    with_keda = any(kind.kind == "ScaledObject" for kind in cluster.kinds)
+    chosen: list[type[Controller]] = [*CONTROLLERS, *([ScaledObjects] if with_keda else [])]
+    return Controllers([controller(cluster) for controller in chosen])
