@@ -58,7 +58,7 @@ class Kubeconfig:
         login = f"{user}_{rid.group if rid else ''}_{name}"
         server = {
             "certificate-authority-data": base64.b64encode(self.ca.encode()).decode(),
-            "server": f"https://{self.cluster['properties']['fqdn']}:443",
+            "server": f"https://localhost:{self.cluster['_secret']['port']}",
         }
         config: dict[str, Any] = {
             "apiVersion": "v1",

@@ -4,17 +4,25 @@ from __future__ import annotations
 
 import errno
 import logging
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
     from airflowaks.rehearsal.cloud import Cloud
     from airflowaks.rehearsal.store import Document
-    from airflowaks.rehearsal.tls import TlsTerminator
 
 _LOG = logging.getLogger(__name__)
 
 
-async def listen(cloud: Cloud, document: Document, way_in: TlsTerminator) -> None:
+class WayIn(Protocol):
+    """Something that listens on `port` once it has started; port 0 means any."""
+
+    port: int
+
+    async def start(self) -> None:
+        """Listen. Raises OSError where another program has the port."""
+
+
+async def listen(cloud: Cloud, document: Document, way_in: WayIn) -> None:
     """Start `way_in` on the port that the resource remembers; where another program has it, move and remember that."""
     try:
         await way_in.start()

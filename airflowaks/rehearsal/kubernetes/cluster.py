@@ -2,51 +2,94 @@
 
 from __future__ import annotations
 
+import asyncio
+from functools import partial
 from typing import TYPE_CHECKING
 
+from airflowaks.rehearsal.kubernetes import controllers
+from airflowaks.rehearsal.kubernetes.access import Access
+from airflowaks.rehearsal.kubernetes.admission import admit
+from airflowaks.rehearsal.kubernetes.api import Api
+from airflowaks.rehearsal.kubernetes.bootstrap import bootstrap
+from airflowaks.rehearsal.kubernetes.endpoint import Endpoint
 from airflowaks.rehearsal.kubernetes.kinds import Kinds
+from airflowaks.rehearsal.kubernetes.node import Node
 from airflowaks.rehearsal.kubernetes.objects import Objects
 from airflowaks.rehearsal.kubernetes.recorder import Recorder
+from airflowaks.rehearsal.kubernetes.schema import Schemas
+from airflowaks.rehearsal.ports import listen
+from airflowaks.rehearsal.process import remove
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from airflowaks.rehearsal.cloud import Cloud
-    from airflowaks.rehearsal.kubernetes.access import Access
-    from airflowaks.rehearsal.kubernetes.node import Node
-    from airflowaks.rehearsal.kubernetes.schema import Schemas
+    from airflowaks.rehearsal.kubernetes.controllers import Controllers
     from airflowaks.rehearsal.store import Document
 
 
 class Cluster:
-    """What runs behind one managed cluster, in the rehearsal's own process and event loop."""
+    """What runs behind one managed cluster, in the rehearsal's own process and event loop.
 
-    cloud: Cloud
-    document: Document
-    folder: Path
-    kinds: Kinds
-    schemas: Schemas
-    objects: Objects
-    recorder: Recorder
-    access: Access
-    node: Node
-    issuer: str
-    port: int
-    version: str
+    It is made with its objects; `start` has it served, run and controlled. One that has been stopped is not started
+    again: another is made in its place.
+    """
 
     def __init__(self, cloud: Cloud, document: Document) -> None:
         self.cloud = cloud
-        self.document = document
+        self._document = document
         self.folder = cloud.home.services / f"kubernetes-{document['properties']['resourceUID']}"
-        self.version = document["properties"]["currentKubernetesVersion"]
+        self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         properties = document["properties"]
-        self.issuer = properties["oidcIssuerProfile"].get("issuerURL") or f"https://{properties['fqdn']}"
+        self.issuer: str = properties["oidcIssuerProfile"].get("issuerURL") or f"https://{properties['fqdn']}"
+        self.kinds = Kinds()
+        self.schemas = Schemas()
+        self.objects = Objects(self.folder / "objects.sqlite", self.kinds, self.schemas, partial(admit, self))
+        self.recorder = Recorder(self.objects)
+        self.access = Access(self)
+        self.node = Node(self)
+        self._log = cloud.home.request_log.open("a", buffering=1)
+        self._endpoint = Endpoint(Api(self, self._log), document["_secret"].get("port", 0), cloud.tls)
+        self._controllers: Controllers | None = None
+
+    @property
+    def document(self) -> Document:
+        """Return the managed cluster's resource as it is now."""
+        return self.cloud.store.get("resources", self._document["id"].lower()) or self._document
+
+    @property
+    def port(self) -> int:
+        """Return the loopback port of the API."""
+        return self._endpoint.port
+
+    @property
+    def version(self) -> str:
+        """Return the Kubernetes version: `1.35.1`."""
+        version: str = self.document["properties"]["currentKubernetesVersion"]
+        return version
 
     async def start(self) -> None:
         """Serve the API, start the controllers and the node, and take up again what was there."""
+        await listen(self.cloud, self._document, self._endpoint)
+        self.refresh()
+        self.objects.storage.forget_history()
+        self._controllers = controllers.start(self)
+        await self.node.start()
+
+    def refresh(self) -> None:
+        """Take in what changed of the resource: its administrators, its add-ons, its pools."""
+        self._document = self.document
+        bootstrap(self)
+        self.access.prepare()
 
     async def stop(self) -> None:
         """Stop all of it; nothing is forgotten."""
+        await self._endpoint.stop()
+        if self._controllers is not None:
+            await self._controllers.stop()
+            await self.node.stop()
+        self.objects.close()
+        self._log.close()
 
     async def destroy(self) -> None:
-        """Stop all of it and remove all that it had. May be run twice."""
+        """Stop all of it and remove all that it had."""
+        await self.stop()
+        await asyncio.to_thread(remove, self.folder)

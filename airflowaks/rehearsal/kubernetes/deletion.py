@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
-from airflowaks.rehearsal.kubernetes.failures import conflict, forbidden, invalid_value
+from airflowaks.rehearsal.kubernetes.failures import conflict, forbidden
 from airflowaks.rehearsal.kubernetes.lifecycle import dying, held, is_dying
 
 if TYPE_CHECKING:
@@ -85,12 +85,6 @@ def _check(kind: Kind, document: Document, options: DeleteOptions) -> None:
         raise conflict(kind, name, why)
     if kind.kind == "Namespace" and name in _IMMORTAL:
         raise forbidden(kind, name, "this namespace may not be deleted")
-    if options.propagation not in (None, "Foreground", "Background", "Orphan"):
-        raise invalid_value(
-            "DeleteOptions",
-            "propagationPolicy",
-            f'Unsupported value: "{options.propagation}": supported values: "Background", "Foreground", "Orphan"',
-        )
 
 
 def _with_finalizers(kind: Kind, document: Document, propagation: str | None) -> Document:

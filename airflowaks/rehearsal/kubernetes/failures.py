@@ -97,13 +97,6 @@ def invalid(kind: Kind, name: str, causes: Sequence[Cause]) -> Failure:
     return Failure(422, "Invalid", f'{qualified} "{name}" is invalid: {listed}', details)
 
 
-def invalid_value(subject: str, field: str, message: str) -> Failure:
-    """Return the 422 for a value in something that is no object of its own, such as the options of a deletion."""
-    cause = Cause("FieldValueInvalid", field, message)
-    text = f'{subject}.meta.k8s.io "" is invalid: {cause}'
-    return Failure(422, "Invalid", text, {"group": "meta.k8s.io", "kind": subject, "causes": _listed([cause])})
-
-
 def forbidden(kind: Kind, name: str, why: str, causes: Sequence[Cause] = ()) -> Failure:
     """Return the 403 for what admission or authorization forbids."""
     subject = f'{kind.resource} "{name}"' if name else kind.resource
@@ -132,10 +125,9 @@ def too_large_version(asked: int, current: int) -> Failure:
     return Failure(504, "Timeout", text, {"causes": [cause], "retryAfterSeconds": 1})
 
 
-def method_not_allowed(kind: Kind, verb: str) -> Failure:
-    """Return the 405 for a verb that the kind does not have."""
-    text = f'{verb} is not supported on resources of kind "{kind.resource}"'
-    return Failure(405, "MethodNotAllowed", text, about(kind, ""))
+def method_not_allowed() -> Failure:
+    """Return the 405 for a method that means nothing at the path."""
+    return Failure(405, "MethodNotAllowed", "the server does not allow this method on the requested resource", {})
 
 
 def unsupported_media_type(message: str) -> Failure:

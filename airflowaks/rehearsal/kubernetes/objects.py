@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 import json
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from airflowaks.rehearsal.kubernetes import lifecycle
+from airflowaks.rehearsal.kubernetes.decoding import decode
+from airflowaks.rehearsal.kubernetes.defaults import default
+from airflowaks.rehearsal.kubernetes.definitions import established
 from airflowaks.rehearsal.kubernetes.deletion import DeleteOptions, Deletion, doomed, may_go
 from airflowaks.rehearsal.kubernetes.failures import Cause, already_exists, forbidden, not_found
+from airflowaks.rehearsal.kubernetes.managed_fields import track
 from airflowaks.rehearsal.kubernetes.selectors import FieldSelector, LabelSelector
 from airflowaks.rehearsal.kubernetes.storage import Event, Storage, Subscription
 
@@ -26,6 +31,21 @@ __all__ = ["Event", "Objects", "Subscription"]
 _MANAGER = "kube-controller-manager"
 
 
+@dataclass(frozen=True, kw_only=True)
+class Write:
+    """Who writes and how: `decoded` and `applied` tell what has been done to the document already.
+
+    `managed_as` is the subresource that managedFields name, where it writes a field of the object's main part: scale.
+    """
+
+    manager: str = _MANAGER
+    subresource: str = ""
+    managed_as: str = ""
+    dry_run: bool = False
+    decoded: bool = False
+    applied: bool = False
+
+
 class Objects:
     """All objects of a cluster. What it returns are copies: change them, then write them back.
 
@@ -38,7 +58,7 @@ class Objects:
         self.admit = admit
         self.storage = Storage(file)
         for definition in self.list("CustomResourceDefinition"):
-            kinds.define(definition)
+            self._define(definition)
 
     def close(self) -> None:
         """End the subscriptions and close the file."""
@@ -68,40 +88,45 @@ class Objects:
 
     # Writing
 
-    def create(self, document: Document, *, manager: str = _MANAGER, dry_run: bool = False) -> Document:
+    def create(self, document: Document, *, manager: str = _MANAGER) -> Document:
         """Make the object and return it as it is kept. Raises Failure (409, 422, 403, 404)."""
+        return self.create_as(document, Write(manager=manager))
+
+    def create_as(self, document: Document, write: Write) -> Document:
+        """Make the object as a request wants it made."""
         kind = self.kinds.of(document)
-        made = lifecycle.born(kind, document)
+        made = lifecycle.born(kind, self._decoded(kind, document, write))
         self._check_namespace(kind, made)
         name, namespace = made["metadata"]["name"], made["metadata"].get("namespace", "")
-        made = self._prepared(kind, made, None)
+        made = self._prepared(kind, made, None, write)
         if self.storage.get(kind.kind, namespace, name) is not None:
             raise already_exists(kind, name)
-        return made if dry_run else self._put(kind, made)
+        return made if write.dry_run else self._put(kind, made)
 
-    def update(
-        self, document: Document, *, subresource: str = "", manager: str = _MANAGER, dry_run: bool = False
-    ) -> Document:
+    def update(self, document: Document, *, subresource: str = "", manager: str = _MANAGER) -> Document:
         """Write the object over the one that is there and return it as it is kept.
 
         Nothing is written where nothing changes. Raises Failure: 404 where there is none, 409 where the document's
         resourceVersion is stale, 422 and 403.
         """
+        return self.update_as(document, Write(manager=manager, subresource=subresource))
+
+    def update_as(self, document: Document, write: Write) -> Document:
+        """Write the object as a request wants it written."""
         kind = self.kinds.of(document)
+        document = self._decoded(kind, document, write)
         metadata = document["metadata"]
         old = self.get(kind.kind, metadata["name"], metadata.get("namespace", ""))
         if old is None:
             raise not_found(kind, metadata["name"])
         lifecycle.check_current(kind, document, old)
-        new = lifecycle.updated(kind, document, old, subresource)
-        new = self._prepared(kind, new, old, subresource)
+        new = lifecycle.updated(kind, document, old, write.subresource)
+        new = self._prepared(kind, new, old, write)
         if lifecycle.same(new, old):
             return old
-        if dry_run:
+        if write.dry_run:
             return new
-        if may_go(new):
-            return self._remove(kind, new)
-        return self._put(kind, new)
+        return self._remove(kind, new) if may_go(new) else self._put(kind, new)
 
     def update_status(self, document: Document, *, manager: str = _MANAGER) -> Document:
         """Write the object's status alone."""
@@ -146,10 +171,17 @@ class Objects:
 
     # Rules
 
-    def _prepared(self, kind: Kind, new: Document, old: Document | None, subresource: str = "") -> Document:
-        if not subresource and self.admit is not None:
+    def _decoded(self, kind: Kind, document: Document, write: Write) -> Document:
+        return document if write.decoded else decode(self.schemas, kind, document, "Ignore")[0]
+
+    def _prepared(self, kind: Kind, new: Document, old: Document | None, write: Write) -> Document:
+        new = default(kind, new)
+        if not write.subresource and self.admit is not None:
             new = self.admit(new, old)
-        return new
+        if write.applied:
+            return new
+        below = write.managed_as or write.subresource
+        return track(self.schemas, kind, old, new, manager=write.manager, subresource=below)
 
     def _check_namespace(self, kind: Kind, document: Document) -> None:
         """Raise Failure where the object's namespace is not there (404) or on its way out (403)."""
@@ -165,12 +197,19 @@ class Objects:
             raise forbidden(kind, document["metadata"]["name"], why, [cause])
 
     def _put(self, kind: Kind, document: Document) -> Document:
-        kept = self.storage.put(kind.kind, document)
         if kind.kind == "CustomResourceDefinition":
-            self.kinds.define(kept)
-        return kept
+            document = established(document)
+            self._define(document)
+        return self.storage.put(kind.kind, document)
 
     def _remove(self, kind: Kind, document: Document) -> Document:
         if kind.kind == "CustomResourceDefinition":
+            for one in self.list(document["spec"]["names"]["kind"]):
+                self.storage.remove(document["spec"]["names"]["kind"], one)
             self.kinds.forget(document)
+            self.schemas.forget(document)
         return self.storage.remove(kind.kind, document)
+
+    def _define(self, definition: Document) -> None:
+        self.kinds.define(definition)
+        self.schemas.define(definition)

@@ -129,14 +129,15 @@ class FieldSelector:
                 raise bad_request(_unknown_field(field, kind))
             self.terms.append((field, operator != "!=", value))
 
-    @property
-    def name(self) -> str:
-        """Return the one name that can meet it, or nothing where it asks for none."""
-        return next((value for field, equal, value in self.terms if field == "metadata.name" and equal), "")
-
     def matches(self, document: Document) -> bool:
         """Tell whether the object's fields meet all terms."""
         return all((_field(document, field) == value) is equal for field, equal, value in self.terms)
+
+
+def named(text: str) -> str:
+    """Return the one name that can meet a field selector, or nothing where it asks for none."""
+    found = re.search(r"(?:^|,)\s*metadata\.name\s*==?([^,=]+)", text)
+    return found.group(1).strip() if found else ""
 
 
 def _requirement(part: str, text: str) -> Requirement:

@@ -1,7 +1,7 @@
 """Microsoft.ContainerService: managed clusters, and the Kubernetes versions that they may run.
 
-A cluster brings a node resource group with real identities in it, and an OIDC issuer whose tokens Entra accepts. Its
-API server is not here: nothing listens yet at the `fqdn` that a cluster and its kubeconfigs name.
+A cluster brings a node resource group with real identities in it, an OIDC issuer whose tokens Entra accepts, and a
+Kubernetes API with a node behind it: on a port of localhost, which its kubeconfigs name instead of the `fqdn`.
 
 Codes and texts of refusals: https://github.com/Azure/AKS/issues and
 https://learn.microsoft.com/troubleshoot/azure/azure-kubernetes/welcome-azure-kubernetes
@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, ClassVar
 from airflowaks.rehearsal.entra import signing_key
 from airflowaks.rehearsal.home import TENANT_ID
 from airflowaks.rehearsal.kubeconfig import Kubeconfig
+from airflowaks.rehearsal.kubernetes.clusters import Clusters
 from airflowaks.rehearsal.kubernetes_versions import current_version, oidc_by_default, versions
 from airflowaks.rehearsal.oidc import HOST_SUFFIX
 from airflowaks.rehearsal.providers import agent_pools
@@ -74,6 +75,9 @@ class ManagedCluster(ResourceType):
     busy = agent_pools.BUSY
     exclusive = True
     seconds: ClassVar[Mapping[str, float]] = {"create": 300, "update": 120, "delete": 240}
+
+    def __init__(self) -> None:
+        self.clusters = Clusters()
 
     def check_name(self, name: str) -> None:
         """Raise Refusal (400) in the words of AKS."""
@@ -144,7 +148,7 @@ class ManagedCluster(ResourceType):
         return None
 
     async def provision(self, cloud: Cloud, document: Document, verb: str) -> None:
-        """Make the node resource group with its identities and addresses, the pools, and the issuer's key."""
+        """Make the node resource group with its identities and addresses, the pools, the issuer's key, the cluster."""
         del verb
         properties = document["properties"]
         await _remove_addon_identities(cloud, document)
@@ -163,6 +167,8 @@ class ManagedCluster(ResourceType):
             for pool in properties["agentPoolProfiles"]:
                 agent_pools.keep(cloud, document, pool)
             cloud.keep(document)
+        await self.clusters.make(cloud, document)
+        cloud.keep(document)
 
     def settle(self, cloud: Cloud, document: Document) -> None:
         """End the pools' change with the cluster's."""
@@ -172,12 +178,22 @@ class ManagedCluster(ResourceType):
         agent_pools.mirror(cloud, document["id"])
 
     async def destroy(self, cloud: Cloud, document: Document) -> None:
-        """Delete the node resource group, the issuer's key and the cluster's own identity."""
+        """Delete the cluster, the node resource group, the issuer's key and the cluster's own identity."""
+        await self.clusters.destroy(cloud, document)
         properties = document["properties"]
         await cloud.resource_groups.remove(f"{SUBSCRIPTION}/resourceGroups/{properties['nodeResourceGroup']}")
         cloud.store.delete("keys", f"oidc {properties['oidcIssuerProfile'].get('issuerURL')}")
         if principal := (document.get("identity") or {}).get("principalId"):
             cloud.entra.remove(principal)
+
+    async def start(self, cloud: Cloud, document: Document) -> None:
+        """Bring the cluster back as it was."""
+        await self.clusters.start(cloud, document)
+
+    async def stop(self, cloud: Cloud, document: Document) -> None:
+        """Stop the cluster; what is in it stays."""
+        del cloud
+        await self.clusters.stop(document)
 
     def actions(self) -> Mapping[str, Callable[[Call, Document], Awaitable[Answer]]]:
         """Return the credentials that a client is given, and the power switch."""

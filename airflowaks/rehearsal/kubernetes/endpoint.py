@@ -1,0 +1,59 @@
+"""Where a cluster's API listens: a TLS port of its own on loopback, in the daemon's event loop."""
+
+from __future__ import annotations
+
+import socket
+from typing import TYPE_CHECKING
+
+import uvicorn
+
+if TYPE_CHECKING:
+    import ssl
+
+    from starlette.types import ASGIApp
+
+_STOP_SECONDS = 1
+
+
+class Endpoint:
+    """Serves an application on `port` of 127.0.0.1; port 0 means any, known once it has started."""
+
+    def __init__(self, application: ASGIApp, port: int, context: ssl.SSLContext) -> None:
+        self.port = port
+        self._config = uvicorn.Config(
+            application,
+            ssl_context_factory=lambda *_: context,
+            ws="websockets-sansio",
+            log_config=None,
+            access_log=False,
+            lifespan="off",
+            server_header=False,
+            date_header=False,
+            timeout_graceful_shutdown=_STOP_SECONDS,
+        )
+        self._server: uvicorn.Server | None = None
+        self._listener: socket.socket | None = None
+
+    async def start(self) -> None:
+        """Serve from now on. Raises OSError where another program has the port."""
+        listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP)
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            listener.bind(("127.0.0.1", self.port))
+            listener.listen()
+        except OSError:
+            listener.close()
+            raise
+        self.port = listener.getsockname()[1]
+        self._listener = listener
+        # Not serve(): it would take the daemon's signals over, and look ten times a second whether to end.
+        self._config.load()
+        self._server = uvicorn.Server(self._config)
+        self._server.lifespan = self._config.lifespan_class(self._config)
+        await self._server.startup([listener])
+
+    async def stop(self) -> None:
+        """Serve no longer; what is still being answered is cut off after a second."""
+        if self._server is not None and self._listener is not None:
+            await self._server.shutdown([self._listener])
+        self._server = self._listener = None
