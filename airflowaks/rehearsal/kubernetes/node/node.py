@@ -21,6 +21,7 @@ from airflowaks.rehearsal.kubernetes.node.network import Network
 from airflowaks.rehearsal.kubernetes.node.pod import PodWorker
 from airflowaks.rehearsal.kubernetes.node.runtime import runs
 from airflowaks.rehearsal.kubernetes.node.streams import Streams
+from airflowaks.rehearsal.kubernetes.secrets_store import SecretsStore
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -46,10 +47,11 @@ class Node:
         self.cluster = cluster
         self.pods_folder: Path = cluster.folder / "pods"
         self.pods_folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        self.network = Network(cluster)
-        self.images = NodeImages(cluster)
+        self.network: Network = Network(cluster)
+        self.images: NodeImages = NodeImages(cluster)
+        self.secrets_store = SecretsStore(cluster)
         self.streams = Streams(self)
-        self.address = _ADDRESS
+        self.address: str = _ADDRESS
         self._workers: dict[str, PodWorker] = {}
         self._going: dict[str, asyncio.Task[None]] = {}
         self._tasks: list[asyncio.Task[None]] = []
@@ -67,6 +69,7 @@ class Node:
 
     async def start(self) -> None:
         """Go on with the pods that are here already, and take those that are bound to come."""
+        await self.secrets_store.start()
         bound = {one["metadata"]["uid"] for one in self.cluster.objects.list("Pod") if _is_bound(one)}
         await self._forget_all_but(bound)
         subscription = self.cluster.objects.subscribe("Pod", *_SOURCES)
@@ -80,6 +83,7 @@ class Node:
 
     async def stop(self) -> None:
         """End all containers, as a machine that goes down; the next start brings their pods back."""
+        await self.secrets_store.stop()
         tasks = [*self._tasks, *self._going.values()]
         for task in tasks:
             task.cancel()

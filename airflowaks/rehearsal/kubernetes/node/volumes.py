@@ -66,12 +66,12 @@ class Volumes:
         """Let go of all volumes and remove those that live no longer than the pod."""
         for volume in pod["spec"].get("volumes") or []:
             if (volume.get("csi") or {}).get("driver") == DRIVER:
-                await self._cluster.secrets_store.unmount(pod, volume, self._folder / volume["name"])
+                await self._cluster.node.secrets_store.unmount(pod, volume, self._folder / volume["name"])
         self._places.clear()
         await asyncio.to_thread(shutil.rmtree, self._folder, ignore_errors=True)
 
     async def _set_up(self, pod: Document, volume: Document) -> Path:
-        place = self._folder / volume["name"]
+        place = self._folder / str(volume["name"])
         if "persistentVolumeClaim" in volume:
             return self._claimed(pod, volume["persistentVolumeClaim"]["claimName"])
         if "hostPath" in volume:
@@ -91,7 +91,7 @@ class Volumes:
             text = f"kubernetes.io/csi: mounter.SetUpAt failed to get CSI client: driver name {driver} not found in the"
             raise MountFailed(f"{text} list of registered CSI drivers")
         try:
-            await self._cluster.secrets_store.mount(pod, volume, place)
+            await self._cluster.node.secrets_store.mount(pod, volume, place)
         except Refused as fault:
             raise MountFailed(str(fault)) from None
 
