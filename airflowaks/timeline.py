@@ -1,0 +1,75 @@
+"""A picture of what ran when: one bar a name, side by side where they ran side by side."""
+
+from __future__ import annotations
+
+import html
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+_LABELS, _BARS, _SECONDS, _ROW, _AXIS = 180, 560, 100, 30, 28
+_FILL = {True: "#1d4ed8", False: "#b91c1c", None: "#9ca3af"}
+_MOST_TICKS = 8
+_STEPS = (1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 1200, 3600)
+
+
+@dataclass(frozen=True)
+class Bar:
+    """What ran from `begin` to `end`, in seconds; `well` is None where it has not ended or did not begin."""
+
+    name: str
+    begin: float
+    end: float
+    well: bool | None
+
+    def __str__(self) -> str:
+        outcome = {True: "done", False: "FAILED", None: "not finished"}[self.well]
+        return f"{self.name}: {self.begin:.0f} s to {self.end:.0f} s, {outcome}"
+
+
+@dataclass(frozen=True)
+class Timeline:
+    """Bars over one axis of seconds; shows itself as SVG, and as a line of text for each bar."""
+
+    title: str
+    bars: Sequence[Bar]
+
+    def __str__(self) -> str:
+        return "\n".join([self.title, *(f"  {bar}" for bar in self.bars)])
+
+    def svg(self) -> str:
+        """Return the picture as SVG."""
+        width, height = _LABELS + _BARS + _SECONDS, _AXIS + _ROW * len(self.bars) + 10
+        longest = max((bar.end for bar in self.bars), default=0.0) or 1.0
+        step = next((one for one in _STEPS if longest / one <= _MOST_TICKS), _STEPS[-1])
+        ticks = "".join(self._tick(second, longest, height) for second in range(0, int(longest) + 1, step))
+        bars = "".join(self._bar(row, bar, longest) for row, bar in enumerate(self.bars))
+        return (
+            f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width} {height}" width="{width}" role="img"'
+            f' font-family="sans-serif" font-size="12"><title>{html.escape(str(self))}</title>'
+            f'<rect width="{width}" height="{height}" fill="#fff"/>{ticks}{bars}</svg>'
+        )
+
+    @staticmethod
+    def _tick(second: int, longest: float, height: int) -> str:
+        x = _LABELS + _BARS * second / longest
+        return (
+            f'<line x1="{x:.1f}" y1="{_AXIS - 6}" x2="{x:.1f}" y2="{height - 6}" stroke="#e5e7eb"/>'
+            f'<text x="{x:.1f}" y="{_AXIS - 12}" text-anchor="middle" fill="#6b7280">{second} s</text>'
+        )
+
+    @staticmethod
+    def _bar(row: int, bar: Bar, longest: float) -> str:
+        x, y = _LABELS + _BARS * bar.begin / longest, _AXIS + _ROW * row
+        width = max(2.0, _BARS * (bar.end - bar.begin) / longest)
+        return (
+            f'<text x="{_LABELS - 10}" y="{y + 19}" text-anchor="end" fill="#111827">{html.escape(bar.name)}</text>'
+            f'<rect x="{x:.1f}" y="{y + 5}" width="{width:.1f}" height="20" rx="3" fill="{_FILL[bar.well]}"/>'
+            f'<text x="{x + width + 6:.1f}" y="{y + 19}" fill="#374151">{bar.end - bar.begin:.0f} s</text>'
+        )
+
+    def _repr_mimebundle_(self, include: object = None, exclude: object = None) -> dict[str, Any]:
+        del include, exclude
+        return {"text/plain": str(self), "image/svg+xml": self.svg()}
