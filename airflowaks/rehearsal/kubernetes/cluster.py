@@ -17,6 +17,7 @@ from airflowaks.rehearsal.kubernetes.node import Node
 from airflowaks.rehearsal.kubernetes.objects import Objects
 from airflowaks.rehearsal.kubernetes.recorder import Recorder
 from airflowaks.rehearsal.kubernetes.schema import Schemas
+from airflowaks.rehearsal.kubernetes.secrets_store import SecretsStore
 from airflowaks.rehearsal.ports import listen
 from airflowaks.rehearsal.process import remove
 
@@ -45,6 +46,7 @@ class Cluster:
         self.objects = Objects(self.folder / "objects.sqlite", self.kinds, self.schemas, partial(admit, self))
         self.recorder = Recorder(self.objects)
         self.access = Access(self)
+        self.secrets_store = SecretsStore(self)
         self.node = Node(self)
         self._log = cloud.home.request_log.open("a", buffering=1)
         self._endpoint = Endpoint(Api(self, self._log), document["_secret"].get("port", 0), cloud.tls)
@@ -72,6 +74,7 @@ class Cluster:
         self.refresh()
         self.objects.storage.forget_history()
         self._controllers = controllers.start(self)
+        await self.secrets_store.start()
         await self.node.start()
 
     def refresh(self) -> None:
@@ -86,6 +89,7 @@ class Cluster:
         if self._controllers is not None:
             await self._controllers.stop()
             await self.node.stop()
+            await self.secrets_store.stop()
         self.objects.close()
         self._log.close()
 

@@ -59,10 +59,8 @@ class SecretsStore:
         self._rotation: asyncio.Task[None] | None = None
 
     async def start(self) -> None:
-        """Start to look for rotated secrets, where the add-on is on and told to."""
-        profile = self._addon()
-        if profile and str((profile.get("config") or {}).get("enableSecretRotation")).lower() == "true":
-            self._rotation = asyncio.create_task(self._rotate(), name="secret rotation")
+        """Start to look for rotated secrets."""
+        self._rotation = asyncio.create_task(self._rotate(), name="secret rotation")
 
     async def stop(self) -> None:
         """Stop looking."""
@@ -90,6 +88,10 @@ class SecretsStore:
         profiles = self._cluster.document["properties"].get("addonProfiles") or {}
         found = next((one for name, one in profiles.items() if name.lower() == _ADDON), None)
         return found if found and found.get("enabled") else None
+
+    def _rotates(self) -> bool:
+        configuration = (self._addon() or {}).get("config") or {}
+        return str(configuration.get("enableSecretRotation")).lower() == "true"
 
     def _publish_secrets(self, pod: Document, volume: Document) -> Mapping[str, str] | None:
         """Return the Secret that the volume names for the driver, or None where it names none."""
@@ -225,11 +227,11 @@ class SecretsStore:
     # Rotation
 
     async def _rotate(self) -> None:
-        """Mount anew what has changed in a vault, every two minutes of Azure's time."""
+        """Mount anew what has changed in a vault, every two minutes of Azure's time, while the add-on is told to."""
         seconds = max(self._cluster.cloud.settings.scaled(_POLL_SECONDS), _LEAST_POLL_SECONDS)
         while True:
             await asyncio.sleep(seconds)
-            for record in self._objects.list(_STATUS):
+            for record in self._objects.list(_STATUS) if self._rotates() else ():
                 # A failed rotation leaves the files as they are, and is tried again.
                 with contextlib.suppress(MountFailed, _DriverFailed, Failure):
                     await self._renew(record)
