@@ -18,6 +18,7 @@ _BY_VALUE = {
     "state", "lastState", "roleRef", "scaleTargetRef", "target", "metric", "current", "nodeInfo", "daemonEndpoints",
     "kubeletEndpoint", "names",
 }  # fmt: skip
+_ALSO_BY_VALUE = {("NetworkPolicySpec", "podSelector")}
 # Except here, where the same names are behind pointers.
 _POINTERS = frozenset({("PodSpec", "resources"), ("PodStatus", "resources"), ("ContainerStatus", "resources")})
 # Numbers and booleans that are held by value: their zero is left out.
@@ -49,7 +50,8 @@ def zero(type_: Type) -> Document:
 def by_value(type_: Type, name: str) -> bool:
     """Tell whether a struct's field is written as `{}` when nothing in it is set."""
     child = type_.fields[name]
-    held = name in _BY_VALUE and (type_.name, name) not in _POINTERS
+    key = (type_.name, name)
+    held = key in _ALSO_BY_VALUE or (name in _BY_VALUE and key not in _POINTERS)
     return held and not type_.custom and child.form == "struct" and bool(child.definition)
 
 

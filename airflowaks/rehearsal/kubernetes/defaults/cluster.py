@@ -23,7 +23,6 @@ def role_binding(document: Document) -> None:
 def network_policy(document: Document) -> None:
     """Set the protocol of ports, and which directions the policy is about."""
     spec = document.setdefault("spec", {})
-    spec.setdefault("podSelector", {})
     for rule in [*spec.get("ingress", ()), *spec.get("egress", ())]:
         for port in rule.get("ports", ()):
             fill(port, protocol="TCP")

@@ -79,18 +79,19 @@ def job(document: Document) -> None:
     _job_spec(spec)
     labels = spec["template"]["metadata"].get("labels")
     inherits = labels and not document["metadata"].get("labels")
-    uid, name = document["metadata"].get("uid"), document["metadata"].get("name")
-    if not spec["manualSelector"] and "selector" not in spec and uid:
-        generated = {
-            "batch.kubernetes.io/controller-uid": uid,
-            "batch.kubernetes.io/job-name": name,
-            "controller-uid": uid,
-            "job-name": name,
-        }
-        spec["template"]["metadata"]["labels"] = (labels or {}) | generated
-        spec["selector"] = {"matchLabels": {"batch.kubernetes.io/controller-uid": uid}}
+    if not spec["manualSelector"] and document["metadata"].get("uid"):
+        generated = generated_labels(document)
+        spec["template"]["metadata"]["labels"] = generated | (labels or {})
+        key = "batch.kubernetes.io/controller-uid"
+        spec.setdefault("selector", {}).setdefault("matchLabels", {}).setdefault(key, generated[key])
     if inherits:
         document["metadata"]["labels"] = dict(spec["template"]["metadata"]["labels"])
+
+
+def generated_labels(document: Document) -> dict[str, str]:
+    """Return the labels by which a job knows its pods, unless its selector is written by hand."""
+    labels = {"controller-uid": document["metadata"]["uid"], "job-name": document["metadata"]["name"]}
+    return {**{f"batch.kubernetes.io/{name}": value for name, value in labels.items()}, **labels}
 
 
 def cron_job(document: Document) -> None:
