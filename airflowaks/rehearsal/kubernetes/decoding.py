@@ -18,6 +18,8 @@ from airflowaks.rehearsal.kubernetes.failures import bad_request
 from airflowaks.rehearsal.kubernetes.schema import ANY
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from airflowaks.rehearsal.kubernetes.kinds import Kind
     from airflowaks.rehearsal.kubernetes.schema import Schemas, Type
     from airflowaks.rehearsal.store import Document
@@ -33,7 +35,7 @@ def decode(
     kind: Kind,
     document: Document,
     field_validation: FieldValidation = "Warn",
-    duplicates: tuple[str, ...] = (),
+    duplicates: Sequence[str] = (),
 ) -> tuple[Document, list[str]]:
     """Return the document as the server stores it and the warnings for the client.
 
@@ -50,12 +52,17 @@ def decode(
     found = {"apiVersion": kind.api_version, "kind": kind.kind} | found
     if kind.custom:
         found = custom_schemas.default(type_, found)
-    texts = [f'unknown field "{path}"' for path in reading.unknown] + [
-        f'duplicate field "{path}"' for path in duplicates
-    ]
+    return found, told(kind, duplicates, field_validation, reading.unknown)
+
+
+def told(
+    kind: Kind, duplicates: Sequence[str], field_validation: FieldValidation, unknown: Sequence[str] = ()
+) -> list[str]:
+    """Return the warnings about unknown and duplicate fields. Raises Failure (400) where validation is Strict."""
+    texts = [f'unknown field "{path}"' for path in unknown] + [f'duplicate field "{path}"' for path in duplicates]
     if texts and field_validation == "Strict":
         raise bad_request(f"{_prefix(kind)}: strict decoding error: {', '.join(texts)}")
-    return found, texts if field_validation == "Warn" else []
+    return texts if field_validation == "Warn" else []
 
 
 def _prefix(kind: Kind) -> str:

@@ -11,10 +11,11 @@ from airflowaks.rehearsal.kubernetes.decoding import decode
 from airflowaks.rehearsal.kubernetes.defaults import default
 from airflowaks.rehearsal.kubernetes.definitions import established
 from airflowaks.rehearsal.kubernetes.deletion import DeleteOptions, Deletion, doomed, may_go
-from airflowaks.rehearsal.kubernetes.failures import Cause, already_exists, forbidden, not_found
+from airflowaks.rehearsal.kubernetes.failures import Cause, already_exists, forbidden, invalid, not_found
 from airflowaks.rehearsal.kubernetes.managed_fields import track
 from airflowaks.rehearsal.kubernetes.selectors import FieldSelector, LabelSelector
 from airflowaks.rehearsal.kubernetes.storage import Event, Storage, Subscription
+from airflowaks.rehearsal.kubernetes.validation import validate
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -95,7 +96,7 @@ class Objects:
     def create_as(self, document: Document, write: Write) -> Document:
         """Make the object as a request wants it made."""
         kind = self.kinds.of(document)
-        made = lifecycle.born(kind, self._decoded(kind, document, write))
+        made = default(kind, lifecycle.born(kind, self._decoded(kind, document, write)))
         self._check_namespace(kind, made)
         name, namespace = made["metadata"]["name"], made["metadata"].get("namespace", "")
         made = self._prepared(kind, made, None, write)
@@ -114,7 +115,7 @@ class Objects:
     def update_as(self, document: Document, write: Write) -> Document:
         """Write the object as a request wants it written."""
         kind = self.kinds.of(document)
-        document = self._decoded(kind, document, write)
+        document = default(kind, self._decoded(kind, document, write))
         metadata = document["metadata"]
         old = self.get(kind.kind, metadata["name"], metadata.get("namespace", ""))
         if old is None:
@@ -175,13 +176,17 @@ class Objects:
         return document if write.decoded else decode(self.schemas, kind, document, "Ignore")[0]
 
     def _prepared(self, kind: Kind, new: Document, old: Document | None, write: Write) -> Document:
-        new = default(kind, new)
-        if not write.subresource and self.admit is not None:
-            new = self.admit(new, old)
-        if write.applied:
+        if not write.applied:
+            below = write.managed_as or write.subresource
+            new = track(self.schemas, kind, old, new, manager=write.manager, subresource=below)
+        if write.subresource:
             return new
-        below = write.managed_as or write.subresource
-        return track(self.schemas, kind, old, new, manager=write.manager, subresource=below)
+        if self.admit is not None:
+            new = self.admit(new, old)
+        wrong = validate(self.schemas, kind, new, old)
+        if wrong:
+            raise invalid(kind, new["metadata"]["name"], wrong)
+        return new
 
     def _check_namespace(self, kind: Kind, document: Document) -> None:
         """Raise Failure where the object's namespace is not there (404) or on its way out (403)."""

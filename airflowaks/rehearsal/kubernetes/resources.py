@@ -14,7 +14,7 @@ from airflowaks.rehearsal.kubernetes import lifecycle, responses
 from airflowaks.rehearsal.kubernetes.apply import apply
 from airflowaks.rehearsal.kubernetes.bodies import media_type
 from airflowaks.rehearsal.kubernetes.call import unsupported
-from airflowaks.rehearsal.kubernetes.decoding import decode
+from airflowaks.rehearsal.kubernetes.decoding import decode, told
 from airflowaks.rehearsal.kubernetes.deletion import DeleteOptions, orphans_by_default
 from airflowaks.rehearsal.kubernetes.failures import bad_request, not_found, unsupported_media_type
 from airflowaks.rehearsal.kubernetes.objects import Write
@@ -114,8 +114,7 @@ def _applied(call: Call, body: Any, duplicates: tuple[str, ...]) -> tuple[Docume
     cluster, objects = call.cluster, call.cluster.objects
     if not isinstance(body, dict):
         raise bad_request(f"error decoding YAML: {json.dumps(body)} is no object")
-    _, warnings = decode(cluster.schemas, call.kind, body, call.field_validation, duplicates)
-    call.warn(warnings)
+    call.warn(told(call.kind, duplicates, call.field_validation))
     given = _named(call, _placed(call, body))
     old = objects.get(call.kind.kind, call.info.name, _namespace(call))
     if old is None and call.info.subresource:

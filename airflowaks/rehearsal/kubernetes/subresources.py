@@ -69,7 +69,9 @@ async def _bind(call: Call) -> Response:
     others = [one for one in status.get("conditions") or () if one["type"] != "PodScheduled"]
     if not call.dry_run:
         objects = call.cluster.objects
-        kept = objects.update({**pod, "spec": {**pod["spec"], "nodeName": node}}, manager=call.manager)
+        kept = objects.update(
+            {**pod, "spec": {**pod["spec"], "nodeName": node}}, subresource="binding", manager=call.manager
+        )
         objects.update_status({**kept, "status": {**status, "conditions": [*others, condition]}}, manager=call.manager)
     return JSONResponse(_DONE, 201)
 

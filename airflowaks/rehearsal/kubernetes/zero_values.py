@@ -32,6 +32,7 @@ _POINTED_STRINGS = {
     "storageClassName", "volumeMode", "ingressClassName", "runtimeClassName", "loadBalancerClass",
     "volumeAttributesClassName", "appProtocol",
 }  # fmt: skip
+_ALSO_POINTED = {("HostPathVolumeSource", "type"), ("GRPCAction", "service"), ("EndpointPort", "name")}
 _STATUS_COUNTS = frozenset({"DeploymentStatus", "ReplicaSetStatus", "StatefulSetStatus", "JobStatus"})
 
 
@@ -64,6 +65,6 @@ def omitted(type_: Type, name: str, child: Type, value: Any) -> bool:
     if child.form in ("list", "map"):
         return value in ([], {})
     if value == "":
-        return child.form == "string" and name not in _POINTED_STRINGS
+        return child.form == "string" and name not in _POINTED_STRINGS and (type_.name, name) not in _ALSO_POINTED
     plain = name in _PLAIN or type_.name in _STATUS_COUNTS
     return plain and child.form in ("integer", "boolean") and not value
