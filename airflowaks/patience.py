@@ -23,12 +23,18 @@ _SHORTEST_PAUSE_SECONDS = 0.1
 _LONGEST_PAUSE_SECONDS = 15.0
 
 
-def until(ask: Callable[[], T], enough: Callable[[T], bool], seconds: float = _LONG_RUNNING_SECONDS) -> T:
+def until(
+    ask: Callable[[], T],
+    enough: Callable[[T], bool],
+    seconds: float = _LONG_RUNNING_SECONDS,
+    *,
+    longest_pause: float = _LONGEST_PAUSE_SECONDS,
+) -> T:
     """Call `ask` until `enough` of its answer, at most for `seconds`, and return the last answer either way."""
     from tenacity import RetryError, retry_if_not_result
 
     try:
-        return _retrying(seconds, retry=retry_if_not_result(enough))(ask)
+        return _retrying(seconds, longest_pause, retry=retry_if_not_result(enough))(ask)
     except RetryError as given_up:
         last: T = given_up.last_attempt.result()
         return last
@@ -40,11 +46,11 @@ def despite(
     """Call `ask` again while it raises what is `forgivable`, at most for `seconds`; then that is raised."""
     from tenacity import retry_if_exception
 
-    return _retrying(seconds, retry=retry_if_exception(forgivable), reraise=True)(ask)
+    return _retrying(seconds, _LONGEST_PAUSE_SECONDS, retry=retry_if_exception(forgivable), reraise=True)(ask)
 
 
-def _retrying(seconds: float, **arguments: Any) -> Retrying:
+def _retrying(seconds: float, longest_pause: float, **arguments: Any) -> Retrying:
     from tenacity import Retrying, stop_after_delay, wait_exponential
 
-    wait = wait_exponential(multiplier=_SHORTEST_PAUSE_SECONDS, max=_LONGEST_PAUSE_SECONDS)
+    wait = wait_exponential(multiplier=_SHORTEST_PAUSE_SECONDS, max=longest_pause)
     return Retrying(wait=wait, stop=stop_after_delay(seconds), **arguments)

@@ -6,6 +6,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from airflowaks.azure.arm import ArmResource, rest
+from airflowaks.changes import AFTER_APPLY
 from airflowaks.resource import Facts, Resource
 
 if TYPE_CHECKING:
@@ -72,8 +73,17 @@ class RegistryImage(Resource):
 
     @property
     def id(self) -> str:
-        """Return the image's reference."""
+        """Return the image's reference, by its tag."""
         return f"{self.registry.login_server}/{self.name}"
+
+    @property
+    def reference(self) -> Any:
+        """Return what pods pull: the tag, and the digest that it has now, or AFTER_APPLY.
+
+        With the digest every pod runs the same, and pods are rolled when the tag is imported anew.
+        """
+        digest = self.fact("digest")
+        return AFTER_APPLY if digest is AFTER_APPLY else f"{self.id}@{digest}"
 
     def read(self) -> Facts | None:
         """Return the tag's digest as the registry itself answers it."""

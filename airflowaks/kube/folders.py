@@ -11,6 +11,7 @@ import tarfile
 from hashlib import sha256
 from typing import TYPE_CHECKING
 
+from airflowaks.errors import MissingDependency
 from airflowaks.kube import exec as command
 from airflowaks.kube.client import connect
 from airflowaks.resource import Facts, Resource
@@ -40,7 +41,8 @@ class PodFolder(Resource):
 
     kind = "folder"
 
-    def __init__(self, session: Session, source: Path, pod: Reference, container: str, path: str) -> None:
+    def __init__(self, session: Session, source: Path, pod: Reference | None, container: str, path: str) -> None:
+        """Take the pod as None where none runs: then nothing is known of the folder."""
         super().__init__(session, path)
         self.source = source
         self.pod = pod
@@ -49,10 +51,12 @@ class PodFolder(Resource):
     @property
     def id(self) -> str:
         """Return where it is, as `kubectl cp` writes it."""
-        return f"{self.pod.namespace}/{self.pod.name}:{self.name}"
+        return f"{self.pod.namespace}/{self.pod.name}:{self.name}" if self.pod else self.name
 
     def read(self) -> Facts | None:
         """Return the files in the pod by their paths, each with the beginning of its SHA-256."""
+        if self.pod is None:
+            return None
         listed = command.run(self._kube, self.pod, ("python", "-c", _LIST, self.name), container=self.container)
         facts: Facts = json.loads(listed)
         return facts
@@ -63,6 +67,8 @@ class PodFolder(Resource):
 
     def write(self, facts: Facts | None) -> None:
         """Send the files that are not there, or different, in one archive."""
+        if self.pod is None:
+            raise MissingDependency(f"No pod that runs has {self.name}.", "Run the step again: it starts one to write.")
         wanted, known = self.want(), facts or {}
         changed = [file for path, file in self._files().items() if known.get(path) != wanted[path]]
         archive = io.BytesIO()

@@ -76,7 +76,7 @@ def _await_pod(kube: Kube, reference: Reference, seconds: float) -> None:
     known: Document | None = None
     for known in kube.follow(reference, seconds):
         phase = known["status"].get("phase") if known else "Failed"
-        if phase == "Succeeded" or (known and _has_condition(known, "Ready")):
+        if phase == "Succeeded" or (known and is_ready(known)):
             return
         if phase == "Failed":
             break
@@ -86,6 +86,13 @@ def _await_pod(kube: Kube, reference: Reference, seconds: float) -> None:
         f"The pod {reference.name} did not become ready: {trouble or 'it is gone'}." + indented(lines),
         f"See `kubectl describe pod {reference.name} --namespace {reference.namespace}`, and run the step again.",
     )
+
+
+def is_ready(pod: Mapping[str, Any]) -> bool:
+    """Tell whether a pod is ready, and not about to end."""
+    conditions = pod.get("status", {}).get("conditions", ())
+    ready = any(one["type"] == "Ready" and one["status"] == "True" for one in conditions)
+    return ready and "deletionTimestamp" not in pod["metadata"]
 
 
 def indented(lines: str) -> str:
@@ -99,7 +106,7 @@ def _trouble(kube: Kube, pod: Document) -> Trouble | None:
     for one in statuses:
         if found := _container_trouble(reference, one):
             return found
-    if status.get("phase") == "Succeeded" or _has_condition(pod, "Ready"):
+    if status.get("phase") == "Succeeded" or is_ready(pod):
         return None
     warning = _last_warning(kube, reference)
     for one in status.get("conditions", ()):
@@ -133,8 +140,3 @@ def _last_warning(kube: Kube, pod: Reference) -> Document | None:
     fields = f"involvedObject.kind=Pod,involvedObject.name={pod.name},type=Warning"
     found = kube.list("v1", "Event", pod.namespace, fields=fields)
     return max(found, key=lambda one: str(one.get("lastTimestamp") or one.get("eventTime")), default=None)
-
-
-def _has_condition(document: Mapping[str, Any], kind: str) -> bool:
-    conditions = document.get("status", {}).get("conditions", ())
-    return any(one["type"] == kind and one["status"] == "True" for one in conditions)

@@ -24,9 +24,12 @@ _CHUNK = 64 * 1024
 
 
 @contextmanager
-def forward(kube: Kube, pod: Reference, port: int) -> Iterator[int]:
-    """Yield a port of this machine whose connections reach `port` of a pod, until the block ends."""
-    with socket.create_server(("127.0.0.1", 0)) as listener:
+def forward(kube: Kube, pod: Reference, port: int, *, local_port: int = 0) -> Iterator[int]:
+    """Yield a port of this machine (0: any that is free) whose connections reach `port` of a pod, until the block ends.
+
+    Raises OSError where the port is taken.
+    """
+    with socket.create_server(("127.0.0.1", local_port)) as listener:
         accepting = threading.Thread(target=_accept, args=(kube, pod, port, listener), name="port-forward", daemon=True)
         accepting.start()
         try:

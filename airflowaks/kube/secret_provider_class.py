@@ -1,0 +1,37 @@
+"""What a SecretProviderClass brings from the vault: which secrets, into which files, and from those into which Secrets.
+
+Source: https://azure.github.io/secrets-store-csi-driver-provider-azure/docs/getting-started/usage
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from airflowaks.kube.client import Document
+
+
+@dataclass(frozen=True)
+class SecretProviderClass:
+    """One class: `objects` are the vault's secrets by file, `synced` are by Secret the files by key."""
+
+    name: str
+    objects: Mapping[str, str]
+    synced: Mapping[str, Mapping[str, str]]
+
+    @classmethod
+    def of(cls, document: Document) -> SecretProviderClass:
+        """Return what a manifest's document says."""
+        import yaml
+
+        spec = document["spec"]
+        listed = [yaml.safe_load(one) for one in yaml.safe_load(spec["parameters"]["objects"])["array"]]
+        objects = {one.get("objectAlias", one["objectName"]): one["objectName"] for one in listed}
+        synced = {
+            one["secretName"]: {item["key"]: item["objectName"] for item in one["data"]}
+            for one in spec.get("secretObjects", ())
+        }
+        return cls(document["metadata"]["name"], objects, synced)

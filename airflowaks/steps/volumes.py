@@ -1,0 +1,117 @@
+"""Step 6: the file shares of DAGs and logs, and the DAG files on theirs."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from airflowaks.checkout import manifests_folder
+from airflowaks.checks import Checks, observe
+from airflowaks.errors import InvalidParameter
+from airflowaks.kube import exec as command
+from airflowaks.kube.client import Reference, connect
+from airflowaks.kube.folders import PodFolder
+from airflowaks.kube.manifests import load
+from airflowaks.kube.objects import KubeObject
+from airflowaks.kube.pods import is_ready, short_lived
+from airflowaks.resource import converge
+from airflowaks.steps import cluster, registry
+
+if TYPE_CHECKING:
+    from contextlib import AbstractContextManager
+
+    from airflowaks.changes import Changes
+    from airflowaks.session import Session
+
+DAGS_FOLDER = "/opt/airflow/dags"
+_FOLDER = "06_volumes"
+_LOGS_FOLDER = "/opt/airflow/logs"
+_CONTAINER = "files"
+_READERS = "app.kubernetes.io/name=airflow,app.kubernetes.io/component=dag-processor"
+_TRY_WRITING = """
+import os, pathlib, sys
+for folder in sys.argv[1:]:
+    file = pathlib.Path(folder, ".airflowaks-check")
+    file.write_text("written")
+    assert file.read_text() == "written"
+    file.unlink()
+print(f"written, read and removed as user {os.getuid()} on", *sys.argv[1:])
+"""
+
+
+class Resources:
+    """What step 6 makes, in order."""
+
+    def __init__(self, session: Session) -> None:
+        step1, files = session.once(cluster.Resources), session.environment.airflow.files
+        values = {
+            "NAMESPACE": session.environment.cluster.namespace,
+            "FILES_SKU": files.sku,
+            "DAGS_GB": files.dags_gb,
+            "LOGS_GB": files.logs_gb,
+        }
+        manifests = load(_FOLDER, values)
+        self.classes = [KubeObject(one, within=step1.cluster) for one in manifests if not one.reference.namespace]
+        self.claims = [
+            KubeObject(one, within=step1.namespace, needs=self.classes) for one in manifests if one.reference.namespace
+        ]
+
+
+def storage(session: Session) -> Changes:
+    """Make the storage classes and the claims, whose shares Azure makes in a minute or so."""
+    step = session.once(Resources)
+    return converge(session, *step.classes, *step.claims)
+
+
+def push_dags(session: Session, folder: str = "") -> Changes:
+    """Put the files of a folder (without one: those of `manifests/dags`) on the DAGs' share; what else is there stays.
+
+    They are compared inside a pod of the dag-processor where one runs, and written through a short-lived one.
+
+    Raises:
+        InvalidParameter: there is no such folder.
+
+    """
+    source = Path(folder) if folder else manifests_folder("dags")
+    if not source.is_dir():
+        message = f'There is no folder "{source}" to push DAGs from.'
+        raise InvalidParameter(message, "Name one that exists; a relative one begins where this runs.")
+    known = PodFolder(session, source, _reader(session), "dag-processor", DAGS_FOLDER)
+    if not session.applies or not known.differences():
+        return converge(session, known)
+    with _files_pod(session, "push") as pod:
+        return converge(session, PodFolder(session, source, pod, _CONTAINER, DAGS_FOLDER))
+
+
+def _reader(session: Session) -> Reference | None:
+    step1 = session.once(cluster.Resources)
+    if step1.namespace.facts is None:
+        return None
+    found = session.once(connect).list("v1", "Pod", step1.namespace.name, labels=_READERS)
+    return next((Reference.of(one) for one in found if is_ready(one)), None)
+
+
+def _files_pod(session: Session, purpose: str) -> AbstractContextManager[Reference]:
+    values = {
+        "NAMESPACE": session.environment.cluster.namespace,
+        "IMAGE": session.once(registry.Resources).image.reference,
+        "PURPOSE": purpose,
+    }
+    (pod,) = load(f"{_FOLDER}/access", values)
+    return short_lived(session.once(connect), pod.fill())
+
+
+def everything(session: Session) -> Changes:
+    """Do the whole step."""
+    return storage(session) + push_dags(session)
+
+
+def checks(session: Session) -> Checks:
+    """Look from outside: a short-lived pod writes, reads and removes a file on both shares, as Airflow's user."""
+
+    def writes() -> str:
+        program = ("python", "-c", _TRY_WRITING, DAGS_FOLDER, _LOGS_FOLDER)
+        with _files_pod(session, "check") as pod:
+            return command.run(session.once(connect), pod, program, container=_CONTAINER).decode().strip()
+
+    return observe(session, {"both shares can be written": writes})
