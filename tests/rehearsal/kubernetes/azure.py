@@ -85,7 +85,10 @@ def managed_cluster(send: Sender, subscription: str, group: str, **changes: Any)
         },
         **changes,
     }
-    send("POST", f"/subscriptions/{subscription}/providers/Microsoft.ContainerService/register?api-version=2025-04-01")
+    provider = f"/subscriptions/{subscription}/providers/Microsoft.ContainerService"
+    send("POST", f"{provider}/register?api-version=2025-04-01")
+    while send("GET", f"{provider}?api-version=2025-04-01").json()["registrationState"] != "Registered":
+        time.sleep(0.05)
     body = {"location": "westeurope", "identity": {"type": "SystemAssigned"}, "properties": properties}
     made = send("PUT", f"{path}?api-version=2026-06-01", body)
     assert made.status_code in (200, 201), made.text()
