@@ -478,8 +478,8 @@ def test_a_cluster_stops_and_starts(cluster: ManagedCluster, aks: ContainerServi
 
 @pytest.fixture
 def slow(tmp_path: Path) -> Iterator[Rehearsal]:
-    """A rehearsal in which creating a cluster takes a second and a half."""
-    yield start_rehearsal(tmp_path, "--time-scale", "0.005")
+    """A rehearsal in which creating a cluster takes six seconds."""
+    yield start_rehearsal(tmp_path, "--time-scale", "0.02")
     reset_rehearsal(tmp_path)
 
 

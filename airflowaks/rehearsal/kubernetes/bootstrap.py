@@ -118,7 +118,7 @@ def _addons(cluster: Cluster) -> Iterator[Document]:
 
 def _definitions(prefix: str) -> Iterator[Document]:
     for file in sorted(_DEFINITIONS.glob(f"{prefix}*.yaml")):
-        yield yaml.safe_load(file.read_text())
+        yield yaml.load(file.read_text(), getattr(yaml, "CSafeLoader", yaml.SafeLoader))  # noqa: S506 - both are safe
 
 
 def _nodes(cluster: Cluster) -> Iterator[Document]:

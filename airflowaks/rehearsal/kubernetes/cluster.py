@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from functools import partial
 from typing import TYPE_CHECKING
 
 from airflowaks.rehearsal.kubernetes import controllers
@@ -18,6 +17,7 @@ from airflowaks.rehearsal.kubernetes.objects import Objects
 from airflowaks.rehearsal.kubernetes.recorder import Recorder
 from airflowaks.rehearsal.kubernetes.schema import Schemas
 from airflowaks.rehearsal.kubernetes.secrets_store import SecretsStore
+from airflowaks.rehearsal.kubernetes.service_addresses import allocate
 from airflowaks.rehearsal.ports import listen
 from airflowaks.rehearsal.process import remove
 
@@ -25,6 +25,8 @@ if TYPE_CHECKING:
     from airflowaks.rehearsal.cloud import Cloud
     from airflowaks.rehearsal.kubernetes.controllers import Controllers
     from airflowaks.rehearsal.store import Document
+
+_SERVICES = "10.0.0.0/16"
 
 
 class Cluster:
@@ -43,7 +45,7 @@ class Cluster:
         self.issuer: str = properties["oidcIssuerProfile"].get("issuerURL") or f"https://{properties['fqdn']}"
         self.kinds = Kinds()
         self.schemas = Schemas()
-        self.objects = Objects(self.folder / "objects.sqlite", self.kinds, self.schemas, partial(admit, self))
+        self.objects = Objects(self.folder / "objects.sqlite", self.kinds, self.schemas, self._admitted)
         self.recorder = Recorder(self.objects)
         self.access = Access(self)
         self.secrets_store = SecretsStore(self)
@@ -67,6 +69,13 @@ class Cluster:
         """Return the Kubernetes version: `1.35.1`."""
         version: str = self.document["properties"]["currentKubernetesVersion"]
         return version
+
+    def _admitted(self, document: Document, old: Document | None) -> Document:
+        admitted = admit(self, document, old)
+        if admitted["kind"] != "Service":
+            return admitted
+        network = self.document["properties"].get("networkProfile") or {}
+        return allocate(self.objects, admitted, old, network.get("serviceCidr") or _SERVICES)
 
     async def start(self) -> None:
         """Serve the API, start the controllers and the node, and take up again what was there."""

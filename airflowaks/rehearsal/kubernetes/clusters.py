@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+from importlib import import_module
 from typing import TYPE_CHECKING
 
 from airflowaks.rehearsal.home import free_ports
@@ -36,7 +38,7 @@ class Clusters:
     async def start(self, cloud: Cloud, document: Document) -> None:
         """Bring the cluster back as it was, unless it was stopped by its owner."""
         if document["properties"]["powerState"]["code"] == "Running" and self.of(document["id"]) is None:
-            cluster = _made(cloud, document)
+            cluster = await _made(cloud, document)
             self._running[document["id"].lower()] = cluster
             await cluster.start()
 
@@ -48,11 +50,12 @@ class Clusters:
 
     async def destroy(self, cloud: Cloud, document: Document) -> None:
         """Stop the cluster and remove all that it had."""
-        cluster = self._running.pop(document["id"].lower(), None) or _made(cloud, document)
+        cluster = self._running.pop(document["id"].lower(), None) or await _made(cloud, document)
         await cluster.destroy()
 
 
-def _made(cloud: Cloud, document: Document) -> Cluster:
-    from airflowaks.rehearsal.kubernetes.cluster import Cluster  # half a second of imports, for those who have one
-
-    return Cluster(cloud, document)
+async def _made(cloud: Cloud, document: Document) -> Cluster:
+    # Imported where there is a cluster, and beside the loop: it takes a good part of a second.
+    module = await asyncio.to_thread(import_module, "airflowaks.rehearsal.kubernetes.cluster")
+    made: Cluster = module.Cluster(cloud, document)
+    return made

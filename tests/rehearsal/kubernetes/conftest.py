@@ -1,0 +1,291 @@
+"""The differential tests' two sides: the rehearsal's cluster, and a real control plane where there is one.
+
+A test that takes `cluster_api` runs on both with the same assertions. Neither has a node: pods stay as they are.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import secrets
+import shutil
+import subprocess
+import threading
+import time
+import uuid
+from contextlib import ExitStack, contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+import trustme
+import yaml
+from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.asymmetric import rsa
+from kubernetes.client import ApiClient, Configuration, CoreV1Api
+from kubernetes.client.exceptions import ApiException
+from urllib3.exceptions import HTTPError
+
+from airflowaks.rehearsal.cloud import Cloud
+from airflowaks.rehearsal.home import TENANT_ID, Home, free_ports
+from airflowaks.rehearsal.kubernetes.cluster import Cluster
+
+if TYPE_CHECKING:
+    from collections.abc import Coroutine, Iterator
+
+_START_SECONDS = 60.0
+
+
+@dataclass(frozen=True)
+class Server:
+    """An API server and its administrator's token."""
+
+    url: str
+    ca_file: str
+    token: str
+
+    def client(self) -> ApiClient:
+        configuration = Configuration()
+        configuration.host = self.url
+        configuration.ssl_ca_cert = self.ca_file
+        configuration.retries = False
+        configuration.api_key = {"authorization": f"Bearer {self.token}"}
+        configuration.proxy = None
+        return ApiClient(configuration)
+
+
+@dataclass(frozen=True)
+class ClusterApi:
+    """A cluster's API as its administrator uses it, and a namespace of the test's own."""
+
+    client: ApiClient
+    namespace: str
+    side: str
+    """`rehearsal` or `control-plane`."""
+
+    def send(
+        self,
+        method: str,
+        path: str,
+        body: Any = None,
+        *,
+        headers: dict[str, str] | None = None,
+        media: str = "application/json",
+    ) -> tuple[int, Any]:
+        """Send a request; return status and answer, whatever they are."""
+        status, answer, _ = self.exchange(method, path, body, headers=headers, media=media)
+        return status, answer
+
+    def exchange(
+        self,
+        method: str,
+        path: str,
+        body: Any = None,
+        *,
+        headers: dict[str, str] | None = None,
+        media: str = "application/json",
+    ) -> tuple[int, Any, dict[str, str]]:
+        """Send a request; return status, answer and headers."""
+        sent = {"Accept": "application/json", "Content-Type": media, **(headers or {})}
+        request = self.client.param_serialize(
+            method, path, header_params=sent, body=body, auth_settings=["BearerToken"]
+        )
+        response = self.client.call_api(*request)
+        text = response.read()
+        with suppress(ValueError):
+            return response.status, json.loads(text), dict(response.getheaders())
+        return response.status, text.decode(), dict(response.getheaders())
+
+
+# The rehearsal's side
+
+
+def managed_cluster(name: str = "cluster", nodes: int = 0) -> dict[str, Any]:
+    """The resource of a managed cluster, as a provisioned one is kept."""
+    resource = f"/subscriptions/s/resourceGroups/g/providers/Microsoft.ContainerService/managedClusters/{name}"
+    pool = {"name": "system", "count": nodes, "mode": "System", "vmSize": "Standard_D4s_v5"}
+    issuer = f"https://westeurope.oic.prod-aks.azure.com/{TENANT_ID}/{uuid.uuid4()}/"
+    return {
+        "id": resource,
+        "name": name,
+        "type": "Microsoft.ContainerService/managedClusters",
+        "location": "westeurope",
+        "_state": "Succeeded",
+        "_secret": {"token": secrets.token_hex(64), "port": free_ports(1)[0]},
+        "properties": {
+            "resourceUID": uuid.uuid4().hex[:24],
+            "fqdn": f"{name}.hcp.westeurope.azmk8s.io",
+            "currentKubernetesVersion": "1.35.1",
+            "powerState": {"code": "Running"},
+            "nodeResourceGroup": f"MC_g_{name}_westeurope",
+            "disableLocalAccounts": False,
+            "oidcIssuerProfile": {"enabled": True, "issuerURL": issuer},
+            "agentPoolProfiles": [pool],
+        },
+    }
+
+
+class Background:
+    """An event loop in a thread of its own."""
+
+    def __init__(self) -> None:
+        self._loop = asyncio.new_event_loop()
+        self._thread = threading.Thread(target=self._loop.run_forever, daemon=True)
+        self._thread.start()
+
+    def run(self, work: Coroutine[Any, Any, Any]) -> Any:
+        return asyncio.run_coroutine_threadsafe(work, self._loop).result(_START_SECONDS)
+
+    def close(self) -> None:
+        self._loop.call_soon_threadsafe(self._loop.stop)
+        self._thread.join()
+        self._loop.close()
+
+
+@contextmanager
+def running_cluster(folder: Path, document: dict[str, Any]) -> Iterator[tuple[Cluster, Server]]:
+    """Run a cluster in this process, without Resource Manager before it."""
+    home = Home(folder)
+    home.services.mkdir(parents=True, exist_ok=True)
+    background = Background()
+
+    async def start() -> Cluster:
+        cloud = Cloud(home, home.prepare(time_scale=0.001))
+        cloud.keep(document)
+        cluster = Cluster(cloud, document)
+        await cluster.start()
+        return cluster
+
+    cluster = background.run(start())
+    try:
+        yield cluster, Server(f"https://localhost:{cluster.port}", str(home.ca_file), document["_secret"]["token"])
+    finally:
+        background.run(cluster.stop())
+        cluster.cloud.store.close()
+        background.close()
+
+
+# The real side
+
+
+def _assets() -> Path:
+    folder = os.environ.get("KUBEBUILDER_ASSETS")
+    if not folder or not (Path(folder) / "kube-apiserver").exists():
+        pytest.skip("KUBEBUILDER_ASSETS names no folder with etcd, kube-apiserver and kube-controller-manager")
+    return Path(folder)
+
+
+@contextmanager
+def control_plane(folder: Path) -> Iterator[Server]:
+    """Run a real control plane, as controller-runtime's envtest does, with the controllers."""
+    assets = _assets()
+    client_port, peer_port, port, controllers_port = free_ports(4)
+    token = secrets.token_hex(16)
+    key = rsa.generate_private_key(public_exponent=65537, key_size=2048)
+    pem = key.private_bytes(
+        serialization.Encoding.PEM, serialization.PrivateFormat.TraditionalOpenSSL, serialization.NoEncryption()
+    )
+    (folder / "sa.key").write_bytes(pem)
+    (folder / "tokens.csv").write_text(f'{token},admin,admin,"system:masters"\n')
+    authority = trustme.CA()
+    authority.cert_pem.write_to_path(folder / "ca.pem")
+    certificate = authority.issue_cert("127.0.0.1", "localhost")
+    certificate.cert_chain_pems[0].write_to_path(folder / "server.pem")
+    certificate.private_key_pem.write_to_path(folder / "server.key")
+    server = Server(f"https://127.0.0.1:{port}", str(folder / "ca.pem"), token)
+    (folder / "kubeconfig").write_text(yaml.safe_dump(_kubeconfig(server)))
+    etcd = f"http://127.0.0.1:{client_port}"
+    programs = [
+        ["etcd", f"--data-dir={folder / 'etcd'}", f"--listen-client-urls={etcd}", f"--advertise-client-urls={etcd}"]
+        + [f"--listen-peer-urls=http://127.0.0.1:{peer_port}"],
+        ["kube-apiserver", f"--etcd-servers={etcd}", f"--secure-port={port}", "--bind-address=127.0.0.1"]
+        + [f"--tls-cert-file={folder / 'server.pem'}", f"--tls-private-key-file={folder / 'server.key'}"]
+        + ["--service-account-issuer=https://kubernetes.default"]
+        + [f"--service-account-signing-key-file={folder / 'sa.key'}", "--authorization-mode=RBAC"]
+        + [f"--service-account-key-file={folder / 'sa.key'}", f"--token-auth-file={folder / 'tokens.csv'}"]
+        + ["--service-cluster-ip-range=10.0.0.0/24", "--disable-admission-plugins=ServiceAccount"],
+        ["kube-controller-manager", f"--kubeconfig={folder / 'kubeconfig'}", "--leader-elect=false"]
+        + [f"--service-account-private-key-file={folder / 'sa.key'}", "--bind-address=127.0.0.1"]
+        + [f"--secure-port={controllers_port}", "--port=0", f"--cert-dir={folder / 'controllers'}"]
+        + [f"--root-ca-file={folder / 'certs' / 'apiserver.crt'}"],
+    ]
+    with ExitStack() as running:
+        for command in programs[:2]:
+            running.enter_context(_program(assets, command, folder))
+        _await_ready(server)
+        running.enter_context(_program(assets, programs[2], folder))
+        yield server
+
+
+@contextmanager
+def _program(assets: Path, command: list[str], folder: Path) -> Iterator[None]:
+    with (folder / f"{command[0]}.log").open("w") as log:
+        process = subprocess.Popen([str(assets / command[0]), *command[1:]], stdout=log, stderr=log, cwd=folder)
+    try:
+        yield
+    finally:
+        process.terminate()
+        with suppress(subprocess.TimeoutExpired):
+            process.wait(5)
+        process.kill()
+        process.wait()
+
+
+def _kubeconfig(server: Server) -> dict[str, Any]:
+    cluster = {"server": server.url, "certificate-authority": server.ca_file}
+    return {
+        "apiVersion": "v1",
+        "kind": "Config",
+        "clusters": [{"name": "c", "cluster": cluster}],
+        "users": [{"name": "u", "user": {"token": server.token}}],
+        "contexts": [{"name": "c", "context": {"cluster": "c", "user": "u"}}],
+        "current-context": "c",
+    }
+
+
+def _await_ready(server: Server) -> None:
+    deadline = time.monotonic() + _START_SECONDS
+    with server.client() as client:
+        api = ClusterApi(client, "", "control-plane")
+        while True:
+            with suppress(HTTPError):  # nobody listens yet
+                if api.send("GET", "/readyz")[0] == 200:
+                    return
+            assert time.monotonic() < deadline, "the control plane did not come up: see its logs"
+            time.sleep(0.2)
+
+
+# Both
+
+
+@pytest.fixture(scope="session", params=["rehearsal", "control-plane"])
+def api_server(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    """An API server of each side, one for all tests."""
+    folder = tmp_path_factory.mktemp(request.param)
+    if request.param == "rehearsal":
+        with running_cluster(folder, managed_cluster()) as (_, server):
+            yield server
+    else:
+        with control_plane(folder) as server:
+            yield server
+    shutil.rmtree(folder, ignore_errors=True)
+
+
+@pytest.fixture
+def cluster_api(request: pytest.FixtureRequest, api_server: Server) -> Iterator[ClusterApi]:
+    """The API of each side in turn, with a fresh namespace."""
+    name = f"test-{uuid.uuid4().hex[:10]}"
+    with api_server.client() as client:
+        core = CoreV1Api(client)
+        core.create_namespace({"metadata": {"name": name}})
+        deadline = time.monotonic() + 20
+        while True:
+            with suppress(ApiException):
+                core.read_namespaced_service_account("default", name)
+                break
+            assert time.monotonic() < deadline
+            time.sleep(0.02)
+        yield ClusterApi(client, name, request.node.callspec.params["api_server"])
+        core.delete_namespace(name)
