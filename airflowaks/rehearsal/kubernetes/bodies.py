@@ -7,9 +7,11 @@ from typing import TYPE_CHECKING, Any
 
 import yaml
 
+from airflowaks.rehearsal.kubernetes import protobuf
 from airflowaks.rehearsal.kubernetes.failures import bad_request, unsupported_media_type
 
 if TYPE_CHECKING:
+    from airflowaks.rehearsal.kubernetes.failures import Failure
     from airflowaks.rehearsal.kubernetes.kinds import Kind
 
 _JSON = ("", "application/json", "application/merge-patch+json", "application/strategic-merge-patch+json")
@@ -24,10 +26,10 @@ def media_type(content_type: str) -> str:
 
 def read(body: bytes, content_type: str, kind: Kind) -> tuple[Any, tuple[str, ...]]:
     """Return what the body says, and the paths of what it names twice. Raises Failure (400, 415)."""
+    if media_type(content_type) == protobuf.MEDIA_TYPE:
+        return _protobuf(body), ()
     if media_type(content_type) not in _READ:
-        accepted = "application/json, application/yaml"
-        text = "the body of the request was in an unknown format - accepted media types include:"
-        raise unsupported_media_type(f"{text} {accepted}")
+        raise _unknown_format()
     duplicates: list[tuple[str, ...]] = []
     try:
         found = _json(body, duplicates)
@@ -38,6 +40,22 @@ def read(body: bytes, content_type: str, kind: Kind) -> tuple[Any, tuple[str, ..
             raise bad_request(f"{text} json parse error: {error} ({shown})") from error
         found = _yaml(body)
     return found, tuple(".".join(one) for one in duplicates)
+
+
+def _protobuf(body: bytes) -> Any:
+    try:
+        found = protobuf.read(body)
+    except ValueError as error:
+        raise bad_request(str(error)) from error
+    if found is None:
+        raise _unknown_format()
+    return found
+
+
+def _unknown_format() -> Failure:
+    accepted = "application/json, application/yaml"
+    text = "the body of the request was in an unknown format - accepted media types include:"
+    return unsupported_media_type(f"{text} {accepted}")
 
 
 class _Pairs(dict[str, Any]):
