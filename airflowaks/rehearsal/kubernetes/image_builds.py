@@ -102,10 +102,9 @@ class ImageBuilds:
             record = {"name": recipe.name, "state": state, "message": message, "seconds": seconds}
             self._store.put("image-builds", recipe.name, record)
             _LOG.info("image %s: %s after %.1f s: %s", recipe.name, state.lower(), seconds, message)
-            for listener in self._listeners.get(recipe.name, []):
+            for listener in self._listeners.get(recipe.name, []) if state == "Building" else ():
                 listener(message)
 
-        tell("Building", "looking for what is there")
         try:
             folder = await _build(recipe, self._own_proxy, lambda message: tell("Building", message))
         except asyncio.CancelledError:
@@ -126,6 +125,8 @@ async def _build(recipe: Recipe, own_proxy: str, progress: Progress) -> Path:
     folder = images / f"{recipe.name}-{_fingerprint(recipe)}"
     if _is_whole(folder):
         return folder
+    if recipe.requirements:
+        progress(f"installing {', '.join(recipe.requirements)} (once; kept in {images})")
     images.mkdir(mode=0o700, parents=True, exist_ok=True)
     async with _locked(folder.with_name(f"{folder.name}.lock"), progress) as lock:
         if not _is_whole(folder):

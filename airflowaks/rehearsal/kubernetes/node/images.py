@@ -62,7 +62,11 @@ class NodeImages:
             )
         events.normal("Pulling", f'Pulling image "{reference}"', container)
         started = time.monotonic()
-        image = await self._images.pull(reference, progress=lambda _: None)
+
+        def progress(text: str) -> None:
+            events.normal("Pulling", f'Pulling image "{reference}": {text}', container)
+
+        image = await self._images.pull(reference, progress=progress)
         took = f"{time.monotonic() - started:.3f}s"
         text = f'Successfully pulled image "{reference}" in {took} ({took} including waiting).'
         events.normal("Pulled", text, container)
