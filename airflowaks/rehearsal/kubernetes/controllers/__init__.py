@@ -45,6 +45,7 @@ CONTROLLERS: Sequence[type[Controller]] = (
     ReplicaSets,
     RoleAggregation,
     RootCertificates,
+    ScaledObjects,
     Scheduler,
     ServiceAccounts,
     StorageProtection,
@@ -67,7 +68,5 @@ class Controllers:
 
 
 def start(cluster: Cluster) -> Controllers:
-    """Start the cluster's controllers in the running event loop; KEDA's, where its kinds are served."""
-    with_keda = any(kind.kind == "ScaledObject" for kind in cluster.kinds)
-    chosen: list[type[Controller]] = [*CONTROLLERS, *([ScaledObjects] if with_keda else [])]
-    return Controllers([controller(cluster) for controller in chosen])
+    """Start the cluster's controllers in the running event loop."""
+    return Controllers([controller(cluster) for controller in CONTROLLERS])

@@ -8,6 +8,7 @@ from abc import ABC, abstractmethod
 from typing import TYPE_CHECKING, ClassVar
 
 from airflowaks.rehearsal.kubernetes.controllers.work_queue import Key, WorkQueue
+from airflowaks.rehearsal.kubernetes.failures import Failure
 from airflowaks.rehearsal.kubernetes.objects import Event
 from airflowaks.rehearsal.kubernetes.recorder import Recorder
 
@@ -70,6 +71,10 @@ class Controller(ABC):
             key = await self.queue.next()
             try:
                 after = await self.reconcile(key)
+            except Failure as failure:
+                # Refused for now, as by a quota; the object's events tell what its owner can mend.
+                _LOG.info("%s: %s: %s", self.component, "/".join(key), failure.message)
+                self.queue.retry(key)
             except Exception:  # noqa: BLE001 - a controller never gives up on a key
                 _LOG.exception("%s: %s failed", self.component, "/".join(key))
                 self.queue.retry(key)
