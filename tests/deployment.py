@@ -49,7 +49,7 @@ SDKS = (
 STEPS = (cluster, registry, backend, key_vault)
 WRITES = ("PUT", "POST", "PATCH", "DELETE")
 GUID = r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}"
-READING_POSTS = r"/(oauth2|listKeys|getByIds)"
+READING_POSTS = r"/(oauth2|listKeys|listClusterUserCredential|getByIds)"
 """POSTs that change nothing: sign-ins, and questions that Azure asks in this way."""
 
 
@@ -75,8 +75,14 @@ def deploy(name: str, folder: Path, home: Path) -> None:
 
 def is_write(entry: dict[str, Any]) -> bool:
     """Tell whether an entry of the rehearsal's request log is one that changes something."""
-    reading = entry["path"].endswith(("/token", "/exchange", "/listKeys", "/getByIds"))
+    asking = ("/token", "/exchange", "/listKeys", "/listClusterUserCredential", "/getByIds", "accessreviews")
+    reading = entry["path"].endswith(asking) or "dryRun=All" in entry["query"]
     return entry["method"] in WRITES and not reading and entry["host"] != "localhost"
+
+
+def is_held(entry: dict[str, Any]) -> bool:
+    """Tell whether a fault can hold the request's answer back: a cluster's API, at a port of its own, has no faults."""
+    return ":" not in entry["host"]
 
 
 def state(session: Session) -> list[str]:

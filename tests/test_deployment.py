@@ -10,7 +10,7 @@ import pytest
 from airflowaks.changes import Action
 from airflowaks.session import open_session
 from tests.conftest import Rehearsal, run_rehearsal, start_rehearsal
-from tests.deployment import READING_POSTS, STEPS, deploy, describe_environment, is_write, state
+from tests.deployment import READING_POSTS, STEPS, deploy, describe_environment, is_held, is_write, state
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -139,7 +139,7 @@ def whole(cloud: Rehearsal, open_here: Callable[..., Session]) -> tuple[list[str
     started = len(cloud.requests())
     reference = open_here("whole")
     converge_everything(reference)
-    written = [one["path"] for one in cloud.requests()[started:] if is_write(one)]
+    written = [one["path"] for one in cloud.requests()[started:] if is_write(one) and is_held(one)]
     writes = sum(not path.endswith("/register") for path in written)
     left = state(reference)
     reference.resources.resource_groups.begin_delete(reference.environment.resource_group).result()

@@ -159,7 +159,10 @@ class Kube:
         """
         query = {"fieldManager": FIELD_MANAGER, "force": "false", "fieldValidation": "Strict"}
         query |= {"dryRun": "All"} if dry_run else {}
-        return self.request("PATCH", self.path(Reference.of(document)), query, document, _APPLY)
+        reference = Reference.of(document)
+        subject = f"{reference.kind} {reference.name}"
+        answer: Document = self.send("PATCH", self.path(reference), query, document, _APPLY, subject=subject).json()
+        return answer
 
     def create(self, document: Document) -> Document:
         """Create an object, or send a review, and return what the API answers."""
@@ -261,14 +264,17 @@ class Kube:
         query: Mapping[str, str] | None = None,
         body: Any = None,
         form: str = "",
+        *,
+        subject: str = "",
         **options: Any,
     ) -> HttpResponse:
-        """Send one request; `form` is the body's content type where that is not JSON's, `options` the pipeline's."""
+        """Send one request, about `subject`; `form` is the body's type where not JSON, `options` are azure-core's."""
         from azure.core.exceptions import ServiceRequestError, ServiceResponseError
         from azure.core.rest import HttpRequest
 
         headers = {"Accept": "application/json", **self._headers} | _given(**{"Content-Type": form})
-        request = HttpRequest(method, path, params=query or {}, headers=headers, json=body)
+        url = f"{self.address.server}{path}"
+        request = HttpRequest(method, url, params=query or {}, headers=headers, json=body)
         try:
             response: HttpResponse = self._pipeline.send_request(request, **options)
             if response.status_code >= HTTPStatus.BAD_REQUEST:
@@ -276,7 +282,7 @@ class Kube:
         except (ServiceRequestError, ServiceResponseError) as error:
             raise unreachable(self.session, self.address.cluster, self.address.server, error) from error
         if response.status_code >= HTTPStatus.BAD_REQUEST:
-            raise failure(self.session, self.address.cluster, _status(response))
+            raise failure(self.session, self.address.cluster, _status(response), subject)
         return response
 
     def _kind(self, api_version: str, kind: str) -> _Kind:
@@ -314,16 +320,18 @@ class Kube:
             policies.BearerTokenCredentialPolicy(connection.credential, SERVER_SCOPE),
         ]
         # Proxies that the machine's own settings name lead nowhere from here to here.
-        transport = RequestsTransport(connection_verify=self._certificate_file(), use_env_settings=not local)
+        certificates = _certificate_file(self.address.certificates)
+        transport = RequestsTransport(connection_verify=str(certificates), use_env_settings=not local)
+        weakref.finalize(transport, certificates.unlink, missing_ok=True)
         return PipelineClient(self.address.server, policies=usual, transport=transport)
 
-    def _certificate_file(self) -> str:
-        """Return a file with the cluster's certificates, which the transport takes in no other form."""
-        handle, name = tempfile.mkstemp(prefix="airflowaks-", suffix=".pem")
-        with os.fdopen(handle, "w", encoding="ascii") as file:
-            file.write(self.address.certificates)
-        weakref.finalize(self, Path(name).unlink, missing_ok=True)
-        return name
+
+def _certificate_file(certificates: str) -> Path:
+    """Return a file with certificates, which the transport takes in no other form."""
+    handle, name = tempfile.mkstemp(prefix="airflowaks-", suffix=".pem")
+    with os.fdopen(handle, "w", encoding="ascii") as file:
+        file.write(certificates)
+    return Path(name)
 
 
 def _root(api_version: str) -> str:

@@ -16,11 +16,12 @@ if TYPE_CHECKING:
     from airflowaks.session import Session
 
 _LONGEST_REASON = 600
+_UNTYPED = "failed to create typed patch object"
 _FIELD_MANAGER_CONFLICT = "FieldManagerConflict"
 
 
-def failure(session: Session, cluster: str, status: Mapping[str, Any]) -> KubernetesError:
-    """Return the error of the tree for a Status that the API of `cluster` answered."""
+def failure(session: Session, cluster: str, status: Mapping[str, Any], subject: str = "") -> KubernetesError:
+    """Return the error of the tree for a Status that the API of `cluster` answered about `subject`."""
     code, reason = int(status.get("code") or 0), str(status.get("reason") or "")
     message = _short(session.redactor.redact(str(status.get("message") or reason or code)))
     causes = (status.get("details") or {}).get("causes") or []
@@ -28,11 +29,14 @@ def failure(session: Session, cluster: str, status: Mapping[str, Any]) -> Kubern
     if code == HTTPStatus.CONFLICT and conflicts:
         fields = "; ".join(f"{one['field']}: {one['message']}" for one in conflicts)
         return FieldConflict(
-            f"{_subject(status)} has fields that another tool manages: {_short(fields)}.",
+            f"{subject} has fields that another tool manages: {_short(fields)}.",
             "Take that tool's change back, or have it set the manifest's value; then run the step again.",
             code,
             reason,
         )
+    if _UNTYPED in message:
+        # What no schema knows is answered as an internal error.
+        code = HTTPStatus.UNPROCESSABLE_ENTITY
     match code:
         case HTTPStatus.UNAUTHORIZED:
             return Forbidden(
@@ -64,11 +68,6 @@ def unreachable(session: Session, cluster: str, server: str, error: BaseExceptio
         f"Start it with `az aks start --name {cluster} --resource-group {session.environment.resource_group}`, or check"
         " `cluster.authorized_ip_ranges`, `proxy` and the network; then run the step again.",
     )
-
-
-def _subject(status: Mapping[str, Any]) -> str:
-    details = status.get("details") or {}
-    return f"{details.get('kind', 'object')} {details.get('name', '')}"
 
 
 def _short(text: str) -> str:

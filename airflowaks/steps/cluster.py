@@ -1,4 +1,4 @@
-"""Step 1: resource group, Entra groups, identity, and the AKS cluster that developers may sign in to."""
+"""Step 1: resource group, Entra groups, identity, the AKS cluster, and in it the namespace that developers may see."""
 
 from __future__ import annotations
 
@@ -11,11 +11,25 @@ from airflowaks.azure.roles import Role, RoleAssignment
 from airflowaks.azure.subscription import NAMESPACES, ProviderRegistration, ResourceGroup
 from airflowaks.checks import Checks, observe
 from airflowaks.errors import CheckFailed
+from airflowaks.kube.client import connect
+from airflowaks.kube.manifests import load
+from airflowaks.kube.objects import KubeObject
 from airflowaks.resource import converge
 
 if TYPE_CHECKING:
     from airflowaks.changes import Changes
     from airflowaks.session import Session
+
+
+# What developers can and cannot do in the namespace: verb, resource, its API group.
+_RIGHTS = (("list", "pods", ""), ("get", "pods/log", ""), ("create", "pods/portforward", ""), ("list", "jobs", "batch"))
+_NO_RIGHTS = (
+    ("get", "secrets", ""),
+    ("create", "pods/exec", ""),
+    ("delete", "pods", ""),
+    ("patch", "deployments", "apps"),
+    ("create", "rolebindings", "rbac.authorization.k8s.io"),
+)
 
 
 class Resources:
@@ -33,6 +47,10 @@ class Resources:
         self.access = RoleAssignment(
             Role.CLUSTER_USER, self.cluster, self.developers.name, (self.developers, "id"), "Group"
         )
+        values = {"NAMESPACE": environment.cluster.namespace, "DEVELOPERS_GROUP": lambda: self.developers.object_id}
+        namespace, *rules = load("01_cluster", values)
+        self.namespace = KubeObject(namespace, within=self.cluster)
+        self.rules = [KubeObject(one, within=self.namespace) for one in rules]
 
 
 def providers(session: Session) -> Changes:
@@ -68,6 +86,12 @@ def access(session: Session) -> Changes:
     return converge(session, session.once(Resources).access)
 
 
+def namespace(session: Session) -> Changes:
+    """Make the namespace of Airflow, and the role that lets the developers' group see what runs in it."""
+    step = session.once(Resources)
+    return converge(session, step.namespace, *step.rules)
+
+
 def everything(session: Session) -> Changes:
     """Do the whole step."""
     return (
@@ -77,11 +101,12 @@ def everything(session: Session) -> Changes:
         + identity(session)
         + cluster(session)
         + access(session)
+        + namespace(session)
     )
 
 
 def checks(session: Session) -> Checks:
-    """Look from outside: the cluster runs, and its OIDC issuer answers as the cluster says it does."""
+    """Look from outside: the cluster runs, its OIDC issuer answers, and developers can do what they should, no more."""
     step = session.once(Resources)
 
     def runs() -> str:
@@ -103,4 +128,16 @@ def checks(session: Session) -> Checks:
             raise CheckFailed(message, "Run step 1 again; federated credentials must name the issuer exactly.")
         return f"{issuer} with {len(keys)} key{'s' if len(keys) > 1 else ''}"
 
-    return observe(session, {"cluster runs": runs, "OIDC issuer answers": issues})
+    def restricts() -> str:
+        scope = step.namespace.name
+        developer = session.once(connect).impersonating("a-developer", str(step.developers.known("id")))
+        wrong = [f"can {verb} {what}" for verb, what, api in _NO_RIGHTS if developer.may(verb, what, scope, api)]
+        wrong += [f"cannot {verb} {what}" for verb, what, api in _RIGHTS if not developer.may(verb, what, scope, api)]
+        if wrong:
+            message = f"Developers {', '.join(wrong)} in the namespace {scope}."
+            raise CheckFailed(message, "Run step 1 again, and look for other bindings of theirs with `kubectl auth`.")
+        can, cannot = ([f"{verb} {what}" for verb, what, _ in rights] for rights in (_RIGHTS, _NO_RIGHTS))
+        return f"can {', '.join(can)}; cannot {', '.join(cannot)}"
+
+    observations = {"cluster runs": runs, "OIDC issuer answers": issues, "developers can see, not change": restricts}
+    return observe(session, observations)

@@ -1,0 +1,131 @@
+"""What tests of the Kubernetes half stand on: a cluster of the rehearsal and, where there is one, a real API server."""
+
+from __future__ import annotations
+
+import uuid
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from airflowaks.environment import load_environment
+from airflowaks.kube.client import Kube, Reference, connect
+from airflowaks.kube.objects import KubeObject, objects
+from airflowaks.resource import Facts, Resource, converge
+from airflowaks.session import Mode, Session, open_session
+from airflowaks.steps import cluster
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from airflowaks.connection import Connection
+    from airflowaks.environment import Environment
+    from airflowaks.kube.client import Address
+    from tests.conftest import Rehearsal
+
+
+class Existing(Resource):
+    """What is there without anybody's doing, for other resources to be within."""
+
+    kind = "existing"
+    id = "existing"
+
+    def read(self) -> Facts:
+        return {}
+
+    def want(self) -> Facts:
+        return {}
+
+    def write(self, facts: Facts | None) -> None:
+        raise AssertionError(facts)
+
+
+class Missing(Existing):
+    """What is not there, and which nothing can be within."""
+
+    def read(self) -> None:  # type: ignore[override]
+        return None
+
+
+@dataclass(frozen=True)
+class Server:
+    """An API server, and how it is signed in to as its administrator."""
+
+    environment: Environment
+    connection: Connection
+    address: Address
+
+
+@dataclass(frozen=True)
+class World:
+    """An API server, a namespace of the test's own there, and a folder for its manifests."""
+
+    server: Server
+    namespace: str
+    folder: Path
+
+    def session(self, mode: Mode = "apply") -> Session:
+        session = Session(self.server.environment, mode, self.server.connection)
+        session._steps[connect] = Kube(session, self.server.address)
+        return session
+
+    @property
+    def kube(self) -> Kube:
+        return self.session().once(connect)
+
+    def describe(self, text: str) -> None:
+        """Write the manifests of `objects`, in place of those before."""
+        (self.folder / "objects.yaml").write_text(text)
+
+    def objects(self, session: Session, **values: Any) -> list[KubeObject]:
+        given = {"NAMESPACE": self.namespace, **values}
+        return objects(self.folder.name, given, within=Existing(session, "cluster"))
+
+    def apply(self, text: str, **values: Any) -> list[KubeObject]:
+        """Apply manifests, and return the objects."""
+        self.describe(text)
+        session = self.session()
+        made = self.objects(session, **values)
+        converge(session, *made)
+        return made
+
+    def reference(self, kind: str, name: str, api_version: str = "v1") -> Reference:
+        return Reference(api_version, kind, name, self.namespace)
+
+    def version(self, one: KubeObject) -> str:
+        document = self.kube.get(one.reference)
+        assert document
+        return str(document["metadata"]["resourceVersion"])
+
+
+@pytest.fixture(scope="session")
+def rehearsal_server(rehearsal: Rehearsal) -> Server:
+    """The cluster that step 1 makes in the rehearsal."""
+    del rehearsal
+    local, name = load_environment("local"), f"kube-{uuid.uuid4().hex[:8]}"
+    environment = local.model_copy(
+        update={
+            "resource_group": name,
+            "cluster": local.cluster.model_copy(update={"name": name}),
+            "entra": local.entra.model_copy(
+                update={"admin_group": f"{name}-admins", "developer_group": f"{name}-developers"}
+            ),
+        }
+    )
+    session = Session(environment, "apply", open_session("local").connection)
+    cluster.everything(session)
+    return Server(environment, session.connection, session.once(connect).address)
+
+
+@pytest.fixture
+def world(rehearsal_server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[World]:
+    """A namespace of the test's own."""
+    folder = tmp_path / "manifests" / "objects"
+    folder.mkdir(parents=True)
+    monkeypatch.chdir(tmp_path)
+    name = f"test-{uuid.uuid4().hex[:8]}"
+    made = World(rehearsal_server, name, folder)
+    made.kube.create({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}})
+    yield made
+    made.kube.delete(Reference("v1", "Namespace", name))
