@@ -5,7 +5,7 @@ https://kubernetes.io/docs/concepts/architecture/garbage-collection/#cascading-d
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
@@ -13,6 +13,7 @@ from airflowaks.rehearsal.kubernetes.failures import conflict, forbidden
 from airflowaks.rehearsal.kubernetes.lifecycle import dying, held, is_dying
 
 if TYPE_CHECKING:
+    from airflowaks.rehearsal.kubernetes.failures import Failure
     from airflowaks.rehearsal.kubernetes.kinds import Kind
     from airflowaks.rehearsal.store import Document
 
@@ -74,17 +75,21 @@ def _check(kind: Kind, document: Document, options: DeleteOptions) -> None:
     metadata = document["metadata"]
     name = metadata["name"]
     if options.uid and options.uid != metadata["uid"]:
-        why = f"Precondition failed: UID in precondition: {options.uid}, UID in object meta: {metadata['uid']}"
-        raise conflict(kind, name, why)
+        record = f"({options.uid}) does not match the UID in record ({metadata['uid']})"
+        why = f"the UID in the precondition {record}. The object might have been deleted and then recreated"
+        raise _precondition_failed(kind, name, why)
     version = metadata["resourceVersion"]
     if options.resource_version and options.resource_version != version:
-        why = (
-            f"Precondition failed: ResourceVersion in precondition: {options.resource_version}, ResourceVersion in"
-            f" object meta: {version}"
-        )
-        raise conflict(kind, name, why)
+        record = f"({options.resource_version}) does not match the ResourceVersion in record ({version})"
+        why = f"the ResourceVersion in the precondition {record}. The object might have been modified"
+        raise _precondition_failed(kind, name, why)
     if kind.kind == "Namespace" and name in _IMMORTAL:
         raise forbidden(kind, name, "this namespace may not be deleted")
+
+
+def _precondition_failed(kind: Kind, name: str, why: str) -> Failure:
+    """Return the 409 that names the kind where others name its resource."""
+    return conflict(replace(kind, plural=kind.kind), name, why)
 
 
 def _with_finalizers(kind: Kind, document: Document, propagation: str | None) -> Document:

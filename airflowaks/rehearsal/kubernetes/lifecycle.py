@@ -10,7 +10,7 @@ import uuid
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
-from airflowaks.rehearsal.kubernetes.failures import Cause, bad_request, conflict, invalid
+from airflowaks.rehearsal.kubernetes.failures import Cause, Failure, conflict, invalid
 
 if TYPE_CHECKING:
     from airflowaks.rehearsal.kubernetes.kinds import Kind
@@ -99,13 +99,16 @@ def check_current(kind: Kind, document: Document, old: Document) -> None:
     given, kept = document["metadata"], old["metadata"]
     name = kept["name"]
     if given.get("uid") and given["uid"] != kept["uid"]:
-        why = f"Precondition failed: UID in precondition: {given['uid']}, UID in object meta: {kept['uid']}"
+        key = "/".join(filter(None, (f"/registry/{kind.plural}", kept.get("namespace"), name)))
+        why = (
+            f"StorageError: invalid object, Code: 4, Key: {key}, ResourceVersion: 0, AdditionalErrorMsg: Precondition"
+            f" failed: UID in precondition: {given['uid']}, UID in object meta: {kept['uid']}"
+        )
         raise conflict(kind, name, why)
     version = given.get("resourceVersion")
     if version and version != kept["resourceVersion"]:
         if not version.isdigit():
-            text = f'invalid value: "{version}": strconv.ParseUint: parsing "{version}": invalid syntax'
-            raise bad_request(text)
+            raise Failure(500, "", f'strconv.ParseUint: parsing "{version}": invalid syntax')
         raise conflict(kind, name)
     if not version and (kind.custom or kind.kind in _UNCONDITIONAL_REFUSED):
         text = "Invalid value: 0: must be specified for an update"

@@ -16,7 +16,7 @@ from airflowaks.rehearsal.kubernetes.bodies import media_type
 from airflowaks.rehearsal.kubernetes.call import unsupported
 from airflowaks.rehearsal.kubernetes.decoding import decode, told
 from airflowaks.rehearsal.kubernetes.deletion import DeleteOptions, orphans_by_default
-from airflowaks.rehearsal.kubernetes.failures import bad_request, not_found, unsupported_media_type
+from airflowaks.rehearsal.kubernetes.failures import Failure, bad_request, not_found, unsupported_media_type
 from airflowaks.rehearsal.kubernetes.objects import Write
 from airflowaks.rehearsal.kubernetes.patches import APPLY, JSON, MERGE, STRATEGIC, patch
 from airflowaks.rehearsal.kubernetes.watching import selected
@@ -60,8 +60,7 @@ async def create(call: Call) -> Response:
     call.warn(warnings)
     document = _placed(call, document)
     if document["metadata"].get("resourceVersion"):
-        text = "resourceVersion should not be set on objects to be created"
-        raise bad_request(text)
+        raise Failure(500, "", "resourceVersion should not be set on objects to be created")
     call.cluster.access.check_escalation(call.user, document, None)
     made = call.cluster.objects.create_as(document, _write(call))
     return responses.one(call, made, 201)
@@ -91,9 +90,7 @@ async def change(call: Call) -> Response:
     call.options("PatchOptions")
     form = media_type(call.connection.headers.get("content-type", ""))
     if form not in (JSON, MERGE, STRATEGIC, APPLY):
-        accepted = ", ".join((JSON, MERGE, *(() if call.kind.custom else (STRATEGIC,)), APPLY))
-        text = f"the body of the request was in an unknown format - accepted media types include: {accepted}"
-        raise unsupported_media_type(text)
+        raise unsupported_media_type("415: Unsupported Media Type")
     if form == APPLY and not call.query("fieldManager"):
         text = "Required value: is required for apply patch"
         raise unsupported("PatchOptions", "fieldManager", text, "FieldValueRequired")

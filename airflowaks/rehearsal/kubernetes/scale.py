@@ -6,6 +6,7 @@ https://kubernetes.io/docs/tasks/extend-kubernetes/custom-resources/custom-resou
 from __future__ import annotations
 
 import copy
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from airflowaks.rehearsal.kubernetes import responses
@@ -64,7 +65,8 @@ def _scaled(call: Call, document: Document, wanted: Document) -> Document:
         raise bad_request("spec.replicas is no number")
     if replicas < 0:
         text = f"Invalid value: {replicas}: must be greater than or equal to 0"
-        raise invalid(call.kind, call.info.name, [Cause("FieldValueInvalid", "spec.replicas", text)])
+        scale = replace(call.kind, group="autoscaling", kind="Scale")
+        raise invalid(scale, call.info.name, [Cause("FieldValueInvalid", "spec.replicas", text)])
     changed = copy.deepcopy(document)
     *parents, last = _paths(call)["specReplicasPath"].strip(".").split(".")
     place = changed
@@ -79,13 +81,14 @@ def _scale(call: Call, document: Document) -> Document:
     paths, metadata = _paths(call), document["metadata"]
     kept = ("name", "namespace", "uid", "resourceVersion", "creationTimestamp")
     selector = _at(document, paths.get("labelSelectorPath", ""))
+    replicas = _at(document, paths["specReplicasPath"])
     status = {"replicas": _at(document, paths["statusReplicasPath"]) or 0}
     text = selector_text(selector) if isinstance(selector, dict) else selector
     return {
         "kind": "Scale",
         "apiVersion": "autoscaling/v1",
         "metadata": {key: metadata[key] for key in kept if key in metadata},
-        "spec": {"replicas": _at(document, paths["specReplicasPath"]) or 0},
+        "spec": {"replicas": replicas} if replicas else {},
         "status": status | ({"selector": text} if text else {}),
     }
 

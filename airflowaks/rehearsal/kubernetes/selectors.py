@@ -24,6 +24,17 @@ _EQUALITY = re.compile(rf"({_KEY})\s*(==|=|!=|>|<)\s*({_VALUE})")
 _PRESENCE = re.compile(rf"(!?)\s*({_KEY})")
 _SPLIT = re.compile(r",(?![^(]*\))")
 
+_NAME_RULE = (
+    "name part must consist of alphanumeric characters, '-', '_' or '.', and must start and end with an alphanumeric"
+    " character (e.g. 'MyName',  or 'my.name',  or '123-abc', regex used for validation is"
+    " '([A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9]')"
+)
+_VALUE_RULE = (
+    "a valid label must be an empty string or consist of alphanumeric characters, '-', '_' or '.', and must start and"
+    " end with an alphanumeric character (e.g. 'MyValue',  or 'my_value',  or '12345', regex used for validation is"
+    " '(([A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9])?')"
+)
+
 _META_FIELDS = ("metadata.name", "metadata.namespace")
 _FIELDS = {
     "Pod": (
@@ -153,21 +164,31 @@ def _requirement(part: str, text: str) -> Requirement:
         return Requirement(key, "notin" if operator == "!=" else "in", frozenset([value]))
     if found := _PRESENCE.fullmatch(part):
         return Requirement(found.group(2), "!" if found.group(1) else "exists")
-    raise bad_request(f"unable to parse requirement: {_complaint(part, text)}")
+    raise bad_request(_complaint(part, text))
 
 
 def _complaint(part: str, text: str) -> str:
-    if part.startswith(("=", "!=")) or not part:
-        return f"found '{part[:1] or ','}', expected: identifier"
-    word = re.split(r"[\s=!<>()]", part, maxsplit=1)[0]
+    """Return what the server's parser says of a requirement that it can't read."""
+    operators = "in, notin, =, ==, !=, gt, lt"
+    if not part:
+        return "found ',', expected: !, identifier, or 'end of string'"
+    found = re.match(r"!?\s*([^\s=!<>(),]*)\s*", part)
+    word = found.group(1) if found else ""
+    rest = part[found.end() :] if found else part
+    if not word:
+        return f"unable to parse requirement: found '{rest[:1]}', expected: identifier"
     if not re.fullmatch(_KEY, word):
-        rule = (
-            "name part must consist of alphanumeric characters, '-', '_' or '.', and must start and end with an"
-            " alphanumeric character (e.g. 'MyName',  or 'my.name',  or '123-abc', regex used for validation is"
-            " '([A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9]')"
-        )
-        return f'<nil>: Invalid value: "{word}": {rule}'
-    return f"found '{part.removeprefix(word).strip()}', expected: in, notin, =, ==, !=, gt, lt in '{text}'"
+        return f'unable to parse requirement: invalid label key "{word}": {_NAME_RULE}'
+    if set_based := re.match(r"(?:in|notin)\b\s*(.*)", rest):
+        inside = set_based.group(1)
+        why = "found '', expected: ',' or ')'" if inside.startswith("(") else f"found '{inside}' expected: '('"
+        return f"unable to parse requirement: {why}"
+    if after := re.match(r"(?:==|=|!=|>|<)(.*)", rest):
+        value = after.group(1).strip()
+        if value.startswith(("=", "!", "<", ">")):
+            return f"unable to parse requirement: found '{value[:1]}', expected: identifier"
+        return f'unable to parse requirement: invalid label value: "{value}": {_VALUE_RULE}'
+    return f"unable to parse requirement: found '{rest or text}', expected: {operators}"
 
 
 def _unknown_field(field: str, kind: Kind) -> str:

@@ -197,25 +197,44 @@ def control_plane(folder: Path) -> Iterator[Server]:
     server = Server(f"https://127.0.0.1:{port}", str(folder / "ca.pem"), token)
     (folder / "kubeconfig").write_text(yaml.safe_dump(_kubeconfig(server)))
     etcd = f"http://127.0.0.1:{client_port}"
-    programs = [
-        ["etcd", f"--data-dir={folder / 'etcd'}", f"--listen-client-urls={etcd}", f"--advertise-client-urls={etcd}"]
-        + [f"--listen-peer-urls=http://127.0.0.1:{peer_port}"],
-        ["kube-apiserver", f"--etcd-servers={etcd}", f"--secure-port={port}", "--bind-address=127.0.0.1"]
-        + [f"--tls-cert-file={folder / 'server.pem'}", f"--tls-private-key-file={folder / 'server.key'}"]
-        + ["--service-account-issuer=https://kubernetes.default"]
-        + [f"--service-account-signing-key-file={folder / 'sa.key'}", "--authorization-mode=RBAC"]
-        + [f"--service-account-key-file={folder / 'sa.key'}", f"--token-auth-file={folder / 'tokens.csv'}"]
-        + ["--service-cluster-ip-range=10.0.0.0/24", "--disable-admission-plugins=ServiceAccount"],
-        ["kube-controller-manager", f"--kubeconfig={folder / 'kubeconfig'}", "--leader-elect=false"]
-        + [f"--service-account-private-key-file={folder / 'sa.key'}", "--bind-address=127.0.0.1"]
-        + [f"--secure-port={controllers_port}", "--port=0", f"--cert-dir={folder / 'controllers'}"]
-        + [f"--root-ca-file={folder / 'certs' / 'apiserver.crt'}"],
-    ]
+    programs = {
+        "etcd": {
+            "data-dir": folder / "etcd",
+            "listen-client-urls": etcd,
+            "advertise-client-urls": etcd,
+            "listen-peer-urls": f"http://127.0.0.1:{peer_port}",
+        },
+        "kube-apiserver": {
+            "etcd-servers": etcd,
+            "secure-port": port,
+            "bind-address": "127.0.0.1",
+            "tls-cert-file": folder / "server.pem",
+            "tls-private-key-file": folder / "server.key",
+            "service-account-issuer": "https://kubernetes.default",
+            "service-account-signing-key-file": folder / "sa.key",
+            "service-account-key-file": folder / "sa.key",
+            "token-auth-file": folder / "tokens.csv",
+            "authorization-mode": "RBAC",
+            "service-cluster-ip-range": "10.0.0.0/24",
+            "disable-admission-plugins": "ServiceAccount",
+        },
+        "kube-controller-manager": {
+            "kubeconfig": folder / "kubeconfig",
+            "leader-elect": "false",
+            "service-account-private-key-file": folder / "sa.key",
+            "root-ca-file": folder / "ca.pem",
+            "bind-address": "127.0.0.1",
+            "secure-port": controllers_port,
+            "port": 0,
+            "cert-dir": folder / "controllers",
+        },
+    }
+    commands = [[name, *(f"--{key}={value}" for key, value in options.items())] for name, options in programs.items()]
     with ExitStack() as running:
-        for command in programs[:2]:
+        for command in commands[:2]:
             running.enter_context(_program(assets, command, folder))
         _await_ready(server)
-        running.enter_context(_program(assets, programs[2], folder))
+        running.enter_context(_program(assets, commands[2], folder))
         yield server
 
 
