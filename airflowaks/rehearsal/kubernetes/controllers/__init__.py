@@ -22,6 +22,7 @@ from airflowaks.rehearsal.kubernetes.controllers.role_aggregation import RoleAgg
 from airflowaks.rehearsal.kubernetes.controllers.scaled_objects import ScaledObjects
 from airflowaks.rehearsal.kubernetes.controllers.scheduler import Scheduler
 from airflowaks.rehearsal.kubernetes.controllers.service_accounts import RootCertificates, ServiceAccounts
+from airflowaks.rehearsal.kubernetes.controllers.stateful_sets import StatefulSets
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -48,6 +49,7 @@ CONTROLLERS: Sequence[type[Controller]] = (
     ScaledObjects,
     Scheduler,
     ServiceAccounts,
+    StatefulSets,
     StorageProtection,
 )
 
