@@ -121,11 +121,13 @@ def updated(kind: Kind, document: Document, old: Document, subresource: str) -> 
         return _below(kind, document, old, subresource)
     metadata = dict(document["metadata"])
     kept = old["metadata"]
-    for key in ("uid", "creationTimestamp", "deletionTimestamp", "deletionGracePeriodSeconds", "generation", "name"):
-        if key in kept:
+    metadata.pop("generation", None)
+    # A client that gives another mark of deletion, or another identity, is refused by validation.
+    for key in ("creationTimestamp", "deletionTimestamp", "generation", "name"):
+        metadata |= {key: kept[key]} if key in kept else {}
+    for key in ("uid", "deletionGracePeriodSeconds"):
+        if not metadata.get(key) and key in kept:
             metadata[key] = kept[key]
-        else:
-            metadata.pop(key, None)
     if "generateName" in kept:
         metadata.setdefault("generateName", kept["generateName"])
     metadata.pop("selfLink", None)

@@ -63,8 +63,10 @@ def test_a_deletion_has_conditions(cluster_api: ClusterApi, path: str, options: 
     [
         (
             {"propagationPolicy": "Bad"},
-            'propagationPolicy: Unsupported value: "Bad": supported values:'
-            ' "Foreground", "Background", "Orphan", "nil"',
+            (
+                'propagationPolicy: Unsupported value: "Bad": supported values:'
+                ' "Foreground", "Background", "Orphan", "nil"'
+            ),
         ),
         (
             {"propagationPolicy": "Orphan", "orphanDependents": True},

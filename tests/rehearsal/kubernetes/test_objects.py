@@ -191,6 +191,9 @@ def test_the_servers_part_of_an_object_is_the_servers(maps: ConfigMaps) -> None:
     status, answer = maps.put(document(data={"a": "2"}, creationTimestamp="2001-01-01T00:00:00Z"))
     assert (status, answer["data"]) == (200, {"a": "2"})
     assert answer["metadata"]["creationTimestamp"] == made["metadata"]["creationTimestamp"]
+    status, answer = maps.put(document(deletionTimestamp="2001-01-01T00:00:00Z"))
+    assert status == 422
+    assert "metadata.deletionTimestamp: Invalid value" in answer["message"]
 
 
 def test_bodies_that_are_no_objects(maps: ConfigMaps) -> None:
