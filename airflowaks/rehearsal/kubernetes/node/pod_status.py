@@ -36,6 +36,8 @@ def phase(pod: Document, inits: Sequence[Document], apps: Sequence[Document]) ->
         return "Pending"
     if any("running" in one["state"] for one in apps) or policy == "Always":
         return "Running"
+    if any("running" in one["state"] for one in inits):
+        return "Running"  # a sidecar is still to be ended
     codes = [_last_code(one) for one in apps]
     if not any(codes):
         return "Succeeded"
