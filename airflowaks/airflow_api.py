@@ -20,7 +20,7 @@ class AirflowApi:
     """The REST API at a URL of this machine. Every method raises azure-core's HttpResponseError where it is refused."""
 
     def __init__(self, url: str, redactor: Redactor) -> None:
-        self._redactor = redactor
+        self._url, self._redactor = url, redactor
         self._headers: dict[str, str] = {}
         self._client = _client(url)
 
@@ -56,7 +56,7 @@ class AirflowApi:
     def _send(self, method: str, path: str, body: Any = None) -> Any:
         from azure.core.rest import HttpRequest
 
-        request = HttpRequest(method, path, headers={"Accept": "application/json", **self._headers}, json=body)
+        request = HttpRequest(method, self._url + path, headers={"Accept": "application/json", **self._headers}, json=body)
         response = self._client.send_request(request, read_timeout=_READ_SECONDS)
         response.raise_for_status()
         return response.json()

@@ -33,9 +33,9 @@ import os, pathlib, sys
 for folder in sys.argv[1:]:
     file = pathlib.Path(folder, ".airflowaks-check")
     file.write_text("written")
-    assert file.read_text() == "written"
+    assert file.read_text() == "written", file
     file.unlink()
-print(f"written, read and removed as user {os.getuid()} on", *sys.argv[1:])
+print(f"user {os.getuid()} of group {os.getgid()} wrote, read and removed a file")
 """
 
 
