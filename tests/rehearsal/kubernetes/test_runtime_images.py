@@ -48,14 +48,17 @@ class Node:
         body = {"location": "westeurope", "sku": {"name": "Standard"}, "properties": properties}
         assert self.send("PUT", f"{path}?api-version={VERSION}", body).status_code in (200, 201)
         azure.settle(self.send, f"{path}?api-version={VERSION}")
-        source = {"registryUri": "docker.io", "sourceImage": "library/busybox:1.36"}
-        wanted = {"source": source, "targetTags": ["tools/busybox:1.36"]}
-        imported = self.send("POST", f"{path}/importImage?api-version={VERSION}", wanted)
-        assert imported.status_code in (200, 202)
+        self.fill(path, "library/busybox:1.36", "tools/busybox:1.36")
+        return name, path
+
+    def fill(self, registry: str, source: str, target: str) -> None:
+        """Import an image from Docker Hub."""
+        wanted = {"source": {"registryUri": "docker.io", "sourceImage": source}, "targetTags": [target]}
+        imported = self.send("POST", f"{registry}/importImage?api-version={VERSION}", wanted)
+        assert imported.status_code in (200, 202), imported.text()
         while (ended := self.send("GET", imported.headers["Location"])).status_code == 202:
             time.sleep(0.05)
         assert ended.status_code in (200, 204), ended.text()
-        return name, path
 
     def pull(self, reference: str) -> Image:
         return self.runner.run(Images(self.parts).pull(reference, progress=print))
@@ -136,3 +139,13 @@ def test_a_name_that_is_none(node: Node, reference: str) -> None:
     failed = node.refusal(reference)
     assert failed.reason == "InvalidImageName"
     assert "invalid reference format" in failed.message
+
+
+def test_what_pods_will_need_is_begun_when_it_is_imported(node: Node) -> None:
+    _, path = node.registry()
+    node.fill(path, "apache/airflow:3.3.2", "airflow:3.3.2")
+    deadline = time.monotonic() + 30
+    while (build := node.parts.cloud.store.get("image-builds", "apache-airflow-3.3.2")) is None:
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+    assert build["state"] in ("Building", "Ready")
