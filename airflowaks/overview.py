@@ -12,7 +12,7 @@ from airflowaks.table import Table
 if TYPE_CHECKING:
     from airflowaks.environment import Environment
 
-_WIDTH, _HEIGHT = 840, 330
+_WIDTH, _HEIGHT = 840, 400
 _BOX_WIDTH, _BOX_HEIGHT = 220, 46
 # How many letters of the font's size fit into a box before they have to be squeezed.
 _ROOM = 34
@@ -91,9 +91,12 @@ _ARROWS = "".join(
         _arrow(235, 198, 278, 180, "use", 239, 216),
         _arrow(390, 150, 390, 93, "acts as", 396, 124),
         _arrow(500, 155, 598, 72, "pulls", 512, 112),
-        _arrow(500, 168, 598, 141, "stores", 553, 141),
-        _arrow(500, 180, 598, 206, "queues", 549, 213),
-        _arrow(500, 190, 598, 274, "reads", 512, 250),
+        _arrow(390, 198, 390, 238, "runs", 396, 222),
+        _arrow(500, 252, 598, 142, "stores", 508, 200),
+        _arrow(500, 262, 598, 212, "queues", 553, 243),
+        _arrow(500, 276, 598, 346, "acts as", 514, 318),
+        _arrow(390, 288, 390, 328, "mounts", 396, 312),
+        _arrow(710, 333, 710, 303, "reads", 716, 322),
     )
 )
 
@@ -113,6 +116,9 @@ def _parts(environment: Environment) -> list[_Part]:
     nodes = f"Kubernetes {cluster.kubernetes_version}, {pool.min_count} to {pool.max_count} of {pool.vm_size}"
     server = f"version {postgresql.version}, {postgresql.sku}, {postgresql.storage_gb} GiB"
     kept = f"{vault.sku}, deleted secrets are kept {vault.soft_delete_days} days"
+    airflow = environment.airflow
+    workers = f"{airflow.workers.min_count} to {airflow.workers.max_count} workers of {airflow.workers.memory}"
+    shares = f"{airflow.files.dags_gb} + {airflow.files.logs_gb} GB, {airflow.files.sku}"
     right = 600
     return [
         _Part(1, "Entra group", environment.entra.admin_group, "administers the cluster", 15, 45),
@@ -123,4 +129,7 @@ def _parts(environment: Environment) -> list[_Part]:
         _Part(3, "PostgreSQL server", postgresql.name, server, right, 115),
         _Part(3, redis, broker.name, redis_detail, right, 185),
         _Part(4, "key vault", vault.name, kept, right, 255),
+        _Part(5, "managed identity", environment.identities.pods, "what Airflow's pods act as", right, 335),
+        _Part(6, "Azure Files", "airflow-dags, airflow-logs", shares, 280, 330),
+        _Part(7, "Airflow", f"namespace {cluster.namespace}", workers, 280, 240),
     ]
