@@ -17,12 +17,12 @@ from typing import TYPE_CHECKING, ClassVar
 
 from airflowaks.rehearsal.entra import signing_key
 from airflowaks.rehearsal.home import TENANT_ID
-from airflowaks.rehearsal.kubeconfig import Kubeconfig
 from airflowaks.rehearsal.kubernetes.clusters import Clusters
 from airflowaks.rehearsal.kubernetes_versions import current_version, oidc_by_default, versions
 from airflowaks.rehearsal.oidc import HOST_SUFFIX
 from airflowaks.rehearsal.providers import agent_pools
 from airflowaks.rehearsal.providers.agent_pools import AgentPool
+from airflowaks.rehearsal.providers.cluster_credentials import admin_credential, user_credential
 from airflowaks.rehearsal.providers.cluster_defaults import cluster_defaults
 from airflowaks.rehearsal.providers.cluster_identity import assigned, check_assigned, make_identity, system_assigned
 from airflowaks.rehearsal.providers.cluster_rules import check_immutable, check_oidc, check_required, check_version
@@ -198,8 +198,8 @@ class ManagedCluster(ResourceType):
     def actions(self) -> Mapping[str, Callable[[Call, Document], Awaitable[Answer]]]:
         """Return the credentials that a client is given, and the power switch."""
         return {
-            "listClusterUserCredential": _user_credential,
-            "listClusterAdminCredential": _admin_credential,
+            "listClusterUserCredential": user_credential,
+            "listClusterAdminCredential": admin_credential,
             "start": _start,
             "stop": _stop,
         }
@@ -264,27 +264,7 @@ async def _remove_addon_identities(cloud: Cloud, document: Document) -> None:
             await cloud.destroy(kept)
 
 
-# Credentials and power
-
-
-async def _user_credential(call: Call, document: Document) -> Answer:
-    kubeconfig = Kubeconfig(call.cloud.home.ca_file.read_text(), document)
-    if document["properties"].get("aadProfile"):
-        return Answer({"kubeconfigs": [{"name": "clusterUser", "value": kubeconfig.entra()}]})
-    _check_local_accounts(document)
-    return Answer({"kubeconfigs": [{"name": "clusterUser", "value": kubeconfig.static("clusterUser")}]})
-
-
-async def _admin_credential(call: Call, document: Document) -> Answer:
-    _check_local_accounts(document)
-    kubeconfig = Kubeconfig(call.cloud.home.ca_file.read_text(), document)
-    return Answer({"kubeconfigs": [{"name": "clusterAdmin", "value": kubeconfig.static("clusterAdmin")}]})
-
-
-def _check_local_accounts(document: Document) -> None:
-    if document["properties"]["disableLocalAccounts"]:
-        text = "Getting static credential is not allowed because this cluster is set to disable local accounts."
-        raise Refusal(400, "BadRequest", text)
+# Power
 
 
 async def _start(call: Call, document: Document) -> Answer:
