@@ -77,15 +77,15 @@ def job(document: Document) -> None:
     """Set a job's counts and modes, its selector (by the job's own uid) and the defaults of its template."""
     spec = document.setdefault("spec", {})
     _job_spec(spec)
-    labels = spec["template"]["metadata"].get("labels")
-    inherits = labels and not document["metadata"].get("labels")
+    labels = spec["template"]["metadata"].get("labels", {})
     if not spec["manualSelector"] and document["metadata"].get("uid"):
         generated = generated_labels(document)
-        spec["template"]["metadata"]["labels"] = generated | (labels or {})
+        labels = spec["template"]["metadata"]["labels"] = generated | labels
         key = "batch.kubernetes.io/controller-uid"
         spec.setdefault("selector", {}).setdefault("matchLabels", {}).setdefault(key, generated[key])
-    if inherits:
-        document["metadata"]["labels"] = dict(spec["template"]["metadata"]["labels"])
+    # The server defaults what it reads from its store too, so a job also inherits the labels that are made for it.
+    if labels and not document["metadata"].get("labels"):
+        document["metadata"]["labels"] = dict(labels)
 
 
 def generated_labels(document: Document) -> dict[str, str]:
