@@ -126,7 +126,7 @@ def test_no_record_log_or_process_shows_a_secret(
 ) -> None:
     execute(REPOSITORY / "notebooks/04_key_vault.ipynb", deployed / "rotated.ipynb", rotate="airflow-sql-alchemy-conn")
     secrets = vault_secrets()
-    assert len(secrets) == 7 + 3, "the three database URLs are there as they were and as they are"
+    assert len(secrets) == 9 + 4, "the four database URLs are there as they were and as they are"
     left = {str(path): path.read_text(encoding="utf-8", errors="replace") for path in deployed.iterdir()}
     logs = [path for pattern in ("*.log", "*.jsonl") for path in Path(rehearsal.home).rglob(pattern)]
     left |= {str(path): path.read_text(encoding="utf-8", errors="replace") for path in logs}
