@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from airflowaks.rehearsal.kubernetes.node.container import Container
     from airflowaks.rehearsal.kubernetes.node.runtime import Run
 
-_LOOK_SECONDS = 2.0
+_LOOK_SECONDS = 5.0
 
 
 async def watch(containers: Callable[[], Iterable[Container]]) -> None:

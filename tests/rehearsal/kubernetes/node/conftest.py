@@ -47,6 +47,12 @@ def api(send: Sender, cluster: str) -> Iterator[client.ApiClient]:
         yield made
 
 
+def close(session: Any) -> None:
+    """Close a stream's session; after the server has closed it, the client would leave its socket open."""
+    session.close()
+    session.sock.shutdown()
+
+
 class Ran(NamedTuple):
     """What a command in a container has said, and its exit code."""
 
@@ -142,7 +148,7 @@ class Namespace:
             session.run_forever(timeout=SECONDS)
             return Ran(session.read_stdout(), session.read_stderr(), session.returncode)
         finally:
-            session.close()
+            close(session)
 
     def gone(self, pod: str) -> None:
         """Delete the pod and wait until it is there no longer."""
