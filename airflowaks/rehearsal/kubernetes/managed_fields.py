@@ -107,7 +107,10 @@ def track(
     before = without_managed_fields(old) if old else zero(type_)
     if not found and old:
         return with_entries(new, found)
-    comparison = structured_merge.compare(type_, before, without_managed_fields(new))
+    try:
+        comparison = structured_merge.compare(type_, before, without_managed_fields(new))
+    except ValueError:  # an item without its key, which is validation's to refuse
+        return with_entries(new, found)
     removed, written = (owned(kind, one, subresource) for one in (comparison.removed, comparison.written))
     found = {key: replace(one, fields=one.fields - removed - written) for key, one in found.items()}
     mine = Manager(manager or "unknown", "Update", kind.api_version, subresource)

@@ -90,6 +90,8 @@ def strategic_merge_patch(schemas: Schemas, kind: Kind, document: Document, patc
         raise bad_request(f"json: cannot unmarshal {_json_type(patch)} into Go value of type map[string]interface {{}}")
     try:
         return strategic_merge.merge(schemas.of(kind), document, copy.deepcopy(patch))
+    except strategic_merge.BadDirective as error:
+        raise bad_request(str(error)) from error
     except strategic_merge.BadPatch as error:
         raise Failure(500, "", str(error)) from error
 

@@ -23,7 +23,11 @@ _ABSENT = object()
 
 
 class BadPatch(Exception):
-    """A patch whose directives make no sense, in the server's words."""
+    """A patch that can't be merged, in the server's words."""
+
+
+class BadDirective(BadPatch):
+    """A patch whose directives have the wrong form: a client's error, where others count as the server's."""
 
 
 def merge(type_: Type, original: Document, patch: Document) -> Document:
@@ -128,7 +132,7 @@ def _retained(original: Document, patch: Document) -> Document:
     kept = patch[_RETAIN]
     named = [name for name, value in patch.items() if value is not None and not name.startswith("$")]
     if not isinstance(kept, list) or any(name not in kept for name in named):
-        raise BadPatch("invalid patch format of retainKeys")
+        raise BadDirective("invalid patch format of retainKeys")
     return {name: value for name, value in original.items() if name in kept}
 
 
