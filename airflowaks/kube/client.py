@@ -9,21 +9,16 @@ Source: https://kubernetes.io/docs/reference/using-api/api-concepts
 from __future__ import annotations
 
 import json
-import os
-import tempfile
 import threading
 import time
-import weakref
-from base64 import b64decode
 from contextlib import closing
 from dataclasses import dataclass
 from functools import cached_property
 from http import HTTPStatus
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
-from urllib.parse import urlsplit
 
 from airflowaks.errors import KubernetesError, MissingDependency
+from airflowaks.kube.endpoint import find, pipeline
 from airflowaks.kube.failures import failure, unreachable
 
 if TYPE_CHECKING:
@@ -32,17 +27,14 @@ if TYPE_CHECKING:
     from azure.core import PipelineClient
     from azure.core.rest import HttpResponse
 
+    from airflowaks.kube.endpoint import Address
     from airflowaks.session import Session
 
 Document = dict[str, Any]
 """An object of Kubernetes, as JSON."""
 
 FIELD_MANAGER = "airflowaks"
-SERVER_SCOPE = "6dae42f8-4368-4678-94ff-3960e28e3630/.default"
-"""The AKS server application, the same in every tenant: what tokens for a cluster's API are for."""
-_LOOPBACK = ("localhost", "127.0.0.1", "::1")
 _APPLY = "application/apply-patch+yaml"
-_REPEATABLE = ("GET", "PATCH", "DELETE")
 _PAGE = 500
 _QUIET_SECONDS = 10
 _GRACE_SECONDS = 10
@@ -70,19 +62,6 @@ class Event(NamedTuple):
     document: Document
 
 
-class Address(NamedTuple):
-    """Where the API of a cluster is: the cluster's name, the URL, and the certificates (PEM) that it is known by."""
-
-    cluster: str
-    server: str
-    certificates: str
-
-    @property
-    def is_local(self) -> bool:
-        """Tell whether it is on this machine, where no proxy leads to."""
-        return urlsplit(self.server).hostname in _LOOPBACK
-
-
 @dataclass(frozen=True)
 class _Kind:
     plural: str
@@ -91,16 +70,7 @@ class _Kind:
 
 def connect(session: Session) -> Kube:
     """Return the client of the environment's cluster, for `session.once`. Raises azure-core's HttpResponseError."""
-    import yaml
-
-    settings = session.environment
-    answer = session.clusters.managed_clusters.list_cluster_user_credentials(
-        settings.resource_group, settings.cluster.name
-    )
-    kubeconfig = yaml.safe_load((answer.kubeconfigs or [])[0].value or b"")
-    cluster = kubeconfig["clusters"][0]["cluster"]
-    certificates = b64decode(cluster["certificate-authority-data"]).decode()
-    return Kube(session, Address(settings.cluster.name, cluster["server"], certificates))
+    return Kube(session, find(session))
 
 
 class Kube:
@@ -307,31 +277,7 @@ class Kube:
 
     @cached_property
     def _pipeline(self) -> PipelineClient[Any, Any]:
-        from azure.core import PipelineClient
-        from azure.core.pipeline import policies
-        from azure.core.pipeline.transport import RequestsTransport
-
-        connection, local = self.session.connection, self.address.is_local
-        proxies = {} if local else connection.transport.get("proxies", {})
-        usual: list[Any] = [
-            policies.UserAgentPolicy(),
-            policies.ProxyPolicy(proxies=proxies),
-            policies.RetryPolicy(retry_on_methods=_REPEATABLE),
-            policies.BearerTokenCredentialPolicy(connection.credential, SERVER_SCOPE),
-        ]
-        # Proxies that the machine's own settings name lead nowhere from here to here.
-        certificates = _certificate_file(self.address.certificates)
-        transport = RequestsTransport(connection_verify=str(certificates), use_env_settings=not local)
-        weakref.finalize(transport, certificates.unlink, missing_ok=True)
-        return PipelineClient(self.address.server, policies=usual, transport=transport)
-
-
-def _certificate_file(certificates: str) -> Path:
-    """Return a file with certificates, which the transport takes in no other form."""
-    handle, name = tempfile.mkstemp(prefix="airflowaks-", suffix=".pem")
-    with os.fdopen(handle, "w", encoding="ascii") as file:
-        file.write(certificates)
-    return Path(name)
+        return pipeline(self.session, self.address)
 
 
 def _root(api_version: str) -> str:

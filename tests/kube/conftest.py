@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from airflowaks.connection import Connection
     from airflowaks.environment import Environment
-    from airflowaks.kube.client import Address
+    from airflowaks.kube.endpoint import Address
     from tests.conftest import Rehearsal
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import urllib.request
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -11,6 +12,7 @@ from airflowaks.errors import CommandFailed, RolloutFailed
 from airflowaks.kube.exec import run
 from airflowaks.kube.folders import PodFolder
 from airflowaks.kube.pods import short_lived
+from airflowaks.kube.port_forward import forward
 from airflowaks.resource import converge
 
 if TYPE_CHECKING:
@@ -105,6 +107,16 @@ def test_a_command_in_a_pod_reads_writes_and_fails(world: World) -> None:
         if document is None:
             break
     assert kube.get(one) is None
+
+
+def test_a_port_of_a_pod_is_reached_from_here(world: World) -> None:
+    serve = "import http.server as h; h.HTTPServer(('', 8080), h.SimpleHTTPRequestHandler).serve_forever()"
+    document = pod(world, "python", "-c", serve)
+    document["spec"]["containers"][0]["readinessProbe"] = {"tcpSocket": {"port": 8080}, "periodSeconds": 1}
+    with short_lived(world.kube, document) as one, forward(world.kube, one, 8080) as port:
+        for _ in range(3):
+            with urllib.request.urlopen(f"http://127.0.0.1:{port}/", timeout=30) as answer:
+                assert b"Directory listing" in answer.read()
 
 
 def test_files_are_pushed_into_a_pod_those_that_differ_alone(world: World, tmp_path: Path) -> None:
