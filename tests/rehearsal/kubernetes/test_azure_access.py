@@ -1,4 +1,4 @@
-"""Who AKS lets in besides Kubernetes' own users: principals of Entra, and nobody by a static token where that is off."""
+"""Who AKS lets in besides Kubernetes' own users: Entra's principals, and nobody by a static token where it is off."""
 
 from __future__ import annotations
 
