@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import gc
 from typing import TYPE_CHECKING
 
 import pytest
@@ -123,7 +122,6 @@ def test_a_client_attaches_to_a_container_that_reads(namespace: Namespace) -> No
     assert namespace.ended(pod).status.phase == "Succeeded"
 
 
-@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 def test_a_port_is_forwarded(namespace: Namespace) -> None:
     program = 'import socket\nserver = socket.create_server(("", 8080))\nserver.accept()[0].sendall(b"hello")'
     pod = namespace.pod(python(program))
@@ -133,11 +131,12 @@ def test_a_port_is_forwarded(namespace: Namespace) -> None:
         forwarded = portforward(
             namespace.core.connect_get_namespaced_pod_portforward, pod, namespace.name, ports="8080"
         )
-        with contextlib.closing(forwarded.socket(8080)) as connection:
-            connection.settimeout(5)
-            with contextlib.suppress(OSError):
-                return bytes(connection.recv(5))
-        return b""
+        connection = forwarded.socket(8080)
+        try:
+            return bytes(connection.recv(5))
+        finally:
+            connection.close()
+            namespace.until(lambda: not forwarded.connected)
+            forwarded.websocket.shutdown()  # or the client leaves its socket open
 
     namespace.until(lambda: hello() == b"hello")
-    gc.collect()  # the client leaves its connection's socket open: whatever is said of it belongs here
