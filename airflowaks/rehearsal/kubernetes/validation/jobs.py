@@ -46,7 +46,8 @@ def job(document: Document, old: Document | None) -> Iterator[Cause]:
         for name in ("completions", "selector", "completionMode", "podFailurePolicy", "backoffLimitPerIndex"):
             if spec.get(name) != kept.get(name):
                 yield invalid(f"spec.{name}", spec.get(name), "field is immutable")
-        yield from unchanged("spec.template", _fixed(document), _fixed(old))
+        suspended = bool(kept.get("suspend"))
+        yield from unchanged("spec.template", _fixed(spec, suspended=suspended), _fixed(kept, suspended=suspended))
 
 
 def cron_job(document: Document, _old: Document | None) -> Iterator[Cause]:
@@ -98,11 +99,10 @@ def _generated(document: Document) -> Iterator[Cause]:
         yield invalid("spec.selector", spec["selector"], "`selector` not auto-generated")
 
 
-def _fixed(document: Document) -> Document:
+def _fixed(spec: Document, *, suspended: bool) -> Document:
     """Return the template without what may change while the job is suspended and has not begun."""
-    spec = document["spec"]
     template: Document = spec["template"]
-    if not spec.get("suspend"):
+    if not suspended:
         return template
     free = ("nodeSelector", "tolerations", "affinity", "schedulingGates")
     kept = {name: value for name, value in template["spec"].items() if name not in free}

@@ -192,7 +192,8 @@ def metadata(kind: Kind, document: Document, old: Document | None, grammar: Gram
     yield from annotated("metadata.annotations", found.get("annotations", {}))
     yield from _owners(found.get("ownerReferences", []))
     for index, name in enumerate(found.get("finalizers", ())):
-        if "/" not in name and name not in _STANDARD_FINALIZERS:
+        # Of custom resources the server takes any label key: KEDA's own is `finalizer.keda.sh`.
+        if "/" not in name and name not in _STANDARD_FINALIZERS and not kind.custom:
             text = "name is neither a standard finalizer name nor is it fully qualified"
             yield invalid(f"metadata.finalizers[{index}]", name, text)
         yield from checked("metadata.finalizers", name, label_key)
