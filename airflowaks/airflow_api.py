@@ -56,7 +56,9 @@ class AirflowApi:
     def _send(self, method: str, path: str, body: Any = None) -> Any:
         from azure.core.rest import HttpRequest
 
-        request = HttpRequest(method, self._url + path, headers={"Accept": "application/json", **self._headers}, json=body)
+        request = HttpRequest(
+            method, self._url + path, headers={"Accept": "application/json", **self._headers}, json=body
+        )
         response = self._client.send_request(request, read_timeout=_READ_SECONDS)
         response.raise_for_status()
         return response.json()
