@@ -39,8 +39,8 @@ NEEDS: Mapping[str, tuple[str, ...]] = {
     "03_backend": ("01_cluster",),
     "04_key_vault": ("01_cluster", "03_backend"),
     "05_workload_identity": ("01_cluster", "02_registry", "04_key_vault"),
-    "06_volumes": ("01_cluster",),
-    "07_airflow": ("02_registry", "05_workload_identity", "06_volumes"),
+    "06_volumes": ("01_cluster", "02_registry"),
+    "07_airflow": ("05_workload_identity", "06_volumes"),
 }
 """Each step's notebook, and those that have to be done before it."""
 
