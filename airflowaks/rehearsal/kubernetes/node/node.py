@@ -70,7 +70,7 @@ class Node:
     async def start(self) -> None:
         """Go on with the pods that are here already, and take those that are bound to come."""
         await self.secrets_store.start()
-        bound = {one["metadata"]["uid"] for one in self.cluster.objects.list("Pod") if _is_bound(one)}
+        bound = {one["metadata"]["uid"] for one in self.cluster.objects.list("Pod") if self._is_bound(one)}
         await self._forget_all_but(bound)
         subscription = self.cluster.objects.subscribe("Pod", *_SOURCES)
         for pod in self.cluster.objects.list("Pod"):
@@ -133,9 +133,14 @@ class Node:
         worker = self._workers.get(uid)
         if worker is not None:
             worker.update(pod, gone=gone)
-        elif _is_bound(pod) and not gone:
+        elif self._is_bound(pod) and not gone:
             self._workers[uid] = PodWorker(self, pod)
             self._going[uid] = asyncio.create_task(self._keep(uid), name=f"pod {pod['metadata']['name']}")
+
+    def _is_bound(self, pod: Document) -> bool:
+        """Tell whether the pod has a node; one that is not there keeps nothing."""
+        node = pod["spec"].get("nodeName")
+        return bool(node) and self.cluster.objects.get("Node", node) is not None
 
     async def _keep(self, uid: str) -> None:
         worker = self._workers[uid]
@@ -145,7 +150,3 @@ class Node:
             _LOG.exception("pod %s is kept no longer", worker.sandbox.pod_name)
         self._workers.pop(uid, None)
         self._going.pop(uid, None)
-
-
-def _is_bound(pod: Document) -> bool:
-    return bool(pod["spec"].get("nodeName"))
