@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from airflowaks.rehearsal.kubernetes.controllers.autoscalers import Autoscalers
 from airflowaks.rehearsal.kubernetes.controllers.claims import Claims, StorageProtection
+from airflowaks.rehearsal.kubernetes.controllers.cron_jobs import CronJobs
 from airflowaks.rehearsal.kubernetes.controllers.deployments import Deployments
 from airflowaks.rehearsal.kubernetes.controllers.disruption import Disruption
 from airflowaks.rehearsal.kubernetes.controllers.endpoints import Endpoints, EndpointSlices
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
 CONTROLLERS: Sequence[type[Controller]] = (
     Autoscalers,
     Claims,
+    CronJobs,
     Deployments,
     Disruption,
     EndpointSlices,
