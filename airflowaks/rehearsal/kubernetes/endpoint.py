@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import socket
 from typing import TYPE_CHECKING
 
@@ -53,7 +54,11 @@ class Endpoint:
         await self._server.startup([listener])
 
     async def stop(self) -> None:
-        """Serve no longer; what is still being answered is cut off after a second."""
+        """Serve no longer; connections that have not ended after a second are cut off."""
         if self._server is not None and self._listener is not None:
             await self._server.shutdown([self._listener])
+            # What idles is only asked to end TLS, which a client that does not look may leave unanswered.
+            for connection in list(self._server.server_state.connections):
+                connection.transport.abort()
+            await asyncio.sleep(0)
         self._server = self._listener = None
