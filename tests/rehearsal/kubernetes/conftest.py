@@ -282,17 +282,27 @@ def _await_ready(server: Server) -> None:
 # Both
 
 
-@pytest.fixture(scope="session", params=["rehearsal", "control-plane"])
-def api_server(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    """An API server of each side, one for all tests."""
-    folder = tmp_path_factory.mktemp(request.param)
-    if request.param == "rehearsal":
-        with running_cluster(folder, managed_cluster()) as (_, server):
-            yield server
-    else:
-        with control_plane(folder) as server:
-            yield server
+@pytest.fixture(scope="session")
+def rehearsal_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    folder = tmp_path_factory.mktemp("rehearsal")
+    with running_cluster(folder, managed_cluster()) as (_, server):
+        yield server
     shutil.rmtree(folder, ignore_errors=True)
+
+
+@pytest.fixture(scope="session")
+def control_plane_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    folder = tmp_path_factory.mktemp("control-plane")
+    with control_plane(folder) as server:
+        yield server
+    shutil.rmtree(folder, ignore_errors=True)
+
+
+@pytest.fixture(scope="session", params=["rehearsal", "control-plane"])
+def api_server(request: pytest.FixtureRequest) -> Server:
+    """An API server of each side, one for all tests: by a fixture each, for pytest ends one whose parameter changes."""
+    server: Server = request.getfixturevalue(f"{request.param.replace('-', '_')}_server")
+    return server
 
 
 @pytest.fixture
