@@ -100,7 +100,8 @@ class Autoscalers(Controller):
         owner = controller_of(autoscaler)
         namespace = autoscaler["metadata"]["namespace"]
         scaled = self.objects.get("ScaledObject", owner["name"], namespace) if owner else None
-        found = scalers(self.objects, scaled, target) if scaled else []
+        authorities = self.cluster.cloud.home.ca_file
+        found = scalers(self.objects, scaled, target, authorities) if scaled else []
         scaler = next((one for one in found if one.metric == name), None)
         if scaler is None:
             raise ScalerFailed(f"unable to get external metric {namespace}/{name}: no matching metrics found")

@@ -68,7 +68,7 @@ class ScaledObjects(Controller):
         scaled = self._marked(scaled)
         try:
             target = self._target(scaled)
-            built = scalers(self.objects, scaled, target)
+            built = scalers(self.objects, scaled, target, self.cluster.cloud.home.ca_file)
         except (_Refused, ScalerFailed) as fault:
             self._fail(scaled, str(fault))
             return float(scaled["spec"].get("pollingInterval", _POLLING_SECONDS))

@@ -7,11 +7,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from decimal import Decimal
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from airflowaks.rehearsal.kubernetes.controllers.container_environment import environment, secret_value
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from airflowaks.rehearsal.kubernetes.objects import Objects
     from airflowaks.rehearsal.store import Document
 
@@ -60,17 +62,22 @@ class Scaler:
         return Decimal(row[0])
 
 
-def scalers(objects: Objects, scaled_object: Document, target: Document) -> list[Scaler]:
-    """Return the ScaledObject's triggers. Raises ScalerFailed where one is not right."""
-    triggers = scaled_object["spec"]["triggers"]
-    return [_scaler(objects, scaled_object, target, index, trigger) for index, trigger in enumerate(triggers)]
+def scalers(objects: Objects, scaled_object: Document, target: Document, authorities: Path) -> list[Scaler]:
+    """Return the ScaledObject's triggers. Raises ScalerFailed where one is not right.
+
+    The certificates in `authorities` are those that the operator's container trusts.
+    """
+    found = []
+    for index, trigger in enumerate(scaled_object["spec"]["triggers"]):
+        if trigger["type"] != "postgresql":
+            raise ScalerFailed(f"no scaler found for type: {trigger['type']}")
+        conninfo = _conninfo(_parameters(objects, scaled_object, target, trigger), authorities)
+        found.append(_scaler(index, trigger, conninfo))
+    return found
 
 
-def _scaler(objects: Objects, scaled_object: Document, target: Document, index: int, trigger: Document) -> Scaler:
-    kind, metadata = trigger["type"], trigger["metadata"]
-    if kind != "postgresql":
-        raise ScalerFailed(f"no scaler found for type: {kind}")
-    known = _parameters(objects, scaled_object, target, trigger)
+def _scaler(index: int, trigger: Document, conninfo: str) -> Scaler:
+    metadata = trigger["metadata"]
     if not metadata.get("query"):
         raise ScalerFailed(f'{_UNPARSED}: missing required parameter "query" in [triggerMetadata]')
     numbers = []
@@ -90,24 +97,29 @@ def _scaler(objects: Objects, scaled_object: Document, target: Document, index: 
         target=numbers[0],
         activation=numbers[1],
         query=metadata["query"],
-        conninfo=_conninfo(known),
+        conninfo=conninfo,
     )
 
 
-def _conninfo(known: dict[str, str]) -> str:
+def _conninfo(known: dict[str, str], authorities: Path) -> str:
     from psycopg import ProgrammingError, conninfo
 
-    given = known.get("connection")
-    if given:
+    parts: dict[str, Any]
+    if given := known.get("connection"):
         try:
-            return conninfo.make_conninfo(given)
+            parts = conninfo.conninfo_to_dict(given)
         except ProgrammingError:  # whose text repeats the string, and with it the password
             raise ScalerFailed("error establishing postgreSQL connection: cannot parse the connection string") from None
-    for name in _PARTS:
-        if not known.get(name):
-            raise ScalerFailed(f"{_UNPARSED}: no {name} given")
-    parts = {theirs: known[ours] for ours, theirs in _PARTS.items()}
-    return conninfo.make_conninfo(password=known.get("password", ""), **parts)
+    else:
+        for name in _PARTS:
+            if not known.get(name):
+                raise ScalerFailed(f"{_UNPARSED}: no {name} given")
+        parts = {theirs: known[ours] for ours, theirs in _PARTS.items()} | {"password": known.get("password", "")}
+    roots, mode = parts.get("sslrootcert"), parts.get("sslmode")
+    if roots == "system" or (roots is None and mode in ("verify-ca", "verify-full")):
+        # libpq would ask this machine's own authorities, and knows no other when it was built for another machine.
+        parts |= {"sslrootcert": str(authorities), "sslmode": mode or "verify-full"}
+    return conninfo.make_conninfo("", **parts)
 
 
 def _parameters(objects: Objects, scaled_object: Document, target: Document, trigger: Document) -> dict[str, str]:
