@@ -114,7 +114,7 @@ def _trouble(kube: Kube, pod: Document) -> Trouble | None:
             return Trouble(reference, "", one.get("reason", "Unschedulable"), one.get("message", ""))
     running = next((one["name"] for one in statuses if "running" in one.get("state", {}) and not one["ready"]), "")
     if warning:
-        return Trouble(reference, running, warning.get("reason", ""), warning.get("message", ""))
+        return Trouble(reference, running, warning.get("reason", ""), warning.get("message", "").strip())
     if running:
         return Trouble(reference, running, "not ready", "it runs, and its probe has not passed yet")
     return Trouble(reference, "", status.get("reason") or status.get("phase", "Pending"), status.get("message", ""))
