@@ -6,6 +6,7 @@
     ├── NotConfirmed            an apply that asks first was not confirmed; nothing was created
     ├── DriftFound              mode=check found something that would change
     ├── CheckFailed             a step's check from outside failed
+    ├── TroubleFound            a diagnosis found what keeps Airflow from working
     ├── NotConverged            a resource was written and still reads differently
     ├── ImmutableProperty       the wanted value cannot be had by an update
     ├── MissingDependency       what another step makes is not there yet
@@ -90,6 +91,12 @@ class CheckFailed(AirflowAksError):
     """A step's check from outside failed."""
 
     code = "check-failed"
+
+
+class TroubleFound(AirflowAksError):
+    """A diagnosis found what keeps Airflow from working."""
+
+    code = "trouble-found"
 
 
 class NotConverged(AirflowAksError):

@@ -1,0 +1,109 @@
+"""All facts of one diagnosis, and everything in them that is written in words."""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+
+from airflowaks.diagnosis.facts.airflow import Airflow
+from airflowaks.diagnosis.facts.azure import Azure
+from airflowaks.diagnosis.facts.backend import Backend
+from airflowaks.diagnosis.facts.kubernetes import Container, Event, Kubernetes
+from airflowaks.diagnosis.facts.reading import Reading
+
+_LONGEST_QUOTE = 300
+# What a pod's events say about the time before its containers run, which is over once they have.
+_BEFORE_START = ("Failed", "FailedMount", "FailedAttachVolume", "FailedScheduling", "FailedCreatePodSandBox")
+
+
+@dataclass(frozen=True)
+class Quote:
+    """A line that somebody said: `source` is event, container, log, operation, resource, reading or task."""
+
+    source: str
+    where: str
+    text: str
+    component: str = ""
+
+    def __str__(self) -> str:
+        text = " ".join(self.text.split())
+        return f"{self.where}: {text if len(text) <= _LONGEST_QUOTE else text[: _LONGEST_QUOTE - 1] + '…'}"
+
+    def says(self, words: tuple[str, ...]) -> bool:
+        """Tell whether all of `words` are in it, whatever their case."""
+        text = self.text.lower()
+        return all(word.lower() in text for word in words)
+
+
+@dataclass(frozen=True)
+class Facts:
+    """What was seen, by source; `readings` say of each part when, and whether it could be read."""
+
+    azure: Azure = field(default_factory=Azure)
+    kubernetes: Kubernetes = field(default_factory=Kubernetes)
+    airflow: Airflow = field(default_factory=Airflow)
+    backend: Backend = field(default_factory=Backend)
+    readings: Mapping[str, Reading] = field(default_factory=dict)
+
+    @cached_property
+    def quotes(self) -> tuple[Quote, ...]:
+        """Return every line that may tell a cause; what is well now is left out, whatever it said before."""
+        return (*self._of_azure(), *self._of_pods(), *self._of_events(), *self._of_airflow(), *self._of_readings())
+
+    def unread(self, part: str) -> str:
+        """Return why a part could not be read; empty where it could, or was not asked."""
+        return self.readings.get(part, Reading()).problem
+
+    def _of_azure(self) -> Iterator[Quote]:
+        for one in self.azure.operations:
+            yield Quote("operation", f"{one.name} of {one.resource} at {one.at}", one.message)
+        for standing in (*self.azure.resources.values(), *self.kubernetes.objects.values()):
+            if standing.problem:
+                yield Quote("resource", standing.title, standing.problem)
+
+    def _of_pods(self) -> Iterator[Quote]:
+        for name, pod in self.kubernetes.pods.items():
+            if not pod.healthy and pod.message:
+                yield Quote("container", f"pod {name}", f"{pod.reason}: {pod.message}", pod.component)
+            for container, one in pod.containers.items():
+                yield from _of_container(f"pod {name}, container {container}", one, pod.component, ill=not pod.healthy)
+
+    def _of_events(self) -> Iterator[Quote]:
+        for one in self.kubernetes.events:
+            if one.warning and self._still_matters(one):
+                pod = self.kubernetes.pods.get(one.name)
+                component = pod.component if pod and one.kind == "Pod" else ""
+                yield Quote("event", f"event of {one.kind} {one.name}", f"{one.reason}: {one.message}", component)
+
+    def _still_matters(self, event: Event) -> bool:
+        kubernetes = self.kubernetes
+        if event.kind == "Pod":
+            pod = kubernetes.pods.get(event.name)
+            if pod is None or pod.healthy:
+                return False
+            return event.reason not in _BEFORE_START or not all(one.started for one in pod.containers.values())
+        if event.kind == "PersistentVolumeClaim":
+            return event.name in kubernetes.claims and kubernetes.claims[event.name].phase != "Bound"
+        if event.kind == "Job":
+            return event.name in kubernetes.jobs and not kubernetes.jobs[event.name].complete
+        return event.kind in ("ReplicaSet", "ScaledObject") and any(
+            one.available < one.wanted for one in kubernetes.deployments.values()
+        )
+
+    def _of_airflow(self) -> Iterator[Quote]:
+        for one in self.airflow.failed:
+            for line in one.log.splitlines():
+                yield Quote("task", f"task {one.task} of DAG {one.dag} at {one.at}", line)
+
+    def _of_readings(self) -> Iterator[Quote]:
+        for part, one in self.readings.items():
+            if one.problem:
+                yield Quote("reading", part, one.problem)
+
+
+def _of_container(where: str, container: Container, component: str, *, ill: bool) -> Iterator[Quote]:
+    if ill and (container.waiting or container.message):
+        yield Quote("container", where, f"{container.waiting}: {container.message}", component)
+    for log, title in ((container.log, "log"), (container.previous, "log before its restart")):
+        for line in log.splitlines():
+            if line.strip():
+                yield Quote("log", f"{where}, {title}", line, component)

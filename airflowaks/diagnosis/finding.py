@@ -1,0 +1,149 @@
+"""Findings: what is wrong, why, what says so, and what to do; causes first, with what follows from them below."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from enum import StrEnum
+from typing import TYPE_CHECKING, Any, overload
+
+from airflowaks.errors import TroubleFound
+from airflowaks.table import Table
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from airflowaks.changes import Changes
+    from airflowaks.session import Session
+
+FINDINGS_MIME = "application/vnd.airflowaks.findings+json"
+
+
+class Severity(StrEnum):
+    """How bad it is: Airflow does not work, it will not for long or not as it should, or it is good to know."""
+
+    CRITICAL = "critical"
+    WARNING = "warning"
+    NOTE = "note"
+
+    @property
+    def rank(self) -> int:
+        """Return what sorts the worst first."""
+        return list(Severity).index(self)
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One cause: a stable ID, one sentence, the lines that say so, and what to do about it.
+
+    `heal` is the step function that puts it right through `converge`, where that is safe. `about` are the components
+    of Airflow that it is about; empty is all of them. `consequences` are findings that are gone once this one is.
+    """
+
+    id: str
+    severity: Severity
+    cause: str
+    fix: str
+    link: str = ""
+    evidence: tuple[str, ...] = ()
+    about: frozenset[str] = frozenset()
+    heal: Callable[[Session], Changes] | None = field(default=None, compare=False, repr=False)
+    consequences: tuple[Finding, ...] = ()
+
+    def concerns(self, other: Finding) -> bool:
+        """Tell whether both are about the same component, or either about all."""
+        return not self.about or not other.about or not self.about.isdisjoint(other.about)
+
+    def record(self) -> dict[str, Any]:
+        """Return the finding as JSON."""
+        return {
+            "id": self.id,
+            "severity": self.severity.value,
+            "cause": self.cause,
+            "fix": self.fix,
+            "link": self.link,
+            "evidence": list(self.evidence),
+            "about": sorted(self.about),
+            "automatic": self.heal is not None,
+            "consequences": [one.record() for one in self.consequences],
+        }
+
+    def rows(self) -> Iterator[tuple[str, str, str]]:
+        """Yield the finding's rows of a table."""
+        yield self.id, self.severity.value, self.cause
+        for line in self.evidence:
+            yield "", "", f"  | {line}"
+        automatic = f" Or have it done: mode=apply, fix={self.id}." if self.heal else ""
+        yield "", "", f"→ {self.fix}{automatic}" + (f" {self.link}" if self.link else "")
+        for one in self.consequences:
+            yield "", "", f"  so: {one.cause} ({one.id})"
+
+
+@dataclass(frozen=True)
+class Findings(Sequence[Finding]):
+    """The causes that were found, the worst first; shows itself as a table."""
+
+    findings: tuple[Finding, ...]
+
+    @overload
+    def __getitem__(self, index: int) -> Finding: ...
+    @overload
+    def __getitem__(self, index: slice) -> Findings: ...
+    def __getitem__(self, index: int | slice) -> Finding | Findings:
+        return Findings(self.findings[index]) if isinstance(index, slice) else self.findings[index]
+
+    def __len__(self) -> int:
+        return len(self.findings)
+
+    def of(self, severity: Severity) -> Findings:
+        """Return those of one severity."""
+        return Findings(tuple(one for one in self if one.severity is severity))
+
+    def summary(self) -> str:
+        """Return the counts in one line."""
+        counts = [f"{len(self.of(one))} {one.value}" for one in Severity if self.of(one)]
+        return f"{', '.join(counts)}." if counts else "Nothing is wrong."
+
+    def table(self, title: str = "") -> Table:
+        """Return the table: cause, evidence, what to do, and what follows from it."""
+        rows = [row for one in self for row in one.rows()]
+        data = {FINDINGS_MIME: [one.record() for one in self]}
+        return Table(("finding", "severity", "cause, evidence, what to do"), rows, title, self.summary(), data)
+
+    def close(self) -> None:
+        """Fail where something critical stands, so that papermill does. Raises TroubleFound."""
+        if critical := self.of(Severity.CRITICAL):
+            named = "; ".join(f"{one.id}: {one.cause}" for one in critical)
+            raise TroubleFound(f"{len(critical)} of {len(self)} findings critical: {named}", critical[0].fix)
+
+    def __str__(self) -> str:
+        return str(self.table())
+
+    def _repr_mimebundle_(self, include: object = None, exclude: object = None) -> dict[str, Any]:
+        return self.table()._repr_mimebundle_(include, exclude)
+
+
+def arrange(
+    found: Sequence[Finding], effects: Callable[[str], tuple[str, ...]], order: Callable[[str], int]
+) -> Findings:
+    """Return `found` with consequences below their causes; a cause is as bad as the worst that follows from it.
+
+    `effects` gives for an ID the beginnings of the IDs that follow from it; only what is later by `order` can.
+    """
+    known = sorted(found, key=lambda one: order(one.id))
+    roots: list[int] = []
+    below: dict[int, list[Finding]] = {}
+    for index, one in enumerate(known):
+        causes = (
+            before
+            for before in range(index)
+            if one.id.startswith(effects(known[before].id)) and known[before].concerns(one)
+        )
+        cause = next(causes, None)
+        roots.append(index if cause is None else roots[cause])
+        below.setdefault(roots[index], []).append(one)
+    arranged = []
+    for root, (one, *consequences) in below.items():
+        worst = min((one.severity, *(each.severity for each in consequences)), key=lambda severity: severity.rank)
+        arranged.append(replace(known[root], severity=worst, consequences=tuple(consequences)))
+    return Findings(tuple(sorted(arranged, key=lambda one: one.severity.rank)))

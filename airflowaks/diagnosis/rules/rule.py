@@ -1,0 +1,130 @@
+"""A rule: a pure function from facts to causes, with the ID, severity and link that its findings bear."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from airflowaks.diagnosis.finding import Finding, Severity
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Sequence
+
+    from airflowaks.changes import Changes
+    from airflowaks.diagnosis.facts.standing import Standing
+    from airflowaks.diagnosis.facts.world import Facts, Quote
+    from airflowaks.session import Session
+
+    Heal = Callable[[Session], Changes]
+
+CRITICAL, WARNING, NOTE = Severity.CRITICAL, Severity.WARNING, Severity.NOTE
+DOWNSTREAM = ("AKA-703", "AKA-704", "AKA-705", "AKA-714", "AKA-9", "AKA-0")
+"""The IDs of what follows from nearly everything: Airflow's parts do not find each other, or are not there."""
+_MOST_EVIDENCE = 3
+_OF_SUFFERERS = ("event", "container")
+
+
+@dataclass(frozen=True)
+class Cause:
+    """What a rule has found: one sentence, what to do, the lines that say so, the components that it is about."""
+
+    sentence: str
+    fix: str
+    evidence: Sequence[str] = ()
+    about: frozenset[str] = frozenset()
+
+
+@dataclass(frozen=True)
+class Rule:
+    """One rule. `effects` are the beginnings of the IDs of findings that follow from its own."""
+
+    id: str
+    severity: Severity
+    look: Callable[[Facts], Iterable[Cause]]
+    effects: tuple[str, ...] = ()
+    link: str = ""
+    heal: Heal | None = None
+
+    def findings(self, facts: Facts) -> list[Finding]:
+        """Return what the rule finds in `facts`."""
+        return [
+            Finding(
+                id=self.id,
+                severity=self.severity,
+                cause=one.sentence,
+                fix=one.fix,
+                link=self.link,
+                evidence=tuple(dict.fromkeys(one.evidence))[:_MOST_EVIDENCE],
+                about=one.about,
+                heal=self.heal,
+            )
+            for one in self.look(facts)
+        ]
+
+
+class Section(list[Rule]):
+    """The rules of one section, in the order in which they are written."""
+
+    def rule(
+        self, name: str, severity: Severity, *, effects: tuple[str, ...] = (), link: str = "", heal: Heal | None = None
+    ) -> Callable[[Callable[[Facts], Iterable[Cause]]], Callable[[Facts], Iterable[Cause]]]:
+        """Return a decorator that makes a function from facts to causes the rule `name`."""
+
+        def make(look: Callable[[Facts], Iterable[Cause]]) -> Callable[[Facts], Iterable[Cause]]:
+            self.append(Rule(name, severity, look, effects, link, heal))
+            return look
+
+        return make
+
+    def said(  # noqa: PLR0913 - a rule of words is all data, and each part has a name
+        self,
+        name: str,
+        severity: Severity,
+        *words: tuple[str, ...],
+        sources: tuple[str, ...],
+        cause: str,
+        fix: str,
+        effects: tuple[str, ...] = (),
+        link: str = "",
+        heal: Heal | None = None,
+    ) -> None:
+        """Add the rule `name`: its cause stands where one of `sources` has a line with all words of one of `words`."""
+
+        def look(facts: Facts) -> Iterable[Cause]:
+            if found := quotes(facts, *words, sources=sources):
+                yield Cause(cause, fix, lines(found), components(found))
+
+        self.append(Rule(name, severity, look, effects, link, heal))
+
+
+def quotes(facts: Facts, *words: tuple[str, ...], sources: tuple[str, ...]) -> list[Quote]:
+    """Return the lines of `sources` that have all words of one of `words`."""
+    return [one for one in facts.quotes if one.source in sources and any(map(one.says, words))]
+
+
+def lines(found: Sequence[Quote]) -> list[str]:
+    """Return quotes as evidence."""
+    return [str(one) for one in found]
+
+
+def components(found: Sequence[Quote]) -> frozenset[str]:
+    """Return the components that quotes are about; empty where that may be all: a log tells of others' faults too."""
+    named = [one.component if one.source in _OF_SUFFERERS else "" for one in found]
+    return frozenset(named) if all(named) else frozenset()
+
+
+def standing(facts: Facts, name: str) -> Standing | None:
+    """Return how a resource of Azure stands, by step and attribute (`registry.pull_access`)."""
+    return facts.azure.resources.get(name)
+
+
+def missing(facts: Facts, *names: str) -> list[str]:
+    """Return as evidence those of the named resources of Azure that do not exist."""
+    known = [one for name in names if (one := standing(facts, name)) is not None]
+    return [f"{one.title} does not exist" for one in known if one.missing]
+
+
+def differing(facts: Facts, name: str, *words: str) -> list[str]:
+    """Return as evidence where a resource of Azure differs in what any of `words` names."""
+    known = standing(facts, name)
+    return [f"{known.title}: {one}" for one in known.differing(*words)] if known else []

@@ -1,0 +1,151 @@
+"""Workloads: nodes, pods and Deployments, whatever runs in them."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from airflowaks.diagnosis.rules.rule import CRITICAL, DOWNSTREAM, WARNING, Cause, Section, components, lines, quotes
+from airflowaks.steps import airflow, cluster
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from airflowaks.diagnosis.facts.kubernetes import Container
+    from airflowaks.diagnosis.facts.world import Facts
+
+WORKLOADS = Section()
+_SAID = ("event", "container")
+_AKS = "https://learn.microsoft.com/troubleshoot/azure/azure-kubernetes/"
+_PODS = "https://kubernetes.io/docs/tasks/debug/debug-application/debug-pods/"
+_KILLED = 137
+_TOLD_CLOSER = ("checksum/secrets", "azure.workload.identity/use")
+
+
+@WORKLOADS.rule("AKA-804", CRITICAL, effects=("AKA-805", "AKA-807", *DOWNSTREAM), link=_PODS, heal=cluster.namespace)
+def namespace_is_not_there(facts: Facts) -> Iterable[Cause]:
+    """Tell of a namespace that is being deleted, or is gone."""
+    phase = facts.kubernetes.namespace
+    if phase != "Active":
+        yield Cause(
+            "Airflow's namespace is being deleted." if phase else "Airflow's namespace does not exist.",
+            "If it stays Terminating, a finalizer of something in it holds it: `kubectl get namespace -o yaml` says"
+            " which. Then run the deployment again.",
+            [f"namespace: {phase or 'not found'}"],
+        )
+
+
+@WORKLOADS.rule(
+    "AKA-812",
+    CRITICAL,
+    effects=DOWNSTREAM,
+    link=f"{_AKS}availability-performance/node-not-ready-basic-troubleshooting",
+)
+def node_is_not_ready(facts: Facts) -> Iterable[Cause]:
+    """Tell of nodes that are away, or under pressure."""
+    nodes = facts.kubernetes.nodes
+    ill = [f"node {name}: NotReady" for name, one in nodes.items() if not one.ready]
+    ill += [f"node {name}: {each}" for name, one in nodes.items() for each in one.pressures]
+    if ill:
+        yield Cause(
+            "A node of the cluster is not ready, or is short of disk, memory or processes.",
+            "AKS repairs or replaces it within some minutes; if not, `az aks nodepool upgrade --node-image-only`.",
+            ill,
+        )
+
+
+@WORKLOADS.rule(
+    "AKA-801", CRITICAL, effects=DOWNSTREAM, link=f"{_AKS}availability-performance/cluster-node-pool-scaling"
+)
+def pod_finds_no_node(facts: Facts) -> Iterable[Cause]:
+    """Tell of pods that no node has room for."""
+    words = (("nodes are available", "Insufficient"), ("didn't trigger scale-up",), ("Unschedulable",))
+    if said := quotes(facts, *words, sources=_SAID):
+        yield Cause(
+            "No node has room for a pod.",
+            "Raise `cluster.node_pool.max_count` or choose larger machines and run step 1, or lower what pods ask for.",
+            lines(said),
+            components(said),
+        )
+
+
+@WORKLOADS.rule(
+    "AKA-802", CRITICAL, effects=DOWNSTREAM, link=f"{_AKS}availability-performance/identify-memory-saturation-aks"
+)
+def container_ran_out_of_memory(facts: Facts) -> Iterable[Cause]:
+    """Tell of containers that were killed for the memory that they took."""
+    killed = [
+        (name, container, pod.component)
+        for name, pod in facts.kubernetes.pods.items()
+        for container, one in pod.containers.items()
+        if _was_killed(one)
+    ]
+    if killed:
+        yield Cause(
+            "A container was killed because it took more memory than its limit.",
+            "Raise the component's memory in the environment file, or lower `airflow.workers.concurrency`; run step 7.",
+            [f"pod {name}, container {container}: OOMKilled" for name, container, _ in killed],
+            frozenset(component for *_, component in killed),
+        )
+
+
+def _was_killed(one: Container) -> bool:
+    return one.ended == "OOMKilled" or (one.exit_code == _KILLED and "memory" in one.message.lower())
+
+
+@WORKLOADS.rule("AKA-805", CRITICAL, effects=DOWNSTREAM, link=_PODS, heal=airflow.components)
+def object_is_missing(facts: Facts) -> Iterable[Cause]:
+    """Tell of objects that the steps make and that are not in the cluster."""
+    for one in facts.kubernetes.objects.values():
+        if one.missing and one.kind not in ("Namespace", "SecretProviderClass"):
+            yield Cause(
+                f"{one.title} does not exist in the cluster.",
+                "Run step 7 (step 5 for service accounts, step 6 for claims): it makes what is missing.",
+                [f"{one.title} does not exist"],
+                frozenset({one.name.removeprefix("airflow-")}) if one.kind == "Deployment" else frozenset(),
+            )
+
+
+@WORKLOADS.rule("AKA-811", CRITICAL, effects=DOWNSTREAM, link=_PODS)
+def deployment_is_switched_off(facts: Facts) -> Iterable[Cause]:
+    """Tell of Deployments that somebody scaled to nothing, or paused."""
+    for name, one in facts.kubernetes.deployments.items():
+        if one.paused or not one.wanted:
+            how = "is paused" if one.paused else "is scaled to no pods"
+            yield Cause(
+                f"The Deployment {name} {how}.",
+                f"`kubectl rollout resume deployment/{name}`." if one.paused else "Run step 7: it sets the replicas.",
+                [f"Deployment {name} {how}"],
+                frozenset({one.component}),
+            )
+
+
+@WORKLOADS.rule("AKA-813", WARNING, effects=("AKA-9",), link=_PODS)
+def pod_was_evicted(facts: Facts) -> Iterable[Cause]:
+    """Tell of pods that a node threw out."""
+    evicted = {name: one for name, one in facts.kubernetes.pods.items() if one.reason == "Evicted"}
+    if evicted:
+        yield Cause(
+            "A node threw pods out, because it was short of disk or memory.",
+            "Their successors run elsewhere; raise the memory that pods ask for, or choose larger machines.",
+            [f"pod {name}: {one.message}" for name, one in evicted.items()],
+            frozenset(one.component for one in evicted.values()),
+        )
+
+
+@WORKLOADS.rule(
+    "AKA-807",
+    WARNING,
+    effects=("AKA-703",),
+    link="https://kubernetes.io/docs/reference/using-api/server-side-apply/",
+    heal=airflow.everything,
+)
+def object_differs(facts: Facts) -> Iterable[Cause]:
+    """Tell of objects that are not as the manifests have them."""
+    for one in facts.kubernetes.objects.values():
+        left = [each for each in one.differences if not any(words in each for words in _TOLD_CLOSER)]
+        if one.exists and left:
+            yield Cause(
+                f"{one.title} is not as the manifests have it: somebody changed it, or a setting was not rolled out.",
+                "Run step 7 (5 and 6 for what is theirs), or put what you want into the environment file.",
+                [f"{one.title}: {each}" for each in left],
+            )

@@ -1,0 +1,125 @@
+"""What each rule finds: facts in, findings out, a file a case.
+
+`healthy.yaml` holds the facts of a deployment in which all is well. A case, `cases/<rule>.yaml` or `cases/<what>.yaml`,
+patches them (RFC 7396; a list is replaced as a whole) and names what is to be found: each cause with its consequences.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from pydantic import TypeAdapter
+
+from airflowaks.diagnosis.facts.world import Facts
+from airflowaks.diagnosis.finding import Severity
+from airflowaks.diagnosis.rules.book import RULES, SECTIONS, judge
+from airflowaks.errors import TroubleFound
+
+FOLDER = Path(__file__).parent
+HEALTHY = yaml.safe_load((FOLDER / "healthy.yaml").read_text(encoding="utf-8"))
+CASES = sorted((FOLDER / "cases").glob("*.yaml"))
+FACTS = TypeAdapter(Facts)
+
+
+def patched(target: Any, patch: Any) -> Any:
+    """`target` after a JSON merge patch."""
+    if not isinstance(patch, Mapping):
+        return patch
+    merged = dict(target) if isinstance(target, Mapping) else {}
+    for key, value in patch.items():
+        merged[key] = patched(merged.get(key), value)
+    return {key: value for key, value in merged.items() if value is not None or key not in patch}
+
+
+def text_of(value: Any) -> Any:
+    """A value of YAML, times as the text that facts have them in."""
+    if isinstance(value, Mapping):
+        return {key: text_of(one) for key, one in value.items()}
+    if isinstance(value, list):
+        return [text_of(one) for one in value]
+    return value.isoformat() if hasattr(value, "isoformat") else value
+
+
+def facts_of(patch: Any) -> Facts:
+    """The healthy facts, patched; a misspelt name is an error."""
+    given = text_of(patched(HEALTHY, patch))
+    facts = FACTS.validate_python(given)
+    assert not list(unknown(given, FACTS.dump_python(facts, mode="json")))
+    return facts
+
+
+def unknown(given: Any, known: Any, path: str = "") -> Any:
+    """Every path of `given` that `known` does not have."""
+    if isinstance(given, Mapping):
+        for key, value in given.items():
+            if key not in known:
+                yield f"{path}.{key}"
+            else:
+                yield from unknown(value, known[key], f"{path}.{key}")
+    elif isinstance(given, list):
+        for one, other in zip(given, known, strict=True):
+            yield from unknown(one, other, path)
+
+
+def read(path: Path) -> dict[str, Any]:
+    """A case: `why` it matters, its `facts`, and what it `finds`."""
+    case: dict[str, Any] = yaml.safe_load(path.read_text(encoding="utf-8"))
+    return case
+
+
+@pytest.mark.parametrize("path", CASES, ids=lambda path: path.stem)
+def test_case(path: Path) -> None:
+    case = read(path)
+    findings = judge(facts_of(case["facts"]))
+    assert {one.id: sorted({each.id for each in one.consequences}) for one in findings} == case["finds"]
+    for one in findings:
+        assert one.evidence, one.id
+        assert one.cause.endswith(".")
+        assert one.fix.endswith(".")
+
+
+def test_all_is_well_where_nothing_is_wrong() -> None:
+    assert judge(facts_of({})).summary() == "Nothing is wrong."
+
+
+def test_every_rule_has_a_case_and_is_found_in_it() -> None:
+    named = {path.stem for path in CASES if path.stem in RULES}
+    assert sorted(set(RULES) - named) == []
+    lost = [name for name in named if name not in str(read(FOLDER / "cases" / f"{name}.yaml")["finds"])]
+    assert lost == []
+
+
+def test_ids_are_stable_unique_and_of_their_section() -> None:
+    listed = [one.id for section in SECTIONS for one in section]
+    assert len(listed) == len(set(listed)) >= 40
+    firsts = [{name[:5] for name in (one.id for one in section)} for section in SECTIONS]
+    assert all(len(one) == 1 for one in firsts)
+    assert all(effect for one in RULES.values() for effect in one.effects)
+    unfounded = {effect for one in RULES.values() for effect in one.effects if not _is_known(effect)}
+    assert unfounded == set()
+
+
+def _is_known(beginning: str) -> bool:
+    return any(name.startswith(beginning) for name in RULES)
+
+
+def test_findings_show_themselves_and_fail_on_what_is_critical() -> None:
+    findings = judge(facts_of(read(FOLDER / "cases" / "AKA-201.yaml")["facts"]))
+    shown = str(findings)
+    assert shown.index("AKA-201") < shown.index("does not exist") < shown.index("→ Run step 2") < shown.index("so: ")
+    assert "fix=AKA-201" in shown
+    with pytest.raises(TroubleFound) as raised:
+        findings.close()
+    assert raised.value.message.startswith("1 of 1 findings critical: AKA-201: The cluster's nodes may not pull")
+    (record,) = findings._repr_mimebundle_()["application/vnd.airflowaks.findings+json"]
+    assert (record["id"], record["automatic"]) == ("AKA-201", True)
+
+
+def test_what_is_not_critical_fails_nothing() -> None:
+    findings = judge(facts_of(read(FOLDER / "cases" / "AKA-117.yaml")["facts"]))
+    assert [one.severity for one in findings] == [Severity.WARNING]
+    findings.close()
