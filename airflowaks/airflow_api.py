@@ -6,14 +6,18 @@ Source: https://airflow.apache.org/docs/apache-airflow/stable/stable-rest-api-re
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
+from urllib.parse import urlencode
 
 if TYPE_CHECKING:
+    from datetime import datetime
+
     from azure.core import PipelineClient
 
     from airflowaks.redaction import Redactor, Secret
 
 _API = "/api/v2"
 _READ_SECONDS = 60
+_MOST_ERRORS = 50
 
 
 class AirflowApi:
@@ -48,9 +52,21 @@ class AirflowApi:
         state: str = self._send("GET", f"{_API}/dags/{dag}/dagRuns/{run}")["state"]
         return state
 
-    def log(self, dag: str, run: str, task: str) -> list[str]:
-        """Return the lines that the first try of a task logged."""
-        answer = self._send("GET", f"{_API}/dags/{dag}/dagRuns/{run}/taskInstances/{task}/logs/1")
+    def tasks(self, state: str, most: int, *, ended_since: datetime | None = None) -> tuple[list[dict[str, Any]], int]:
+        """Return the newest tasks of all DAGs in a state (queued, failed), not more than `most`, and how many are."""
+        since = {"end_date_gte": ended_since.isoformat()} if ended_since else {}
+        query = urlencode({"state": state, "limit": most, "order_by": "-id", **since})
+        answer = self._send("GET", f"{_API}/dags/~/dagRuns/~/taskInstances?{query}")
+        return answer["task_instances"], answer["total_entries"]
+
+    def import_errors(self) -> list[dict[str, Any]]:
+        """Return the first files that cannot be imported, each with its stack trace."""
+        errors: list[dict[str, Any]] = self._send("GET", f"{_API}/importErrors?limit={_MOST_ERRORS}")["import_errors"]
+        return errors
+
+    def log(self, dag: str, run: str, task: str, attempt: int = 1) -> list[str]:
+        """Return the lines that a try of a task logged, the first without another number."""
+        answer = self._send("GET", f"{_API}/dags/{dag}/dagRuns/{run}/taskInstances/{task}/logs/{attempt}")
         return [one if isinstance(one, str) else str(one.get("event", "")) for one in answer["content"]]
 
     def _send(self, method: str, path: str, body: Any = None) -> Any:

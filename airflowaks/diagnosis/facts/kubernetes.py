@@ -43,12 +43,13 @@ class Pod:
 
 @dataclass(frozen=True)
 class Deployment:
-    """How many pods of a component there are to be, are of the newest revision, and are available."""
+    """How many pods of a component there are to be, are of the newest revision, available, or just starting."""
 
     component: str = ""
     wanted: int = 1
     updated: int = 1
     available: int = 1
+    settling: int = 0
     paused: bool = False
     stalled: str = ""
 
@@ -106,7 +107,6 @@ class Kubernetes:
     jobs: Mapping[str, Job] = field(default_factory=dict)
     claims: Mapping[str, Claim] = field(default_factory=dict)
     nodes: Mapping[str, Node] = field(default_factory=dict)
-    services: Mapping[str, str] = field(default_factory=dict)
     secrets: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
     synced: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
     events: tuple[Event, ...] = ()

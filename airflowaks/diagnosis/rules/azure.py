@@ -4,13 +4,25 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from airflowaks.diagnosis.rules.rule import CRITICAL, DOWNSTREAM, NOTE, WARNING, Cause, Section, lines, missing, quotes
+from airflowaks.diagnosis.rules.rule import (
+    CRITICAL,
+    DOWNSTREAM,
+    NOTE,
+    WARNING,
+    Cause,
+    Section,
+    lines,
+    listed,
+    missing,
+    quotes,
+)
 from airflowaks.steps import cluster
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from airflowaks.diagnosis.facts.azure import Quota
+    from airflowaks.diagnosis.facts.standing import Standing
     from airflowaks.diagnosis.facts.world import Facts
 
 AZURE = Section()
@@ -25,7 +37,6 @@ _OF_OTHERS = (
     "registry.image",
     "workload_identity.vault_access",
     "backend.database",
-    "key_vault.vault",
 )
 _KINDS_OF_OTHERS = ("secret", "federated credential", "firewall rule", "resource provider")
 _TOLD_CLOSER = (
@@ -249,25 +260,35 @@ def resource_has_failed(facts: Facts) -> Iterable[Cause]:
 @AZURE.rule("AKA-116", CRITICAL, effects=("AKA-206", "AKA-319", "AKA-309", *DOWNSTREAM))
 def resource_does_not_exist(facts: Facts) -> Iterable[Cause]:
     """Tell of resources that the steps make and that are not there."""
-    for name, one in facts.azure.resources.items():
-        told = name in _OF_OTHERS and not (name == "key_vault.vault" and not facts.azure.vault_deleted)
-        if one.missing and not told and one.kind not in _KINDS_OF_OTHERS:
-            step = name.partition(".")[0]
-            yield Cause(
-                f"{one.kind[0].upper()}{one.kind[1:]} {one.name} does not exist.",
-                f"Run the step {step}: it makes what is missing. If somebody deleted it, see the activity log for who.",
-                [f"{one.title} does not exist"],
-            )
+    gone = {name: one for name, one in facts.azure.resources.items() if one.missing and _is_for_us(facts, name, one)}
+    if gone:
+        steps = ", ".join(dict.fromkeys(name.partition(".")[0] for name in gone))
+        yield Cause(
+            f"{listed([one.title for one in gone.values()])} {'does' if len(gone) == 1 else 'do'} not exist.",
+            f"Run the steps of {steps}: they make what is missing. The activity log says who deleted it.",
+            [f"{one.title} does not exist" for one in gone.values()],
+        )
+
+
+def _is_for_us(facts: Facts, name: str, one: Standing) -> bool:
+    if name == "key_vault.vault":
+        return not facts.azure.vault_deleted
+    return name not in _OF_OTHERS and one.kind not in _KINDS_OF_OTHERS
 
 
 @AZURE.rule("AKA-117", WARNING)
 def resource_differs(facts: Facts) -> Iterable[Cause]:
     """Tell of resources that are not as the environment wants them."""
+    differing: dict[str, list[str]] = {}
     for name, one in facts.azure.resources.items():
         left = [each for each in one.differences if not any(words in each for words in _TOLD_CLOSER)]
         if one.exists and left and one.kind not in _KINDS_OF_OTHERS:
-            yield Cause(
-                f"{one.kind[0].upper()}{one.kind[1:]} {one.name} is not as the environment wants it.",
-                f"Run the step {name.partition('.')[0]}, or put what you want into the environment file.",
-                [f"{one.title}: {each}" for each in left],
-            )
+            differing[name] = [f"{one.title}: {each}" for each in left]
+    if differing:
+        steps = ", ".join(dict.fromkeys(name.partition(".")[0] for name in differing))
+        titles = [facts.azure.resources[name].title for name in differing]
+        yield Cause(
+            f"{listed(titles)} {'is' if len(titles) == 1 else 'are'} not as the environment wants.",
+            f"Run the steps of {steps}, or put what you want into the environment file.",
+            [line for lines_of in differing.values() for line in lines_of],
+        )

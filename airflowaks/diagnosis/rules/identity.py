@@ -236,17 +236,21 @@ IDENTITY.said(
     effects=_AFTER,
     link="https://learn.microsoft.com/azure/key-vault/secrets/about-secrets",
 )
-IDENTITY.said(
-    "AKA-314",
-    CRITICAL,
-    ("failed to get secretproviderclass",),
-    sources=_SAID,
-    cause="A SecretProviderClass that pods mount does not exist.",
-    fix="Run step 5: it makes the classes.",
-    effects=_AFTER,
-    link=_DRIVER,
-    heal=workload_identity.service_accounts,
-)
+
+
+@IDENTITY.rule("AKA-314", CRITICAL, effects=_AFTER, link=_DRIVER, heal=workload_identity.service_accounts)
+def class_is_missing(facts: Facts) -> Iterable[Cause]:
+    """Tell of SecretProviderClasses that pods mount and that do not exist."""
+    objects = facts.kubernetes.objects.values()
+    gone = [f"{one.title} does not exist" for one in objects if one.kind == "SecretProviderClass" and one.missing]
+    said = quotes(facts, ("failed to get secretproviderclass",), sources=_SAID)
+    if gone or said:
+        yield Cause(
+            "A SecretProviderClass that pods mount does not exist, so that none of them can start anew.",
+            "Run step 5: it makes the classes.",
+            [*gone, *lines(said)],
+            frozenset() if gone else components(said),
+        )
 
 
 @IDENTITY.rule(
@@ -267,6 +271,7 @@ IDENTITY.said(
     "AKA-319",
     CRITICAL,
     ("FailedMount", "secrets-store"),
+    ("FailedMount", "secrets store"),
     sources=_SAID,
     cause="Pods cannot mount their secrets.",
     fix="See the message: it says what the driver, Entra or the vault answered.",

@@ -38,7 +38,7 @@ def nodes_may_not_pull(facts: Facts) -> Iterable[Cause]:
 def image_is_missing(facts: Facts) -> Iterable[Cause]:
     """Tell that the registry does not have the image's tag."""
     lacking = missing(facts, "registry.image")
-    said = quotes(facts, ("failed to pull", ": not found"), ("manifest unknown",), sources=_SAID)
+    said = quotes(facts, ("pull", ": not found"), ("manifest unknown",), sources=_SAID)
     if lacking or said:
         yield Cause(
             "The image that pods want is not in the registry.",

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 CRITICAL, WARNING, NOTE = Severity.CRITICAL, Severity.WARNING, Severity.NOTE
 DOWNSTREAM = ("AKA-703", "AKA-704", "AKA-705", "AKA-714", "AKA-9", "AKA-0")
 """The IDs of what follows from nearly everything: Airflow's parts do not find each other, or are not there."""
-_MOST_EVIDENCE = 3
+_MOST_EVIDENCE, _MOST_NAMES = 3, 4
 _OF_SUFFERERS = ("event", "container")
 
 
@@ -54,7 +54,7 @@ class Rule:
                 cause=one.sentence,
                 fix=one.fix,
                 link=self.link,
-                evidence=tuple(dict.fromkeys(one.evidence))[:_MOST_EVIDENCE],
+                evidence=_first(one.evidence),
                 about=one.about,
                 heal=self.heal,
             )
@@ -95,6 +95,19 @@ class Section(list[Rule]):
                 yield Cause(cause, fix, lines(found), components(found))
 
         self.append(Rule(name, severity, look, effects, link, heal))
+
+
+def _first(evidence: Sequence[str]) -> tuple[str, ...]:
+    lines = list(dict.fromkeys(evidence))
+    left = len(lines) - _MOST_EVIDENCE
+    return (*lines[:_MOST_EVIDENCE], f"and {left} more") if left > 0 else tuple(lines)
+
+
+def listed(names: Sequence[str]) -> str:
+    """Return names to begin a sentence with, as many as it can bear."""
+    left = len(names) - _MOST_NAMES
+    text = ", ".join(names[:_MOST_NAMES]) + (f" and {left} more" if left > 0 else "")
+    return text[0].upper() + text[1:]
 
 
 def quotes(facts: Facts, *words: tuple[str, ...], sources: tuple[str, ...]) -> list[Quote]:

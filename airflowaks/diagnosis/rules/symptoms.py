@@ -53,7 +53,7 @@ def probe_fails(facts: Facts) -> Iterable[Cause]:
 def too_few_pods(facts: Facts) -> Iterable[Cause]:
     """Tell of Deployments of which fewer pods work than should."""
     for name, one in facts.kubernetes.deployments.items():
-        if one.available < one.wanted:
+        if one.available + one.settling < one.wanted:
             yield Cause(
                 f"Of the Deployment {name} {one.available} of {one.wanted} pods are available.",
                 "See `service.describe` and `service.logs` for its pods below.",

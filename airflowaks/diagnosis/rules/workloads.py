@@ -4,7 +4,17 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from airflowaks.diagnosis.rules.rule import CRITICAL, DOWNSTREAM, WARNING, Cause, Section, components, lines, quotes
+from airflowaks.diagnosis.rules.rule import (
+    CRITICAL,
+    DOWNSTREAM,
+    WARNING,
+    Cause,
+    Section,
+    components,
+    lines,
+    listed,
+    quotes,
+)
 from airflowaks.steps import airflow, cluster
 
 if TYPE_CHECKING:
@@ -95,14 +105,16 @@ def _was_killed(one: Container) -> bool:
 @WORKLOADS.rule("AKA-805", CRITICAL, effects=DOWNSTREAM, link=_PODS, heal=airflow.components)
 def object_is_missing(facts: Facts) -> Iterable[Cause]:
     """Tell of objects that the steps make and that are not in the cluster."""
-    for one in facts.kubernetes.objects.values():
-        if one.missing and one.kind not in ("Namespace", "SecretProviderClass"):
-            yield Cause(
-                f"{one.title} does not exist in the cluster.",
-                "Run step 7 (step 5 for service accounts, step 6 for claims): it makes what is missing.",
-                [f"{one.title} does not exist"],
-                frozenset({one.name.removeprefix("airflow-")}) if one.kind == "Deployment" else frozenset(),
-            )
+    objects = facts.kubernetes.objects.values()
+    gone = [one for one in objects if one.missing and one.kind != "SecretProviderClass"]
+    if gone:
+        components_only = all(one.kind == "Deployment" for one in gone)
+        yield Cause(
+            f"{listed([one.title for one in gone])} {'does' if len(gone) == 1 else 'do'} not exist in the cluster.",
+            "Run step 7 (step 5 for service accounts, step 6 for claims): it makes what is missing.",
+            [f"{one.title} does not exist" for one in gone],
+            frozenset(one.name.removeprefix("airflow-") for one in gone) if components_only else frozenset(),
+        )
 
 
 @WORKLOADS.rule("AKA-811", CRITICAL, effects=DOWNSTREAM, link=_PODS)
@@ -141,11 +153,15 @@ def pod_was_evicted(facts: Facts) -> Iterable[Cause]:
 )
 def object_differs(facts: Facts) -> Iterable[Cause]:
     """Tell of objects that are not as the manifests have them."""
+    differing: dict[str, list[str]] = {}
     for one in facts.kubernetes.objects.values():
         left = [each for each in one.differences if not any(words in each for words in _TOLD_CLOSER)]
         if one.exists and left:
-            yield Cause(
-                f"{one.title} is not as the manifests have it: somebody changed it, or a setting was not rolled out.",
-                "Run step 7 (5 and 6 for what is theirs), or put what you want into the environment file.",
-                [f"{one.title}: {each}" for each in left],
-            )
+            differing[one.title] = [f"{one.title}: {each}" for each in left]
+    if differing:
+        yield Cause(
+            f"{listed(list(differing))} {'is' if len(differing) == 1 else 'are'} not as the manifests have it:"
+            " somebody changed it, or a setting was not rolled out.",
+            "Run step 7 (5 and 6 for what is theirs), or put what you want into the environment file.",
+            [line for lines_of in differing.values() for line in lines_of],
+        )

@@ -1,0 +1,56 @@
+"""The evidence bundle: facts, logs and findings of a diagnosis in one archive, for support, without secrets."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING
+from zipfile import ZIP_DEFLATED, ZipFile
+
+from airflowaks.table import Table
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from airflowaks.diagnosis.diagnose import Diagnosis
+    from airflowaks.session import Session
+
+
+def pack(session: Session, diagnosis: Diagnosis, path: str) -> Table:
+    """Write the archive to `path`, and return a table of what is in it; every file is redacted once more."""
+    contents = {name: session.redactor.redact(text) for name, text in _contents(session, diagnosis).items()}
+    target = Path(path)
+    target.parent.mkdir(parents=True, exist_ok=True)
+    with ZipFile(target, "w", ZIP_DEFLATED) as archive:
+        for name, text in contents.items():
+            archive.writestr(name, text)
+    rows = [(name, str(len(text.encode()))) for name, text in contents.items()]
+    return Table(
+        ("file", "bytes"), rows, note=f"{target}: {target.stat().st_size} bytes; no secret that is known is in it."
+    )
+
+
+def _contents(session: Session, diagnosis: Diagnosis) -> Mapping[str, str]:
+    facts = diagnosis.facts
+    findings = [one.record() for one in diagnosis.findings]
+    return {
+        "findings.txt": f"{diagnosis.findings.table(f'Findings in {session.environment.name}')}\n",
+        "findings.json": _json(findings),
+        "sources.txt": f"{diagnosis.sources()}\n",
+        "azure.json": _json(asdict(facts.azure)),
+        "kubernetes.json": _json(asdict(facts.kubernetes)),
+        "airflow.json": _json(asdict(facts.airflow)),
+        "backend.json": _json(asdict(facts.backend)),
+        **{
+            f"logs/{pod}.{container}{suffix}.log": text
+            for pod, one in facts.kubernetes.pods.items()
+            for container, each in one.containers.items()
+            for suffix, text in (("", each.log), (".previous", each.previous))
+            if text
+        },
+    }
+
+
+def _json(value: object) -> str:
+    return json.dumps(value, indent=2, ensure_ascii=False) + "\n"

@@ -1,0 +1,79 @@
+"""Diagnosis: look at everything, and say what is wrong, why, and what to do."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from airflowaks.changes import Changes
+from airflowaks.diagnosis.gathering import gather
+from airflowaks.diagnosis.readers.scope import Scope, period
+from airflowaks.diagnosis.rules.book import RULES, judge
+from airflowaks.errors import InvalidParameter
+from airflowaks.table import Table
+
+if TYPE_CHECKING:
+    from airflowaks.diagnosis.facts.world import Facts
+    from airflowaks.diagnosis.finding import Findings
+    from airflowaks.session import Session
+
+
+@dataclass(frozen=True)
+class Diagnosis:
+    """What was seen and what was found in it; shows itself as the table of findings."""
+
+    facts: Facts
+    findings: Findings
+
+    def sources(self) -> Table:
+        """Return a table of what was asked, when, how long that took, and what could not be read."""
+        rows = [
+            (name, one.at, f"{one.seconds:.1f}", one.problem or "read") for name, one in self.facts.readings.items()
+        ]
+        return Table(("asked", "at", "s", "result"), rows)
+
+    def close(self) -> None:
+        """Fail where something critical stands. Raises TroubleFound."""
+        self.findings.close()
+
+    def __str__(self) -> str:
+        return str(self.findings)
+
+    def _repr_mimebundle_(self, include: object = None, exclude: object = None) -> dict[str, Any]:
+        return self.findings._repr_mimebundle_(include, exclude)
+
+
+def diagnose(session: Session, since: str = "1h", namespace: str = "", component: str = "") -> Diagnosis:
+    """Look at everything and return what was found; nothing is written, whatever the session's mode.
+
+    `since` is a period such as `90m`, `2h` or `1d`: what was over before it counts no more. Without `namespace` it is
+    the environment's, without `component` all of them.
+
+    Raises:
+        InvalidParameter: `since` is no period.
+
+    """
+    scope = Scope(period(since), namespace or session.environment.cluster.namespace, component)
+    facts = gather(session, scope)
+    return Diagnosis(facts, judge(facts))
+
+
+def heal(session: Session, diagnosis: Diagnosis, fix: str) -> Changes:
+    """Have a finding put right by the step function that can; without a name nothing is done.
+
+    It goes through `converge`, so that a plan shows what would change, and only an apply, which was confirmed when the
+    run began, writes.
+
+    Raises:
+        InvalidParameter: nothing of that name was found, or it is to be put right by hand.
+
+    """
+    if not fix:
+        return Changes(())
+    found = {one.id: one for one in diagnosis.findings}
+    if fix not in found:
+        known = "it does not stand" if fix in RULES else "there is no such rule"
+        raise InvalidParameter(f"{fix} cannot be fixed: {known}.", f"Found were: {', '.join(found) or 'none'}.")
+    if (step := found[fix].heal) is None:
+        raise InvalidParameter(f"{fix} cannot be fixed from here: {found[fix].cause}", found[fix].fix)
+    return step(session)

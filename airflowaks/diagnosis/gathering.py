@@ -1,0 +1,102 @@
+"""Gathering facts: every part of every source side by side; one that cannot be read says so, and the others go on."""
+
+from __future__ import annotations
+
+import time
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import fields, is_dataclass, replace
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+from airflowaks.diagnosis.facts.airflow import Airflow
+from airflowaks.diagnosis.facts.azure import Azure
+from airflowaks.diagnosis.facts.backend import Backend
+from airflowaks.diagnosis.facts.kubernetes import Kubernetes
+from airflowaks.diagnosis.facts.reading import Reading
+from airflowaks.diagnosis.facts.world import Facts
+from airflowaks.diagnosis.readers import airflow, azure, backend, kubernetes
+from airflowaks.diagnosis.readers.pods import with_logs
+from airflowaks.refusals import translate
+from airflowaks.session import Session
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from airflowaks.diagnosis.readers.scope import Scope
+    from airflowaks.redaction import Redactor
+
+_PARTS: dict[str, Any] = {
+    "azure.resources": azure.resources,
+    "azure.operations": azure.operations,
+    "azure.quotas": azure.quotas,
+    "kubernetes.pods": kubernetes.workloads,
+    "kubernetes.objects": kubernetes.objects,
+    "kubernetes.secrets": kubernetes.secrets,
+    "airflow.api": airflow.api,
+    "airflow.queues": airflow.queues,
+    "backend.database": backend.database,
+    "backend.administrator": backend.administrator,
+    "backend.broker": backend.broker,
+}
+_LOGS = "kubernetes.logs"
+_LONG_QUEUED_SECONDS = 60.0
+# Who knows why tasks fail while all pods are ready.
+_SUSPECTS = ("api-server", "scheduler", "worker")
+
+
+def gather(session: Session, scope: Scope) -> Facts:
+    """Return all facts, read anew and without writing anything; every secret that was met is masked in them."""
+    looking = Session(session.environment, "plan", session.connection)
+    looking.redactor = session.redactor
+    with ThreadPoolExecutor(len(_PARTS)) as pool:
+        read = dict(zip(_PARTS, pool.map(lambda name: _read(looking, scope, name, _PARTS[name]), _PARTS), strict=True))
+    found: dict[str, dict[str, Any]] = {"azure": {}, "kubernetes": {}, "airflow": {}, "backend": {}}
+    for name, (values, _) in read.items():
+        found[name.partition(".")[0]] |= values
+    facts = Facts(
+        Azure(**found["azure"]),
+        Kubernetes(**found["kubernetes"]),
+        Airflow(**found["airflow"]),
+        Backend(**found["backend"]),
+        {name: reading for name, (_, reading) in read.items()},
+    )
+    values, reading = _read(looking, scope, _LOGS, lambda session, scope: _logs(session, scope, facts))
+    facts = replace(facts, kubernetes=replace(facts.kubernetes, **values), readings={**facts.readings, _LOGS: reading})
+    masked: Facts = _masked(facts, session.redactor)
+    return masked
+
+
+def _read(
+    session: Session, scope: Scope, name: str, part: Callable[[Session, Scope], dict[str, Any]]
+) -> tuple[dict[str, Any], Reading]:
+    at, started = datetime.now(UTC).isoformat(timespec="seconds"), time.monotonic()
+    values: dict[str, Any] = {}
+    problem = ""
+    try:
+        values = part(session, scope)
+    except Exception as error:  # noqa: BLE001 - whatever went wrong is the fact
+        problem = translate(error, name, session.redactor).message
+    return values, Reading(at, round(time.monotonic() - started, 2), problem)
+
+
+def _logs(session: Session, scope: Scope, facts: Facts) -> dict[str, Any]:
+    """Return the pods with the logs of those that are ill, and of who may know why tasks fare badly."""
+    if not facts.kubernetes.pods:
+        return {}
+    troubled = facts.airflow.failed or facts.airflow.queued_seconds > _LONG_QUEUED_SECONDS
+    known: Mapping[str, Any] = facts.kubernetes.pods
+    kube = kubernetes.reachable(session)
+    return {"pods": with_logs(kube, scope.namespace, known, _SUSPECTS if troubled else ())}
+
+
+def _masked(value: Any, redactor: Redactor) -> Any:
+    """Return `value` with every secret that is known by now masked, wherever text is in it."""
+    if isinstance(value, str):
+        return redactor.redact(value)
+    if is_dataclass(value) and not isinstance(value, type):
+        return replace(value, **{one.name: _masked(getattr(value, one.name), redactor) for one in fields(value)})
+    if isinstance(value, dict):
+        return {key: _masked(one, redactor) for key, one in value.items()}
+    if isinstance(value, tuple):
+        return tuple(_masked(one, redactor) for one in value)
+    return value

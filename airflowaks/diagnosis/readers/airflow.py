@@ -1,0 +1,76 @@
+"""Reads what Airflow says of itself: through its REST API, and from its workers."""
+
+from __future__ import annotations
+
+from contextlib import suppress
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+from airflowaks.airflow_api import AirflowApi
+from airflowaks.diagnosis.facts.airflow import FailedTask
+from airflowaks.diagnosis.readers.kubernetes import reachable
+from airflowaks.diagnosis.readers.scope import LABELS
+from airflowaks.errors import CommandFailed
+from airflowaks.kube import exec as command
+from airflowaks.kube.client import Reference
+from airflowaks.kube.pods import is_ready
+from airflowaks.steps import airflow, key_vault
+
+if TYPE_CHECKING:
+    from airflowaks.diagnosis.readers.scope import Scope
+    from airflowaks.session import Session
+
+_MOST_WORKERS, _ANSWER_SECONDS = 5, 5
+_MOST_TASKS, _MOST_LOGS, _LINES = 20, 3, 40
+
+
+def api(session: Session, scope: Scope) -> dict[str, Any]:
+    """Read health, import errors and tasks. Raises CheckFailed where no api-server is ready."""
+    reachable(session)
+    with airflow.forwarded(session) as port:
+        asked = AirflowApi(f"http://127.0.0.1:{port}", session.redactor)
+        health = {name: str(state.get("status")) for name, state in asked.health().items()}
+        vault = session.once(key_vault.Resources)
+        with session.translated(vault.admin_password):
+            asked.sign_in(session.environment.airflow.admin, vault.admin_password.known("value"))
+        queued, waiting = asked.tasks("queued", _MOST_TASKS)
+        failed, _ = asked.tasks("failed", _MOST_TASKS, ended_since=scope.since)
+        return {
+            "health": health,
+            "queued": waiting,
+            "queued_seconds": max((_age(one["queued_when"]) for one in queued), default=0.0),
+            "failed": tuple(_failed(asked, one, logged=at < _MOST_LOGS) for at, one in enumerate(failed)),
+            "import_errors": {one["filename"]: _last_line(one["stack_trace"]) for one in asked.import_errors()},
+        }
+
+
+def queues(session: Session, scope: Scope) -> dict[str, Any]:
+    """Ask the first workers which queues they consume; that one names none is an answer."""
+    kube = reachable(session)
+    labels = f"{LABELS},app.kubernetes.io/component=worker"
+    found = [one for one in kube.list("v1", "Pod", scope.namespace, labels=labels) if is_ready(one)]
+    program = ("python", "/etc/airflow/programs/queues.py", str(_ANSWER_SECONDS))
+    consumed: dict[str, tuple[str, ...]] = {}
+    for pod in [Reference.of(one) for one in found[:_MOST_WORKERS]]:
+        consumed[pod.name] = ()
+        with suppress(CommandFailed):
+            consumed[pod.name] = tuple(command.run(kube, pod, program, container="worker").decode().split())
+    return {"queues": consumed}
+
+
+def _age(at: str | None) -> float:
+    return (datetime.now(UTC) - datetime.fromisoformat(at)).total_seconds() if at else 0.0
+
+
+def _failed(asked: AirflowApi, one: dict[str, Any], *, logged: bool) -> FailedTask:
+    from azure.core.exceptions import AzureError
+
+    lines: list[str] = []
+    if logged:
+        with suppress(AzureError):
+            lines = asked.log(one["dag_id"], one["dag_run_id"], one["task_id"], attempt=max(1, one["try_number"]))
+    return FailedTask(one["dag_id"], one["task_id"], one["end_date"] or "", "\n".join(lines[-_LINES:]))
+
+
+def _last_line(trace: str) -> str:
+    return next((line for line in reversed(trace.splitlines()) if line.strip()), "")

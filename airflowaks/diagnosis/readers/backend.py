@@ -1,0 +1,69 @@
+"""Reads what database and broker say, opened with the very secrets that Airflow has."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from airflowaks.azure.database_role import TOKEN_SCOPE, connect
+from airflowaks.diagnosis.facts.backend import Broker, Database, Role
+from airflowaks.steps import backend, key_vault
+from airflowaks.urls import DatabaseUrl
+
+if TYPE_CHECKING:
+    from airflowaks.azure.key_vault import VaultSecret
+    from airflowaks.diagnosis.readers.scope import Scope
+    from airflowaks.session import Session
+
+_AS_AIRFLOW = """
+    SELECT (SELECT pg_get_userbyid(datdba) = current_user FROM pg_database WHERE datname = current_database()) AS owner,
+           has_schema_privilege(current_user, 'public', 'CREATE') AS creates,
+           to_regclass('alembic_version') IS NOT NULL AS migrated,
+           (SELECT count(*) FROM pg_stat_activity WHERE backend_type = 'client backend') AS connections,
+           current_setting('max_connections')::int - current_setting('superuser_reserved_connections')::int
+               AS most_connections
+"""
+_OF_THE_ROLE = "SELECT rolcanlogin AS login FROM pg_roles WHERE rolname = %s"
+_SECONDS = 20
+
+
+def database(session: Session, _scope: Scope) -> dict[str, Any]:
+    """Log in with the vault's URL, over verified TLS, and look around."""
+    from psycopg.rows import dict_row
+
+    secret, server = session.once(key_vault.Resources).sql_connection, session.once(backend.Resources).server
+    url = DatabaseUrl.parse(_held(secret))
+    with connect(server, url.database, url.user, url.password) as opened, opened.cursor(row_factory=dict_row) as cursor:
+        seen = cursor.execute(_AS_AIRFLOW).fetchone() or {}
+    return {"database": Database(**seen)}
+
+
+def administrator(session: Session, _scope: Scope) -> dict[str, Any]:
+    """Sign in as administrator with a token, and look whether Airflow's role is there and may log in."""
+    step3 = session.once(backend.Resources)
+    token = session.token(TOKEN_SCOPE)
+    with connect(step3.server, "postgres", step3.administrator.name, token) as opened:
+        row = opened.execute(_OF_THE_ROLE, (step3.role.name,)).fetchone()
+    return {"role": Role(exists=row is not None, login=bool(row and row[0]))}
+
+
+def broker(session: Session, _scope: Scope) -> dict[str, Any]:
+    """Ask the broker, with the vault's URL, for its memory and what it does when that is short."""
+    import redis
+
+    url, authorities = _held(session.once(key_vault.Resources).broker_url), session.connection.ca_bundle
+    options: dict[str, Any] = {"socket_connect_timeout": _SECONDS, "socket_timeout": _SECONDS}
+    with redis.Redis.from_url(url, ssl_ca_certs=authorities, **options) as client:
+        seen: dict[str, Any] = client.info("memory")
+    return {
+        "broker": Broker(
+            used_memory=seen["used_memory"],
+            most_memory=seen.get("maxmemory", 0),
+            policy=seen.get("maxmemory_policy", "noeviction"),
+        )
+    }
+
+
+def _held(secret: VaultSecret) -> str:
+    with secret.session.translated(secret):
+        held: str = secret.known("value").reveal()
+    return held

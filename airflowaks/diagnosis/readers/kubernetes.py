@@ -1,0 +1,162 @@
+"""Reads what the cluster's API says: lists in pages, chosen by the server, and of each object what is needed."""
+
+from __future__ import annotations
+
+from base64 import b64decode
+from collections import defaultdict
+from hashlib import sha256
+from typing import TYPE_CHECKING, Any
+
+from airflowaks.diagnosis.facts.kubernetes import Claim, Deployment, Event, Job, Node
+from airflowaks.diagnosis.readers.pods import Warnings, pods
+from airflowaks.diagnosis.readers.scope import LABELS
+from airflowaks.diagnosis.readers.standings import standings
+from airflowaks.kube.client import Kube, Reference, connect
+from airflowaks.kube.rollouts import condition
+from airflowaks.steps import airflow, cluster, volumes, workload_identity
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+    from airflowaks.diagnosis.readers.scope import Scope
+    from airflowaks.kube.client import Document
+    from airflowaks.kube.objects import KubeObject
+    from airflowaks.session import Session
+
+COMPONENT = "app.kubernetes.io/component"
+_MOST_EVENTS = 500
+_CHECKSUM_LENGTH = 12
+_PRESSURES = ("DiskPressure", "MemoryPressure", "PIDPressure", "NetworkUnavailable")
+
+
+def reachable(session: Session) -> Kube:
+    """Return the cluster's client once its API has answered. Raises KubernetesError where it does not."""
+    with session.translated(session.once(cluster.Resources).cluster):
+        kube = session.once(connect)
+        kube.request("GET", "/version")
+    return kube
+
+
+def workloads(session: Session, scope: Scope) -> dict[str, Any]:
+    """Read what runs in the namespace, and what has been said about it."""
+    kube, namespace = reachable(session), scope.namespace
+
+    def listed(api_version: str, kind: str, labels: str = "") -> list[Document]:
+        return kube.list(api_version, kind, namespace, labels=labels)
+
+    found = kube.get(Reference("v1", "Namespace", namespace))
+    events = _events(kube, scope)
+    jobs = {_name(one): one for one in listed("batch/v1", "Job", scope.labels)}
+    complete = {name for name, one in jobs.items() if condition(one, "Complete")}
+    warned: Warnings = defaultdict(list)
+    for event in events:
+        if event.warning and event.kind == "Pod":
+            warned[event.name].append(event.reason)
+    running = pods(listed("v1", "Pod", scope.labels), scope, warned, complete)
+    waiting = {_name(one) for one in kube.list("storage.k8s.io/v1", "StorageClass") if _waits(one)}
+    return {
+        "namespace": found["status"].get("phase", "Active") if found else "",
+        "pods": running.pods,
+        "deployments": {
+            _name(one): _deployment(one, running.settling) for one in listed("apps/v1", "Deployment", scope.labels)
+        },
+        "jobs": {name: _job(one) for name, one in jobs.items()},
+        "claims": {_name(one): _claim(one, waiting) for one in listed("v1", "PersistentVolumeClaim", LABELS)},
+        "nodes": {_name(one): _node(one) for one in kube.list("v1", "Node")},
+        "events": events,
+    }
+
+
+def objects(session: Session, scope: Scope) -> dict[str, Any]:
+    """Read how the objects of steps 5 to 7 stand, by the answers of dry runs."""
+    reachable(session)
+    step7 = session.once(airflow.Resources)
+    made: Iterable[KubeObject] = (
+        *session.once(workload_identity.Resources).objects,
+        *session.once(volumes.Resources).classes,
+        *session.once(volumes.Resources).claims,
+        *step7.config_maps,
+        *step7.network,
+        step7.migration,
+        *step7.deployments,
+        *step7.scaling,
+    )
+    chosen = [one for one in made if not scope.component or scope.component in one.name]
+    return {"objects": standings({f"{one.kind} {one.name}": one for one in chosen})}
+
+
+def secrets(session: Session, _scope: Scope) -> dict[str, Any]:
+    """Read the Secrets that the driver syncs, and what the vault holds for them; of either only checksums are kept."""
+    kube, step7 = reachable(session), session.once(airflow.Resources)
+    held: dict[str, dict[str, str]] = {}
+    wanted: dict[str, dict[str, str]] = {}
+    with session.translated(step7.vault):
+        for provided in step7.classes:
+            for name, keys in provided.synced.items():
+                found = kube.get(Reference("v1", "Secret", name, session.environment.cluster.namespace))
+                values = {key: b64decode(one).decode() for key, one in (found or {}).get("data", {}).items()}
+                held[name] = {key: _checksum(session.redactor.learn(one).reveal()) for key, one in values.items()}
+                known = {key: step7.secrets[provided.objects[file]].value for key, file in keys.items()}
+                wanted[name] = {key: _checksum(one.reveal()) for key, one in known.items() if one}
+    return {"secrets": held, "synced": wanted}
+
+
+def _events(kube: Kube, scope: Scope) -> tuple[Event, ...]:
+    warnings = kube.list("v1", "Event", scope.namespace, fields="type=Warning")
+    rollouts = kube.list("v1", "Event", scope.namespace, fields="reason=ScalingReplicaSet")
+    found = [event for one in (*warnings, *rollouts) if scope.covers((event := _event(one)).at)]
+    return tuple(sorted(found, key=lambda one: one.at)[-_MOST_EVENTS:])
+
+
+def _event(one: Document) -> Event:
+    about, series = one["involvedObject"], one.get("series") or {}
+    at = series.get("lastObservedTime") or one.get("lastTimestamp") or one.get("eventTime") or ""
+    count = series.get("count") or one.get("count") or 1
+    message = str(one.get("message", "")).strip()
+    warning = one.get("type") == "Warning"
+    return Event(at, about.get("kind", ""), about.get("name", ""), one.get("reason", ""), message, count, warning)
+
+
+def _deployment(one: Document, settling: Mapping[str, int]) -> Deployment:
+    spec, status = one["spec"], one.get("status", {})
+    component = one["metadata"].get("labels", {}).get(COMPONENT, "")
+    progress = [each for each in status.get("conditions", ()) if each["type"] == "Progressing"]
+    stalled = [f"{each.get('reason')}: {each.get('message')}" for each in progress if each["status"] == "False"]
+    return Deployment(
+        component=component,
+        wanted=spec.get("replicas", 1),
+        updated=status.get("updatedReplicas", 0),
+        available=status.get("availableReplicas", 0),
+        settling=settling.get(component, 0),
+        paused=bool(spec.get("paused")),
+        stalled="; ".join(stalled),
+    )
+
+
+def _job(one: Document) -> Job:
+    failed = condition(one, "Failed")
+    why = f"{failed.get('reason')}: {failed.get('message')}" if failed else ""
+    component = one["metadata"].get("labels", {}).get(COMPONENT, "")
+    return Job(component=component, complete=condition(one, "Complete") is not None, failed=why)
+
+
+def _claim(one: Document, waiting: set[str]) -> Claim:
+    phase = one.get("status", {}).get("phase", "Pending")
+    return Claim(phase=phase, waits_for_pod=one["spec"].get("storageClassName") in waiting)
+
+
+def _node(one: Document) -> Node:
+    true = {each["type"] for each in one.get("status", {}).get("conditions", ()) if each["status"] == "True"}
+    return Node(ready="Ready" in true, pressures=tuple(kind for kind in _PRESSURES if kind in true))
+
+
+def _waits(storage_class: Document) -> bool:
+    return storage_class.get("volumeBindingMode") == "WaitForFirstConsumer"
+
+
+def _name(one: Document) -> str:
+    return str(one["metadata"]["name"])
+
+
+def _checksum(value: str) -> str:
+    return sha256(value.encode()).hexdigest()[:_CHECKSUM_LENGTH]
