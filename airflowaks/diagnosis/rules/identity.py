@@ -10,6 +10,7 @@ from airflowaks.diagnosis.rules.rule import (
     WARNING,
     Cause,
     Section,
+    components,
     differing,
     lines,
     missing,
