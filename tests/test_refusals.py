@@ -117,13 +117,15 @@ def test_an_unregistered_provider(session: Session, group: ResourceGroup) -> Non
         begin(group.name, "cluster", parameters).result()
 
 
-def test_a_soft_deleted_vault(session: Session, group: ResourceGroup) -> None:
+def test_a_soft_deleted_vault_of_somebody_else(session: Session, group: ResourceGroup) -> None:
     registered(session, "Microsoft.KeyVault")
     vault = Vault(session, session.environment.key_vault.name, within=group)
     converge(session, vault)
     session.vaults.vaults.delete(vault.group, vault.name)
+    elsewhere = ResourceGroup(session, f"{group.name}-b")
+    namesake = Vault(session, vault.name, group=elsewhere.name, within=elsewhere)
     with refused(errors.SoftDeleted, "ConflictError", by=f"key vault {vault.name} was", action="az keyvault recover"):
-        converge(session, vault)
+        converge(session, elsewhere, namesake)
 
 
 @pytest.fixture

@@ -112,9 +112,9 @@ def test_a_refused_secret_is_not_repeated(rehearsal: Rehearsal) -> None:
     with pytest.raises(ClientAuthenticationError, match="AADSTS7000215") as refused:
         credential.get_token(SCOPE)
     credential.close()
-    assert "look-for" not in str(refused.value)
+    assert "a-wrong-secret" not in str(refused.value)
     logs = (rehearsal.home / "requests.jsonl").read_text() + (rehearsal.home / "rehearsal.log").read_text()
-    assert "look-for" not in logs
+    assert "a-wrong-secret" not in logs
     assert rehearsal.connection["AZURE_CLIENT_SECRET"] not in logs
 
 

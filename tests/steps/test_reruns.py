@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from airflowaks.azure.entra import Group
 from airflowaks.azure.roles import Role
 from airflowaks.changes import Action
 from airflowaks.errors import PermissionDenied
@@ -72,10 +73,11 @@ def test_administrators_rules_and_groups_say_how_old_they_are(group: ResourceGro
     session = group.session
     cluster.groups(session)
     step = session.once(backend.Resources)
-    converge(session, step.server, step.administrator, *step.firewall.values())
+    made = Group(session, f"made-for-{group.name}", "a test's")
+    converge(session, made, step.server, step.administrator, *step.firewall.values())
 
     rerun = another(session)
-    seen, admins = rerun.once(backend.Resources), rerun.once(cluster.Resources).admins
+    seen, admins = rerun.once(backend.Resources), Group(rerun, made.name, made.description)
 
     assert seen.administrator.fresh
     assert all(rule.fresh for rule in seen.firewall.values())
