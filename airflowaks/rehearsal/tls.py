@@ -118,6 +118,8 @@ class TlsTerminator:
         reader = asyncio.StreamReader()
         protocol = asyncio.StreamReaderProtocol(reader)
         _reset_on_close(client, enabled=True)
+        # asyncio does this for sockets that say they are TCP; one that was accepted says nothing.
+        client.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         transport, _ = await loop.connect_accepted_socket(
             lambda: protocol, client, ssl=self._ssl_context, ssl_handshake_timeout=_HANDSHAKE_SECONDS
         )
