@@ -144,11 +144,13 @@ class Deployment:
         """Raise StepFailed for the first step that failed, with its own two lines."""
         for step in self.failed:
             record = step.read()
-            lines = (record.failure if record else step.said).splitlines() or ["it said nothing"]
-            action = lines[1].removeprefix("→ ") if len(lines) > 1 else "See its record."
-            reason = lines[0].partition(": ")[2] or lines[0]
+            # Log lines of a pod may stand between what happened and what to do.
+            told, _, action = (record.failure if record else step.said).partition("\n→ ")
+            reason = told.partition(": ")[2] or told or "it said nothing"
             message = f"{step.notebook} failed: {reason}"
-            raise StepFailed(message, f"{action} Then run this notebook again: it goes on from there.")
+            raise StepFailed(
+                message, f"{action or 'See its record.'} Then run this notebook again: it goes on from there."
+            )
 
     def _goes_on(self) -> bool:
         # Only an apply builds on what the step before made: a plan or a check of the others is worth having anyway.
