@@ -18,7 +18,9 @@ if TYPE_CHECKING:
 
 
 def pack(session: Session, diagnosis: Diagnosis, path: str) -> Table:
-    """Write the archive to `path`, and return a table of what is in it; every file is redacted once more."""
+    """Write the archive to `path` and return a table of what is in it, redacted once more; nothing without a path."""
+    if not path:
+        return Table((), (), note="No archive was asked for.")
     contents = {name: session.redactor.redact(text) for name, text in _contents(session, diagnosis).items()}
     target = Path(path)
     target.parent.mkdir(parents=True, exist_ok=True)

@@ -6,10 +6,13 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from airflowaks.changes import Changes
+from airflowaks.checks import Check, Checks
+from airflowaks.diagnosis.finding import Severity
 from airflowaks.diagnosis.gathering import gather
 from airflowaks.diagnosis.readers.scope import Scope, period
 from airflowaks.diagnosis.rules.book import RULES, judge
 from airflowaks.errors import InvalidParameter
+from airflowaks.patience import until
 from airflowaks.table import Table
 
 if TYPE_CHECKING:
@@ -18,12 +21,16 @@ if TYPE_CHECKING:
     from airflowaks.session import Session
 
 
+_HEALING_SECONDS = 600.0
+
+
 @dataclass(frozen=True)
 class Diagnosis:
     """What was seen and what was found in it; shows itself as the table of findings."""
 
     facts: Facts
     findings: Findings
+    scope: Scope
 
     def sources(self) -> Table:
         """Return a table of what was asked, when, how long that took, and what could not be read."""
@@ -32,9 +39,17 @@ class Diagnosis:
         ]
         return Table(("asked", "at", "s", "result"), rows)
 
-    def close(self) -> None:
-        """Fail where something critical stands. Raises TroubleFound."""
-        self.findings.close()
+    def conclude(self, session: Session) -> Checks:
+        """Make each finding that is critical a failed check of the session, so that its run fails when it is closed."""
+        seconds = max(one.seconds for one in self.facts.readings.values())
+        critical = [
+            Check(name=one.id, passed=False, seen=one.cause, action=one.fix, seconds=seconds)
+            for one in self.findings.of(Severity.CRITICAL)
+        ]
+        well = Check(name="nothing critical", passed=True, seen=self.findings.summary(), seconds=seconds)
+        checks = Checks(tuple(critical or [well]))
+        session.checks.extend(checks)
+        return checks
 
     def __str__(self) -> str:
         return str(self.findings)
@@ -54,8 +69,12 @@ def diagnose(session: Session, since: str = "1h", namespace: str = "", component
 
     """
     scope = Scope(period(since), namespace or session.environment.cluster.namespace, component)
+    return _look(session, scope)
+
+
+def _look(session: Session, scope: Scope) -> Diagnosis:
     facts = gather(session, scope)
-    return Diagnosis(facts, judge(facts))
+    return Diagnosis(facts, judge(facts), scope)
 
 
 def heal(session: Session, diagnosis: Diagnosis, fix: str) -> Changes:
@@ -77,3 +96,14 @@ def heal(session: Session, diagnosis: Diagnosis, fix: str) -> Changes:
     if (step := found[fix].heal) is None:
         raise InvalidParameter(f"{fix} cannot be fixed from here: {found[fix].cause}", found[fix].fix)
     return step(session)
+
+
+def look_again(session: Session, diagnosis: Diagnosis, fix: str) -> Diagnosis:
+    """Return what is to be seen once `fix` has been applied: pods take a while to come up, and are waited for."""
+    if not fix or not session.applies:
+        return diagnosis
+    return until(
+        lambda: _look(session, diagnosis.scope),
+        lambda seen: not seen.findings.of(Severity.CRITICAL),
+        _HEALING_SECONDS,
+    )

@@ -5,10 +5,13 @@ They are `kubectl get`, `describe`, `logs`, `events`, `exec`, `rollout restart` 
 
 from __future__ import annotations
 
-import json
+import shlex
 import time
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any
+from functools import wraps
+from typing import TYPE_CHECKING, Any, ParamSpec
+
+import yaml
 
 from airflowaks.airflow_api import AirflowApi
 from airflowaks.changes import Action, Change, Changes, Difference
@@ -17,11 +20,12 @@ from airflowaks.errors import InvalidParameter, MissingDependency
 from airflowaks.kube import exec as command
 from airflowaks.kube.client import Document, Kube, Reference, connect
 from airflowaks.kube.pods import is_ready
+from airflowaks.refusals import translate
 from airflowaks.steps import airflow
 from airflowaks.table import Table
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping
 
     from airflowaks.session import Session
 
@@ -32,7 +36,24 @@ _COMPONENT = "app.kubernetes.io/component"
 _UNTOLD = ("managedFields", "resourceVersion", "uid", "generation", "selfLink")
 _MOST_EVENTS = 50
 
+P = ParamSpec("P")
 
+
+def _told(show: Callable[P, Table]) -> Callable[P, Table]:
+    """Have a table that cannot be had say why: in an incident the next one is to be shown all the same."""
+
+    @wraps(show)
+    def shown(*arguments: P.args, **named: P.kwargs) -> Table:
+        try:
+            return show(*arguments, **named)
+        except Exception as error:  # noqa: BLE001 - whatever went wrong is what the table says
+            session: Any = arguments[0]
+            return Table((), (), note=str(translate(error, show.__name__, session.redactor)))
+
+    return shown
+
+
+@_told
 def deployments(session: Session, namespace: str = "", component: str = "") -> Table:
     """Return a table of the Deployments: how many pods there should be, are ready, are of the newest revision."""
     rows = []
@@ -48,6 +69,7 @@ def deployments(session: Session, namespace: str = "", component: str = "") -> T
     return Table(("deployment", "ready", "updated", "age", "image"), rows)
 
 
+@_told
 def pods(session: Session, namespace: str = "", component: str = "") -> Table:
     """Return a table of the pods: state, restarts, age, node."""
     rows = []
@@ -59,6 +81,7 @@ def pods(session: Session, namespace: str = "", component: str = "") -> Table:
     return Table(("pod", "ready", "state", "restarts", "age", "node"), rows)
 
 
+@_told
 def services(session: Session, namespace: str = "", component: str = "") -> Table:
     """Return a table of the Services: type, address, ports."""
     rows = []
@@ -69,6 +92,7 @@ def services(session: Session, namespace: str = "", component: str = "") -> Tabl
     return Table(("service", "type", "address", "ports", "age"), rows)
 
 
+@_told
 def events(session: Session, namespace: str = "", *, warnings: bool = True) -> Table:
     """Return a table of the newest events, the newest last; without `warnings` all kinds of them."""
     scope = _scope(session, namespace)
@@ -88,27 +112,22 @@ def events(session: Session, namespace: str = "", *, warnings: bool = True) -> T
     return Table(("at", "object", "reason", "times", "message"), rows)
 
 
+@_told
 def describe(session: Session, kind: str, name: str, namespace: str = "") -> Table:
-    """Return a table of what an object says (a Pod, Deployment, Job, Service …), and of the events about it.
-
-    Raises MissingDependency where it does not exist.
-    """
+    """Return a table of what an object says (a Pod, Deployment, Job, Service …), and of the events about it."""
     scope, kube = _scope(session, namespace), session.once(connect)
     reference = Reference(_version(kind), kind, name, scope.namespace)
     if (found := kube.get(reference)) is None:
         raise MissingDependency(f"There is no {kind} {name} in {scope.namespace}.", "See the tables of what there is.")
     metadata = {key: value for key, value in found["metadata"].items() if key not in _UNTOLD}
     told: Document = {"metadata": metadata, **{key: found[key] for key in ("spec", "status") if key in found}}
-    rows = [(path, session.redactor.redact(text)) for path, text in _flat(told)]
     fields = f"involvedObject.kind={kind},involvedObject.name={name}"
-    about = kube.list("v1", "Event", scope.namespace, fields=fields)
-    rows += [
-        (f"event at {_last_seen(one)}", session.redactor.redact(f"{one.get('reason')}: {one.get('message')}"))
-        for one in sorted(about, key=_last_seen)
-    ]
-    return Table(("", f"{kind} {name}"), rows)
+    about = sorted(kube.list("v1", "Event", scope.namespace, fields=fields), key=_last_seen)
+    said = "\n".join(f"{_last_seen(one)} {one.get('reason')}: {one.get('message')}" for one in about)
+    return _text(session, f"{kind} {name}", f"{yaml.safe_dump(told, sort_keys=False)}{said}")
 
 
+@_told
 def logs(
     session: Session, component: str, namespace: str = "", *, pod: str = "", previous: bool = False, lines: int = 50
 ) -> Table:
@@ -116,22 +135,22 @@ def logs(
     chosen = _pod(session, component, namespace, pod)
     container = chosen["spec"]["containers"][0]["name"]
     text = session.once(connect).logs(Reference.of(chosen), container, lines=lines, previous=previous)
-    rows = [(line,) for line in session.redactor.redact(text).splitlines()]
-    return Table(
-        (f"{_name(chosen)}, container {container}",), rows, note="" if rows else f"{_name(chosen)} logged nothing."
-    )
+    return _text(session, f"{_name(chosen)}, container {container}", text)
 
 
-def execute(session: Session, component: str, program: Sequence[str], namespace: str = "") -> Table:
-    """Run a program in the newest pod of a component and return a table of what it wrote. Raises CommandFailed."""
+@_told
+def execute(session: Session, component: str, program: str, namespace: str = "") -> Table:
+    """Run a program in the newest pod of a component and return a table of what it wrote; nothing without one."""
+    if not program:
+        return Table((), (), note="No command was given.")
     chosen = _pod(session, component, namespace)
-    text = command.run(session.once(connect), Reference.of(chosen), program).decode(errors="replace")
-    rows = [(line,) for line in session.redactor.redact(text).splitlines()]
-    return Table((f"{' '.join(program)} in {_name(chosen)}",), rows)
+    text = command.run(session.once(connect), Reference.of(chosen), shlex.split(program)).decode(errors="replace")
+    return _text(session, f"{program} in {_name(chosen)}", text)
 
 
+@_told
 def health(session: Session) -> Table:
-    """Return a table of what Airflow's health page says of each component. Raises CheckFailed where nobody can say."""
+    """Return a table of what Airflow's health page says of each component."""
     with airflow.forwarded(session) as port:
         states = AirflowApi(f"http://127.0.0.1:{port}", session.redactor).health()
     rows = [(name, str(state.get("status")), str(_heartbeat(state))) for name, state in states.items()]
@@ -139,8 +158,10 @@ def health(session: Session) -> Table:
 
 
 def restart(session: Session, component: str, namespace: str = "") -> Changes:
-    """Roll a component's pods, as `kubectl rollout restart` does; others serve until the new ones are ready."""
-    (found,) = _deployment(session, component, namespace)
+    """Roll a component's pods, as `kubectl rollout restart` does; without a name nothing is done."""
+    if not component:
+        return Changes(())
+    found = _deployment(session, component, namespace)
     now = datetime.now(UTC).isoformat(timespec="seconds")
     path = f"spec.template.metadata.annotations[{_RESTARTED}]"
     before = found["spec"]["template"]["metadata"].get("annotations", {}).get(_RESTARTED)
@@ -149,8 +170,10 @@ def restart(session: Session, component: str, namespace: str = "") -> Changes:
 
 
 def delete(session: Session, component: str, namespace: str = "") -> Changes:
-    """Delete a component's Deployment and with it its pods; step 7 makes it anew."""
-    (found,) = _deployment(session, component, namespace)
+    """Delete a component's Deployment and with it its pods; step 7 makes it anew. Without a name nothing is done."""
+    if not component:
+        return Changes(())
+    found = _deployment(session, component, namespace)
     return _done(session, found, Action.DELETE)
 
 
@@ -179,15 +202,15 @@ def _done(
     return Changes((change,))
 
 
-def _deployment(session: Session, component: str, namespace: str) -> list[Document]:
-    found = _listed(session, _APPS, "Deployment", namespace, component) if component else []
+def _deployment(session: Session, component: str, namespace: str) -> Document:
+    found = _listed(session, _APPS, "Deployment", namespace, component)
     if len(found) != 1:
         known = {
             one["metadata"]["labels"].get(_COMPONENT, "") for one in _listed(session, _APPS, "Deployment", namespace)
         }
         message = f'There is no one Deployment of the component "{component}".'
         raise InvalidParameter(message, f"Name one of: {', '.join(sorted(known)) or 'none, run step 7'}.")
-    return found
+    return found[0]
 
 
 def _pod(session: Session, component: str, namespace: str, name: str = "") -> Document:
@@ -240,10 +263,7 @@ def _name(one: Document) -> str:
     return str(one["metadata"]["name"])
 
 
-def _flat(value: Any, path: str = "") -> list[tuple[str, str]]:
-    """Return the leaves of an object by their dotted paths."""
-    if isinstance(value, dict) and value:
-        return [leaf for key, one in value.items() for leaf in _flat(one, f"{path}.{key}" if path else key)]
-    if isinstance(value, list) and value:
-        return [leaf for index, one in enumerate(value) for leaf in _flat(one, f"{path}[{index}]")]
-    return [(path, value if isinstance(value, str) else json.dumps(value))]
+def _text(session: Session, title: str, text: str) -> Table:
+    """Return lines as a table, numbered, since what is first in a row is never folded."""
+    rows = [(str(number), line) for number, line in enumerate(session.redactor.redact(text).splitlines(), 1)]
+    return Table(("", title), rows, note="" if rows else f"{title}: nothing.")

@@ -1,7 +1,7 @@
 """All facts of one diagnosis, and everything in them that is written in words."""
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 
 from airflowaks.diagnosis.facts.airflow import Airflow
@@ -10,7 +10,8 @@ from airflowaks.diagnosis.facts.backend import Backend
 from airflowaks.diagnosis.facts.kubernetes import Container, Event, Kubernetes
 from airflowaks.diagnosis.facts.reading import Reading
 
-_LONGEST_QUOTE = 300
+# Errors are passed on from layer to layer: who speaks stands first, and what it is about somewhere behind it.
+_FIRST, _BEFORE, _BEHIND = 80, 60, 240
 # What a pod's events say about the time before its containers run, which is over once they have.
 _BEFORE_START = ("Failed", "FailedMount", "FailedAttachVolume", "FailedScheduling", "FailedCreatePodSandBox")
 
@@ -25,8 +26,17 @@ class Quote:
     component: str = ""
 
     def __str__(self) -> str:
+        return f"{self.where}: {self.text}"
+
+    def around(self, words: tuple[str, ...]) -> "Quote":
+        """Return the quote with what is around the first of `words` alone, where it is long."""
         text = " ".join(self.text.split())
-        return f"{self.where}: {text if len(text) <= _LONGEST_QUOTE else text[: _LONGEST_QUOTE - 1] + '…'}"
+        if len(text) <= _FIRST + _BEFORE + _BEHIND:
+            return replace(self, text=text)
+        at = max(_FIRST, text.lower().index(words[0].lower()) - _BEFORE)
+        end = at + _BEFORE + _BEHIND
+        cut = f"{text[:_FIRST]}{' … ' if at > _FIRST else ''}{text[at:end]}{' …' if end < len(text) else ''}"
+        return replace(self, text=cut)
 
     def says(self, words: tuple[str, ...]) -> bool:
         """Tell whether all of `words` are in it, whatever their case."""

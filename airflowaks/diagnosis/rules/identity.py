@@ -35,7 +35,7 @@ _FEDERATION = "https://learn.microsoft.com/entra/workload-id/workload-identity-f
 def pods_may_not_read_the_vault(facts: Facts) -> Iterable[Cause]:
     """Tell that the pods' identity lacks its role at the vault."""
     lacking = missing(facts, "workload_identity.vault_access")
-    said = quotes(facts, ("ForbiddenByRbac",), ("Caller is not authorized to perform action",), sources=_SAID)
+    said = quotes(facts, ("Caller is not authorized to perform action",), ("ForbiddenByRbac",), sources=_SAID)
     if lacking or said:
         yield Cause(
             "The pods' identity may not read the vault: it lacks the role Key Vault Secrets User.",

@@ -112,7 +112,8 @@ def listed(names: Sequence[str]) -> str:
 
 def quotes(facts: Facts, *words: tuple[str, ...], sources: tuple[str, ...]) -> list[Quote]:
     """Return the lines of `sources` that have all words of one of `words`."""
-    return [one for one in facts.quotes if one.source in sources and any(map(one.says, words))]
+    said = ((one, next(filter(one.says, words), None)) for one in facts.quotes if one.source in sources)
+    return [one.around(found) for one, found in said if found]
 
 
 def lines(found: Sequence[Quote]) -> list[str]:

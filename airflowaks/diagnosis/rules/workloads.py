@@ -28,6 +28,8 @@ _SAID = ("event", "container")
 _AKS = "https://learn.microsoft.com/troubleshoot/azure/azure-kubernetes/"
 _PODS = "https://kubernetes.io/docs/tasks/debug/debug-application/debug-pods/"
 _KILLED = 137
+# How a dry run says that somebody else has set a field since.
+_CONFLICT = "another tool manages"
 _TOLD_CLOSER = ("checksum/secrets", "azure.workload.identity/use")
 
 
@@ -158,10 +160,13 @@ def object_differs(facts: Facts) -> Iterable[Cause]:
         left = [each for each in one.differences if not any(words in each for words in _TOLD_CLOSER)]
         if one.exists and left:
             differing[one.title] = [f"{one.title}: {each}" for each in left]
+        elif _CONFLICT in one.problem:
+            differing[one.title] = [one.problem]
     if differing:
         yield Cause(
             f"{listed(list(differing))} {'is' if len(differing) == 1 else 'are'} not as the manifests have it:"
             " somebody changed it, or a setting was not rolled out.",
-            "Run step 7 (5 and 6 for what is theirs), or put what you want into the environment file.",
+            "Run step 7 (5 and 6 for what is theirs), or put what you want into the environment file. Fields that"
+            " another tool manages are first to be set back with it, or the object deleted.",
             [line for lines_of in differing.values() for line in lines_of],
         )
