@@ -7,6 +7,7 @@ goes on where it stopped, because every step finds what is there.
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 import threading
@@ -161,7 +162,7 @@ class Deployment:
             return
         step.began = self._clock()
         environment, mode = self.session.environment.name, self.session.mode
-        notebook = str(_NOTEBOOKS / f"{step.notebook}.ipynb")
+        notebook = os.path.relpath(_NOTEBOOKS / f"{step.notebook}.ipynb")  # papermill keeps it in the record
         parameters = ["-p", "env", environment, "-p", "mode", mode]
         command = [sys.executable, "-m", "papermill", "--no-progress-bar", notebook, str(step.record), *parameters]
         step.record.unlink(missing_ok=True)
