@@ -134,12 +134,7 @@ def arrange(
     roots: list[int] = []
     below: dict[int, list[Finding]] = {}
     for index, one in enumerate(known):
-        causes = (
-            before
-            for before in range(index)
-            if one.id.startswith(effects(known[before].id)) and known[before].concerns(one)
-        )
-        cause = next(causes, None)
+        cause = _cause(one, known[:index], effects)
         roots.append(index if cause is None else roots[cause])
         below.setdefault(roots[index], []).append(one)
     arranged = []
@@ -147,3 +142,15 @@ def arrange(
         worst = min((one.severity, *(each.severity for each in consequences)), key=lambda severity: severity.rank)
         arranged.append(replace(known[root], severity=worst, consequences=tuple(consequences)))
     return Findings(tuple(sorted(arranged, key=lambda one: one.severity.rank)))
+
+
+def _cause(one: Finding, before: Sequence[Finding], effects: Callable[[str], tuple[str, ...]]) -> int | None:
+    """Return which finding is the cause of `one`: about the same component rather than all, named more closely."""
+    best: tuple[bool, int] = (False, 0)
+    cause = None
+    for index, each in enumerate(before):
+        closest = max((len(effect) for effect in effects(each.id) if one.id.startswith(effect)), default=0)
+        fit = (not each.about.isdisjoint(one.about), closest)
+        if closest and each.concerns(one) and fit > best:
+            best, cause = fit, index
+    return cause

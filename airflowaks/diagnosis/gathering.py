@@ -8,6 +8,7 @@ from dataclasses import fields, is_dataclass, replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
+from airflowaks.connection import Connection
 from airflowaks.diagnosis.facts.airflow import Airflow
 from airflowaks.diagnosis.facts.azure import Azure
 from airflowaks.diagnosis.facts.backend import Backend
@@ -39,14 +40,24 @@ _PARTS: dict[str, Any] = {
     "backend.broker": backend.broker,
 }
 _LOGS = "kubernetes.logs"
+_RETRIES, _CONNECT_SECONDS = 2, 10
 _LONG_QUEUED_SECONDS = 60.0
 # Who knows why tasks fail while all pods are ready.
 _SUSPECTS = ("api-server", "scheduler", "worker")
 
 
+class _Hurried(Connection):
+    """A connection that soon gives up: in an incident, that a service does not answer is to be known in seconds."""
+
+    @property
+    def transport(self) -> dict[str, Any]:
+        """Return the arguments that every SDK client takes."""
+        return {**super().transport, "retry_total": _RETRIES, "connection_timeout": _CONNECT_SECONDS}
+
+
 def gather(session: Session, scope: Scope) -> Facts:
     """Return all facts, read anew and without writing anything; every secret that was met is masked in them."""
-    looking = Session(session.environment, "plan", session.connection)
+    looking = Session(session.environment, "plan", _Hurried(**vars(session.connection)))
     looking.redactor = session.redactor
     with ThreadPoolExecutor(len(_PARTS)) as pool:
         read = dict(zip(_PARTS, pool.map(lambda name: _read(looking, scope, name, _PARTS[name]), _PARTS), strict=True))
@@ -75,7 +86,7 @@ def _read(
     try:
         values = part(session, scope)
     except Exception as error:  # noqa: BLE001 - whatever went wrong is the fact
-        problem = translate(error, name, session.redactor).message
+        problem = translate(error, name, session.redactor).message.removeprefix(f"{name}: ")
     return values, Reading(at, round(time.monotonic() - started, 2), problem)
 
 

@@ -12,8 +12,11 @@ from airflowaks.diagnosis.facts.reading import Reading
 
 # Errors are passed on from layer to layer: who speaks stands first, and what it is about somewhere behind it.
 _FIRST, _BEFORE, _BEHIND = 80, 60, 240
-# What a pod's events say about the time before its containers run, which is over once they have.
-_BEFORE_START = ("Failed", "FailedMount", "FailedAttachVolume", "FailedScheduling", "FailedCreatePodSandBox")
+# What a pod's events say about the time before its containers run, which is over once they have: first it gets a node
+# and volumes, then images.
+_BEFORE_IMAGES = ("FailedMount", "FailedAttachVolume", "FailedScheduling", "FailedCreatePodSandBox")
+_BEFORE_START = (*_BEFORE_IMAGES, "Failed")
+_NO_VOLUMES_YET = ("", "ContainerCreating", "PodInitializing")
 
 
 @dataclass(frozen=True)
@@ -90,7 +93,10 @@ class Facts:
             pod = kubernetes.pods.get(event.name)
             if pod is None or pod.healthy:
                 return False
-            return event.reason not in _BEFORE_START or not all(one.started for one in pod.containers.values())
+            containers = pod.containers.values()
+            if event.reason in _BEFORE_IMAGES:
+                return not any(one.started or one.waiting not in _NO_VOLUMES_YET for one in containers)
+            return event.reason not in _BEFORE_START or not all(one.started for one in containers)
         if event.kind == "PersistentVolumeClaim":
             return event.name in kubernetes.claims and kubernetes.claims[event.name].phase != "Bound"
         if event.kind == "Job":

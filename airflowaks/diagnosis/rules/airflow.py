@@ -48,7 +48,7 @@ AIRFLOW.said(
 )
 
 
-@AIRFLOW.rule("AKA-714", CRITICAL, effects=("AKA-704", "AKA-9", "AKA-0"), link=f"{_DOCS}howto/set-up-database.html")
+@AIRFLOW.rule("AKA-714", CRITICAL, effects=("AKA-704", "AKA-9", "AKA-003"), link=f"{_DOCS}howto/set-up-database.html")
 def migration_failed(facts: Facts) -> Iterable[Cause]:
     """Tell of jobs that failed: the migration is one."""
     for name, one in facts.kubernetes.jobs.items():
@@ -61,7 +61,7 @@ def migration_failed(facts: Facts) -> Iterable[Cause]:
             )
 
 
-@AIRFLOW.rule("AKA-704", CRITICAL, effects=("AKA-705", "AKA-9", "AKA-0"), link=f"{_DOCS}howto/set-up-database.html")
+@AIRFLOW.rule("AKA-704", CRITICAL, effects=("AKA-705", "AKA-9", "AKA-003"), link=f"{_DOCS}howto/set-up-database.html")
 def database_is_not_migrated(facts: Facts) -> Iterable[Cause]:
     """Tell that the tables are not those of this Airflow."""
     said = quotes(facts, ("unapplied migrations",), ('relation "', "does not exist"), sources=_SAID)

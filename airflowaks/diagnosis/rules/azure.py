@@ -134,7 +134,7 @@ AZURE.said(
 @AZURE.rule(
     "AKA-106",
     CRITICAL,
-    effects=("AKA-3", *DOWNSTREAM),
+    effects=("AKA-3", "AKA-0", *DOWNSTREAM),
     link=f"{_LEARN}azure/key-vault/general/key-vault-recovery",
 )
 def vault_is_deleted(facts: Facts) -> Iterable[Cause]:
@@ -257,7 +257,7 @@ def resource_has_failed(facts: Facts) -> Iterable[Cause]:
             )
 
 
-@AZURE.rule("AKA-116", CRITICAL, effects=("AKA-206", "AKA-319", "AKA-309", *DOWNSTREAM))
+@AZURE.rule("AKA-116", CRITICAL, effects=("AKA-206", "AKA-319", "AKA-309", "AKA-0", *DOWNSTREAM))
 def resource_does_not_exist(facts: Facts) -> Iterable[Cause]:
     """Tell of resources that the steps make and that are not there."""
     gone = {name: one for name, one in facts.azure.resources.items() if one.missing and _is_for_us(facts, name, one)}

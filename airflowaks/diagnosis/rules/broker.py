@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 BROKER = Section()
 _SAID = ("log", "reading", "resource", "task")
-_AFTER = ("AKA-609", "AKA-706", *DOWNSTREAM)
+_AFTER = ("AKA-609", "AKA-706", "AKA-006", *DOWNSTREAM)
 _REDIS = "https://learn.microsoft.com/azure/redis/"
 _CELERY = "https://airflow.apache.org/docs/apache-airflow-providers-celery/stable/configurations-ref.html"
 _NEARLY_ALL = 0.9
@@ -127,7 +127,9 @@ def broker_may_forget(facts: Facts) -> Iterable[Cause]:
         )
 
 
-@BROKER.rule("AKA-609", CRITICAL, effects=("AKA-706", *DOWNSTREAM), link=f"{_REDIS}troubleshoot-connectivity")
+@BROKER.rule(
+    "AKA-609", CRITICAL, effects=("AKA-706", "AKA-006", *DOWNSTREAM), link=f"{_REDIS}troubleshoot-connectivity"
+)
 def broker_cannot_be_reached(facts: Facts) -> Iterable[Cause]:
     """Tell that no connection to the broker comes about."""
     words = (("kombu", "OperationalError"), ("redis", "Error", "connecting to"), ("Cannot connect to rediss://",))

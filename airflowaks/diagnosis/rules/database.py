@@ -23,15 +23,14 @@ if TYPE_CHECKING:
     from airflowaks.diagnosis.facts.world import Facts
 
 DATABASE = Section()
+_AFTER = (*DOWNSTREAM, "AKA-004")
 _SAID = ("log", "reading", "resource", "task", "container")
 _LEARN = "https://learn.microsoft.com/azure/postgresql/"
 _NETWORK = f"{_LEARN}network/concepts-networking-public"
 _NEARLY_ALL = 0.9
 
 
-@DATABASE.rule(
-    "AKA-501", CRITICAL, effects=("AKA-5", *DOWNSTREAM), link=f"{_LEARN}configure-maintain/how-to-stop-server"
-)
+@DATABASE.rule("AKA-501", CRITICAL, effects=("AKA-5", *_AFTER), link=f"{_LEARN}configure-maintain/how-to-stop-server")
 def server_is_stopped(facts: Facts) -> Iterable[Cause]:
     """Tell of a server that is stopped, or is not working."""
     known = standing(facts, "backend.server")
@@ -43,7 +42,7 @@ def server_is_stopped(facts: Facts) -> Iterable[Cause]:
         )
 
 
-@DATABASE.rule("AKA-502", CRITICAL, effects=("AKA-513", *DOWNSTREAM), link=_NETWORK, heal=backend.servers)
+@DATABASE.rule("AKA-502", CRITICAL, effects=("AKA-513", *_AFTER), link=_NETWORK, heal=backend.servers)
 def firewall_keeps_airflow_out(facts: Facts) -> Iterable[Cause]:
     """Tell of missing or changed firewall rules of the server."""
     rules = [one for one in facts.azure.resources.values() if one.kind == "firewall rule"]
@@ -69,15 +68,13 @@ DATABASE.said(
     sources=_SAID,
     cause="Somebody calls the database without TLS, which it refuses.",
     fix="Run step 4: the URLs in the vault say sslmode=verify-full; then step 7 rolls the pods.",
-    effects=DOWNSTREAM,
+    effects=_AFTER,
     link=f"{_LEARN}security/security-tls",
     heal=key_vault.secrets,
 )
 
 
-@DATABASE.rule(
-    "AKA-504", CRITICAL, effects=DOWNSTREAM, link=f"{_LEARN}security/security-access-control", heal=backend.role
-)
+@DATABASE.rule("AKA-504", CRITICAL, effects=_AFTER, link=f"{_LEARN}security/security-access-control", heal=backend.role)
 def role_does_not_own_the_database(facts: Facts) -> Iterable[Cause]:
     """Tell that Airflow's role may not make tables."""
     said = quotes(facts, ("permission denied for schema public",), ("must be owner of",), sources=_SAID)
@@ -98,7 +95,7 @@ DATABASE.said(
     sources=(*_SAID, "operation"),
     cause="The administrator was not granted Airflow's role before it handed the database over.",
     fix="Run step 3: it grants the role to the administrator first, as PostgreSQL 16 wants it.",
-    effects=("AKA-504", *DOWNSTREAM),
+    effects=("AKA-504", *_AFTER),
     link="https://www.postgresql.org/docs/current/sql-alterdatabase.html",
     heal=backend.role,
 )
@@ -109,14 +106,12 @@ DATABASE.said(
     sources=(*_SAID, "operation"),
     cause="An extension is not allowed on the server.",
     fix="Add it to the server parameter azure.extensions.",
-    effects=DOWNSTREAM,
+    effects=_AFTER,
     link=f"{_LEARN}extensions/how-to-allow-extensions",
 )
 
 
-@DATABASE.rule(
-    "AKA-507", CRITICAL, effects=DOWNSTREAM, link=f"{_LEARN}security/security-overview", heal=key_vault.secrets
-)
+@DATABASE.rule("AKA-507", CRITICAL, effects=_AFTER, link=f"{_LEARN}security/security-overview", heal=key_vault.secrets)
 def password_is_wrong(facts: Facts) -> Iterable[Cause]:
     """Tell that the password in the vault, or in a pod, is not the role's."""
     said = quotes(facts, ("password authentication failed",), sources=_SAID)
@@ -128,7 +123,7 @@ def password_is_wrong(facts: Facts) -> Iterable[Cause]:
         )
 
 
-@DATABASE.rule("AKA-508", CRITICAL, effects=DOWNSTREAM, link=f"{_LEARN}configure-maintain/concepts-limits")
+@DATABASE.rule("AKA-508", CRITICAL, effects=_AFTER, link=f"{_LEARN}configure-maintain/concepts-limits")
 def connections_are_used_up(facts: Facts) -> Iterable[Cause]:
     """Tell that the server has no connections left for Airflow, or nearly none."""
     database = facts.backend.database
@@ -144,7 +139,7 @@ def connections_are_used_up(facts: Facts) -> Iterable[Cause]:
         )
 
 
-@DATABASE.rule("AKA-509", CRITICAL, effects=("AKA-507", *DOWNSTREAM), link=_LEARN, heal=backend.role)
+@DATABASE.rule("AKA-509", CRITICAL, effects=("AKA-507", *_AFTER), link=_LEARN, heal=backend.role)
 def role_is_missing(facts: Facts) -> Iterable[Cause]:
     """Tell that Airflow's role does not exist, or may not log in."""
     role = facts.backend.role
@@ -158,7 +153,7 @@ def role_is_missing(facts: Facts) -> Iterable[Cause]:
         )
 
 
-@DATABASE.rule("AKA-510", CRITICAL, effects=DOWNSTREAM, link=_LEARN, heal=backend.servers)
+@DATABASE.rule("AKA-510", CRITICAL, effects=_AFTER, link=_LEARN, heal=backend.servers)
 def database_is_missing(facts: Facts) -> Iterable[Cause]:
     """Tell that Airflow's database does not exist."""
     gone = missing(facts, "backend.database")
@@ -180,13 +175,13 @@ DATABASE.said(
     sources=_SAID,
     cause="The database's certificate is not trusted by who calls it.",
     fix="Run step 7: it tells pods whose certificates to trust (SSL_CERT_FILE); behind a proxy set `ca_bundle`.",
-    effects=DOWNSTREAM,
+    effects=_AFTER,
     link=f"{_LEARN}security/security-tls",
     heal=airflow.configuration,
 )
 
 
-@DATABASE.rule("AKA-513", CRITICAL, effects=DOWNSTREAM, link=_NETWORK)
+@DATABASE.rule("AKA-513", CRITICAL, effects=_AFTER, link=_NETWORK)
 def server_cannot_be_reached(facts: Facts) -> Iterable[Cause]:
     """Tell that no connection to the server comes about at all."""
     words = (

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     Heal = Callable[[Session], Changes]
 
 CRITICAL, WARNING, NOTE = Severity.CRITICAL, Severity.WARNING, Severity.NOTE
-DOWNSTREAM = ("AKA-703", "AKA-704", "AKA-705", "AKA-714", "AKA-9", "AKA-0")
+DOWNSTREAM = ("AKA-703", "AKA-704", "AKA-705", "AKA-714", "AKA-9", "AKA-003", "AKA-005")
 """The IDs of what follows from nearly everything: Airflow's parts do not find each other, or are not there."""
 _MOST_EVIDENCE, _MOST_NAMES = 3, 4
 _OF_SUFFERERS = ("event", "container")

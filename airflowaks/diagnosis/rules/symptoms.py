@@ -18,7 +18,7 @@ _DOCS = "https://airflow.apache.org/docs/apache-airflow/stable/"
 _LONG_QUEUED_SECONDS = 300.0
 
 
-@SYMPTOMS.rule("AKA-901", CRITICAL, effects=("AKA-9", "AKA-0"), link=_PODS)
+@SYMPTOMS.rule("AKA-901", CRITICAL, effects=("AKA-9", "AKA-003", "AKA-005"), link=_PODS)
 def container_keeps_ending(facts: Facts) -> Iterable[Cause]:
     """Tell of containers that end again and again."""
     for name, pod in facts.kubernetes.pods.items():
@@ -37,7 +37,7 @@ def _about(pod: Pod) -> frozenset[str]:
     return frozenset({pod.component} - {""})
 
 
-@SYMPTOMS.rule("AKA-902", CRITICAL, effects=("AKA-9", "AKA-0"), link=_PODS)
+@SYMPTOMS.rule("AKA-902", CRITICAL, effects=("AKA-9", "AKA-003", "AKA-005"), link=_PODS)
 def probe_fails(facts: Facts) -> Iterable[Cause]:
     """Tell of pods that run and whose probes fail."""
     if said := quotes(facts, ("Unhealthy", "probe failed"), ("Unhealthy", "probe errored"), sources=("event",)):
@@ -49,7 +49,7 @@ def probe_fails(facts: Facts) -> Iterable[Cause]:
         )
 
 
-@SYMPTOMS.rule("AKA-903", CRITICAL, effects=("AKA-9", "AKA-0"), link=_PODS)
+@SYMPTOMS.rule("AKA-903", CRITICAL, effects=("AKA-9", "AKA-003", "AKA-005"), link=_PODS)
 def too_few_pods(facts: Facts) -> Iterable[Cause]:
     """Tell of Deployments of which fewer pods work than should."""
     for name, one in facts.kubernetes.deployments.items():
