@@ -1,0 +1,94 @@
+"""Which pods count as ill, by what the cluster's API says of them alone; and what their history shows."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+
+from airflowaks.diagnosis.facts.kubernetes import Event, Kubernetes
+from airflowaks.diagnosis.facts.world import Facts
+from airflowaks.diagnosis.history import history
+from airflowaks.diagnosis.readers.pods import pods
+from airflowaks.diagnosis.readers.scope import Scope
+
+NOW = datetime.now(UTC)
+SCOPE = Scope(NOW - timedelta(hours=1), "airflow")
+
+
+def ago(minutes: float) -> str:
+    """A time as the API writes it."""
+    return (NOW - timedelta(minutes=minutes)).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def pod(
+    *, ready: bool = False, created: float = 60, phase: str = "Running", owner: str = "", **status: Any
+) -> dict[str, Any]:
+    """A pod of the worker; `created` in minutes ago, `status` is its container's."""
+    owners = [{"kind": owner, "name": f"a-{owner.lower()}"}] if owner else []
+    return {
+        "metadata": {
+            "name": "worker-1",
+            "creationTimestamp": ago(created),
+            "labels": {"app.kubernetes.io/component": "worker"},
+            "ownerReferences": owners,
+        },
+        "spec": {"serviceAccountName": "airflow-dags"},
+        "status": {
+            "phase": phase,
+            "conditions": [{"type": "Ready", "status": str(ready)}],
+            "containerStatuses": [{"name": "worker", "ready": ready, "restartCount": 0, "state": {}, **status}],
+        },
+    }
+
+
+RUNNING: dict[str, Any] = {"state": {"running": {}}}
+CREATING: dict[str, Any] = {"state": {"waiting": {"reason": "ContainerCreating"}}}
+PULLING: dict[str, Any] = {"state": {"waiting": {"reason": "ErrImagePull", "message": "not found"}}}
+
+
+@pytest.mark.parametrize(
+    ("document", "warnings", "healthy", "settling"),
+    [
+        pytest.param(pod(ready=True, **RUNNING), [], True, 0, id="ready"),
+        pytest.param(pod(created=1, **CREATING), [], True, 1, id="young and quiet"),
+        pytest.param(pod(created=1, **RUNNING), ["Unhealthy"], True, 1, id="young and not yet probed well"),
+        pytest.param(pod(created=1, **CREATING), ["FailedMount"], False, 0, id="young with a warning"),
+        pytest.param(pod(created=1, **PULLING), [], False, 0, id="young without an image"),
+        pytest.param(pod(created=10, **CREATING), [], False, 0, id="no longer young"),
+        pytest.param(pod(phase="Failed", owner="Job"), [], True, 0, id="a try of a job that is complete"),
+        pytest.param(pod(phase="Failed", owner="ReplicaSet"), [], True, 0, id="replaced by another"),
+        pytest.param(pod(phase="Failed"), [], False, 0, id="failed for good"),
+    ],
+)
+def test_which_pods_are_ill(document: dict[str, Any], warnings: list[str], healthy: bool, settling: int) -> None:  # noqa: FBT001 - as the cases name it
+    found = pods([document], SCOPE, {"worker-1": warnings}, {"a-job"})
+    assert (found.pods["worker-1"].healthy, found.settling.get("worker", 0)) == (healthy, settling)
+
+
+def test_a_pod_that_is_about_to_end_is_none() -> None:
+    document = pod(**RUNNING)
+    document["metadata"]["deletionTimestamp"] = ago(0)
+    assert not pods([document], SCOPE, {}, ()).pods
+
+
+@pytest.mark.parametrize(("minutes", "ended"), [(30, "OOMKilled"), (90, "")])
+def test_how_a_container_ended_counts_for_as_long_as_is_looked_back(minutes: int, ended: str) -> None:
+    before = {"terminated": {"reason": "OOMKilled", "exitCode": 137, "finishedAt": ago(minutes)}}
+    document = pod(ready=True, restartCount=1, lastState=before, **RUNNING)
+    assert pods([document], SCOPE, {}, ()).pods["worker-1"].containers["worker"].ended == ended
+
+
+def test_history_is_a_bar_from_first_to_last() -> None:
+    events = (
+        Event("2026-11-22T10:00:00Z", "Deployment", "airflow-worker", "ScalingReplicaSet", "up", warning=False),
+        Event("2026-11-22T10:01:00Z", "Pod", "worker-1", "BackOff", "again"),
+        Event("2026-11-22T10:03:00Z", "Pod", "worker-1", "BackOff", "again"),
+    )
+    shown = str(history(Facts(kubernetes=Kubernetes(events=events))))
+    assert shown.splitlines()[1:] == [
+        "  airflow-worker: ScalingReplicaSet: 0 s to 0 s, done",
+        "  worker-1: BackOff: 60 s to 180 s, FAILED",
+    ]
+    assert str(history(Facts())) == "Nothing happened."
