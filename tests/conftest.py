@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 
-_LONGEST = ("test_shipped.py", "test_deployment.py", "test_teardown.py", "test_crashes.py")
+_LONGEST = ("test_airflow.py", "test_deployment.py", "test_teardown.py", "test_crashes.py")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

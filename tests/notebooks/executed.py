@@ -14,6 +14,7 @@ from papermill import execute_notebook
 from papermill.exceptions import PapermillExecutionError
 
 REPOSITORY = Path(__file__).parents[2]
+NOTEBOOKS = sorted((REPOSITORY / "notebooks").glob("*.ipynb"))
 PARAMETERS = 'env: str = "local"\nmode: str = "apply"\nforce: bool = False\n'
 START = 'from airflowaks.notebook import start\nrun = start("small", env=env, mode=mode, force=force)\nrun'
 CONVERGE = """

@@ -1,0 +1,259 @@
+"""A deployed Airflow: the notebooks that made it, what a wrong key looks like, rotation, scaling, and who sees secrets.
+
+All of it is in one file because Airflow takes minutes to start: one is enough for the whole suite.
+"""
+
+from __future__ import annotations
+
+import re
+import signal
+import subprocess
+import sys
+import time
+import urllib.request
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import psutil
+import psycopg
+import pytest
+from azure.keyvault.secrets import SecretClient
+
+from airflowaks.changes import CHANGES_MIME, Action
+from airflowaks.checks import CHECKS_MIME
+from airflowaks.environment import load_environment
+from airflowaks.kube.client import Reference, connect
+from airflowaks.kube.pods import is_ready
+from airflowaks.session import open_session
+from airflowaks.steps import airflow as step7
+from airflowaks.steps import key_vault
+from tests.conftest import Rehearsal, run_rehearsal, start_rehearsal
+from tests.deployment import is_write
+from tests.notebooks.executed import NOTEBOOKS, REPOSITORY, Executed, execute, papermill
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from pathlib import Path
+
+    from airflowaks.kube.client import Document, Kube
+
+NAMESPACE = "airflow"
+COMPONENTS = ("api-server", "scheduler", "dag-processor", "triggerer", "worker")
+MERGE = "application/strategic-merge-patch+json"
+PATIENCE_SECONDS = 240
+PASSED = {"09_teardown": None}
+"""What the checks of a notebook say that does not check: with its defaults, the teardown plans."""
+SETTLED: dict[str, set[bool]] = {"08_troubleshooting": set(), "09_teardown": {False}}
+"""Whether the changes of a notebook are made; looking for trouble makes none, and the teardown would."""
+
+QUEUE_FOUR = """
+INSERT INTO task_instance
+SELECT (jsonb_populate_record(one, jsonb_build_object('id', gen_random_uuid(), 'map_index', n, 'state', 'queued'))).*
+FROM task_instance one, generate_series(1, 4) n
+WHERE one.id = (SELECT id FROM task_instance WHERE state = 'success' LIMIT 1)
+"""
+
+each_notebook = pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
+
+
+@dataclass(frozen=True)
+class Deployed:
+    """A cloud in which all seven steps are done, and the records of the notebooks that did them."""
+
+    cloud: Rehearsal
+    records: Path
+
+    @property
+    def kube(self) -> Kube:
+        return open_session("local", "plan").once(connect)
+
+    def pods(self, component: str) -> dict[str, Document]:
+        """The pods of a component by their UIDs, those that are about to end too."""
+        labels = f"app.kubernetes.io/name=airflow,app.kubernetes.io/component={component}"
+        return {one["metadata"]["uid"]: one for one in self.kube.list("v1", "Pod", NAMESPACE, labels=labels)}
+
+    def deployment(self, component: str) -> Document:
+        document = self.kube.get(Reference("apps/v1", "Deployment", f"airflow-{component}", NAMESPACE))
+        assert document
+        return document
+
+    def set_variable(self, component: str, **variable: str) -> None:
+        """Change a variable of a component's container behind the runbook's back, and wait until that alone runs."""
+        reference = Reference("apps/v1", "Deployment", f"airflow-{component}", NAMESPACE)
+        template = {"spec": {"containers": [{"name": component, "env": [variable]}]}}
+        before, path = set(self.pods(component)), self.kube.path(reference)
+        self.kube.request("PATCH", path, {}, {"spec": {"template": template}}, MERGE)
+        until(lambda: not before & set(now := self.pods(component)) and all(map(is_ready, now.values())))
+
+    def log(self, component: str) -> str:
+        (pod,) = self.pods(component).values()
+        return self.kube.logs(Reference.of({"apiVersion": "v1", "kind": "Pod", **pod}), component)
+
+
+@pytest.fixture(scope="module")
+def airflow(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Deployed]:
+    """What all notebooks leave behind with their defaults, in a cloud of its own: most by way of the deployment."""
+    home, records = tmp_path_factory.mktemp("airflow"), tmp_path_factory.mktemp("runs")
+    cloud = start_rehearsal(home, "--time-scale", "0.00005")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("AIRFLOWAKS_HOME", str(home))
+        execute(REPOSITORY / "notebooks/00_deploy.ipynb", records / "00_deploy.ipynb", records=str(records))
+        for notebook in NOTEBOOKS:
+            if not (records / notebook.name).exists():
+                execute(notebook, records / notebook.name)
+        yield Deployed(cloud, records)
+    run_rehearsal(home, "reset")
+
+
+def until(look: Callable[[], Any]) -> Any:
+    deadline = time.monotonic() + PATIENCE_SECONDS
+    while not (found := look()):
+        assert time.monotonic() < deadline
+        time.sleep(0.5)
+    return found
+
+
+@each_notebook
+def test_it_runs_with_its_defaults(airflow: Deployed, path: Path) -> None:
+    record = Executed(airflow.records / path.name)
+    assert not record.errors
+    assert {check["passed"] for check in record.shown(CHECKS_MIME)[-1]} == {PASSED.get(path.stem, True)}
+    settled = {change["applied"] or change["action"] == "none" for change in record.shown(CHANGES_MIME)[-1]}
+    assert settled == SETTLED.get(path.stem, {True})
+
+
+@pytest.mark.parametrize("folder", ["", "notebooks"])
+def test_papermill_runs_from_the_root_and_from_the_notebooks(airflow: Deployed, folder: str) -> None:
+    notebook = "03_backend.ipynb" if folder else "notebooks/03_backend.ipynb"
+    record = airflow.records / f"again-from-{folder or 'root'}.ipynb"
+    done = papermill(notebook, str(record), "-p", "env", "local", "-p", "mode", "check", cwd=REPOSITORY / folder)
+    assert done.returncode == 0, done.stderr
+    assert {change["action"] for change in Executed(record).shown(CHANGES_MIME)[-1]} == {"none"}
+
+
+def test_its_pages_are_reached_while_the_command_runs(airflow: Deployed) -> None:
+    del airflow
+    command = [sys.executable, "-m", "airflowaks.web", "--port", "0"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as program:
+        assert program.stdout
+        url = program.stdout.readline().split()[0]
+        with urllib.request.urlopen(f"{url}/api/v2/version", timeout=60) as answer:  # noqa: S310 - on this machine
+            assert b"3.3.2" in answer.read()
+        program.send_signal(signal.SIGINT)
+    assert program.returncode == 0
+
+
+def test_a_scheduler_with_another_jwt_secret_fails_every_task_without_a_word_in_its_log(airflow: Deployed) -> None:
+    airflow.set_variable(
+        "scheduler", name="AIRFLOW__API_AUTH__JWT_SECRET", value="another-secret-another-secret-another"
+    )
+    try:
+        healthy, consumes, runs = step7.checks(open_session("local"))
+        assert healthy.passed
+        assert consumes.passed
+        assert not runs.passed
+        # Of what the task does its log says nothing, at most that it was about to begin.
+        empty = (
+            r"is failed; its log ends with: ::group::[^|]* \| [^|]*\.log \| ::endgroup::( \| ::group::Pre Execute)?$"
+        )
+        assert re.search(empty, runs.seen)
+        assert "InvalidSignatureError: Signature verification failed" in airflow.log("api-server")
+        assert re.search(r"path=/execution/task-instances/\S+/run .*status_code=403", airflow.log("api-server"))
+        assert "ServerResponseError: Invalid auth token" in airflow.log("worker")
+    finally:
+        airflow.set_variable("scheduler", **{"name": "AIRFLOW__API_AUTH__JWT_SECRET", "$patch": "delete"})
+
+
+def test_a_rotated_jwt_secret_rolls_those_who_have_it_and_nobody_else(airflow: Deployed) -> None:
+    before = {component: set(airflow.pods(component)) for component in COMPONENTS}
+    key_vault.rotate(open_session("local"), "airflow-jwt-secret")
+    session = open_session("local")
+    changed = {one.name for one in step7.everything(session) if one.action is not Action.NONE}
+    assert changed == {"airflow-api-server", "airflow-scheduler"}
+    # While they end, the old ones are still there.
+    until(lambda: not any(before[one] & set(airflow.pods(one)) for one in ("api-server", "scheduler")))
+    after = {component: set(airflow.pods(component)) for component in COMPONENTS}
+    assert {one for one in COMPONENTS if after[one] != before[one]} == {"api-server", "scheduler"}
+    assert not step7.checks(session).failed
+
+
+def test_a_check_finds_what_was_changed_behind_its_back_and_writes_nothing(airflow: Deployed, tmp_path: Path) -> None:
+    kube, budget = airflow.kube, Reference("policy/v1", "PodDisruptionBudget", "airflow-scheduler", NAMESPACE)
+    kube.delete(budget)
+    assert not kube.get(budget)
+    before = len(airflow.cloud.requests())
+    steps = str(tmp_path / "steps")
+    record = execute(
+        REPOSITORY / "notebooks/00_deploy.ipynb", tmp_path / "00_deploy.ipynb", mode="check", records=steps
+    )
+    (error,) = record.errors
+    assert error.ename == "DriftFound"
+    assert "PodDisruptionBudget airflow-scheduler (create)" in error.evalue
+    assert any("6 done, 1 drifted after " in table for table in record.shown("text/plain"))
+    written = [one for one in airflow.cloud.requests()[before:] if is_write(one)]
+    assert [one for one in written if f"/namespaces/{NAMESPACE}/pods" not in one["path"]] == [], (
+        "but for pods that check"
+    )
+    step7.configuration(open_session("local"))
+    assert kube.get(budget)
+
+
+def test_queued_tasks_bring_workers(airflow: Deployed) -> None:
+    """By the very ScaledObject of the manifests, whose connection trusts the system's authorities."""
+    kube = airflow.kube
+
+    def scaled() -> dict[str, str]:
+        found = kube.get(Reference("keda.sh/v1alpha1", "ScaledObject", "airflow-worker", NAMESPACE)) or {}
+        return {one["type"]: one["status"] for one in found["status"]["conditions"]}
+
+    assert scaled()["Ready"] == "True"
+    assert airflow.deployment("worker")["spec"]["replicas"] == 1
+    session = open_session("local", "plan")
+    secrets = {one.name: one for one in session.once(key_vault.Resources).secrets}
+    connection = secrets["airflow-keda-connection"].known("value").reveal()
+    assert "sslrootcert=system" in connection
+    trusting = connection.replace("sslrootcert=system", f"sslrootcert={airflow.cloud.home}/ca.pem")
+    with psycopg.connect(trusting, autocommit=True) as database:
+        # Of a run that is over, so that no scheduler looks after them.
+        database.execute(QUEUE_FOUR)
+        until(lambda: airflow.deployment("worker")["spec"]["replicas"] == 2)
+        assert scaled()["Active"] == "True"
+        database.execute("DELETE FROM task_instance WHERE map_index > 0")
+
+
+@pytest.fixture
+def vault_secrets(airflow: Deployed) -> Callable[[], dict[str, str]]:
+    """Reads every version of every secret in the vault of `local`."""
+
+    def read() -> dict[str, str]:
+        url = f"https://{load_environment('local').key_vault.name}.vault.azure.net"
+        transport = {key: value for key, value in airflow.cloud.transport.items() if key != "polling_interval"}
+        with SecretClient(url, airflow.cloud.credential(), **transport) as client:
+            names = [secret.name for secret in client.list_properties_of_secrets()]
+            versions = [one for name in names for one in client.list_properties_of_secret_versions(name)]
+            found = {f"{one.name}/{one.version}": client.get_secret(one.name, one.version).value for one in versions}
+        return {name: value for name, value in found.items() if value}
+
+    return read
+
+
+def test_no_record_log_or_process_shows_a_secret(
+    airflow: Deployed, vault_secrets: Callable[[], dict[str, str]]
+) -> None:
+    execute(
+        REPOSITORY / "notebooks/04_key_vault.ipynb",
+        airflow.records / "rotated.ipynb",
+        rotate="airflow-sql-alchemy-conn",
+    )
+    secrets = vault_secrets()
+    assert len(secrets) >= 9 + 4, "the four database URLs are there as they were and as they are"
+    left = {str(path): path.read_text(encoding="utf-8", errors="replace") for path in airflow.records.iterdir()}
+    logs = [path for pattern in ("*.log", "*.jsonl") for path in airflow.cloud.home.rglob(pattern)]
+    left |= {str(path): path.read_text(encoding="utf-8", errors="replace") for path in logs}
+    processes = psutil.process_iter(["pid", "cmdline"])
+    left |= {f"process {one.info['pid']}": " ".join(one.info["cmdline"] or ()) for one in processes}
+    assert logs
+    parts = {name: value.partition("://")[2].partition("@")[0].rpartition(":")[2] for name, value in secrets.items()}
+    for name in secrets:
+        for value in {secrets[name], parts[name]} - {""}:
+            assert not [where for where, text in left.items() if value in text], name
