@@ -6,7 +6,7 @@ from pydantic import Field, field_validator
 from pydantic import ValidationInfo as Info
 
 from airflowaks import values
-from airflowaks.sections import Section
+from airflowaks.sections import Section, not_below_min_count
 
 # https://learn.microsoft.com/azure/storage/files/understanding-billing#provisioned-v1-model
 SMALLEST_PREMIUM_SHARE_GB = 100
@@ -34,14 +34,7 @@ class Workers(Pods):
     max_count: int = Field(default=5, ge=1, le=200)
     concurrency: int = Field(default=8, ge=1, le=64)
 
-    @field_validator("max_count")
-    @classmethod
-    def _not_below_min_count(cls, value: int, info: Info) -> int:
-        if value < info.data.get("min_count", value):
-            raise ValueError(
-                f"{value} is below min_count, which is {info.data['min_count']}; raise one or lower the other"
-            )
-        return value
+    _not_below_min_count = field_validator("max_count")(not_below_min_count)
 
 
 class Files(Section):

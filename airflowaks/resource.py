@@ -239,19 +239,18 @@ def _check_immutable(resource: Resource, differences: tuple[Difference, ...]) ->
 
 def _check_ready(resource: Resource, differences: tuple[Difference, ...]) -> None:
     missing = [resource.within] if resource.within is not None and resource.within.facts is None else []
-    unknown = [
-        one.path for one in differences if _is_unknown(one.after) and one.path not in resource.decided_by_service
-    ]
+    unknown = [one.path for one in differences if is_unknown(one.after) and one.path not in resource.decided_by_service]
     if missing or unknown:
         lacks = f"{missing[0].kind} {missing[0].name}, which does not exist" if missing else f"a value for {unknown[0]}"
         message = f"{resource.kind} {resource.name} needs {lacks}."
         raise MissingDependency(message, "Run the steps before this one with mode=apply first.")
 
 
-def _is_unknown(value: Any) -> bool:
+def is_unknown(value: Any) -> bool:
+    """Tell whether a value, or anything in it, is AFTER_APPLY."""
     if isinstance(value, Mapping):
         value = list(value.values())
-    return any(map(_is_unknown, value)) if isinstance(value, (list, tuple)) else value is AFTER_APPLY
+    return any(map(is_unknown, value)) if isinstance(value, (list, tuple)) else value is AFTER_APPLY
 
 
 def _check_finished(resource: Resource) -> None:

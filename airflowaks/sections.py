@@ -40,6 +40,13 @@ class Section(BaseModel):
         return {key: value for key, value in section.items() if value is not None or key not in cls.model_fields}
 
 
+def not_below_min_count(value: int, info: Info) -> int:
+    """Return `value`, a `max_count`. Raises ValueError where it is below the section's `min_count`."""
+    if value < info.data.get("min_count", value):
+        raise ValueError(f"{value} is below min_count, which is {info.data['min_count']}; raise one or lower the other")
+    return value
+
+
 class Entra(Section):
     """The groups that may administer and use the cluster, and who is put into them besides the operator."""
 
@@ -60,14 +67,7 @@ class NodePool(Section):
     os_disk: Literal["Ephemeral", "Managed"] = "Ephemeral"
     os_disk_gb: int = Field(default=128, ge=30, le=2048)
 
-    @field_validator("max_count")
-    @classmethod
-    def _not_below_min_count(cls, value: int, info: Info) -> int:
-        if value < info.data.get("min_count", value):
-            raise ValueError(
-                f"{value} is below min_count, which is {info.data['min_count']}; raise one or lower the other"
-            )
-        return value
+    _not_below_min_count = field_validator("max_count")(not_below_min_count)
 
     @field_validator("os_disk")
     @classmethod

@@ -6,21 +6,20 @@ which field are the server's business. Source: https://kubernetes.io/docs/refere
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from airflowaks.changes import AFTER_APPLY, Difference
 from airflowaks.comparison import compare
 from airflowaks.errors import InvalidObject, MissingDependency
 from airflowaks.kube import rollouts
 from airflowaks.kube.client import Document, Kube, connect
 from airflowaks.kube.differences import differences
 from airflowaks.kube.manifests import load
-from airflowaks.resource import Facts, Resource
+from airflowaks.resource import Facts, Resource, is_unknown
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
+    from airflowaks.changes import Difference
     from airflowaks.kube.manifests import Manifest, Values
 
 # What of these the API never lets be changed is changed by making them anew: none of them holds anything.
@@ -90,7 +89,7 @@ class KubeObject(Resource):
         """Return the answer of a dry run; None where the server cannot be asked, or refuses to change what there is."""
         document = self.manifest.fill()
         unasked = self.within is not None and self.within.facts is None
-        if unasked or _has_unknown(document) or (self.facts is None and self.session.applies):
+        if unasked or is_unknown(document) or (self.facts is None and self.session.applies):
             return None
         for _ in range(_ATTEMPTS):
             known = self.facts
@@ -123,9 +122,3 @@ def objects(folder: str, values: Values, *, within: Resource, needs: Sequence[Re
 
 def _same_version(one: Mapping[str, Any], other: Mapping[str, Any] | None) -> bool:
     return other is not None and one["metadata"].get("resourceVersion") == other["metadata"]["resourceVersion"]
-
-
-def _has_unknown(value: Any) -> bool:
-    if isinstance(value, Mapping):
-        value = list(value.values())
-    return any(map(_has_unknown, value)) if isinstance(value, list) else value is AFTER_APPLY
