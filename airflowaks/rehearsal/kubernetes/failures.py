@@ -108,11 +108,6 @@ def bad_request(message: str) -> Failure:
     return Failure(400, "BadRequest", message)
 
 
-def unauthorized(message: str = "Unauthorized") -> Failure:
-    """Return the 401 for a request that proves nobody."""
-    return Failure(401, "Unauthorized", message)
-
-
 def gone(message: str) -> Failure:
     """Return the 410 for a resource version that is not remembered any more."""
     return Failure(410, "Expired", message)
