@@ -18,6 +18,7 @@ HOSTS = (
     "graph.microsoft.com",
     "*.vault.azure.net",
     "*.azurecr.io",
+    "*.blob.core.windows.net",
     "*.oic.prod-aks.azure.com",
 )
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from airflowaks.rehearsal.authorization import Authorization
 from airflowaks.rehearsal.certificates import server_context
+from airflowaks.rehearsal.blobs import Blobs
 from airflowaks.rehearsal.entra import Entra
 from airflowaks.rehearsal.kubernetes.image_builds import ImageBuilds
 from airflowaks.rehearsal.names import Names
@@ -49,6 +50,7 @@ class Cloud:
         self.registrations = Registrations(self, PROVIDERS)
         self.image_builds = ImageBuilds(self)
 
+        self.blobs = Blobs(home, self.store)
     async def start(self) -> None:
         """Bring back what runs behind the resources, then resume the operations that were interrupted."""
         home_services = self.home.services

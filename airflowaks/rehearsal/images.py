@@ -1,20 +1,24 @@
 """The images of container registries: what can be imported from public registries, and what each registry holds.
 
 Images are real OCI images (https://github.com/opencontainers/image-spec) in miniature: the manifest, its digest and the
-configuration are true to the format, the one layer is empty.
+configuration are true to the format; the one layer of a public one is empty, and a build's hold what it added.
 """
 
 from __future__ import annotations
 
 import gzip
 import hashlib
+import io
 import json
 import re
+import tarfile
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
     from airflowaks.rehearsal.store import Document, Store
 
 MANIFEST_TYPE = "application/vnd.oci.image.manifest.v1+json"
@@ -24,6 +28,7 @@ _DOCKER_HUB = ("docker.io", "index.docker.io", "registry-1.docker.io", "registry
 _AIRFLOW_TAG = re.compile(r"(?P<airflow>[23]\.\d+\.\d+)(-python(?P<python>3\.1\d))?")
 _AIRFLOW_ENVIRONMENT = ("AIRFLOW_HOME=/opt/airflow", "HOME=/home/airflow", "LANG=C.UTF-8", "PYTHONUNBUFFERED=1")
 _DEFAULT_PYTHON = "3.12"
+_LATEST = {"apache/airflow": ("3.3.2", "3.3.2-python3.11", "3.3.2-python3.12", "3.3.2-python3.13")}
 _PYTHON_TAG = re.compile(r"latest|slim|3(\.\d+){0,2}(-slim)?")
 _BUSYBOX_TAG = re.compile(r"latest|stable|1(\.\d+){0,2}")
 _EMPTY_TAR = bytes(1024)
@@ -47,11 +52,63 @@ class Image:
         configuration: Document = json.loads(self.blobs[json.loads(self.manifest)["config"]["digest"]])
         return configuration
 
+    @property
+    def layers(self) -> list[bytes]:
+        """Return the layers that a build has added."""
+        return [self.blobs[one["digest"]] for one in json.loads(self.manifest)["layers"][1:]]
+
+    def extended(self, config: Document, layers: Sequence[Layer]) -> Image:
+        """Return the image that a build makes of this one: another `config`, and more layers."""
+        before, manifest = self.configuration, json.loads(self.manifest)
+        packed = [gzip.compress(one.content, mtime=0) for one in layers]
+        history = [{"created_by": one.created_by} for one in layers]
+        changed = {
+            "config": config,
+            "rootfs": {
+                "type": "layers",
+                "diff_ids": [*before["rootfs"]["diff_ids"], *(digest(one.content) for one in layers)],
+            },
+            "history": [*before.get("history", []), *history],
+        }
+        configuration = json.dumps(before | changed).encode()
+        manifest["config"] = _descriptor(_CONFIG_TYPE, configuration)
+        manifest["layers"] += [_descriptor(_LAYER_TYPE, one) for one in packed]
+        blobs = {digest(one): one for one in (configuration, *packed)}
+        kept = {
+            name: blob for name, blob in self.blobs.items() if name != json.loads(self.manifest)["config"]["digest"]
+        }
+        return Image(json.dumps(manifest).encode(), kept | blobs)
+
+
+@dataclass(frozen=True)
+class Layer:
+    """What one instruction of a build added: the instruction, and a tar of files by their paths."""
+
+    created_by: str
+    files: Mapping[str, bytes]
+
+    @property
+    def content(self) -> bytes:
+        """Return the tar, the same for the same files."""
+        packed = io.BytesIO()
+        with tarfile.open(fileobj=packed, mode="w", format=tarfile.PAX_FORMAT) as archive:
+            for path, content in sorted(self.files.items()):
+                member = tarfile.TarInfo(path)
+                member.size = len(content)
+                archive.addfile(member, io.BytesIO(content))
+        return packed.getvalue()
+
 
 def public_image(registry: str, repository: str, tag: str) -> Image | None:
-    """Return what a public registry holds under that name, or None: Airflow's, Python's and busybox's are here."""
+    """Return what a public registry holds under that name, or None: Airflow's, Python's and busybox's are here.
+
+    `tag` may also be a digest, of the images that are newest here.
+    """
     if registry.lower() not in _DOCKER_HUB:
         return None
+    if tag.startswith("sha256:"):
+        known = filter(None, (public_image(registry, repository, one) for one in _LATEST.get(repository, ())))
+        return next((one for one in known if one.digest == tag), None)
     if repository == "apache/airflow" and (named := _AIRFLOW_TAG.fullmatch(tag)):
         return _airflow(named["airflow"], named["python"] or _DEFAULT_PYTHON)
     if repository == "library/python" and _PYTHON_TAG.fullmatch(tag):

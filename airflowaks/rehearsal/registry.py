@@ -37,7 +37,7 @@ _MOST_LISTED = 100
 
 
 class Registry:
-    """The data plane of every container registry; images come in by importImage alone."""
+    """The data plane of every container registry; images come in by imports and builds, and are not pushed here."""
 
     def __init__(self, cloud: Cloud) -> None:
         self._cloud = cloud

@@ -6,6 +6,7 @@ import fcntl
 import json
 import logging
 import os
+import re
 import signal
 import socket
 import time
@@ -36,6 +37,8 @@ if TYPE_CHECKING:
     from airflowaks.rehearsal.routing import Handler
 
 _LOG = logging.getLogger(__name__)
+_SIGNATURE = re.compile(r"\bsig=[^&]*")
+_RESOURCE_MANAGER = "management.azure.com"
 
 
 class FrontDoor:
@@ -54,6 +57,7 @@ class FrontDoor:
         self._suffixes: dict[str, Handler] = {
             ".oic.prod-aks.azure.com": oidc.answer,
             ".azurecr.io": Registry(cloud).answer,
+            ".blob.core.windows.net": cloud.blobs.answer,
             ".vault.azure.net": routed(Vault(cloud).routes()),
         }
 
@@ -96,14 +100,14 @@ class FrontDoor:
         return not_found(request.url.path).response()
 
     def _record(self, request: Request, host: str, response: Response, started: float) -> None:
-        """Log what was asked and how it was answered: no body, no token; a query holds neither."""
+        """Log what was asked and how it was answered: no body, no token, no signature of a URL that opens a blob."""
         entry = {
             "time": round(started, 3),
             "ms": round((time.time() - started) * 1000, 1),
             "method": request.method,
             "host": host,
             "path": request.url.path,
-            "query": request.url.query,
+            "query": _SIGNATURE.sub("sig=…", request.url.query),
             "status": response.status_code,
             "principal": getattr(request.state, "principal", None),
             "correlation": response.headers["x-ms-correlation-request-id"],

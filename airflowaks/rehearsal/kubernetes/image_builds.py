@@ -3,6 +3,8 @@
 An environment is known by a hash of all that goes into it. It is whole when its `complete` file is there; what a killed
 build leaves has none, and is made anew. One build of an environment runs at a time on a machine: its lock file is open
 in the installer too, so that a daemon's death does not set the next one on a folder that is still being written to.
+
+What stands on another environment has its own packages alone, and finds the other's behind them: Airflow is not copied.
 """
 
 from __future__ import annotations
@@ -26,7 +28,7 @@ from typing import TYPE_CHECKING
 from airflowaks.rehearsal.kubernetes.package_indexes import package_indexes
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable
+    from collections.abc import AsyncIterator, Callable, Sequence
 
     from airflowaks.rehearsal.cloud import Cloud
     from airflowaks.rehearsal.kubernetes.image_recipes import Recipe
@@ -43,10 +45,16 @@ import os, sys; _guest = os.environ.get("AIRFLOWAKS_GUEST"); \
 _guest and exec("sys.path.insert(0, _guest)\\ntry:\\n import guest\\nfinally:\\n sys.path.remove(_guest)")
 """
 _COMPLETE = "complete"
+FILES = "rootfs"
+"""The folder of an environment in which the image's own files are."""
 
 
 class BuildFailed(Exception):
-    """An environment could not be made; the message is the installer's."""
+    """An environment could not be made; the message is the end of what the installer said, `said` all of it."""
+
+    def __init__(self, *said: str) -> None:
+        super().__init__(" ".join(said[-12:]))
+        self.said = said
 
 
 def cache_folder() -> Path:
@@ -88,6 +96,22 @@ class ImageBuilds:
         finally:
             listeners.remove(progress)
 
+    async def resolved(self, base: Recipe, arguments: Sequence[str], folder: Path, progress: Progress) -> list[str]:
+        """Return which packages, as `name==version`, installing with these arguments in `folder` would add to `base`.
+
+        Raises BuildFailed where they do not go together, or with what `base` holds and the arguments keep as it is.
+        """
+        from uv import find_uv_bin
+
+        environment = await self.built(base, progress)
+        indexes = await asyncio.to_thread(package_indexes, self._own_proxy)
+        with environment.with_name(f"{environment.name}.lock").open("r") as lock:
+            installer = _Installer(folder, indexes.environment, lock.fileno(), progress)
+            python = str(environment / "bin" / "python")
+            command = (find_uv_bin(), "pip", "install", "--dry-run", "--python", python, *indexes.options, *arguments)
+            said = await installer.run(*command)
+        return [line[2:].split(" ")[0] for line in said if line.startswith("+ ")]
+
     async def stop(self) -> None:
         """Stop what is being built."""
         for build in self._running.values():
@@ -128,11 +152,14 @@ async def _build(recipe: Recipe, own_proxy: str, progress: Progress) -> Path:
     if recipe.requirements:
         progress(f"installing {', '.join(recipe.requirements)} (once; kept in {images})")
     images.mkdir(mode=0o700, parents=True, exist_ok=True)
+    base = await _build(recipe.base, own_proxy, progress) if recipe.base else None
     async with _locked(folder.with_name(f"{folder.name}.lock"), progress) as lock:
         if not _is_whole(folder):
             await asyncio.to_thread(shutil.rmtree, folder, ignore_errors=True)
             indexes = await asyncio.to_thread(package_indexes, own_proxy)
-            await _make(recipe, folder, indexes.options, _Installer(images, indexes.environment, lock, progress))
+            installer = _Installer(images, indexes.environment, lock, progress)
+            await _make(recipe, folder, indexes.options, installer)
+            await asyncio.to_thread(_add_files, recipe, folder, base)
             (folder / _COMPLETE).touch()
     return folder
 
@@ -146,6 +173,8 @@ def _fingerprint(recipe: Recipe) -> str:
     """Return a hash of all that decides what the environment holds."""
     interpreter = (platform.python_version(), sys.base_prefix, sys.platform, platform.machine())
     parts = [recipe.requirements, recipe.constraints, sorted(recipe.programs.items()), _GUEST_PTH]
+    if recipe.base:  # its files are in its name
+        parts += [recipe.name, _fingerprint(recipe.base)]
     return hashlib.sha256(json.dumps([parts, interpreter]).encode()).hexdigest()[:12]
 
 
@@ -175,21 +204,37 @@ async def _make(recipe: Recipe, folder: Path, options: tuple[str, ...], installe
     if recipe.requirements:
         constraints = folder / "constraints.txt"
         constraints.write_text(recipe.constraints)
+        # What a build has added was found with all that it needs, and may go beyond the constraints.
+        chosen = ("--no-deps",) if recipe.base else ("--constraints", str(constraints))
         # Compiling Airflow takes 23 s of CPU once, at low priority: without it each of many commands takes 3 s more.
         await installer.run(
             *("nice", uv, "pip", "install", "--compile-bytecode", "--python", python),
-            *(*options, "--constraints", str(constraints), *recipe.requirements),
+            *(*options, *chosen, *recipe.requirements),
         )
-    await asyncio.to_thread(_add_files, recipe, folder)
 
 
-def _add_files(recipe: Recipe, folder: Path) -> None:
+def _add_files(recipe: Recipe, folder: Path, base: Path | None) -> None:
     for name, text in recipe.programs.items():
-        program = folder / "bin" / name
-        program.write_text(text)
-        program.chmod(0o755)
+        _write_program(folder / "bin" / name, text)
     (site_packages,) = folder.glob("lib/python*/site-packages")
     (site_packages / "airflowaks_guest.pth").write_text(_GUEST_PTH)
+    for name, content in recipe.files.items():
+        file = folder / FILES / name
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_bytes(content)
+    if base is None:
+        return
+    (behind,) = base.glob("lib/python*/site-packages")
+    # Its own .pth files count too: it may stand on another environment itself.
+    (site_packages / "airflowaks_base.pth").write_text(f"import site; site.addsitedir({str(behind)!r})\n")
+    for program in (base / "bin").iterdir():
+        if not program.is_symlink() and not (folder / "bin" / program.name).exists():
+            _write_program(folder / "bin" / program.name, program.read_text().replace(str(base), str(folder)))
+
+
+def _write_program(program: Path, text: str) -> None:
+    program.write_text(text)
+    program.chmod(0o755)
 
 
 class _Installer:
@@ -201,8 +246,11 @@ class _Installer:
         self._lock = lock
         self._progress = progress
 
-    async def run(self, *command: str) -> None:
-        """Run a program to its end; a cancelled build ends it with all that it started. Raises BuildFailed."""
+    async def run(self, *command: str) -> list[str]:
+        """Run a program to its end and return what it said; a cancelled build ends it with all that it started.
+
+        Raises BuildFailed where it fails.
+        """
         process = await asyncio.create_subprocess_exec(
             *command,
             cwd=self._folder,
@@ -226,4 +274,5 @@ class _Installer:
                 os.killpg(process.pid, signal.SIGKILL)
             await process.wait()
         if code:
-            raise BuildFailed(" ".join(said[-12:]))
+            raise BuildFailed(*said)
+        return said

@@ -17,7 +17,7 @@ from urllib.parse import quote
 from airflowaks.rehearsal.entra import CONTAINER_REGISTRY
 from airflowaks.rehearsal.home import TENANT_ID
 from airflowaks.rehearsal.images import MANIFEST_TYPE, digest, public_image
-from airflowaks.rehearsal.kubernetes.image_builds import BuildFailed
+from airflowaks.rehearsal.kubernetes.image_builds import FILES, BuildFailed
 from airflowaks.rehearsal.kubernetes.image_recipes import recipe_of
 from airflowaks.rehearsal.kubernetes.outbound import Outbound, Reply, Unreachable
 from airflowaks.rehearsal.providers.container_registry import HOST_SUFFIX
@@ -65,6 +65,11 @@ class Image:
     root: Path
 
     @property
+    def files(self) -> Path:
+        """Return the folder with the image's own files, if it has any."""
+        return self.root / FILES
+
+    @property
     def python(self) -> Path:
         """Return its interpreter."""
         return self.root / "bin" / "python"
@@ -98,8 +103,8 @@ class Images:
     async def pull(self, reference: str, *, progress: Callable[[str], None]) -> Image:
         """Return the image when it can run; `progress` hears of a build that takes time. Raises PullFailed."""
         named = _parsed(reference)
-        content, configuration = await self._fetched(named)
-        recipe = recipe_of(configuration)
+        content, configuration, layers = await self._fetched(named)
+        recipe = recipe_of(configuration).with_layers(layers)
         try:
             root = await self._cluster.cloud.image_builds.built(recipe, progress)
         except BuildFailed as fault:
@@ -126,16 +131,16 @@ class Images:
             root=root,
         )
 
-    async def _fetched(self, named: _Named) -> tuple[str, Document]:
-        """Return the manifest's digest and the OCI configuration."""
+    async def _fetched(self, named: _Named) -> tuple[str, Document, list[bytes]]:
+        """Return the manifest's digest, the OCI configuration, and the layers that a build has added."""
         if named.registry.endswith(HOST_SUFFIX):
             return await self._from_registry(named)
         image = public_image(named.registry, named.repository, named.tag)
         if image is None or (named.digest and named.digest != image.digest):
             raise _unresolved(named, f"{named}: not found")
-        return image.digest, image.configuration
+        return image.digest, image.configuration, []
 
-    async def _from_registry(self, named: _Named) -> tuple[str, Document]:
+    async def _from_registry(self, named: _Named) -> tuple[str, Document, list[bytes]]:
         base = f"https://{named.registry}/v2/{named.repository}"
         try:
             bearer = {"Authorization": f"Bearer {await self._access_token(named)}"}
@@ -143,13 +148,21 @@ class Images:
             if manifest.status == _NOT_FOUND:
                 raise _unresolved(named, f"{named}: not found")
             _check(named, manifest, f"{base}/manifests/{named.wanted}")
-            blob = f"{base}/blobs/{json.loads(manifest.body)['config']['digest']}"
-            configuration = await self._outbound.get(blob, bearer)
+            held = json.loads(manifest.body)
+            # The first layer of every image is empty here.
+            configuration, *layers = [
+                await self._blob(named, f"{base}/blobs/{one['digest']}", bearer)
+                for one in (held["config"], *held["layers"][1:])
+            ]
         except Unreachable as fault:
             text = f'failed to do request: Head "{base}/manifests/{named.wanted}": {fault}'
             raise _unresolved(named, text) from None
-        _check(named, configuration, blob)
-        return digest(manifest.body), json.loads(configuration.body)
+        return digest(manifest.body), json.loads(configuration), layers
+
+    async def _blob(self, named: _Named, url: str, bearer: dict[str, str]) -> bytes:
+        reply = await self._outbound.get(url, bearer)
+        _check(named, reply, url)
+        return reply.body
 
     async def _access_token(self, named: _Named) -> str:
         """Sign in to the registry as the credential provider of AKS's kubelet does, with the kubelet's identity."""
@@ -160,15 +173,15 @@ class Images:
         asked = f"{registry}/oauth2/token?scope={quote(scope, safe='')}&service={named.registry}"
         form = {"service": named.registry, "scope": scope}
         if principal is None:
-            reply = await self._outbound.get(asked)
-            raise _unauthorised(named, "anonymous", asked, reply)
+            raise _unauthorised(named, "anonymous", asked, await self._outbound.get(asked))
         # The instance metadata service, from which a machine has its identity's token, is no part of Azure's network.
         token = cloud.entra.mint(principal, CONTAINER_REGISTRY[0])
         signed_in = await self._outbound.post(
             f"{registry}/oauth2/exchange",
             {"grant_type": "access_token", "tenant": TENANT_ID, "access_token": token, **form},
         )
-        _check(named, signed_in, f"{registry}/oauth2/exchange")
+        if signed_in.status != _OK:  # the kubelet then has no credentials, and containerd tries without
+            raise _unauthorised(named, "anonymous", asked, await self._outbound.get(asked))
         refresh = json.loads(signed_in.body)["refresh_token"]
         reply = await self._outbound.post(
             f"{registry}/oauth2/token", {"grant_type": "refresh_token", "refresh_token": refresh, **form}

@@ -1,4 +1,4 @@
-"""Microsoft.ContainerRegistry: registries, and the import of images into them. `registry.py` serves what they hold."""
+"""Microsoft.ContainerRegistry: registries, and what images come into them by. `registry.py` serves what they hold."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, ClassVar
 
 from airflowaks.rehearsal.images import Image, Images, public_image
 from airflowaks.rehearsal.kubernetes.image_recipes import recipe_of
+from airflowaks.rehearsal.providers import registry_runs
 from airflowaks.rehearsal.refusals import Refusal
 from airflowaks.rehearsal.resource_ids import ResourceId, canonical_location
 from airflowaks.rehearsal.resource_types import Answer, Call, Provider, ResourceType, defaults, system_data
@@ -77,12 +78,19 @@ class ContainerRegistry(ResourceType):
         Images(cloud.store, document["id"]).clear()
 
     def actions(self) -> Mapping[str, Callable[[Call, Document], Awaitable[Answer]]]:
-        """Return the import of images and the listing of the admin user's passwords."""
-        return {"importImage": _import_image, "listCredentials": _list_credentials}
+        """Return the import of images, their building, and the listing of the admin user's passwords."""
+        return {
+            "importImage": _import_image,
+            "listBuildSourceUploadUrl": registry_runs.upload_url,
+            "listCredentials": _list_credentials,
+            "scheduleRun": registry_runs.schedule_run,
+        }
 
     async def perform(self, cloud: Cloud, document: Document, action: str, arguments: Mapping[str, Any]) -> None:
-        """Import an image, and begin to build what nodes will pull. Raises Refusal where the source has none."""
-        del action
+        """Build an image; or import one, and begin to make what nodes will pull. Raises Refusal where there is none."""
+        if action == "schedulerun":
+            await registry_runs.build(cloud, arguments["run"])
+            return
         image = _source_image(cloud, arguments)
         if image is None:
             named = f"{arguments['registry']}/{arguments['repository']}:{arguments['reference']}"
@@ -110,7 +118,7 @@ class ContainerRegistries(Provider):
     namespace = "Microsoft.ContainerRegistry"
 
     def __init__(self) -> None:
-        super().__init__(ContainerRegistry())
+        super().__init__(ContainerRegistry(), registry_runs.RegistryRun())
 
     def functions(self) -> Mapping[tuple[str, str], Callable[[Call], Awaitable[Answer]]]:
         """Return the check of names, and a registry's usages: read by GET, they are no action."""

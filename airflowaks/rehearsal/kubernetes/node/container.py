@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 from airflowaks.rehearsal.kubernetes.node import hooks, logs
 from airflowaks.rehearsal.kubernetes.node.back_off import BackOff
 from airflowaks.rehearsal.kubernetes.node.environment import ConfigFailed, container_environment, expand
-from airflowaks.rehearsal.kubernetes.node.mounts import TERMINATION_LOG, container_paths, furnish
+from airflowaks.rehearsal.kubernetes.node.mounts import TERMINATION_LOG, container_paths, furnish, lay_out
 from airflowaks.rehearsal.kubernetes.node.probes import Probes
 from airflowaks.rehearsal.kubernetes.node.runtime import Process, Run, StartFailed, program, runs
 
@@ -260,6 +260,7 @@ class Container:
         folders = (*image.folders, image.workdir) if image.workdir not in ("", "/") else image.folders
         paths = container_paths(run.root, spec, folders)
         furnish(paths, spec, sandbox.volumes, folders, given)
+        lay_out(image.files, paths, spec)
         env = {key: value if key == "PATH" else paths.translate(value) for key, value in given.items()}
         env = {"HOME": str(run.root), **env}
         if sandbox.network_folder is not None:

@@ -39,6 +39,17 @@ def furnish(
     message.touch()
 
 
+def lay_out(files: Path, paths: Paths, container: Document) -> None:
+    """Put an image's own files into the root folder, but for those that a volume is mounted over."""
+    mounts = [one["mountPath"].strip("/") for one in container.get("volumeMounts") or []]
+    for file in files.rglob("*"):
+        name = file.relative_to(files)
+        if file.is_file() and not any(name.is_relative_to(mount) for mount in mounts):
+            target = paths.real(str(name))
+            target.parent.mkdir(parents=True, exist_ok=True)
+            target.symlink_to(file)
+
+
 def _mount(target: Path, mount: Document, place: Path, env: Mapping[str, str]) -> None:
     inner = expand(mount["subPathExpr"], env) if mount.get("subPathExpr") else mount.get("subPath", "")
     if ".." in inner.split("/") or inner.startswith("/"):
