@@ -13,13 +13,12 @@ from airflowaks.diagnosis.history import history
 from airflowaks.diagnosis.readers.pods import pods
 from airflowaks.diagnosis.readers.scope import Scope
 
-NOW = datetime.now(UTC)
-SCOPE = Scope(NOW - timedelta(hours=1), "airflow")
+SCOPE = Scope(datetime.now(UTC) - timedelta(hours=1), "airflow")
 
 
 def ago(minutes: float) -> str:
     """A time as the API writes it."""
-    return (NOW - timedelta(minutes=minutes)).strftime("%Y-%m-%dT%H:%M:%SZ")
+    return (datetime.now(UTC) - timedelta(minutes=minutes)).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
 def pod(
@@ -49,21 +48,21 @@ PULLING: dict[str, Any] = {"state": {"waiting": {"reason": "ErrImagePull", "mess
 
 
 @pytest.mark.parametrize(
-    ("document", "warnings", "healthy", "settling"),
+    ("about", "warnings", "healthy", "settling"),
     [
-        pytest.param(pod(ready=True, **RUNNING), [], True, 0, id="ready"),
-        pytest.param(pod(created=1, **CREATING), [], True, 1, id="young and quiet"),
-        pytest.param(pod(created=1, **RUNNING), ["Unhealthy"], True, 1, id="young and not yet probed well"),
-        pytest.param(pod(created=1, **CREATING), ["FailedMount"], False, 0, id="young with a warning"),
-        pytest.param(pod(created=1, **PULLING), [], False, 0, id="young without an image"),
-        pytest.param(pod(created=10, **CREATING), [], False, 0, id="no longer young"),
-        pytest.param(pod(phase="Failed", owner="Job"), [], True, 0, id="a try of a job that is complete"),
-        pytest.param(pod(phase="Failed", owner="ReplicaSet"), [], True, 0, id="replaced by another"),
-        pytest.param(pod(phase="Failed"), [], False, 0, id="failed for good"),
+        pytest.param({"ready": True, **RUNNING}, [], True, 0, id="ready"),
+        pytest.param({"created": 1, **CREATING}, [], True, 1, id="young and quiet"),
+        pytest.param({"created": 1, **RUNNING}, ["Unhealthy"], True, 1, id="young and not yet probed well"),
+        pytest.param({"created": 1, **CREATING}, ["FailedMount"], False, 0, id="young with a warning"),
+        pytest.param({"created": 1, **PULLING}, [], False, 0, id="young without an image"),
+        pytest.param({"created": 10, **CREATING}, [], False, 0, id="no longer young"),
+        pytest.param({"phase": "Failed", "owner": "Job"}, [], True, 0, id="a try of a job that is complete"),
+        pytest.param({"phase": "Failed", "owner": "ReplicaSet"}, [], True, 0, id="replaced by another"),
+        pytest.param({"phase": "Failed"}, [], False, 0, id="failed for good"),
     ],
 )
-def test_which_pods_are_ill(document: dict[str, Any], warnings: list[str], healthy: bool, settling: int) -> None:  # noqa: FBT001 - as the cases name it
-    found = pods([document], SCOPE, {"worker-1": warnings}, {"a-job"})
+def test_which_pods_are_ill(about: dict[str, Any], warnings: list[str], healthy: bool, settling: int) -> None:  # noqa: FBT001 - as the cases name it
+    found = pods([pod(**about)], SCOPE, {"worker-1": warnings}, {"a-job"})
     assert (found.pods["worker-1"].healthy, found.settling.get("worker", 0)) == (healthy, settling)
 
 

@@ -55,13 +55,14 @@ def space(cluster_api: Any) -> Workspace:
 
 
 def overdue(space: Workspace, **spec: Any) -> Callable[[], Document]:
-    """Make a CronJob of every minute that last ran a few minutes ago; return how to look at it."""
+    """Make a CronJob that was due two minutes ago and ran a minute before; return how to look at it."""
+    now = datetime.now(UTC)
     path = f"/apis/batch/v1/namespaces/{space.namespace}/cronjobs"
     pod = {"template": template("work", restartPolicy="Never")}
-    fields = {"schedule": "* * * * *", "suspend": True, "jobTemplate": {"spec": pod}, **spec}
+    fields = {"schedule": f"{(now - timedelta(minutes=2)).minute} * * * *", "suspend": True, "jobTemplate": {"spec": pod}, **spec}
     body = {"apiVersion": "batch/v1", "kind": "CronJob", "metadata": {"name": "tick"}, "spec": fields}
     space.call("POST", path, body)
-    past = f"{datetime.now(UTC) - timedelta(minutes=3):%Y-%m-%dT%H:%M:00Z}"
+    past = f"{now - timedelta(minutes=3):%Y-%m-%dT%H:%M:00Z}"
     merge = "application/merge-patch+json"
     space.call("PATCH", f"{path}/tick/status", {"status": {"lastScheduleTime": past}}, merge)
     space.call("PATCH", f"{path}/tick", {"spec": {"suspend": False}}, merge)

@@ -140,7 +140,10 @@ def environment(
     exports = run_rehearsal(rehearsal.home, "env").splitlines()
     pairs = (shlex.split(line)[1].partition("=") for line in exports)
     found = {key: value for key, _, value in pairs}
-    yield {**os.environ, **found, "HOME": str(tmp_path_factory.mktemp("kubectl"))}
+    shell = {**os.environ, **found, "HOME": str(tmp_path_factory.mktemp("kubectl"))}
+    # It names the contexts of other tests' clusters, too.
+    subprocess.run(["kubectl", "config", "use-context", name], check=True, env=shell, stdout=subprocess.DEVNULL)  # noqa: S607 - as found by which
+    yield shell
     send("DELETE", f"{group}?api-version=2025-04-01")
 
 
