@@ -4,34 +4,38 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import ssl
 import subprocess
 import sys
 import urllib.request
 import uuid
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import psutil
 import pytest
 from azure.identity import ClientSecretCredential
 
+from tests.airflow.deployed import Deployed
+from tests.notebooks.executed import REPOSITORY, execute
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from pathlib import Path
+
+_BEGUN = psutil.Process().create_time()
 
 
-_LONGEST = ("test_airflow.py", "test_deployment.py", "test_teardown.py", "test_crashes.py")
-
-
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Begin with the files that take minutes, so that processes side by side end at about the same time."""
-    items.sort(key=lambda item: item.path.name not in _LONGEST)
+def unmeasured() -> dict[str, str]:
+    """Return the environment of a program that is left out of the coverage, and not slowed down by it."""
+    return {name: value for name, value in os.environ.items() if not name.startswith("COVERAGE_")}
 
 
 def run_rehearsal(home: Path, *arguments: str) -> str:
     """Run the rehearsal's command line on `home` and return what it printed."""
     command = [sys.executable, "-m", "airflowaks.rehearsal", *arguments, "--home", str(home)]
-    done = subprocess.run(command, check=False, capture_output=True, text=True)
+    done = subprocess.run(command, check=False, capture_output=True, text=True, env=unmeasured())
     assert done.returncode == 0, done.stderr
     return done.stdout
 
@@ -99,6 +103,18 @@ def rehearsal(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Rehearsal]:
     os.environ["AIRFLOWAKS_HOME"] = str(home)
     yield started
     run_rehearsal(home, "reset")
+
+
+@pytest.fixture(scope="session")
+def airflow(tmp_path_factory: pytest.TempPathFactory) -> Deployed:
+    """The Airflow that nbval's run of the notebooks has deployed; where they were left out, it is deployed now."""
+    records = tmp_path_factory.mktemp("records")
+    made = [path for path in (REPOSITORY / "runs").glob("local-*") if path.stat().st_mtime > _BEGUN]
+    if made:
+        shutil.copytree(max(made), records, dirs_exist_ok=True)
+    else:
+        execute(REPOSITORY / "notebooks/00_deploy.ipynb", records / "00_deploy.ipynb", records=str(records))
+    return Deployed(start_rehearsal(Path(os.environ["AIRFLOWAKS_HOME"])), records)
 
 
 @pytest.fixture

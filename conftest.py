@@ -1,0 +1,68 @@
+"""How the tests share one Airflow: the notebooks deploy it, and what else needs it runs after them in their process."""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+from xdist.scheduler import LoadFileScheduling
+
+from tests.conftest import run_rehearsal, start_rehearsal
+
+if TYPE_CHECKING:
+    from collections.abc import Generator
+
+    from xdist.remote import Producer
+
+ON_AIRFLOW = ("notebooks", "tests/airflow", "tests/drills")
+"""The folders that need the deployed Airflow, in the order in which they use it."""
+_LONGEST = ("test_deployment.py", "test_teardown.py", "test_crashes.py")
+_HOME = pytest.StashKey[Path]()
+
+
+class OneAirflow(LoadFileScheduling):
+    """Gives each file to one process, and all files that need Airflow to the same: it takes minutes to deploy."""
+
+    def _split_scope(self, nodeid: str) -> str:
+        return "airflow" if nodeid.startswith(ON_AIRFLOW) else super()._split_scope(nodeid)
+
+
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> OneAirflow:
+    """Let `--numprocesses` divide the tests so."""
+    return OneAirflow(config, log)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Begin with what takes minutes, so that processes side by side end at about the same time."""
+    items.sort(key=lambda item: (_place(item), item.path.name not in _LONGEST))
+
+
+def _place(item: pytest.Item) -> int:
+    """Return where in the order of `ON_AIRFLOW` the item stands; behind all of them if it needs no Airflow."""
+    return next((place for place, folder in enumerate(ON_AIRFLOW) if item.nodeid.startswith(folder)), len(ON_AIRFLOW))
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_protocol(item: pytest.Item) -> Generator[None, object, object]:
+    """Have what needs Airflow find it in a rehearsal cloud of its own, not in that of whoever runs the tests."""
+    with pytest.MonkeyPatch.context() as patch:
+        if _place(item) < len(ON_AIRFLOW):
+            patch.setenv("AIRFLOWAKS_HOME", str(_home(item.config)))
+        return (yield)
+
+
+def _home(config: pytest.Config) -> Path:
+    """Return the folder of that cloud, started when it is first asked for; durations are 1:20,000 of Azure's."""
+    if _HOME not in config.stash:
+        home = config.stash[_HOME] = Path(tempfile.mkdtemp(prefix="airflowaks-"))
+        start_rehearsal(home, "--time-scale", "0.00005")
+
+        def forget() -> None:
+            run_rehearsal(home, "reset")
+            shutil.rmtree(home)
+
+        config.add_cleanup(forget)
+    return config.stash[_HOME]
