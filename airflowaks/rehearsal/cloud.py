@@ -6,9 +6,10 @@ import asyncio
 import logging
 from typing import TYPE_CHECKING
 
+from airflowaks.rehearsal.activity_log import ActivityLog
 from airflowaks.rehearsal.authorization import Authorization
-from airflowaks.rehearsal.certificates import server_context
 from airflowaks.rehearsal.blobs import Blobs
+from airflowaks.rehearsal.certificates import server_context
 from airflowaks.rehearsal.entra import Entra
 from airflowaks.rehearsal.kubernetes.image_builds import ImageBuilds
 from airflowaks.rehearsal.names import Names
@@ -43,14 +44,15 @@ class Cloud:
         self.entra = Entra(self.store, settings)
         self.authorization = Authorization(self.store, self.entra)
         self.names = Names(self.store)
+        self.activity_log = ActivityLog(self.store)
         self._dying: set[str] = set()
         self.throttle = Throttle(settings.time_scale)
         self.operations = Operations(self.store, self._work, self._finish)
         self.resource_groups = ResourceGroups(self)
         self.registrations = Registrations(self, PROVIDERS)
+        self.blobs = Blobs(home, self.store)
         self.image_builds = ImageBuilds(self)
 
-        self.blobs = Blobs(home, self.store)
     async def start(self) -> None:
         """Bring back what runs behind the resources, then resume the operations that were interrupted."""
         home_services = self.home.services
@@ -169,6 +171,7 @@ class Cloud:
             settled = {**document, "_state": "Succeeded" if refusal is None else "Failed"}
             self.keep(settled)
             self.kind(settled).settle(self, settled)
+        self.activity_log.ended(operation, refusal)
         if refusal is not None:
             _LOG.warning("%s of %s failed: %s", operation.verb, operation.path, refusal.code)
 

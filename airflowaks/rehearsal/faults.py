@@ -14,6 +14,9 @@ from typing import TYPE_CHECKING, Any
 
 from starlette.responses import JSONResponse, Response
 
+from airflowaks.rehearsal.operations import doomed
+from airflowaks.rehearsal.refusals import Refusal
+
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
@@ -28,7 +31,8 @@ class Fault:
 
     The first `skip` requests that match are spared, the next `times` are struck. `hold` keeps the answer back until the
     client is gone or the fault is deleted: before the request is served, or, with `after`, once it has been. Otherwise
-    the answer is `status` with `code` and `message` in the shape of Azure's errors.
+    the answer is `status` with `code` and `message` in the shape of Azure's errors. With `later` the request is served,
+    and it is the operation it begins that ends in this error, as where a region runs out of machines.
     """
 
     methods: list[str] = field(default_factory=lambda: ["PUT", "POST", "PATCH", "DELETE"])
@@ -38,6 +42,7 @@ class Fault:
     times: int = 1
     hold: bool = False
     after: bool = False
+    later: bool = False
     status: int = 0
     code: str = ""
     message: str = ""
@@ -68,9 +73,12 @@ class Faults:
         fault = next((one for one in list(self._standing.values()) if one.strikes(request)), None)
         if fault is None:
             return await serve(request)
+        refusal = Refusal(fault.status, fault.code, fault.message, headers=fault.headers)
+        if fault.later:
+            with doomed(refusal):
+                return await serve(request)
         if not fault.hold:
-            body = {"error": {"code": fault.code, "message": fault.message}}
-            return JSONResponse(body, fault.status, fault.headers)
+            return refusal.response()
         response = await serve(request) if fault.after else None
         fault.holding += 1
         try:

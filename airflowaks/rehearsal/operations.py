@@ -10,6 +10,8 @@ import asyncio
 import logging
 import time
 import uuid
+from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
@@ -17,13 +19,24 @@ from typing import TYPE_CHECKING, Any
 from airflowaks.rehearsal.refusals import Refusal
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
+    from collections.abc import Awaitable, Callable, Iterator
 
     from airflowaks.rehearsal.store import Store
 
 _LOG = logging.getLogger(__name__)
 _SHORTEST_POLL_MS = 50
 _LONGEST_POLL_MS = 15_000
+_DOOM: ContextVar[Refusal | None] = ContextVar("doom", default=None)
+
+
+@contextmanager
+def doomed(refusal: Refusal) -> Iterator[None]:
+    """Have every operation that is begun inside end in `refusal`, with nothing done."""
+    reset = _DOOM.set(refusal)
+    try:
+        yield
+    finally:
+        _DOOM.reset(reset)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -120,9 +133,11 @@ class Operations:
         task.add_done_callback(self._tasks.discard)
 
     async def _run(self, operation: Operation) -> None:
-        refusal: Refusal | None = None
+        refusal = _DOOM.get()
         try:
-            if operation.verb == "delete":  # what is being deleted is seen until it is gone
+            if refusal is not None:
+                await asyncio.sleep(operation.due - time.time())
+            elif operation.verb == "delete":  # what is being deleted is seen until it is gone
                 await asyncio.sleep(operation.due - time.time())
                 await self._work(operation)
             else:

@@ -21,6 +21,7 @@ from airflowaks.rehearsal.images import MANIFEST_TYPE, Images
 from airflowaks.rehearsal.providers.container_registry import HOST_SUFFIX, registry_named
 from airflowaks.rehearsal.refusals import RegistryRefusal, not_found
 from airflowaks.rehearsal.registry_tokens import AUTHENTICATION_REQUIRED, RegistryTokens
+from airflowaks.rehearsal.resource_types import find
 from airflowaks.rehearsal.routing import routed
 
 if TYPE_CHECKING:
@@ -34,6 +35,8 @@ _CHANGEABLE = {"deleteEnabled": True, "writeEnabled": True, "readEnabled": True,
 # The user name with which `docker login` presents a refresh token as its password.
 _TOKEN_USER = "00000000-0000-0000-0000-000000000000"  # noqa: S105 - a name, no password
 _MOST_LISTED = 100
+# Loopback stands for both sides of Azure's network.
+_FIREWALL = "client with IP '127.0.0.1' is not allowed access. Refer https://aka.ms/acr/firewall to grant access."
 
 
 class Registry:
@@ -69,6 +72,8 @@ class Registry:
         registry = registry_named(self._cloud, host.removesuffix(HOST_SUFFIX))
         if registry is None:
             return not_found(host).response()
+        if find(registry, "properties.publicNetworkAccess") == "Disabled":
+            return RegistryRefusal(403, "DENIED", _FIREWALL).response()
         request.state.registry = registry
         return await self._routed(request)
 

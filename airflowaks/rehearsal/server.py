@@ -50,7 +50,7 @@ class FrontDoor:
         self._log = cloud.home.request_log.open("a", buffering=1)
         oidc = Oidc(cloud)
         self._hosts: dict[str, Handler] = {
-            "management.azure.com": ResourceManager(cloud, PROVIDERS).answer,
+            _RESOURCE_MANAGER: ResourceManager(cloud, PROVIDERS).answer,
             "login.microsoftonline.com": routed(Login(cloud.entra, cloud.store, oidc.keys).routes()),
             "graph.microsoft.com": routed(Graph(cloud.entra, cloud.store).routes()),
         }
@@ -70,6 +70,8 @@ class FrontDoor:
             response = await self._control(request)
         else:
             response = await self._faults.serve(request, lambda one: self._serve(host, one))
+        if host == _RESOURCE_MANAGER:
+            self._cloud.activity_log.answered(request, response)
         correlation = request.headers.get("x-ms-correlation-request-id") or str(uuid.uuid4())
         response.headers.setdefault("x-ms-request-id", str(uuid.uuid4()))
         response.headers.setdefault("x-ms-correlation-request-id", correlation)

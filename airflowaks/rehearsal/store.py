@@ -64,6 +64,11 @@ class Store:
         )
         return [json.loads(body) for (body,) in rows]
 
+    def keys(self, collection: str) -> list[str]:
+        """Return the keys of a collection, in order."""
+        rows = self._connection.execute("SELECT key FROM documents WHERE collection = ? ORDER BY key", (collection,))
+        return [key for (key,) in rows]
+
     @contextmanager
     def transaction(self) -> Iterator[None]:
         """Make several writes one: all of them are kept, or none."""

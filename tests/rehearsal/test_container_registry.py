@@ -439,3 +439,24 @@ def test_a_token_is_good_for_its_registry_and_scope_alone(
     assert docker(send, other, admin, "tags/list").status_code == 401
     refused = docker(send, stocked, admin, "tags/list", action="delete")
     assert (refused.status_code, refused.json()["errors"][0]["code"]) == (401, "UNAUTHORIZED")
+
+
+def test_a_registry_that_is_closed_lets_nobody_in(
+    acr: ContainerRegistryManagementClient,
+    group: str,
+    registry: Registry,
+    rehearsal: Rehearsal,
+    operator: TokenCredential,
+) -> None:
+    assert registry.name
+    update: Any = {"properties": {"publicNetworkAccess": "Disabled"}}
+    acr.registries.begin_update(group, registry.name, update).result()
+    url = f"https://{registry.name}.azurecr.io"
+    with (
+        ContainerRegistryClient(
+            url, operator, audience="https://management.azure.com", **rehearsal.transport
+        ) as client,
+        pytest.raises(HttpResponseError, match=r"client with IP '127\.0\.0\.1' is not allowed access") as refused,
+    ):
+        list(client.list_repository_names())
+    assert refused.value.status_code == 403

@@ -427,3 +427,13 @@ def test_one_operation_at_a_time_and_kill_9_loses_nothing(tmp_path: Path) -> Non
             assert cloud.value("pgadmin", PASSWORD, "SELECT answer FROM kept") == 42
     finally:
         reset_rehearsal(home)
+
+
+def test_a_stopped_server_takes_no_connections_until_it_is_started(cloud: Cloud) -> None:
+    cloud.client.servers.begin_stop(GROUP, SERVER).result()
+    assert cloud.client.servers.get(GROUP, SERVER).properties.state == "Stopped"
+    with pytest.raises(psycopg.OperationalError, match="Connection refused"):
+        cloud.connect("pgadmin", PASSWORD)
+    cloud.client.servers.begin_start(GROUP, SERVER).result()
+    assert cloud.client.servers.get(GROUP, SERVER).properties.state == "Ready"
+    cloud.connect("pgadmin", PASSWORD).close()

@@ -5,9 +5,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from airflowaks.rehearsal.providers.cache import Cache
+from airflowaks.rehearsal.providers.compute import Compute
 from airflowaks.rehearsal.providers.container_registry import ContainerRegistries
 from airflowaks.rehearsal.providers.container_service import ContainerService
-from airflowaks.rehearsal.providers.generic import Compute, Network
+from airflowaks.rehearsal.providers.generic import Network
+from airflowaks.rehearsal.providers.insights import Insights
 from airflowaks.rehearsal.providers.key_vault import KeyVault
 from airflowaks.rehearsal.providers.managed_identity import ManagedIdentity
 from airflowaks.rehearsal.providers.postgresql import PostgreSql
@@ -24,6 +26,7 @@ PROVIDERS: dict[str, Provider] = {
         Compute(),
         ContainerRegistries(),
         ContainerService(),
+        Insights(),
         KeyVault(),
         ManagedIdentity(),
         Network(),

@@ -15,12 +15,6 @@ class GenericProvider(Provider):
         return generic
 
 
-class Compute(GenericProvider):
-    """Machines and disks."""
-
-    namespace = "Microsoft.Compute"
-
-
 class Network(GenericProvider):
     """Networks, addresses and zones."""
 

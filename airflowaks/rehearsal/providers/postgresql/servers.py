@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from airflowaks.rehearsal.store import Document
 
 _RESTART_SECONDS = 60.0
+_POWER_SECONDS = 120.0
 _STATES = {
     "Creating": "Provisioning",
     "Updating": "Updating",
@@ -79,7 +80,8 @@ class FlexibleServer(FlexibleResource):
         for parameter in PARAMETERS:
             if parameter.name not in known:
                 cloud.keep(parameter_document(document, parameter))
-        document["_secret"].pop("password", None)
+        for settled in ("password", "stopped"):
+            document["_secret"].pop(settled, None)
         cloud.keep(document)
 
     async def destroy(self, cloud: Cloud, document: Document) -> None:
@@ -88,7 +90,8 @@ class FlexibleServer(FlexibleResource):
 
     async def start(self, cloud: Cloud, document: Document) -> None:
         """Bring the instance back."""
-        await self._instances.start(cloud, document)
+        if not document["_secret"].get("stopped"):
+            await self._instances.start(cloud, document)
 
     async def stop(self, cloud: Cloud, document: Document) -> None:
         """Stop the instance."""
@@ -96,32 +99,45 @@ class FlexibleServer(FlexibleResource):
 
     def actions(self) -> Mapping[str, Callable[[Call, Document], Awaitable[Answer]]]:
         """Return the server's actions."""
-        return {"restart": self._restart}
+        return {"restart": self._restart, "start": self._start, "stop": self._stop}
 
     async def _restart(self, call: Call, document: Document) -> Answer:
+        self._check_idle(call, document)
+        return Answer(operation_seconds=_RESTART_SECONDS)
+
+    async def _start(self, call: Call, document: Document) -> Answer:
+        self._check_idle(call, document)
+        return Answer(operation_seconds=_POWER_SECONDS)
+
+    async def _stop(self, call: Call, document: Document) -> Answer:
+        self._check_idle(call, document)
+        return Answer(operation_seconds=_POWER_SECONDS)
+
+    def _check_idle(self, call: Call, document: Document) -> None:
         family = [document, *call.cloud.resources(document["id"])]
         if any(one["_state"] in PENDING for one in family):
             code, text = self.busy
             raise Refusal(409, code, text.format(name=document["name"]))
-        return Answer(operation_seconds=_RESTART_SECONDS)
 
     async def perform(self, cloud: Cloud, document: Document, action: str, arguments: Mapping[str, Any]) -> None:
-        """Restart PostgreSQL: every session ends, static parameters take effect."""
-        del action, arguments
-        instance = self._instances.of(document["id"])
-        if instance is None:
-            return
-        await instance.server.stop()
-        await instance.server.start()
-        for parameter in cloud.resources(f"{document['id']}/configurations"):
-            if parameter["properties"]["isConfigPendingRestart"]:
-                parameter["properties"]["isConfigPendingRestart"] = False
-                cloud.keep(parameter)
+        """Stop PostgreSQL, or start it, or both: every session ends, static parameters take effect."""
+        del arguments
+        if action != "start":
+            await self._instances.stop(cloud, document)
+        if action != "stop":
+            await self._instances.start(cloud, document)
+            for parameter in cloud.resources(f"{document['id']}/configurations"):
+                if parameter["properties"]["isConfigPendingRestart"]:
+                    parameter["properties"]["isConfigPendingRestart"] = False
+                    cloud.keep(parameter)
+        document["_secret"]["stopped"] = action == "stop"
+        cloud.keep(document)
 
     def view(self, document: Document) -> Document:
         """Return what a GET answers: a state instead of a provisioning state, and where the server is, once it is."""
         shown = {key: value for key, value in document.items() if not key.startswith("_")}
-        shown["properties"] = {**document["properties"], "state": _STATES[document["_state"]]}
+        stopped = document["_state"] == "Succeeded" and document["_secret"].get("stopped")
+        shown["properties"] = {**document["properties"], "state": "Stopped" if stopped else _STATES[document["_state"]]}
         if document["_state"] != "Creating":
             shown["properties"]["fullyQualifiedDomainName"] = f"localhost:{document['_secret']['port']}"
         return shown
