@@ -94,7 +94,8 @@ def _logs(session: Session, scope: Scope, facts: Facts) -> dict[str, Any]:
     """Return the pods with the logs of those that are ill, and of who may know why tasks fare badly."""
     if not facts.kubernetes.pods:
         return {}
-    troubled = facts.airflow.failed or facts.airflow.queued_seconds > _LONG_QUEUED_SECONDS
+    unread = facts.unread("airflow.api")
+    troubled = unread or facts.airflow.failed or facts.airflow.queued_seconds > _LONG_QUEUED_SECONDS
     known: Mapping[str, Any] = facts.kubernetes.pods
     kube = kubernetes.reachable(session)
     return {"pods": with_logs(kube, scope.namespace, known, _SUSPECTS if troubled else ())}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import TYPE_CHECKING, Any
 
 from airflowaks.azure.arm import rest
@@ -70,18 +71,22 @@ def quotas(session: Session, _scope: Scope) -> dict[str, Any]:
 
 
 def operations(session: Session, scope: Scope) -> dict[str, Any]:
-    """Read from the activity log which writes failed and were not made good since."""
+    """Read from the activity log which writes failed, and were neither made good nor given up since."""
     environment = session.environment
     path = f"/subscriptions/{environment.subscription_id}/providers/Microsoft.Insights/eventtypes/management/values"
-    since = scope.since.isoformat(timespec="seconds")
+    since = f"{scope.since:%Y-%m-%dT%H:%M:%SZ}"  # a + in an address would be a space
     query = f"eventTimestamp ge '{since}' and resourceGroupName eq '{environment.resource_group}'"
     found: Any = session.resources.resources.get_by_id(
         path, api_version=_EVENTS_API, params={"$filter": query}, cls=rest
     )
     last: dict[tuple[str, str], Any] = {}
     for one in sorted(found["value"], key=lambda each: str(each["eventTimestamp"])):
-        if one["status"]["value"] in ("Failed", "Succeeded"):
-            last[one["operationName"]["value"], one["resourceId"].lower()] = one
+        name, resource, status = one["operationName"]["value"], one["resourceId"].lower(), one["status"]["value"]
+        if status in ("Failed", "Succeeded"):
+            last[name, resource] = one
+        if status == "Succeeded" and name.lower().endswith("/delete"):
+            # What failed with it before does not matter any more.
+            last = {key: each for key, each in last.items() if key[1] != resource}
     failed = [one for one in last.values() if one["status"]["value"] == "Failed"]
     return {"operations": tuple(map(_operation, failed))}
 
@@ -89,4 +94,13 @@ def operations(session: Session, scope: Scope) -> dict[str, Any]:
 def _operation(one: Any) -> Operation:
     name, resource = one["operationName"]["value"], one["resourceId"].rpartition("/")[2]
     message = one.get("properties", {}).get("statusMessage") or one["status"].get("localizedValue", "")
-    return Operation(one["eventTimestamp"], name, resource, message)
+    return Operation(one["eventTimestamp"], name, resource, _said(message))
+
+
+def _said(message: str) -> str:
+    """Return code and text of what is mostly the body of the answer, as JSON in a string."""
+    try:
+        error = json.loads(message)["error"]
+        return f"{error['code']}: {error['message']}"
+    except (ValueError, KeyError, TypeError):
+        return message

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from airflowaks.diagnosis.rules.rule import CRITICAL, DOWNSTREAM, WARNING, Cause, Section, lines, quotes
-from airflowaks.steps import airflow
+from airflowaks.diagnosis import service
+from airflowaks.diagnosis.rules.rule import CRITICAL, DOWNSTREAM, WARNING, Cause, Section, in_turn, lines, quotes
+from airflowaks.steps import airflow, workload_identity
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
+    from airflowaks.changes import Changes
     from airflowaks.diagnosis.facts.world import Facts
+    from airflowaks.session import Session
 
 AIRFLOW = Section()
 _SAID = ("log", "task")
@@ -19,6 +22,10 @@ _SETTINGS = f"{_DOCS}configurations-ref.html"
 _TASKS = ("AKA-905", "AKA-906")
 _JWT_SECRET = "AIRFLOW__API_AUTH__JWT_SECRET"  # noqa: S105 - a name
 _SIGNERS = ("airflow-api-server", "airflow-scheduler")
+
+
+def _new_workers(session: Session) -> Changes:
+    return service.restart(session, "worker")
 
 
 AIRFLOW.said(
@@ -48,7 +55,13 @@ AIRFLOW.said(
 )
 
 
-@AIRFLOW.rule("AKA-714", CRITICAL, effects=("AKA-704", "AKA-9", "AKA-003"), link=f"{_DOCS}howto/set-up-database.html")
+@AIRFLOW.rule(
+    "AKA-714",
+    CRITICAL,
+    effects=("AKA-704", "AKA-9", "AKA-003"),
+    link=f"{_DOCS}howto/set-up-database.html",
+    heal=airflow.components,
+)
 def migration_failed(facts: Facts) -> Iterable[Cause]:
     """Tell of jobs that failed: the migration is one."""
     for name, one in facts.kubernetes.jobs.items():
@@ -95,6 +108,7 @@ AIRFLOW.said(
     fix="Run steps 5 and 7: the classes bring the secret to api-server and scheduler.",
     effects=("AKA-701", *_TASKS),
     link=_SETTINGS,
+    heal=in_turn(workload_identity.service_accounts, airflow.components),
 )
 
 
@@ -124,18 +138,25 @@ AIRFLOW.said(
     " whether a NetworkPolicy is in between; then run step 7.",
     effects=_TASKS,
     link=_SETTINGS,
-    heal=airflow.configuration,
+    heal=in_turn(airflow.configuration, _new_workers),
 )
 
 
-@AIRFLOW.rule("AKA-706", CRITICAL, effects=_TASKS, link="https://github.com/apache/airflow/issues/63580")
+@AIRFLOW.rule(
+    "AKA-706",
+    CRITICAL,
+    effects=_TASKS,
+    link="https://github.com/apache/airflow/issues/63580",
+    heal=_new_workers,
+)
 def worker_consumes_nothing(facts: Facts) -> Iterable[Cause]:
     """Tell of workers that run and take no tasks."""
     idle = [name for name, queues in facts.airflow.queues.items() if not queues]
     if idle:
         yield Cause(
             "A worker runs and consumes no queue: it lost its connection to the broker.",
-            f"Delete the pod {idle[0]}: the one in its place connects anew. The probe does it within ten minutes.",
+            f"Restart the worker, or delete the pod {idle[0]}: the one in its place connects anew. The probe does it"
+            " within ten minutes.",
             [f"pod {name}: active_queues is empty" for name in idle],
         )
 

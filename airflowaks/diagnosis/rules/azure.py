@@ -11,12 +11,13 @@ from airflowaks.diagnosis.rules.rule import (
     WARNING,
     Cause,
     Section,
+    in_turn,
     lines,
     listed,
     missing,
     quotes,
 )
-from airflowaks.steps import cluster
+from airflowaks.steps import cluster, key_vault, workload_identity
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -35,6 +36,7 @@ _NEARLY = 0.95
 _OF_OTHERS = (
     "registry.pull_access",
     "registry.image",
+    "backend.administrator",
     "workload_identity.vault_access",
     "backend.database",
 )
@@ -136,6 +138,7 @@ AZURE.said(
     CRITICAL,
     effects=("AKA-3", "AKA-0", *DOWNSTREAM),
     link=f"{_LEARN}azure/key-vault/general/key-vault-recovery",
+    heal=in_turn(key_vault.everything, workload_identity.identity),
 )
 def vault_is_deleted(facts: Facts) -> Iterable[Cause]:
     """Tell of a vault that is soft-deleted, or whose name such a one holds."""
@@ -144,7 +147,8 @@ def vault_is_deleted(facts: Facts) -> Iterable[Cause]:
     if gone or said:
         yield Cause(
             "The key vault is soft-deleted: pods cannot read any secret.",
-            "Run step 4: it recovers the vault with its secrets; somebody else's of that name must be purged instead.",
+            "Run step 4: it recovers the vault with its secrets, then step 5 for who may read it; somebody else's of"
+            " that name must be purged instead.",
             [*gone, *lines(said)],
         )
 
@@ -152,70 +156,70 @@ def vault_is_deleted(facts: Facts) -> Iterable[Cause]:
 for _name, _words, _cause, _fix, _page in (
     (
         "AKA-107",
-        ("Azure Cache for Redis is retiring",),
+        (("Azure Cache for Redis is retiring",),),
         "This tenant may not create classic Azure Cache for Redis any more.",
         "Set `broker.kind: managed_redis` in the environment file, then run step 3.",
         "azure/azure-cache-for-redis/retirement-faq",
     ),
     (
         "AKA-108",
-        ("Redis Enterprise", "no longer supported"),
+        (("Redis Enterprise", "no longer supported"),),
         "The broker's SKU is of Redis Enterprise, of which none is made any more.",
         "Choose a Balanced_* SKU for the broker in the environment file, then run step 3.",
         "azure/redis/overview",
     ),
     (
         "AKA-109",
-        ("NameNotAvailable",),
+        (("NameNotAvailable",), ("AlreadyInUse",), ("NameAlreadyExists",), ("AlreadyTaken",), ("VaultAlreadyExists",)),
         "A name that must be unique in all of Azure belongs to somebody else.",
         "Set another name in the environment file, then run the step again.",
         "azure/azure-resource-manager/troubleshooting/error-reserved-resource-name",
     ),
     (
         "AKA-110",
-        ("RequestDisallowedByPolicy",),
+        (("RequestDisallowedByPolicy",),),
         "An Azure Policy forbids what was asked for.",
         "Ask the owner of the policy that the text names for an exemption, or change the environment to comply.",
         "azure/azure-resource-manager/troubleshooting/error-policy-requestdisallowedbypolicy",
     ),
     (
         "AKA-111",
-        ("Subnet", "Full"),
+        (("Subnet", "Full"),),
         "The subnet has no addresses left for more nodes.",
         "Enlarge the subnet, or take nodes away; then run step 1.",
         "troubleshoot/azure/azure-kubernetes/error-codes/subnetisfull-error-upgrade",
     ),
     (
         "AKA-112",
-        ("InsufficientSubnetSize",),
+        (("InsufficientSubnetSize",),),
         "The subnet is too small for the number of nodes.",
         "Give the cluster a larger subnet, or lower `cluster.node_pool.max_count`; then run step 1.",
         "troubleshoot/azure/azure-kubernetes/error-codes/insufficientsubnetsize-error-advanced-networking",
     ),
     (
         "AKA-113",
-        ("AvailabilityZoneNotSupported",),
+        (("AvailabilityZoneNotSupported",),),
         "The region does not have this size of machine in one of the zones.",
         "Take the zone out of `cluster.node_pool.zones`, or choose another size; then run step 1.",
         "troubleshoot/azure/azure-kubernetes/error-codes/availabilityzonenotsupported-error",
     ),
     (
         "AKA-114",
-        ("AKSCapacityHeavyUsage",),
+        (("AKSCapacityHeavyUsage",),),
         "The region has no capacity for new clusters at the moment.",
         "Wait, or choose another region in the environment file.",
         "troubleshoot/azure/azure-kubernetes/error-codes/akscapacityheavyusage-error",
     ),
     (
         "AKA-118",
-        ("K8sVersionNotSupported",),
+        (("K8sVersionNotSupported",),),
         "The Kubernetes version is not offered in this region any more.",
         "Set `cluster.kubernetes_version` to one that `az aks get-versions` lists, then run step 1.",
         "azure/aks/supported-kubernetes-versions",
     ),
     (
         "AKA-119",
-        ("TooManyRequests",),
+        (("throttled",),),
         "Azure asks to slow down: the subscription sends more requests than it may.",
         "Wait some minutes, and find out which other tool asks so much.",
         "azure/azure-resource-manager/management/request-limits-and-throttling",
@@ -224,11 +228,11 @@ for _name, _words, _cause, _fix, _page in (
     AZURE.said(
         _name,
         CRITICAL,
-        _words,
+        *_words,
         sources=_SAID,
         cause=_cause,
         fix=_fix,
-        effects=("AKA-115", "AKA-116", "AKA-801"),
+        effects=("AKA-115", "AKA-116", "AKA-801", *(("AKA-0",) if _name == "AKA-119" else ())),
         link=f"{_LEARN}{_page}",
     )
 

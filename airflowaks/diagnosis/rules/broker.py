@@ -4,7 +4,17 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from airflowaks.diagnosis.rules.rule import CRITICAL, DOWNSTREAM, WARNING, Cause, Section, differing, lines, quotes
+from airflowaks.diagnosis.rules.rule import (
+    CRITICAL,
+    DOWNSTREAM,
+    WARNING,
+    Cause,
+    Section,
+    differing,
+    in_turn,
+    lines,
+    quotes,
+)
 from airflowaks.steps import airflow, backend, key_vault
 
 if TYPE_CHECKING:
@@ -18,6 +28,8 @@ _AFTER = ("AKA-609", "AKA-706", "AKA-006", *DOWNSTREAM)
 _REDIS = "https://learn.microsoft.com/azure/redis/"
 _CELERY = "https://airflow.apache.org/docs/apache-airflow-providers-celery/stable/configurations-ref.html"
 _NEARLY_ALL = 0.9
+# What the vault holds anew, pods have only once they are rolled.
+_URLS = in_turn(key_vault.secrets, airflow.components)
 
 
 @BROKER.rule("AKA-601", CRITICAL, effects=_AFTER, link=f"{_REDIS}architecture#clustering-policies")
@@ -42,11 +54,13 @@ BROKER.said(
     fix="Run step 4: it writes the URL with database 0; then step 7 rolls the pods.",
     effects=_AFTER,
     link=f"{_REDIS}overview",
-    heal=key_vault.secrets,
+    heal=_URLS,
 )
 
 
-@BROKER.rule("AKA-603", CRITICAL, effects=_AFTER, link=f"{_REDIS}how-to-configure", heal=backend.servers)
+@BROKER.rule(
+    "AKA-603", CRITICAL, effects=_AFTER, link=f"{_REDIS}how-to-configure", heal=in_turn(backend.servers, _URLS)
+)
 def keys_do_not_open(facts: Facts) -> Iterable[Cause]:
     """Tell that access keys are off, or renewed behind the vault's back."""
     off = differing(facts, "backend.broker", "accessKeysAuthentication")
@@ -61,28 +75,29 @@ def keys_do_not_open(facts: Facts) -> Iterable[Cause]:
         )
 
 
-BROKER.said(
-    "AKA-604",
-    CRITICAL,
-    ("Error while reading from", "Connection reset"),
-    ("redis", "Connection closed by server"),
-    sources=_SAID,
-    cause="The broker is called without TLS on its TLS port: the URL says redis:// where it must be rediss://.",
-    fix="Run step 4: it writes the URL; then step 7 rolls the pods.",
-    effects=_AFTER,
-    link=f"{_REDIS}tls-configuration",
-    heal=key_vault.secrets,
-)
+@BROKER.rule("AKA-604", CRITICAL, effects=_AFTER, link=f"{_REDIS}tls-configuration", heal=_URLS)
+def broker_is_called_without_tls(facts: Facts) -> Iterable[Cause]:
+    """Tell of connections that are cut at once; where the vault's own URL opens the broker it was only away."""
+    words = (("Error while reading from", "Connection reset"), ("Connection closed by server",))
+    said = quotes(facts, *words, sources=_SAID)
+    if said and facts.unread("backend.broker"):
+        yield Cause(
+            "The broker is called without TLS on its TLS port: the URL says redis:// where it must be rediss://.",
+            "Run step 4: it writes the URL; then step 7 rolls the pods.",
+            lines(said),
+        )
+
+
 BROKER.said(
     "AKA-605",
     CRITICAL,
     ("rediss:// URL must have parameter ssl_cert_reqs",),
     sources=_SAID,
     cause="Celery's result backend is a rediss:// URL that does not say how to verify the certificate.",
-    fix="Keep results in PostgreSQL, as step 4 writes it, or add ?ssl_cert_reqs=required.",
+    fix="Keep results in PostgreSQL, as step 4 writes it, or add ?ssl_cert_reqs=required; then step 7 rolls the pods.",
     effects=_AFTER,
     link=_CELERY,
-    heal=key_vault.secrets,
+    heal=_URLS,
 )
 BROKER.said(
     "AKA-606",
@@ -128,14 +143,22 @@ def broker_may_forget(facts: Facts) -> Iterable[Cause]:
 
 
 @BROKER.rule(
-    "AKA-609", CRITICAL, effects=("AKA-706", "AKA-006", *DOWNSTREAM), link=f"{_REDIS}troubleshoot-connectivity"
+    "AKA-609",
+    CRITICAL,
+    effects=("AKA-706", "AKA-006", *DOWNSTREAM),
+    link=f"{_REDIS}troubleshoot-connectivity",
+    heal=backend.servers,
 )
 def broker_cannot_be_reached(facts: Facts) -> Iterable[Cause]:
     """Tell that no connection to the broker comes about."""
     words = (("kombu", "OperationalError"), ("redis", "Error", "connecting to"), ("Cannot connect to rediss://",))
-    if said := quotes(facts, *words, sources=_SAID):
+    instances = [one for one in facts.azure.resources.values() if one.kind == "Managed Redis"]
+    closed = [f"{one.title}: {each}" for one in instances for each in one.differing("publicNetworkAccess")]
+    said = quotes(facts, *words, sources=_SAID)
+    if closed or said:
         yield Cause(
             "The broker cannot be reached, or does not answer as it should.",
-            "See the broker's state in the portal, and the way to it: DNS, firewall, its port.",
-            lines(said),
+            "Run step 3, which opens its public endpoint; else see its state in the portal, DNS, and the way to its"
+            " port.",
+            [*closed, *lines(said)],
         )

@@ -10,6 +10,8 @@ from airflowaks.diagnosis.rules.rule import (
     WARNING,
     Cause,
     Section,
+    differing,
+    in_turn,
     lines,
     missing,
     quotes,
@@ -28,6 +30,8 @@ _SAID = ("log", "reading", "resource", "task", "container")
 _LEARN = "https://learn.microsoft.com/azure/postgresql/"
 _NETWORK = f"{_LEARN}network/concepts-networking-public"
 _NEARLY_ALL = 0.9
+# What the vault holds anew, pods have only once they are rolled.
+_URLS = in_turn(key_vault.secrets, airflow.components)
 
 
 @DATABASE.rule("AKA-501", CRITICAL, effects=("AKA-5", *_AFTER), link=f"{_LEARN}configure-maintain/how-to-stop-server")
@@ -44,10 +48,11 @@ def server_is_stopped(facts: Facts) -> Iterable[Cause]:
 
 @DATABASE.rule("AKA-502", CRITICAL, effects=("AKA-513", *_AFTER), link=_NETWORK, heal=backend.servers)
 def firewall_keeps_airflow_out(facts: Facts) -> Iterable[Cause]:
-    """Tell of missing or changed firewall rules of the server."""
+    """Tell of missing or changed firewall rules of the server, and of one that is closed to all."""
     rules = [one for one in facts.azure.resources.values() if one.kind == "firewall rule"]
     wrong = [f"{one.title} does not exist" for one in rules if one.missing]
     wrong += [f"{one.title}: {each}" for one in rules for each in one.differences]
+    wrong += differing(facts, "backend.server", "publicNetworkAccess")
     said = [one for one in quotes(facts, ("no pg_hba.conf entry for host",), sources=_SAID) if not _is_plain(one.text)]
     if wrong or said:
         yield Cause(
@@ -70,14 +75,15 @@ DATABASE.said(
     fix="Run step 4: the URLs in the vault say sslmode=verify-full; then step 7 rolls the pods.",
     effects=_AFTER,
     link=f"{_LEARN}security/security-tls",
-    heal=key_vault.secrets,
+    heal=_URLS,
 )
 
 
 @DATABASE.rule("AKA-504", CRITICAL, effects=_AFTER, link=f"{_LEARN}security/security-access-control", heal=backend.role)
 def role_does_not_own_the_database(facts: Facts) -> Iterable[Cause]:
     """Tell that Airflow's role may not make tables."""
-    said = quotes(facts, ("permission denied for schema public",), ("must be owner of",), sources=_SAID)
+    words = (("permission denied for schema public",), ("permission denied for database",), ("must be owner of",))
+    said = quotes(facts, *words, sources=_SAID)
     seen = [] if facts.backend.database.owner else ["the role does not own the database"]
     seen += [] if facts.backend.database.creates else ["the role may not create tables in the schema public"]
     if seen or said:
@@ -111,7 +117,7 @@ DATABASE.said(
 )
 
 
-@DATABASE.rule("AKA-507", CRITICAL, effects=_AFTER, link=f"{_LEARN}security/security-overview", heal=key_vault.secrets)
+@DATABASE.rule("AKA-507", CRITICAL, effects=_AFTER, link=f"{_LEARN}security/security-overview", heal=_URLS)
 def password_is_wrong(facts: Facts) -> Iterable[Cause]:
     """Tell that the password in the vault, or in a pod, is not the role's."""
     said = quotes(facts, ("password authentication failed",), sources=_SAID)
@@ -139,7 +145,9 @@ def connections_are_used_up(facts: Facts) -> Iterable[Cause]:
         )
 
 
-@DATABASE.rule("AKA-509", CRITICAL, effects=("AKA-507", *_AFTER), link=_LEARN, heal=backend.role)
+@DATABASE.rule(
+    "AKA-509", CRITICAL, effects=("AKA-507", *_AFTER), link=_LEARN, heal=in_turn(backend.role, key_vault.secrets)
+)
 def role_is_missing(facts: Facts) -> Iterable[Cause]:
     """Tell that Airflow's role does not exist, or may not log in."""
     role = facts.backend.role
@@ -153,7 +161,7 @@ def role_is_missing(facts: Facts) -> Iterable[Cause]:
         )
 
 
-@DATABASE.rule("AKA-510", CRITICAL, effects=_AFTER, link=_LEARN, heal=backend.servers)
+@DATABASE.rule("AKA-510", CRITICAL, effects=_AFTER, link=_LEARN)
 def database_is_missing(facts: Facts) -> Iterable[Cause]:
     """Tell that Airflow's database does not exist."""
     gone = missing(facts, "backend.database")

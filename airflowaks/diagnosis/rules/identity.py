@@ -27,6 +27,8 @@ if TYPE_CHECKING:
 IDENTITY = Section()
 _SAID = ("event", "container")
 _AFTER = ("AKA-319", "AKA-309", *DOWNSTREAM)
+# Who diagnoses opens Airflow, database and broker with what the vault holds.
+_UNREAD = ("AKA-008", "AKA-003", "AKA-004", "AKA-006")
 _DRIVER = "https://azure.github.io/secrets-store-csi-driver-provider-azure/docs/troubleshooting/"
 _FEDERATION = "https://learn.microsoft.com/entra/workload-id/workload-identity-federation-considerations"
 
@@ -132,7 +134,7 @@ def driver_is_not_registered(facts: Facts) -> Iterable[Cause]:
         )
 
 
-@IDENTITY.rule("AKA-308", CRITICAL, effects=_AFTER, link=_DRIVER, heal=key_vault.vault)
+@IDENTITY.rule("AKA-308", CRITICAL, effects=(*_AFTER, *_UNREAD), link=_DRIVER, heal=key_vault.vault)
 def vault_lets_nobody_in(facts: Facts) -> Iterable[Cause]:
     """Tell that the vault cannot be reached by the nodes."""
     closed = differing(facts, "key_vault.vault", "publicNetworkAccess", "networkAcls")
@@ -160,6 +162,7 @@ IDENTITY.said(
     cause="A Secret that pods read does not exist: it is there only while a pod mounts the vault's volume.",
     fix="Every pod that reads the Secret must mount its SecretProviderClass: run step 7, which has it so.",
     effects=DOWNSTREAM,
+    heal=airflow.components,
     link="https://learn.microsoft.com/azure/aks/csi-secrets-store-configuration-options",
 )
 
@@ -206,7 +209,7 @@ def secret_is_not_the_vaults(facts: Facts) -> Iterable[Cause]:
 @IDENTITY.rule(
     "AKA-312",
     CRITICAL,
-    effects=_AFTER,
+    effects=(*_AFTER, *_UNREAD),
     link="https://learn.microsoft.com/azure/key-vault/general/key-vault-recovery",
     heal=key_vault.secrets,
 )
@@ -234,7 +237,7 @@ IDENTITY.said(
     sources=(*_SAID, "resource"),
     cause="A secret of Airflow is disabled in the vault.",
     fix="Enable it with `az keyvault secret set-attributes --enabled true`.",
-    effects=_AFTER,
+    effects=(*_AFTER, *_UNREAD),
     link="https://learn.microsoft.com/azure/key-vault/secrets/about-secrets",
 )
 
@@ -255,7 +258,11 @@ def class_is_missing(facts: Facts) -> Iterable[Cause]:
 
 
 @IDENTITY.rule(
-    "AKA-315", WARNING, link="https://learn.microsoft.com/azure/key-vault/general/rbac-guide", heal=key_vault.vault
+    "AKA-315",
+    WARNING,
+    effects=_UNREAD,
+    link="https://learn.microsoft.com/azure/key-vault/general/rbac-guide",
+    heal=key_vault.vault,
 )
 def operator_may_not_read_the_vault(facts: Facts) -> Iterable[Cause]:
     """Tell that whoever diagnoses may not read secrets, so that less can be found out."""

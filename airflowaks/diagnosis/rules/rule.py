@@ -5,12 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from airflowaks.changes import Changes
 from airflowaks.diagnosis.finding import Finding, Severity
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
 
-    from airflowaks.changes import Changes
     from airflowaks.diagnosis.facts.standing import Standing
     from airflowaks.diagnosis.facts.world import Facts, Quote
     from airflowaks.session import Session
@@ -95,6 +95,15 @@ class Section(list[Rule]):
                 yield Cause(cause, fix, lines(found), components(found))
 
         self.append(Rule(name, severity, look, effects, link, heal))
+
+
+def in_turn(*steps: Heal) -> Heal:
+    """Return the fix that takes several step functions, one after the other."""
+
+    def heal(session: Session) -> Changes:
+        return sum((step(session) for step in steps), start=Changes(()))
+
+    return heal
 
 
 def _first(evidence: Sequence[str]) -> tuple[str, ...]:

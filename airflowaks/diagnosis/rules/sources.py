@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from airflowaks.diagnosis.rules.rule import CRITICAL, Cause, Section
+from airflowaks.diagnosis.rules.rule import CRITICAL, WARNING, Cause, Section
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -14,14 +14,50 @@ if TYPE_CHECKING:
 SOURCES = Section()
 _LINK = "https://learn.microsoft.com/azure/aks/control-plane-metrics-monitor"
 
+
+@SOURCES.rule("AKA-001", CRITICAL, effects=("AKA-0",), link=_LINK)
+def azure_is_silent(facts: Facts) -> Iterable[Cause]:
+    """Tell that Resource Manager could not be asked."""
+    if problem := facts.unread("azure.resources"):
+        yield Cause(
+            "Azure Resource Manager could not be asked.",
+            "Sign in with `az login`, and check the network, `proxy` and `ca_bundle`; status.azure.com names outages.",
+            [f"azure.resources: {problem}"],
+        )
+
+
+@SOURCES.rule("AKA-007", WARNING, link="https://learn.microsoft.com/graph/errors")
+def graph_is_silent(facts: Facts) -> Iterable[Cause]:
+    """Tell that groups could not be read, which says nothing of whether Airflow works."""
+    if problems := _problems(facts, "Entra group"):
+        yield Cause(
+            "Microsoft Graph could not be asked for the groups of administrators and developers.",
+            "See the message; status.azure.com names outages, and reading groups takes the right Group.Read.All.",
+            problems,
+        )
+
+
+@SOURCES.rule(
+    "AKA-008",
+    CRITICAL,
+    effects=("AKA-003", "AKA-004", "AKA-006"),
+    link="https://learn.microsoft.com/azure/key-vault/general/troubleshooting-access-issues",
+)
+def vault_is_silent(facts: Facts) -> Iterable[Cause]:
+    """Tell that the vault's secrets could not be read, without which neither Airflow nor its backend can be asked."""
+    if problems := _problems(facts, "secret"):
+        yield Cause(
+            "The vault could not be asked for Airflow's secrets.",
+            "See the message: it is the vault's, or the way to it.",
+            problems,
+        )
+
+
+def _problems(facts: Facts, kind: str) -> list[str]:
+    return [f"{one.title}: {one.problem}" for one in facts.azure.resources.values() if one.kind == kind and one.problem]
+
+
 for _name, _part, _cause, _fix, _effects in (
-    (
-        "AKA-001",
-        "azure.resources",
-        "Azure Resource Manager could not be asked.",
-        "Sign in with `az login`, and check the network, `proxy` and `ca_bundle`; status.azure.com names outages.",
-        ("AKA-0",),
-    ),
     (
         "AKA-002",
         "kubernetes.pods",

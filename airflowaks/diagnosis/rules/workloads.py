@@ -11,11 +11,12 @@ from airflowaks.diagnosis.rules.rule import (
     Cause,
     Section,
     components,
+    in_turn,
     lines,
     listed,
     quotes,
 )
-from airflowaks.steps import airflow, cluster
+from airflowaks.steps import airflow, cluster, volumes, workload_identity
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -30,10 +31,17 @@ _PODS = "https://kubernetes.io/docs/tasks/debug/debug-application/debug-pods/"
 _KILLED = 137
 # How a dry run says that somebody else has set a field since.
 _CONFLICT = "another tool manages"
+_OBJECTS = in_turn(workload_identity.service_accounts, volumes.storage, airflow.everything)
 _TOLD_CLOSER = ("checksum/secrets", "azure.workload.identity/use")
 
 
-@WORKLOADS.rule("AKA-804", CRITICAL, effects=("AKA-805", "AKA-807", *DOWNSTREAM), link=_PODS, heal=cluster.namespace)
+@WORKLOADS.rule(
+    "AKA-804",
+    CRITICAL,
+    effects=("AKA-805", "AKA-807", *DOWNSTREAM),
+    link=_PODS,
+    heal=in_turn(cluster.namespace, workload_identity.service_accounts, volumes.everything, airflow.everything),
+)
 def namespace_is_not_there(facts: Facts) -> Iterable[Cause]:
     """Tell of a namespace that is being deleted, or is gone."""
     phase = facts.kubernetes.namespace
@@ -104,7 +112,7 @@ def _was_killed(one: Container) -> bool:
     return one.ended == "OOMKilled" or (one.exit_code == _KILLED and "memory" in one.message.lower())
 
 
-@WORKLOADS.rule("AKA-805", CRITICAL, effects=DOWNSTREAM, link=_PODS, heal=airflow.components)
+@WORKLOADS.rule("AKA-805", CRITICAL, effects=DOWNSTREAM, link=_PODS, heal=_OBJECTS)
 def object_is_missing(facts: Facts) -> Iterable[Cause]:
     """Tell of objects that the steps make and that are not in the cluster."""
     objects = facts.kubernetes.objects.values()
@@ -127,7 +135,9 @@ def deployment_is_switched_off(facts: Facts) -> Iterable[Cause]:
             how = "is paused" if one.paused else "is scaled to no pods"
             yield Cause(
                 f"The Deployment {name} {how}.",
-                f"`kubectl rollout resume deployment/{name}`." if one.paused else "Run step 7: it sets the replicas.",
+                f"`kubectl rollout resume deployment/{name}`."
+                if one.paused
+                else f"`kubectl scale deployment/{name} --replicas=1`: who scaled it keeps step 7 from doing it.",
                 [f"Deployment {name} {how}"],
                 frozenset({one.component}),
             )
@@ -151,7 +161,7 @@ def pod_was_evicted(facts: Facts) -> Iterable[Cause]:
     WARNING,
     effects=("AKA-703",),
     link="https://kubernetes.io/docs/reference/using-api/server-side-apply/",
-    heal=airflow.everything,
+    heal=_OBJECTS,
 )
 def object_differs(facts: Facts) -> Iterable[Cause]:
     """Tell of objects that are not as the manifests have them."""
