@@ -46,21 +46,23 @@ class Redactor:
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._known: set[str] = set()
+        self._longest_first: list[str] = []
 
     def learn(self, value: str | Secret) -> Secret:
         """Remember `value`, its parts, and how they are written elsewhere, and return it as a Secret."""
         plain = value.reveal() if isinstance(value, Secret) else value
         spellings = {spelling for part in _parts(plain) if len(part) >= _SHORTEST for spelling in _spellings(part)}
         with self._lock:
-            self._known |= spellings
+            if not spellings <= self._known:
+                self._known |= spellings
+                self._longest_first = sorted(self._known, key=len, reverse=True)
         return Secret(plain)
 
     def redact(self, text: str) -> str:
         """Return `text` with every known secret masked, the longest first."""
-        with self._lock:
-            known = sorted(self._known, key=len, reverse=True)
-        for value in known:
-            text = text.replace(value, MASK)
+        if len(text) >= _SHORTEST:
+            for value in self._longest_first:
+                text = text.replace(value, MASK)
         return text
 
 

@@ -9,6 +9,7 @@ import shlex
 import time
 from datetime import UTC, datetime
 from functools import wraps
+from heapq import nlargest
 from typing import TYPE_CHECKING, Any, ParamSpec
 
 import yaml
@@ -25,7 +26,7 @@ from airflowaks.steps import airflow
 from airflowaks.table import Table
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Iterator, Mapping
 
     from airflowaks.session import Session
 
@@ -34,7 +35,7 @@ _RESTARTED = "kubectl.kubernetes.io/restartedAt"
 _MERGE = "application/merge-patch+json"
 _COMPONENT = "app.kubernetes.io/component"
 _UNTOLD = ("managedFields", "resourceVersion", "uid", "generation", "selfLink")
-_MOST_EVENTS = 50
+_MOST_EVENTS, _MOST_PODS = 50, 50
 
 P = ParamSpec("P")
 
@@ -57,7 +58,7 @@ def _told(show: Callable[P, Table]) -> Callable[P, Table]:
 def deployments(session: Session, namespace: str = "", component: str = "") -> Table:
     """Return a table of the Deployments: how many pods there should be, are ready, are of the newest revision."""
     rows = []
-    for one in _listed(session, _APPS, "Deployment", namespace, component):
+    for one in _each(session, _APPS, "Deployment", namespace, component):
         status = one.get("status", {})
         wanted, ready, updated = (
             one["spec"].get("replicas", 1),
@@ -71,21 +72,25 @@ def deployments(session: Session, namespace: str = "", component: str = "") -> T
 
 @_told
 def pods(session: Session, namespace: str = "", component: str = "") -> Table:
-    """Return a table of the pods: state, restarts, age, node."""
+    """Return a table of the pods, those that are not well first: state, restarts, age, node."""
     rows = []
-    for one in _listed(session, "v1", "Pod", namespace, component):
+    for one in _each(session, "v1", "Pod", namespace, component):
         statuses = one.get("status", {}).get("containerStatuses", ())
         restarts = sum(each.get("restartCount", 0) for each in statuses)
-        node = one["spec"].get("nodeName", "")
-        rows.append((_name(one), "yes" if is_ready(one) else "no", _state(one), str(restarts), _age(one), node))
-    return Table(("pod", "ready", "state", "restarts", "age", "node"), rows)
+        node, state = one["spec"].get("nodeName", ""), _state(one)
+        ready = "yes" if is_ready(one) else "done" if state == "Succeeded" else "no"
+        rows.append((_name(one), ready, state, str(restarts), _age(one), node))
+    rows.sort(key=lambda row: row[1] != "no")
+    left = len(rows) - _MOST_PODS
+    note = f"and {left} more; name a component to see them" if left > 0 else ""
+    return Table(("pod", "ready", "state", "restarts", "age", "node"), rows[:_MOST_PODS], note=note)
 
 
 @_told
 def services(session: Session, namespace: str = "", component: str = "") -> Table:
     """Return a table of the Services: type, address, ports."""
     rows = []
-    for one in _listed(session, "v1", "Service", namespace, component):
+    for one in _each(session, "v1", "Service", namespace, component):
         spec = one["spec"]
         ports = ", ".join(f"{each['port']}/{each.get('protocol', 'TCP')}" for each in spec.get("ports", ()))
         rows.append((_name(one), spec.get("type", ""), spec.get("clusterIP", ""), ports, _age(one)))
@@ -97,8 +102,8 @@ def events(session: Session, namespace: str = "", *, warnings: bool = True) -> T
     """Return a table of the newest events, the newest last; without `warnings` all kinds of them."""
     scope = _scope(session, namespace)
     fields = "type=Warning" if warnings else ""
-    found = session.once(connect).list("v1", "Event", scope.namespace, fields=fields)
-    newest = sorted(found, key=_last_seen)[-_MOST_EVENTS:]
+    found = session.once(connect).each("v1", "Event", scope.namespace, fields=fields)
+    newest = reversed(nlargest(_MOST_EVENTS, found, key=_last_seen))
     rows = [
         (
             _last_seen(one),
@@ -129,11 +134,18 @@ def describe(session: Session, kind: str, name: str, namespace: str = "") -> Tab
 
 @_told
 def logs(
-    session: Session, component: str, namespace: str = "", *, pod: str = "", previous: bool = False, lines: int = 50
+    session: Session,
+    component: str,
+    namespace: str = "",
+    *,
+    pod: str = "",
+    container: str = "",
+    previous: bool = False,
+    lines: int = 50,
 ) -> Table:
     """Return a table of the last lines of a component's newest pod, or of `pod`; `previous`: before its restart."""
     chosen = _pod(session, component, namespace, pod)
-    container = chosen["spec"]["containers"][0]["name"]
+    container = container or chosen["spec"]["containers"][0]["name"]
     text = session.once(connect).logs(Reference.of(chosen), container, lines=lines, previous=previous)
     return _text(session, f"{_name(chosen)}, container {container}", text)
 
@@ -144,8 +156,9 @@ def execute(session: Session, component: str, program: str, namespace: str = "")
     if not program:
         return Table((), (), note="No command was given.")
     chosen = _pod(session, component, namespace)
-    text = command.run(session.once(connect), Reference.of(chosen), shlex.split(program)).decode(errors="replace")
-    return _text(session, f"{program} in {_name(chosen)}", text)
+    container = chosen["spec"]["containers"][0]["name"]
+    said = command.run(session.once(connect), Reference.of(chosen), shlex.split(program), container=container)
+    return _text(session, f"{program} in {_name(chosen)}", said.decode(errors="replace"))
 
 
 @_told
@@ -203,10 +216,10 @@ def _done(
 
 
 def _deployment(session: Session, component: str, namespace: str) -> Document:
-    found = _listed(session, _APPS, "Deployment", namespace, component)
+    found = list(_each(session, _APPS, "Deployment", namespace, component))
     if len(found) != 1:
         known = {
-            one["metadata"]["labels"].get(_COMPONENT, "") for one in _listed(session, _APPS, "Deployment", namespace)
+            one["metadata"]["labels"].get(_COMPONENT, "") for one in _each(session, _APPS, "Deployment", namespace)
         }
         message = f'There is no one Deployment of the component "{component}".'
         raise InvalidParameter(message, f"Name one of: {', '.join(sorted(known)) or 'none, run step 7'}.")
@@ -214,17 +227,21 @@ def _deployment(session: Session, component: str, namespace: str) -> Document:
 
 
 def _pod(session: Session, component: str, namespace: str, name: str = "") -> Document:
-    found = [one for one in _listed(session, "v1", "Pod", namespace, component) if name in ("", _name(one))]
-    if not found:
-        message = f'There is no pod {name} of the component "{component}".'
+    if name:
+        found = session.once(connect).get(Reference("v1", "Pod", name, _scope(session, namespace).namespace))
+    else:
+        known = _each(session, "v1", "Pod", namespace, component)
+        found = max(known, key=lambda one: str(one["metadata"].get("creationTimestamp")), default=None)
+    if found is None:
+        message = f"There is no pod {name}." if name else f'There is no pod of the component "{component}".'
         raise MissingDependency(message, "See the table of pods, and the Deployment's events.")
-    return max(found, key=lambda one: str(one["metadata"].get("creationTimestamp")))
+    return found
 
 
-def _listed(session: Session, api_version: str, kind: str, namespace: str, component: str = "") -> list[Document]:
+def _each(session: Session, api_version: str, kind: str, namespace: str, component: str = "") -> Iterator[Document]:
     kube: Kube = session.once(connect)
     scope = _scope(session, namespace, component)
-    return kube.list(api_version, kind, scope.namespace, labels=scope.labels)
+    return kube.each(api_version, kind, scope.namespace, labels=scope.labels)
 
 
 def _scope(session: Session, namespace: str, component: str = "") -> Scope:

@@ -111,15 +111,21 @@ class Kube:
         self, api_version: str, kind: str, namespace: str = "", *, labels: str = "", fields: str = ""
     ) -> list[Document]:
         """Return all objects of a kind, in one namespace or (without) in all, by label and field selectors."""
+        return list(self.each(api_version, kind, namespace, labels=labels, fields=fields))
+
+    def each(
+        self, api_version: str, kind: str, namespace: str = "", *, labels: str = "", fields: str = ""
+    ) -> Iterator[Document]:
+        """Yield the same one by one: of thousands only a page is held, and who has seen enough asks for no other."""
         path = self.path(Reference(api_version, kind, "", namespace))
         query = _given(labelSelector=labels, fieldSelector=fields, limit=str(_PAGE))
-        found: list[Document] = []
         while True:
             page = self.request("GET", path, query)
-            # The items of a list do not say what they are.
-            found += [{"apiVersion": api_version, "kind": kind, **one} for one in page["items"]]
+            for one in page["items"]:
+                # The items of a list do not say what they are.
+                yield {"apiVersion": api_version, "kind": kind, **one}
             if not (token := page["metadata"].get("continue")):
-                return found
+                return
             query["continue"] = token
 
     def apply(self, document: Document, *, dry_run: bool = False) -> Document:
@@ -190,9 +196,23 @@ class Kube:
                 # The connection broke, which the next request tells more about.
                 return
 
-    def logs(self, pod: Reference, container: str, *, lines: int = 0, previous: bool = False) -> str:
-        """Return the log of a container, or its last `lines`; `previous` is that of the run before the last restart."""
-        query = _given(container=container, tailLines=str(lines or ""), previous="true" if previous else "")
+    def logs(
+        self,
+        pod: Reference,
+        container: str,
+        *,
+        lines: int = 0,
+        previous: bool = False,
+        since: str = "",
+        times: bool = False,
+    ) -> str:
+        """Return the log of a container, or its last `lines`; `previous` is that of the run before the last restart.
+
+        `since` (RFC 3339) leaves out what is older, and `times` puts in front of each line when it was written.
+        """
+        query = _given(container=container, tailLines=str(lines or ""), sinceTime=since) | _given(
+            previous="true" if previous else "", timestamps="true" if times else ""
+        )
         return self.send("GET", f"{self.path(pod)}/log", query).text()
 
     def may(self, verb: str, resource: str, namespace: str, group: str = "") -> bool:

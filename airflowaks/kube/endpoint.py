@@ -59,16 +59,19 @@ def pipeline(session: Session, address: Address) -> PipelineClient[Any, Any]:
     from azure.core.pipeline.transport import RequestsTransport
 
     connection = session.connection
-    proxies = {} if address.is_local else connection.transport.get("proxies", {})
+    options = connection.transport
+    proxies = {} if address.is_local else options.get("proxies", {})
+    patience = {name: options[name] for name in ("connection_timeout", "retry_total") if name in options}
     usual: list[Any] = [
         policies.UserAgentPolicy(),
         policies.ProxyPolicy(proxies=proxies),
-        policies.RetryPolicy(retry_on_methods=_REPEATABLE),
+        policies.RetryPolicy(retry_on_methods=_REPEATABLE, **patience),
         policies.BearerTokenCredentialPolicy(connection.credential, SERVER_SCOPE),
     ]
     certificates = _certificate_file(address.certificates)
     # Proxies that the machine's own settings name lead nowhere from here to here.
-    transport = RequestsTransport(connection_verify=str(certificates), use_env_settings=not address.is_local)
+    verified = {"connection_verify": str(certificates), "use_env_settings": not address.is_local}
+    transport = RequestsTransport(**verified, **patience)
     weakref.finalize(transport, certificates.unlink, missing_ok=True)
     return PipelineClient(address.server, policies=usual, transport=transport)
 

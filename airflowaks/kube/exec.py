@@ -29,7 +29,7 @@ _LONGEST_COMPLAINT = 600
 def run(
     kube: Kube, pod: Reference, command: Sequence[str], *, container: str = "", stdin: Iterable[bytes] | None = None
 ) -> bytes:
-    """Run a command in a container (without a name: the pod's first), and return what it wrote to its output.
+    """Run a command in a container (without a name: the pod's only one), and return what it wrote to its output.
 
     To a cluster before 1.30 a command that reads `stdin` must know by itself where that ends, as tar does.
 

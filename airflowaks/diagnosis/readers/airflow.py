@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from contextlib import suppress
 from datetime import UTC, datetime
+from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 from airflowaks.airflow_api import AirflowApi
@@ -48,10 +49,10 @@ def queues(session: Session, scope: Scope) -> dict[str, Any]:
     """Ask the first workers which queues they consume; that one names none is an answer."""
     kube = reachable(session)
     labels = f"{LABELS},app.kubernetes.io/component=worker"
-    found = [one for one in kube.list("v1", "Pod", scope.namespace, labels=labels) if is_ready(one)]
+    ready = filter(is_ready, kube.each("v1", "Pod", scope.namespace, labels=labels))
     program = ("python", "/etc/airflow/programs/queues.py", str(_ANSWER_SECONDS))
     consumed: dict[str, tuple[str, ...]] = {}
-    for pod in [Reference.of(one) for one in found[:_MOST_WORKERS]]:
+    for pod in map(Reference.of, islice(ready, _MOST_WORKERS)):
         consumed[pod.name] = ()
         with suppress(CommandFailed):
             consumed[pod.name] = tuple(command.run(kube, pod, program, container="worker").decode().split())

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from base64 import b64decode
 from collections import defaultdict
+from concurrent.futures import ThreadPoolExecutor
 from hashlib import sha256
+from heapq import heappush, heappushpop
+from itertools import chain, count
 from typing import TYPE_CHECKING, Any
 
 from airflowaks.diagnosis.facts.kubernetes import Claim, Deployment, Event, Job, Node
@@ -16,7 +19,7 @@ from airflowaks.kube.rollouts import condition
 from airflowaks.steps import airflow, cluster, volumes, workload_identity
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Callable, Iterable, Iterator, Mapping
 
     from airflowaks.diagnosis.readers.scope import Scope
     from airflowaks.kube.client import Document
@@ -24,7 +27,7 @@ if TYPE_CHECKING:
     from airflowaks.session import Session
 
 COMPONENT = "app.kubernetes.io/component"
-_MOST_EVENTS = 500
+_MOST_EVENTS, _OF_EACH_REASON = 500, 50
 _CHECKSUM_LENGTH = 12
 _PRESSURES = ("DiskPressure", "MemoryPressure", "PIDPressure", "NetworkUnavailable")
 
@@ -41,30 +44,28 @@ def workloads(session: Session, scope: Scope) -> dict[str, Any]:
     """Read what runs in the namespace, and what has been said about it."""
     kube, namespace = reachable(session), scope.namespace
 
-    def listed(api_version: str, kind: str, labels: str = "") -> list[Document]:
-        return kube.list(api_version, kind, namespace, labels=labels)
+    def each(api_version: str, kind: str, labels: str = "") -> Iterator[Document]:
+        return kube.each(api_version, kind, namespace, labels=labels)
 
-    found = kube.get(Reference("v1", "Namespace", namespace))
-    events = _events(kube, scope)
-    jobs = {_name(one): one for one in listed("batch/v1", "Job", scope.labels)}
-    complete = {name for name, one in jobs.items() if condition(one, "Complete")}
+    parts: dict[str, Callable[[], Any]] = {
+        "namespace": lambda: kube.get(Reference("v1", "Namespace", namespace)),
+        "events": lambda: _events(kube, scope),
+        "jobs": lambda: {_name(one): _job(one) for one in each("batch/v1", "Job", scope.labels)},
+        "claims": lambda: _claims(kube, namespace),
+        "deployments": lambda: list(each("apps/v1", "Deployment", scope.labels)),
+        "nodes": lambda: {_name(one): _node(one) for one in kube.each("v1", "Node")},
+    }
+    with ThreadPoolExecutor(len(parts)) as pool:
+        read = dict(zip(parts, pool.map(lambda part: part(), parts.values()), strict=True))
     warned: Warnings = defaultdict(list)
-    for event in events:
+    for event in read["events"]:
         if event.warning and event.kind == "Pod":
             warned[event.name].append(event.reason)
-    running = pods(listed("v1", "Pod", scope.labels), scope, warned, complete)
-    waiting = {_name(one) for one in kube.list("storage.k8s.io/v1", "StorageClass") if _waits(one)}
-    return {
-        "namespace": found["status"].get("phase", "Active") if found else "",
-        "pods": running.pods,
-        "deployments": {
-            _name(one): _deployment(one, running.settling) for one in listed("apps/v1", "Deployment", scope.labels)
-        },
-        "jobs": {name: _job(one) for name, one in jobs.items()},
-        "claims": {_name(one): _claim(one, waiting) for one in listed("v1", "PersistentVolumeClaim", LABELS)},
-        "nodes": {_name(one): _node(one) for one in kube.list("v1", "Node")},
-        "events": events,
-    }
+    complete = {name for name, one in read["jobs"].items() if one.complete}
+    running = pods(each("v1", "Pod", scope.labels), scope, warned, complete)
+    deployments = {_name(one): _deployment(one, running.settling) for one in read["deployments"]}
+    phase = read["namespace"]["status"].get("phase", "Active") if read["namespace"] else ""
+    return {**read, "namespace": phase, "pods": running.pods, "deployments": deployments}
 
 
 def objects(session: Session, scope: Scope) -> dict[str, Any]:
@@ -102,10 +103,17 @@ def secrets(session: Session, _scope: Scope) -> dict[str, Any]:
 
 
 def _events(kube: Kube, scope: Scope) -> tuple[Event, ...]:
-    warnings = kube.list("v1", "Event", scope.namespace, fields="type=Warning")
-    rollouts = kube.list("v1", "Event", scope.namespace, fields="reason=ScalingReplicaSet")
-    found = [event for one in (*warnings, *rollouts) if scope.covers((event := _event(one)).at)]
-    return tuple(sorted(found, key=lambda one: one.at)[-_MOST_EVENTS:])
+    """Return the newest of each reason, so that what is said a thousand times does not drown what is said once."""
+    warnings = kube.each("v1", "Event", scope.namespace, fields="type=Warning")
+    rollouts = kube.each("v1", "Event", scope.namespace, fields="reason=ScalingReplicaSet")
+    newest: dict[str, list[tuple[str, int, Event]]] = defaultdict(list)
+    for number, event in zip(count(), map(_event, chain(warnings, rollouts))):
+        if scope.covers(event.at):
+            known = newest[event.reason]
+            keep = heappush if len(known) < _OF_EACH_REASON else heappushpop
+            keep(known, (event.at, number, event))
+    found = sorted(one for known in newest.values() for one in known)
+    return tuple(event for *_, event in found[-_MOST_EVENTS:])
 
 
 def _event(one: Document) -> Event:
@@ -138,6 +146,12 @@ def _job(one: Document) -> Job:
     why = f"{failed.get('reason')}: {failed.get('message')}" if failed else ""
     component = one["metadata"].get("labels", {}).get(COMPONENT, "")
     return Job(component=component, complete=condition(one, "Complete") is not None, failed=why)
+
+
+def _claims(kube: Kube, namespace: str) -> dict[str, Claim]:
+    waiting = {_name(one) for one in kube.each("storage.k8s.io/v1", "StorageClass") if _waits(one)}
+    found = kube.each("v1", "PersistentVolumeClaim", namespace, labels=LABELS)
+    return {_name(one): _claim(one, waiting) for one in found}
 
 
 def _claim(one: Document, waiting: set[str]) -> Claim:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, NamedTuple
@@ -28,7 +29,7 @@ _SETTLING = timedelta(minutes=3)
 _USUAL_WAITING = ("", "ContainerCreating", "PodInitializing")
 _USUAL_WARNING = "Unhealthy"
 _MOST_PODS, _LINES, _LONGEST_LOG = 20, 200, 65_536
-_OF_EACH_COMPONENT = 3
+_OF_EACH_COMPONENT, _SIDE_BY_SIDE = 3, 8
 
 
 class Running(NamedTuple):
@@ -69,7 +70,10 @@ def with_logs(kube: Kube, namespace: str, known: Mapping[str, Pod], suspects: Co
         if ill[pod.component] < wanted:
             ill[pod.component] += 1
             chosen.append(name)
-    return {**known, **{name: _logged(kube, namespace, name, known[name]) for name in chosen[:_MOST_PODS]}}
+    asked = chosen[:_MOST_PODS]
+    with ThreadPoolExecutor(_SIDE_BY_SIDE) as pool:
+        logged = pool.map(lambda name: _logged(kube, namespace, name, known[name]), asked)
+        return {**known, **dict(zip(asked, logged, strict=True))}
 
 
 def _logged(kube: Kube, namespace: str, name: str, pod: Pod) -> Pod:

@@ -59,7 +59,8 @@ class Api:
         response.headers.setdefault("cache-control", "no-cache, private")
         for text in getattr(request.state, "warnings", ()):
             response.headers.append("warning", f"299 - {json.dumps(text)}")
-        self._record(request, request.method, response.status_code, started)
+        size = int(response.headers.get("content-length", 0))
+        self._record(request, request.method, response.status_code, started, size)
         await response(scope, receive, send)
 
     async def _stream(self, websocket: WebSocket) -> None:
@@ -128,8 +129,8 @@ class Api:
         document = {**body, "apiVersion": call.kind.api_version, "kind": call.kind.kind}
         return JSONResponse(self._cluster.access.review(call.user, document, namespace), 201)
 
-    def _record(self, connection: HTTPConnection, method: str, status: int, started: float) -> None:
-        """Log what was asked and how it was answered: no body, no token; a query holds neither."""
+    def _record(self, connection: HTTPConnection, method: str, status: int, started: float, size: int = 0) -> None:
+        """Log what was asked and how it was answered, without bodies and tokens; of a stream no size is known."""
         user = getattr(connection.state, "user", None)
         entry = {
             "time": round(started, 3),
@@ -139,6 +140,7 @@ class Api:
             "path": connection.url.path,
             "query": connection.url.query,
             "status": status,
+            "bytes": size,
             "principal": user.name if user else None,
             "agent": connection.headers.get("user-agent", ""),
         }

@@ -14,11 +14,11 @@ from airflowaks.rehearsal.kubernetes.deletion import DeleteOptions, Deletion, do
 from airflowaks.rehearsal.kubernetes.failures import Cause, already_exists, forbidden, invalid, not_found
 from airflowaks.rehearsal.kubernetes.managed_fields import track
 from airflowaks.rehearsal.kubernetes.selectors import FieldSelector, LabelSelector
-from airflowaks.rehearsal.kubernetes.storage import Event, Storage, Subscription
+from airflowaks.rehearsal.kubernetes.storage import Entry, Event, Storage, Subscription
 from airflowaks.rehearsal.kubernetes.validation import validate
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
     from pathlib import Path
 
     from airflowaks.rehearsal.kubernetes.kinds import Kind, Kinds
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
     Admit = Callable[[Document, Document | None], Document]
 
-__all__ = ["Event", "Objects", "Subscription"]
+__all__ = ["Entry", "Event", "Objects", "Subscription"]
 
 _MANAGER = "kube-controller-manager"
 
@@ -72,16 +72,25 @@ class Objects:
         text = self.storage.get(kind, namespace, name)
         return None if text is None else json.loads(text)
 
+    def entries(self, kind: str, namespace: str = "", *, labels: str = "", fields: str = "") -> list[Entry]:
+        """Return the objects that `list` does as the storage has them, so that to keep them takes no memory."""
+        if not (labels or fields):
+            return self.storage.scan(kind, namespace)
+        return [entry for entry, _ in self._selected(kind, namespace, labels, fields)]
+
     def list(self, kind: str, namespace: str = "", *, labels: str = "", fields: str = "") -> list[Document]:
         """Return the objects in one namespace, or in all, that meet the selectors, in the order of their names."""
-        found: list[Document] = [json.loads(text) for text in self.storage.scan(kind, namespace)]
-        if labels:
-            by_label = LabelSelector(labels)
-            found = [one for one in found if by_label.matches(one)]
-        if fields:
-            by_field = FieldSelector(fields, self.kinds.named(kind))
-            found = [one for one in found if by_field.matches(one)]
-        return found
+        return [document for _, document in self._selected(kind, namespace, labels, fields)]
+
+    def _selected(self, kind: str, namespace: str, labels: str, fields: str) -> Iterator[tuple[Entry, Document]]:
+        by_label = LabelSelector(labels) if labels else None
+        by_field = FieldSelector(fields, self.kinds.named(kind)) if fields else None
+        for entry in self.storage.scan(kind, namespace):
+            if by_field and not by_field.may_match(entry.text):
+                continue
+            document = json.loads(entry.text)
+            if (not by_label or by_label.matches(document)) and (not by_field or by_field.matches(document)):
+                yield entry, document
 
     def subscribe(self, *kinds: str) -> Subscription:
         """Return the changes of these kinds (of all, where none is named) from now on."""

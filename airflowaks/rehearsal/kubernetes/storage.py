@@ -12,7 +12,7 @@ import sqlite3
 from collections import deque
 from contextlib import contextmanager
 from functools import cached_property
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from airflowaks.rehearsal.kubernetes.failures import gone, too_large_version
 
@@ -23,6 +23,13 @@ if TYPE_CHECKING:
     from airflowaks.rehearsal.store import Document
 
 _HISTORY = 4096
+
+
+class Entry(NamedTuple):
+    """One object as it is kept: its namespace and name, and its JSON."""
+
+    key: tuple[str, str]
+    text: str
 
 
 class Event:
@@ -123,10 +130,10 @@ class Storage:
         """Return the object as JSON, or None."""
         return self._objects.get(kind, {}).get((namespace, name))
 
-    def scan(self, kind: str, namespace: str = "") -> list[str]:
-        """Return the objects of a kind, in one namespace or in all, in the order of their keys."""
+    def scan(self, kind: str, namespace: str = "") -> list[Entry]:
+        """Return the objects of a kind with their keys, in one namespace or in all, in the order of the keys."""
         found = self._objects.get(kind, {})
-        return [found[key] for key in sorted(found) if not namespace or key[0] == namespace]
+        return [Entry(key, found[key]) for key in sorted(found) if not namespace or key[0] == namespace]
 
     def put(self, kind: str, document: Document) -> Document:
         """Write the object under the next resource version and tell who watches. Returns it with that version."""

@@ -11,6 +11,7 @@ import binascii
 import json
 import secrets
 import time
+from bisect import bisect_right
 from collections import OrderedDict
 from typing import TYPE_CHECKING
 
@@ -27,7 +28,7 @@ if TYPE_CHECKING:
     from starlette.responses import Response
 
     from airflowaks.rehearsal.kubernetes.call import Call
-    from airflowaks.rehearsal.kubernetes.storage import Subscription
+    from airflowaks.rehearsal.kubernetes.storage import Entry, Subscription
     from airflowaks.rehearsal.store import Document
 
 _BOOKMARK_SECONDS = 60.0
@@ -45,53 +46,52 @@ class Lists:
     """Answers lists; one that is read in pages is kept as it was at its first."""
 
     def __init__(self) -> None:
-        self._snapshots: OrderedDict[str, list[Document]] = OrderedDict()
+        self._snapshots: OrderedDict[str, list[Entry]] = OrderedDict()
 
     def answer(self, call: Call) -> Response:
         """Answer a list. Raises Failure: 400 for selectors and tokens that can't be read, 410, 504."""
         limit, token = _number(call.query("limit"), "limit"), call.query("continue")
-        storage = call.cluster.objects.storage
         if token:
             version, start = _read_token(token)
-            found = self._rest(call, version, start)
+            found = self._snapshots.get(_snapshot(call, version))
+            if found is None:
+                raise gone(_EXPIRED)
+            begin = bisect_right(found, start, key=_key)
         else:
             _check_version(call)
-            version, found = str(storage.version), selected(call)
+            version, begin = str(call.cluster.objects.storage.version), 0
+            found = _entries(call)
+        end = begin + limit if limit else len(found)
         metadata: Document = {"resourceVersion": version}
-        if limit and len(found) > limit:
-            page, rest = found[:limit], found[limit:]
-            metadata |= {"continue": _token(version, page[-1])}
+        if end < len(found):
+            metadata |= {"continue": _token(version, found[end - 1])}
             if not (call.query("labelSelector") or call.query("fieldSelector")):
-                metadata["remainingItemCount"] = len(rest)
+                metadata["remainingItemCount"] = len(found) - end
             self._keep(_snapshot(call, version), found)
-            found = page
-        return responses.many(call, found, metadata)
+        return responses.many(call, [json.loads(one.text) for one in found[begin:end]], metadata)
 
-    def _rest(self, call: Call, version: str, start: str) -> list[Document]:
-        kept = self._snapshots.get(_snapshot(call, version))
-        if kept is None:
-            raise gone(_EXPIRED)
-        return [one for one in kept if _key(one) > start]
-
-    def _keep(self, name: str, found: list[Document]) -> None:
+    def _keep(self, name: str, found: list[Entry]) -> None:
         self._snapshots.setdefault(name, found)
         self._snapshots.move_to_end(name)
         if len(self._snapshots) > _SNAPSHOTS:
             self._snapshots.popitem(last=False)
 
 
-def selected(call: Call) -> list[Document]:
+def _entries(call: Call) -> list[Entry]:
     """Return the objects that the request's namespace, name and selectors select. Raises Failure (400)."""
-    objects = call.cluster.objects
-    found = objects.list(
+    found = call.cluster.objects.entries(
         call.kind.kind,
         call.info.namespace if call.kind.namespaced else "",
         labels=call.query("labelSelector"),
         fields=call.query("fieldSelector"),
     )
-    if call.info.name:
-        found = [one for one in found if one["metadata"]["name"] == call.info.name]
-    return found
+    name = call.info.name
+    return [one for one in found if one.key[1] == name] if name else found
+
+
+def selected(call: Call) -> list[Document]:
+    """Return them as documents. Raises Failure (400)."""
+    return [json.loads(one.text) for one in _entries(call)]
 
 
 class Watch:
@@ -218,9 +218,8 @@ def _number(text: str, field: str) -> int:
     raise bad_request(f'strconv.ParseInt: parsing "{text}": invalid syntax')
 
 
-def _key(document: Document) -> str:
-    metadata = document["metadata"]
-    return f"{metadata.get('namespace', '')}/{metadata['name']}"
+def _key(entry: Entry) -> tuple[str, str]:
+    return entry.key
 
 
 def _snapshot(call: Call, version: str) -> str:
@@ -228,15 +227,17 @@ def _snapshot(call: Call, version: str) -> str:
     return "\0".join(parts)
 
 
-def _token(version: str, last: Document) -> str:
-    text = json.dumps({"v": "meta.k8s.io/v1", "rv": int(version), "start": f"{_key(last)}\0"}, separators=(",", ":"))
+def _token(version: str, last: Entry) -> str:
+    start = f"{'/'.join(last.key)}\0"
+    text = json.dumps({"v": "meta.k8s.io/v1", "rv": int(version), "start": start}, separators=(",", ":"))
     return base64.urlsafe_b64encode(text.encode()).rstrip(b"=").decode()
 
 
-def _read_token(token: str) -> tuple[str, str]:
+def _read_token(token: str) -> tuple[str, tuple[str, str]]:
     try:
         found = json.loads(base64.urlsafe_b64decode(token + "=" * (-len(token) % 4)))
-        return str(found["rv"]), str(found["start"]).removesuffix("\0")
+        namespace, _, name = str(found["start"]).removesuffix("\0").partition("/")
+        return str(found["rv"]), (namespace, name)
     except (ValueError, KeyError, TypeError, binascii.Error) as error:
         raise bad_request(f"invalid continue token: continue key is not valid: {error}") from error
 
