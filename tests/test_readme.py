@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from airflowaks.steps import key_vault
+from tests.drills.table import table
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text()
@@ -47,3 +48,7 @@ def test_every_secret_is_in_the_table_of_rotation() -> None:
     assert len(named) == 9
     shorthand = SECTIONS["The steps"].replace("`-async`", "`airflow-sql-alchemy-conn-async`")
     assert [one for one in named if f"`{one}`" not in shorthand] == []
+
+
+def test_the_table_of_findings_is_as_rules_and_drills_have_it() -> None:
+    assert table() in README

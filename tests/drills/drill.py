@@ -1,0 +1,218 @@
+"""A drill: break the deployment as it breaks on Azure, have the diagnosis name the cause first, and put it right.
+
+A drill is a generator. What comes before its `yield` breaks something, through the APIs that Azure, Kubernetes,
+PostgreSQL and Redis offer. Then the rule's fix function heals it or, where the rule has none or the drill says
+`by_hand`, what comes after the `yield` does, as the finding says. In the end nothing may be found.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+from airflowaks.airflow_api import AirflowApi
+from airflowaks.azure.database_role import TOKEN_SCOPE, connect
+from airflowaks.diagnosis.diagnose import Diagnosis, diagnose, heal
+from airflowaks.diagnosis.rules.book import RULES
+from airflowaks.kube.client import Kube, Reference
+from airflowaks.kube.client import connect as reach
+from airflowaks.kube.pods import is_ready
+from airflowaks.patience import until
+from airflowaks.session import open_session
+from airflowaks.steps import airflow as step7
+from airflowaks.steps import backend, cluster, key_vault, registry, volumes, workload_identity
+from tests.airflow.deployed import MERGE, NAMESPACE
+
+if TYPE_CHECKING:
+    from airflowaks.kube.client import Document
+    from tests.conftest import Rehearsal
+
+STEPS = (cluster, registry, backend, key_vault, workload_identity, volumes, step7)
+BY_HAND = "kubectl-edit"
+"""Who edits objects behind the runbook's back, as Kubernetes notes it."""
+SEEN_SECONDS, HEALED_SECONDS = 120.0, 420.0
+_PAUSE_SECONDS = 3.0
+_MOST_TASKS = 50
+
+
+class Scene:
+    """What drills break: the rehearsal cloud, and all that the steps have made in it, as the operator reaches it."""
+
+    def __init__(self, cloud: Rehearsal) -> None:
+        self.cloud = cloud
+        self.session = open_session("local")
+
+    @cached_property
+    def kube(self) -> Kube:
+        return self.session.once(reach)
+
+    def step(self, module: Any) -> Any:
+        """The resources of a step."""
+        return self.session.once(module.Resources)
+
+    def refuse(self, **fault: Any) -> None:
+        """Have the cloud refuse requests from now on, in a service's own words for what nobody can break here."""
+        self.cloud.control("POST", {"times": 1000, **fault})
+
+    def serve(self) -> None:
+        """Have the cloud refuse nothing any more."""
+        self.cloud.control("DELETE")
+
+    # The database
+
+    def administer(self, statement: str, *values: str, database: str = "postgres") -> None:
+        """Run a statement as the server's administrator, who signs in with a token."""
+        step3 = self.step(backend)
+        token = self.session.token(TOKEN_SCOPE)
+        with connect(step3.server, database, step3.administrator.name, token) as opened:
+            opened.autocommit = True
+            opened.execute(statement, values or None)  # type: ignore[call-overload]  # psycopg wants literals alone
+
+    # The cluster
+
+    def patch(self, reference: Reference, body: Document, form: str = MERGE) -> Document:
+        """Change an object as `kubectl edit` does."""
+        return self.kube.request("PATCH", self.kube.path(reference), {"fieldManager": BY_HAND}, body, form)
+
+    def edit(self, component: str, pod: Document | None = None, **container: Any) -> None:
+        """Change the pods of a component, or their container."""
+        spec = {**(pod or {}), **({"containers": [{"name": component, **container}]} if container else {})}
+        self.patch(deployment(component), {"spec": {"template": {"spec": spec}}})
+
+    def pods(self, component: str) -> list[Reference]:
+        """The pods of a component that are not about to end."""
+        labels = f"app.kubernetes.io/name=airflow,app.kubernetes.io/component={component}"
+        found = self.kube.list("v1", "Pod", NAMESPACE, labels=labels)
+        return [Reference.of(one) for one in found if "deletionTimestamp" not in one["metadata"]]
+
+    def replace(self, component: str) -> None:
+        """Delete the pods of a component; others take their place."""
+        for pod in self.pods(component):
+            self.kube.delete(pod, grace_seconds=0)
+
+    def await_rolled(self, component: str, before: list[Reference]) -> None:
+        """Return once all pods of a component are others than before, and ready."""
+
+        def rolled() -> bool:
+            documents = [self.kube.get(one) for one in self.pods(component)]
+            ready = all(one is not None and is_ready(one) for one in documents)
+            return bool(documents) and ready and set(self.pods(component)).isdisjoint(before)
+
+        until(rolled, bool, HEALED_SECONDS, longest_pause=1)
+
+    @staticmethod
+    def await_synced() -> None:
+        """Return once the Secrets in the cluster hold what the vault holds now."""
+        open_session("local", "plan").once(step7.Resources).await_synced()
+
+    # Airflow
+
+    @contextmanager
+    def api(self) -> Iterator[AirflowApi]:
+        """Airflow's API, signed in to as the administrator."""
+        settings, secrets = self.session.environment.airflow, self.step(key_vault)
+        with step7.forwarded(self.session) as port:
+            api = AirflowApi(f"http://127.0.0.1:{port}", self.session.redactor)
+            api.sign_in(settings.admin, secrets.admin_password.known("value"))
+            yield api
+
+    def forget_failures(self) -> None:
+        """Delete the runs that failed, as the operator does once it is understood why."""
+        with self.api() as api:
+            for dag in {one["dag_id"] for one in api.tasks("failed", _MOST_TASKS)[0]}:
+                runs = api._send("GET", f"/api/v2/dags/{dag}/dagRuns?state=failed")["dag_runs"]
+                for run in runs:
+                    api._send("DELETE", f"/api/v2/dags/{dag}/dagRuns/{run['dag_run_id']}")
+
+
+Act = Callable[[Scene], Iterator[None]]
+
+
+@dataclass(frozen=True)
+class Drill:
+    """One way in which `rule` comes to stand; a fast one is run every time. It ends in the checks of step `proof`."""
+
+    rule: str
+    act: Act
+    fast: bool = False
+    by_hand: bool = False
+    proof: Any = None
+
+    @property
+    def name(self) -> str:
+        return f"{self.rule}-{self.act.__name__}"
+
+    @property
+    def automatic(self) -> bool:
+        return RULES[self.rule].heal is not None and not self.by_hand
+
+
+class Drills(list[Drill]):
+    """The drills of one section."""
+
+    def drill(self, rule: str, *, fast: bool = False, by_hand: bool = False, proof: Any = None) -> Callable[[Act], Act]:
+        """Return a decorator that makes a generator a drill of `rule`."""
+
+        def make(act: Act) -> Act:
+            self.append(Drill(rule, act, fast, by_hand, proof))
+            return act
+
+        return make
+
+
+def rehearse(drill: Drill, cloud: Rehearsal) -> None:
+    """Run a drill on a deployment in which all is well, and leave it so."""
+    _rehearse([drill], cloud, lambda seen: first(seen) == drill.rule)
+
+
+def together(drills: Sequence[Drill], cloud: Rehearsal) -> None:
+    """Run drills at the same time: each has its cause."""
+    _rehearse(drills, cloud, lambda seen: {one.rule for one in drills} == {one.id for one in seen.findings})
+
+
+def _rehearse(drills: Sequence[Drill], cloud: Rehearsal, named: Callable[[Diagnosis], bool]) -> None:
+    acting = [one.act(Scene(cloud)) for one in drills]
+    try:
+        for act in acting:
+            next(act)
+        seen = look(named, SEEN_SECONDS)
+        assert named(seen), str(seen)
+        assert seen.findings[0].evidence
+        for drill, act in zip(drills, acting, strict=True):
+            if drill.automatic:
+                heal(open_session("local"), seen, drill.rule)
+            next(act, None)
+        left = look(lambda seen: not seen.findings, HEALED_SECONDS)
+        assert not left.findings, str(left)
+        for drill in drills:
+            assert drill.proof is None or not drill.proof.checks(open_session("local")).failed
+    except BaseException:
+        restore(acting, cloud)
+        raise
+
+
+def look(enough: Callable[[Diagnosis], bool], seconds: float) -> Diagnosis:
+    """The first diagnosis that is enough, or the last."""
+    return until(lambda: diagnose(open_session("local", "plan")), enough, seconds, longest_pause=_PAUSE_SECONDS)
+
+
+def first(diagnosis: Diagnosis) -> str:
+    """The ID of the first finding."""
+    return next((one.id for one in diagnosis.findings), "")
+
+
+def restore(acting: Sequence[Iterator[None]], cloud: Rehearsal) -> None:
+    """Put everything right after a drill that failed, so that the next one is about its own fault."""
+    cloud.control("DELETE")
+    for act in acting:
+        next(act, None)
+    for step in STEPS:
+        step.everything(open_session("local"))
+
+
+def deployment(component: str) -> Reference:
+    """What names the Deployment of a component."""
+    return Reference("apps/v1", "Deployment", f"airflow-{component}", NAMESPACE)

@@ -1,0 +1,41 @@
+"""The README's table of rules: what each finds, whether it is drilled, and who heals it.
+
+`python -m tests.drills.table` writes it into the README anew.
+"""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+from airflowaks.diagnosis.rules.book import RULES, judge
+from tests.diagnosis.test_rules import FOLDER, facts_of, read
+from tests.drills.book import DRILLS, UNDRILLED, every_run
+
+README = Path(__file__).parents[2] / "README.md"
+HEAD = ("| finding | what is wrong | drilled | healed |", "|---|---|---|---|")
+TABLE = re.compile(re.escape("\n".join(HEAD)) + r"\n(?:\|.*\n)+")
+
+
+def table() -> str:
+    """Return the table, with the sentences that the rules' cases give."""
+    always = every_run()
+    rows = []
+    for name in sorted(RULES):
+        drills = [one for one in DRILLS if one.rule == name]
+        drilled = "no" if not drills else "in every run" if name in always else "in full"
+        by_hand = "by hand" if drills else UNDRILLED[name]
+        healed = "automatically" if any(one.automatic for one in drills) else by_hand
+        rows.append(f"| `{name}` | {_cause(name)} | {drilled} | {healed} |")
+    return "\n".join((*HEAD, *rows)) + "\n"
+
+
+def _cause(name: str) -> str:
+    findings = judge(facts_of(read(FOLDER / "cases" / f"{name}.yaml")["facts"]))
+    said = {one.id: one.cause for each in findings for one in (*each.consequences, each)}
+    return said[name].replace("|", "\\|")
+
+
+if __name__ == "__main__":
+    text = README.read_text(encoding="utf-8")
+    README.write_text(TABLE.sub(lambda _: table(), text), encoding="utf-8")
