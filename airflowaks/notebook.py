@@ -34,11 +34,15 @@ if TYPE_CHECKING:
 
 
 class Run:
-    """One run of a notebook: its session and its provenance, as which it shows itself."""
+    """One run of a notebook: its session and its provenance, as which it shows itself.
 
-    def __init__(self, session: Session, origin: Provenance) -> None:
+    It is `attended` where somebody sits at the notebook, who can answer questions and press buttons.
+    """
+
+    def __init__(self, session: Session, origin: Provenance, *, attended: bool) -> None:
         self.session = session
         self.provenance = origin
+        self.attended = attended
         self._started = time.monotonic()
 
     def __str__(self) -> str:
@@ -96,7 +100,7 @@ def start(notebook: str, *, env: str, mode: str, **parameters: Any) -> Run:
     session = open_session(env, mode)
     _redact_messages(shell, session.redactor)
     session.progress = NotebookDisplay()
-    run = Run(session, provenance(notebook, session, given))
+    run = Run(session, provenance(notebook, session, given), attended=_is_attended(shell))
     _confirm(session)
     return run
 
@@ -110,6 +114,12 @@ def _kernel_shell() -> ZMQInteractiveShell:
         raise Unexpected("A notebook was started outside of a Jupyter kernel.", action)
     kernel_shell: ZMQInteractiveShell = shell
     return kernel_shell
+
+
+def _is_attended(shell: ZMQInteractiveShell) -> bool:
+    """Tell whether who ran the cell can be asked: JupyterLab says so of every cell, papermill and nbval never do."""
+    request: Any = shell.get_parent()  # type: ignore[no-untyped-call]  # ipykernel's lacks them
+    return bool(request["content"].get("allow_stdin"))
 
 
 def _confirm(session: Session) -> None:

@@ -17,7 +17,7 @@ from airflowaks.changes import CHANGES_MIME
 from airflowaks.table import Table
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
     from airflowaks.changes import Change
     from airflowaks.resource import Resource
@@ -26,19 +26,31 @@ _SECONDS_BETWEEN_UPDATES = 1.0
 _MOST_NAMED = 3
 
 
+def _in_output(line: Table) -> Callable[[Table], None]:
+    handle = display(line, display_id=True)  # type: ignore[no-untyped-call]  # IPython's lacks them
+    update: Callable[[Table], None] = handle.update
+    return update
+
+
 class NotebookDisplay:
-    """Shows progress in the output of the cell that runs, in JupyterLab and headless."""
+    """Shows progress in the output of the cell that runs, in JupyterLab and headless.
+
+    Or elsewhere: `begin` is given the first line, and returns what takes each that follows.
+    """
+
+    def __init__(self, begin: Callable[[Table], Callable[[Table], None]] = _in_output) -> None:
+        self._begin = begin
 
     @contextmanager
     def watch(self, resources: Sequence[Resource]) -> Iterator[_Watch]:
         """Show progress of `resources` until the block ends."""
         watch = _Watch(resources)
-        handle = display(watch.line(), display_id=True)  # type: ignore[no-untyped-call]  # IPython's lacks them
+        update = self._begin(watch.line())
         over = threading.Event()
 
         def keep_showing() -> None:
             while not over.wait(_SECONDS_BETWEEN_UPDATES):
-                handle.update(watch.line())
+                update(watch.line())
 
         # A thread, because converge sleeps until the next resource is done, which may take minutes.
         ticker = threading.Thread(target=keep_showing, name="progress", daemon=True)
@@ -50,7 +62,7 @@ class NotebookDisplay:
         finally:
             over.set()
             ticker.join()
-            handle.update(last())
+            update(last())
 
 
 class _Watch:

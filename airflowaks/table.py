@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
 _WIDTH = 120
-_CELL = "<td style='text-align:left;white-space:pre-wrap'>{}</td>"
+_CELL = "<td style='text-align:left;white-space:{}'>{}</td>"
 
 
 @dataclass(frozen=True)
@@ -50,7 +50,12 @@ class Table:
         """Return the table as an HTML fragment, every cell escaped."""
         head = "".join(f"<th style='text-align:left'>{html.escape(column)}</th>" for column in self.columns)
         head = f"<thead><tr>{head}</tr></thead>" if any(self.columns) else ""
-        body = "".join(f"<tr>{''.join(_CELL.format(html.escape(cell)) for cell in row)}</tr>" for row in self.rows)
+        # As in text, what names the row stays in one piece.
+        wraps = ["pre", *(["pre-wrap"] * (len(self.columns) - 1))]
+        body = "".join(
+            f"<tr>{''.join(_CELL.format(wrap, html.escape(cell)) for wrap, cell in zip(wraps, row, strict=False))}</tr>"
+            for row in self.rows
+        )
         title = f"<p><b>{html.escape(self.title)}</b></p>" if self.title else ""
         table = title + (f"<table>{head}<tbody>{body}</tbody></table>" if self.rows else "")
         return table + (f"<p>{html.escape(self.note)}</p>" if self.note else "")

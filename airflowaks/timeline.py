@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
 _LABELS, _BARS, _SECONDS, _ROW, _AXIS = 180, 560, 100, 30, 28
 _FILL = {True: "#1d4ed8", False: "#b91c1c", None: "#9ca3af"}
-_MOST_TICKS = 8
+_MOST_TICKS, _LONG = 8, 600
 _STEPS = (1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 1200, 3600)
 
 
@@ -55,9 +55,10 @@ class Timeline:
     @staticmethod
     def _tick(second: int, longest: float, height: int) -> str:
         x = _LABELS + _BARS * second / longest
+        label = f"{second // 60} min" if longest >= _LONG else f"{second} s"
         return (
             f'<line x1="{x:.1f}" y1="{_AXIS - 6}" x2="{x:.1f}" y2="{height - 6}" stroke="#e5e7eb"/>'
-            f'<text x="{x:.1f}" y="{_AXIS - 12}" text-anchor="middle" fill="#6b7280">{second} s</text>'
+            f'<text x="{x:.1f}" y="{_AXIS - 12}" text-anchor="middle" fill="#6b7280">{label}</text>'
         )
 
     @staticmethod
@@ -67,9 +68,13 @@ class Timeline:
         return (
             f'<text x="{_LABELS - 10}" y="{y + 19}" text-anchor="end" fill="#111827">{html.escape(bar.name)}</text>'
             f'<rect x="{x:.1f}" y="{y + 5}" width="{width:.1f}" height="20" rx="3" fill="{_FILL[bar.well]}"/>'
-            f'<text x="{x + width + 6:.1f}" y="{y + 19}" fill="#374151">{bar.end - bar.begin:.0f} s</text>'
+            f'<text x="{x + width + 6:.1f}" y="{y + 19}" fill="#374151">{_span(bar.end - bar.begin)}</text>'
         )
 
     def _repr_mimebundle_(self, include: object = None, exclude: object = None) -> dict[str, Any]:
         del include, exclude
         return {"text/plain": str(self), "image/svg+xml": self.svg()}
+
+
+def _span(seconds: float) -> str:
+    return f"{seconds:.0f} s" if seconds < _LONG else f"{seconds / 60:.0f} min"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
@@ -75,8 +76,14 @@ class Finding:
             yield "", "", f"  | {line}"
         automatic = f" Or have it done: mode=apply, fix={self.id}." if self.heal else ""
         yield "", "", f"→ {self.fix}{automatic}" + (f" {self.link}" if self.link else "")
-        for one in self.consequences:
-            yield "", "", f"  so: {one.cause} ({one.id})"
+        for one, times in self.follows():
+            yield "", "", f"  so: {one.cause} ({one.id}{f', {times} times' if times > 1 else ''})"
+
+    def follows(self) -> list[tuple[Finding, int]]:
+        """Return the consequences, each with how often it was found in the same words."""
+        times = Counter((one.id, one.cause) for one in self.consequences)
+        first = {(one.id, one.cause): one for one in reversed(self.consequences)}
+        return [(first[key], count) for key, count in times.items()]
 
 
 @dataclass(frozen=True)
@@ -105,10 +112,11 @@ class Findings(Sequence[Finding]):
         return f"{', '.join(counts)}." if counts else "Nothing is wrong."
 
     def table(self, title: str = "") -> Table:
-        """Return the table: cause, evidence, what to do, and what follows from it."""
+        """Return the table under its counts: cause, evidence, what to do, and what follows from it."""
         rows = [row for one in self for row in one.rows()]
         data = {FINDINGS_MIME: [one.record() for one in self]}
-        return Table(("finding", "severity", "cause, evidence, what to do"), rows, title, self.summary(), data)
+        above = f"{title}: {self.summary()}" if title else self.summary()
+        return Table(("finding", "severity", "cause, evidence, what to do"), rows, above, data=data)
 
     def close(self) -> None:
         """Fail where something critical stands, so that papermill does. Raises TroubleFound."""

@@ -16,7 +16,10 @@ _MOST_ROWS = 25
 
 
 def history(facts: Facts) -> Timeline:
-    """Return a bar for each thing that happened, from its first time to its last; warnings and deaths are red."""
+    """Return a bar for each thing that happened to a component, or to what is no component's, from first to last time.
+
+    Warnings and deaths are red.
+    """
     spans: dict[str, tuple[float, float, bool]] = {}
     for name, at, well in _happened(facts):
         second = datetime.fromisoformat(at).timestamp()
@@ -30,13 +33,15 @@ def history(facts: Facts) -> Timeline:
 
 
 def _happened(facts: Facts) -> Iterator[tuple[str, str, bool]]:
+    pods = facts.kubernetes.pods
+    components = {name: one.component or name for name, one in pods.items()}
     for one in facts.kubernetes.events:
         if one.at:
-            yield f"{one.name}: {one.reason}", one.at, not one.warning
-    for name, pod in facts.kubernetes.pods.items():
+            yield f"{components.get(one.name, one.name)}: {one.reason}", one.at, not one.warning
+    for name, pod in pods.items():
         for container in pod.containers.values():
             if container.ended_at and container.ended != "Completed":
-                yield f"{name}: {container.ended}", container.ended_at, False
+                yield f"{components[name]}: {container.ended}", container.ended_at, False
     for operation in facts.azure.operations:
         yield f"{operation.resource}: {operation.name.rpartition('/')[0]}", operation.at, False
     for task in facts.airflow.failed:

@@ -11,7 +11,7 @@ from airflowaks.airflow_api import AirflowApi
 from airflowaks.diagnosis.facts.airflow import FailedTask
 from airflowaks.diagnosis.readers.kubernetes import reachable
 from airflowaks.diagnosis.readers.scope import LABELS
-from airflowaks.errors import CommandFailed
+from airflowaks.errors import CommandFailed, KubernetesError
 from airflowaks.kube import exec as command
 from airflowaks.kube.client import Reference
 from airflowaks.kube.pods import is_ready
@@ -19,6 +19,7 @@ from airflowaks.steps import airflow, key_vault
 
 if TYPE_CHECKING:
     from airflowaks.diagnosis.readers.scope import Scope
+    from airflowaks.kube.client import Kube
     from airflowaks.session import Session
 
 _MOST_WORKERS, _ANSWER_SECONDS = 5, 5
@@ -50,13 +51,20 @@ def queues(session: Session, scope: Scope) -> dict[str, Any]:
     kube = reachable(session)
     labels = f"{LABELS},app.kubernetes.io/component=worker"
     ready = filter(is_ready, kube.each("v1", "Pod", scope.namespace, labels=labels))
-    program = ("python", "/etc/airflow/programs/queues.py", str(_ANSWER_SECONDS))
     consumed: dict[str, tuple[str, ...]] = {}
     for pod in map(Reference.of, islice(ready, _MOST_WORKERS)):
-        consumed[pod.name] = ()
-        with suppress(CommandFailed):
-            consumed[pod.name] = tuple(command.run(kube, pod, program, container="worker").decode().split())
+        # One that has gone since, or cannot be reached, says nothing of the others.
+        with suppress(KubernetesError):
+            consumed[pod.name] = _consumed(kube, pod)
     return {"queues": consumed}
+
+
+def _consumed(kube: Kube, pod: Reference) -> tuple[str, ...]:
+    program = ("python", "/etc/airflow/programs/queues.py", str(_ANSWER_SECONDS))
+    try:
+        return tuple(command.run(kube, pod, program, container="worker").decode().split())
+    except CommandFailed:
+        return ()
 
 
 def _age(at: str | None) -> float:

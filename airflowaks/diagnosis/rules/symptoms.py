@@ -9,7 +9,7 @@ from airflowaks.diagnosis.rules.rule import CRITICAL, NOTE, Cause, Section, comp
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from airflowaks.diagnosis.facts.kubernetes import Pod
+    from airflowaks.diagnosis.facts.kubernetes import Container, Pod
     from airflowaks.diagnosis.facts.world import Facts
 
 SYMPTOMS = Section()
@@ -20,17 +20,26 @@ _LONG_QUEUED_SECONDS = 300.0
 
 @SYMPTOMS.rule("AKA-901", CRITICAL, effects=("AKA-9", "AKA-003", "AKA-005"), link=_PODS)
 def container_keeps_ending(facts: Facts) -> Iterable[Cause]:
-    """Tell of containers that end again and again."""
+    """Tell of containers that end again and again, once for all pods of a component."""
+    ending: dict[tuple[str, str], list[tuple[str, Pod, Container]]] = {}
     for name, pod in facts.kubernetes.pods.items():
         for container, one in pod.containers.items():
             if one.waiting == "CrashLoopBackOff" or (one.ended in ("Error", "StartError") and not pod.healthy):
-                last = [line for line in (one.previous or one.log).splitlines() if line.strip()][-2:]
-                yield Cause(
-                    f"The container {container} of the component {pod.component or name} ends again and again.",
-                    "Its last lines say why; once that is put right it comes up by itself.",
-                    [f"pod {name}: {one.waiting or one.ended}, exit code {one.exit_code}", *last],
-                    _about(pod),
-                )
+                ending.setdefault((pod.component or name, container), []).append((name, pod, one))
+    for (component, container), found in ending.items():
+        # Those whose logs were read say the most.
+        found.sort(key=lambda item: not (item[2].previous or item[2].log))
+        yield Cause(
+            f"The container {container} of the component {component} ends again and again.",
+            "Its last lines say why; once that is put right it comes up by itself.",
+            [line for name, _, one in found for line in _last_words(name, one)],
+            _about(found[0][1]),
+        )
+
+
+def _last_words(name: str, container: Container) -> list[str]:
+    last = [line for line in (container.previous or container.log).splitlines() if line.strip()][-2:]
+    return [f"pod {name}: {container.waiting or container.ended}, exit code {container.exit_code}", *last]
 
 
 def _about(pod: Pod) -> frozenset[str]:

@@ -1,0 +1,151 @@
+"""The buttons of the troubleshooting notebook, pressed in a real kernel by the messages of JupyterLab."""
+
+from __future__ import annotations
+
+import re
+import time
+from typing import TYPE_CHECKING, Any
+
+from airflowaks.diagnosis.finding import FINDINGS_MIME
+from airflowaks.kube.client import Reference, connect
+from airflowaks.session import open_session
+from tests.console.conftest import NAMESPACE, START, TALKS, pod
+from tests.deployment import is_write
+from tests.notebooks.executed import execute, write_notebook
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from tests.conftest import Rehearsal
+    from tests.console.page import Page
+
+WIDGET = "application/vnd.jupyter.widget-view+json"
+PROVIDER = "Microsoft.Cache"
+FIX = "shows what fixing AKA-101 would change, and asks"
+FOLLOWERS = "import threading; print(sum(one.name == 'follower' for one in threading.enumerate()))"
+
+
+def logs_asked(rehearsal: Rehearsal, pod: str) -> list[dict[str, Any]]:
+    """The requests for a pod's log that the cluster's API has answered."""
+    path = f"/api/v1/namespaces/{NAMESPACE}/pods/{pod}/log"
+    return [one for one in rehearsal.requests() if one["path"] == path]
+
+
+def ticks(page: Page) -> list[int]:
+    return [int(one) for one in re.findall(r"tick (\d+)", page.shown())]
+
+
+def test_a_log_is_fetched_from_the_cluster_and_filtered_where_it_is(page: Page, rehearsal: Rehearsal) -> None:
+    page.run("board.logs()")
+    assert page.widget("Pod")["_options_labels"][0] == "fails (not ready)", "what is ill comes first"
+    page.choose("Pod", "talks")
+    before = len(logs_asked(rehearsal, "talks"))
+    page.click("Fetch")
+    page.until(lambda: ticks(page))
+    (asked,) = logs_asked(rehearsal, "talks")[before:]
+    assert "tailLines=200" in asked["query"]
+    last = ticks(page)[-1]
+    page.set("Filter", value=f"TICK {last}")
+    page.until(lambda: ticks(page) == [last])
+    assert len(logs_asked(rehearsal, "talks")) == before + 1
+
+
+def test_what_was_said_before_the_last_restart_is_fetched_too(page: Page, rehearsal: Rehearsal) -> None:
+    page.run("board.logs()")
+    page.set("before its last restart", value=True)
+    page.click("Fetch")
+    page.until(lambda: page.shown().count("about to fail"))
+    assert "previous=true" in logs_asked(rehearsal, "fails")[-1]["query"]
+
+
+def test_a_follow_shows_what_comes_until_it_is_stopped_and_leaves_no_thread(page: Page, rehearsal: Rehearsal) -> None:
+    page.run("board.logs()")
+    page.choose("Pod", "talks")
+    page.set("Follow", value=True)
+    page.until(lambda: ticks(page))
+    first = max(ticks(page))
+    page.until(lambda: max(ticks(page)) > first + 12)
+    shown = ticks(page)
+    assert shown == list(range(shown[0], shown[-1] + 1)), "no line twice, and none left out"
+    page.set("Follow", value=False)
+    assert page.printed(FOLLOWERS) == "0\n"
+    asked = len(logs_asked(rehearsal, "talks"))
+    time.sleep(1.5)
+    assert len(logs_asked(rehearsal, "talks")) == asked
+
+
+def test_whatever_is_followed_is_no_longer_once_another_is_chosen_or_shown(page: Page) -> None:
+    page.run("board.logs()")
+    page.choose("Pod", "talks")
+    page.set("Follow", value=True)
+    page.until(lambda: ticks(page))
+    page.choose("Pod", "fails")
+    assert page.printed(FOLLOWERS) == "0\n"
+    page.set("Follow", value=True)
+    page.until(lambda: "about to fail" in page.shown())
+    page.run("board.logs()")
+    assert page.printed(FOLLOWERS) == "0\n"
+
+
+def test_a_fix_shows_what_it_would_change_and_writes_once_the_name_is_typed(page: Page, rehearsal: Rehearsal) -> None:
+    session = open_session("desk")
+    session.resources.providers.unregister(PROVIDER)
+
+    def state() -> str | None:
+        return session.resources.providers.get(PROVIDER).registration_state
+
+    page.run("board")
+    assert PROVIDER not in page.shown()
+    page.click("Look again")
+    page.until(lambda: page.has(FIX) and PROVIDER in page.shown())
+    page.click(FIX)
+    page.until(lambda: page.has("desk") and "1 to update" in page.shown())
+    before = len(rehearsal.requests())
+    page.click("Apply to desk")
+    page.set("desk", value="dusk")
+    page.click("Apply to desk")
+    assert page.printed("print(len(run.session.changes))") == "0\n"
+    assert not [one for one in rehearsal.requests()[before:] if is_write(one)]
+    assert state() != "Registered"
+    page.set("desk", value="desk")
+    page.click("Apply to desk")
+    page.until(lambda: "1 updated" in page.shown())
+    assert state() == "Registered"
+    page.until(lambda: "unregistered" not in page.shown())
+    assert page.printed("print(sum(one.applied for one in run.session.changes), run.session.mode)") == "1 plan\n"
+
+
+def test_a_failure_is_said_beside_its_button(page: Page) -> None:
+    kube = open_session("desk", "plan").once(connect)
+    kube.create(pod("goes", "triggerer", TALKS))
+    page.run("board.look(); board.logs()")
+    page.choose("Pod", "goes")
+    kube.delete(Reference("v1", "Pod", "goes", NAMESPACE), grace_seconds=0)
+    page.click("Fetch")
+    page.until(lambda: "&quot;goes&quot; not found" in page.shown())
+
+
+def test_headless_it_is_tables_and_no_widget_is_made(checkout: Path, tmp_path: Path) -> None:
+    cells = ["board", "board.history()", "board.sources()", "board.logs()"]
+    code = [START, *cells, "import sys; print('ipywidgets' in sys.modules)"]
+    notebook = write_notebook(checkout / "small.ipynb", 'env: str = "desk"\nmode: str = "plan"', *code)
+    record = execute(notebook, tmp_path / "record.ipynb")
+    assert not record.errors
+    assert not record.shown(WIDGET)
+    assert record.shown(FINDINGS_MIME)
+    assert [one.text for one in record.outputs if one.output_type == "stream"] == ["False\n"]
+    assert any("about to fail" in text for text in record.shown("text/plain"))
+
+
+def test_what_is_shown_with_buttons_is_kept_without(page: Page) -> None:
+    for cell in ("board", "board.history()", "board.sources()", "board.logs()"):
+        (shown,) = [one["data"] for one in page.run(cell)]
+        assert shown[WIDGET]
+        assert "VBox" not in shown["text/plain"]
+
+
+def test_secrets_stay_out_of_widgets(page: Page) -> None:
+    page.run("_ = run.session.redactor.learn('old-password')\nboard.logs()")
+    page.click("Fetch")
+    page.until(lambda: "about to fail, as of (secret)" in page.shown())
+    assert "old-password" not in page.shown()
