@@ -12,6 +12,8 @@ from airflowaks.table import Table
 
 CHANGES_MIME = "application/vnd.airflowaks.changes+json"
 _LONGEST_VALUE = 60
+# Of an image's reference the digest is what matters, and what somebody copies to go back to it.
+_DIGEST = "@sha256:"
 
 
 class _AfterApply:
@@ -140,7 +142,7 @@ class Changes(Sequence[Change]):
 
 
 def show(value: Any) -> str:
-    """Return a value for a table: secrets masked, long ones cut, nothing as `(none)`."""
+    """Return a value for a table: secrets masked, nothing as `(none)`, long ones cut but for those with a digest."""
     if isinstance(value, Secret):
         return MASK
     if value is None:
@@ -151,7 +153,7 @@ def show(value: Any) -> str:
         text = "[" + ", ".join(show(one) for one in value) + "]"
     else:
         text = str(value).lower() if isinstance(value, bool) else str(value)
-    return text if len(text) <= _LONGEST_VALUE else f"{text[: _LONGEST_VALUE - 1]}…"
+    return text if len(text) <= _LONGEST_VALUE or _DIGEST in text else f"{text[: _LONGEST_VALUE - 1]}…"
 
 
 def _detail(change: Change) -> str:

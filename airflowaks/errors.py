@@ -14,6 +14,7 @@
     ├── SignInFailed            no token could be had for the session
     ├── RehearsalUnavailable    the rehearsal cloud could not be started or reached
     ├── InvalidManifest         a manifest cannot be read, or has a placeholder without a value
+    ├── ImageBuildFailed        the registry could not build the image
     ├── RolloutFailed           what was rolled out did not become ready
     ├── CommandFailed           a command in a container ended with another exit code than 0
     ├── Unexpected              anything that has no place above, with its cause chained
@@ -139,6 +140,12 @@ class InvalidManifest(AirflowAksError):
     """A manifest cannot be read, or has a placeholder without a value; nothing of it was applied."""
 
     code = "invalid-manifest"
+
+
+class ImageBuildFailed(AirflowAksError):
+    """The registry could not build the image; the message ends with the last lines of the build's log."""
+
+    code = "image-build-failed"
 
 
 class RolloutFailed(AirflowAksError):

@@ -73,14 +73,14 @@ def provenance(notebook: str, session: Session, parameters: Mapping[str, Any]) -
         SignInFailed: nobody is signed in.
 
     """
-    commit, dirty = _commit()
+    revision, dirty = commit()
     environment = session.environment
     return Provenance(
         notebook=notebook,
         started=timestamp(),
         operator=session.operator.name,
         object_id=session.operator.object_id,
-        commit=commit,
+        commit=revision,
         dirty=dirty,
         environment=environment.name,
         fingerprint=environment.fingerprint,
@@ -96,7 +96,7 @@ def timestamp() -> str:
     return datetime.now(UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
 
 
-def _commit() -> tuple[str, bool]:
+def commit() -> tuple[str, bool]:
     """Return the commit of the working directory, where notebooks and environments are, and whether it has changes."""
     git = shutil.which("git")
     if git is None:
@@ -104,5 +104,5 @@ def _commit() -> tuple[str, bool]:
     command = [git, "status", "--porcelain=v2", "--branch"]
     done = subprocess.run(command, check=False, capture_output=True, text=True, encoding="utf-8")
     lines = done.stdout.splitlines()
-    commit = next((line.split()[-1] for line in lines if line.startswith("# branch.oid ")), NO_GIT)
-    return commit, any(not line.startswith("#") for line in lines)
+    revision = next((line.split()[-1] for line in lines if line.startswith("# branch.oid ")), NO_GIT)
+    return revision, any(not line.startswith("#") for line in lines)

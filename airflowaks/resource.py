@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from airflowaks.changes import AFTER_APPLY, Action, Change, Changes, Difference, show
 from airflowaks.comparison import compare
-from airflowaks.errors import ImmutableProperty, MissingDependency, NotConverged
+from airflowaks.errors import AirflowAksError, ImmutableProperty, MissingDependency, NotConverged
 from airflowaks.patience import REPLICATION_SECONDS, until
 
 if TYPE_CHECKING:
@@ -201,18 +201,27 @@ def _converge(session: Session, resource: Resource) -> Change:
             correlation_id, resource.written = correlation.id, True
             until(resource.refresh, lambda _: not resource.differences(), resource.settling_seconds)
             _check_converged(resource)
+
+        def change() -> Change:
+            return Change(
+                kind=resource.kind,
+                name=resource.name,
+                action=action,
+                id=resource.id,
+                differences=differences,
+                seconds=time.monotonic() - started,
+                correlation_id=correlation_id,
+                applied=session.applies and action is not Action.NONE,
+            )
+
         if session.applies:
-            resource.await_ready()
-    return Change(
-        kind=resource.kind,
-        name=resource.name,
-        action=action,
-        id=resource.id,
-        differences=differences,
-        seconds=time.monotonic() - started,
-        correlation_id=correlation_id,
-        applied=session.applies and action is not Action.NONE,
-    )
+            try:
+                resource.await_ready()
+            except AirflowAksError:
+                # It was written all the same.
+                session.changes.append(change())
+                raise
+    return change()
 
 
 def assess(resource: Resource) -> tuple[Action, tuple[Difference, ...]]:

@@ -150,13 +150,23 @@ class Cluster(Section):
 
 
 class Registry(Section):
-    """The container registry, and the Airflow image that is imported into it."""
+    """The container registry, and the Airflow image in it.
+
+    It is imported from `source`; or built on that from `manifests/image`; or it exists, because others push it.
+    """
 
     name: values.RegistryName
     sku: Literal["Basic", "Standard", "Premium"] = "Standard"
+    image: Literal["import", "build", "existing"] = "import"
     source: values.Image = "docker.io/apache/airflow:3.3.2"
     repository: values.RepositoryName = "airflow"
-    tag: values.ImageTag = Field(default_factory=lambda data: data["source"].rpartition(":")[2])
+    # Of the image that is imported or exists; one that is built is tagged by what it is built from.
+    tag: values.ImageTag = Field(default_factory=lambda data: values.image_tag(data["source"]))
+
+    @property
+    def source_tag(self) -> str:
+        """Return the tag of the image that is imported."""
+        return values.image_tag(self.source)
 
 
 class FirewallRule(Section):

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from azure.core import PipelineClient
     from azure.mgmt.authorization import AuthorizationManagementClient
     from azure.mgmt.containerregistry import ContainerRegistryManagementClient
+    from azure.mgmt.containerregistrytasks import ContainerRegistryTasksMgmtClient
     from azure.mgmt.containerservice import ContainerServiceClient
     from azure.mgmt.keyvault import KeyVaultManagementClient
     from azure.mgmt.msi import ManagedServiceIdentityClient
@@ -196,6 +197,13 @@ class Session:
         return self._management(ContainerRegistryManagementClient)
 
     @cached_property
+    def registry_tasks(self) -> ContainerRegistryTasksMgmtClient:
+        """What container registries do by themselves: builds."""
+        from azure.mgmt.containerregistrytasks import ContainerRegistryTasksMgmtClient
+
+        return self._management(ContainerRegistryTasksMgmtClient)
+
+    @cached_property
     def postgresql(self) -> PostgreSQLManagementClient:
         """PostgreSQL flexible servers."""
         from azure.mgmt.postgresqlflexibleservers import PostgreSQLManagementClient
@@ -229,13 +237,13 @@ class Session:
         from azure.core.pipeline.policies import BearerTokenCredentialPolicy
 
         authentication = BearerTokenCredentialPolicy(self.connection.credential, GRAPH_SCOPE)
-        return self._plain("https://graph.microsoft.com/v1.0", self.correlation_policy, authentication)
+        return self.plain("https://graph.microsoft.com/v1.0", self.correlation_policy, authentication)
 
     def fetch(self, url: str) -> Any:
         """Return the JSON at a public URL, reached as everything else is. Raises azure-core's HttpResponseError."""
         from azure.core.rest import HttpRequest
 
-        with self._plain(url) as client:
+        with self.plain(url) as client:
             response = client.send_request(HttpRequest("GET", url))
             response.raise_for_status()
             return response.json()
@@ -249,7 +257,7 @@ class Session:
             **self.connection.transport,
         )
 
-    def _plain(self, base_url: str, *more: Any) -> PipelineClient[Any, Any]:
+    def plain(self, base_url: str, *more: Any) -> PipelineClient[Any, Any]:
         """Return a client for what no SDK is for; a bare PipelineClient would neither retry nor heed the proxy."""
         from azure.core import PipelineClient
         from azure.core.pipeline import policies

@@ -82,12 +82,20 @@ def _vm_size(value: str) -> str:
     return value
 
 
+def image_tag(value: str) -> str:
+    """Return the tag of an image that is named by tag and, perhaps, digest."""
+    return value.partition("@")[0].rpartition(":")[2]
+
+
 def _image(value: str) -> str:
     registry, _, rest = value.partition("/")
-    repository, _, tag = rest.rpartition(":")
+    named, at, digest = rest.partition("@")
+    repository, _, tag = named.rpartition(":")
     if "." not in registry or not repository or not tag:
         form = "registry host, repository and tag"
         raise ValueError(f'"{value}" does not name an image by {form}; write it like "docker.io/apache/airflow:3.3.2"')
+    if at and not re.fullmatch(r"sha256:[0-9a-f]{64}", digest):
+        raise ValueError(f'"{digest}" is no digest; write it as registries do, "sha256:" and 64 hexadecimal digits')
     names.REPOSITORY.check(repository)
     names.IMAGE_TAG.check(tag)
     return value

@@ -300,6 +300,13 @@ REFUSED = {
             'write it like "docker.io/apache/airflow:3.3.2"'
         ),
     ),
+    "image by something that is no digest": (
+        "registry: {source: docker.io/apache/airflow:3.3.2@sha256:abc}",
+        (
+            'registry.source (line 4): "sha256:abc" is no digest; write it as registries do, "sha256:" and 64 '
+            "hexadecimal digits"
+        ),
+    ),
     "registry's name": (
         "registry: {name: air-flow}",
         (
@@ -443,11 +450,17 @@ def test_each_broken_rule_earns_one_sentence(tmp_path: Path, fragment: str, sent
         "postgresql: {firewall: {azure-services: {start: 0.0.0.0}}}",
         "broker: {kind: managed_redis, sku: ComputeOptimized_X20, high_availability: false}",
         "registry: {source: 'mcr.example.com:5000/data/airflow:3.3.2-python3.12'}",
+        f"registry: {{image: build, source: 'docker.io/apache/airflow:3.3.2@sha256:{'0' * 64}'}}",
         "proxy: http://proxy.example.com:3128",
     ],
 )
 def test_what_azure_accepts_is_accepted(tmp_path: Path, fragment: str) -> None:
     assert load(tmp_path, REQUIRED + fragment).name == "test"
+
+
+def test_an_images_tag_is_what_stands_before_its_digest(tmp_path: Path) -> None:
+    pinned = f"registry: {{source: 'docker.io/apache/airflow:3.3.2@sha256:{'0' * 64}'}}"
+    assert load(tmp_path, REQUIRED + pinned).registry.tag == "3.3.2"
 
 
 def test_a_rule_is_not_asked_about_a_value_that_is_wrong_already(tmp_path: Path) -> None:

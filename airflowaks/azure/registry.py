@@ -1,4 +1,4 @@
-"""The container registry, and Airflow's image in it."""
+"""The container registry, and images in it: those that are there, and those that it imports."""
 
 from __future__ import annotations
 
@@ -7,10 +7,15 @@ from typing import TYPE_CHECKING, Any
 
 from airflowaks.azure.arm import ArmResource, rest
 from airflowaks.changes import AFTER_APPLY
+from airflowaks.errors import MissingDependency
 from airflowaks.resource import Facts, Resource
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from azure.containerregistry import ContainerRegistryClient
+
+DIGEST_PREFIX = "sha256:"
 
 
 class ContainerRegistry(ArmResource):
@@ -59,57 +64,79 @@ class ContainerRegistry(ArmResource):
 
 
 class RegistryImage(Resource):
-    """A tag in the registry, imported from another registry by Azure itself: nothing passes through this machine."""
+    """An image in the registry, by its tag or its digest."""
 
     kind = "image"
     decided_by_service = ("digest",)
 
-    def __init__(self, registry: ContainerRegistry, *, force: bool = False) -> None:
-        settings = registry.session.environment.registry
-        super().__init__(registry.session, f"{settings.repository}:{settings.tag}", within=registry)
+    def __init__(self, registry: ContainerRegistry, wanted: str, *, needs: Sequence[Resource] = ()) -> None:
+        self.repository, self.wanted = registry.session.environment.registry.repository, wanted
+        self.is_pinned = wanted.startswith(DIGEST_PREFIX)
+        name = f"{self.repository}{'@' if self.is_pinned else ':'}{wanted}"
+        super().__init__(registry.session, name, within=registry, needs=needs)
         self.registry = registry
-        self.repository, self.tag, self.source = settings.repository, settings.tag, settings.source
-        self._force = force
 
     @property
     def id(self) -> str:
-        """Return the image's reference, by its tag."""
+        """Return the image's reference, as it was asked for."""
         return f"{self.registry.login_server}/{self.name}"
 
     @property
     def reference(self) -> Any:
-        """Return what pods pull: the tag, and the digest that it has now, or AFTER_APPLY.
+        """Return what pods pull: the image by its digest, or AFTER_APPLY.
 
-        With the digest every pod runs the same, and pods are rolled when the tag is imported anew.
+        So every pod runs the same, and pods are rolled when the tag gets another image, and only then.
         """
         digest = self.fact("digest")
-        return AFTER_APPLY if digest is AFTER_APPLY else f"{self.id}@{digest}"
+        return AFTER_APPLY if digest is AFTER_APPLY else f"{self.registry.login_server}/{self.repository}@{digest}"
 
     def read(self) -> Facts | None:
-        """Return the tag's digest as the registry itself answers it."""
+        """Return the digest as the registry itself answers it."""
         from azure.core.exceptions import ResourceNotFoundError
 
+        images = self.registry.images
+        ask = images.get_manifest_properties if self.is_pinned else images.get_tag_properties
         try:
-            found = self.registry.images.get_tag_properties(self.repository, self.tag)
+            return {"digest": ask(self.repository, self.wanted).digest}
         except ResourceNotFoundError:
             return None
-        return {"digest": found.digest}
 
     def want(self) -> Facts:
-        """Want the tag to be there; a forced import wants whatever the source holds now."""
+        """Want the image to be there, whatever it is."""
         return {"digest": self.fact("digest")}
+
+    def write(self, facts: Facts | None) -> None:
+        """Raise MissingDependency: the image comes from elsewhere."""
+        del facts
+        message = f"There is no image {self.id}."
+        raise MissingDependency(message, "Push it, or name one that is there: `az acr manifest list-metadata` does.")
+
+
+class ImportedImage(RegistryImage):
+    """An image that Azure imports from another registry by itself: nothing passes through this machine."""
+
+    def __init__(self, registry: ContainerRegistry) -> None:
+        settings = registry.session.environment.registry
+        tag = settings.tag if settings.image == "import" else settings.source_tag
+        super().__init__(registry, tag)
+        self.source = settings.source
+        self.forced = False
 
     def broken(self, facts: Facts) -> bool:
         """Tell whether the import is forced although the tag is there."""
         del facts
-        return self._force
+        return self.forced
 
     def write(self, facts: Facts | None) -> None:
-        """Import the image from its source."""
-        self._force = False
+        """Import the image from its source: where that names a digest, this one or none."""
+        self.forced = False
         host, _, image = self.source.partition("/")
+        repository, _, digest = image.partition("@")
         parameters: Any = {
-            "source": {"registryUri": host, "sourceImage": image},
+            "source": {
+                "registryUri": host,
+                "sourceImage": f"{repository.rpartition(':')[0]}@{digest}" if digest else repository,
+            },
             "targetTags": [self.name],
             "mode": "NoForce" if facts is None else "Force",
         }

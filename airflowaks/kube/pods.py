@@ -128,6 +128,8 @@ def _container_trouble(pod: Reference, status: Mapping[str, Any]) -> Trouble | N
         return Trouble(pod, status["name"], waiting["reason"], message, restarted=before is not None)
     if ended and ended.get("exitCode"):
         return Trouble(pod, status["name"], ended.get("reason", "Error"), _exit(ended))
+    if before and before.get("exitCode") and not status["ready"]:
+        return Trouble(pod, status["name"], before.get("reason", "Error"), _exit(before), restarted=True)
     return None
 
 

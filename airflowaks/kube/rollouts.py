@@ -1,6 +1,7 @@
 """Waiting until what was applied works: a Deployment's pods available, a Job complete, a claim bound.
 
-It is the cluster's controllers that decide both that and when to give up, as `kubectl rollout status` has them do.
+It is the cluster's controllers that decide both that and when to give up, as `kubectl rollout status` has them do; only
+a roll-out whose new pods end again and again, while those before them go on, is given up here.
 """
 
 from __future__ import annotations
@@ -21,6 +22,8 @@ if TYPE_CHECKING:
 _CLAIM = "PersistentVolumeClaim"
 _ROLLOUT_SECONDS = 3600.0
 _CLAIM_SECONDS = 600.0
+# On a cluster the second restart comes after ten seconds, the third after thirty.
+_MOST_RESTARTS = 2
 
 _ACTIONS = {
     "ErrImagePull": "Run step 2: it puts the image into the registry and lets the cluster's nodes pull it.",
@@ -55,7 +58,11 @@ def await_ready(resource: KubeObject) -> None:
         state = judge(kube, document) if document else _State("it was deleted meanwhile", failed=True)
         if state.done or state.failed:
             break
-        trouble = find_trouble(kube, _pods_of(kube, document)) if document else None
+        pods = _pods_of(kube, document) if document else []
+        if document and _serves_as_before(document) and (restarts := _restarts(document, pods)) >= _MOST_RESTARTS:
+            state = _State(f"a container of the new pod was restarted {restarts} times", failed=True)
+            break
+        trouble = find_trouble(kube, pods)
         resource.doing = f"{state.text}, {trouble.reason}" if trouble else state.text
     resource.doing = ""
     if not state.done:
@@ -84,6 +91,33 @@ def _deployment(_kube: Kube, document: Document) -> _State:
         return _State(f"{old} old pod{'s' if old > 1 else ''} to end")
     available = status.get("availableReplicas", 0)
     return _State(f"{available} of {wanted} pods available", done=available >= updated)
+
+
+def _serves_as_before(document: Document) -> bool:
+    """Tell whether pods of an earlier revision are available, so that nothing is lost by not waiting any longer."""
+    status = document.get("status", {})
+    before = int(status.get("replicas", 0)) - int(status.get("updatedReplicas", 0))
+    return document["kind"] == "Deployment" and 0 < before <= int(status.get("availableReplicas", 0))
+
+
+def _restarts(document: Document, pods: list[Document]) -> int:
+    """Return how often a container of the present revision was restarted that is not ready now."""
+    template = document["spec"]["template"]
+    annotations, images = template["metadata"].get("annotations", {}), _images(template)
+    return max(
+        (
+            one["restartCount"]
+            for pod in pods
+            if _images(pod) == images and annotations.items() <= pod["metadata"].get("annotations", {}).items()
+            for one in pod.get("status", {}).get("containerStatuses", ())
+            if not one["ready"]
+        ),
+        default=0,
+    )
+
+
+def _images(pod: Document) -> list[str]:
+    return [one["image"] for one in pod["spec"]["containers"]]
 
 
 def _job(_kube: Kube, document: Document) -> _State:

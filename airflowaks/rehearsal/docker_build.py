@@ -176,7 +176,8 @@ class DockerBuild:
             try:
                 added = await self._cloud.image_builds.resolved(whole, arguments, root, self._say)
             except BuildFailed as fault:
-                for line in fault.said:
+                # Its first line says which folder of this machine it installs to.
+                for line in fault.said[1:]:
                     self._say(line.replace(scratch, ""))
                 shell = "/bin/bash -o pipefail -o errexit -o nounset -o nolog -c"
                 raise BuildError(f"The command '{shell} {step.arguments}' returned a non-zero code: 1") from None

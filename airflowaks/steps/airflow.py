@@ -30,6 +30,7 @@ from airflowaks.kube.secret_provider_class import SecretProviderClass
 from airflowaks.patience import despite, until
 from airflowaks.resource import converge
 from airflowaks.steps import cluster, key_vault, registry, workload_identity
+from airflowaks.steps.image_rollout import ImageRollout
 from airflowaks.table import Table
 
 if TYPE_CHECKING:
@@ -71,6 +72,7 @@ class Resources:
         self.classes = [
             SecretProviderClass.of(one.fill()) for one in provided if one.reference.kind == "SecretProviderClass"
         ]
+        self.rollout = ImageRollout(self)
         values = self._values()
         manifests = [one for folder in self._folders() for one in load(folder, values)]
 
@@ -101,7 +103,7 @@ class Resources:
         ca_bundle, host = self.session.connection.ca_bundle, settings.host
         values: dict[str, Any] = {
             "NAMESPACE": environment.cluster.namespace,
-            "IMAGE": lambda: self.session.once(registry.Resources).image.reference,
+            "IMAGE": self.rollout.image,
             "CONFIGURATION": self._configuration_checksum,
             "BASE_URL": f"https://{host}" if host else f"http://localhost:{PORT}",
             "ADMIN": settings.admin,
@@ -169,6 +171,12 @@ def _checksum(value: Any) -> str:
     return sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()[:_CHECKSUM_LENGTH]
 
 
+def images(session: Session, image: str = "") -> Table:
+    """Choose the image, as `registry.choose` does, and return a table of what runs now and what is to run."""
+    with session.translated(registry.choose(session, image)):
+        return session.once(Resources).rollout.table()
+
+
 def configuration(session: Session) -> Changes:
     """Make what all pods stand on: what they are told, who may talk to them, how many may be away at a time."""
     step = session.once(Resources)
@@ -176,11 +184,16 @@ def configuration(session: Session) -> Changes:
 
 
 def components(session: Session) -> Changes:
-    """Migrate the database, make the administrator, and roll out the components; on AKS in about three minutes."""
+    """Migrate the database, make the administrator, and roll out the components; on AKS in about three minutes.
+
+    Another image in place of one that runs goes component by component, and back where one does not become ready.
+    """
     step = session.once(Resources)
     if session.applies:
         with session.translated(step.vault):
             step.await_synced()
+    if session.applies and step.rollout.replaces:
+        return step.rollout.forward() + converge(session, *step.scaling)
     return converge(session, step.migration, *step.deployments, *step.scaling)
 
 
@@ -203,7 +216,10 @@ def access(session: Session) -> Table:
 
 
 def checks(session: Session) -> Checks:
-    """Look from outside: every component is healthy, workers consume a queue, and a DAG runs and its log is read."""
+    """Look from outside: every component is healthy, workers consume a queue, and a DAG runs and its log is read.
+
+    Where that is not so with an image that this session has rolled out, the one before is rolled out again.
+    """
 
     def healthy() -> str:
         with _api(session) as api:
@@ -240,7 +256,11 @@ def checks(session: Session) -> Checks:
         return f"{run}: {state}; its log says: {said[0].removeprefix(_SMOKE_LINE)}"
 
     observations = {"components are healthy": healthy, "workers consume": consumes, "a DAG runs": runs}
-    return observe(session, observations)
+    found, rollout = observe(session, observations), session.once(Resources).rollout
+    if found.failed and rollout.can_go_back:
+        rollout.back("; ".join(one.seen for one in found.failed), found.failed[0].action)
+        found = observe(session, observations)
+    return found
 
 
 def forwarded(session: Session, port: int = 0) -> AbstractContextManager[int]:

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from airflowaks.azure.registry import ContainerRegistry, RegistryImage
+from airflowaks.azure.image_build import BuildContext, BuiltImage
+from airflowaks.azure.registry import ContainerRegistry, ImportedImage, RegistryImage
 from airflowaks.azure.roles import Role, RoleAssignment
+from airflowaks.checkout import manifests_folder
 from airflowaks.checks import Checks, observe
 from airflowaks.resource import converge
 from airflowaks.steps import cluster
@@ -13,6 +15,9 @@ from airflowaks.steps import cluster
 if TYPE_CHECKING:
     from airflowaks.changes import Changes
     from airflowaks.session import Session
+
+CONTEXT = "image"
+"""The folder of `manifests/` that the image is built from."""
 
 _KUBELET = "properties.identityProfile.kubeletidentity.objectId"
 
@@ -23,7 +28,7 @@ class Resources:
     def __init__(self, session: Session) -> None:
         step1 = session.once(cluster.Resources)
         self.registry = ContainerRegistry(session, session.environment.registry.name, within=step1.group)
-        self.image = RegistryImage(self.registry)
+        self.image = self.named(session.environment.registry.image)
         # Nodes pull images as the kubelet's identity, not as the cluster's own.
         self.pull_access = RoleAssignment(
             Role.ACR_PULL,
@@ -33,6 +38,26 @@ class Resources:
             "ServicePrincipal",
         )
 
+    def named(self, image: str) -> RegistryImage:
+        """Return the image that is meant by `import`, `build` or `existing`, by a digest, or by a tag."""
+        if image == "import":
+            return ImportedImage(self.registry)
+        if image == "build":
+            return BuiltImage(self.registry, BuildContext(manifests_folder(CONTEXT)), ImportedImage(self.registry))
+        wanted = self.registry.session.environment.registry.tag if image == "existing" else image
+        return RegistryImage(self.registry, wanted)
+
+
+def choose(session: Session, image: str) -> RegistryImage:
+    """Have this session use another image than the environment says, unless `image` is empty; return what it uses.
+
+    Such are `import`, `build` and `existing`, a digest (`sha256:…`) or a tag in the repository.
+    """
+    step = session.once(Resources)
+    if image:
+        step.image = step.named(image)
+    return step.image
+
 
 def registry(session: Session) -> Changes:
     """Make the registry."""
@@ -40,9 +65,12 @@ def registry(session: Session) -> Changes:
 
 
 def image(session: Session, *, force: bool = False) -> Changes:
-    """Import Airflow's image, unless its tag is there; `force` imports what the source's tag is now."""
-    step = session.once(Resources)
-    return converge(session, RegistryImage(step.registry, force=True) if force else step.image)
+    """Import Airflow's image, or build it, unless it is there; `force` imports what the source's tag is now."""
+    wanted = session.once(Resources).image
+    imported = [one for one in (*wanted.needs, wanted) if isinstance(one, ImportedImage)]
+    for one in imported:
+        one.forced = force
+    return converge(session, *dict.fromkeys([*imported, wanted]))
 
 
 def pull_access(session: Session) -> Changes:

@@ -145,10 +145,8 @@ def test_a_kubelet_without_acr_pull(session: Session, roll_out: RollOut) -> None
     error = roll_out(("image: ${IMAGE}", "image: ${IMAGE}\n          imagePullPolicy: Always"))
 
     image, host = step2.image.reference, step2.registry.login_server
-    # Of a tag and a digest containerd drops the tag.
-    resolved = f"{host}/airflow@{step2.image.known('digest')}"
     refused = (
-        f'failed to pull and unpack image "{resolved}": failed to resolve reference "{resolved}": failed to authorize:'
+        f'failed to pull and unpack image "{image}": failed to resolve reference "{image}": failed to authorize:'
         f" failed to fetch oauth token: unexpected status from GET request to https://{host}/oauth2/token?scope="
         f"repository%3Aairflow%3Apull&service={host}: 401 Unauthorized"
     )

@@ -205,6 +205,22 @@ def test_an_image_that_is_not_there_fails_its_import(
     assert list(connect(registry).list_repository_names()) == []
 
 
+def test_an_image_is_imported_by_its_digest_and_no_other(
+    registry: Registry, acr: ContainerRegistryManagementClient, group: str, connect: Any
+) -> None:
+    acr.registries.begin_import_image(group, registry.name, source("3.3.2", targetTags=["airflow:by-tag"])).result()
+    client = connect(registry)
+    digest = client.get_tag_properties("airflow", "by-tag").digest
+    body = source(
+        source={"registryUri": "docker.io", "sourceImage": f"{AIRFLOW}@{digest}"}, targetTags=["airflow:by-digest"]
+    )
+    acr.registries.begin_import_image(group, registry.name, body).result()
+    assert client.get_tag_properties("airflow", "by-digest").digest == digest
+    body["source"]["sourceImage"] = f"{AIRFLOW}@sha256:{'0' * 64}"
+    with pytest.raises(HttpResponseError, match="MANIFEST_UNKNOWN"):
+        acr.registries.begin_import_image(group, registry.name, {**body, "mode": "Force"}).result()
+
+
 def test_a_tag_is_overwritten_only_by_force(
     stocked: Registry, acr: ContainerRegistryManagementClient, group: str, connect: Any
 ) -> None:
