@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import html
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -31,10 +32,14 @@ class Bar:
 
 @dataclass(frozen=True)
 class Timeline:
-    """Bars over one axis of seconds; shows itself as SVG, and as a line of text for each bar."""
+    """Bars over one axis of seconds; shows itself as SVG, and as a line of text for each bar.
+
+    With `begin`, in seconds since 1970, the axis says the time of day (UTC) instead.
+    """
 
     title: str
     bars: Sequence[Bar]
+    begin: float | None = None
 
     def __str__(self) -> str:
         return "\n".join([self.title, *(f"  {bar}" for bar in self.bars)])
@@ -52,10 +57,11 @@ class Timeline:
             f'<rect width="{width}" height="{height}" fill="#fff"/>{ticks}{bars}</svg>'
         )
 
-    @staticmethod
-    def _tick(second: int, longest: float, height: int) -> str:
+    def _tick(self, second: int, longest: float, height: int) -> str:
         x = _LABELS + _BARS * second / longest
         label = f"{second // 60} min" if longest >= _LONG else f"{second} s"
+        if self.begin is not None:
+            label = f"{datetime.fromtimestamp(self.begin + second, UTC):%H:%M:%S}"
         return (
             f'<line x1="{x:.1f}" y1="{_AXIS - 6}" x2="{x:.1f}" y2="{height - 6}" stroke="#e5e7eb"/>'
             f'<text x="{x:.1f}" y="{_AXIS - 12}" text-anchor="middle" fill="#6b7280">{label}</text>'

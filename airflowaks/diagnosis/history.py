@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from airflowaks.timeline import Bar, Timeline
@@ -28,8 +28,10 @@ def history(facts: Facts) -> Timeline:
     newest = dict(sorted(spans.items(), key=lambda item: item[1][1])[-_MOST_ROWS:])
     begin = min((first for first, *_ in newest.values()), default=0.0)
     bars = [Bar(name, first - begin, last - begin, well) for name, (first, last, well) in newest.items()]
-    since = datetime.fromtimestamp(begin).astimezone().isoformat(timespec="seconds") if bars else ""
-    return Timeline(f"What happened since {since}" if bars else "Nothing happened.", bars)
+    if not bars:
+        return Timeline("Nothing happened.", bars)
+    since = datetime.fromtimestamp(begin, UTC).isoformat(timespec="seconds")
+    return Timeline(f"What happened since {since}", bars, begin)
 
 
 def _happened(facts: Facts) -> Iterator[tuple[str, str, bool]]:

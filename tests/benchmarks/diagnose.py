@@ -193,12 +193,10 @@ def main() -> None:
     given = parser.parse_args()
     found = measure(given.pods, given.events)
     print(f"{found['machine']}\n")
-    print(
-        "| two diagnoses of | first, s | second, s | requests | of these to the cluster | its answers | peak memory |"
-    )
-    print("|---|---|---|---|---|---|---|")
+    print("| two diagnoses of | first, s | second, s | CPU | requests | to the cluster | its answers | peak memory |")
+    print("|---|---|---|---|---|---|---|---|")
     for name, row in list(found.items())[2:]:
-        cells = [name, row["seconds"], row["again"], row["requests"], row["of the cluster"]]
+        cells = [name, row["seconds"], row["again"], f"{row['cpu']} s", row["requests"], row["of the cluster"]]
         cells += [f"{row['bytes'] / 1e6:.1f} MB", f"{row['memory'] / 1024:.0f} MB"]
         print("|", " | ".join(str(cell) for cell in cells), "|")
     print(f"\n{json.dumps(found, indent=1)}")
