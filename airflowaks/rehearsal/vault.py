@@ -20,6 +20,7 @@ from airflowaks.rehearsal.entra import ISSUER, KEY_VAULT
 from airflowaks.rehearsal.home import TENANT_ID
 from airflowaks.rehearsal.providers.key_vault import DNS_SUFFIX
 from airflowaks.rehearsal.refusals import Refusal
+from airflowaks.rehearsal.resource_types import find
 from airflowaks.rehearsal.vault_secrets import VaultSecrets
 
 if TYPE_CHECKING:
@@ -102,6 +103,16 @@ _ENDPOINTS = (
 )
 
 
+def _check_open(vault: Document) -> None:
+    """Raise Refusal (403) where the vault is closed to public networks, which all callers here come from."""
+    if find(vault, "properties.publicNetworkAccess") == "Disabled":
+        text = (
+            "Public network access is disabled and request is not from a trusted service nor via an approved private"
+            f" link.\r\nVault: {vault['name']};location={vault['location']}"
+        )
+        raise Refusal(403, "Forbidden", text, inner="ForbiddenByConnection")
+
+
 class Vault:
     """Answers the data plane of all vaults."""
 
@@ -121,6 +132,7 @@ class Vault:
             vault = self._vault(request)
             principal = self._caller(request)
             request.state.principal = principal.object_id
+            _check_open(vault)
             _check_version(request)
             name = request.path_params.get("name", "")
             self._check_allowed(endpoint, vault, principal, name)

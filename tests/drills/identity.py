@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from airflowaks.kube.client import Reference
 from airflowaks.steps import cluster, key_vault, workload_identity
 from tests.airflow.deployed import NAMESPACE
-from tests.drills.drill import Drills
+from tests.drills.drill import Drills, deployment
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -78,8 +78,7 @@ def a_class_names_a_vault_that_is_not_there(scene: Scene) -> Iterator[None]:
 @IDENTITY.drill("AKA-306")
 def the_label_is_taken_off_the_pods(scene: Scene) -> Iterator[None]:
     labels = {"azure.workload.identity/use": None}
-    reference = Reference("apps/v1", "Deployment", f"airflow-{_COMPONENT}", NAMESPACE)
-    scene.patch(reference, {"spec": {"template": {"metadata": {"labels": labels}}}})
+    scene.patch(deployment("scheduler"), {"spec": {"template": {"metadata": {"labels": labels}}}})
     yield
 
 
@@ -102,12 +101,14 @@ def the_vault_is_closed(scene: Scene) -> Iterator[None]:
 
 @IDENTITY.drill("AKA-309")
 def pods_read_a_secret_that_none_mounts(scene: Scene) -> Iterator[None]:
-    """Somebody takes the volume out of the pods; the Secret goes with the last pod that mounts it."""
+    """Somebody takes the volume out of the pods; the Secret goes, and no pod that mounts it makes it again."""
+    before = scene.pods(_COMPONENT)
     scene.edit(
         _COMPONENT,
         {"volumes": [{"name": "secrets", "$patch": "delete"}]},
         volumeMounts=[{"mountPath": "/mnt/secrets", "$patch": "delete"}],
     )
+    scene.await_rolled(_COMPONENT, before)
     scene.kube.delete(Reference("v1", "Secret", f"airflow-{_COMPONENT}", NAMESPACE))
     scene.replace(_COMPONENT)
     yield

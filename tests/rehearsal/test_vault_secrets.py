@@ -362,3 +362,14 @@ def test_a_bearer_of_nonsense_is_challenged(send: Sender, vault: Vault) -> None:
     answer = send("GET", url, scope="", headers={"Authorization": "Bearer nonsense"})
     assert answer.status_code == 401
     assert "WWW-Authenticate" in answer.headers
+
+
+def test_a_closed_vault_is_read_by_nobody(
+    secrets: SecretClient, key_vault: KeyVaultManagementClient, group: str, vault: Vault
+) -> None:
+    secrets.set_secret("one", "value")
+    update: Any = {"properties": {"publicNetworkAccess": "Disabled"}}
+    key_vault.vaults.update(group, str(vault.name), update)
+    with pytest.raises(HttpResponseError, match="Public network access is disabled") as refused:
+        secrets.get_secret("one")
+    assert inner_code(refused.value) == "ForbiddenByConnection"

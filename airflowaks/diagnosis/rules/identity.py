@@ -79,7 +79,7 @@ IDENTITY.said(
     sources=_SAID,
     cause="Entra does not know the client ID that pods present.",
     fix="Run step 5: it writes the pods' identity into service accounts and SecretProviderClasses.",
-    effects=_AFTER,
+    effects=(*_AFTER, "AKA-807"),
     link=_FEDERATION,
     heal=workload_identity.service_accounts,
 )
@@ -90,7 +90,7 @@ IDENTITY.said(
     sources=_SAID,
     cause="A SecretProviderClass names no identity: its clientID is empty or misspelt.",
     fix="Run step 5: it writes the classes with the pods' identity.",
-    effects=_AFTER,
+    effects=(*_AFTER, "AKA-807"),
     link=_DRIVER,
     heal=workload_identity.service_accounts,
 )
@@ -170,7 +170,7 @@ IDENTITY.said(
 @IDENTITY.rule(
     "AKA-310",
     WARNING,
-    effects=("AKA-807", "AKA-507", "AKA-603", "AKA-701", "AKA-707", "AKA-715"),
+    effects=("AKA-807", "AKA-507", "AKA-603", "AKA-701", "AKA-707", "AKA-715", "AKA-003"),
     link="https://learn.microsoft.com/azure/aks/csi-secrets-store-configuration-options",
     heal=airflow.components,
 )
@@ -209,7 +209,7 @@ def secret_is_not_the_vaults(facts: Facts) -> Iterable[Cause]:
 @IDENTITY.rule(
     "AKA-312",
     CRITICAL,
-    effects=(*_AFTER, *_UNREAD),
+    effects=(*_AFTER, *_UNREAD, "AKA-310"),
     link="https://learn.microsoft.com/azure/key-vault/general/key-vault-recovery",
     heal=key_vault.secrets,
 )
