@@ -6,6 +6,7 @@ Nothing else differs between Azure, Azure behind a company's proxy, and the rehe
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 import threading
@@ -19,6 +20,14 @@ if TYPE_CHECKING:
     from azure.core.credentials import AccessToken, TokenCredential
 
     from airflowaks.environment import Environment
+
+_SERVICE_CONNECTION = {
+    "tenant_id": "AZURESUBSCRIPTION_TENANT_ID",
+    "client_id": "AZURESUBSCRIPTION_CLIENT_ID",
+    "service_connection_id": "AZURESUBSCRIPTION_SERVICE_CONNECTION_ID",
+    "system_access_token": "SYSTEM_ACCESSTOKEN",
+}
+"""What the task AzureCLI of Azure Pipelines says of a service connection with workload identity federation."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -81,11 +90,18 @@ def token_claims(token: str) -> dict[str, Any]:
 
 
 def azure_connection(environment: Environment) -> Connection:
-    """Return how Azure is reached, signed in as `az login`, a managed identity or a pipeline's connection says."""
-    from azure.identity import DefaultAzureCredential
-
+    """Return how Azure is reached, signed in as a pipeline's connection, `az login` or a managed identity says."""
     ca_bundle = str(environment.ca_bundle) if environment.ca_bundle else None
     reach = Connection(credential=None, proxy=environment.proxy, ca_bundle=ca_bundle)  # type: ignore[arg-type]
+    given = {argument: os.environ.get(name, "") for argument, name in _SERVICE_CONNECTION.items()}
+    if all(given.values()):
+        # `az` of the pipeline's task signs in once, for an hour; this asks for a token whenever one is needed.
+        from azure.identity import AzurePipelinesCredential
+
+        token = Secret(given["system_access_token"])
+        return replace(reach, credential=AzurePipelinesCredential(**given, **reach.transport), secrets=(token,))
+    from azure.identity import DefaultAzureCredential
+
     return replace(reach, credential=DefaultAzureCredential(**reach.transport))
 
 

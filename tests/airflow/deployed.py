@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from airflowaks.kube.client import Reference, connect
 from airflowaks.kube.pods import is_ready
 from airflowaks.session import open_session
+from tests.deployment import is_write
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -63,3 +64,9 @@ def until(look: Callable[[], Any]) -> Any:
         assert time.monotonic() < deadline
         time.sleep(0.5)
     return found
+
+
+def written(airflow: Deployed, since: float) -> list[str]:
+    """What was written since then, but for the short-lived pods of checks."""
+    entries = [one for one in airflow.cloud.requests() if one["time"] > since and is_write(one)]
+    return [one["path"] for one in entries if f"/namespaces/{NAMESPACE}/pods" not in one["path"]]
