@@ -59,7 +59,12 @@ def overdue(space: Workspace, **spec: Any) -> Callable[[], Document]:
     now = datetime.now(UTC)
     path = f"/apis/batch/v1/namespaces/{space.namespace}/cronjobs"
     pod = {"template": template("work", restartPolicy="Never")}
-    fields = {"schedule": f"{(now - timedelta(minutes=2)).minute} * * * *", "suspend": True, "jobTemplate": {"spec": pod}, **spec}
+    fields = {
+        "schedule": f"{(now - timedelta(minutes=2)).minute} * * * *",
+        "suspend": True,
+        "jobTemplate": {"spec": pod},
+        **spec,
+    }
     body = {"apiVersion": "batch/v1", "kind": "CronJob", "metadata": {"name": "tick"}, "spec": fields}
     space.call("POST", path, body)
     past = f"{now - timedelta(minutes=3):%Y-%m-%dT%H:%M:00Z}"
