@@ -1,4 +1,8 @@
-"""How the tests share one Airflow: the notebooks deploy it, and what else needs it runs after them in their process."""
+"""How tests share what takes long to start.
+
+The notebooks deploy an Airflow, and what else needs one runs after them in their process; the tests that compare with a
+real control plane are in one process, too.
+"""
 
 from __future__ import annotations
 
@@ -19,25 +23,34 @@ if TYPE_CHECKING:
 
 ON_AIRFLOW = ("notebooks", "tests/airflow", "tests/drills")
 """The folders that need the deployed Airflow, in the order in which they use it."""
-_LONGEST = ("test_deployment.py", "test_teardown.py", "test_crashes.py")
+_ON_A_CONTROL_PLANE = "tests/rehearsal/kubernetes/test_"
+_LONGEST = ("test_deploy.py", "test_deployment.py", "test_teardown.py", "test_crashes.py")
 _HOME = pytest.StashKey[Path]()
 
 
-class OneAirflow(LoadFileScheduling):
-    """Gives each file to one process, and all files that need Airflow to the same: it takes minutes to deploy."""
+class Together(LoadFileScheduling):
+    """Gives each file to one process, and all files that share something to the same."""
 
     def _split_scope(self, nodeid: str) -> str:
-        return "airflow" if nodeid.startswith(ON_AIRFLOW) else super()._split_scope(nodeid)
+        if nodeid.startswith(ON_AIRFLOW):
+            return "airflow"
+        return "control plane" if nodeid.startswith(_ON_A_CONTROL_PLANE) else super()._split_scope(nodeid)
 
 
-def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> OneAirflow:
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> Together:
     """Let `--numprocesses` divide the tests so."""
-    return OneAirflow(config, log)
+    return Together(config, log)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Begin with what takes minutes, so that processes side by side end at about the same time."""
-    items.sort(key=lambda item: (_place(item), item.path.name not in _LONGEST))
+    items.sort(
+        key=lambda item: (
+            _place(item),
+            not item.nodeid.startswith(_ON_A_CONTROL_PLANE),
+            item.path.name not in _LONGEST,
+        )
+    )
 
 
 def _place(item: pytest.Item) -> int:
