@@ -10,7 +10,7 @@ from airflowaks.kube import exec as command
 from airflowaks.kube.client import Reference
 from airflowaks.patience import until
 from airflowaks.steps import airflow as step7
-from airflowaks.steps import backend, volumes
+from airflowaks.steps import volumes
 from tests.airflow.deployed import NAMESPACE
 from tests.drills.drill import Drills
 
@@ -73,10 +73,9 @@ def tasks_are_told_of_another_api_server(scene: Scene) -> Iterator[None]:
 
 @AIRFLOW.drill("AKA-704", fast=True)
 def the_tables_version_is_lost(scene: Scene) -> Iterator[None]:
-    name = scene.step(backend).database.name
-    scene.administer("ALTER TABLE alembic_version RENAME TO elsewhere", database=name)
+    scene.as_airflow("ALTER TABLE alembic_version RENAME TO elsewhere")
     yield
-    scene.administer("ALTER TABLE elsewhere RENAME TO alembic_version", database=name)
+    scene.as_airflow("ALTER TABLE elsewhere RENAME TO alembic_version")
 
 
 @AIRFLOW.drill("AKA-706")
@@ -89,10 +88,9 @@ def a_worker_consumes_nothing(scene: Scene) -> Iterator[None]:
 
 @AIRFLOW.drill("AKA-708", by_hand=True)
 def the_tables_of_users_are_lost(scene: Scene) -> Iterator[None]:
-    name = scene.step(backend).database.name
-    scene.administer("ALTER TABLE ab_user RENAME TO elsewhere", database=name)
+    scene.as_airflow("ALTER TABLE ab_user RENAME TO elsewhere")
     yield
-    scene.administer("ALTER TABLE elsewhere RENAME TO ab_user", database=name)
+    scene.as_airflow("ALTER TABLE elsewhere RENAME TO ab_user")
 
 
 @AIRFLOW.drill("AKA-711")

@@ -24,6 +24,7 @@ from airflowaks.patience import until
 from airflowaks.session import open_session
 from airflowaks.steps import airflow as step7
 from airflowaks.steps import backend, cluster, key_vault, registry, volumes, workload_identity
+from airflowaks.urls import DatabaseUrl
 from tests.airflow.deployed import MERGE, NAMESPACE
 
 if TYPE_CHECKING:
@@ -63,11 +64,18 @@ class Scene:
 
     # The database
 
-    def administer(self, statement: str, *values: str, database: str = "postgres") -> None:
+    def administer(self, statement: str, *values: str) -> None:
         """Run a statement as the server's administrator, who signs in with a token."""
         step3 = self.step(backend)
-        token = self.session.token(TOKEN_SCOPE)
-        with connect(step3.server, database, step3.administrator.name, token) as opened:
+        self._execute("postgres", step3.administrator.name, self.session.token(TOKEN_SCOPE), statement, *values)
+
+    def as_airflow(self, statement: str) -> None:
+        """Run a statement in Airflow's database as the role that owns it."""
+        url = DatabaseUrl.parse(self.step(key_vault).sql_connection.known("value").reveal())
+        self._execute(url.database, url.user, url.password, statement)
+
+    def _execute(self, database: str, user: str, password: str, statement: str, *values: str) -> None:
+        with connect(self.step(backend).server, database, user, password) as opened:
             opened.autocommit = True
             opened.execute(statement, values or None)  # type: ignore[call-overload]  # psycopg wants literals alone
 

@@ -36,10 +36,9 @@ _down("AKA-008", "the_vault", "GET", r"vault\.azure\.net")
 
 @SOURCES.drill("AKA-003")
 def airflow_lets_nobody_sign_in(scene: Scene) -> Iterator[None]:
-    name = scene.step(backend).database.name
-    scene.administer("UPDATE ab_user SET active = false", database=name)
+    scene.as_airflow("UPDATE ab_user SET active = false")
     yield
-    scene.administer("UPDATE ab_user SET active = true", database=name)
+    scene.as_airflow("UPDATE ab_user SET active = true")
 
 
 @SOURCES.drill("AKA-004")

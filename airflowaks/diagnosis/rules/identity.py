@@ -168,6 +168,29 @@ IDENTITY.said(
 
 
 @IDENTITY.rule(
+    "AKA-312",
+    CRITICAL,
+    effects=(*_AFTER, *_UNREAD, "AKA-310"),
+    link="https://learn.microsoft.com/azure/key-vault/general/key-vault-recovery",
+    heal=key_vault.secrets,
+)
+def secret_is_missing(facts: Facts) -> Iterable[Cause]:
+    """Tell of secrets that are not in the vault, or are soft-deleted."""
+    gone = [f"{one.title} is not in the vault" for one in facts.azure.resources.values() if _is_missing_secret(one)]
+    said = quotes(facts, ("ObjectIsDeletedButRecoverable",), ("SecretNotFound",), sources=(*_SAID, "resource"))
+    if gone or said:
+        yield Cause(
+            "A secret of Airflow is not in the vault.",
+            "Run step 4: it recovers one that was deleted, and makes one that never was.",
+            [*gone, *lines(said)],
+        )
+
+
+def _is_missing_secret(one: Standing) -> bool:
+    return one.kind == "secret" and one.missing
+
+
+@IDENTITY.rule(
     "AKA-310",
     WARNING,
     effects=("AKA-807", "AKA-507", "AKA-603", "AKA-701", "AKA-707", "AKA-715", "AKA-003"),
@@ -204,29 +227,6 @@ def secret_is_not_the_vaults(facts: Facts) -> Iterable[Cause]:
             "Wait two minutes for the driver's next round; if it stays so, see the driver's own log in kube-system.",
             stale,
         )
-
-
-@IDENTITY.rule(
-    "AKA-312",
-    CRITICAL,
-    effects=(*_AFTER, *_UNREAD, "AKA-310"),
-    link="https://learn.microsoft.com/azure/key-vault/general/key-vault-recovery",
-    heal=key_vault.secrets,
-)
-def secret_is_missing(facts: Facts) -> Iterable[Cause]:
-    """Tell of secrets that are not in the vault, or are soft-deleted."""
-    gone = [f"{one.title} is not in the vault" for one in facts.azure.resources.values() if _is_missing_secret(one)]
-    said = quotes(facts, ("ObjectIsDeletedButRecoverable",), ("SecretNotFound",), sources=(*_SAID, "resource"))
-    if gone or said:
-        yield Cause(
-            "A secret of Airflow is not in the vault.",
-            "Run step 4: it recovers one that was deleted, and makes one that never was.",
-            [*gone, *lines(said)],
-        )
-
-
-def _is_missing_secret(one: Standing) -> bool:
-    return one.kind == "secret" and one.missing
 
 
 IDENTITY.said(

@@ -44,8 +44,9 @@ def graph_is_silent(facts: Facts) -> Iterable[Cause]:
     link="https://learn.microsoft.com/azure/key-vault/general/troubleshooting-access-issues",
 )
 def vault_is_silent(facts: Facts) -> Iterable[Cause]:
-    """Tell that the vault's secrets could not be read, without which neither Airflow nor its backend can be asked."""
-    if problems := _problems(facts, "secret"):
+    """Tell that none of the vault's secrets could be read, without which neither Airflow nor its backend is asked."""
+    problems = _problems(facts, "secret")
+    if problems and len(problems) == sum(one.kind == "secret" for one in facts.azure.resources.values()):
         yield Cause(
             "The vault could not be asked for Airflow's secrets.",
             "See the message: it is the vault's, or the way to it.",
