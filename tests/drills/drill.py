@@ -219,6 +219,9 @@ def restore(acting: Sequence[Iterator[None]], cloud: Rehearsal) -> None:
         next(act, None)
     for step in STEPS:
         step.everything(open_session("local"))
+    for left in diagnose(open_session("local", "plan")).findings:
+        if left.heal is not None:
+            left.heal(open_session("local"))
 
 
 def deployment(component: str) -> Reference:

@@ -201,7 +201,12 @@ def server_cannot_be_reached(facts: Facts) -> Iterable[Cause]:
         ("connection to server", "timed out"),
         ("the database system is",),
     )
-    if said := quotes(facts, *words, sources=_SAID):
+    said = quotes(facts, *words, sources=_SAID)
+    if not facts.unread("backend.database"):
+        # The log of a pod that works tells of what is over.
+        ill = {one.component for one in facts.kubernetes.pods.values() if not one.healthy}
+        said = [one for one in said if one.component in ill]
+    if said:
         yield Cause(
             "The PostgreSQL server cannot be reached.",
             "See the server's state in the portal, and the way to it: DNS, firewall, port 5432.",
