@@ -120,11 +120,11 @@ class BuiltImage(RegistryImage):
     def _follow(self, run: str) -> None:
         """Return once the run has succeeded; meanwhile `doing` is the last line of its log."""
         runs, place = self.session.registry_tasks.runs, (self.registry.group, self.registry.name)
-        log = bytearray()
+        url, log = runs.get_log_sas_url(*place, run, cls=rest)["logLink"], bytearray()
 
         def look() -> str:
             status = str(runs.get(*place, run, cls=rest)["properties"]["status"])
-            log.extend(self._read(runs.get_log_sas_url(*place, run, cls=rest)["logLink"], len(log)))
+            log.extend(self._read(url, len(log)))
             self.doing = next(reversed(_lines(log)), status)
             return status
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import urllib.request
 from typing import TYPE_CHECKING, Any
 
@@ -85,6 +86,18 @@ def test_a_deployment_that_cannot_start_says_why(world: World) -> None:
     assert "container main: " in caught.value.message
     assert "exit code 1" in caught.value.message
     assert caught.value.message.endswith("\n  | cannot start")
+
+
+def test_a_roll_out_whose_pods_end_again_and_again_is_given_up_while_those_before_serve(world: World) -> None:
+    probed = DEPLOYMENT.replace("SystemExit(1)", "SystemExit(${FAILS})")
+    (one,) = world.apply(probed, SCRIPT="import time; time.sleep(3600)", FAILS=0, DEADLINE=600)
+    with pytest.raises(RolloutFailed) as caught:
+        world.apply(probed, SCRIPT="print('cannot start'); raise SystemExit(1)", FAILS=1, DEADLINE=600)
+    assert re.search(r": a container of the new pod was restarted \d+ times; pod server-", caught.value.message)
+    assert caught.value.message.endswith("\n  | cannot start")
+    document = world.kube.get(one.reference)
+    assert document
+    assert document["status"]["availableReplicas"] == 1
 
 
 def test_secrets_that_a_pod_logs_are_taken_out(world: World) -> None:

@@ -192,8 +192,8 @@ class Container:
             self._probes = None
             self.started.clear()
             probing.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await probing
+            # Not `await probing`, whose CancelledError could not be told from that of a pod which is deleted just now.
+            await asyncio.gather(probing, return_exceptions=True)
 
     async def _unhealthy(self, which: str) -> None:
         text = f"Container {self.name} failed {which} probe, will be restarted"
