@@ -44,6 +44,8 @@ NEEDS: Mapping[str, tuple[str, ...]] = {
     "07_airflow": ("05_workload_identity", "06_volumes"),
 }
 """Each step's notebook, and those that have to be done before it."""
+_OF_IMAGE = ("02_registry", "07_airflow")
+"""Those that take another image than the environment says."""
 
 _NOTEBOOKS = Path(__file__).resolve().parent.parent / "notebooks"
 _SECONDS_BETWEEN_UPDATES = 1.0
@@ -90,9 +92,10 @@ class Step:
 class Deployment:
     """The runs of all steps; shows itself as a table, and `timeline` as a picture."""
 
-    def __init__(self, session: Session, folder: Path) -> None:
+    def __init__(self, session: Session, folder: Path, image: str = "") -> None:
         self.session = session
         self.folder = folder
+        self.image = image
         self.steps = {name: Step(name, folder / f"{name}.ipynb") for name in NEEDS}
         self._started = time.monotonic()
         self._programs: dict[str, subprocess.Popen[str]] = {}
@@ -164,6 +167,8 @@ class Deployment:
         environment, mode = self.session.environment.name, self.session.mode
         notebook = os.path.relpath(_NOTEBOOKS / f"{step.notebook}.ipynb")  # papermill keeps it in the record
         parameters = ["-p", "env", environment, "-p", "mode", mode]
+        if self.image and step.notebook in _OF_IMAGE:
+            parameters += ["-r", "image", self.image]
         command = [sys.executable, "-m", "papermill", "--no-progress-bar", notebook, str(step.record), *parameters]
         step.record.unlink(missing_ok=True)
         with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True) as program:
@@ -207,15 +212,16 @@ class Deployment:
         return self.table()._repr_mimebundle_(include, exclude)
 
 
-def deploy(session: Session, folder: str = "") -> Deployment:
+def deploy(session: Session, folder: str = "", image: str = "") -> Deployment:
     """Run all steps for the session's environment in its mode, showing how far they are; return what came of them.
 
     The records go to `folder`; empty, that is a new one in `runs`, called after the environment and the time (UTC).
+    `image` is another than the environment says, as steps 2 and 7 take it.
     A step that fails does not raise here: `Deployment.raise_failure` does, once everything has been shown.
     """
     started = datetime.now(UTC).strftime("%Y%m%dT%H%M%SZ")
     place = Path(folder) if folder else _NOTEBOOKS.parent / FOLDER / f"{session.environment.name}-{started}"
-    deployment = Deployment(session, place)
+    deployment = Deployment(session, place, image)
     handle = display(deployment.table(), display_id=True)  # type: ignore[no-untyped-call]  # IPython's lacks them
     over = threading.Event()
 
