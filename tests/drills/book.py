@@ -12,7 +12,7 @@ from tests.drills.sources import SOURCES
 from tests.drills.storage import STORAGE
 from tests.drills.workloads import WORKLOADS
 
-DRILLS = [*AZURE, *IMAGES, *IDENTITY, *STORAGE, *DATABASE, *BROKER, *WORKLOADS, *AIRFLOW, *SOURCES]
+DRILLS = [*AZURE, *IMAGES, *IDENTITY, *STORAGE, *SOURCES, *DATABASE, *BROKER, *WORKLOADS, *AIRFLOW]
 DRILLED_TOGETHER = (
     ("the_pods_identity_loses_its_role", "the_database_is_given_to_somebody_else"),
     ("a_secret_is_deleted", "the_broker_may_evict"),
