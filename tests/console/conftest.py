@@ -39,7 +39,7 @@ def pod(name: str, component: str, script: str) -> Document:
     }
 
 
-@pytest.fixture(scope="package")
+@pytest.fixture(scope="module")
 def checkout(rehearsal: Rehearsal, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     """A working directory with the environment `desk`, whose cluster has a pod that talks and one that fails."""
     del rehearsal
@@ -62,7 +62,7 @@ def _await_restarts(kube: Kube) -> None:
             return
 
 
-@pytest.fixture(scope="package")
+@pytest.fixture(scope="module")
 def page(checkout: Path) -> Iterator[Page]:
     """A page of JupyterLab on which the first cells of the notebook have run."""
     opened = Page(checkout)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -299,9 +300,9 @@ def test_pods_wait_for_min_ready_seconds_before_they_are_available(space: Worksp
     ready = {"type": "Ready", "status": "True", "lastTransitionTime": now}
     space.patch("Pod", pod["metadata"]["name"], {"status": {"phase": "Running", "conditions": [ready]}}, "status")
     status: Callable[[], Document] = lambda: space.get("Deployment", "web")["status"]  # noqa: E731 - read twice
-    space.eventually(lambda: status().get("readyReplicas") == 1)
-    assert not status().get("availableReplicas")
     space.eventually(lambda: status().get("availableReplicas") == 1)
+    (since,) = [one["lastTransitionTime"] for one in status()["conditions"] if one["type"] == "Available"]
+    assert datetime.fromisoformat(since) - datetime.fromisoformat(now) >= timedelta(seconds=3)
 
 
 # ReplicaSets
