@@ -73,6 +73,7 @@ def the_vaults_url_does_without_tls(scene: Scene) -> Iterator[None]:
 @DATABASE.drill("AKA-504")
 def the_database_is_given_to_somebody_else(scene: Scene) -> Iterator[None]:
     step3 = scene.step(backend)
+    scene.administer(f"GRANT {step3.role.name} TO CURRENT_USER")
     scene.administer(f'ALTER DATABASE {step3.database.name} OWNER TO "{step3.administrator.name}"')
     yield
 

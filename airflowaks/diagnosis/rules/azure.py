@@ -37,6 +37,7 @@ _OF_OTHERS = (
     "registry.pull_access",
     "registry.image",
     "backend.administrator",
+    "key_vault.access",
     "workload_identity.vault_access",
     "backend.database",
 )

@@ -271,7 +271,7 @@ def operator_may_not_read_the_vault(facts: Facts) -> Iterable[Cause]:
         yield Cause(
             "You may not read the vault's secrets, so neither logs can be checked for them nor Airflow be asked.",
             "Run step 4: it gives you Key Vault Secrets Officer, or ask for that role on the vault.",
-            lines(said),
+            [*missing(facts, "key_vault.access"), *lines(said)],
         )
 
 
