@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
 ON_AIRFLOW = ("notebooks", "tests/airflow", "tests/drills")
 """The folders that need the deployed Airflow, in the order in which they use it."""
+_FOLLOWED = ("notebooks", "tests/console")
 _ON_A_CONTROL_PLANE = "tests/rehearsal/kubernetes/test_"
 _LONGEST = ("test_deploy.py", "test_deployment.py", "test_teardown.py", "test_crashes.py")
 _HOME = pytest.StashKey[Path]()
@@ -60,8 +61,13 @@ def _place(item: pytest.Item) -> int:
 
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_protocol(item: pytest.Item) -> Generator[None, object, object]:
-    """Have what needs Airflow find it in a rehearsal cloud of its own, not in that of whoever runs the tests."""
+    """Have what needs Airflow find it in a rehearsal cloud of its own, not in that of whoever runs the tests.
+
+    The coverage follows notebooks into the programs that run them; those of other tests it would only slow down.
+    """
     with pytest.MonkeyPatch.context() as patch:
+        if not item.nodeid.startswith(_FOLLOWED):
+            patch.delenv("COVERAGE_PROCESS_CONFIG", raising=False)
         if _place(item) < len(ON_AIRFLOW):
             patch.setenv("AIRFLOWAKS_HOME", str(_home(item.config)))
         return (yield)

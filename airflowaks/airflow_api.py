@@ -77,7 +77,7 @@ class AirflowApi:
         )
         response = self._client.send_request(request, read_timeout=_READ_SECONDS)
         response.raise_for_status()
-        return response.json()
+        return response.json() if response.content else None
 
 
 def _client(url: str) -> PipelineClient[Any, Any]:

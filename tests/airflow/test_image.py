@@ -1,4 +1,7 @@
-"""An image of one's own: built, rolled out under tasks that run; a broken one that is taken back; and back by hand."""
+"""An image of one's own: built, rolled out under tasks that run; a broken one that is taken back; and back by hand.
+
+The roll-outs take minutes: `pytest -m story tests/airflow` does them.
+"""
 
 from __future__ import annotations
 
@@ -149,6 +152,7 @@ def reference(digest: str) -> str:
     return f"{host}/airflow@{digest}"
 
 
+@pytest.mark.story
 def test_an_image_is_rolled_out_under_running_tasks_and_a_broken_one_is_taken_back(
     airflow: Deployed, context: Path, tmp_path: Path
 ) -> None:
@@ -209,6 +213,7 @@ def test_requirements_that_do_not_go_together_fail_the_build_with_its_log(airflo
     assert caught.value.message.splitlines()[-1].endswith("Error: failed during run, err: exit status 1")
 
 
+@pytest.mark.story
 def test_the_image_before_is_gone_back_to_by_its_digest(airflow: Deployed, tmp_path: Path) -> None:
     imported = str(open_session("local", "plan").once(registry.Resources).image.known("digest"))
     record = execute(STEP7, tmp_path / "back.ipynb", image=imported)
