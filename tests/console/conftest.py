@@ -20,7 +20,17 @@ if TYPE_CHECKING:
     from tests.conftest import Rehearsal
 
 TALKS = "import itertools, time; [(print('tick', n), time.sleep(0.1)) for n in itertools.count()]"
-FAILS = "import time; print('about to fail, as of old-password'); time.sleep(0.5); raise SystemExit(3)"
+# It ends once and then goes on, so that its log holds a line at whatever moment it is read.
+FAILS = """
+import os, pathlib, time
+print('about to fail, as of old-password')
+once = pathlib.Path(os.environ['STATE'], 'once')
+while once.exists():
+    time.sleep(1)
+once.touch()
+time.sleep(0.5)
+raise SystemExit(3)
+"""
 NAMESPACE = "airflow"
 
 
@@ -29,13 +39,20 @@ def pod(name: str, component: str, script: str) -> Document:
     command = ["python", "-u", "-c", script]
     container: Document = {"name": "main", "image": "docker.io/library/python:3.13", "command": command}
     if script == FAILS:
-        # So that it is not taken for well in the moments in which it runs.
         container["readinessProbe"] = {"exec": {"command": ["false"]}, "initialDelaySeconds": 3600}
+    container |= {
+        "env": [{"name": "STATE", "value": "/state"}],
+        "volumeMounts": [{"name": "state", "mountPath": "/state"}],
+    }
     return {
         "apiVersion": "v1",
         "kind": "Pod",
         "metadata": {"name": name, "namespace": NAMESPACE, "labels": labels},
-        "spec": {"containers": [container], "terminationGracePeriodSeconds": 0},
+        "spec": {
+            "containers": [container],
+            "volumes": [{"name": "state", "emptyDir": {}}],
+            "terminationGracePeriodSeconds": 0,
+        },
     }
 
 
