@@ -76,4 +76,4 @@ def test_no_secret_is_shown(rehearsal: Rehearsal, places: dict[str, dict[str, An
     for text in (run_rehearsal(rehearsal.home, "status"), run_rehearsal(rehearsal.home, "status", "--json")):
         assert settings["operator_secret"] not in text
         assert settings["control_token"] not in text
-        assert "_secret" not in text
+        assert '"_secret"' not in text
