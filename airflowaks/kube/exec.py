@@ -6,8 +6,8 @@ https://github.com/kubernetes/enhancements/tree/master/keps/sig-api-machinery/40
 
 from __future__ import annotations
 
+import asyncio
 import json
-import threading
 from typing import TYPE_CHECKING, Any
 
 from airflowaks.errors import CommandFailed
@@ -16,7 +16,7 @@ from airflowaks.kube.streams import open_stream
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-    from websockets.sync.client import ClientConnection
+    from websockets.asyncio.client import ClientConnection
 
     from airflowaks.kube.client import Kube, Reference
 
@@ -35,39 +35,47 @@ def run(
 
     Raises CommandFailed with the end of what it complained where its exit code is not 0, and KubernetesError.
     """
+    from anyio.from_thread import start_blocking_portal
+
     query = [("command", one) for one in command] + [("stdout", "true"), ("stderr", "true")]
     query += [("container", container)] if container else []
     query += [("stdin", "true")] if stdin is not None else []
-    written = {_STDOUT: bytearray(), _STDERR: bytearray(), _STATUS: bytearray()}
-    with open_stream(kube, pod, "exec", query, (_CLOSING, _OLDER)) as stream:
-        sender = threading.Thread(target=_send, args=(stream, stdin or ()), name="stdin", daemon=True)
-        sender.start()
-        _receive(stream, written)
-        sender.join()
+    with start_blocking_portal() as portal:
+        written = portal.call(_exchange, kube, pod, query, stdin or ())
     status: dict[str, Any] = json.loads(written[_STATUS] or b"{}")
     if status.get("status") != "Success":
         raise _failed(kube, pod, command, status, written[_STDERR] or written[_STDOUT])
     return bytes(written[_STDOUT])
 
 
-def _send(stream: ClientConnection, chunks: Iterable[bytes]) -> None:
+async def _exchange(
+    kube: Kube, pod: Reference, query: Sequence[tuple[str, str]], stdin: Iterable[bytes]
+) -> dict[int, bytearray]:
+    """Return what the command wrote, by channel."""
+    written = {_STDOUT: bytearray(), _STDERR: bytearray(), _STATUS: bytearray()}
+    async with await open_stream(kube, pod, "exec", query, (_CLOSING, _OLDER)) as stream:
+        await asyncio.gather(_send(stream, stdin), _receive(stream, written))
+    return written
+
+
+async def _send(stream: ClientConnection, chunks: Iterable[bytes]) -> None:
     from websockets.exceptions import ConnectionClosed
 
     try:
         for chunk in chunks:
-            stream.send(bytes((_STDIN,)) + chunk)
+            await stream.send(bytes((_STDIN,)) + chunk)
         if stream.subprotocol == _CLOSING:
-            stream.send(bytes((_CLOSE, _STDIN)))
+            await stream.send(bytes((_CLOSE, _STDIN)))
     except ConnectionClosed:
         # The command has ended without reading all; its exit code says whether that is well.
         return
 
 
-def _receive(stream: ClientConnection, written: dict[int, bytearray]) -> None:
+async def _receive(stream: ClientConnection, written: dict[int, bytearray]) -> None:
     from websockets.exceptions import ConnectionClosedError
 
     try:
-        for message in stream:
+        async for message in stream:
             if isinstance(message, bytes) and message[0] in written:
                 written[message[0]] += message[1:]
     except ConnectionClosedError:

@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-import socket
-import threading
-from contextlib import contextmanager, suppress
+import asyncio
+from contextlib import asynccontextmanager, closing, contextmanager, suppress
 from typing import TYPE_CHECKING
 
 from airflowaks.errors import KubernetesError
 from airflowaks.kube.streams import open_stream
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import AsyncIterator, Iterator
 
-    from websockets.sync.client import ClientConnection
+    from websockets.asyncio.client import ClientConnection
 
     from airflowaks.kube.client import Kube, Reference
 
@@ -29,57 +28,57 @@ def forward(kube: Kube, pod: Reference, port: int, *, local_port: int = 0) -> It
 
     Raises OSError where the port is taken.
     """
-    with socket.create_server(("127.0.0.1", local_port)) as listener:
-        accepting = threading.Thread(target=_accept, args=(kube, pod, port, listener), name="port-forward", daemon=True)
-        accepting.start()
+    from anyio.from_thread import start_blocking_portal
+
+    with (
+        start_blocking_portal() as portal,
+        portal.wrap_async_context_manager(_listening(kube, pod, port, local_port)) as listening,
+    ):
+        yield listening
+
+
+@asynccontextmanager
+async def _listening(kube: Kube, pod: Reference, port: int, local_port: int) -> AsyncIterator[int]:
+    server = await asyncio.start_server(
+        lambda reader, writer: _serve(kube, pod, port, reader, writer), "127.0.0.1", local_port
+    )
+    try:
+        yield server.sockets[0].getsockname()[1]
+    finally:
+        # Connections that are open end with the loop; clients that keep theirs would have us wait for them.
+        server.close()
+
+
+async def _serve(
+    kube: Kube, pod: Reference, port: int, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
+) -> None:
+    with closing(writer):
         try:
-            yield listener.getsockname()[1]
-        finally:
-            # On Linux closing a socket does not wake who waits for a connection to it.
-            with suppress(OSError):
-                listener.shutdown(socket.SHUT_RDWR)
-
-
-def _accept(kube: Kube, pod: Reference, port: int, listener: socket.socket) -> None:
-    while True:
-        try:
-            connection, _ = listener.accept()
-        except OSError:
-            return
-        threading.Thread(target=_serve, args=(kube, pod, port, connection), name="forwarded", daemon=True).start()
-
-
-def _serve(kube: Kube, pod: Reference, port: int, connection: socket.socket) -> None:
-    with connection:
-        try:
-            stream = open_stream(kube, pod, "portforward", [("ports", str(port))], (_PROTOCOL,))
+            stream = await open_stream(kube, pod, "portforward", [("ports", str(port))], (_PROTOCOL,))
         except KubernetesError:
             # Who called sees the connection closed, as with a server that is down.
             return
-        with stream:
-            sender = threading.Thread(target=_send, args=(stream, connection), name="to-pod", daemon=True)
-            sender.start()
-            _receive(stream, connection)
-            with suppress(OSError):
-                connection.shutdown(socket.SHUT_RDWR)
-            sender.join()
+        async with stream:
+            sending = asyncio.create_task(_send(stream, reader))
+            await _receive(stream, writer)
+            sending.cancel()
 
 
-def _send(stream: ClientConnection, connection: socket.socket) -> None:
+async def _send(stream: ClientConnection, reader: asyncio.StreamReader) -> None:
     from websockets.exceptions import ConnectionClosed
 
     with suppress(OSError, ConnectionClosed):
-        while data := connection.recv(_CHUNK):
-            stream.send(bytes((_DATA,)) + data)
-        stream.close()
+        while data := await reader.read(_CHUNK):
+            await stream.send(bytes((_DATA,)) + data)
+        await stream.close()
 
 
-def _receive(stream: ClientConnection, connection: socket.socket) -> None:
+async def _receive(stream: ClientConnection, writer: asyncio.StreamWriter) -> None:
     from websockets.exceptions import ConnectionClosed
 
     begun: set[int] = set()
     with suppress(OSError, ConnectionClosed):
-        for message in stream:
+        async for message in stream:
             if not isinstance(message, bytes) or not message:
                 continue
             channel = message[0]
@@ -88,4 +87,5 @@ def _receive(stream: ClientConnection, connection: socket.socket) -> None:
             elif channel == _ERROR:
                 return
             else:
-                connection.sendall(message[1:])
+                writer.write(message[1:])
+                await writer.drain()

@@ -1,10 +1,15 @@
 """Two-way streams with a pod over a WebSocket, as `kubectl exec` and `kubectl port-forward` have them.
 
+They live in an event loop, which callers run in a thread of its own (anyio's portal), since a notebook's thread has one
+already. websockets' threaded client is not for them: it reads and writes one TLS connection in two threads, which
+OpenSSL does not allow; where session tickets arrive just as it writes, the upgrade hangs for good.
+
 Source: https://kubernetes.io/docs/reference/using-api/api-concepts (streaming subresources), RFC 6455
 """
 
 from __future__ import annotations
 
+import asyncio
 import json
 import ssl
 from typing import TYPE_CHECKING
@@ -16,31 +21,33 @@ from airflowaks.kube.failures import failure, unreachable
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from websockets.sync.client import ClientConnection
+    from websockets.asyncio.client import ClientConnection
 
     from airflowaks.kube.client import Kube, Reference
 
 
-def open_stream(
+async def open_stream(
     kube: Kube, pod: Reference, subresource: str, query: Sequence[tuple[str, str]], protocols: Sequence[str]
 ) -> ClientConnection:
     """Return a WebSocket to `exec` or `portforward` of a pod, in the first of `protocols` that the server speaks.
 
     Raises KubernetesError where it is refused.
     """
+    from websockets.asyncio.client import connect
     from websockets.exceptions import InvalidStatus, WebSocketException
-    from websockets.sync.client import connect
     from websockets.typing import Subprotocol
 
     address, session = kube.address, kube.session
+    path = await asyncio.to_thread(kube.path, pod)
+    token = await asyncio.to_thread(session.token, SERVER_SCOPE)
     context = ssl.create_default_context(cadata=address.certificates)
-    url = f"{address.server.replace('https', 'wss', 1)}{kube.path(pod)}/{subresource}?{urlencode(query)}"
+    url = f"{address.server.replace('https', 'wss', 1)}{path}/{subresource}?{urlencode(query)}"
     try:
-        return connect(
+        return await connect(
             url,
             ssl=context,
             subprotocols=[Subprotocol(one) for one in protocols],
-            additional_headers={"Authorization": f"Bearer {session.token(SERVER_SCOPE)}"},
+            additional_headers={"Authorization": f"Bearer {token}"},
             compression=None,
             # A proxy of the environment, else one that the machine's settings name; none leads from here to here.
             proxy=None if address.is_local else session.connection.proxy or True,
