@@ -22,6 +22,8 @@ from airflowaks.provenance import commit, timestamp
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from azure.core import PipelineClient
+
     from airflowaks.azure.registry import ContainerRegistry, ImportedImage
     from airflowaks.resource import Facts
 
@@ -88,7 +90,6 @@ class BuiltImage(RegistryImage):
         del facts
         tasks, place = self.session.registry_tasks, (self.registry.group, self.registry.name)
         source = tasks.registries.get_build_source_upload_url(*place, cls=rest)
-        self._upload(source["uploadUrl"])
         revision, dirty = commit()
         arguments = {
             "BASE": f"{self.base.id}@{self.base.known('digest')}",
@@ -105,26 +106,28 @@ class BuiltImage(RegistryImage):
             "arguments": [{"name": name, "value": value, "isSecret": False} for name, value in arguments.items()],
             "timeout": _BUILD_SECONDS,
         }
-        run = tasks.registries.schedule_run(*place, request, cls=rest)["properties"]["runId"]
-        self._follow(run)
+        with self.session.plain(source["uploadUrl"]) as storage:
+            self._upload(storage, source["uploadUrl"])
+            run = tasks.registries.schedule_run(*place, request, cls=rest)["properties"]["runId"]
+            self._follow(storage, run)
 
-    def _upload(self, url: str) -> None:
+    def _upload(self, storage: PipelineClient[Any, Any], url: str) -> None:
         from azure.core.rest import HttpRequest
 
+        self._learn(url)
         headers = {"x-ms-blob-type": "BlockBlob", "Content-Type": "application/octet-stream"}
-        with self.session.plain(self._opened(url)) as client:
-            client.send_request(
-                HttpRequest("PUT", url, headers=headers, content=self.context.archive())
-            ).raise_for_status()
+        request = HttpRequest("PUT", url, headers=headers, content=self.context.archive())
+        storage.send_request(request).raise_for_status()
 
-    def _follow(self, run: str) -> None:
+    def _follow(self, storage: PipelineClient[Any, Any], run: str) -> None:
         """Return once the run has succeeded; meanwhile `doing` is the last line of its log."""
         runs, place = self.session.registry_tasks.runs, (self.registry.group, self.registry.name)
         url, log = runs.get_log_sas_url(*place, run, cls=rest)["logLink"], bytearray()
+        self._learn(url)
 
         def look() -> str:
             status = str(runs.get(*place, run, cls=rest)["properties"]["status"])
-            log.extend(self._read(url, len(log)))
+            log.extend(_read(storage, url, len(log)))
             self.doing = next(reversed(_lines(log)), status)
             return status
 
@@ -139,21 +142,20 @@ class BuiltImage(RegistryImage):
                 self.session.redactor.redact(message), f"Correct {folder} and run the step again; all of it: `{see}`."
             )
 
-    def _read(self, url: str, start: int) -> bytes:
-        """Return what a log holds from `start` on: nothing while it does not exist or has not grown."""
-        from azure.core.rest import HttpRequest
-
-        with self.session.plain(self._opened(url)) as client:
-            response = client.send_request(HttpRequest("GET", url, headers={"Range": f"bytes={start}-"}))
-            if response.status_code in (HTTPStatus.NOT_FOUND, HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE):
-                return b""
-            response.raise_for_status()
-            return bytes(response.read())
-
-    def _opened(self, url: str) -> str:
-        """Return the URL; its query, which opens the blob for whoever has it, is learnt as a secret."""
+    def _learn(self, url: str) -> None:
+        """Take the query of a blob's URL for a secret: it opens the blob for whoever has it."""
         self.session.redactor.learn(urlsplit(url).query)
-        return url
+
+
+def _read(storage: PipelineClient[Any, Any], url: str, start: int) -> bytes:
+    """Return what a log holds from `start` on: nothing while it does not exist or has not grown."""
+    from azure.core.rest import HttpRequest
+
+    response = storage.send_request(HttpRequest("GET", url, headers={"Range": f"bytes={start}-"}))
+    if response.status_code in (HTTPStatus.NOT_FOUND, HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE):
+        return b""
+    response.raise_for_status()
+    return bytes(response.read())
 
 
 def _lines(log: bytearray) -> list[str]:
