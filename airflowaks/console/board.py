@@ -50,18 +50,19 @@ class Board:
         self.run = run
         self.component = component
         self._look = partial(diagnose, run.session, since, namespace, component)
-        self._views: list[Callable[[], None]] = []
+        self._views: list[tuple[Any, Callable[[], None]]] = []
         self.diagnosis: Diagnosis = self._look()
 
     def look(self) -> None:
         """Look at everything again, and have every view show it."""
         self.diagnosis = self._look()
-        for show in self._views:
+        self._views = [(widget, show) for widget, show in self._views if widget.comm is not None]
+        for _, show in self._views:
             show()
 
-    def on_look(self, show: Callable[[], None]) -> None:
-        """Have `show` called whenever there is a newer diagnosis."""
-        self._views.append(show)
+    def on_look(self, widget: Any, show: Callable[[], None]) -> None:
+        """Have `show` called whenever there is a newer diagnosis, until `widget` is closed."""
+        self._views.append((widget, show))
 
     # Views
 
@@ -96,7 +97,7 @@ class Board:
         from ipywidgets import HTML
 
         widget = HTML(to_html(plain))
-        self.on_look(lambda: setattr(widget, "value", to_html(make(self.diagnosis))))
+        self.on_look(widget, lambda: setattr(widget, "value", to_html(make(self.diagnosis))))
         return Live(widget, plain)
 
     def __str__(self) -> str:

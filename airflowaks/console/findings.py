@@ -33,7 +33,7 @@ class FindingsView:
         head = widgets.HBox([self._again, self._summary, self._line])
         self.widget = widgets.VBox([head, self._fixed, self._findings])
         self._again.on_click(self._look)
-        board.on_look(self.show)
+        board.on_look(self.widget, self.show)
         self.show()
 
     def show(self) -> None:

@@ -53,7 +53,7 @@ class LogViewer:
         self.widget = widgets.VBox([chosen, asked, self._log])
         self._list()
         self._name()
-        board.on_look(self._list)
+        board.on_look(self.widget, self._list)
         self._pod.observe(self._name, "value")
         for one in (self._pod, self._container, self._previous):
             one.observe(self._choose, "value")
