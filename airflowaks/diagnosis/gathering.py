@@ -98,7 +98,7 @@ def _logs(session: Session, scope: Scope, facts: Facts) -> dict[str, Any]:
     troubled = unread or facts.airflow.failed or facts.airflow.queued_seconds > _LONG_QUEUED_SECONDS
     known: Mapping[str, Any] = facts.kubernetes.pods
     kube = kubernetes.reachable(session)
-    return {"pods": with_logs(kube, scope.namespace, known, _SUSPECTS if troubled else ())}
+    return {"pods": with_logs(kube, scope, known, _SUSPECTS if troubled else ())}
 
 
 def _masked(value: Any, redactor: Redactor) -> Any:

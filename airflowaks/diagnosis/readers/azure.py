@@ -74,8 +74,7 @@ def operations(session: Session, scope: Scope) -> dict[str, Any]:
     """Read from the activity log which writes failed, and were neither made good nor given up since."""
     environment = session.environment
     path = f"/subscriptions/{environment.subscription_id}/providers/Microsoft.Insights/eventtypes/management/values"
-    since = f"{scope.since:%Y-%m-%dT%H:%M:%SZ}"  # a + in an address would be a space
-    query = f"eventTimestamp ge '{since}' and resourceGroupName eq '{environment.resource_group}'"
+    query = f"eventTimestamp ge '{scope.start}' and resourceGroupName eq '{environment.resource_group}'"
     found: Any = session.resources.resources.get_by_id(
         path, api_version=_EVENTS_API, params={"$filter": query}, cls=rest
     )

@@ -57,10 +57,11 @@ def pods(documents: Iterable[Document], scope: Scope, warned: Warnings, complete
     return Running(found, settling)
 
 
-def with_logs(kube: Kube, namespace: str, known: Mapping[str, Pod], suspects: Collection[str]) -> dict[str, Pod]:
+def with_logs(kube: Kube, scope: Scope, known: Mapping[str, Pod], suspects: Collection[str]) -> dict[str, Pod]:
     """Return the pods with the ends of the logs of those that are ill, the newest first and not more than twenty.
 
-    Of `suspects`, components that work and may know why others do not, one pod each is asked too.
+    Of `suspects`, components that work and may know why others do not, one pod each is asked too, for what it wrote
+    within the scope.
     """
     newest = sorted(known.items(), key=lambda item: item[1].created, reverse=True)
     ill: Counter[str] = Counter()
@@ -72,16 +73,17 @@ def with_logs(kube: Kube, namespace: str, known: Mapping[str, Pod], suspects: Co
             chosen.append(name)
     asked = chosen[:_MOST_PODS]
     with ThreadPoolExecutor(_SIDE_BY_SIDE) as pool:
-        logged = pool.map(lambda name: _logged(kube, namespace, name, known[name]), asked)
+        logged = pool.map(lambda name: _logged(kube, scope, name, known[name]), asked)
         return {**known, **dict(zip(asked, logged, strict=True))}
 
 
-def _logged(kube: Kube, namespace: str, name: str, pod: Pod) -> Pod:
-    reference = Reference("v1", "Pod", name, namespace)
+def _logged(kube: Kube, scope: Scope, name: str, pod: Pod) -> Pod:
+    reference = Reference("v1", "Pod", name, scope.namespace)
+    since = scope.start if pod.healthy else ""
 
     def tail(container: str, *, previous: bool) -> str:
         try:
-            return kube.logs(reference, container, lines=_LINES, previous=previous)[-_LONGEST_LOG:]
+            return kube.logs(reference, container, lines=_LINES, previous=previous, since=since)[-_LONGEST_LOG:]
         except KubernetesError:
             return ""
 

@@ -25,6 +25,11 @@ class Scope:
         """Return the label selector of Airflow's objects."""
         return f"{LABELS},app.kubernetes.io/component={self.component}" if self.component else LABELS
 
+    @property
+    def start(self) -> str:
+        """Return since when as a query says it: a + in an address would be a space."""
+        return f"{self.since:%Y-%m-%dT%H:%M:%SZ}"
+
     def covers(self, at: str) -> bool:
         """Tell whether a time (ISO 8601, as the services write it) is within; one that is not known is."""
         return not at or datetime.fromisoformat(at) >= self.since
