@@ -60,17 +60,26 @@ def _place(item: pytest.Item) -> int:
 
 
 @pytest.hookimpl(wrapper=True)
-def pytest_runtest_protocol(item: pytest.Item) -> Generator[None, object, object]:
+def pytest_runtest_protocol(item: pytest.Item, nextitem: pytest.Item | None) -> Generator[None, object, object]:
     """Have what needs Airflow find it in a rehearsal cloud of its own, not in that of whoever runs the tests.
 
-    The coverage follows notebooks into the programs that run them; those of other tests it would only slow down.
+    It ends with the last test that needs it: one that idles takes a quarter of two processors from the others. The
+    coverage follows notebooks into the programs that run them; those of other tests it would only slow down.
     """
     with pytest.MonkeyPatch.context() as patch:
         if not item.nodeid.startswith(_FOLLOWED):
             patch.delenv("COVERAGE_PROCESS_CONFIG", raising=False)
-        if _place(item) < len(ON_AIRFLOW):
-            patch.setenv("AIRFLOWAKS_HOME", str(_home(item.config)))
-        return (yield)
+        if not _needs_airflow(item):
+            return (yield)
+        patch.setenv("AIRFLOWAKS_HOME", str(_home(item.config)))
+        ran = yield
+    if nextitem is None or not _needs_airflow(nextitem):
+        _forget(item.config)
+    return ran
+
+
+def _needs_airflow(item: pytest.Item) -> bool:
+    return _place(item) < len(ON_AIRFLOW)
 
 
 def _home(config: pytest.Config) -> Path:
@@ -78,10 +87,13 @@ def _home(config: pytest.Config) -> Path:
     if _HOME not in config.stash:
         home = config.stash[_HOME] = Path(tempfile.mkdtemp(prefix="airflowaks-"))
         start_rehearsal(home, "--time-scale", "0.00005")
-
-        def forget() -> None:
-            run_rehearsal(home, "reset")
-            shutil.rmtree(home)
-
-        config.add_cleanup(forget)
+        config.add_cleanup(lambda: _forget(config))
     return config.stash[_HOME]
+
+
+def _forget(config: pytest.Config) -> None:
+    if _HOME in config.stash:
+        home = config.stash[_HOME]
+        del config.stash[_HOME]
+        run_rehearsal(home, "reset")
+        shutil.rmtree(home)
