@@ -39,14 +39,22 @@ def forward(kube: Kube, pod: Reference, port: int, *, local_port: int = 0) -> It
 
 @asynccontextmanager
 async def _listening(kube: Kube, pod: Reference, port: int, local_port: int) -> AsyncIterator[int]:
-    server = await asyncio.start_server(
-        lambda reader, writer: _serve(kube, pod, port, reader, writer), "127.0.0.1", local_port
-    )
+    served: set[asyncio.Task[None]] = set()
+
+    def begin(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        task = asyncio.create_task(_serve(kube, pod, port, reader, writer))
+        served.add(task)
+        task.add_done_callback(served.discard)
+
+    server = await asyncio.start_server(begin, "127.0.0.1", local_port)
     try:
         yield server.sockets[0].getsockname()[1]
     finally:
-        # Connections that are open end with the loop; clients that keep theirs would have us wait for them.
         server.close()
+        # Clients may keep connections open that they do not use.
+        for task in served:
+            task.cancel()
+        await asyncio.gather(*served, return_exceptions=True)
 
 
 async def _serve(
