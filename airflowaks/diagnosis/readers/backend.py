@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from airflowaks.azure.database_role import TOKEN_SCOPE, connect
 from airflowaks.diagnosis.facts.backend import Broker, Database, Role
+from airflowaks.errors import CheckFailed
 from airflowaks.steps import backend, key_vault
 from airflowaks.urls import DatabaseUrl
 
@@ -47,10 +48,16 @@ def administrator(session: Session, _scope: Scope) -> dict[str, Any]:
 
 
 def broker(session: Session, _scope: Scope) -> dict[str, Any]:
-    """Ask the broker, with the vault's URL, for its memory and what it does when that is short."""
+    """Ask the broker, with the vault's URL, for its memory and what it does when that is short.
+
+    Raises CheckFailed where that URL does without TLS.
+    """
     import redis
 
     url, authorities = _held(session.once(key_vault.Resources).broker_url), session.connection.ca_bundle
+    if not url.startswith("rediss:"):
+        # To try it would send the key as everybody on the way can read it.
+        raise CheckFailed("The vault's URL calls the broker without TLS.", "Run step 4: it writes the URL.")
     options: dict[str, Any] = {"socket_connect_timeout": _SECONDS, "socket_timeout": _SECONDS}
     with redis.Redis.from_url(url, ssl_ca_certs=authorities, **options) as client:
         seen: dict[str, Any] = client.info("memory")

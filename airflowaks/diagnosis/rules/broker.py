@@ -78,7 +78,11 @@ def keys_do_not_open(facts: Facts) -> Iterable[Cause]:
 @BROKER.rule("AKA-604", CRITICAL, effects=_AFTER, link=f"{_REDIS}tls-configuration", heal=_URLS)
 def broker_is_called_without_tls(facts: Facts) -> Iterable[Cause]:
     """Tell of connections that are cut at once; where the vault's own URL opens the broker it was only away."""
-    words = (("Error while reading from", "Connection reset"), ("Connection closed by server",))
+    words = (
+        ("calls the broker without TLS",),
+        ("Error while reading from", "Connection reset"),
+        ("Connection closed by server",),
+    )
     said = quotes(facts, *words, sources=_SAID)
     if said and facts.unread("backend.broker"):
         yield Cause(
