@@ -64,7 +64,8 @@ def the_server_is_closed_to_the_internet(scene: Scene) -> Iterator[None]:
 def the_vaults_url_does_without_tls(scene: Scene) -> Iterator[None]:
     step4 = scene.step(key_vault)
     secret = step4.sql_connection
-    step4.vault.secrets.set_secret(secret.name, secret.known("value").reveal().replace("verify-full", "disable"))
+    url = secret.known("value").reveal().partition("?")[0]
+    step4.vault.secrets.set_secret(secret.name, f"{url}?sslmode=disable")
     scene.await_synced()
     scene.replace(_COMPONENT)
     yield

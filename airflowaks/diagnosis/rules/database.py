@@ -70,6 +70,7 @@ DATABASE.said(
     "AKA-503",
     CRITICAL,
     ("no pg_hba.conf entry for host", "no encryption"),
+    ("weak sslmode", "may not be used with sslrootcert=system"),
     sources=_SAID,
     cause="Somebody calls the database without TLS, which it refuses.",
     fix="Run step 4: the URLs in the vault say sslmode=verify-full; then step 7 rolls the pods.",
