@@ -17,6 +17,9 @@ import pytest
 from airflowaks.changes import CHANGES_MIME, Action
 from airflowaks.checks import CHECKS_MIME
 from airflowaks.errors import ImageBuildFailed
+from airflowaks.image import main
+from airflowaks.kube import exec as command
+from airflowaks.kube.client import Reference
 from airflowaks.session import open_session
 from airflowaks.steps import airflow as step7
 from airflowaks.steps import key_vault, registry, volumes
@@ -92,6 +95,16 @@ def build() -> tuple[Change, str]:
     base, built = registry.image(session)
     assert base.action is Action.NONE
     return built, str(image.known("digest"))
+
+
+def build_broken(context: Path) -> str:
+    """Build an image that neither worker nor scheduler starts with, and return its digest.
+
+    Without Airflow's constraints it gets a Celery that Airflow's provider for it does not know.
+    """
+    (context / "Dockerfile").write_text((context / "Dockerfile").read_text().replace(CONSTRAINT, ""))
+    (context / "requirements.txt").write_text("celery==5.7.0\n")
+    return build()[1]
 
 
 @contextmanager
@@ -188,10 +201,7 @@ def test_an_image_is_rolled_out_under_running_tasks_and_a_broken_one_is_taken_ba
         assert [(one["state"], one["try_number"]) for one in tasks(found, "long", run)] == [("success", 1)] * 2
         assert "baked: e" in found.log("baked", baked, "report")
 
-    # Without Airflow's constraints comes a Celery that its provider does not know: neither scheduler nor worker starts.
-    (context / "Dockerfile").write_text((context / "Dockerfile").read_text().replace(CONSTRAINT, ""))
-    (context / "requirements.txt").write_text("celery==5.7.0\n")
-    _, bad = build()
+    bad = build_broken(context)
     record = execute(STEP7, tmp_path / "bad.ipynb", image=bad)
     assert in_order(record, good, bad) == ORDER[:2]
     assert {one for group in in_order(record, bad, good) for one in group} == ORDER[0] | ORDER[1]
@@ -204,6 +214,16 @@ def test_an_image_is_rolled_out_under_running_tasks_and_a_broken_one_is_taken_ba
     until(lambda: running(airflow) == {good})
 
 
+def test_scanners_are_told_the_image_by_its_digest(airflow: Deployed, capsys: pytest.CaptureFixture[str]) -> None:
+    (digest,) = running(airflow)
+    assert main(["--env", "local"]) == 0
+    assert capsys.readouterr().out == f"{reference(digest)}\n"
+    assert main(["--env", "local", "--image", "nobodys-tag"]) == 1
+    (first, second) = capsys.readouterr().err.splitlines()
+    assert first.endswith("/airflow:nobodys-tag is not in the registry.")
+    assert second.startswith("→ Run step 2")
+
+
 def test_requirements_that_do_not_go_together_fail_the_build_with_its_log(airflow: Deployed, context: Path) -> None:
     del airflow
     (context / "requirements.txt").write_text("celery==5.7.0\n")
@@ -211,6 +231,25 @@ def test_requirements_that_do_not_go_together_fail_the_build_with_its_log(airflo
         build()
     assert "Because you require celery==5.7.0 and celery==5.6.3" in caught.value.message
     assert caught.value.message.splitlines()[-1].endswith("Error: failed during run, err: exit status 1")
+
+
+@pytest.mark.story
+def test_after_a_migration_nothing_is_gone_back_to_by_itself(airflow: Deployed, context: Path, tmp_path: Path) -> None:
+    (before,) = running(airflow)
+    bad = build_broken(context)
+    scheduler = next(one for one in airflow.pods("scheduler").values() if "deletionTimestamp" not in one["metadata"])
+    pod = Reference.of({"apiVersion": "v1", "kind": "Pod", **scheduler})
+    command.run(airflow.kube, pod, ("airflow", "db", "downgrade", "--to-revision=-1", "--yes"), container="scheduler")
+    record = execute(STEP7, tmp_path / "migrated.ipynb", image=bad)
+    assert record.errors[-1].ename == "RolloutFailed"
+    assert f"The schema was migrated for this image, so {reference(before)} was not gone back to." in str(
+        record.errors[-1].evalue
+    )
+    assert running(airflow) >= {bad, before}
+    # Whoever knows that the image before can live with the schema gives it by hand.
+    record = execute(STEP7, tmp_path / "by-hand.ipynb", image=before)
+    assert not record.errors
+    until(lambda: running(airflow) == {before})
 
 
 @pytest.mark.story
