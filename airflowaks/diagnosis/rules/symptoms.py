@@ -16,14 +16,18 @@ SYMPTOMS = Section()
 _PODS = "https://kubernetes.io/docs/tasks/debug/debug-application/debug-pods/"
 _DOCS = "https://airflow.apache.org/docs/apache-airflow/stable/"
 _LONG_QUEUED_SECONDS = 300.0
+_BY_SIGNAL = (137, 143)
 
 
 @SYMPTOMS.rule("AKA-901", CRITICAL, effects=("AKA-9", "AKA-003", "AKA-005"), link=_PODS)
 def container_keeps_ending(facts: Facts) -> Iterable[Cause]:
-    """Tell of containers that end again and again, once for all pods of a component."""
+    """Tell of containers that end again and again by themselves, once for all pods of a component."""
+    probed = {one.name for one in facts.kubernetes.events if one.reason == "Unhealthy"}
     ending: dict[tuple[str, str], list[tuple[str, Pod, Container]]] = {}
     for name, pod in facts.kubernetes.pods.items():
         for container, one in pod.containers.items():
+            if one.exit_code in _BY_SIGNAL and name in probed:
+                continue  # the kubelet ends what does not pass its probe
             if one.waiting == "CrashLoopBackOff" or (one.ended in ("Error", "StartError") and not pod.healthy):
                 ending.setdefault((pod.component or name, container), []).append((name, pod, one))
     for (component, container), found in ending.items():
