@@ -12,6 +12,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
+from urllib.parse import quote
 
 from airflowaks.airflow_api import AirflowApi
 from airflowaks.azure.database_role import TOKEN_SCOPE, connect
@@ -128,12 +129,10 @@ class Scene:
             yield api
 
     def forget_failures(self) -> None:
-        """Delete the runs that failed, as the operator does once it is understood why."""
+        """Delete the runs in which a task failed, as the operator does once it is understood why."""
         with self.api() as api:
-            for dag in {one["dag_id"] for one in api.tasks("failed", _MOST_TASKS)[0]}:
-                runs = api._send("GET", f"/api/v2/dags/{dag}/dagRuns?state=failed")["dag_runs"]
-                for run in runs:
-                    api._send("DELETE", f"/api/v2/dags/{dag}/dagRuns/{run['dag_run_id']}")
+            for dag, run in {(one["dag_id"], one["dag_run_id"]) for one in api.tasks("failed", _MOST_TASKS)[0]}:
+                api._send("DELETE", f"/api/v2/dags/{dag}/dagRuns/{quote(run)}")
 
 
 Act = Callable[[Scene], Iterator[None]]
