@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
     from airflowaks.redaction import Redactor
 
-RED, AMBER, GREY = "#b91c1c", "#b45309", "#4b5563"
+RED, AMBER, GREY, LINK = "#b91c1c", "#b45309", "#4b5563", "#1d4ed8"
 
 
 @contextmanager

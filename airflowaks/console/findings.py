@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import ipywidgets as widgets
 
-from airflowaks.console.busy import AMBER, GREY, RED, busy, said
+from airflowaks.console.busy import AMBER, GREY, LINK, RED, busy, said
 from airflowaks.console.fix import FixView
 from airflowaks.diagnosis.finding import Severity
 
@@ -98,7 +98,9 @@ def close(widget: Any) -> None:
 def _headline(finding: Finding) -> str:
     colour = _COLOURS[finding.severity]
     badge = f"<span style='background:{colour};color:#fff;padding:1px 6px;border-radius:3px'>{finding.severity}</span>"
-    link = f" <a href='{html.escape(finding.link)}' target='_blank'>more</a>" if finding.link else ""
+    link = (
+        f" <a href='{html.escape(finding.link)}' target='_blank' style='color:{LINK}'>more</a>" if finding.link else ""
+    )
     return f"{badge} <b>{html.escape(finding.cause)}</b> {said(finding.id)}<br>→ {html.escape(finding.fix)}{link}"
 
 
