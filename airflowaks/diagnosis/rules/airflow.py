@@ -106,7 +106,7 @@ AIRFLOW.said(
     sources=_SAID,
     cause="A component was given no JWT secret and made up its own.",
     fix="Run steps 5 and 7: the classes bring the secret to api-server and scheduler.",
-    effects=("AKA-701", *_TASKS),
+    effects=("AKA-701", *DOWNSTREAM),
     link=_SETTINGS,
     heal=in_turn(workload_identity.service_accounts, airflow.components),
 )
