@@ -109,11 +109,11 @@ def the_tables_of_users_are_lost(scene: Scene) -> Iterator[None]:
 def a_dag_file_is_broken(scene: Scene) -> Iterator[None]:
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder) / "drill.py"
-        file.write_text("from airflow.sdk import nothing_of_that_name\n")
+        file.write_text("from airflow.sdk import dag, nothing_of_that_name\n")
         volumes.push_dags(scene.session, folder)
         _await_errors(scene, 1)
         yield
-        file.write_text("# A file without a DAG.\n")
+        file.write_text("# An airflow file without a dag: one that does not say so is not even looked at.\n")
         volumes.push_dags(scene.session, folder)
         _await_errors(scene, 0)
 
@@ -125,7 +125,7 @@ def _await_errors(scene: Scene, count: int) -> None:
 
 @AIRFLOW.drill("AKA-714")
 def the_migration_fails(scene: Scene) -> Iterator[None]:
-    """Somebody runs the job again, with a program that fails."""
+    """The job is made anew, as the runbook makes it, with a program that fails."""
     found: Any = scene.kube.get(_JOB)
     pod = found["spec"]["template"]
     pod["spec"]["containers"][0]["command"] = ["python", "-c", "raise SystemExit('the disk is on fire')"]
@@ -135,5 +135,5 @@ def the_migration_fails(scene: Scene) -> Iterator[None]:
     scene.kube.delete(_JOB)
     until(lambda: scene.kube.get(_JOB), lambda there: there is None, 60)
     spec = {"backoffLimit": 0, "template": pod}
-    scene.kube.create({"apiVersion": _JOB.api_version, "kind": _JOB.kind, "metadata": metadata, "spec": spec})
+    scene.kube.apply({"apiVersion": _JOB.api_version, "kind": _JOB.kind, "metadata": metadata, "spec": spec})
     yield
