@@ -96,4 +96,4 @@ def _forget(config: pytest.Config) -> None:
         home = config.stash[_HOME]
         del config.stash[_HOME]
         run_rehearsal(home, "reset")
-        shutil.rmtree(home)
+        shutil.rmtree(home, ignore_errors=True)
