@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import urlencode
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from datetime import datetime
 
     from azure.core import PipelineClient
@@ -65,9 +66,9 @@ class AirflowApi:
         return errors
 
     def log(self, dag: str, run: str, task: str, attempt: int = 1) -> list[str]:
-        """Return the lines that a try of a task logged, the first without another number."""
+        """Return the lines that a try of a task logged, exceptions as the last line of their traceback has them."""
         answer = self._send("GET", f"{_API}/dags/{dag}/dagRuns/{run}/taskInstances/{task}/logs/{attempt}")
-        return [one if isinstance(one, str) else str(one.get("event", "")) for one in answer["content"]]
+        return [line for one in answer["content"] for line in _lines(one)]
 
     def _send(self, method: str, path: str, body: Any = None) -> Any:
         from azure.core.rest import HttpRequest
@@ -78,6 +79,15 @@ class AirflowApi:
         response = self._client.send_request(request, read_timeout=_READ_SECONDS)
         response.raise_for_status()
         return response.json() if response.content else None
+
+
+def _lines(entry: str | dict[str, Any]) -> Iterator[str]:
+    if isinstance(entry, str):
+        yield entry
+        return
+    yield str(entry.get("event", ""))
+    for error in entry.get("error_detail") or ():
+        yield f"{error.get('exc_type')}: {error.get('exc_value')}"
 
 
 def _client(url: str) -> PipelineClient[Any, Any]:

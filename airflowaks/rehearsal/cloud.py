@@ -11,6 +11,7 @@ from airflowaks.rehearsal.authorization import Authorization
 from airflowaks.rehearsal.blobs import Blobs
 from airflowaks.rehearsal.certificates import server_context
 from airflowaks.rehearsal.entra import Entra
+from airflowaks.rehearsal.faults import Faults
 from airflowaks.rehearsal.kubernetes.image_builds import ImageBuilds
 from airflowaks.rehearsal.names import Names
 from airflowaks.rehearsal.operations import Operation, Operations
@@ -41,6 +42,7 @@ class Cloud:
         self.settings = settings
         self.tls = server_context(home)
         self.store = Store(home.database)
+        self.faults = Faults()
         self.entra = Entra(self.store, settings)
         self.authorization = Authorization(self.store, self.entra)
         self.names = Names(self.store)

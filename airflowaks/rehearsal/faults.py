@@ -1,4 +1,4 @@
-"""Faults that a drill or a test asks the rehearsal for: a service's real error, or an answer that never comes.
+"""Faults that a drill or a test asks for: a service's real error, an answer that never comes, a machine that fails.
 
 They are set over HTTPS at `https://localhost:<https port>/rehearsal/faults` with the control token of the home, never
 by reaching into the program.
@@ -10,7 +10,7 @@ import asyncio
 import itertools
 import re
 from dataclasses import asdict, dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from starlette.responses import JSONResponse, Response
 
@@ -51,26 +51,51 @@ class Fault:
     holding: int = 0
     id: int = field(default_factory=lambda: next(_IDS))
 
-    def strikes(self, request: Request) -> bool:
+    def strikes(self, method: str, host: str, path: str) -> bool:
         """Count a request and tell whether it is struck. Sign-ins never are: they write nothing."""
-        if request.method not in self.methods or request.url.path.endswith("/token"):
+        if method not in self.methods or path.endswith("/token"):
             return False
-        host = request.headers.get("host", "")
-        if not re.search(self.host, host, re.IGNORECASE) or not re.search(self.path, request.url.path, re.IGNORECASE):
+        if not re.search(self.host, host, re.IGNORECASE) or not re.search(self.path, path, re.IGNORECASE):
             return False
         self.matched += 1
         return self.skip < self.matched <= self.skip + self.times
 
 
+@dataclass(kw_only=True)
+class Breakdown:
+    """What goes wrong on the machines of clusters, where no request could be struck.
+
+    With `mount` their driver cannot mount the claims whose names match `name`, with `provision` none of these gets a
+    share; `message` is what it says, with the volume's `{id}`, `{account}`, `{share}`, `{target}` and `{options}`. With
+    `silence` their kubelet posts no status any more. With `disk` pods whose names match have filled their disks.
+    """
+
+    breakdown: Literal["mount", "provision", "silence", "disk"]
+    name: str = ".*"
+    message: str = ""
+    id: int = field(default_factory=lambda: next(_IDS))
+
+
 class Faults:
-    """The faults that stand now; they are forgotten when the rehearsal ends."""
+    """The faults that stand now; they are forgotten when the rehearsal ends. `changed` is set once others do."""
 
     def __init__(self) -> None:
         self._standing: dict[int, Fault] = {}
+        self._breakdowns: list[Breakdown] = []
+        self.changed = asyncio.Event()
+
+    def breakdown(self, kind: str, name: str = "") -> Breakdown | None:
+        """Return the breakdown of that kind which stands, and is about `name` where one is given."""
+        ours = (one for one in self._breakdowns if one.breakdown == kind)
+        return next((one for one in ours if not name or re.search(one.name, name)), None)
+
+    def struck(self, method: str, host: str, path: str) -> Fault | None:
+        """Return the fault that strikes a request, of a client or of one service of Azure to another."""
+        return next((one for one in list(self._standing.values()) if one.strikes(method, host, path)), None)
 
     async def serve(self, request: Request, serve: Callable[[Request], Awaitable[Response]]) -> Response:
         """Serve a request, or strike it."""
-        fault = next((one for one in list(self._standing.values()) if one.strikes(request)), None)
+        fault = self.struck(request.method, request.headers.get("host", ""), request.url.path)
         if fault is None:
             return await serve(request)
         refusal = Refusal(fault.status, fault.code, fault.message, headers=fault.headers)
@@ -91,10 +116,24 @@ class Faults:
     async def control(self, request: Request) -> Response:
         """Answer the control requests: list, add, delete all."""
         if request.method == "POST":
-            wanted: dict[str, Any] = await request.json()
-            fault = Fault(**wanted)
-            self._standing[fault.id] = fault
-            return JSONResponse(asdict(fault), 201)
+            made = self._add(await request.json())
+            self._change()
+            return JSONResponse(asdict(made), 201)
         if request.method == "DELETE":
             self._standing.clear()
-        return JSONResponse([asdict(one) for one in self._standing.values()])
+            self._breakdowns.clear()
+            self._change()
+        standing: list[Fault | Breakdown] = [*self._standing.values(), *self._breakdowns]
+        return JSONResponse([asdict(one) for one in standing])
+
+    def _add(self, wanted: dict[str, Any]) -> Fault | Breakdown:
+        if "breakdown" in wanted:
+            self._breakdowns.append(Breakdown(**wanted))
+            return self._breakdowns[-1]
+        fault = Fault(**wanted)
+        self._standing[fault.id] = fault
+        return fault
+
+    def _change(self) -> None:
+        self.changed.set()
+        self.changed = asyncio.Event()

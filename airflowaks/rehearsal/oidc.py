@@ -7,6 +7,7 @@ tokens of its service accounts (https://learn.microsoft.com/azure/aks/use-oidc-i
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
 
 from starlette.responses import JSONResponse, Response
 
@@ -33,6 +34,12 @@ class Oidc:
         if not any(_issuer(one) == issuer for one in self._cloud.resources("")):
             return None
         return jwks(signing_key(self._cloud.store, f"oidc {issuer}"))
+
+    def fetched(self, issuer: str) -> Document | None:
+        """Return the keys as Entra fetches them, over the internet: None where the issuer is out of its reach."""
+        url = urlsplit(issuer)
+        struck = self._cloud.faults.struck("GET", url.hostname or "", f"{url.path}.well-known/openid-configuration")
+        return self.keys(issuer) if struck is None else None
 
     async def answer(self, request: Request) -> Response:
         """Answer `.well-known/openid-configuration` and `openid/v1/jwks` below an issuer."""

@@ -38,6 +38,27 @@ log_error_verbosity = terse
 log_checkpoints = off
 log_timezone = UTC
 timezone = UTC
+azure.extensions = ''
+"""
+# Azure's own server asks the parameter before any extension is made; here each database of the operator's does.
+_ALLOW_LISTED = """\
+CREATE OR REPLACE FUNCTION pg_catalog.azure_allow_listed() RETURNS event_trigger LANGUAGE plpgsql AS $$
+DECLARE
+    name text;
+    listed text := lower(replace(current_setting('azure.extensions', true), ' ', ''));
+BEGIN
+    FOR name IN SELECT object_identity FROM pg_event_trigger_ddl_commands() WHERE object_type = 'extension' LOOP
+        IF name <> ALL (string_to_array(coalesce(listed, ''), ',')) THEN
+            RAISE feature_not_supported USING
+                MESSAGE = format('extension "%s" is not allow-listed for "azure_pg_admin" users in Azure Database for '
+                                 'PostgreSQL', name),
+                HINT = 'to see the full allow list of extensions, please run: "show azure.extensions;"';
+        END IF;
+    END LOOP;
+END $$;
+DROP EVENT TRIGGER IF EXISTS azure_allow_listed;
+CREATE EVENT TRIGGER azure_allow_listed ON ddl_command_end WHEN TAG IN ('CREATE EXTENSION')
+    EXECUTE FUNCTION pg_catalog.azure_allow_listed();
 """
 
 
@@ -179,6 +200,8 @@ class PostgresServer(Server):
         ).format(sql.Identifier(name), sql.Literal(charset), sql.Literal(locale if utf8 else "C"))
         with contextlib.suppress(psycopg.errors.DuplicateDatabase):
             await self._execute(statement)
+        async with await self._connect(name) as connection:
+            await connection.execute(_ALLOW_LISTED)
 
     async def drop_database(self, name: str) -> None:
         """Remove a database and end the sessions in it. It may be gone already."""

@@ -18,7 +18,6 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
 from airflowaks.rehearsal.cloud import Cloud
-from airflowaks.rehearsal.faults import Faults
 from airflowaks.rehearsal.graph import Graph
 from airflowaks.rehearsal.login import Login
 from airflowaks.rehearsal.oidc import Oidc
@@ -46,12 +45,12 @@ class FrontDoor:
 
     def __init__(self, cloud: Cloud) -> None:
         self._cloud = cloud
-        self._faults = Faults()
+        self._faults = cloud.faults
         self._log = cloud.home.request_log.open("a", buffering=1)
         oidc = Oidc(cloud)
         self._hosts: dict[str, Handler] = {
             _RESOURCE_MANAGER: ResourceManager(cloud, PROVIDERS).answer,
-            "login.microsoftonline.com": routed(Login(cloud.entra, cloud.store, oidc.keys).routes()),
+            "login.microsoftonline.com": routed(Login(cloud.entra, cloud.store, oidc.fetched).routes()),
             "graph.microsoft.com": routed(Graph(cloud.entra, cloud.store).routes()),
         }
         self._suffixes: dict[str, Handler] = {

@@ -31,4 +31,4 @@ def beats(job_type: str) -> bool:
 
 
 if __name__ == "__main__":
-    sys.exit(not beats(sys.argv[1]))
+    sys.exit(None if beats(sys.argv[1]) else "No alive jobs found.")

@@ -115,7 +115,7 @@ def the_broker_may_evict(scene: Scene) -> Iterator[None]:
     yield
 
 
-@BROKER.drill("AKA-609")
+@BROKER.drill("AKA-609", also=("AKA-006",))
 def the_broker_is_closed_to_the_internet(scene: Scene) -> Iterator[None]:
     instance = scene.step(backend).broker.cluster
     parameters: Any = {"properties": {"publicNetworkAccess": "Disabled"}}

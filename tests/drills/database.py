@@ -12,7 +12,7 @@ from airflowaks.kube.client import Reference
 from airflowaks.steps import backend, key_vault
 from airflowaks.urls import DatabaseUrl
 from tests.airflow.deployed import NAMESPACE
-from tests.drills.drill import Drills
+from tests.drills.drill import NAME, Drills
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -143,3 +143,30 @@ def the_administrator_is_removed(scene: Scene) -> Iterator[None]:
         administrator.group, administrator.server.name, administrator.id.rpartition("/")[2]
     ).result()
     yield
+
+
+@DATABASE.drill("AKA-506")
+def a_task_asks_for_an_extension_that_is_not_allowed(scene: Scene) -> Iterator[None]:
+    url = _url(scene)
+    known = {
+        "connection_id": NAME,
+        "conn_type": "generic",
+        "host": url.host,
+        "port": url.port,
+        "schema": url.database,
+        "login": url.user,
+    }
+    with scene.kept("connections", **known, password=url.password):
+        scene.fail("extension")
+        yield
+        _allow(scene, "hstore")
+        scene.await_run("extension", scene.run_dag("extension"), "success")
+    scene.forget_failures()
+    _allow(scene, "")
+
+
+def _allow(scene: Scene, extensions: str) -> None:
+    server = scene.step(backend).server
+    parameters: Any = {"properties": {"value": extensions, "source": "user-override"}}
+    operations = scene.session.postgresql.configurations
+    operations.begin_update(server.group, server.name, "azure.extensions", parameters).result()

@@ -11,6 +11,8 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
+from http import HTTPStatus
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
@@ -21,7 +23,7 @@ from airflowaks.diagnosis.rules.book import RULES
 from airflowaks.kube.client import Kube, Reference
 from airflowaks.kube.client import connect as reach
 from airflowaks.kube.pods import is_ready
-from airflowaks.patience import until
+from airflowaks.patience import despite, until
 from airflowaks.session import open_session
 from airflowaks.steps import airflow as step7
 from airflowaks.steps import backend, cluster, key_vault, registry, volumes, workload_identity
@@ -38,6 +40,10 @@ BY_HAND = "kubectl-edit"
 SEEN_SECONDS, HEALED_SECONDS = 120.0, 420.0
 _PAUSE_SECONDS = 3.0
 _MOST_TASKS = 50
+_DAG_SECONDS = 180.0
+NAME = "drill"
+"""Of what Airflow keeps for DAGs of the drills."""
+_DAGS = Path(__file__).parent / "dags"
 
 
 class Scene:
@@ -59,8 +65,12 @@ class Scene:
         """Have the cloud refuse requests from now on, in a service's own words for what nobody can break here."""
         self.cloud.control("POST", {"times": 1000, **fault})
 
+    def break_down(self, breakdown: str, **how: str) -> None:
+        """Have the cluster's machines fail from now on, where no request of the cloud's could be refused."""
+        self.cloud.control("POST", {"breakdown": breakdown, **how})
+
     def serve(self) -> None:
-        """Have the cloud refuse nothing any more."""
+        """Have the cloud refuse nothing any more, and its machines work."""
         self.cloud.control("DELETE")
 
     # The database
@@ -128,6 +138,34 @@ class Scene:
             api.sign_in(settings.admin, secrets.admin_password.known("value"))
             yield api
 
+    @contextmanager
+    def kept(self, kind: str, **known: Any) -> Iterator[None]:
+        """One of Airflow's `connections` or `variables` that DAGs of the drills read, for the time being."""
+        with self.api() as api:
+            api._send("POST", f"/api/v2/{kind}", known)
+        yield
+        with self.api() as api:
+            api._send("DELETE", f"/api/v2/{kind}/{NAME}")
+
+    def push_dags(self) -> None:
+        """Put the DAGs of the drills on their share, for the dag-processor to find them there within half a minute."""
+        volumes.push_dags(self.session, str(_DAGS))
+
+    def run_dag(self, dag: str) -> str:
+        """Begin a run of a DAG, as soon as Airflow knows it, and return the run's ID."""
+        with self.api() as api:
+            despite(lambda: api.unpause(dag), _is_unknown, _DAG_SECONDS)
+            return api.trigger(dag)
+
+    def await_run(self, dag: str, run: str, state: str) -> None:
+        """Return once a run of a DAG is in that state."""
+        with self.api() as api:
+            until(lambda: api.state(dag, run), lambda found: found == state, _DAG_SECONDS, longest_pause=1)
+
+    def fail(self, dag: str) -> None:
+        """Have a DAG run, and return once that has failed."""
+        self.await_run(dag, self.run_dag(dag), "failed")
+
     def forget_failures(self) -> None:
         """Delete the runs in which a task failed, as the operator does once it is understood why."""
         with self.api() as api:
@@ -140,13 +178,17 @@ Act = Callable[[Scene], Iterator[None]]
 
 @dataclass(frozen=True)
 class Drill:
-    """One way in which `rule` comes to stand; a fast one is run every time. It ends in the checks of step `proof`."""
+    """One way in which `rule` comes to stand, and the rules `also` as its consequences; a fast one is run every time.
+
+    It ends in the checks of step `proof`.
+    """
 
     rule: str
     act: Act
     fast: bool = False
     by_hand: bool = False
     proof: Any = None
+    also: tuple[str, ...] = ()
 
     @property
     def name(self) -> str:
@@ -156,15 +198,21 @@ class Drill:
     def automatic(self) -> bool:
         return RULES[self.rule].heal is not None and not self.by_hand
 
+    def named(self, seen: Diagnosis) -> bool:
+        """Tell whether the rule comes first, with its consequences under it."""
+        return first(seen) == self.rule and set(self.also) <= {one.id for one, _ in seen.findings[0].follows()}
+
 
 class Drills(list[Drill]):
     """The drills of one section."""
 
-    def drill(self, rule: str, *, fast: bool = False, by_hand: bool = False, proof: Any = None) -> Callable[[Act], Act]:
+    def drill(
+        self, rule: str, *, fast: bool = False, by_hand: bool = False, proof: Any = None, also: tuple[str, ...] = ()
+    ) -> Callable[[Act], Act]:
         """Return a decorator that makes a generator a drill of `rule`."""
 
         def make(act: Act) -> Act:
-            self.append(Drill(rule, act, fast, by_hand, proof))
+            self.append(Drill(rule, act, fast, by_hand, proof, also))
             return act
 
         return make
@@ -172,7 +220,7 @@ class Drills(list[Drill]):
 
 def rehearse(drill: Drill, cloud: Rehearsal) -> None:
     """Run a drill on a deployment in which all is well, and leave it so."""
-    _rehearse([drill], cloud, lambda seen: first(seen) == drill.rule)
+    _rehearse([drill], cloud, drill.named)
 
 
 def together(drills: Sequence[Drill], cloud: Rehearsal) -> None:
@@ -226,3 +274,8 @@ def restore(acting: Sequence[Iterator[None]], cloud: Rehearsal) -> None:
 def deployment(component: str) -> Reference:
     """What names the Deployment of a component."""
     return Reference("apps/v1", "Deployment", f"airflow-{component}", NAMESPACE)
+
+
+def _is_unknown(error: BaseException) -> bool:
+    """Tell whether the error is that of a DAG whose file has not been read yet."""
+    return getattr(error, "status_code", None) == HTTPStatus.NOT_FOUND

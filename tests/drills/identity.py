@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from airflowaks.kube.client import Reference
-from airflowaks.steps import cluster, key_vault, workload_identity
+from airflowaks.session import open_session
+from airflowaks.steps import airflow, cluster, key_vault, workload_identity
 from tests.airflow.deployed import NAMESPACE
 from tests.drills.drill import Drills, deployment
 
@@ -54,6 +55,14 @@ def _write_class(scene: Scene, **parameters: str) -> None:
     document["spec"]["parameters"] |= parameters
     scene.kube.apply(document)
     scene.replace(_COMPONENT)
+
+
+@IDENTITY.drill("AKA-303")
+def entra_cannot_reach_the_issuer(scene: Scene) -> Iterator[None]:
+    scene.refuse(methods=["GET"], host=r"\.oic\.prod-aks\.azure\.com$", status=503)
+    scene.replace(_COMPONENT)
+    yield
+    scene.serve()
 
 
 @IDENTITY.drill("AKA-304")
@@ -118,6 +127,18 @@ def pods_read_a_secret_that_none_mounts(scene: Scene) -> Iterator[None]:
 def a_secret_is_rotated(scene: Scene) -> Iterator[None]:
     key_vault.rotate(scene.session, key_vault.ADMIN_PASSWORD)
     yield
+
+
+@IDENTITY.drill("AKA-311", also=("AKA-310",))
+def the_driver_looks_into_the_vault_once_a_year(scene: Scene) -> Iterator[None]:
+    known = scene.step(cluster).cluster
+    facts = known.refresh()
+    (addon,) = facts["properties"]["addonProfiles"].values()
+    addon["config"]["rotationPollInterval"] = "8760h"
+    known.put(facts)
+    key_vault.rotate(scene.session, key_vault.ADMIN_PASSWORD)
+    yield
+    airflow.components(open_session("local"))
 
 
 @IDENTITY.drill("AKA-312", proof=key_vault)

@@ -16,7 +16,7 @@ SOURCES = Drills()
 _DOWN = {"status": 503, "code": "ServiceUnavailable", "message": "The service is unavailable."}
 
 
-def _down(rule: str, what: str, methods: str, host: str, path: str = ".*") -> Act:
+def _down(rule: str, what: str, methods: str, host: str, path: str = ".*", also: tuple[str, ...] = ()) -> Act:
     """A service answers 503 for as long as it likes."""
 
     def act(scene: Scene) -> Iterator[None]:
@@ -25,11 +25,14 @@ def _down(rule: str, what: str, methods: str, host: str, path: str = ".*") -> Ac
         scene.serve()
 
     act.__name__ = f"{what}_is_down"
-    return SOURCES.drill(rule)(act)
+    return SOURCES.drill(rule, also=also)(act)
 
 
 _down("AKA-001", "resource_manager", "GET", r"management\.azure\.com")
-_down("AKA-002", "the_way_to_the_cluster", "POST", r"management\.azure\.com", "/listClusterUserCredential$")
+_down(
+    *("AKA-002", "the_way_to_the_cluster", "POST", r"management\.azure\.com", "/listClusterUserCredential$"),
+    also=("AKA-003", "AKA-005"),
+)
 _down("AKA-007", "graph", "GET", r"graph\.microsoft\.com")
 _down("AKA-008", "the_vault", "GET", r"vault\.azure\.net")
 

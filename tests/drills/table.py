@@ -10,7 +10,7 @@ from pathlib import Path
 
 from airflowaks.diagnosis.rules.book import RULES, judge
 from tests.diagnosis.test_rules import FOLDER, facts_of, read
-from tests.drills.book import DRILLS, UNDRILLED, every_run
+from tests.drills.book import DRILLS, every_run
 
 README = Path(__file__).parents[2] / "README.md"
 HEAD = ("| finding | what is wrong | drilled | healed |", "|---|---|---|---|")
@@ -23,8 +23,8 @@ def table() -> str:
     rows = []
     for name in sorted(RULES):
         drills = [one for one in DRILLS if one.rule == name]
-        drilled = "no" if not drills else "in every run" if name in always else "in full"
-        by_hand = "by hand" if drills else UNDRILLED[name]
+        drilled = "in every run" if name in always else "in full"
+        by_hand = "by hand" if drills else "with its cause"
         healed = "automatically" if any(one.automatic for one in drills) else by_hand
         rows.append(f"| `{name}` | {_cause(name)} | {drilled} | {healed} |")
     return "\n".join((*HEAD, *rows)) + "\n"

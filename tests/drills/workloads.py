@@ -5,6 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from airflowaks.kube.client import Reference
+from airflowaks.patience import until
+from airflowaks.steps import airflow
 from tests.airflow.deployed import NAMESPACE
 from tests.drills.drill import Drills, deployment
 
@@ -13,7 +15,8 @@ if TYPE_CHECKING:
 
     from tests.drills.drill import Scene
 
-WORKLOADS = Drills()
+WORKLOADS, LAST = Drills(), Drills()
+"""The last take away what others need."""
 _COMPONENT = "triggerer"
 _SETTINGS = Reference("v1", "ConfigMap", "airflow-configuration", NAMESPACE)
 _JSON = "application/merge-patch+json"
@@ -34,7 +37,7 @@ def a_pod_asks_for_more_than_a_node_has(scene: Scene) -> Iterator[None]:
     scene.edit(_COMPONENT, resources=before)
 
 
-@WORKLOADS.drill("AKA-801")
+@WORKLOADS.drill("AKA-801", also=("AKA-903",))
 def the_nodes_are_cordoned(scene: Scene) -> Iterator[None]:
     nodes = [Reference.of(one) for one in scene.kube.list("v1", "Node")]
     for node in nodes:
@@ -82,7 +85,7 @@ def a_setting_is_edited(scene: Scene) -> Iterator[None]:
     scene.patch(_SETTINGS, {"data": {key: before}}, _JSON)
 
 
-@WORKLOADS.drill("AKA-811")
+@WORKLOADS.drill("AKA-811", also=("AKA-904",))
 def a_deployment_is_scaled_to_nothing(scene: Scene) -> Iterator[None]:
     _scale(scene, 0)
     yield
@@ -122,3 +125,38 @@ def a_probe_never_passes(scene: Scene) -> Iterator[None]:
     )
     yield
     scene.edit(_COMPONENT, command=before["command"], startupProbe=probe)
+
+
+@WORKLOADS.drill("AKA-812")
+def the_nodes_are_silent(scene: Scene) -> Iterator[None]:
+    scene.break_down("silence")
+    yield
+    scene.serve()
+
+
+@WORKLOADS.drill("AKA-812", also=("AKA-813",))
+def a_nodes_disk_is_full(scene: Scene) -> Iterator[None]:
+    (pod,) = scene.pods(_COMPONENT)
+    scene.break_down("disk", name=pod.name)
+    yield
+    scene.serve()
+    scene.kube.delete(pod)
+
+
+@WORKLOADS.drill("AKA-813")
+def a_pod_has_filled_its_nodes_disk(scene: Scene) -> Iterator[None]:
+    """It was evicted, and that was enough: the node is well again."""
+    (pod,) = scene.pods(_COMPONENT)
+    scene.break_down("disk", name=pod.name)
+    until(lambda: scene.kube.get(pod) or {}, lambda found: found["status"].get("reason") == "Evicted", 60)
+    scene.serve()
+    yield
+    scene.kube.delete(pod)
+
+
+@LAST.drill("AKA-804", proof=airflow)
+def the_namespace_is_deleted(scene: Scene) -> Iterator[None]:
+    namespace = Reference("v1", "Namespace", NAMESPACE)
+    scene.kube.delete(namespace)
+    until(lambda: scene.kube.get(namespace), lambda found: found is None, 120, longest_pause=1)
+    yield

@@ -269,6 +269,18 @@ def test_an_assertion_that_is_not_trusted_is_refused(
         sign_in(rehearsal, identity, issuer, cluster_key, **changes)
 
 
+def test_an_issuer_that_entra_cannot_reach_proves_nobody(
+    rehearsal: Rehearsal, identity: str, issuer: str, cluster_key: rsa.RSAPrivateKey
+) -> None:
+    rehearsal.control("POST", {"methods": ["GET"], "host": "oic.prod-aks.azure.com", "status": 503})
+    try:
+        with pytest.raises(ClientAuthenticationError, match="AADSTS90061: Request to External OIDC endpoint failed"):
+            sign_in(rehearsal, identity, issuer, cluster_key)
+    finally:
+        rehearsal.control("DELETE")
+    assert claims_of(sign_in(rehearsal, identity, issuer, cluster_key))["appid"] == identity
+
+
 def test_an_assertion_of_another_key_is_refused(
     rehearsal: Rehearsal, identity: str, issuer: str, cluster_key: rsa.RSAPrivateKey
 ) -> None:

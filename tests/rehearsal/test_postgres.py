@@ -224,6 +224,22 @@ async def test_parameters_survive_a_restart(flexible: Flexible) -> None:
     assert await flexible.value("SHOW listen_addresses") == ""
 
 
+async def test_extensions_are_made_once_the_server_allows_them(flexible: Flexible) -> None:
+    await flexible.server.create_database("extended")
+    await flexible.server.set_parameter("azure.extensions", "PG_TRGM")
+    async with await flexible.connect(dbname="extended") as connection:
+        await connection.execute("CREATE EXTENSION pg_trgm")
+        message = 'extension "hstore" is not allow-listed for "azure_pg_admin" users in Azure Database for PostgreSQL'
+        with pytest.raises(psycopg.errors.FeatureNotSupported, match=message) as refused:
+            await connection.execute("CREATE EXTENSION hstore")
+        assert "show azure.extensions" in str(refused.value.diag.message_hint)
+        await flexible.server.set_parameter("azure.extensions", "PG_TRGM, HSTORE")
+        await connection.execute("SELECT pg_sleep(0.1)")
+        await connection.execute("CREATE EXTENSION hstore")
+    await flexible.server.set_parameter("azure.extensions", "")
+    await flexible.server.drop_database("extended")
+
+
 async def test_a_new_password_replaces_the_old_one_and_none_is_logged(flexible: Flexible) -> None:
     await flexible.server.set_administrator_password("pgadmin", "renewed-password")
     with pytest.raises(psycopg.OperationalError, match="password authentication failed"):

@@ -112,6 +112,20 @@ AIRFLOW.said(
 )
 
 
+# Who refuses to hand a log out says of the token for it what the api-server says of a task's.
+AIRFLOW.said(
+    "AKA-707",
+    WARNING,
+    ("same 'secret_key' configured",),
+    sources=_SAID,
+    cause="The logs of running tasks cannot be fetched: components have different API secret keys, or clocks.",
+    fix="Run step 7: it rolls the pods with the vault's key.",
+    effects=("AKA-701", *_TASKS),
+    link=_SETTINGS,
+    heal=airflow.components,
+)
+
+
 @AIRFLOW.rule("AKA-701", CRITICAL, effects=("AKA-703", *_TASKS), link=_SETTINGS, heal=airflow.components)
 def tokens_do_not_verify(facts: Facts) -> Iterable[Cause]:
     """Tell that api-server and scheduler have different JWT secrets."""
@@ -159,18 +173,6 @@ def worker_consumes_nothing(facts: Facts) -> Iterable[Cause]:
             " within ten minutes.",
             [f"pod {name}: active_queues is empty" for name in idle],
         )
-
-
-AIRFLOW.said(
-    "AKA-707",
-    WARNING,
-    ("same 'secret_key' configured",),
-    sources=_SAID,
-    cause="The logs of running tasks cannot be fetched: components have different API secret keys, or clocks.",
-    fix="Run step 7: it rolls the pods with the vault's key.",
-    link=_SETTINGS,
-    heal=airflow.components,
-)
 
 
 AIRFLOW.said(

@@ -96,17 +96,6 @@ def role_does_not_own_the_database(facts: Facts) -> Iterable[Cause]:
 
 
 DATABASE.said(
-    "AKA-505",
-    CRITICAL,
-    ("must be able to SET ROLE",),
-    sources=(*_SAID, "operation"),
-    cause="The administrator was not granted Airflow's role before it handed the database over.",
-    fix="Run step 3: it grants the role to the administrator first, as PostgreSQL 16 wants it.",
-    effects=("AKA-504", *_AFTER),
-    link="https://www.postgresql.org/docs/current/sql-alterdatabase.html",
-    heal=backend.role,
-)
-DATABASE.said(
     "AKA-506",
     CRITICAL,
     ("is not allow-listed for",),

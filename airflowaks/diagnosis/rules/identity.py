@@ -27,6 +27,8 @@ if TYPE_CHECKING:
 IDENTITY = Section()
 _SAID = ("event", "container")
 _AFTER = ("AKA-319", "AKA-309", *DOWNSTREAM)
+_OF_OLD_SECRETS = ("AKA-807", "AKA-507", "AKA-603", "AKA-701", "AKA-707", "AKA-715", "AKA-003")
+_ROTATION = ("enableSecretRotation", "rotationPollInterval")
 # Who diagnoses opens Airflow, database and broker with what the vault holds.
 _UNREAD = ("AKA-008", "AKA-003", "AKA-004", "AKA-006")
 _DRIVER = "https://azure.github.io/secrets-store-csi-driver-provider-azure/docs/troubleshooting/"
@@ -124,7 +126,8 @@ def pods_lack_the_identity_label(facts: Facts) -> Iterable[Cause]:
 )
 def driver_is_not_registered(facts: Facts) -> Iterable[Cause]:
     """Tell that nodes have no Secrets Store CSI driver."""
-    off = differing(facts, "cluster.cluster", "addonProfiles")
+    changed = differing(facts, "cluster.cluster", "addonProfiles")
+    off = [one for one in changed if not any(setting in one for setting in _ROTATION)]
     said = quotes(facts, ("secrets-store.csi.k8s.io not found in the list of registered CSI drivers",), sources=_SAID)
     if off or said:
         yield Cause(
@@ -190,10 +193,31 @@ def _is_missing_secret(one: Standing) -> bool:
     return one.kind == "secret" and one.missing
 
 
+@IDENTITY.rule("AKA-311", WARNING, effects=("AKA-310", *_OF_OLD_SECRETS), link=_DRIVER, heal=cluster.cluster)
+def secret_is_not_the_vaults(facts: Facts) -> Iterable[Cause]:
+    """Tell of Secrets in the cluster that hold something else than the vault, and of a driver that does not look."""
+    seldom = differing(facts, "cluster.cluster", *_ROTATION)
+    stale = [
+        f"Secret {name}, key {key}: not what the vault holds"
+        for name, wanted in facts.kubernetes.synced.items()
+        for key, checksum in wanted.items()
+        if (held := facts.kubernetes.secrets.get(name, {}).get(key)) and held != checksum
+    ]
+    if seldom or stale:
+        yield Cause(
+            "A Secret in the cluster is not what the vault holds: the driver has not brought it up to date."
+            if stale
+            else "The driver does not bring Secrets in the cluster up to date as it should.",
+            "Run step 1: it has the driver look into the vault every two minutes; if it stays so after that, see the"
+            " driver's own log in kube-system.",
+            [*seldom, *stale],
+        )
+
+
 @IDENTITY.rule(
     "AKA-310",
     WARNING,
-    effects=("AKA-807", "AKA-507", "AKA-603", "AKA-701", "AKA-707", "AKA-715", "AKA-003"),
+    effects=_OF_OLD_SECRETS,
     link="https://learn.microsoft.com/azure/aks/csi-secrets-store-configuration-options",
     heal=airflow.components,
 )
@@ -209,23 +233,6 @@ def pods_have_old_secrets(facts: Facts) -> Iterable[Cause]:
             "A secret was rotated in the vault, and pods still have the old one: their environment never refreshes.",
             "Run step 7: it rolls the pods whose secrets are others.",
             old,
-        )
-
-
-@IDENTITY.rule("AKA-311", WARNING, effects=("AKA-507", "AKA-603", "AKA-701"), link=_DRIVER)
-def secret_is_not_the_vaults(facts: Facts) -> Iterable[Cause]:
-    """Tell of Secrets in the cluster that hold something else than the vault."""
-    stale = [
-        f"Secret {name}, key {key}: not what the vault holds"
-        for name, wanted in facts.kubernetes.synced.items()
-        for key, checksum in wanted.items()
-        if (held := facts.kubernetes.secrets.get(name, {}).get(key)) and held != checksum
-    ]
-    if stale:
-        yield Cause(
-            "A Secret in the cluster is not what the vault holds: the driver has not brought it up to date.",
-            "Wait two minutes for the driver's next round; if it stays so, see the driver's own log in kube-system.",
-            stale,
         )
 
 

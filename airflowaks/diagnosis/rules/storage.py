@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from airflowaks.diagnosis.rules.rule import CRITICAL, DOWNSTREAM, NOTE, Cause, Section, lines, quotes
+from airflowaks.diagnosis.rules.rule import CRITICAL, DOWNSTREAM, Cause, Section, lines, quotes
 from airflowaks.steps import volumes
 
 if TYPE_CHECKING:
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 STORAGE = Section()
 _SAID = ("event", "container")
-_AFTER = ("AKA-409", *DOWNSTREAM)
+_AFTER = ("AKA-406", "AKA-409", *DOWNSTREAM)
 _FILES = "https://learn.microsoft.com/troubleshoot/azure/azure-kubernetes/storage/"
 _MOUNT = f"{_FILES}fail-to-mount-azure-file-share"
 
@@ -100,13 +100,4 @@ STORAGE.said(
     fix="Raise `airflow.files.logs_gb` or `dags_gb` and run step 6 (shares grow in place), or remove old logs.",
     effects=DOWNSTREAM,
     link="https://learn.microsoft.com/azure/storage/files/storage-files-planning",
-)
-STORAGE.said(
-    "AKA-410",
-    NOTE,
-    ("changing ownership of the log file",),
-    sources=("log",),
-    cause="Airflow cannot change who owns a log file; it says so and goes on.",
-    fix="Nothing need be done: the storage classes mount shares for Airflow's user (uid=50000, gid=0, mfsymlinks).",
-    link="https://airflow.apache.org/docs/apache-airflow/stable/administration-and-deployment/logging-monitoring/",
 )

@@ -57,7 +57,7 @@ def namespace_is_not_there(facts: Facts) -> Iterable[Cause]:
 @WORKLOADS.rule(
     "AKA-812",
     CRITICAL,
-    effects=DOWNSTREAM,
+    effects=("AKA-801", "AKA-813", *DOWNSTREAM),
     link=f"{_AKS}availability-performance/node-not-ready-basic-troubleshooting",
 )
 def node_is_not_ready(facts: Facts) -> Iterable[Cause]:
@@ -150,7 +150,8 @@ def pod_was_evicted(facts: Facts) -> Iterable[Cause]:
     if evicted:
         yield Cause(
             "A node threw pods out, because it was short of disk or memory.",
-            "Their successors run elsewhere; raise the memory that pods ask for, or choose larger machines.",
+            "Their successors run elsewhere; raise the memory that pods ask for, or choose larger machines. What is"
+            " left of them goes with `kubectl delete pods --field-selector status.phase=Failed`.",
             [f"pod {name}: {one.message}" for name, one in evicted.items()],
             frozenset(one.component for one in evicted.values()),
         )

@@ -36,13 +36,15 @@ _CLASSES: tuple[tuple[str, str, str, str], ...] = (
     ("managed-csi-premium", "disk.csi.azure.com", "skuname=Premium_LRS", "WaitForFirstConsumer"),
 )
 _PODS = 110
+_KUBELET_PORT = 10250
 _GIB_PER_CORE = {"B": 4, "D": 4, "E": 8, "F": 2}
-_CONDITIONS = (
+WELL = (
     ("MemoryPressure", "False", "KubeletHasSufficientMemory", "kubelet has sufficient memory available"),
     ("DiskPressure", "False", "KubeletHasNoDiskPressure", "kubelet has no disk pressure"),
     ("PIDPressure", "False", "KubeletHasSufficientPID", "kubelet has sufficient PID available"),
     ("Ready", "True", "KubeletReady", "kubelet is posting ready status"),
 )
+"""What a kubelet says of a machine that is well: condition, state, reason and message."""
 _PRIORITIES = {"system-cluster-critical": 2_000_000_000, "system-node-critical": 2_000_001_000}
 
 
@@ -195,7 +197,8 @@ def _report(objects: Objects, node: Document, version: str) -> None:
         **(kept.get("status") or {}),
         **_resources(size),
         "addresses": addresses,
-        "conditions": [_condition(*one) for one in _CONDITIONS],
+        "conditions": [_condition(*one) for one in WELL],
+        "daemonEndpoints": {"kubeletEndpoint": {"Port": _KUBELET_PORT}},
         "nodeInfo": info,
     }
     objects.update_status({**kept, "status": status}, manager="kubelet")

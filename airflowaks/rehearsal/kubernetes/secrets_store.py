@@ -10,6 +10,9 @@ import asyncio
 import base64
 import contextlib
 import logging
+import math
+import re
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -39,8 +42,9 @@ _ADDON = "azurekeyvaultsecretsprovider"
 _NODE_LABEL = "internal.secrets-store.csi.k8s.io/node-name"
 _MANAGED_LABEL = "secrets-store.csi.k8s.io/managed"
 _STATUS = "SecretProviderClassPodStatus"
-_POLL_SECONDS = 120.0
+_POLL_INTERVAL = "2m"
 _LEAST_POLL_SECONDS = 1.0
+_UNITS = {"h": 3600.0, "m": 60.0, "s": 1.0, "ms": 0.001}
 _FINISHED = ("Succeeded", "Failed")
 
 
@@ -89,9 +93,12 @@ class SecretsStore:
         found = next((one for name, one in profiles.items() if name.lower() == _ADDON), None)
         return found if found and found.get("enabled") else None
 
-    def _rotates(self) -> bool:
+    def _interval(self) -> float:
+        """Return after how many seconds of Azure's time the add-on looks for rotated secrets; infinity is never."""
         configuration = (self._addon() or {}).get("config") or {}
-        return str(configuration.get("enableSecretRotation")).lower() == "true"
+        if str(configuration.get("enableSecretRotation")).lower() != "true":
+            return math.inf
+        return _seconds(configuration.get("rotationPollInterval") or _POLL_INTERVAL)
 
     def _publish_secrets(self, pod: Document, volume: Document) -> Mapping[str, str] | None:
         """Return the Secret that the volume names for the driver, or None where it names none."""
@@ -227,11 +234,14 @@ class SecretsStore:
     # Rotation
 
     async def _rotate(self) -> None:
-        """Mount anew what has changed in a vault, every two minutes of Azure's time, while the add-on is told to."""
-        seconds = max(self._cluster.cloud.settings.scaled(_POLL_SECONDS), _LEAST_POLL_SECONDS)
+        """Mount anew what has changed in a vault, as often as the add-on is told to, but no more than once a second."""
+        looked = time.monotonic()
         while True:
-            await asyncio.sleep(seconds)
-            for record in self._objects.list(_STATUS) if self._rotates() else ():
+            await asyncio.sleep(_LEAST_POLL_SECONDS)
+            if time.monotonic() - looked < self._cluster.cloud.settings.scaled(self._interval()):
+                continue
+            looked = time.monotonic()
+            for record in self._objects.list(_STATUS):
                 # A failed rotation leaves the files as they are, and is tried again.
                 with contextlib.suppress(MountFailed, _DriverFailed, Failure):
                     await self._renew(record)
@@ -261,6 +271,11 @@ class SecretsStore:
         newest = VaultSecrets(cloud.store, vault).newest()
         mounted = [(one["id"].partition("/")[2], one["version"]) for one in status.get("objects") or []]
         return any(newest.get(name, version) != version for name, version in mounted)
+
+
+def _seconds(duration: str) -> float:
+    """Return what a duration of Go's (`1h30m`, `2m`) is in seconds."""
+    return sum(float(number) * _UNITS[unit] for number, unit in re.findall(r"([\d.]+)(ms|h|m|s)", duration))
 
 
 class _DriverFailed(Exception):

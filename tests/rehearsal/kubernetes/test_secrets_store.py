@@ -385,6 +385,30 @@ def test_a_rotated_secret_comes_to_the_files_and_the_secret(officer: Standing, g
     assert record["status"]["objects"] == [{"id": "secret/rotating", "version": version}]
 
 
+def test_secrets_are_looked_for_as_often_as_the_add_on_is_told_to(officer: Standing, grant: Grant) -> None:
+    client_id, object_id = officer.identity()
+    grant(officer.vault_path, SECRETS_USER, object_id)
+    azure.set_secret(officer.send, officer.vault, "seldom", "before")
+    chosen = officer.provider_class("seldom", parameters={"clientID": client_id})
+    folder = officer.mount(officer.pod(chosen))
+    azure.set_secret(officer.send, officer.vault, "seldom", "after")
+    (addon,) = officer.parts.document["properties"]["addonProfiles"].values()
+
+    async def rotating(interval: str, seconds: float) -> str:
+        addon["config"]["rotationPollInterval"] = interval
+        deadline = time.monotonic() + seconds
+        await officer.driver.start()
+        while time.monotonic() < deadline:
+            await asyncio.sleep(0.1)
+            if (folder / "seldom").read_text() == "after":
+                break
+        await officer.driver.stop()
+        return (folder / "seldom").read_text()
+
+    assert asyncio.run(rotating("8760h", 3)) == "before"
+    assert asyncio.run(rotating("1h30m", 20)) == "after"
+
+
 def test_an_unmounted_folder_is_empty(officer: Standing, grant: Grant) -> None:
     client_id, object_id = officer.identity()
     grant(officer.vault_path, SECRETS_USER, object_id)

@@ -29,11 +29,27 @@ DISKS = "disk.csi.azure.com"
 _FINALIZER = "external-provisioner.volume.kubernetes.io/finalizer"
 _PROVISIONED_BY = "pv.kubernetes.io/provisioned-by"
 _SECONDS = 15.0
+_RETRY_SECONDS = 1.0
+_GLOBAL_MOUNTS = "/var/lib/kubelet/plugins/kubernetes.io/csi/file.csi.azure.com"
 
 
 def volume_folder(cluster: Cluster, volume: str) -> Path:
     """Return the folder that a persistent volume of this name is."""
     return cluster.folder / "volumes" / volume
+
+
+def mount_arguments(volume: Document) -> dict[str, str]:
+    """Return what the driver of Azure Files has a node mount for a persistent volume, in the words of its errors."""
+    source = volume["spec"]["csi"]
+    identity: str = source["volumeHandle"]
+    account, share = [*identity.split("#"), "", ""][1:3]
+    return {
+        "id": identity,
+        "account": account,
+        "share": share,
+        "target": f"{_GLOBAL_MOUNTS}/{hashlib.sha256(identity.encode()).hexdigest()}/globalmount",
+        "options": ",".join(volume["spec"].get("mountOptions") or []),
+    }
 
 
 class Provisioner(Controller):
@@ -46,42 +62,49 @@ class Provisioner(Controller):
         """Return the claim, or the volume with no namespace."""
         yield key_of(event.document)
 
-    async def reconcile(self, key: Key) -> None:
+    async def reconcile(self, key: Key) -> float | None:
         """Make, enlarge or remove the volume that the key asks for."""
         namespace, name = key
         if not namespace:
             await self._remove(name)
-            return
+            return None
         claim = self.objects.get("PersistentVolumeClaim", name, namespace)
         if claim is None or annotations_of(claim).get(PROVISIONER) not in (FILES, DISKS):
-            return
+            return None
         if "deletionTimestamp" in claim["metadata"]:
-            return
+            return None
         if claim["spec"].get("volumeName"):
             self._enlarge(claim)
-            return
+            return None
         storage_class = self.objects.get("StorageClass", claim["spec"]["storageClassName"])
         if storage_class is None:
-            return
+            return None
         late = storage_class.get("volumeBindingMode") == "WaitForFirstConsumer"
         if late and SELECTED_NODE not in annotations_of(claim):
-            return
-        await self._make(claim, storage_class)
+            return None
+        return await self._make(claim, storage_class)
 
-    async def _make(self, claim: Document, storage_class: Document) -> None:
+    async def _make(self, claim: Document, storage_class: Document) -> float | None:
         namespace, name = key_of(claim)
         volume = f"pvc-{claim['metadata']['uid']}"
         if self.objects.get("PersistentVolume", volume) is not None:
-            return
+            return None
         text = f'External provisioner is provisioning volume for claim "{namespace}/{name}"'
         self.recorder.normal(claim, "Provisioning", text)
         await asyncio.sleep(self.cluster.cloud.settings.scaled(_SECONDS))
         if self.objects.get("PersistentVolumeClaim", name, namespace) is None:
-            return
+            return None
+        refused = self.cluster.cloud.faults.breakdown("provision", name)
+        if refused is not None:
+            text = f'failed to provision volume with StorageClass "{storage_class["metadata"]["name"]}": '
+            made = self._volume(volume, claim, storage_class)
+            self.recorder.warning(claim, "ProvisioningFailed", text + refused.message.format_map(mount_arguments(made)))
+            return _RETRY_SECONDS
         folder = volume_folder(self.cluster, volume)
         await asyncio.to_thread(folder.mkdir, parents=True, exist_ok=True)
         self.objects.create(self._volume(volume, claim, storage_class), manager="csi-provisioner")
         self.recorder.normal(claim, "ProvisioningSucceeded", f"Successfully provisioned volume {volume}")
+        return None
 
     def _volume(self, name: str, claim: Document, storage_class: Document) -> Document:
         driver = storage_class["provisioner"]

@@ -16,6 +16,7 @@ import psutil
 
 from airflowaks.rehearsal.kubernetes.container_processes import container_processes
 from airflowaks.rehearsal.kubernetes.node import memory
+from airflowaks.rehearsal.kubernetes.node.health import Health
 from airflowaks.rehearsal.kubernetes.node.images import NodeImages
 from airflowaks.rehearsal.kubernetes.node.network import Network
 from airflowaks.rehearsal.kubernetes.node.pod import PodWorker
@@ -51,6 +52,7 @@ class Node:
         self.images: NodeImages = NodeImages(cluster)
         self.secrets_store = SecretsStore(cluster)
         self.streams = Streams(self)
+        self.health = Health(self)
         self.address: str = _ADDRESS
         self._workers: dict[str, PodWorker] = {}
         self._going: dict[str, asyncio.Task[None]] = {}
@@ -62,6 +64,11 @@ class Node:
         nodes = self.cluster.objects.list("Node")
         allocatable: Document = (nodes[0].get("status") or {}).get("allocatable") or {} if nodes else {}
         return allocatable
+
+    @property
+    def workers(self) -> list[PodWorker]:
+        """Return who keep the pods that run here."""
+        return list(self._workers.values())
 
     def worker(self, pod: Document) -> PodWorker | None:
         """Return who keeps the pod, if it runs here."""
@@ -79,6 +86,7 @@ class Node:
             asyncio.create_task(self.network.run()),
             asyncio.create_task(memory.watch(self._containers)),
             asyncio.create_task(self._watch(subscription)),
+            asyncio.create_task(self.health.watch()),
         ]
 
     async def stop(self) -> None:

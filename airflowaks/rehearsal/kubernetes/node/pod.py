@@ -47,6 +47,7 @@ class PodWorker:
         self._deleted = asyncio.Event()
         self._publishing: asyncio.Handle | None = None
         self._failed: tuple[str, str] | None = None
+        self._living: asyncio.Task[None] | None = None
 
     @property
     def pod(self) -> Document:
@@ -70,7 +71,7 @@ class PodWorker:
         """Run it, then end it once it is deleted."""
         if "deletionTimestamp" in self.pod["metadata"]:
             self._deleted.set()
-        living = asyncio.create_task(self._live())
+        living = self._living = asyncio.create_task(self._live())
         deleted = asyncio.create_task(self._deleted.wait())
         try:
             await asyncio.wait([living, deleted], return_when=asyncio.FIRST_COMPLETED)
@@ -90,7 +91,7 @@ class PodWorker:
             self._failed = ("DeadlineExceeded", "Pod was active on the node longer than the specified deadline")
             await _cancelled(self._keeping)
             await self._stop(self.inits + self.apps, self.sandbox.grace)
-        self._publish()
+        self.publish()
 
     def _deadline(self) -> float | None:
         seconds = self.pod["spec"].get("activeDeadlineSeconds")
@@ -101,7 +102,7 @@ class PodWorker:
         return max(0.0, float(seconds) - age.total_seconds())
 
     async def _run(self) -> None:
-        self._publish()
+        self.publish()
         await self._mount()
         refreshing = asyncio.create_task(self._refresh())
         self._keeping.append(refreshing)
@@ -145,7 +146,7 @@ class PodWorker:
         grace = self.sandbox.grace
         await self._stop([one for one in (*self.apps, *self.inits) if one not in self._sidecars], grace)
         await self._stop(self._sidecars, grace)
-        self._publish()
+        self.publish()
         await self.sandbox.volumes.unmount(self.pod)
         self.sandbox.network.leave(self.pod)
         await asyncio.to_thread(shutil.rmtree, self.sandbox.folder, ignore_errors=True)
@@ -157,20 +158,31 @@ class PodWorker:
         for one in containers:
             one.settle()
 
+    async def evict(self, message: str) -> None:
+        """End it for good because its machine is short of what it takes: the pod stays and says why."""
+        if self._living is None or self.pod.get("status", {}).get("phase") in _ENDED:
+            return
+        self.sandbox.events.warning("Evicted", message)
+        self._failed = ("Evicted", message)
+        await _cancelled([self._living, *self._keeping])
+        await self._stop(self.inits + self.apps, 0)
+        self.publish()
+
     # What it says of itself
 
     def _change(self) -> None:
         """Publish soon: several changes at once are one."""
         if self._publishing is None:
-            self._publishing = asyncio.get_running_loop().call_soon(self._publish)
+            self._publishing = asyncio.get_running_loop().call_soon(self.publish)
 
-    def _publish(self) -> None:
+    def publish(self) -> None:
+        """Write the pod's status; a machine that is silent does not."""
         if self._publishing is not None:
             self._publishing.cancel()
             self._publishing = None
         metadata, objects = self.pod["metadata"], self._node.cluster.objects
         current = objects.get("Pod", metadata["name"], metadata["namespace"])
-        if current is None or current["metadata"]["uid"] != self.sandbox.uid:
+        if current is None or current["metadata"]["uid"] != self.sandbox.uid or self._node.health.silent:
             return
         status = self._status(current)
         with contextlib.suppress(Failure):  # it went between the two

@@ -8,7 +8,7 @@ import shutil
 from typing import TYPE_CHECKING
 
 from airflowaks.rehearsal.kubernetes import atomic_folder
-from airflowaks.rehearsal.kubernetes.controllers.provisioner import volume_folder
+from airflowaks.rehearsal.kubernetes.controllers.provisioner import mount_arguments, volume_folder
 from airflowaks.rehearsal.kubernetes.node.fields import pod_field, resource_field
 from airflowaks.rehearsal.kubernetes.secrets_store import DRIVER
 from airflowaks.rehearsal.kubernetes.secrets_store import MountFailed as Refused
@@ -28,6 +28,10 @@ class MountFailed(Exception):
     """A volume can't be mounted; the message is the kubelet's."""
 
 
+class StageFailed(MountFailed):
+    """A share can't be mounted on the node, before it is in a pod; the message is all of the kubelet's."""
+
+
 class Volumes:
     """What a pod mounts; `folder` is the pod's own."""
 
@@ -43,6 +47,8 @@ class Volumes:
             if volume["name"] not in self._places:
                 try:
                     self._places[volume["name"]] = await self._set_up(pod, volume)
+                except StageFailed:
+                    raise
                 except MountFailed as fault:
                     text = f'MountVolume.SetUp failed for volume "{volume["name"]}" : {fault}'
                     raise MountFailed(text) from None
@@ -101,6 +107,10 @@ class Volumes:
         volume = claim and objects.get("PersistentVolume", claim["spec"].get("volumeName") or "")
         if claim is None or volume is None:
             raise MountFailed(f'persistentvolumeclaim "{name}" not found' if claim is None else "PVC is not bound")
+        refused = self._cluster.cloud.faults.breakdown("mount", name)
+        if refused is not None:
+            text = f'MountVolume.MountDevice failed for volume "{volume["metadata"]["name"]}" : '
+            raise StageFailed(text + refused.message.format_map(mount_arguments(volume)))
         place = volume_folder(self._cluster, volume["metadata"]["name"])
         place.mkdir(parents=True, exist_ok=True)
         return place

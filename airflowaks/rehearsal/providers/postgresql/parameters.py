@@ -52,7 +52,7 @@ _EXTENSIONS = (
 _MINUTES = "in milliseconds; 0 turns it off"
 
 PARAMETERS = (
-    Parameter("azure.extensions", "Set", "", _EXTENSIONS, "Extensions that may be created.", engine=False),
+    Parameter("azure.extensions", "Set", "", _EXTENSIONS, "Extensions that may be created."),
     Parameter(
         "require_secure_transport",
         "Boolean",

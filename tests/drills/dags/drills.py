@@ -1,0 +1,69 @@
+"""DAGs whose tasks meet what drills have broken."""
+
+from airflow.sdk import BaseHook, Variable, dag, task
+
+NAME = "drill"
+
+
+@dag(schedule=None, tags=["drill"])
+def full_disk() -> None:
+    """Write to a disk that has no room left."""
+
+    @task
+    def write() -> None:
+        from pathlib import Path
+
+        Path("/dev/full").write_text("one more line")
+
+    write()
+
+
+@dag(schedule=None, tags=["drill"])
+def extension() -> None:
+    """Ask the database for an extension."""
+
+    @task
+    def create() -> None:
+        import psycopg2
+
+        known = BaseHook.get_connection(NAME)
+        opened = psycopg2.connect(
+            host=known.host,
+            port=known.port,
+            dbname=known.schema,
+            user=known.login,
+            password=known.password,
+            sslmode="require",
+        )
+        with opened, opened.cursor() as cursor:
+            cursor.execute("CREATE EXTENSION IF NOT EXISTS hstore")
+
+    create()
+
+
+@dag(schedule=None, tags=["drill"])
+def variable() -> None:
+    """Read a variable, which Airflow has encrypted."""
+
+    @task
+    def read() -> None:
+        print(f"the variable has {len(Variable.get(NAME))} characters")
+
+    read()
+
+
+@dag(schedule=None, tags=["drill"])
+def another_queue() -> None:
+    """Have a task that workers take which consume another queue than theirs."""
+
+    @task(queue="another")
+    def wait() -> None:
+        print("somebody consumes the queue")
+
+    wait()
+
+
+full_disk()
+extension()
+variable()
+another_queue()
