@@ -11,12 +11,12 @@ import base64
 import contextlib
 import logging
 import math
-import re
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from airflowaks.rehearsal.kubernetes import atomic_folder
+from airflowaks.rehearsal.kubernetes.durations import seconds
 from airflowaks.rehearsal.kubernetes.failures import Failure
 from airflowaks.rehearsal.kubernetes.secrets_provider import (
     AUDIENCE,
@@ -44,7 +44,6 @@ _MANAGED_LABEL = "secrets-store.csi.k8s.io/managed"
 _STATUS = "SecretProviderClassPodStatus"
 _POLL_INTERVAL = "2m"
 _LEAST_POLL_SECONDS = 1.0
-_UNITS = {"h": 3600.0, "m": 60.0, "s": 1.0, "ms": 0.001}
 _FINISHED = ("Succeeded", "Failed")
 
 
@@ -98,7 +97,7 @@ class SecretsStore:
         configuration = (self._addon() or {}).get("config") or {}
         if str(configuration.get("enableSecretRotation")).lower() != "true":
             return math.inf
-        return _seconds(configuration.get("rotationPollInterval") or _POLL_INTERVAL)
+        return seconds(configuration.get("rotationPollInterval") or _POLL_INTERVAL)
 
     def _publish_secrets(self, pod: Document, volume: Document) -> Mapping[str, str] | None:
         """Return the Secret that the volume names for the driver, or None where it names none."""
@@ -238,7 +237,8 @@ class SecretsStore:
         looked = time.monotonic()
         while True:
             await asyncio.sleep(_LEAST_POLL_SECONDS)
-            if time.monotonic() - looked < self._cluster.cloud.settings.scaled(self._interval()):
+            interval = self._interval()
+            if math.isinf(interval) or time.monotonic() - looked < self._cluster.cloud.settings.scaled(interval):
                 continue
             looked = time.monotonic()
             for record in self._objects.list(_STATUS):
@@ -271,11 +271,6 @@ class SecretsStore:
         newest = VaultSecrets(cloud.store, vault).newest()
         mounted = [(one["id"].partition("/")[2], one["version"]) for one in status.get("objects") or []]
         return any(newest.get(name, version) != version for name, version in mounted)
-
-
-def _seconds(duration: str) -> float:
-    """Return what a duration of Go's (`1h30m`, `2m`) is in seconds."""
-    return sum(float(number) * _UNITS[unit] for number, unit in re.findall(r"([\d.]+)(ms|h|m|s)", duration))
 
 
 class _DriverFailed(Exception):
