@@ -78,7 +78,7 @@ def the_key_in_use_is_renewed(scene: Scene) -> Iterator[None]:
 
 
 @BROKER.drill("AKA-604")
-def the_vaults_url_does_without_tls(scene: Scene) -> Iterator[None]:
+def the_brokers_url_does_without_tls(scene: Scene) -> Iterator[None]:
     _rewrite(scene, "rediss://", "redis://")
     yield
 
