@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import ClassVar, NamedTuple
 
 import psycopg
-from psycopg import sql
+from psycopg import pq, sql
 
 from airflowaks.rehearsal.postgres_install import SUPERUSER, PostgresInstallation
 from airflowaks.rehearsal.process import Server, claim, run
@@ -62,6 +62,15 @@ CREATE EVENT TRIGGER azure_allow_listed ON ddl_command_end WHEN TAG IN ('CREATE 
 """
 
 
+def password_verifier(password: str) -> str:
+    """Return the SCRAM-SHA-256 verifier that PostgreSQL keeps in a password's place.
+
+    libpq makes it and asks for a connection to read settings from; this one goes nowhere.
+    """
+    nowhere = pq.PGconn.connect_start(b"host=/nonexistent")
+    return nowhere.encrypt_password(password.encode(), b"", b"scram-sha-256").decode()
+
+
 class Database(NamedTuple):
     """A database as the server itself describes it."""
 
@@ -94,15 +103,15 @@ class PostgresServer(Server):
         """The Unix socket to log in through."""
         return (self.folder / "run").resolve() / f".s.PGSQL.{_PORT}"
 
-    async def create(self, administrator_login: str | None, administrator_password: str | None) -> None:
+    async def create(self, administrator_login: str | None, password_verifier: str | None) -> None:
         """Make and start the server; with a login, also the administrator. Carries on where a killed one stopped."""
         await self._installation.prepare()
         await asyncio.to_thread(self._copy_template)
         await self.start()
         if administrator_login is not None:
             await self._add_administrator(administrator_login)
-            if administrator_password is not None:
-                await self.set_administrator_password(administrator_login, administrator_password)
+            if password_verifier is not None:
+                await self.set_administrator_password(administrator_login, password_verifier)
 
     def _copy_template(self) -> None:
         account = self._installation.account
@@ -159,12 +168,10 @@ class PostgresServer(Server):
         await self._execute(sql.SQL("ALTER ROLE {} LOGIN CREATEROLE CREATEDB").format(role))
         await self._execute(sql.SQL("GRANT azure_pg_admin TO {} WITH ADMIN OPTION").format(role))
 
-    async def set_administrator_password(self, login: str, password: str) -> None:
-        """Set the administrator's password; it is hashed here, so that PostgreSQL never sees it."""
-        async with await self._connect() as connection:
-            hashed = connection.pgconn.encrypt_password(password.encode(), login.encode(), b"scram-sha-256")
-            statement = sql.SQL("ALTER ROLE {} PASSWORD {}").format(sql.Identifier(login), sql.Literal(hashed.decode()))
-            await connection.execute(statement)
+    async def set_administrator_password(self, login: str, password_verifier: str) -> None:
+        """Set the administrator's password, of which only the verifier is ever kept."""
+        statement = sql.SQL("ALTER ROLE {} PASSWORD {}")
+        await self._execute(statement.format(sql.Identifier(login), sql.Literal(password_verifier)))
 
     async def add_entra_administrator(self, name: str, object_id: str, principal_type: str) -> None:
         r"""Make a Microsoft Entra administrator: the same rights as the administrator login, but logs in with a token.

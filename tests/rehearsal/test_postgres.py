@@ -16,7 +16,7 @@ import pytest
 import trustme
 from psycopg import sql
 
-from airflowaks.rehearsal.postgres import PostgresServer
+from airflowaks.rehearsal.postgres import PostgresServer, password_verifier
 from airflowaks.rehearsal.postgres_install import PostgresInstallation
 from airflowaks.rehearsal.postgres_wire import PostgresTerminator
 from airflowaks.rehearsal.process import SOCKET_FOLDER_LENGTH
@@ -92,7 +92,7 @@ async def flexible(
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     authority.issue_cert("localhost").configure_cert(context)
     server, rules = PostgresServer(folder / "pg", installation), Rules()
-    await server.create("pgadmin", PASSWORD)
+    await server.create("pgadmin", password_verifier(PASSWORD))
     await server.add_entra_administrator("operator", "11111111-2222-3333-4444-555555555555", "ServicePrincipal")
     terminator = PostgresTerminator(0, context, lambda: server.socket, rules)
     await terminator.start()
@@ -241,13 +241,13 @@ async def test_extensions_are_made_once_the_server_allows_them(flexible: Flexibl
 
 
 async def test_a_new_password_replaces_the_old_one_and_none_is_logged(flexible: Flexible) -> None:
-    await flexible.server.set_administrator_password("pgadmin", "renewed-password")
+    await flexible.server.set_administrator_password("pgadmin", password_verifier("renewed-password"))
     with pytest.raises(psycopg.OperationalError, match="password authentication failed"):
         await flexible.connect()
     async with await flexible.connect(password="renewed-password") as connection:
         with pytest.raises(psycopg.Error):
             await connection.execute("ALTER ROLE nobody_here PASSWORD 'mistyped-password'")
-    await flexible.server.set_administrator_password("pgadmin", PASSWORD)
+    await flexible.server.set_administrator_password("pgadmin", password_verifier(PASSWORD))
     left = b"".join(path.read_bytes() for path in flexible.server.workplace.resolve().parent.glob("log"))
     assert b"starting PostgreSQL" in left
     for secret in ("renewed-password", "mistyped-password", PASSWORD, TOKEN):

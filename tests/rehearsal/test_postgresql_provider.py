@@ -140,7 +140,9 @@ def test_a_server_answers_what_azure_answers_and_no_password(cloud: Cloud, send:
     }
     assert server.properties.auth_config.tenant_id == TENANT
     assert PASSWORD not in send("GET", f"{server.id}?api-version=2025-08-01").text()
-    assert PASSWORD.encode() not in (cloud.rehearsal.home / "cloud.sqlite").read_bytes()
+    state = list(cloud.rehearsal.home.glob("cloud.sqlite*"))
+    assert cloud.rehearsal.home / "cloud.sqlite-wal" in state
+    assert [one for one in state if PASSWORD.encode() in one.read_bytes()] == []
 
 
 def test_the_secrets_flow_of_the_runbook(cloud: Cloud) -> None:

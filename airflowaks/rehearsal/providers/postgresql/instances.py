@@ -93,10 +93,10 @@ class Instances:
 
     async def make(self, cloud: Cloud, document: Document) -> Instance:
         """Have the instance run, with the administrator and password that the document names. May be run twice."""
-        properties, password = document["properties"], document["_secret"].get("password")
+        properties, verifier = document["properties"], document["_secret"].get("password_verifier")
         passwords = find(properties, "authConfig.passwordAuth") == "Enabled"
         instance = self._instance(cloud, document)
-        await instance.server.create(properties.get("administratorLogin") if passwords else None, password)
+        await instance.server.create(properties.get("administratorLogin") if passwords else None, verifier)
         await self._open(cloud, document, instance)
         return instance
 

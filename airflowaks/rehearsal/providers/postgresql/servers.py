@@ -6,6 +6,7 @@ from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, ClassVar
 
 from airflowaks.rehearsal.home import TENANT_ID, free_ports
+from airflowaks.rehearsal.postgres import password_verifier
 from airflowaks.rehearsal.providers.postgresql.editions import MINOR_VERSIONS, ZONES, disk, tiers_from
 from airflowaks.rehearsal.providers.postgresql.flexible_resource import FlexibleResource
 from airflowaks.rehearsal.providers.postgresql.parameters import PARAMETERS, parameter_document
@@ -48,14 +49,14 @@ class FlexibleServer(FlexibleResource):
         check_server(body, existing)
 
     def fill(self, call: Call, body: Document, existing: Document | None) -> Document:
-        """Return the server with all that Azure adds; the password goes where no answer shows it."""
+        """Return the server with all that Azure adds; of its password only a verifier is kept, and never shown."""
         before: Document = existing or {}
         given = dict(body.get("properties") or {})
         password = given.pop("administratorLoginPassword", None)
         given.pop("createMode", None)
         secret = dict(before.get("_secret") or {"port": free_ports(1)[0]})
         if password:
-            secret["password"] = password
+            secret["password_verifier"] = password_verifier(password)
         properties = defaults(defaults(given, before.get("properties", {})), _properties(given))
         _settle_storage(properties)
         _settle_availability(properties)
@@ -73,14 +74,14 @@ class FlexibleServer(FlexibleResource):
         }
 
     async def provision(self, cloud: Cloud, document: Document, verb: str) -> None:
-        """Have the instance run as the document says; forget the password once PostgreSQL has its hash."""
+        """Have the instance run as the document says; forget the password's verifier once PostgreSQL has it."""
         del verb
         await self._instances.make(cloud, document)
         known = {one["name"] for one in cloud.resources(f"{document['id']}/configurations")}
         for parameter in PARAMETERS:
             if parameter.name not in known:
                 cloud.keep(parameter_document(document, parameter))
-        for settled in ("password", "stopped"):
+        for settled in ("password_verifier", "stopped"):
             document["_secret"].pop(settled, None)
         cloud.keep(document)
 
