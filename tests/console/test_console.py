@@ -23,6 +23,12 @@ WIDGET = "application/vnd.jupyter.widget-view+json"
 PROVIDER = "Microsoft.Cache"
 FIX = "shows what fixing AKA-101 would change, and asks"
 FOLLOWERS = "import threading; print(sum(one.name == 'follower' for one in threading.enumerate()))"
+VIEWERS = """
+import gc
+from airflowaks.console.log_viewer import LogViewer
+gc.collect()
+print(sum(isinstance(one, LogViewer) for one in gc.get_objects()))
+"""
 
 
 def logs_asked(rehearsal: Rehearsal, pod: str) -> list[dict[str, Any]]:
@@ -123,6 +129,19 @@ def test_a_failure_is_said_beside_its_button(page: Page) -> None:
     kube.delete(Reference("v1", "Pod", "goes", NAMESPACE), grace_seconds=0)
     page.click("Fetch")
     page.until(lambda: "&quot;goes&quot; not found" in page.shown())
+
+
+def test_of_a_pod_that_is_well_only_what_it_wrote_lately_is_read(page: Page, rehearsal: Rehearsal) -> None:
+    page.run("board.look()")
+    assert "sinceTime=" in logs_asked(rehearsal, "talks")[-1]["query"]
+    assert "sinceTime=" not in logs_asked(rehearsal, "fails")[-1]["query"]
+
+
+def test_a_viewer_that_was_replaced_is_forgotten(page: Page) -> None:
+    page.run("for _ in range(3):\n    newest = board.logs()\nboard.look()")
+    kept = int(page.printed(VIEWERS))
+    page.run("for _ in range(3):\n    newest = board.logs()\nboard.look()")
+    assert int(page.printed(VIEWERS)) == kept
 
 
 def test_headless_it_is_tables_and_no_widget_is_made(checkout: Path, tmp_path: Path) -> None:
