@@ -6,7 +6,6 @@ from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, ClassVar
 
 from airflowaks.rehearsal.home import TENANT_ID, free_ports
-from airflowaks.rehearsal.postgres import password_verifier
 from airflowaks.rehearsal.providers.postgresql.editions import MINOR_VERSIONS, ZONES, disk, tiers_from
 from airflowaks.rehearsal.providers.postgresql.flexible_resource import FlexibleResource
 from airflowaks.rehearsal.providers.postgresql.parameters import PARAMETERS, parameter_document
@@ -56,6 +55,9 @@ class FlexibleServer(FlexibleResource):
         given.pop("createMode", None)
         secret = dict(before.get("_secret") or {"port": free_ports(1)[0]})
         if password:
+            # On demand: a PostgreSQL client with it, a third of a second.
+            from airflowaks.rehearsal.postgres import password_verifier
+
             secret["password_verifier"] = password_verifier(password)
         properties = defaults(defaults(given, before.get("properties", {})), _properties(given))
         _settle_storage(properties)
