@@ -6,7 +6,7 @@ import base64
 import secrets
 from typing import TYPE_CHECKING
 
-from airflowaks.rehearsal.ports import listen
+from airflowaks.rehearsal.providers import instances
 from airflowaks.rehearsal.tls import TlsTerminator
 
 if TYPE_CHECKING:
@@ -62,16 +62,16 @@ class Instance:
         self.way_in = WayIn(document["_secret"]["port"], cloud.tls, lambda: self.server.socket, allows)
 
 
-class Instances:
-    """The instances of one type of cache, by their resource.
+class Instances(instances.Instances[Instance]):
+    """The instances of one type of cache.
 
     `folder` names an instance's folder below the home's services; `allows` tells whether an address may come in.
     """
 
     def __init__(self, folder: Callable[[Document], str], allows: Callable[[Cloud, Document, str], bool]) -> None:
+        super().__init__()
         self._folder = folder
         self._allows = allows
-        self._running: dict[str, Instance] = {}
 
     async def make(self, cloud: Cloud, document: Document, *, clustered: bool = False) -> ValkeyServer:
         """Have the instance run and return its Valkey. May be run twice."""
@@ -85,35 +85,8 @@ class Instances:
         instance = self._running.get(document["id"].lower())
         return instance.server if instance else None
 
-    async def start(self, cloud: Cloud, document: Document) -> None:
-        """Bring the instance back, whether its Valkey still runs or not."""
-        instance = self._instance(cloud, document)
-        if instance.server.workplace.is_dir():
-            await instance.server.start()
-            await self._open(cloud, document, instance)
-
-    async def stop(self, cloud: Cloud, document: Document) -> None:
-        """Stop the instance; its data stay."""
-        instance = self._instance(cloud, document)
-        self._running.pop(document["id"].lower(), None)
-        await instance.way_in.stop()
-        await instance.server.stop()
-
-    async def destroy(self, cloud: Cloud, document: Document) -> None:
-        """Stop the instance and remove all that it had. May be run twice."""
-        instance = self._instance(cloud, document)
-        self._running.pop(document["id"].lower(), None)
-        await instance.way_in.stop()
-        await instance.server.destroy()
-
-    async def _open(self, cloud: Cloud, document: Document, instance: Instance) -> None:
-        if document["id"].lower() not in self._running:
-            await listen(cloud, document, instance.way_in)
-            self._running[document["id"].lower()] = instance
-
-    def _instance(self, cloud: Cloud, document: Document) -> Instance:
+    def _describe(self, cloud: Cloud, document: Document) -> Instance:
         def allows(address: str) -> bool:
             return self._allows(cloud, cloud.store.get("resources", document["id"].lower()) or document, address)
 
-        known = self._running.get(document["id"].lower())
-        return known or Instance(cloud, document, self._folder(document), allows)
+        return Instance(cloud, document, self._folder(document), allows)

@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING
 
 from airflowaks.rehearsal.certificates import server_context
 from airflowaks.rehearsal.entra import POSTGRESQL
-from airflowaks.rehearsal.ports import listen
 from airflowaks.rehearsal.postgres_install import PostgresInstallation
 from airflowaks.rehearsal.postgres_wire import PostgresTerminator
+from airflowaks.rehearsal.providers import instances
 from airflowaks.rehearsal.refusals import Refusal
 from airflowaks.rehearsal.resource_types import find
 
@@ -79,11 +79,11 @@ class Instance:
         ]
 
 
-class Instances:
-    """The instances of all flexible servers that run, by their resource."""
+class Instances(instances.Instances[Instance]):
+    """The instances of all flexible servers."""
 
     def __init__(self) -> None:
-        self._running: dict[str, Instance] = {}
+        super().__init__()
         self._installation: PostgresInstallation | None = None
 
     def of(self, document_id: str) -> Instance | None:
@@ -91,40 +91,15 @@ class Instances:
         path = document_id.lower().split("/")
         return self._running.get("/".join(path[:9]))
 
-    async def make(self, cloud: Cloud, document: Document) -> Instance:
+    async def make(self, cloud: Cloud, document: Document) -> None:
         """Have the instance run, with the administrator and password that the document names. May be run twice."""
         properties, verifier = document["properties"], document["_secret"].get("password_verifier")
         passwords = find(properties, "authConfig.passwordAuth") == "Enabled"
         instance = self._instance(cloud, document)
         await instance.server.create(properties.get("administratorLogin") if passwords else None, verifier)
         await self._open(cloud, document, instance)
-        return instance
 
-    async def start(self, cloud: Cloud, document: Document) -> None:
-        """Bring the instance back as it was, whether its PostgreSQL still runs or not."""
-        instance = self._instance(cloud, document)
-        if instance.server.workplace.is_dir():
-            await instance.server.start()
-            await self._open(cloud, document, instance)
-
-    async def stop(self, cloud: Cloud, document: Document) -> None:
-        """Stop the instance; its data stay."""
-        instance = self._running.pop(document["id"].lower(), None) or self._instance(cloud, document)
-        await instance.way_in.stop()
-        await instance.server.stop()
-
-    async def destroy(self, cloud: Cloud, document: Document) -> None:
-        """Stop the instance and remove all that it had. May be run twice."""
-        instance = self._running.pop(document["id"].lower(), None) or self._instance(cloud, document)
-        await instance.way_in.stop()
-        await instance.server.destroy()
-
-    async def _open(self, cloud: Cloud, document: Document, instance: Instance) -> None:
-        if document["id"].lower() not in self._running:
-            await listen(cloud, document, instance.way_in)
-            self._running[document["id"].lower()] = instance
-
-    def _instance(self, cloud: Cloud, document: Document) -> Instance:
+    def _describe(self, cloud: Cloud, document: Document) -> Instance:
         if self._installation is None:
             self._installation = PostgresInstallation(cloud.home.services / "postgresql")
-        return self._running.get(document["id"].lower()) or Instance(cloud, document, self._installation)
+        return Instance(cloud, document, self._installation)
