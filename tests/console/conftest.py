@@ -31,25 +31,39 @@ once.touch()
 time.sleep(0.5)
 raise SystemExit(3)
 """
+RECOVERS = """
+import os, pathlib, time
+once = pathlib.Path(os.environ['STATE'], 'recovered')
+if once.exists():
+    time.sleep(3600)
+once.touch()
+raise SystemExit('about to recover')
+"""
 NAMESPACE = "airflow"
+
+
+def container(name: str, script: str) -> Document:
+    return {
+        "name": name,
+        "image": "docker.io/library/python:3.13",
+        "command": ["python", "-u", "-c", script],
+        "env": [{"name": "STATE", "value": "/state"}],
+        "volumeMounts": [{"name": "state", "mountPath": "/state"}],
+    }
 
 
 def pod(name: str, component: str, script: str) -> Document:
     labels = {"app.kubernetes.io/name": "airflow", "app.kubernetes.io/component": component}
-    command = ["python", "-u", "-c", script]
-    container: Document = {"name": "main", "image": "docker.io/library/python:3.13", "command": command}
+    containers = [container("main", script)]
     if script == FAILS:
-        container["readinessProbe"] = {"exec": {"command": ["false"]}, "initialDelaySeconds": 3600}
-    container |= {
-        "env": [{"name": "STATE", "value": "/state"}],
-        "volumeMounts": [{"name": "state", "mountPath": "/state"}],
-    }
+        containers[0]["readinessProbe"] = {"exec": {"command": ["false"]}, "initialDelaySeconds": 3600}
+        containers.append(container("beside", RECOVERS))
     return {
         "apiVersion": "v1",
         "kind": "Pod",
         "metadata": {"name": name, "namespace": NAMESPACE, "labels": labels},
         "spec": {
-            "containers": [container],
+            "containers": containers,
             "volumes": [{"name": "state", "emptyDir": {}}],
             "terminationGracePeriodSeconds": 0,
         },
@@ -75,7 +89,8 @@ def checkout(rehearsal: Rehearsal, tmp_path_factory: pytest.TempPathFactory) -> 
 
 def _await_restarts(kube: Kube) -> None:
     for one in kube.follow(Reference("v1", "Pod", "fails", NAMESPACE), 60):
-        if one and any(each["restartCount"] for each in one["status"].get("containerStatuses", ())):
+        statuses = one["status"].get("containerStatuses", ()) if one else ()
+        if statuses and all(each["restartCount"] for each in statuses):
             return
 
 

@@ -137,6 +137,12 @@ def test_of_a_pod_that_is_well_only_what_it_wrote_lately_is_read(page: Page, reh
     assert "sinceTime=" not in logs_asked(rehearsal, "fails")[-1]["query"]
 
 
+def test_what_a_container_that_is_ready_again_said_before_is_no_evidence(page: Page) -> None:
+    page.run("board.look(); seen = board.diagnosis.facts.kubernetes.pods['fails'].containers")
+    assert page.printed("print(seen['main'].previous.strip())") == "about to fail, as of old-password\n"
+    assert page.printed("print(seen['beside'].restarts, seen['beside'].ready, seen['beside'].previous)") == "1 True \n"
+
+
 def test_a_viewer_that_was_replaced_is_forgotten(page: Page) -> None:
     page.run("for _ in range(3):\n    newest = board.logs()\nboard.look()")
     kept = int(page.printed(VIEWERS))

@@ -61,7 +61,7 @@ def with_logs(kube: Kube, scope: Scope, known: Mapping[str, Pod], suspects: Coll
     """Return the pods with the ends of the logs of those that are ill, the newest first and not more than twenty.
 
     Of `suspects`, components that work and may know why others do not, one pod each is asked too, for what it wrote
-    within the scope.
+    within the scope. A container that is ready is not asked what it said before: whatever ended it then is over.
     """
     newest = sorted(known.items(), key=lambda item: item[1].created, reverse=True)
     ill: Counter[str] = Counter()
@@ -91,7 +91,7 @@ def _logged(kube: Kube, scope: Scope, name: str, pod: Pod) -> Pod:
         container: replace(
             one,
             log=tail(container, previous=False) if one.started else "",
-            previous=tail(container, previous=True) if one.restarts else "",
+            previous=tail(container, previous=True) if one.restarts and not one.ready else "",
         )
         for container, one in pod.containers.items()
     }
