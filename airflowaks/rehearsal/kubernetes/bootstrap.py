@@ -36,7 +36,7 @@ _CLASSES: tuple[tuple[str, str, str, str], ...] = (
     ("managed-csi-premium", "disk.csi.azure.com", "skuname=Premium_LRS", "WaitForFirstConsumer"),
 )
 _PODS = 110
-_KUBELET_PORT = 10250
+KUBELET_PORT = 10250
 _GIB_PER_CORE = {"B": 4, "D": 4, "E": 8, "F": 2}
 WELL = (
     ("MemoryPressure", "False", "KubeletHasSufficientMemory", "kubelet has sufficient memory available"),
@@ -198,7 +198,7 @@ def _report(objects: Objects, node: Document, version: str) -> None:
         **_resources(size),
         "addresses": addresses,
         "conditions": [_condition(*one) for one in WELL],
-        "daemonEndpoints": {"kubeletEndpoint": {"Port": _KUBELET_PORT}},
+        "daemonEndpoints": {"kubeletEndpoint": {"Port": KUBELET_PORT}},
         "nodeInfo": info,
     }
     objects.update_status({**kept, "status": status}, manager="kubelet")

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from airflowaks.rehearsal.kubernetes.bootstrap import KUBELET_PORT
 from airflowaks.rehearsal.kubernetes.failures import Failure, bad_request
 from airflowaks.rehearsal.kubernetes.node import log_requests, port_forward, proxying, remote_command
 
@@ -30,10 +31,13 @@ class Streams:
     async def log(self, request: Request, pod: Document) -> Response:
         """Answer a container's log (https://kubernetes.io/docs/reference/kubernetes-api/workload-resources/pod-v1/)."""
         container = self._container(pod, request.query_params.get("container", ""))
+        path = f"containerLogs/{pod['metadata']['namespace']}/{pod['metadata']['name']}/{container.name}"
+        self._dial(f'Get "https://{self._node.address}:{KUBELET_PORT}/{path}"')
         return log_requests.answer(request, container)
 
     async def exec(self, websocket: WebSocket, pod: Document) -> None:
         """Run a command in a container, with its streams on the WebSocket."""
+        self._dial()
         run = self._running(pod, websocket.query_params.get("container", ""))
         words = websocket.query_params.getlist("command")
         if not words:
@@ -42,6 +46,7 @@ class Streams:
 
     async def attach(self, websocket: WebSocket, pod: Document) -> None:
         """Pass on what a container writes, and what it is to read."""
+        self._dial()
         container = self._container(pod, websocket.query_params.get("container", ""))
         run = self._running(pod, container.name)
         await remote_command.attach(websocket, run, once=bool(container.spec.get("stdinOnce")))
@@ -51,6 +56,7 @@ class Streams:
         if pod.get("status", {}).get("phase") != "Running":
             phase = pod.get("status", {}).get("phase")
             raise bad_request(f"unable to forward port because pod is not running. Current status={phase}")
+        self._dial()
         await port_forward.forward(websocket, self._node.network, pod["status"]["podIP"])
 
     async def proxy(
@@ -58,6 +64,11 @@ class Streams:
     ) -> Response:
         """Pass on an HTTP request to a pod or a service; `port` is a number, a name, or empty for the only one."""
         return await proxying.answer(request, self._node.network, target, port, path, scheme)
+
+    def _dial(self, purpose: str = "error dialing backend") -> None:
+        """Raise what the API says where the kubelet does not answer it."""
+        if self._node.health.silent:
+            raise Failure(500, "", f"{purpose}: dial tcp {self._node.address}:{KUBELET_PORT}: i/o timeout")
 
     def _container(self, pod: Document, name: str) -> Container:
         spec, worker = pod["spec"], self._node.worker(pod)

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from kubernetes.client.exceptions import ApiException
 
 from tests.rehearsal.kubernetes.node.conftest import shell
 
@@ -94,6 +96,13 @@ def test_a_silent_kubelet_is_not_ready_nor_are_its_pods(namespace: Namespace, br
     unreachable = "node.kubernetes.io/unreachable"
     assert taints(namespace) == {(unreachable, "NoSchedule"), (unreachable, "NoExecute")}
     assert namespace.events(pod, "NodeNotReady") == ["Node is not ready"]
+    unheard = "dial tcp 10.224.0.4:10250: i/o timeout"
+    with pytest.raises(ApiException) as refused:
+        namespace.log(pod)
+    address = f"https://10.224.0.4:10250/containerLogs/{namespace.name}/{pod}/main"
+    assert json.loads(refused.value.body)["message"] == f'Get "{address}": {unheard}'
+    with pytest.raises(ApiException, match=f"error dialing backend: {unheard}"):
+        namespace.run(pod, "true")
     later = namespace.pod(shell("sleep 60"))
     assert f"untolerated taint {{{unreachable}: }}" in namespace.events(later, "FailedScheduling")[0]
     breakdowns.control("DELETE")
