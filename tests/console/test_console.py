@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import re
 import time
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
+from urllib.parse import parse_qs
 
 from airflowaks.diagnosis.finding import FINDINGS_MIME
 from airflowaks.kube.client import Reference, connect
@@ -22,6 +24,7 @@ if TYPE_CHECKING:
 WIDGET = "application/vnd.jupyter.widget-view+json"
 PROVIDER = "Microsoft.Cache"
 FIX = "shows what fixing AKA-101 would change, and asks"
+EARLIER = timedelta(minutes=5)
 FOLLOWERS = "import threading; print(sum(one.name == 'follower' for one in threading.enumerate()))"
 VIEWERS = """
 import gc
@@ -131,10 +134,15 @@ def test_a_failure_is_said_beside_its_button(page: Page) -> None:
     page.until(lambda: "&quot;goes&quot; not found" in page.shown())
 
 
-def test_of_a_pod_that_is_well_only_what_it_wrote_lately_is_read(page: Page, rehearsal: Rehearsal) -> None:
+def test_what_is_over_is_not_read(page: Page, rehearsal: Rehearsal) -> None:
+    begun = datetime.now(UTC)
     page.run("board.look()")
-    assert "sinceTime=" in logs_asked(rehearsal, "talks")[-1]["query"]
-    assert "sinceTime=" not in logs_asked(rehearsal, "fails")[-1]["query"]
+    kube = open_session("desk", "plan").once(connect)
+    fails = kube.get(Reference("v1", "Pod", "fails", NAMESPACE)) or {}
+    (ready,) = (one for one in fails["status"]["conditions"] if one["type"] == "Ready")
+    since = {pod: parse_qs(logs_asked(rehearsal, pod)[-1]["query"])["sinceTime"][0] for pod in ("talks", "fails")}
+    assert timedelta(minutes=59) < begun - datetime.fromisoformat(since["talks"]) < timedelta(minutes=61)
+    assert datetime.fromisoformat(ready["lastTransitionTime"]) - datetime.fromisoformat(since["fails"]) == EARLIER
 
 
 def test_what_a_container_that_is_ready_again_said_before_is_no_evidence(page: Page) -> None:

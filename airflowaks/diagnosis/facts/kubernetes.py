@@ -27,7 +27,10 @@ class Container:
 
 @dataclass(frozen=True)
 class Pod:
-    """One pod; `component` is Airflow's name of it, `healthy` that it is ready or has done its work."""
+    """One pod; `component` is Airflow's name of it, `healthy` that it is ready or has done its work.
+
+    `turned` is when it became ready, or ceased to be.
+    """
 
     component: str = ""
     phase: str = "Running"
@@ -38,6 +41,7 @@ class Pod:
     service_account: str = ""
     has_identity_label: bool = True
     created: str = ""
+    turned: str = ""
     containers: Mapping[str, Container] = field(default_factory=dict)
 
 

@@ -9,6 +9,7 @@ from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, NamedTuple
 
 from airflowaks.diagnosis.facts.kubernetes import Container, Pod
+from airflowaks.diagnosis.readers.scope import as_query
 from airflowaks.errors import KubernetesError
 from airflowaks.kube.client import Reference
 from airflowaks.kube.pods import is_ready
@@ -28,6 +29,8 @@ _SETTLING = timedelta(minutes=3)
 # What is usual while a pod starts.
 _USUAL_WAITING = ("", "ContainerCreating", "PodInitializing")
 _USUAL_WARNING = "Unhealthy"
+# How long before a pod ceases to be ready it may begin to say why: probes fail several times first.
+_BEFOREHAND = timedelta(minutes=5)
 _MOST_PODS, _LINES, _LONGEST_LOG = 20, 200, 65_536
 _OF_EACH_COMPONENT, _SIDE_BY_SIDE = 3, 8
 
@@ -60,8 +63,9 @@ def pods(documents: Iterable[Document], scope: Scope, warned: Warnings, complete
 def with_logs(kube: Kube, scope: Scope, known: Mapping[str, Pod], suspects: Collection[str]) -> dict[str, Pod]:
     """Return the pods with the ends of the logs of those that are ill, the newest first and not more than twenty.
 
-    Of `suspects`, components that work and may know why others do not, one pod each is asked too, for what it wrote
-    within the scope. A container that is ready is not asked what it said before: whatever ended it then is over.
+    Of `suspects`, components that work and may know why others do not, one pod each is asked too. What is over is no
+    evidence: those are asked for what they wrote within the scope, a pod that is ill for what it wrote since shortly
+    before it was, and no container that is ready again for what it said before its restart.
     """
     newest = sorted(known.items(), key=lambda item: item[1].created, reverse=True)
     ill: Counter[str] = Counter()
@@ -79,7 +83,7 @@ def with_logs(kube: Kube, scope: Scope, known: Mapping[str, Pod], suspects: Coll
 
 def _logged(kube: Kube, scope: Scope, name: str, pod: Pod) -> Pod:
     reference = Reference("v1", "Pod", name, scope.namespace)
-    since = scope.start if pod.healthy else ""
+    since = scope.start if pod.healthy else _before(pod.turned)
 
     def tail(container: str, *, previous: bool) -> str:
         try:
@@ -98,13 +102,18 @@ def _logged(kube: Kube, scope: Scope, name: str, pod: Pod) -> Pod:
     return replace(pod, containers=containers)
 
 
+def _before(turned: str) -> str:
+    return as_query(datetime.fromisoformat(turned) - _BEFOREHAND) if turned else ""
+
+
 def _pod(one: Document, scope: Scope) -> Pod:
     metadata, spec, status = one["metadata"], one["spec"], one.get("status", {})
     labels = metadata.get("labels", {})
     healthy = status.get("phase") == "Succeeded" or is_ready(one)
     statuses = [*status.get("initContainerStatuses", ()), *status.get("containerStatuses", ())]
-    refused = [each for each in status.get("conditions", ()) if each["type"] == "PodScheduled" and _is_false(each)]
-    reason = refused[0] if refused else status
+    conditions = {each["type"]: each for each in status.get("conditions", ())}
+    scheduled = conditions.get("PodScheduled", {})
+    reason = scheduled if scheduled.get("status") == "False" else status
     return Pod(
         component=labels.get(_COMPONENT, ""),
         phase=status.get("phase", "Pending"),
@@ -115,6 +124,7 @@ def _pod(one: Document, scope: Scope) -> Pod:
         service_account=spec.get("serviceAccountName", ""),
         has_identity_label=labels.get(_IDENTITY) == "true",
         created=metadata.get("creationTimestamp", ""),
+        turned=conditions.get("Ready", {}).get("lastTransitionTime") or "",
         containers={each["name"]: _container(each, scope, healthy=healthy) for each in statuses},
     )
 
@@ -136,10 +146,6 @@ def _container(one: Document, scope: Scope, *, healthy: bool) -> Container:
         exit_code=ended.get("exitCode", 0),
         ended_at=ended.get("finishedAt") or "",
     )
-
-
-def _is_false(condition: Mapping[str, str]) -> bool:
-    return condition["status"] == "False"
 
 
 def _is_done(one: Document, complete_jobs: Collection[str]) -> bool:

@@ -27,12 +27,17 @@ class Scope:
 
     @property
     def start(self) -> str:
-        """Return since when as a query says it: a + in an address would be a space."""
-        return f"{self.since:%Y-%m-%dT%H:%M:%SZ}"
+        """Return since when as a query says it."""
+        return as_query(self.since)
 
     def covers(self, at: str) -> bool:
         """Tell whether a time (ISO 8601, as the services write it) is within; one that is not known is."""
         return not at or datetime.fromisoformat(at) >= self.since
+
+
+def as_query(at: datetime) -> str:
+    """Return a time (UTC) as a query says it: a + in an address would be a space."""
+    return f"{at:%Y-%m-%dT%H:%M:%SZ}"
 
 
 def period(text: str) -> datetime:
