@@ -21,7 +21,7 @@ from airflowaks.refusals import translate
 from airflowaks.session import Session
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable
 
     from airflowaks.diagnosis.readers.scope import Scope
     from airflowaks.redaction import Redactor
@@ -96,9 +96,11 @@ def _logs(session: Session, scope: Scope, facts: Facts) -> dict[str, Any]:
         return {}
     unread = facts.unread("airflow.api")
     troubled = unread or facts.airflow.failed or facts.airflow.queued_seconds > _LONG_QUEUED_SECONDS
-    known: Mapping[str, Any] = facts.kubernetes.pods
+    known, nodes = facts.kubernetes.pods, facts.kubernetes.nodes
+    # The API has the kubelet read a log, and waits half a minute for one that is silent.
+    asked = {name: one for name, one in known.items() if one.node not in nodes or not nodes[one.node].silent}
     kube = kubernetes.reachable(session)
-    return {"pods": with_logs(kube, scope, known, _SUSPECTS if troubled else ())}
+    return {"pods": {**known, **with_logs(kube, scope, asked, _SUSPECTS if troubled else ())}}
 
 
 def _masked(value: Any, redactor: Redactor) -> Any:

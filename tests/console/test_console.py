@@ -10,6 +10,7 @@ from urllib.parse import parse_qs
 
 from airflowaks.diagnosis.finding import FINDINGS_MIME
 from airflowaks.kube.client import Reference, connect
+from airflowaks.patience import until
 from airflowaks.session import open_session
 from tests.console.conftest import NAMESPACE, START, TALKS, pod
 from tests.deployment import is_write
@@ -18,6 +19,7 @@ from tests.notebooks.executed import execute, write_notebook
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from airflowaks.kube.client import Document, Kube
     from tests.conftest import Rehearsal
     from tests.console.page import Page
 
@@ -38,6 +40,15 @@ def logs_asked(rehearsal: Rehearsal, pod: str) -> list[dict[str, Any]]:
     """The requests for a pod's log that the cluster's API has answered."""
     path = f"/api/v1/namespaces/{NAMESPACE}/pods/{pod}/log"
     return [one for one in rehearsal.requests() if one["path"] == path]
+
+
+def ready_nodes(kube: Kube) -> list[str]:
+    nodes = kube.list("v1", "Node")
+    return [one["metadata"]["name"] for one in nodes if conditions(one)["Ready"] == "True"]
+
+
+def conditions(node: Document) -> dict[str, str]:
+    return {one["type"]: one["status"] for one in node["status"]["conditions"]}
 
 
 def ticks(page: Page) -> list[int]:
@@ -143,6 +154,20 @@ def test_what_is_over_is_not_read(page: Page, rehearsal: Rehearsal) -> None:
     since = {pod: parse_qs(logs_asked(rehearsal, pod)[-1]["query"])["sinceTime"][0] for pod in ("talks", "fails")}
     assert timedelta(minutes=59) < begun - datetime.fromisoformat(since["talks"]) < timedelta(minutes=61)
     assert datetime.fromisoformat(ready["lastTransitionTime"]) - datetime.fromisoformat(since["fails"]) == EARLIER
+
+
+def test_a_machine_that_is_silent_is_not_asked_for_logs(page: Page, rehearsal: Rehearsal) -> None:
+    kube = open_session("desk", "plan").once(connect)
+    rehearsal.control("POST", {"breakdown": "silence"})
+    try:
+        until(lambda: ready_nodes(kube), lambda ready: not ready, 60)
+        before = len(logs_asked(rehearsal, "talks")), len(logs_asked(rehearsal, "fails"))
+        page.run("board.look()")
+        assert (len(logs_asked(rehearsal, "talks")), len(logs_asked(rehearsal, "fails"))) == before
+        assert "AKA-812" in page.printed("print([one.id for one in board.diagnosis.findings])")
+    finally:
+        rehearsal.control("DELETE")
+    until(lambda: ready_nodes(kube), bool, 60)
 
 
 def test_what_a_container_that_is_ready_again_said_before_is_no_evidence(page: Page) -> None:

@@ -77,9 +77,10 @@ class Claim:
 
 @dataclass(frozen=True)
 class Node:
-    """A node, and the pressures that it is under."""
+    """A node, whether its kubelet is silent, and the pressures that it is under."""
 
     ready: bool = True
+    silent: bool = False
     pressures: tuple[str, ...] = ()
 
 

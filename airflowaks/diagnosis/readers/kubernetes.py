@@ -160,8 +160,10 @@ def _claim(one: Document, waiting: set[str]) -> Claim:
 
 
 def _node(one: Document) -> Node:
-    true = {each["type"] for each in one.get("status", {}).get("conditions", ()) if each["status"] == "True"}
-    return Node(ready="Ready" in true, pressures=tuple(kind for kind in _PRESSURES if kind in true))
+    conditions = {each["type"]: each["status"] for each in one.get("status", {}).get("conditions", ())}
+    ready = conditions.get("Ready", "Unknown")
+    pressures = tuple(kind for kind in _PRESSURES if conditions.get(kind) == "True")
+    return Node(ready=ready == "True", silent=ready == "Unknown", pressures=pressures)
 
 
 def _waits(storage_class: Document) -> bool:

@@ -61,7 +61,7 @@ def pods(documents: Iterable[Document], scope: Scope, warned: Warnings, complete
 
 
 def with_logs(kube: Kube, scope: Scope, known: Mapping[str, Pod], suspects: Collection[str]) -> dict[str, Pod]:
-    """Return the pods with the ends of the logs of those that are ill, the newest first and not more than twenty.
+    """Return these pods with the ends of the logs of those that are ill, the newest first and not more than twenty.
 
     Of `suspects`, components that work and may know why others do not, one pod each is asked too. What is over is no
     evidence: those are asked for what they wrote within the scope, a pod that is ill for what it wrote since shortly
