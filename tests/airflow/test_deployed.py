@@ -77,6 +77,7 @@ def test_its_pages_are_reached_while_the_command_runs(airflow: Deployed) -> None
     assert program.returncode == 0
 
 
+@pytest.mark.story
 def test_a_scheduler_with_another_jwt_secret_fails_every_task_without_a_word_in_its_log(airflow: Deployed) -> None:
     airflow.set_variable(
         "scheduler", name="AIRFLOW__API_AUTH__JWT_SECRET", value="another-secret-another-secret-another"
