@@ -11,6 +11,8 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 _LABELS, _BARS, _SECONDS, _ROW, _AXIS = 180, 560, 100, 30, 28
+_CHARACTER, _MOST_CHARACTERS = 7, 48
+"""How wide a character of a label may be, and how many are shown."""
 _FILL = {True: "#1d4ed8", False: "#b91c1c", None: "#9ca3af"}
 _MOST_TICKS, _LONG = 8, 600
 _STEPS = (1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 1200, 3600)
@@ -46,7 +48,7 @@ class Timeline:
 
     def svg(self) -> str:
         """Return the picture as SVG."""
-        width, height = _LABELS + _BARS + _SECONDS, _AXIS + _ROW * len(self.bars) + 10
+        width, height = self._labels + _BARS + _SECONDS, _AXIS + _ROW * len(self.bars) + 10
         longest = max((bar.end for bar in self.bars), default=0.0) or 1.0
         step = next((one for one in _STEPS if longest / one <= _MOST_TICKS), _STEPS[-1])
         ticks = "".join(self._tick(second, longest, height) for second in range(0, int(longest) + 1, step))
@@ -57,8 +59,13 @@ class Timeline:
             f'<rect width="{width}" height="{height}" fill="#fff"/>{ticks}{bars}</svg>'
         )
 
+    @property
+    def _labels(self) -> int:
+        """Return the room for the labels, as wide as the longest needs."""
+        return max([_LABELS, *(_CHARACTER * len(_label(bar)) + 20 for bar in self.bars)])
+
     def _tick(self, second: int, longest: float, height: int) -> str:
-        x = _LABELS + _BARS * second / longest
+        x = self._labels + _BARS * second / longest
         label = f"{second // 60} min" if longest >= _LONG else f"{second} s"
         if self.begin is not None:
             label = f"{datetime.fromtimestamp(self.begin + second, UTC):%H:%M:%S}"
@@ -67,12 +74,11 @@ class Timeline:
             f'<text x="{x:.1f}" y="{_AXIS - 12}" text-anchor="middle" fill="#6b7280">{label}</text>'
         )
 
-    @staticmethod
-    def _bar(row: int, bar: Bar, longest: float) -> str:
-        x, y = _LABELS + _BARS * bar.begin / longest, _AXIS + _ROW * row
-        width = max(2.0, _BARS * (bar.end - bar.begin) / longest)
+    def _bar(self, row: int, bar: Bar, longest: float) -> str:
+        x, y = self._labels + _BARS * bar.begin / longest, _AXIS + _ROW * row
+        width, label = max(2.0, _BARS * (bar.end - bar.begin) / longest), html.escape(_label(bar))
         return (
-            f'<text x="{_LABELS - 10}" y="{y + 19}" text-anchor="end" fill="#111827">{html.escape(bar.name)}</text>'
+            f'<text x="{self._labels - 10}" y="{y + 19}" text-anchor="end" fill="#111827">{label}</text>'
             f'<rect x="{x:.1f}" y="{y + 5}" width="{width:.1f}" height="20" rx="3" fill="{_FILL[bar.well]}"/>'
             f'<text x="{x + width + 6:.1f}" y="{y + 19}" fill="#374151">{_span(bar.end - bar.begin)}</text>'
         )
@@ -80,6 +86,10 @@ class Timeline:
     def _repr_mimebundle_(self, include: object = None, exclude: object = None) -> dict[str, Any]:
         del include, exclude
         return {"text/plain": str(self), "image/svg+xml": self.svg()}
+
+
+def _label(bar: Bar) -> str:
+    return bar.name if len(bar.name) <= _MOST_CHARACTERS else f"{bar.name[: _MOST_CHARACTERS - 1]}…"
 
 
 def _span(seconds: float) -> str:

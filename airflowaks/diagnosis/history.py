@@ -37,6 +37,7 @@ def history(facts: Facts) -> Timeline:
 def _happened(facts: Facts) -> Iterator[tuple[str, str, bool]]:
     pods = facts.kubernetes.pods
     components = {name: one.component or name for name, one in pods.items()}
+    components |= {name: one.component or name for name, one in facts.kubernetes.deployments.items()}
     for one in facts.kubernetes.events:
         if one.at:
             yield f"{components.get(one.name, one.name)}: {one.reason}", one.at, not one.warning

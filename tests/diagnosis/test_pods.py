@@ -4,15 +4,18 @@ from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
 from typing import Any
+from xml.etree import ElementTree as ET
 
 import pytest
 
-from airflowaks.diagnosis.facts.kubernetes import Event, Kubernetes
+from airflowaks.diagnosis.facts.kubernetes import Deployment, Event, Kubernetes, Pod
 from airflowaks.diagnosis.facts.world import Facts
 from airflowaks.diagnosis.history import history
 from airflowaks.diagnosis.readers.pods import pods
 from airflowaks.diagnosis.readers.scope import Scope
+from airflowaks.timeline import Bar, Timeline
 
+SVG = "http://www.w3.org/2000/svg"
 SCOPE = Scope(datetime.now(UTC) - timedelta(hours=1), "airflow")
 
 
@@ -91,3 +94,26 @@ def test_history_is_a_bar_from_first_to_last() -> None:
         "  worker-1: BackOff: 60 s to 180 s, FAILED",
     ]
     assert str(history(Facts())) == "Nothing happened."
+
+
+def test_a_components_roll_out_and_its_pods_go_by_one_name() -> None:
+    known = Kubernetes(
+        deployments={"airflow-worker": Deployment("worker")},
+        pods={"airflow-worker-1": Pod("worker")},
+        events=(
+            Event("2026-11-22T10:00:00Z", "Deployment", "airflow-worker", "ScalingReplicaSet", "up", warning=False),
+            Event("2026-11-22T10:01:00Z", "Pod", "airflow-worker-1", "BackOff", "again"),
+        ),
+    )
+    names = [bar.name for bar in history(Facts(kubernetes=known)).bars]
+    assert names == ["worker: ScalingReplicaSet", "worker: BackOff"]
+
+
+@pytest.mark.parametrize("length", [1, 30, 48, 200])
+def test_a_picture_has_room_for_its_labels(length: int) -> None:
+    drawn = Timeline("What happened", [Bar("w" * length, 0, 60, well=True)]).svg()
+    picture = ET.fromstring(drawn)  # noqa: S314 - our own text
+    (label,) = (one for one in picture.iter(f"{{{SVG}}}text") if one.get("text-anchor") == "end")
+    assert label.text
+    assert len(label.text) == min(length, 48)
+    assert int(label.get("x", 0)) >= 7 * len(label.text)
