@@ -61,7 +61,7 @@ def pods(documents: Iterable[Document], scope: Scope, warned: Warnings, complete
 
 
 def with_logs(kube: Kube, scope: Scope, known: Mapping[str, Pod], suspects: Collection[str]) -> dict[str, Pod]:
-    """Return these pods with the ends of the logs of those that are ill, the newest first and not more than twenty.
+    """Return the pods that are ill, the newest first and not more than twenty, with the ends of their logs.
 
     Of `suspects`, components that work and may know why others do not, one pod each is asked too. What is over is no
     evidence: those are asked for what they wrote within the scope, a pod that is ill for what it wrote since shortly
@@ -78,7 +78,7 @@ def with_logs(kube: Kube, scope: Scope, known: Mapping[str, Pod], suspects: Coll
     asked = chosen[:_MOST_PODS]
     with ThreadPoolExecutor(_SIDE_BY_SIDE) as pool:
         logged = pool.map(lambda name: _logged(kube, scope, name, known[name]), asked)
-        return {**known, **dict(zip(asked, logged, strict=True))}
+        return dict(zip(asked, logged, strict=True))
 
 
 def _logged(kube: Kube, scope: Scope, name: str, pod: Pod) -> Pod:
