@@ -103,15 +103,15 @@ class PostgresServer(Server):
         """The Unix socket to log in through."""
         return (self.folder / "run").resolve() / f".s.PGSQL.{_PORT}"
 
-    async def create(self, administrator_login: str | None, password_verifier: str | None) -> None:
+    async def create(self, administrator_login: str | None, verifier: str | None) -> None:
         """Make and start the server; with a login, also the administrator. Carries on where a killed one stopped."""
         await self._installation.prepare()
         await asyncio.to_thread(self._copy_template)
         await self.start()
         if administrator_login is not None:
             await self._add_administrator(administrator_login)
-            if password_verifier is not None:
-                await self.set_administrator_password(administrator_login, password_verifier)
+            if verifier is not None:
+                await self.set_administrator_password(administrator_login, verifier)
 
     def _copy_template(self) -> None:
         account = self._installation.account
@@ -168,10 +168,10 @@ class PostgresServer(Server):
         await self._execute(sql.SQL("ALTER ROLE {} LOGIN CREATEROLE CREATEDB").format(role))
         await self._execute(sql.SQL("GRANT azure_pg_admin TO {} WITH ADMIN OPTION").format(role))
 
-    async def set_administrator_password(self, login: str, password_verifier: str) -> None:
+    async def set_administrator_password(self, login: str, verifier: str) -> None:
         """Set the administrator's password, of which only the verifier is ever kept."""
         statement = sql.SQL("ALTER ROLE {} PASSWORD {}")
-        await self._execute(statement.format(sql.Identifier(login), sql.Literal(password_verifier)))
+        await self._execute(statement.format(sql.Identifier(login), sql.Literal(verifier)))
 
     async def add_entra_administrator(self, name: str, object_id: str, principal_type: str) -> None:
         r"""Make a Microsoft Entra administrator: the same rights as the administrator login, but logs in with a token.
