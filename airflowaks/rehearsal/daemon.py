@@ -83,7 +83,8 @@ def stop(home: Home) -> None:
     """Stop the daemon and everything behind it, also what a killed daemon left running. Raises DaemonFailed."""
     daemon = running(home)
     if daemon is not None:
-        daemon.send_signal(signal.SIGTERM)
+        with suppress(psutil.NoSuchProcess):
+            daemon.send_signal(signal.SIGTERM)
     _end([daemon] if daemon else [])
     left = processes(home)
     for process in left:
@@ -120,8 +121,10 @@ def _lives(process: psutil.Process) -> bool:
 
 def processes(home: Home) -> list[psutil.Process]:
     """Return every process of this home: the daemon, the servers that work in a folder of its services, containers."""
-    links = (path for path in home.services.glob("*/*") if path.is_symlink())
-    places = [home.services.resolve(), *(link.resolve() for link in links)]
+    places = [home.services.resolve()]
+    for service in home.services.glob("*"):
+        with suppress(FileNotFoundError, NotADirectoryError):  # it may be deleted meanwhile
+            places += [path.resolve() for path in service.iterdir() if path.is_symlink()]
     servers = [one for one in psutil.process_iter() if _works_below(one, places)]
     return [one for one in (running(home), *servers, *container_processes(home.services)) if one is not None]
 

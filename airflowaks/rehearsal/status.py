@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import shlex
 import socket
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
+
+import psutil
 
 from airflowaks.rehearsal import daemon
 from airflowaks.rehearsal.home import Home
@@ -32,10 +35,19 @@ def facts(home: Home) -> dict[str, Any]:
             "time scale": settings.time_scale,
             "log": str(home.log),
             "requests": str(home.request_log),
-            "processes": [f"{one.pid} {one.name()}" for one in daemon.processes(home)],
+            "processes": described(daemon.processes(home)),
             **_stored(home),
         }
     return found
+
+
+def described(processes: Sequence[psutil.Process]) -> list[str]:
+    """Return the id and the name of each process, but for those that have ended since they were found."""
+    alive = []
+    for process in processes:
+        with suppress(psutil.NoSuchProcess):
+            alive.append(f"{process.pid} {process.name()}")
+    return alive
 
 
 def table(home: Home) -> str:

@@ -27,7 +27,7 @@ from tests.airflow.deployed import COMPONENTS, NAMESPACE, until, written
 from tests.notebooks.executed import NOTEBOOKS, REPOSITORY, Executed, execute, papermill
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
     from pathlib import Path
 
     from tests.airflow.deployed import Deployed
@@ -65,16 +65,27 @@ def test_papermill_runs_from_the_root_and_from_the_notebooks(airflow: Deployed, 
     assert {change["action"] for change in Executed(record).shown(CHANGES_MIME)[-1]} == {"none"}
 
 
-def test_its_pages_are_reached_while_the_command_runs(airflow: Deployed) -> None:
-    del airflow
+@pytest.fixture
+def heeded_interrupts() -> Iterator[None]:
+    """Let programs heed Ctrl-C, also where pytest runs in the background of a script: there it is ignored."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)  # a program gets the default for a handler
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+@pytest.mark.usefixtures("airflow", "heeded_interrupts")
+def test_its_pages_are_reached_while_the_command_runs() -> None:
     command = [sys.executable, "-m", "airflowaks.web", "--port", "0"]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as program:
-        assert program.stdout
-        url = program.stdout.readline().split()[0]
-        with urllib.request.urlopen(f"{url}/api/v2/version", timeout=60) as answer:  # noqa: S310 - on this machine
-            assert b"3.3.2" in answer.read()
-        program.send_signal(signal.SIGINT)
-    assert program.returncode == 0
+        try:
+            assert program.stdout
+            url = program.stdout.readline().split()[0]
+            with urllib.request.urlopen(f"{url}/api/v2/version", timeout=60) as answer:  # noqa: S310 - on this machine
+                assert b"3.3.2" in answer.read()
+            program.send_signal(signal.SIGINT)
+            assert program.wait(60) == 0
+        finally:
+            program.kill()
 
 
 @pytest.mark.story

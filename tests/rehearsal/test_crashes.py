@@ -5,7 +5,7 @@ from __future__ import annotations
 import signal
 import socket
 import time
-from contextlib import ExitStack, closing
+from contextlib import ExitStack, closing, suppress
 from typing import TYPE_CHECKING, Any
 
 import psutil
@@ -158,10 +158,14 @@ def test_down_ends_what_hangs(killed: Killed) -> None:
     killed.put(killed.database, DATABASE)
     assert killed.state(killed.server) == "Ready"
     assert killed.state(killed.database) == "Succeeded"
-    hung = [psutil.Process(int(one.split()[0])) for one in processes_of(killed.home)]
-    for one in hung:
-        if one.name() in ("postgres", "valkey-server"):
-            one.send_signal(signal.SIGSTOP)
+    hung = set()
+    for one in processes_of(killed.home):
+        with suppress(psutil.NoSuchProcess):  # PostgreSQL's workers come and go
+            process = psutil.Process(int(one.split()[0]))
+            if (name := process.name()) in ("postgres", "valkey-server"):
+                process.send_signal(signal.SIGSTOP)
+                hung.add(name)
+    assert hung == {"postgres", "valkey-server"}
     started = time.monotonic()
     run_rehearsal(killed.home, "down")
     assert time.monotonic() - started < 20

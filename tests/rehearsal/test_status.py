@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 import time
 from typing import TYPE_CHECKING, Any
 
+import psutil
 import pytest
 
 from airflowaks.rehearsal.home import TENANT_ID
+from airflowaks.rehearsal.status import described
 from tests.conftest import run_rehearsal
 
 if TYPE_CHECKING:
@@ -68,6 +72,14 @@ def test_every_place_is_named(rehearsal: Rehearsal, places: dict[str, dict[str, 
         (row,) = [line.split() for line in text.splitlines() if one["type"] in line and GROUP in line]
         assert row == [GROUP, one["type"], one["name"], one["state"], one["address"]]
     assert 'eval "$(python -m airflowaks.rehearsal env)"' in text  # AIRFLOWAKS_HOME names this home
+
+
+def test_what_ended_since_it_was_found_is_not_named() -> None:
+    ended = psutil.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE)
+    present = psutil.Process()
+    assert described([ended, present]) == [f"{one.pid} {one.name()}" for one in (ended, present)]
+    ended.communicate(b"\n", timeout=60)
+    assert described([ended, present]) == [f"{present.pid} {present.name()}"]
 
 
 def test_no_secret_is_shown(rehearsal: Rehearsal, places: dict[str, dict[str, Any]]) -> None:
