@@ -36,6 +36,12 @@ def addresses(space: Workspace, kind: str = "addresses") -> list[str]:
     return sorted(one["ip"] for subset in subsets(space) for one in subset.get(kind) or ())
 
 
+def slices(space: Workspace) -> list[Document]:
+    version = space.call("GET", "/apis/discovery.k8s.io")["preferredVersion"]["groupVersion"]
+    found: list[Document] = space.call("GET", f"/apis/{version}/namespaces/{space.namespace}/endpointslices")["items"]
+    return found
+
+
 def test_endpoints_are_the_ready_pods_that_the_selector_chooses(space: Workspace) -> None:
     serve(space)
     chosen = pod(space, "ready", "10.1.0.1", ready=True)
@@ -106,6 +112,29 @@ def test_endpoints_of_a_service_without_a_selector_are_its_owner_s(space: Worksp
     mine = [{"addresses": [{"ip": "10.9.9.9"}], "ports": [{"port": 5432, "protocol": "TCP"}]}]
     space.create("Endpoints", "outside", subsets=mine)
     space.steadily(lambda: subsets(space, "outside") == mine)
+
+
+def test_a_service_without_pods_has_one_empty_slice_which_stays(space: Workspace) -> None:
+    serve(space)
+    (empty,) = space.eventually(lambda: slices(space))
+    assert not empty.get("endpoints")
+    space.steadily(lambda: slices(space) == [empty])
+
+
+@pytest.mark.parametrize("api_server", ["rehearsal"], indirect=True)  # 1.20 leaves out pods whose node is unknown to it
+def test_slices_change_with_their_pods_alone(space: Workspace) -> None:
+    def addressed() -> list[list[str]]:
+        return [[ip for one in it.get("endpoints") or () for ip in one["addresses"]] for it in slices(space)]
+
+    serve(space)
+    pod(space, "one", "10.1.0.1", ready=True)
+    space.eventually(lambda: addressed() == [["10.1.0.1"]])
+    known = slices(space)
+    space.steadily(lambda: slices(space) == known)
+    space.delete("Pod", "one", gracePeriodSeconds=0)
+    space.eventually(lambda: addressed() == [[]])
+    empty = slices(space)
+    space.steadily(lambda: slices(space) == empty)
 
 
 def test_endpoints_go_with_their_service(space: Workspace) -> None:

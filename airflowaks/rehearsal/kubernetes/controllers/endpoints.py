@@ -102,7 +102,7 @@ class EndpointSlices(_Backends):
         ]
         for ports, chosen in _by_ports(service, self._pods(service), empty=True):
             wanted = {"ports": ports, "endpoints": [_endpoint(service, pod) for pod in chosen]}
-            same = next((one for one in known if one.get("ports") == ports), None)
+            same = next((one for one in known if (one.get("ports") or []) == ports), None)
             if same is None:
                 self.objects.create(_slice(service) | wanted)
                 continue
