@@ -37,7 +37,7 @@ def role(group: ResourceGroup) -> DatabaseRole:
 @pytest.fixture
 def as_azure(rehearsal: Rehearsal, role: DatabaseRole) -> Callable[..., Any]:
     """Runs SQL as the service itself, which no client can: Azure's superuser, on a socket of the server's machine."""
-    (folder,) = rehearsal.home.rglob(f"postgresql-{role.database.server.name}")
+    (folder,) = rehearsal.home.glob(f"services/postgresql-{role.database.server.name}")
 
     def run(statement: str) -> None:
         with psycopg.connect(host=str((folder / "run").resolve()), user="azuresu", dbname="postgres") as connection:
