@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import argparse
-import asyncio
 import json
-import logging
 import shlex
 import sys
 from typing import TYPE_CHECKING
 
-from airflowaks.rehearsal import daemon, kubectl, status
+from airflowaks.rehearsal import daemon
 from airflowaks.rehearsal.home import OPERATOR_CLIENT_ID, SUBSCRIPTION_ID, TENANT_ID, Home, Settings
 
 if TYPE_CHECKING:
@@ -38,8 +36,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
             case "env":
                 print(_exports(_started(home), home))
             case "credential":
+                from airflowaks.rehearsal import kubectl
+
                 print(json.dumps(kubectl.credential(home, _started(home))))
             case "status":
+                from airflowaks.rehearsal import status
+
                 print(json.dumps(status.facts(home)) if options.json else status.table(home))
             case "serve":
                 return _serve(home)
@@ -120,11 +122,16 @@ def _started(home: Home) -> Settings:
 
 
 def _exports(settings: Settings, home: Home) -> str:
+    from airflowaks.rehearsal import kubectl
+
     exported = {**connection(settings, home), "KUBECONFIG": str(kubectl.write_kubeconfig(home))}
     return "\n".join(f"export {name}={shlex.quote(value)}" for name, value in exported.items())
 
 
 def _serve(home: Home) -> int:
+    import asyncio
+    import logging
+
     from airflowaks.rehearsal.server import PortTaken, serve
 
     logging.basicConfig(level=logging.WARNING, format="%(asctime)s %(levelname)s %(name)s: %(message)s")

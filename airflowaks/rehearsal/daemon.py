@@ -16,7 +16,6 @@ from typing import TYPE_CHECKING
 import psutil
 
 from airflowaks.rehearsal.kubernetes.container_processes import container_processes
-from airflowaks.rehearsal.process import remove
 
 if TYPE_CHECKING:
     from airflowaks.rehearsal.home import Home, Settings
@@ -145,6 +144,8 @@ def reset(home: Home) -> None:
     if home.settings() is None and {*home.folder.iterdir()} - {home.command_lock}:
         text = f"{home.folder} holds no rehearsal cloud; nothing was deleted"
         raise DaemonFailed(text)
+    from airflowaks.rehearsal.process import remove
+
     for service in home.services.glob("*"):
         remove(service)  # what of it stands elsewhere, too
     shutil.rmtree(home.folder)
