@@ -37,7 +37,7 @@ def kill_rehearsal(home: Path) -> None:
     """Kill the daemon as `kill -9` does, and wait until it is dead, reaped or not."""
     daemon = psutil.Process(int((home / "rehearsal.pid").read_text()))
     daemon.kill()
-    deadline = time.monotonic() + 10
+    deadline = time.monotonic() + 60
     with suppress(psutil.NoSuchProcess):
         while daemon.status() != psutil.STATUS_ZOMBIE:
             assert time.monotonic() < deadline

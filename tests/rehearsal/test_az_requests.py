@@ -167,7 +167,7 @@ class World:
 
     def settle(self, answer: HttpResponse) -> None:
         """Wait until the operation that the answer started, if any, has ended well."""
-        poll, deadline = answer.headers.get("Azure-AsyncOperation"), time.monotonic() + 30
+        poll, deadline = answer.headers.get("Azure-AsyncOperation"), time.monotonic() + 60
         url = poll or str(answer.request.url)
         while answer.status_code in (201, 202) and answer.request.method == "PUT" and time.monotonic() < deadline:
             found = self.send("GET", url).json()

@@ -57,7 +57,7 @@ class Killed:
         self.cluster = f"{self._group}/providers/Microsoft.ContainerService/managedClusters/crashes"
         for namespace in ("DBforPostgreSQL", "Cache", "ContainerService", "ManagedIdentity"):
             path = f"{self._subscription}/providers/Microsoft.{namespace}/register?api-version=2025-04-01"
-            deadline = time.monotonic() + 20
+            deadline = time.monotonic() + 60
             while send("POST", path).json()["registrationState"] != "Registered":
                 assert time.monotonic() < deadline
                 time.sleep(0.05)
@@ -83,7 +83,7 @@ class Killed:
 
     def state(self, path: str) -> str:
         """The state that the resource settles in."""
-        deadline = time.monotonic() + 30
+        deadline = time.monotonic() + 60
         while True:
             found = self.properties(path)
             state = str(found.get("provisioningState") or found.get("state"))
@@ -139,7 +139,7 @@ def test_killed_while_making_and_deleting_everything_ends_well(killed: Killed, m
     killed.put(f"{killed.server}/databases/airflow", {})
     killed.delete_group()
     killed.die_and_rise(moment / 2)
-    deadline = time.monotonic() + 30
+    deadline = time.monotonic() + 60
     while killed.groups():
         assert time.monotonic() < deadline
         time.sleep(0.02)

@@ -237,7 +237,7 @@ class Clients:
         return str(self.send("GET", self.vault(name)).json()["properties"]["provisioningState"])
 
     def wait_for(self, name: str) -> None:
-        deadline = time.monotonic() + 30
+        deadline = time.monotonic() + 60
         while self.state(name) != "Succeeded":
             assert time.monotonic() < deadline
             time.sleep(0.05)

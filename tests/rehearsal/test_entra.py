@@ -196,7 +196,7 @@ def issuer(rehearsal: Rehearsal, resources: ResourceManagementClient, send: Send
     body = {"location": "westeurope", "identity": {"type": "SystemAssigned"}, "properties": properties}
     made = send("PUT", cluster, body)
     assert made.status_code == 201, made.text()
-    deadline = time.monotonic() + 30
+    deadline = time.monotonic() + 60
     while (found := send("GET", cluster).json()["properties"])["provisioningState"] != "Succeeded":
         assert time.monotonic() < deadline
         time.sleep(0.05)

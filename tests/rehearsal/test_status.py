@@ -48,7 +48,7 @@ def places(rehearsal: Rehearsal, resources: ResourceManagementClient, send: Send
         path = f"/subscriptions/{rehearsal.subscription}/resourceGroups/{GROUP}/providers/{kind}/teststatus"
         made = send("PUT", f"{path}?api-version=2026-02-01", {"location": "westeurope"} | body)
         assert made.status_code in (201, 202), made.text()
-    deadline = time.monotonic() + 30
+    deadline = time.monotonic() + 60
     while True:
         found = {one["type"]: one for one in shown(rehearsal)["resources"] if one["group"] == GROUP}
         if {one["state"] for one in found.values()} == {"Succeeded"}:

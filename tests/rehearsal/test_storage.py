@@ -46,7 +46,7 @@ def wanted(**properties: Any) -> dict[str, Any]:
 
 def finished(send: Sender, accepted: HttpResponse) -> HttpResponse:
     """The answer at the end of an operation's Location."""
-    deadline = time.monotonic() + 10
+    deadline = time.monotonic() + 60
     answer = accepted
     while answer.status_code == 202:
         assert int(answer.headers["x-ms-retry-after-ms"]) >= 50

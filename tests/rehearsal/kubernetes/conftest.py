@@ -322,7 +322,7 @@ def cluster_api(request: pytest.FixtureRequest, api_server: Server) -> Iterator[
     with api_server.client() as client:
         core = CoreV1Api(client)
         core.create_namespace({"metadata": {"name": name}})
-        deadline = time.monotonic() + 20
+        deadline = time.monotonic() + 60
         while True:
             with suppress(ApiException):
                 core.read_namespaced_service_account("default", name)

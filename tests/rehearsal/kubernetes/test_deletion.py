@@ -165,7 +165,7 @@ def test_a_terminating_namespace_takes_nothing_new_and_goes_when_it_is_empty(
         }
     ]
     cluster_api.send("PATCH", f"{path}/held", {"metadata": {"finalizers": None}}, media=MERGE)
-    deadline = time.monotonic() + 30
+    deadline = time.monotonic() + 60
     while cluster_api.send("GET", space)[0] != 404:
         assert time.monotonic() < deadline
         time.sleep(0.1)

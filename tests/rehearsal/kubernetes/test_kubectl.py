@@ -166,7 +166,7 @@ def kubectl(environment: dict[str, str], token: str) -> Iterator[Kubectl]:
 
 
 def _until(happens: Any) -> None:
-    deadline = time.monotonic() + 30
+    deadline = time.monotonic() + 60
     while not happens():
         assert time.monotonic() < deadline
         time.sleep(0.05)

@@ -144,7 +144,7 @@ def test_a_name_that_is_none(node: Node, reference: str) -> None:
 def test_what_pods_will_need_is_begun_when_it_is_imported(node: Node) -> None:
     _, path = node.registry()
     node.fill(path, "apache/airflow:3.3.2", "airflow:3.3.2")
-    deadline = time.monotonic() + 30
+    deadline = time.monotonic() + 60
     while (build := node.parts.cloud.store.get("image-builds", "apache-airflow-3.3.2")) is None:
         assert time.monotonic() < deadline
         time.sleep(0.05)

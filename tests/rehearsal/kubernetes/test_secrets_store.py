@@ -371,7 +371,7 @@ def test_a_rotated_secret_comes_to_the_files_and_the_secret(officer: Standing, g
 
     async def rotated() -> None:
         await officer.driver.start()
-        deadline = time.monotonic() + 20
+        deadline = time.monotonic() + 60
         while secret(officer, "rotated") != {"KEY": "after"}:
             assert time.monotonic() < deadline
             await asyncio.sleep(0.1)
