@@ -58,6 +58,21 @@ def test_run_again_the_steps_write_nothing(airflow: Deployed) -> None:
     assert written(airflow, deployed) == []
 
 
+def test_at_rest_nothing_in_the_cluster_changes(airflow: Deployed) -> None:
+    """A controller that is never content would keep a processor busy, and objects new."""
+
+    def version() -> str:
+        listed = airflow.kube.request("GET", "/api/v1/namespaces", {"limit": "1"})
+        return str(listed["metadata"]["resourceVersion"])
+
+    def rests() -> bool:
+        before = version()
+        time.sleep(3)
+        return version() == before
+
+    until(rests)
+
+
 @pytest.mark.parametrize("folder", ["", "notebooks"])
 def test_papermill_runs_from_the_root_and_from_the_notebooks(airflow: Deployed, folder: str) -> None:
     notebook = "03_backend.ipynb" if folder else "notebooks/03_backend.ipynb"
