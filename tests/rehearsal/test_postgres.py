@@ -362,3 +362,25 @@ async def test_programs_below_a_private_folder_are_copied(tmp_path: Path, monkey
         await server.destroy()
         await installation.destroy()
     assert not os.access(program, os.F_OK)
+
+
+async def test_a_template_is_made_while_the_programs_of_a_killed_rehearsal_still_make_theirs(tmp_path: Path) -> None:
+    program = """
+import asyncio, pathlib, sys
+from airflowaks.rehearsal.postgres_install import PostgresInstallation
+asyncio.run(PostgresInstallation(pathlib.Path(sys.argv[1])).prepare())
+"""
+    killed = await asyncio.create_subprocess_exec(sys.executable, "-c", program, tmp_path / "home")
+    try:
+        while not list((tmp_path / "home" / "template").resolve().glob("part*/pg_notify")):
+            assert killed.returncode is None
+            await asyncio.sleep(0.001)
+    finally:
+        killed.kill()
+        await killed.wait()
+    installation = PostgresInstallation(tmp_path / "home")
+    try:
+        await installation.prepare()
+        assert (installation.template / "PG_VERSION").is_file()
+    finally:
+        await installation.destroy()

@@ -399,7 +399,9 @@ def test_one_operation_at_a_time_and_kill_9_loses_nothing(tmp_path: Path) -> Non
                 cloud.open_firewall()
             kill_rehearsal(home)
             start_rehearsal(home)
+            deadline = time.monotonic() + 60
             while client.servers.get(GROUP, SERVER).properties.state != "Ready":
+                assert time.monotonic() < deadline
                 time.sleep(0.1)
             cloud.open_firewall()
             setting = client.configurations.begin_update(GROUP, SERVER, "work_mem", {"properties": {"value": "8192"}})
