@@ -115,13 +115,11 @@ def rehearsal_connection() -> Connection:
     if sys.platform == "win32":
         message = "The rehearsal cloud runs on Linux and macOS, and this is Windows."
         raise RehearsalUnavailable(message, "Run env=local inside WSL 2; every other environment works from here.")
-    command = [sys.executable, "-m", "airflowaks.rehearsal", "up", "--json"]
+    command = [sys.executable, "-m", "rehearsal_cloud", "up", "--json"]
     done = subprocess.run(command, check=False, capture_output=True, text=True)
     if done.returncode != 0:
         reason = (done.stderr.strip().splitlines() or ["it said nothing"])[-1]
-        action = (
-            "Install it with `pip install 'airflowaks[rehearsal]'`, or see `python -m airflowaks.rehearsal status`."
-        )
+        action = "Install it with `pip install 'airflowaks[rehearsal]'`, or see `python -m rehearsal_cloud status`."
         raise RehearsalUnavailable(f"The rehearsal cloud did not start: {reason}", action)
     settings = json.loads(done.stdout)
     reach = {"proxy": settings["HTTPS_PROXY"], "ca_bundle": settings["REQUESTS_CA_BUNDLE"]}

@@ -34,7 +34,7 @@ def unmeasured() -> dict[str, str]:
 
 def run_rehearsal(home: Path, *arguments: str) -> str:
     """Run the rehearsal's command line on `home` and return what it printed."""
-    command = [sys.executable, "-m", "airflowaks.rehearsal", *arguments, "--home", str(home)]
+    command = [sys.executable, "-m", "rehearsal_cloud", *arguments, "--home", str(home)]
     done = subprocess.run(command, check=False, capture_output=True, text=True, env=unmeasured())
     assert done.returncode == 0, done.stderr
     return done.stdout

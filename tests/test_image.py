@@ -12,14 +12,14 @@ import pytest
 from uv import find_uv_bin
 
 from airflowaks.azure.image_build import BuildContext
-from airflowaks.rehearsal.kubernetes.package_indexes import package_indexes
+from rehearsal_cloud.kubernetes.images.package_indexes import package_indexes
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
 ROOT = Path(__file__).parent.parent
 IMAGE = ROOT / "manifests" / "image"
-CONSTRAINTS = ROOT / "airflowaks/rehearsal/kubernetes/constraints/apache-airflow-3.3.2.txt"
+CONSTRAINTS = ROOT / "rehearsal_cloud/kubernetes/images/constraints/apache-airflow-3.3.2.txt"
 HADOLINT = Path(sys.executable).parent / "hadolint"
 
 

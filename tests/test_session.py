@@ -166,4 +166,4 @@ def test_a_rehearsal_that_does_not_start_says_why_in_one_sentence(
     assert caught.value.message.startswith("The rehearsal cloud did not start: ")
     assert "in-the-way" in caught.value.message
     assert "\n" not in caught.value.message
-    assert "airflowaks.rehearsal status" in caught.value.action
+    assert "rehearsal_cloud status" in caught.value.action

@@ -51,7 +51,7 @@ def processes_of(home: Path) -> list[str]:
     for process in psutil.process_iter():
         try:
             words, folder = process.cmdline(), process.cwd()
-            started = "airflowaks.rehearsal" in words and str(home) in words
+            started = "rehearsal_cloud" in words and str(home) in words
             if started or any(Path(folder).is_relative_to(one) for one in places):
                 found.append(f"{process.pid} {process.name()}")
         except psutil.Error:

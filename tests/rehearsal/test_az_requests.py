@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from airflowaks.rehearsal.home import OPERATOR_CLIENT_ID, OPERATOR_OBJECT_ID, SUBSCRIPTION_ID, TENANT_ID
+from rehearsal_cloud.home import OPERATOR_CLIENT_ID, OPERATOR_OBJECT_ID, SUBSCRIPTION_ID, TENANT_ID
 from tests.conftest import Rehearsal, start_rehearsal
 from tests.rehearsal.conftest import GRAPH, Sender, make_service_principal, reset_rehearsal
 

@@ -14,7 +14,7 @@ from azure.core.exceptions import HttpResponseError, ResourceExistsError, Resour
 from azure.mgmt.containerservice import ContainerServiceClient
 from azure.mgmt.resource.resources import ResourceManagementClient
 
-from airflowaks.rehearsal.home import TENANT_ID
+from rehearsal_cloud.home import TENANT_ID
 from tests.conftest import start_rehearsal
 from tests.rehearsal.conftest import kill_rehearsal, reset_rehearsal
 

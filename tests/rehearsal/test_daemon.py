@@ -17,7 +17,7 @@ import psutil
 import pytest
 from azure.keyvault.secrets import SecretClient
 
-from airflowaks.rehearsal.home import OPERATOR_OBJECT_ID, TENANT_ID
+from rehearsal_cloud.home import OPERATOR_OBJECT_ID, TENANT_ID
 from tests.conftest import Rehearsal, run_rehearsal, start_rehearsal
 from tests.rehearsal.conftest import Sender, kill_rehearsal, processes_of, reset_rehearsal
 
@@ -37,7 +37,7 @@ def home(tmp_path: Path) -> Iterator[Path]:
 
 
 def command(home: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
-    line = [sys.executable, "-m", "airflowaks.rehearsal", *arguments, "--home", str(home)]
+    line = [sys.executable, "-m", "rehearsal_cloud", *arguments, "--home", str(home)]
     return subprocess.run(line, check=False, capture_output=True, text=True)
 
 
@@ -73,7 +73,7 @@ def test_down_leaves_no_process_and_remembers(home: Path) -> None:
     run_rehearsal(home, "down")
     assert processes_of(home) == []
     assert status(home) == {"home": str(home), "running": False}
-    assert f"python -m airflowaks.rehearsal --home {home} up" in run_rehearsal(home, "status")
+    assert f"python -m rehearsal_cloud --home {home} up" in run_rehearsal(home, "status")
     assert start_rehearsal(home) == first
     assert status(home)["time scale"] == 0.5
 
@@ -94,8 +94,8 @@ def test_env_is_read_by_a_shell(started: Rehearsal, tmp_path: Path) -> None:
     refused = command(tmp_path, "env")
     assert refused.returncode == 1
     assert refused.stderr.count("\n") == 1
-    assert "python -m airflowaks.rehearsal up" in refused.stderr
-    line = f'eval "$({sys.executable} -m airflowaks.rehearsal env --home {shlex.quote(str(started.home))})"; env'
+    assert "python -m rehearsal_cloud up" in refused.stderr
+    line = f'eval "$({sys.executable} -m rehearsal_cloud env --home {shlex.quote(str(started.home))})"; env'
     shown = subprocess.run(["/bin/sh", "-c", line], check=True, capture_output=True, text=True).stdout
     assert dict(one.split("=", 1) for one in shown.splitlines() if "=" in one).items() >= started.connection.items()
 
@@ -167,7 +167,7 @@ def test_a_home_with_spaces_and_a_long_name(tmp_path: Path) -> None:
     try:
         first = start_rehearsal(home)
         assert start_rehearsal(home) == first
-        line = f'eval "$({sys.executable} -m airflowaks.rehearsal env --home {shlex.quote(str(home))})"; env'
+        line = f'eval "$({sys.executable} -m rehearsal_cloud env --home {shlex.quote(str(home))})"; env'
         shown = subprocess.run(["/bin/sh", "-c", line], check=True, capture_output=True, text=True).stdout
         assert f"REQUESTS_CA_BUNDLE={home / 'ca.pem'}" in shown.splitlines()
         run_rehearsal(home, "down")

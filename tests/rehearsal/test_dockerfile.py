@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from airflowaks.rehearsal.dockerfile import instructions, words
+from rehearsal_cloud.kubernetes.images.dockerfile import instructions, words
 
 DOCKERFILE = r"""
 # a comment

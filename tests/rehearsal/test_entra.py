@@ -18,9 +18,9 @@ from azure.core.rest import HttpRequest
 from azure.identity import ClientAssertionCredential
 from cryptography.hazmat.primitives.asymmetric import rsa
 
-from airflowaks.rehearsal.entra import TOKEN_SECONDS, jwks, key_id, signing_key
-from airflowaks.rehearsal.home import OPERATOR_CLIENT_ID, OPERATOR_OBJECT_ID, TENANT_ID
-from airflowaks.rehearsal.store import Store
+from rehearsal_cloud.entra.directory import TOKEN_SECONDS, jwks, key_id, signing_key
+from rehearsal_cloud.home import OPERATOR_CLIENT_ID, OPERATOR_OBJECT_ID, TENANT_ID
+from rehearsal_cloud.store import Store
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from airflowaks.rehearsal.home import OPERATOR_CLIENT_ID, OPERATOR_OBJECT_ID
+from rehearsal_cloud.home import OPERATOR_CLIENT_ID, OPERATOR_OBJECT_ID
 from tests.rehearsal.conftest import GRAPH
 
 if TYPE_CHECKING:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from azure.core.exceptions import HttpResponseError, ResourceExistsError, ResourceNotFoundError
 
-from airflowaks.rehearsal.home import OPERATOR_OBJECT_ID, TENANT_ID
+from rehearsal_cloud.home import OPERATOR_OBJECT_ID, TENANT_ID
 
 if TYPE_CHECKING:
     from azure.mgmt.authorization import AuthorizationManagementClient

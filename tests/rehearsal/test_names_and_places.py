@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from airflowaks.rehearsal.resource_ids import ResourceId, canonical_scope
+from rehearsal_cloud.resource_manager.resource_ids import ResourceId, canonical_scope
 
 if TYPE_CHECKING:
     from azure.mgmt.resource.resources import ResourceManagementClient

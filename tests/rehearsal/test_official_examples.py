@@ -18,8 +18,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from airflowaks.rehearsal.home import OPERATOR_OBJECT_ID, SUBSCRIPTION_ID, TENANT_ID
-from airflowaks.rehearsal.providers import PROVIDERS
+from rehearsal_cloud.home import OPERATOR_OBJECT_ID, SUBSCRIPTION_ID, TENANT_ID
+from rehearsal_cloud.resource_manager.providers import PROVIDERS
 from tests.conftest import start_rehearsal
 from tests.rehearsal.conftest import Sender, make_service_principal, reset_rehearsal
 

@@ -16,10 +16,10 @@ import pytest
 import trustme
 from psycopg import sql
 
-from airflowaks.rehearsal.postgres import PostgresServer, password_verifier
-from airflowaks.rehearsal.postgres_install import PostgresInstallation
-from airflowaks.rehearsal.postgres_wire import PostgresTerminator
-from airflowaks.rehearsal.process import SOCKET_FOLDER_LENGTH
+from rehearsal_cloud.backends.postgresql import PostgresServer, password_verifier
+from rehearsal_cloud.backends.postgresql_install import PostgresInstallation
+from rehearsal_cloud.backends.postgresql_wire import PostgresTerminator
+from rehearsal_cloud.backends.processes import SOCKET_FOLDER_LENGTH
 
 pytestmark = pytest.mark.anyio
 
@@ -301,8 +301,8 @@ async def test_a_server_is_adopted_when_the_rehearsal_is_killed(
 ) -> None:
     program = """
 import asyncio, os, pathlib, signal, sys
-from airflowaks.rehearsal.postgres import PostgresServer
-from airflowaks.rehearsal.postgres_install import PostgresInstallation
+from rehearsal_cloud.backends.postgresql import PostgresServer
+from rehearsal_cloud.backends.postgresql_install import PostgresInstallation
 async def main():
     server = PostgresServer(pathlib.Path(sys.argv[2]), PostgresInstallation(pathlib.Path(sys.argv[1])))
     await server.create("pgadmin", None)
@@ -367,7 +367,7 @@ async def test_programs_below_a_private_folder_are_copied(tmp_path: Path, monkey
 async def test_a_template_is_made_while_the_programs_of_a_killed_rehearsal_still_make_theirs(tmp_path: Path) -> None:
     program = """
 import asyncio, pathlib, sys
-from airflowaks.rehearsal.postgres_install import PostgresInstallation
+from rehearsal_cloud.backends.postgresql_install import PostgresInstallation
 asyncio.run(PostgresInstallation(pathlib.Path(sys.argv[1])).prepare())
 """
     killed = await asyncio.create_subprocess_exec(sys.executable, "-c", program, tmp_path / "home")

@@ -10,7 +10,7 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from airflowaks.rehearsal.certificates import serves
+from rehearsal_cloud.certificates import serves
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

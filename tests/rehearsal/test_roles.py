@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from azure.core.exceptions import HttpResponseError, ResourceExistsError, ResourceNotFoundError
 
-from airflowaks.rehearsal.authorization import ROLES
-from airflowaks.rehearsal.home import OPERATOR_OBJECT_ID
+from rehearsal_cloud.home import OPERATOR_OBJECT_ID
+from rehearsal_cloud.resource_manager.authorization import ROLES
 from tests.rehearsal.conftest import GRAPH, make_service_principal
 
 if TYPE_CHECKING:

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 import pytest
 from azure.mgmt.resource.resources import ResourceManagementClient
 
-from airflowaks.rehearsal.refusals import Refusal
-from airflowaks.rehearsal.throttle import Throttle
+from rehearsal_cloud.errors import Refusal
+from rehearsal_cloud.resource_manager.throttle import Throttle
 
 if TYPE_CHECKING:
     from tests.conftest import Rehearsal

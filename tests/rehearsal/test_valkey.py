@@ -14,8 +14,8 @@ import redis
 import redis.asyncio
 import trustme
 
-from airflowaks.rehearsal.tls import TlsTerminator
-from airflowaks.rehearsal.valkey import ValkeyServer
+from rehearsal_cloud.backends.tls import TlsTerminator
+from rehearsal_cloud.backends.valkey import ValkeyServer
 
 pytestmark = pytest.mark.anyio
 
@@ -216,7 +216,7 @@ async def test_stopping_the_terminator_cuts_everybody_off(cache: Cache) -> None:
 async def test_a_server_is_adopted_when_the_rehearsal_is_killed(tmp_path: Path) -> None:
     program = """
 import asyncio, os, pathlib, signal, sys
-from airflowaks.rehearsal.valkey import ValkeyServer
+from rehearsal_cloud.backends.valkey import ValkeyServer
 async def main():
     server = ValkeyServer(pathlib.Path(sys.argv[1]))
     await server.create()

@@ -16,7 +16,7 @@ from azure.core.exceptions import (
 )
 from azure.keyvault.secrets import ApiVersion, SecretClient
 
-from airflowaks.rehearsal.home import OPERATOR_OBJECT_ID, TENANT_ID
+from rehearsal_cloud.home import OPERATOR_OBJECT_ID, TENANT_ID
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

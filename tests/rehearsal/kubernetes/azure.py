@@ -10,14 +10,14 @@ from typing import TYPE_CHECKING, Any
 
 import yaml
 
-from airflowaks.rehearsal import kubernetes
-from airflowaks.rehearsal.cloud import Cloud
-from airflowaks.rehearsal.home import TENANT_ID, Home
-from airflowaks.rehearsal.kubernetes.access import Access
-from airflowaks.rehearsal.kubernetes.kinds import Kinds
-from airflowaks.rehearsal.kubernetes.objects import Objects
-from airflowaks.rehearsal.kubernetes.recorder import Recorder
-from airflowaks.rehearsal.kubernetes.schema import Schemas
+from rehearsal_cloud.home import TENANT_ID, Home
+from rehearsal_cloud.kubernetes import addons
+from rehearsal_cloud.kubernetes.auth.access import Access
+from rehearsal_cloud.kubernetes.objects.kinds import Kinds
+from rehearsal_cloud.kubernetes.objects.objects import Objects
+from rehearsal_cloud.kubernetes.objects.schema import Schemas
+from rehearsal_cloud.kubernetes.recorder import Recorder
+from rehearsal_cloud.resource_manager.cloud import Cloud
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -44,7 +44,7 @@ class Parts:
         self.objects = Objects(folder / "objects.sqlite", self.kinds, self.schemas)
         self.recorder = Recorder(self.objects)
         self.access = Access(self)
-        for file in (resources.files(kubernetes) / "crds").iterdir():
+        for file in (resources.files(addons) / "crds").iterdir():
             if file.name.startswith("secretprovider"):
                 self.objects.create(yaml.safe_load(file.read_text()))
         self.objects.create({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "airflow"}})

@@ -28,9 +28,9 @@ from kubernetes.client import ApiClient, Configuration, CoreV1Api
 from kubernetes.client.exceptions import ApiException
 from urllib3.exceptions import HTTPError
 
-from airflowaks.rehearsal.cloud import Cloud
-from airflowaks.rehearsal.home import TENANT_ID, Home, free_ports
-from airflowaks.rehearsal.kubernetes.cluster import Cluster
+from rehearsal_cloud.home import TENANT_ID, Home, free_ports
+from rehearsal_cloud.kubernetes.cluster import Cluster
+from rehearsal_cloud.resource_manager.cloud import Cloud
 
 if TYPE_CHECKING:
     from collections.abc import Coroutine, Generator, Iterator

@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from airflowaks.rehearsal.home import TENANT_ID
-from airflowaks.rehearsal.kubernetes.admission import admit
-from airflowaks.rehearsal.kubernetes.failures import Failure
-from airflowaks.rehearsal.kubernetes.kinds import Kinds
-from airflowaks.rehearsal.kubernetes.objects import Objects
-from airflowaks.rehearsal.kubernetes.schema import Schemas
+from rehearsal_cloud.home import TENANT_ID
+from rehearsal_cloud.kubernetes.failures import Failure
+from rehearsal_cloud.kubernetes.objects.admission import admit
+from rehearsal_cloud.kubernetes.objects.kinds import Kinds
+from rehearsal_cloud.kubernetes.objects.objects import Objects
+from rehearsal_cloud.kubernetes.objects.schema import Schemas
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

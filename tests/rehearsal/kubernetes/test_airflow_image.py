@@ -9,15 +9,15 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from airflowaks.rehearsal.cloud import Cloud
-from airflowaks.rehearsal.home import Home
-from airflowaks.rehearsal.images import public_image
-from airflowaks.rehearsal.kubernetes.image_recipes import recipe_of
+from rehearsal_cloud.backends.image_store import public_image
+from rehearsal_cloud.home import Home
+from rehearsal_cloud.kubernetes.images.recipes import recipe_of
+from rehearsal_cloud.resource_manager.cloud import Cloud
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from airflowaks.rehearsal.kubernetes.image_recipes import Recipe
+    from rehearsal_cloud.kubernetes.images.recipes import Recipe
 
 VERSION = "3.3.2"
 

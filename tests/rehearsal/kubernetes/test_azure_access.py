@@ -6,15 +6,15 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from airflowaks.rehearsal.entra import AKS_SERVER, RESOURCE_MANAGER
+from rehearsal_cloud.entra.directory import AKS_SERVER, RESOURCE_MANAGER
 from tests.rehearsal.kubernetes.conftest import ClusterApi, Server, managed_cluster, running_cluster
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-    from airflowaks.rehearsal.entra import Principal
-    from airflowaks.rehearsal.kubernetes.cluster import Cluster
+    from rehearsal_cloud.entra.directory import Principal
+    from rehearsal_cloud.kubernetes.cluster import Cluster
 
 PODS = "/api/v1/namespaces/default/pods"
 READER = "7f6c6a51-bcf8-42ba-9220-52d62157d7db"

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from airflowaks.rehearsal.kubernetes.controllers.cron import Schedule
+from rehearsal_cloud.kubernetes.controllers.cron import Schedule
 from tests.rehearsal.kubernetes.workspace import Document, Workspace, template
 
 if TYPE_CHECKING:

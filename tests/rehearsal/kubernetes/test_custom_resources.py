@@ -9,12 +9,12 @@ from typing import Any
 import pytest
 import yaml
 
-from airflowaks.rehearsal import kubernetes
+from rehearsal_cloud.kubernetes import addons
 
 UPSTREAM = Path(__file__).parents[4] / "shared" / "crds"
 OURS = {
     path.stem: yaml.safe_load(path.read_text())
-    for path in sorted((Path(str(resources.files(kubernetes))) / "crds").glob("secretprovider*.yaml"))
+    for path in sorted((Path(str(resources.files(addons))) / "crds").glob("secretprovider*.yaml"))
 }
 
 

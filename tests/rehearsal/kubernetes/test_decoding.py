@@ -8,18 +8,18 @@ from typing import Any
 import pytest
 import yaml
 
-from airflowaks.rehearsal.kubernetes import quantities
-from airflowaks.rehearsal.kubernetes.decoding import decode
-from airflowaks.rehearsal.kubernetes.failures import Failure
-from airflowaks.rehearsal.kubernetes.kinds import Kinds, kinds_of
-from airflowaks.rehearsal.kubernetes.schema import Schemas
-from airflowaks.rehearsal.kubernetes.validation import validate
+from rehearsal_cloud.kubernetes import quantities
+from rehearsal_cloud.kubernetes.failures import Failure
+from rehearsal_cloud.kubernetes.objects.decoding import decode
+from rehearsal_cloud.kubernetes.objects.kinds import Kinds, kinds_of
+from rehearsal_cloud.kubernetes.objects.schema import Schemas
+from rehearsal_cloud.kubernetes.objects.validation import validate
 
 Document = dict[str, Any]
 
 SCHEMAS = Schemas()
 KINDS = Kinds()
-_CRDS = Path(__file__).parents[3] / "airflowaks" / "rehearsal" / "kubernetes" / "crds"
+_CRDS = Path(__file__).parents[3] / "rehearsal_cloud" / "kubernetes" / "addons" / "crds"
 
 
 @pytest.mark.parametrize(

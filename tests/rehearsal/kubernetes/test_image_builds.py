@@ -18,10 +18,10 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from airflowaks.rehearsal.cloud import Cloud
-from airflowaks.rehearsal.home import Home
-from airflowaks.rehearsal.kubernetes.image_builds import BuildFailed
-from airflowaks.rehearsal.kubernetes.image_recipes import Recipe
+from rehearsal_cloud.home import Home
+from rehearsal_cloud.kubernetes.images.builds import BuildFailed
+from rehearsal_cloud.kubernetes.images.recipes import Recipe
+from rehearsal_cloud.resource_manager.cloud import Cloud
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

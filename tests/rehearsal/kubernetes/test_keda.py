@@ -11,9 +11,9 @@ import psycopg
 import pytest
 import yaml
 
-from airflowaks.rehearsal import kubernetes
-from airflowaks.rehearsal.postgres import PostgresServer
-from airflowaks.rehearsal.postgres_install import PostgresInstallation
+from rehearsal_cloud.backends.postgresql import PostgresServer
+from rehearsal_cloud.backends.postgresql_install import PostgresInstallation
+from rehearsal_cloud.kubernetes import addons
 from tests.rehearsal.kubernetes.workspace import Document, Refused, Workspace, template
 
 if TYPE_CHECKING:
@@ -50,7 +50,7 @@ def space(cluster_api: Any) -> Iterator[Workspace]:
     space = Workspace(cluster_api.client, cluster_api.namespace)
     names = []
     for kind in ("scaledobjects", "triggerauthentications"):
-        definition = yaml.safe_load((resources.files(kubernetes) / "crds" / f"{kind}.yaml").read_text())
+        definition = yaml.safe_load((resources.files(addons) / "crds" / f"{kind}.yaml").read_text())
         space.call("POST", _DEFINITIONS, definition)
         names.append(definition["metadata"]["name"])
     yield space

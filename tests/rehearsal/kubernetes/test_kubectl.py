@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from airflowaks.rehearsal.home import OPERATOR_OBJECT_ID
+from rehearsal_cloud.home import OPERATOR_OBJECT_ID
 from tests.conftest import run_rehearsal
 from tests.rehearsal.conftest import make_service_principal
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from airflowaks.rehearsal.kubernetes.runtime_images import Image, Images, PullFailed
+from rehearsal_cloud.kubernetes.images.runtime import Image, Images, PullFailed
 from tests.rehearsal.kubernetes import azure
 
 if TYPE_CHECKING:

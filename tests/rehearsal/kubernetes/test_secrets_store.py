@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from airflowaks.rehearsal.home import TENANT_ID
-from airflowaks.rehearsal.kubernetes.secrets_store import MountFailed, SecretsStore
+from rehearsal_cloud.home import TENANT_ID
+from rehearsal_cloud.kubernetes.addons.secrets_store import MountFailed, SecretsStore
 from tests.rehearsal.conftest import make_service_principal
 from tests.rehearsal.kubernetes import azure
 

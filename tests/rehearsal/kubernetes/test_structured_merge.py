@@ -7,11 +7,11 @@ from typing import Any
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from airflowaks.rehearsal.kubernetes import field_sets, managed_fields, structured_merge
-from airflowaks.rehearsal.kubernetes.apply import apply
-from airflowaks.rehearsal.kubernetes.decoding import decode
-from airflowaks.rehearsal.kubernetes.kinds import Kinds
-from airflowaks.rehearsal.kubernetes.schema import Schemas
+from rehearsal_cloud.kubernetes.objects import field_sets, managed_fields, structured_merge
+from rehearsal_cloud.kubernetes.objects.apply import apply
+from rehearsal_cloud.kubernetes.objects.decoding import decode
+from rehearsal_cloud.kubernetes.objects.kinds import Kinds
+from rehearsal_cloud.kubernetes.objects.schema import Schemas
 
 Document = dict[str, Any]
 

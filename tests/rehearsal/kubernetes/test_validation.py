@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from airflowaks.rehearsal.kubernetes.kinds import Kinds
+from rehearsal_cloud.kubernetes.objects.kinds import Kinds
 from tests.rehearsal.kubernetes.workspace import Document, Refused, Workspace
 from tests.rehearsal.kubernetes.writing import MERGE, cases, create, patch
 

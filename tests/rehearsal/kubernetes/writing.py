@@ -8,7 +8,7 @@ from urllib.parse import urlencode
 
 import yaml
 
-from airflowaks.rehearsal.kubernetes.kinds import Kinds
+from rehearsal_cloud.kubernetes.objects.kinds import Kinds
 
 if TYPE_CHECKING:
     from tests.rehearsal.kubernetes.workspace import Document, Workspace

@@ -1,5 +1,0 @@
-"""The node of a rehearsal's cluster: a kubelet whose containers are processes and whose volumes are folders."""
-
-from airflowaks.rehearsal.kubernetes.node.node import Node
-
-__all__ = ["Node"]

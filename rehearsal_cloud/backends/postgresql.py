@@ -1,0 +1,233 @@
+"""A real PostgreSQL behind one rehearsed flexible server, with Azure's roles and limits."""
+
+import asyncio
+import contextlib
+import shlex
+import signal
+from pathlib import Path
+from typing import ClassVar, NamedTuple
+
+import psycopg
+from psycopg import pq, sql
+
+from rehearsal_cloud.backends.postgresql_install import SUPERUSER, PostgresInstallation
+from rehearsal_cloud.backends.processes import Server, claim, part, run
+
+# Only the name of the socket depends on it.
+_PORT = 5432
+
+# Some 25 MB a server. A statement in the log could be one that sets a password, a detail could be a row. What was
+# committed outlives kill -9 without fsync too; only the machine's own end it does not, and that is not rehearsed.
+_SETTINGS = """\
+fsync = off
+max_connections = 100
+shared_buffers = 16MB
+wal_level = minimal
+max_wal_senders = 0
+min_wal_size = 8MB
+max_wal_size = 128MB
+io_method = sync
+max_worker_processes = 2
+max_logical_replication_workers = 0
+jit = off
+password_encryption = scram-sha-256
+log_statement = none
+log_min_error_statement = panic
+log_error_verbosity = terse
+log_checkpoints = off
+log_timezone = UTC
+timezone = UTC
+azure.extensions = ''
+"""
+# Azure's own server asks the parameter before any extension is made; here each database of the operator's does.
+_ALLOW_LISTED = """\
+CREATE OR REPLACE FUNCTION pg_catalog.azure_allow_listed() RETURNS event_trigger LANGUAGE plpgsql AS $$
+DECLARE
+    name text;
+    listed text := lower(replace(current_setting('azure.extensions', true), ' ', ''));
+BEGIN
+    FOR name IN SELECT object_identity FROM pg_event_trigger_ddl_commands() WHERE object_type = 'extension' LOOP
+        IF name <> ALL (string_to_array(coalesce(listed, ''), ',')) THEN
+            RAISE feature_not_supported USING
+                MESSAGE = format('extension "%s" is not allow-listed for "azure_pg_admin" users in Azure Database for '
+                                 'PostgreSQL', name),
+                HINT = 'to see the full allow list of extensions, please run: "show azure.extensions;"';
+        END IF;
+    END LOOP;
+END $$;
+DROP EVENT TRIGGER IF EXISTS azure_allow_listed;
+CREATE EVENT TRIGGER azure_allow_listed ON ddl_command_end WHEN TAG IN ('CREATE EXTENSION')
+    EXECUTE FUNCTION pg_catalog.azure_allow_listed();
+"""
+
+
+def password_verifier(password: str) -> str:
+    """Return the SCRAM-SHA-256 verifier that PostgreSQL keeps in a password's place.
+
+    libpq makes it and asks for a connection to read settings from; this one goes nowhere.
+    """
+    nowhere = pq.PGconn.connect_start(b"host=/nonexistent")
+    return nowhere.encrypt_password(password.encode(), b"", b"scram-sha-256").decode()
+
+
+class Database(NamedTuple):
+    """A database as the server itself describes it."""
+
+    name: str
+    charset: str
+    collation: str
+
+
+class PostgresServer(Server):
+    """The PostgreSQL of one flexible server: its life, roles, databases and parameters.
+
+    It listens on a Unix socket in a private folder only. Role and database names are quoted, so any name will do;
+    what Azure allows is the caller's business. Methods that speak SQL raise psycopg.Error, all others ServerError.
+    """
+
+    program: ClassVar[str] = "postgres"
+    stop_signal: ClassVar[signal.Signals] = signal.SIGINT  # a "fast" shutdown: sessions end, nothing is lost
+
+    def __init__(self, folder: Path, installation: PostgresInstallation) -> None:
+        super().__init__(folder)
+        self._installation = installation
+
+    @property
+    def workplace(self) -> Path:
+        """The data folder, in which PostgreSQL's processes run."""
+        return self.folder / "store" / "data"
+
+    @property
+    def socket(self) -> Path:
+        """The Unix socket to log in through."""
+        return (self.folder / "run").resolve() / f".s.PGSQL.{_PORT}"
+
+    async def create(self, administrator_login: str | None, verifier: str | None) -> None:
+        """Make and start the server; with a login, also the administrator. Carries on where a killed one stopped."""
+        await self._installation.prepare()
+        await asyncio.to_thread(self._copy_template)
+        await self.start()
+        if administrator_login is not None:
+            await self._add_administrator(administrator_login)
+            if verifier is not None:
+                await self.set_administrator_password(administrator_login, verifier)
+
+    def _copy_template(self) -> None:
+        account = self._installation.account
+        store = claim(self.folder / "store", account)
+        if not self.workplace.is_dir():
+            copied = part(store)
+            run("cp", "-R", self._installation.template, copied, account=account, folder=store)
+            copied.rename(store / "data")
+
+    async def _launch(self) -> None:
+        await self._installation.prepare()
+        await asyncio.to_thread(self._run)
+
+    def _run(self) -> None:
+        account = self._installation.account
+        run_folder = claim(self.folder / "run", account, for_socket=True)
+        data = self.workplace.resolve()
+        # Left by a postmaster that was killed. Its pid may be another process by now, which PostgreSQL would respect.
+        for stale in (data / "postmaster.pid", *run_folder.glob(f".s.PGSQL.{_PORT}*")):
+            stale.unlink(missing_ok=True)
+        (data / "postgresql.conf").write_text(_SETTINGS)
+        # On the command line because no parameter set later wins over it.
+        listen = shlex.join(["-c", "listen_addresses=", "-c", f"unix_socket_directories={run_folder}"])
+        log = data.with_name("log")
+        pg_ctl = self._installation.bin / "pg_ctl"
+        run(pg_ctl, "start", "-s", "-w", "-D", data, "-l", log, "-o", listen, account=account, folder=data)
+
+    async def _answers(self) -> bool:
+        try:
+            await self._execute(sql.SQL("SELECT 1"))
+        except psycopg.OperationalError:
+            return False
+        return True
+
+    async def _connect(self, database: str = "postgres") -> psycopg.AsyncConnection:
+        return await psycopg.AsyncConnection.connect(
+            host=str(self.socket.parent), port=_PORT, user=SUPERUSER, dbname=database, autocommit=True
+        )
+
+    async def _execute(self, statement: sql.SQL | sql.Composed, *values: str) -> list[tuple[str, ...]]:
+        async with await self._connect() as connection:
+            cursor = await connection.execute(statement, values or None)
+            return await cursor.fetchall() if cursor.description else []
+
+    async def _ensure_role(self, name: str) -> sql.Identifier:
+        role = sql.Identifier(name)
+        with contextlib.suppress(psycopg.errors.DuplicateObject):
+            await self._execute(sql.SQL("CREATE ROLE {}").format(role))
+        return role
+
+    async def _add_administrator(self, name: str) -> None:
+        role = await self._ensure_role(name)
+        await self._execute(sql.SQL("ALTER ROLE {} LOGIN CREATEROLE CREATEDB").format(role))
+        await self._execute(sql.SQL("GRANT azure_pg_admin TO {} WITH ADMIN OPTION").format(role))
+
+    async def set_administrator_password(self, login: str, verifier: str) -> None:
+        """Set the administrator's password, of which only the verifier is ever kept."""
+        statement = sql.SQL("ALTER ROLE {} PASSWORD {}")
+        await self._execute(statement.format(sql.Identifier(login), sql.Literal(verifier)))
+
+    async def add_entra_administrator(self, name: str, object_id: str, principal_type: str) -> None:
+        r"""Make a Microsoft Entra administrator: the same rights as the administrator login, but logs in with a token.
+
+        Whom the role stands for is its comment (\du+), where Azure has it in a security label.
+        """
+        await self._add_administrator(name)
+        role, label = sql.Identifier(name), sql.Literal(f"aadauth,oid={object_id},type={principal_type.lower()},admin")
+        await self._execute(sql.SQL("GRANT azure_ad_user TO {}").format(role))
+        await self._execute(sql.SQL("COMMENT ON ROLE {} IS {}").format(role, label))
+
+    async def remove_entra_administrator(self, name: str) -> None:
+        """Remove a Microsoft Entra administrator; a role that still owns something or has granted stays, locked."""
+        role = sql.Identifier(name)
+        with contextlib.suppress(psycopg.errors.UndefinedObject):
+            await self._execute(sql.SQL("ALTER ROLE {} NOLOGIN NOCREATEROLE NOCREATEDB").format(role))
+            await self._execute(sql.SQL("REVOKE azure_ad_user FROM {}").format(role))
+            with contextlib.suppress(psycopg.errors.DependentObjectsStillExist):
+                await self._execute(sql.SQL("REVOKE azure_pg_admin FROM {}").format(role))
+                await self._execute(sql.SQL("DROP ROLE {}").format(role))
+
+    async def create_database(self, name: str, charset: str = "UTF8", collation: str = "C.UTF-8") -> None:
+        """Make a database that belongs to azure_pg_admin, as Azure does. It may exist already.
+
+        A collation that is not built in (en_US.utf8 and the like) becomes C.UTF-8: the machine may not have it.
+        Raises psycopg.Error for a charset that PostgreSQL does not know.
+        """
+        locale = collation if collation in ("C", "C.UTF-8", "PG_UNICODE_FAST") else "C.UTF-8"
+        utf8 = charset.upper().replace("-", "") in ("UTF8", "UNICODE")
+        statement = sql.SQL(
+            "CREATE DATABASE {} OWNER azure_pg_admin ENCODING {} TEMPLATE template0 LOCALE 'C'"
+            " LOCALE_PROVIDER builtin BUILTIN_LOCALE {}"
+        ).format(sql.Identifier(name), sql.Literal(charset), sql.Literal(locale if utf8 else "C"))
+        with contextlib.suppress(psycopg.errors.DuplicateDatabase):
+            await self._execute(statement)
+        async with await self._connect(name) as connection:
+            await connection.execute(_ALLOW_LISTED)
+
+    async def drop_database(self, name: str) -> None:
+        """Remove a database and end the sessions in it. It may be gone already."""
+        await self._execute(sql.SQL("DROP DATABASE IF EXISTS {} WITH (FORCE)").format(sql.Identifier(name)))
+
+    async def databases(self) -> list[Database]:
+        """Return all databases but the templates, by name, also those made with SQL."""
+        rows = await self._execute(
+            sql.SQL(
+                "SELECT datname, pg_encoding_to_char(encoding), coalesce(datlocale, datcollate)"
+                " FROM pg_database WHERE NOT datistemplate ORDER BY datname"
+            )
+        )
+        return [Database(*row) for row in rows]
+
+    async def set_parameter(self, name: str, value: str) -> bool:
+        """Set a server parameter and tell whether it is a static one, which takes effect after a restart.
+
+        Raises psycopg.Error for a parameter or value that PostgreSQL does not know.
+        """
+        await self._execute(sql.SQL("ALTER SYSTEM SET {} = {}").format(sql.Identifier(name), sql.Literal(value)))
+        await self._execute(sql.SQL("SELECT pg_reload_conf()"))
+        rows = await self._execute(sql.SQL("SELECT context FROM pg_settings WHERE name = lower(%s)"), name)
+        return rows == [("postmaster",)]

@@ -1,0 +1,1 @@
+"""Entra ID: the directory of principals, its sign-in endpoint and Microsoft Graph."""

@@ -1,0 +1,226 @@
+"""Entra ID: principals, group membership, and the tokens that they sign in with.
+
+Tokens are RS256 JWTs with the claims of Entra's v1 access tokens
+(https://learn.microsoft.com/entra/identity-platform/access-token-claims-reference). Every service of the rehearsal
+verifies signature, issuer, audience and expiry of the tokens that it is shown.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import time
+import uuid
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Literal
+
+import jwt
+from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.asymmetric import rsa
+
+from rehearsal_cloud.errors import Refusal
+from rehearsal_cloud.home import OPERATOR_CLIENT_ID, OPERATOR_NAME, OPERATOR_OBJECT_ID, TENANT_ID
+
+if TYPE_CHECKING:
+    from rehearsal_cloud.documents import Document
+    from rehearsal_cloud.home import Settings
+    from rehearsal_cloud.store import Store
+
+Kind = Literal["ServicePrincipal", "Group", "User"]
+
+ISSUER = f"https://sts.windows.net/{TENANT_ID}/"
+TOKEN_SECONDS = 3600
+RESOURCE_MANAGER = ("https://management.azure.com", "https://management.core.windows.net")
+GRAPH = ("https://graph.microsoft.com", "00000003-0000-0000-c000-000000000000")
+KEY_VAULT = ("https://vault.azure.net",)
+POSTGRESQL = ("https://ossrdbms-aad.database.windows.net",)
+CONTAINER_REGISTRY = ("https://containerregistry.azure.net", *RESOURCE_MANAGER)
+AKS_SERVER = ("6dae42f8-4368-4678-94ff-3960e28e3630",)
+AUDIENCES = {*RESOURCE_MANAGER, *GRAPH, *KEY_VAULT, *POSTGRESQL, *CONTAINER_REGISTRY, *AKS_SERVER}
+
+
+@dataclass(frozen=True)
+class Principal:
+    """Somebody who may hold a role: a service principal (a managed identity is one), a group or a user."""
+
+    object_id: str
+    kind: Kind
+    name: str
+    app_id: str = ""
+    visible_at: float = 0.0
+
+
+class Entra:
+    """The tenant's directory and its token service."""
+
+    def __init__(self, store: Store, settings: Settings) -> None:
+        self._store = store
+        self._settings = settings
+        self._key = signing_key(store, "entra")
+        if self.principal(OPERATOR_OBJECT_ID) is None:
+            operator = Principal(OPERATOR_OBJECT_ID, "ServicePrincipal", OPERATOR_NAME, OPERATOR_CLIENT_ID)
+            self._put(operator)
+            self._store.put("applications", OPERATOR_CLIENT_ID, {"appId": OPERATOR_CLIENT_ID, "passwords": []})
+        self.set_password(OPERATOR_CLIENT_ID, "operator", settings.operator_secret)
+
+    # Directory
+
+    def add(self, kind: Kind, name: str, app_id: str = "") -> Principal:
+        """Make a principal; other services know it only after the replication delay."""
+        delay = self._settings.scaled(self._settings.replication_seconds)
+        principal = Principal(str(uuid.uuid4()), kind, name, app_id, time.time() + delay)
+        self._put(principal)
+        return principal
+
+    def remove(self, object_id: str) -> None:
+        """Delete a principal and its memberships."""
+        self._store.delete("principals", object_id)
+        for member in self._store.scan("members"):
+            if object_id in (member["group"], member["member"]):
+                self._store.delete("members", f"{member['group']}/{member['member']}")
+
+    def principal(self, object_id: str) -> Principal | None:
+        """Return the principal with that object ID, replicated or not."""
+        found = self._store.get("principals", object_id.lower())
+        return None if found is None else Principal(**found)
+
+    def replicated(self, object_id: str) -> Principal | None:
+        """Return the principal if the other services know it already."""
+        found = self.principal(object_id)
+        return found if found is not None and found.visible_at <= time.time() else None
+
+    def by_app_id(self, app_id: str) -> Principal | None:
+        """Return the service principal of an application or managed identity."""
+        return next((one for one in self.principals("ServicePrincipal") if one.app_id == app_id.lower()), None)
+
+    def principals(self, kind: Kind) -> list[Principal]:
+        """Return all principals of one kind."""
+        everybody = (Principal(**found) for found in self._store.scan("principals"))
+        return [one for one in everybody if one.kind == kind]
+
+    def add_member(self, group: str, member: str) -> None:
+        """Put a principal into a group."""
+        self._store.put("members", f"{group}/{member}", {"group": group, "member": member})
+
+    def remove_member(self, group: str, member: str) -> None:
+        """Take a principal out of a group."""
+        self._store.delete("members", f"{group}/{member}")
+
+    def members(self, group: str) -> list[str]:
+        """Return the object IDs of the group's direct members."""
+        return [found["member"] for found in self._store.scan("members", f"{group}/")]
+
+    def identities(self, object_id: str) -> set[str]:
+        """Return the principal's object ID and those of all groups it is in, directly or through other groups."""
+        links = self._store.scan("members")
+        known = {object_id}
+        while fresh := {link["group"] for link in links if link["member"] in known} - known:
+            known |= fresh
+        return known
+
+    def set_password(self, app_id: str, name: str, password: str) -> None:
+        """Let the application sign in with `password`; only its hash is kept."""
+        application = self._store.get("applications", app_id) or {"appId": app_id, "passwords": []}
+        others = [one for one in application["passwords"] if one["name"] != name]
+        application["passwords"] = [*others, {"name": name, "hash": _hash(password)}]
+        self._store.put("applications", app_id, application)
+
+    def password_matches(self, app_id: str, password: str) -> bool:
+        """Tell whether the application may sign in with `password`."""
+        application: Document = self._store.get("applications", app_id.lower()) or {"passwords": []}
+        return any(hmac.compare_digest(one["hash"], _hash(password)) for one in application["passwords"])
+
+    def _put(self, principal: Principal) -> None:
+        self._store.put("principals", principal.object_id, vars(principal))
+
+    # Tokens
+
+    def mint(self, principal: Principal, audience: str) -> str:
+        """Return a signed access token for `principal`, good for `audience` for an hour."""
+        now = int(time.time())
+        claims = {
+            "aud": audience,
+            "iss": ISSUER,
+            "iat": now,
+            "nbf": now,
+            "exp": now + TOKEN_SECONDS,
+            "appid": principal.app_id,
+            "appidacr": "1",
+            "idp": ISSUER,
+            "idtyp": "app",
+            "oid": principal.object_id,
+            "sub": principal.object_id,
+            "tid": TENANT_ID,
+            "app_displayname": principal.name,
+            "uti": uuid.uuid4().hex,
+            "ver": "1.0",
+        }
+        return jwt.encode(claims, self._key, "RS256", {"kid": key_id(self._key)})
+
+    def verify(self, authorization: str, audiences: tuple[str, ...]) -> Principal:
+        """Return who presents the `Authorization` header. Raises Refusal (401) where it proves nobody."""
+        scheme, _, token = authorization.partition(" ")
+        if scheme.lower() != "bearer" or not token:
+            text = "Authentication failed. The 'Authorization' header is missing."
+            raise Refusal(401, "AuthenticationFailed", text)
+        try:
+            claims = jwt.decode(
+                token,
+                self._key.public_key(),
+                algorithms=["RS256"],
+                audience=[form for one in audiences for form in (one, f"{one}/")],
+                issuer=ISSUER,
+            )
+        except jwt.ExpiredSignatureError:
+            raise Refusal(
+                401, "ExpiredAuthenticationToken", "The access token expiry UTC time is earlier than current UTC time."
+            ) from None
+        except jwt.InvalidAudienceError:
+            text = (
+                "The access token has been obtained for wrong audience or resource. It should be one of:"
+                f" {', '.join(audiences)}."
+            )
+            raise Refusal(401, "InvalidAuthenticationTokenAudience", text) from None
+        except jwt.InvalidTokenError as fault:
+            raise Refusal(401, "InvalidAuthenticationToken", f"The access token is invalid: {fault}") from None
+        principal = self.principal(claims["oid"])
+        if principal is None:
+            text = f"The principal '{claims['oid']}' of the access token is not in the directory any more."
+            raise Refusal(401, "InvalidAuthenticationToken", text)
+        return principal
+
+    def jwks(self) -> dict[str, Any]:
+        """Return the public keys that tokens can be verified with (RFC 7517)."""
+        return jwks(self._key)
+
+
+def signing_key(store: Store, name: str) -> rsa.RSAPrivateKey:
+    """Return the RSA key that `name` signs with, made when first asked for and kept."""
+    kept = store.get("keys", name)
+    if kept is None:
+        fresh = rsa.generate_private_key(public_exponent=65537, key_size=2048)
+        pem = fresh.private_bytes(
+            serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+        )
+        kept = {"pem": pem.decode()}
+        store.put("keys", name, kept)
+    key = serialization.load_pem_private_key(kept["pem"].encode(), password=None)
+    assert isinstance(key, rsa.RSAPrivateKey)  # noqa: S101 - it was made above
+    return key
+
+
+def key_id(key: rsa.RSAPrivateKey) -> str:
+    """Return a stable ID for the key: a hash of its public half."""
+    public = key.public_key().public_bytes(serialization.Encoding.DER, serialization.PublicFormat.SubjectPublicKeyInfo)
+    return hashlib.sha256(public).hexdigest()[:32]
+
+
+def jwks(key: rsa.RSAPrivateKey) -> dict[str, Any]:
+    """Return the key's public half as a JSON Web Key Set (RFC 7517)."""
+    public = jwt.algorithms.RSAAlgorithm.to_jwk(key.public_key(), as_dict=True)
+    return {"keys": [{**public, "kid": key_id(key), "use": "sig", "alg": "RS256"}]}
+
+
+def _hash(password: str) -> str:
+    # A plain hash will do: these passwords are 240 random bits, never chosen by a person.
+    return hashlib.sha256(password.encode()).hexdigest()

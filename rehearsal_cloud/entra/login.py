@@ -1,0 +1,239 @@
+"""login.microsoftonline.com: discovery, keys and the token endpoint.
+
+Grants: `client_credentials` with a secret, or with a federated assertion (workload identity federation,
+https://learn.microsoft.com/entra/workload-id/workload-identity-federation). Error codes and texts are Entra's own.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+import uuid
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+from urllib.parse import parse_qsl
+
+import jwt
+from starlette.responses import JSONResponse
+from starlette.routing import Route
+
+from rehearsal_cloud.entra.directory import AUDIENCES, TOKEN_SECONDS, Principal
+from rehearsal_cloud.home import TENANT_ID
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from starlette.requests import Request
+
+    from rehearsal_cloud.documents import Document
+    from rehearsal_cloud.entra.directory import Entra
+    from rehearsal_cloud.store import Store
+
+_LOGIN = "https://login.microsoftonline.com"
+_JWT_BEARER = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer"
+
+
+class SignInRefusal(Exception):
+    """Entra's answer to a sign-in that it refuses: an OAuth error with an AADSTS code in its description."""
+
+    def __init__(self, status: int, error: str, aadsts: int, text: str) -> None:
+        super().__init__(text)
+        self.status = status
+        self.error = error
+        self.aadsts = aadsts
+        self.text = text
+
+    def response(self) -> JSONResponse:
+        """Return the answer in the shape of RFC 6749 with Entra's additions."""
+        now = datetime.now(UTC).strftime("%Y-%m-%d %H:%M:%SZ")
+        trace, correlation = str(uuid.uuid4()), str(uuid.uuid4())
+        description = (
+            f"AADSTS{self.aadsts}: {self.text} Trace ID: {trace} Correlation ID: {correlation} Timestamp: {now}"
+        )
+        body = {
+            "error": self.error,
+            "error_description": description,
+            "error_codes": [self.aadsts],
+            "timestamp": now,
+            "trace_id": trace,
+            "correlation_id": correlation,
+            "error_uri": f"{_LOGIN}/error?code={self.aadsts}",
+        }
+        return JSONResponse(body, self.status)
+
+
+class Login:
+    """The token service's HTTP face. `issuer_keys` returns the JWKS of an external issuer, or None if unreachable."""
+
+    def __init__(self, entra: Entra, store: Store, issuer_keys: Callable[[str], Document | None]) -> None:
+        self._entra = entra
+        self._store = store
+        self._issuer_keys = issuer_keys
+
+    def routes(self) -> list[Route]:
+        """Return the paths that the identity libraries ask for."""
+        return [
+            Route("/common/discovery/instance", self._instance),
+            Route("/{tenant}/discovery/v2.0/keys", self._keys),
+            Route("/{tenant}/discovery/keys", self._keys),
+            Route("/{tenant}/v2.0/.well-known/openid-configuration", self._configuration),
+            Route("/{tenant}/.well-known/openid-configuration", self._configuration),
+            Route("/{tenant}/oauth2/v2.0/token", self._token, methods=["POST"]),
+            Route("/{tenant}/oauth2/token", self._token, methods=["POST"]),
+        ]
+
+    async def _instance(self, _request: Request) -> JSONResponse:
+        aliases = ["login.microsoftonline.com", "login.windows.net", "login.microsoft.com", "sts.windows.net"]
+        return JSONResponse(
+            {
+                "tenant_discovery_endpoint": f"{_LOGIN}/{TENANT_ID}/v2.0/.well-known/openid-configuration",
+                "api-version": "1.1",
+                "metadata": [
+                    {"preferred_network": aliases[0], "preferred_cache": "login.windows.net", "aliases": aliases}
+                ],
+            }
+        )
+
+    async def _keys(self, _request: Request) -> JSONResponse:
+        return JSONResponse(self._entra.jwks())
+
+    async def _configuration(self, request: Request) -> JSONResponse:
+        try:
+            _check_tenant(request.path_params["tenant"])
+        except SignInRefusal as refusal:
+            return refusal.response()
+        base = f"{_LOGIN}/{TENANT_ID}"
+        return JSONResponse(
+            {
+                "token_endpoint": f"{base}/oauth2/v2.0/token",
+                "token_endpoint_auth_methods_supported": ["client_secret_post", "private_key_jwt"],
+                "jwks_uri": f"{base}/discovery/v2.0/keys",
+                "issuer": f"{base}/v2.0",
+                "authorization_endpoint": f"{base}/oauth2/v2.0/authorize",
+                "device_authorization_endpoint": f"{base}/oauth2/v2.0/devicecode",
+                "response_types_supported": ["code", "id_token", "code id_token", "id_token token"],
+                "response_modes_supported": ["query", "fragment", "form_post"],
+                "subject_types_supported": ["pairwise"],
+                "id_token_signing_alg_values_supported": ["RS256"],
+                "scopes_supported": ["openid", "profile", "email", "offline_access"],
+                "claims_supported": ["sub", "iss", "aud", "exp", "iat", "tid", "ver", "oid"],
+                "cloud_instance_name": "microsoftonline.com",
+                "cloud_graph_host_name": "graph.windows.net",
+                "msgraph_host": "graph.microsoft.com",
+                "tenant_region_scope": "EU",
+            }
+        )
+
+    async def _token(self, request: Request) -> JSONResponse:
+        form = dict(parse_qsl((await request.body()).decode()))
+        try:
+            _check_tenant(request.path_params["tenant"])
+            principal = self._client(form)
+            audience = _audience(form)
+        except SignInRefusal as refusal:
+            return refusal.response()
+        answer: dict[str, Any] = {
+            "token_type": "Bearer",
+            "expires_in": TOKEN_SECONDS,
+            "ext_expires_in": TOKEN_SECONDS,
+            "access_token": self._entra.mint(principal, audience),
+        }
+        if "resource" in form:  # the v1 endpoint says when, in text
+            now = int(time.time())
+            answer |= {"expires_on": str(now + TOKEN_SECONDS), "not_before": str(now), "resource": form["resource"]}
+        return JSONResponse(answer)
+
+    def _client(self, form: Mapping[str, str]) -> Principal:
+        if form.get("grant_type") != "client_credentials":
+            text = f"The app requested an unsupported grant type '{form.get('grant_type', '')}'."
+            raise SignInRefusal(400, "unsupported_grant_type", 70003, text)
+        client_id = form.get("client_id", "").lower()
+        principal = self._entra.by_app_id(client_id)
+        if principal is None:
+            text = (
+                f"Application with identifier '{client_id}' was not found in the directory '{TENANT_ID}'. This can"
+                " happen if the application has not been installed by the administrator of the tenant."
+            )
+            raise SignInRefusal(400, "unauthorized_client", 700016, text)
+        if form.get("client_assertion_type") == _JWT_BEARER:
+            self._check_assertion(client_id, form.get("client_assertion", ""))
+        elif "client_secret" not in form:
+            text = "The request body must contain the following parameter: 'client_assertion' or 'client_secret'."
+            raise SignInRefusal(401, "invalid_client", 7000218, text)
+        elif not self._entra.password_matches(client_id, form["client_secret"]):
+            text = (
+                "Invalid client secret provided. Ensure the secret being sent in the request is the client secret"
+                f" value, not the client secret ID, for a secret added to app '{client_id}'."
+            )
+            raise SignInRefusal(401, "invalid_client", 7000215, text)
+        return principal
+
+    def _check_assertion(self, client_id: str, assertion: str) -> None:
+        """Check issuer, subject and audience against the federated credentials, then the issuer's signature."""
+        try:
+            claims = jwt.decode(assertion, options={"verify_signature": False})
+            header = jwt.get_unverified_header(assertion)
+        except jwt.InvalidTokenError:
+            raise SignInRefusal(401, "invalid_client", 50027, "JWT token is invalid or malformed.") from None
+        issuer, subject = str(claims.get("iss", "")), str(claims.get("sub", ""))
+        audience = claims.get("aud", "")
+        audiences = [audience] if isinstance(audience, str) else list(audience)
+        now = time.time()
+        trusted = [
+            one["properties"]
+            for one in self._store.scan("federated", f"{client_id}/")
+            if one.get("visible_at", 0.0) <= now
+        ]
+        if not any(one["issuer"] == issuer for one in trusted):
+            text = (
+                f"No matching federated identity record found for presented assertion issuer '{issuer}'. Please check"
+                " your federated identity credential Subject, Audience and Issuer against the presented assertion."
+                " https://learn.microsoft.com/entra/workload-id/workload-identity-federation"
+            )
+            raise SignInRefusal(401, "invalid_client", 700211, text)
+        matching = (
+            one["subject"] == subject and set(one["audiences"]) & set(audiences)
+            for one in trusted
+            if one["issuer"] == issuer
+        )
+        if not any(matching):
+            text = (
+                "No matching federated identity record found for presented assertion. Assertion Issuer:"
+                f" '{issuer}'. Assertion Subject: '{subject}'. Assertion Audience: '{', '.join(audiences)}'."
+                " https://learn.microsoft.com/entra/workload-id/workload-identity-federation"
+            )
+            raise SignInRefusal(401, "invalid_client", 700213, text)
+        keys = self._issuer_keys(issuer)
+        if keys is None:
+            raise SignInRefusal(400, "invalid_request", 90061, "Request to External OIDC endpoint failed.")
+        key = next((one for one in keys["keys"] if one["kid"] == header.get("kid")), None)
+        try:
+            if key is None:
+                raise jwt.InvalidSignatureError("no key of that ID")
+            jwt.decode(assertion, jwt.PyJWK(key).key, algorithms=["RS256"], audience=audiences, issuer=issuer)
+        except jwt.ExpiredSignatureError:
+            text = "Client assertion is not within its valid time range."
+            raise SignInRefusal(401, "invalid_client", 700024, text) from None
+        except jwt.InvalidTokenError:
+            text = "Client assertion contains an invalid signature."
+            raise SignInRefusal(401, "invalid_client", 700027, text) from None
+
+
+def _check_tenant(tenant: str) -> None:
+    if tenant.lower() not in (TENANT_ID, "organizations", "common"):
+        text = (
+            f"Tenant '{tenant}' not found. Check to make sure you have the correct tenant ID and are signing into the"
+            " correct cloud."
+        )
+        raise SignInRefusal(400, "invalid_request", 90002, text)
+
+
+def _audience(form: Mapping[str, str]) -> str:
+    scope = form.get("scope") or form.get("resource", "")
+    names = [word.removesuffix("/.default").rstrip("/") for word in scope.split() if "://" in word or "/" in word]
+    names = names or [scope.rstrip("/")]
+    if names[0] not in AUDIENCES:
+        text = f"The resource principal named {names[0]} was not found in the tenant named {TENANT_ID}."
+        raise SignInRefusal(400, "invalid_resource", 500011, text)
+    json.loads(form.get("claims") or "{}")  # a challenge's claims must be JSON; nothing is asked for in them here
+    return names[0]

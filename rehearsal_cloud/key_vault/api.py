@@ -1,0 +1,262 @@
+"""*.vault.azure.net: the front of every vault, which proves and authorises the caller and lets `VaultSecrets` answer.
+
+Source: https://learn.microsoft.com/azure/key-vault/general/authentication-requests-and-responses and .../rbac-guide;
+the error texts are the service's own, as its users report them.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Literal
+from urllib.parse import quote
+
+import jwt
+from starlette.responses import JSONResponse, Response
+from starlette.routing import Route
+
+from rehearsal_cloud.entra.directory import ISSUER, KEY_VAULT
+from rehearsal_cloud.errors import Refusal
+from rehearsal_cloud.home import TENANT_ID
+from rehearsal_cloud.key_vault.secrets import VaultSecrets
+from rehearsal_cloud.resource_manager.providers.key_vault import DNS_SUFFIX
+from rehearsal_cloud.resource_manager.resource_types import find
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
+    from starlette.requests import Request
+
+    from rehearsal_cloud.documents import Document
+    from rehearsal_cloud.entra.directory import Principal
+    from rehearsal_cloud.resource_manager.cloud import Cloud
+
+Permission = Literal["get", "set", "list", "update", "delete", "recover", "purge", "backup", "restore"]
+"""What an access policy grants."""
+
+_API_VERSIONS = ("7.0", "7.1", "7.2", "7.3", "7.4", "7.5", "7.6", "2025-07-01", "2026-04-01")
+_LARGEST_PAGE = 25
+_CHALLENGE = {
+    "WWW-Authenticate": (
+        f'Bearer authorization="https://login.microsoftonline.com/{TENANT_ID}", resource="{KEY_VAULT[0]}"'
+    )
+}
+
+
+@dataclass(frozen=True)
+class _Asked:
+    """What a request asks of a vault's secrets."""
+
+    secrets: VaultSecrets
+    name: str
+    version: str
+    body: Document
+
+
+@dataclass(frozen=True)
+class _Endpoint:
+    """One operation: its path, what allows it (access policy permission, RBAC data action), and what does it."""
+
+    method: str
+    path: str
+    permission: Permission
+    data_action: str
+    serve: Callable[[_Asked], Document | list[Document] | None]
+
+
+_ENDPOINTS = (
+    _Endpoint("GET", "/secrets", "list", "readMetadata/action", lambda ask: ask.secrets.live()),
+    _Endpoint("POST", "/secrets/restore", "restore", "restore/action", lambda ask: ask.secrets.restore(ask.body)),
+    _Endpoint("PUT", "/secrets/{name}", "set", "setSecret/action", lambda ask: ask.secrets.set(ask.name, ask.body)),
+    _Endpoint("DELETE", "/secrets/{name}", "delete", "delete", lambda ask: ask.secrets.delete(ask.name)),
+    _Endpoint(
+        "GET", "/secrets/{name}/versions", "list", "readMetadata/action", lambda ask: ask.secrets.versions(ask.name)
+    ),
+    _Endpoint("POST", "/secrets/{name}/backup", "backup", "backup/action", lambda ask: ask.secrets.backup(ask.name)),
+    _Endpoint(
+        "GET",
+        "/secrets/{name}/{version:path}",
+        "get",
+        "getSecret/action",
+        lambda ask: ask.secrets.get(ask.name, ask.version),
+    ),
+    _Endpoint(
+        "PATCH",
+        "/secrets/{name}/{version:path}",
+        "update",
+        "update/action",
+        lambda ask: ask.secrets.update(ask.name, ask.version, ask.body),
+    ),
+    _Endpoint("GET", "/deletedsecrets", "list", "readMetadata/action", lambda ask: ask.secrets.deleted()),
+    _Endpoint(
+        "GET", "/deletedsecrets/{name}", "get", "readMetadata/action", lambda ask: ask.secrets.get_deleted(ask.name)
+    ),
+    _Endpoint(
+        "POST",
+        "/deletedsecrets/{name}/recover",
+        "recover",
+        "recover/action",
+        lambda ask: ask.secrets.recover(ask.name),
+    ),
+    _Endpoint("DELETE", "/deletedsecrets/{name}", "purge", "purge/action", lambda ask: ask.secrets.purge(ask.name)),
+)
+
+
+def _check_open(vault: Document) -> None:
+    """Raise Refusal (403) where the vault is closed to public networks, which all callers here come from."""
+    if find(vault, "properties.publicNetworkAccess") == "Disabled":
+        text = (
+            "Public network access is disabled and request is not from a trusted service nor via an approved private"
+            f" link.\r\nVault: {vault['name']};location={vault['location']}"
+        )
+        raise Refusal(403, "Forbidden", text, inner="ForbiddenByConnection")
+
+
+class Vault:
+    """Answers the data plane of all vaults."""
+
+    def __init__(self, cloud: Cloud) -> None:
+        self._cloud = cloud
+
+    def routes(self) -> list[Route]:
+        """Return the paths that every vault serves."""
+        return [
+            Route(path, self._serving(one), methods=[one.method])
+            for one in _ENDPOINTS
+            for path in (one.path, one.path.removesuffix("/{version:path}"))
+        ]
+
+    def _serving(self, endpoint: _Endpoint) -> Callable[[Request], Awaitable[Response]]:
+        async def serve(request: Request) -> Response:
+            vault = self._vault(request)
+            principal = self._caller(request)
+            request.state.principal = principal.object_id
+            _check_open(vault)
+            _check_version(request)
+            name = request.path_params.get("name", "")
+            self._check_allowed(endpoint, vault, principal, name)
+            secrets = VaultSecrets(self._cloud.store, vault)
+            version = request.path_params.get("version", "").rstrip("/")
+            answer = endpoint.serve(_Asked(secrets, name, version, await _body(request)))
+            if answer is None:
+                return Response(None, 204)
+            return _page(request, answer) if isinstance(answer, list) else JSONResponse(answer)
+
+        return serve
+
+    def _vault(self, request: Request) -> Document:
+        name = request.headers["host"].partition(".")[0].lower()
+        owner = self._cloud.names.owner(DNS_SUFFIX, name)
+        vault = self._cloud.store.get("resources", owner) if owner else None
+        if vault is None:  # a connection that was opened before the vault was deleted
+            raise Refusal(404, "VaultNotFound", f"The vault '{name}' was not found.")
+        return vault
+
+    def _caller(self, request: Request) -> Principal:
+        header = request.headers.get("authorization", "")
+        if not header:
+            text = "AKV10000: Request is missing a Bearer or PoP token."
+            raise Refusal(401, "Unauthorized", text, headers=_CHALLENGE)
+        try:
+            return self._cloud.entra.verify(header, KEY_VAULT)
+        except Refusal as refusal:
+            text = refusal.message
+            if refusal.code == "InvalidAuthenticationTokenAudience":
+                claims = jwt.decode(header.partition(" ")[2], options={"verify_signature": False})
+                text = f"AKV10022: Invalid audience. Expected {KEY_VAULT[0]}, found: {claims['aud']}."
+            raise Refusal(401, "Unauthorized", text, headers=_CHALLENGE) from None
+
+    def _check_allowed(self, endpoint: _Endpoint, vault: Document, principal: Principal, name: str) -> None:
+        """Raise Refusal (403) unless a role, or without RBAC an access policy, lets the caller do it."""
+        if not vault["properties"]["enableRbacAuthorization"]:
+            self._check_policies(endpoint.permission, vault, principal)
+            return
+        action = f"Microsoft.KeyVault/vaults/secrets/{endpoint.data_action}"
+        scope = f"{vault['id']}/secrets/{name}" if name else f"{vault['id']}/secrets"
+        if not self._cloud.authorization.allows(principal, action, scope, data=True):
+            text = (
+                "Caller is not authorized to perform action on resource.\r\n"
+                "If role assignments, deny assignments or role definitions were changed recently, please observe"
+                " propagation time.\r\n"
+                f"Caller: {_claims(principal)}\r\n"
+                f"Action: '{action}'\r\n"
+                f"Resource: '{_folded(scope)}'\r\n"
+                "Assignment: (not found)\r\n"
+                "DenyAssignmentId: null\r\n"
+                "DecisionReason: null \r\n"
+                f"Vault: {_place(vault)}\r\n"
+            )
+            raise Refusal(403, "Forbidden", text, inner="ForbiddenByRbac")
+
+    def _check_policies(self, permission: Permission, vault: Document, principal: Principal) -> None:
+        """Raise Refusal (403) unless an access policy of the caller or its groups grants the permission."""
+        identities = self._cloud.entra.identities(principal.object_id)
+        policies = [one for one in vault["properties"]["accessPolicies"] if one["objectId"].lower() in identities]
+        granted = {grant.lower() for one in policies for grant in one["permissions"].get("secrets") or []}
+        if not granted & {permission, "all"}:
+            text = (
+                f"The user, group or application '{_claims(principal)}' does not have secrets {permission} permission"
+                f" on key vault '{_place(vault)}'. For help resolving this issue, please see"
+                " https://go.microsoft.com/fwlink/?linkid=2125287"
+            )
+            raise Refusal(403, "Forbidden", text, inner="ForbiddenByPolicy" if policies else "AccessDenied")
+
+
+def _claims(principal: Principal) -> str:
+    return f"appid={principal.app_id};oid={principal.object_id};iss={ISSUER}"
+
+
+def _place(vault: Document) -> str:
+    return f"{vault['name']};location={vault['location'].replace(' ', '').lower()}"
+
+
+def _folded(scope: str) -> str:
+    """Return the scope as Key Vault prints it: Azure's words in lower case, names as they are."""
+    folded = scope.replace("/resourceGroups/", "/resourcegroups/")
+    return folded.replace("/Microsoft.KeyVault/", "/microsoft.keyvault/")
+
+
+def _check_version(request: Request) -> None:
+    version = request.query_params.get("api-version", "")
+    if version not in _API_VERSIONS:
+        text = (
+            f"The specified version ({version}) is not recognized. Consider using the latest supported version"
+            f" ({_API_VERSIONS[-1]})."
+        )
+        raise Refusal(400, "BadParameter", text)
+
+
+def _page(request: Request, items: list[Document]) -> JSONResponse:
+    """Answer one page; the next begins after the last ID of this one."""
+    wanted = request.query_params.get("maxresults", str(_LARGEST_PAGE))
+    if not wanted.isdecimal() or not 1 <= int(wanted) <= _LARGEST_PAGE:
+        raise Refusal(400, "BadParameter", f"The 'maxresults' must be from 1 to {_LARGEST_PAGE}, and is {wanted}.")
+    after = _unpacked(request.query_params.get("$skiptoken", ""))
+    left = [one for one in items if one["id"].lower() > after]
+    page, more = left[: int(wanted)], left[int(wanted) :]
+    link = None
+    if more:
+        token = quote(base64.urlsafe_b64encode(page[-1]["id"].lower().encode()).decode())
+        query = f"api-version={request.query_params['api-version']}&$skiptoken={token}&maxresults={wanted}"
+        link = f"https://{request.headers['host'].partition(':')[0]}:443{request.url.path}?{query}"
+    return JSONResponse({"value": page, "nextLink": link})
+
+
+async def _body(request: Request) -> Document:
+    if request.method in ("GET", "DELETE") or not await request.body():
+        return {}
+    try:
+        body: Any = await request.json()
+    except ValueError:
+        body = None
+    if not isinstance(body, dict):
+        raise Refusal(400, "BadParameter", "The request body is not a JSON object.")
+    return body
+
+
+def _unpacked(token: str) -> str:
+    try:
+        return base64.urlsafe_b64decode(token).decode()
+    except (binascii.Error, UnicodeDecodeError):
+        raise Refusal(400, "BadParameter", "The skip token is not valid.") from None

@@ -1,0 +1,1 @@
+"""KEDA: scaled objects, and the scalers that measure for them."""

@@ -1,0 +1,1 @@
+"""The cluster's API server: requests, discovery, watches, subresources and tables."""

@@ -1,0 +1,142 @@
+"""Access to one cluster's API: who sends a request, as whom, and whether they may."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+from urllib.parse import unquote
+
+from rehearsal_cloud.kubernetes.auth import azure_rbac, default_roles, escalation, reviews
+from rehearsal_cloud.kubernetes.auth.authentication import Authentication
+from rehearsal_cloud.kubernetes.auth.rbac import (
+    ANONYMOUS,
+    AUTHENTICATED,
+    MASTERS,
+    UNAUTHENTICATED,
+    Attributes,
+    Decision,
+    Rbac,
+    User,
+    service_account_groups,
+    service_account_of,
+)
+from rehearsal_cloud.kubernetes.auth.service_tokens import ServiceTokens, TokenRefused
+from rehearsal_cloud.kubernetes.failures import Failure
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from starlette.datastructures import Headers
+
+    from rehearsal_cloud.documents import Document
+    from rehearsal_cloud.kubernetes.cluster import Cluster
+
+__all__ = ["Access", "Attributes", "Decision", "User"]
+_EXTRA = "impersonate-extra-"
+
+
+class Access:
+    """Authenticates and authorizes the requests of one cluster."""
+
+    def __init__(self, cluster: Cluster) -> None:
+        self._cluster = cluster
+        self.rbac = Rbac(cluster.objects)
+        self.tokens = ServiceTokens(cluster)
+        self._authentication = Authentication(cluster.cloud.entra, self.tokens)
+
+    def prepare(self) -> None:
+        """Make the default roles and bindings, and bind the cluster's administrators as its document names them."""
+        profile = self._cluster.document["properties"].get("aadProfile") or {}
+        default_roles.reconcile(self._cluster.objects, profile.get("adminGroupObjectIDs") or [])
+
+    def authenticate(self, headers: Headers) -> User:
+        """Return who sends a request, or whom they impersonate. Raises Failure: 401, or 403 where they may not."""
+        user = self._authentication.user(headers.get("authorization", ""), self._cluster.document)
+        return self._impersonated(user, headers)
+
+    def authorize(self, user: User, wanted: Attributes) -> Decision:
+        """Return whether the user may do what is wanted."""
+        if MASTERS in user.groups:
+            return Decision(allowed=True)
+        decision = self.rbac.authorize(user, wanted)
+        if decision.allowed or not self.incomplete:
+            return decision
+        document = self._cluster.document
+        azure = azure_rbac.authorize(self._cluster.cloud, document["id"], user, wanted)
+        reasons = [one for one in (decision.reason, azure.reason) if one]
+        return azure if azure.allowed else Decision(allowed=False, reason="\n".join(reasons))
+
+    def require(self, user: User, wanted: Attributes) -> None:
+        """Raise Failure (403) in the API server's words unless the user may do what is wanted."""
+        decision = self.authorize(user, wanted)
+        if not decision.allowed:
+            raise denied(user, wanted, decision)
+
+    def check_escalation(self, user: User, document: Document, old: Document | None) -> None:
+        """Raise Failure (403, 404) where the write of a role or binding, else allowed, would grant too much."""
+        escalation.check(self, self._cluster.kinds, user, document, old)
+
+    def review(self, user: User, document: Document, namespace: str = "") -> Document:
+        """Answer a review of `authorization.k8s.io` or `authentication.k8s.io`. Raises Failure (400, 422)."""
+        return reviews.review(self, user, document, namespace)
+
+    def review_token(self, token: str, audiences: Sequence[str]) -> Document:
+        """Return the status of a TokenReview."""
+        try:
+            user, served = self.tokens.verify(token, audiences)
+        except TokenRefused as refused:
+            return {"user": {}, "error": str(refused)}
+        return {"authenticated": True, "user": user.document(), "audiences": served}
+
+    @property
+    def incomplete(self) -> bool:
+        """Tell whether Azure decides too, whose rules can't be listed."""
+        profile = self._cluster.document["properties"].get("aadProfile") or {}
+        return bool(profile.get("enableAzureRBAC"))
+
+    def _impersonated(self, user: User, headers: Headers) -> User:
+        name, groups = headers.get("impersonate-user", ""), tuple(headers.getlist("impersonate-group"))
+        extra: dict[str, tuple[str, ...]] = {}
+        for header, value in headers.items():
+            if header.startswith(_EXTRA):
+                key = unquote(header.removeprefix(_EXTRA))
+                extra[key] = (*extra.get(key, ()), value)
+        uid = headers.get("impersonate-uid", "")
+        if not name:
+            if groups or extra or uid:
+                given = ", ".join(name for name in headers if name.startswith("impersonate-"))
+                raise Failure(500, "InternalError", f"Internal error occurred: requested [{given}] without a user")
+            return user
+        account = service_account_of(name)
+        wanted = [_impersonate("users", name)]
+        if account is not None:
+            wanted = [Attributes("impersonate", resource="serviceaccounts", namespace=account[0], name=account[1])]
+            groups = groups or service_account_groups(account[0])[:2]
+        wanted += [_impersonate("groups", one) for one in headers.getlist("impersonate-group")]
+        authentication = "authentication.k8s.io"
+        wanted += [
+            Attributes("impersonate", authentication, "v1", "userextras", subresource=key, name=value)
+            for key, values in extra.items()
+            for value in values
+        ]
+        if uid:
+            wanted.append(Attributes("impersonate", authentication, "v1", "uids", name=uid))
+        for one in wanted:
+            self.require(user, one)
+        whole = UNAUTHENTICATED if name == ANONYMOUS else AUTHENTICATED
+        return User(name, uid, groups if whole in groups else (*groups, whole), extra)
+
+
+def denied(user: User, wanted: Attributes, decision: Decision) -> Failure:
+    """Return the API server's refusal of what is wanted."""
+    text = wanted.denial(user)
+    text = f"{text}: {decision.reason}" if decision.reason else text
+    if wanted.path:
+        return Failure(403, "Forbidden", f"forbidden: {text}", {})
+    resource = f"{wanted.resource}.{wanted.group}" if wanted.group else wanted.resource
+    named = f'{resource} "{wanted.name}"' if wanted.name else resource
+    details = {"name": wanted.name, "group": wanted.group, "kind": wanted.resource}
+    return Failure(403, "Forbidden", f"{named} is forbidden: {text}", {key: one for key, one in details.items() if one})
+
+
+def _impersonate(resource: str, name: str) -> Attributes:
+    return Attributes("impersonate", resource=resource, name=name)

@@ -1,0 +1,37 @@
+"""Azure RBAC for Kubernetes: on a cluster that has it enabled, Azure's role assignments allow what RBAC does not.
+
+https://learn.microsoft.com/azure/aks/manage-azure-rbac and https://github.com/kubeguard/guard/tree/master/authz
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from rehearsal_cloud.kubernetes.auth.rbac import Attributes, Decision, User
+
+if TYPE_CHECKING:
+    from rehearsal_cloud.resource_manager.cloud import Cloud
+
+_CLUSTER = "Microsoft.ContainerService/managedClusters"
+_WRITES = {"create": "write", "patch": "write", "update": "write", "delete": "delete", "deletecollection": "delete"}
+_READS = ("get", "list", "watch", "head")
+_STRANGER = "Azure does not have opinion for this user."
+_DENIED = "User does not have access to the resource in Azure. Update role assignment to allow access."
+
+
+def authorize(cloud: Cloud, cluster_id: str, user: User, wanted: Attributes) -> Decision:
+    """Return whether a role assignment at the cluster, its namespace or above allows it; service accounts have none."""
+    found = [cloud.entra.principal(object_id) for object_id in user.extra.get("oid", ())]
+    if not found or found[0] is None:
+        return Decision(allowed=False, reason=_STRANGER)
+    scope = f"{cluster_id}/namespaces/{wanted.namespace}" if wanted.namespace else cluster_id
+    if cloud.authorization.allows(found[0], action(wanted), scope, data=True):
+        return Decision(allowed=True)
+    return Decision(allowed=False, reason=_DENIED)
+
+
+def action(wanted: Attributes) -> str:
+    """Return the data action that stands for a request; subresources count as their resources."""
+    verb = "read" if wanted.verb in _READS else _WRITES.get(wanted.verb, f"{wanted.verb}/action")
+    what = wanted.path.strip("/") or "/".join(part for part in (wanted.group, wanted.resource) if part)
+    return f"{_CLUSTER}/{what}/{verb}"

@@ -1,0 +1,122 @@
+"""Reviews: questions to the API about access, answered and not kept.
+
+https://kubernetes.io/docs/reference/access-authn-authz/authorization/#checking-api-access
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from rehearsal_cloud.kubernetes.auth.rbac import Attributes, User, aggregate
+from rehearsal_cloud.kubernetes.failures import Cause, Failure, bad_request
+
+if TYPE_CHECKING:
+    from rehearsal_cloud.documents import Document
+    from rehearsal_cloud.kubernetes.auth.access import Access
+
+_INVALID = "FieldValueInvalid"
+
+
+def review(access: Access, user: User, document: Document, namespace: str = "") -> Document:
+    """Return the document with its answer. Raises Failure: 400 or 422 where the question makes no sense."""
+    spec = document.get("spec") or {}
+    match document["kind"]:
+        case "SelfSubjectReview":
+            status = {"userInfo": user.document()}
+        case "TokenReview":
+            status = access.review_token(_token(spec), spec.get("audiences") or [])
+        case "SelfSubjectRulesReview":
+            document, status = {**document, "spec": {}}, _rules(access, user, spec)
+        case "SelfSubjectAccessReview":
+            status = _access(access, user, _wanted(spec, []))
+        case "SubjectAccessReview":
+            status = _access(access, _subject(spec), _wanted(spec, _subject_causes(spec)))
+        case _:
+            status = _access(access, _subject(spec), _local(document, spec, namespace))
+    metadata = {"creationTimestamp": None, **(document.get("metadata") or {})}
+    return {**document, "metadata": metadata, "status": status}
+
+
+def _access(access: Access, subject: User, wanted: Attributes) -> Document:
+    decision = access.authorize(subject, wanted)
+    return {"allowed": decision.allowed} | ({"reason": decision.reason} if decision.reason else {})
+
+
+def _rules(access: Access, user: User, spec: Document) -> Document:
+    if not spec.get("namespace"):
+        raise bad_request("no namespace on request")
+    missing: list[str] = []
+    rules = [one.rule for one in access.rbac.grants(user, spec["namespace"], missing)]
+    fields = ("verbs", "apiGroups", "resources", "resourceNames")
+    status: Document = {
+        "resourceRules": [{key: one[key] for key in fields if one.get(key)} for one in rules if one.get("resources")],
+        "nonResourceRules": [
+            {"verbs": one["verbs"], "nonResourceURLs": one["nonResourceURLs"]}
+            for one in rules
+            if one.get("nonResourceURLs")
+        ],
+        "incomplete": access.incomplete,
+    }
+    return status | ({"evaluationError": aggregate(missing)} if missing else {})
+
+
+def _subject(spec: Document) -> User:
+    extra = {key.lower(): tuple(values) for key, values in (spec.get("extra") or {}).items()}
+    return User(spec.get("user", ""), spec.get("uid", ""), tuple(spec.get("groups") or ()), extra)
+
+
+def _subject_causes(spec: Document) -> list[Cause]:
+    if spec.get("user") or spec.get("groups"):
+        return []
+    return [Cause(_INVALID, "spec.user", 'Invalid value: "": at least one of user or group must be specified')]
+
+
+def _local(document: Document, spec: Document, namespace: str) -> Attributes:
+    given = spec.get("resourceAttributes") or {}
+    asked = (document.get("metadata") or {}).get("namespace", "")
+    if asked and asked != namespace:
+        raise bad_request("the namespace of the provided object does not match the namespace sent on the request")
+    causes = _subject_causes(spec)
+    if given and given.get("namespace", "") != namespace:
+        text = f'Invalid value: "{given.get("namespace", "")}": must match metadata.namespace'
+        causes.append(Cause(_INVALID, "spec.resourceAttributes.namespace", text))
+    if spec.get("nonResourceAttributes"):
+        text = f"Invalid value: {_shown(spec)}: disallowed on this kind of request"
+        causes.append(Cause(_INVALID, "spec.nonResourceAttributes", text))
+    return _wanted(spec, causes)
+
+
+def _wanted(spec: Document, causes: list[Cause]) -> Attributes:
+    """Return what is asked about. Raises Failure (422) with the causes, those of the attributes among them."""
+    resource, path = spec.get("resourceAttributes"), spec.get("nonResourceAttributes")
+    if resource and path:
+        text = f"Invalid value: {_shown(spec)}: cannot be specified in combination with resourceAttributes"
+        causes = [Cause(_INVALID, "spec.nonResourceAttributes", text), *causes]
+    if not resource and not path:
+        text = "exactly one of nonResourceAttributes or resourceAttributes must be specified"
+        causes = [Cause(_INVALID, "spec.resourceAttributes", f'Invalid value: "null": {text}'), *causes]
+    if causes:
+        raise _invalid(causes)
+    if path:
+        return Attributes(path.get("verb", ""), path=path.get("path", ""))
+    fields = ("verb", "group", "version", "resource", "subresource", "name", "namespace")
+    return Attributes(**{field: (resource or {}).get(field, "") for field in fields})
+
+
+def _shown(spec: Document) -> str:
+    given = spec["nonResourceAttributes"]
+    return f'authorization.NonResourceAttributes{{Path:"{given.get("path", "")}", Verb:"{given.get("verb", "")}"}}'
+
+
+def _invalid(causes: list[Cause]) -> Failure:
+    # The server leaves the kind out of these texts.
+    listed = [{"reason": one.reason, "message": one.message, "field": one.field} for one in causes]
+    text = f'.authorization.k8s.io "" is invalid: {aggregate(str(one) for one in causes)}'
+    return Failure(422, "Invalid", text, {"group": "authorization.k8s.io", "causes": listed})
+
+
+def _token(spec: Document) -> str:
+    token: str = spec.get("token") or ""
+    if not token:
+        raise bad_request("token is required for TokenReview in authentication")
+    return token

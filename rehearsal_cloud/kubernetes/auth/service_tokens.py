@@ -1,0 +1,170 @@
+"""Service account tokens: issued by TokenRequest, signed with the key of the cluster's OIDC issuer, and verified.
+
+https://kubernetes.io/docs/reference/access-authn-authz/service-accounts-admin/#bound-service-account-tokens
+"""
+
+from __future__ import annotations
+
+import time
+import uuid
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING
+
+import jwt
+
+from rehearsal_cloud.entra.directory import key_id, signing_key
+from rehearsal_cloud.kubernetes.auth.rbac import User, quoted, service_account_groups, service_account_name
+from rehearsal_cloud.kubernetes.failures import Failure, bad_request, not_found
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from rehearsal_cloud.documents import Document
+    from rehearsal_cloud.kubernetes.cluster import Cluster
+
+_DEFAULT_SECONDS = 3600
+_LEAST_SECONDS = 600
+_MOST_SECONDS = 1 << 32
+_CLAIM = "kubernetes.io"
+_EXTRA = "authentication.kubernetes.io"
+_BINDABLE = (("v1", "Pod"), ("v1", "Secret"), ("v1", "Node"))
+_INVALID = "invalid bearer token"
+
+
+class TokenRefused(Exception):
+    """A token that proves nobody; its text is what a TokenReview says of it."""
+
+
+class ServiceTokens:
+    """Issues and verifies the tokens of one cluster's service accounts."""
+
+    def __init__(self, cluster: Cluster) -> None:
+        self._cluster = cluster
+        self._objects = cluster.objects
+        self._key = signing_key(cluster.cloud.store, f"oidc {cluster.issuer}")
+
+    @property
+    def audiences(self) -> list[str]:
+        """Return who a token is for that names no audience: the cluster's API server."""
+        return [self._cluster.issuer, f"https://{self._cluster.document['properties']['fqdn']}"]
+
+    def request(self, namespace: str, name: str, spec: Document) -> Document:
+        """Return the answer to a TokenRequest, with the token in its status. Raises Failure: 404, 400, 409, 422."""
+        account = self._objects.get("ServiceAccount", name, namespace)
+        if account is None:
+            raise not_found(self._objects.kinds.named("ServiceAccount"), name)
+        seconds = spec.get("expirationSeconds") or _DEFAULT_SECONDS
+        _check_seconds(seconds)
+        reference = spec.get("boundObjectRef")
+        bound = self._bound(namespace, name, reference) if reference else {}
+        now = int(time.time())
+        audiences = spec.get("audiences") or self.audiences
+        claims = {
+            "aud": audiences,
+            "exp": now + seconds,
+            "iat": now,
+            "iss": self._cluster.issuer,
+            "jti": str(uuid.uuid4()),
+            _CLAIM: {"namespace": namespace, **bound, "serviceaccount": _reference(account)},
+            "nbf": now,
+            "sub": service_account_name(namespace, name),
+        }
+        return {
+            "kind": "TokenRequest",
+            "apiVersion": "authentication.k8s.io/v1",
+            "metadata": {"name": name, "namespace": namespace, "creationTimestamp": _time(now)},
+            "spec": {"audiences": audiences, "expirationSeconds": seconds, "boundObjectRef": reference},
+            "status": {
+                "token": jwt.encode(claims, self._key, "RS256", {"kid": key_id(self._key)}),
+                "expirationTimestamp": _time(now + seconds),
+            },
+        }
+
+    def _bound(self, namespace: str, account: str, reference: Document) -> Document:
+        """Return the claims about the object that the token lives as long as."""
+        api_version, kind = reference.get("apiVersion", ""), reference.get("kind", "")
+        if (api_version, kind) not in _BINDABLE:
+            group, _, version = api_version.rpartition("/")
+            raise bad_request(f"cannot bind token to object of type {group}/{version}, Kind={kind}")
+        name = reference.get("name", "")
+        found = self._objects.get(kind, name, "" if kind == "Node" else namespace)
+        if found is None:
+            raise not_found(self._objects.kinds.named(kind), name)
+        if kind == "Pod" and found["spec"].get("serviceAccountName") != account:
+            text = (
+                f'cannot bind token for serviceaccount "{account}" to pod running with different serviceaccount name.'
+            )
+            raise bad_request(text)
+        uid = reference.get("uid")
+        if uid and uid != found["metadata"]["uid"]:
+            text = (
+                f'Operation cannot be fulfilled on {kind} "{name}": the UID in the bound object reference ({uid}) does'
+                " not match the UID in record. The object might have been deleted and then recreated"
+            )
+            raise Failure(409, "Conflict", text, {"name": name, "kind": kind})
+        claims = {kind.lower(): _reference(found)}
+        node = self._objects.get("Node", found["spec"].get("nodeName", "")) if kind == "Pod" else None
+        return claims | ({"node": _reference(node)} if node else {})
+
+    def verify(self, token: str, audiences: Sequence[str] = ()) -> tuple[User, list[str]]:
+        """Return whose token it is, and which of the audiences (default: the API server's own) it is for.
+
+        Raises TokenRefused: forged, expired, meant for others, or bound to an object that is there no longer.
+        """
+        wanted = list(audiences) or self.audiences
+        try:
+            claims = jwt.decode(
+                token,
+                self._key.public_key(),
+                algorithms=["RS256"],
+                issuer=self._cluster.issuer,
+                options={"verify_aud": False, "require": ["exp", "sub", "aud"]},
+            )
+        except jwt.ExpiredSignatureError:
+            raise TokenRefused(f"[{_INVALID}, service account token has expired]") from None
+        except jwt.InvalidTokenError:
+            raise TokenRefused(_INVALID) from None
+        served = [one for one in wanted if one in claims["aud"]]
+        if not served:
+            text = f"token audiences {quoted(claims['aud'])} is invalid for the target audiences {quoted(wanted)}"
+            raise TokenRefused(f"[{_INVALID}, {text}]")
+        return self._user(claims), served
+
+    def _user(self, claims: Document) -> User:
+        """Return the user of verified claims, if all that the token is bound to is still there."""
+        about = claims[_CLAIM]
+        namespace, account = about["namespace"], about["serviceaccount"]
+        for kind, place in (("ServiceAccount", namespace), ("Pod", namespace), ("Secret", namespace), ("Node", "")):
+            reference = about.get(kind.lower())
+            found = self._objects.get(kind, reference["name"], place) if reference else None
+            if reference and (found is None or found["metadata"]["uid"] != reference["uid"]):
+                raise TokenRefused(f"[{_INVALID}, {kind.lower()} {namespace}/{reference['name']} has been deleted]")
+        extra = {f"{_EXTRA}/credential-id": (f"JTI={claims['jti']}",)}
+        for kind in ("node", "pod"):
+            if kind in about:
+                extra[f"{_EXTRA}/{kind}-name"] = (about[kind]["name"],)
+                extra[f"{_EXTRA}/{kind}-uid"] = (about[kind]["uid"],)
+        groups = service_account_groups(namespace)
+        return User(service_account_name(namespace, account["name"]), account["uid"], groups, extra)
+
+
+def _check_seconds(seconds: int) -> None:
+    why = ""
+    if seconds < _LEAST_SECONDS:
+        why = "may not specify a duration less than 10 minutes"
+    elif seconds > _MOST_SECONDS:
+        why = "may not specify a duration larger than 2^32 seconds"
+    if why:
+        cause = {"reason": "FieldValueInvalid", "message": f"Invalid value: {seconds}: {why}"}
+        field = "spec.expirationSeconds"
+        details = {"group": "authentication.k8s.io", "kind": "TokenRequest", "causes": [{**cause, "field": field}]}
+        text = f'TokenRequest.authentication.k8s.io "" is invalid: {field}: {cause["message"]}'
+        raise Failure(422, "Invalid", text, details)
+
+
+def _reference(document: Document) -> Document:
+    return {"name": document["metadata"]["name"], "uid": document["metadata"]["uid"]}
+
+
+def _time(seconds: int) -> str:
+    return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")

@@ -1,0 +1,76 @@
+"""The controllers of a rehearsal's cluster: what kube-controller-manager, the scheduler and AKS's add-ons do there."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from typing import TYPE_CHECKING
+
+from rehearsal_cloud.kubernetes.addons.keda.scaled_objects import ScaledObjects
+from rehearsal_cloud.kubernetes.controllers.autoscalers import Autoscalers
+from rehearsal_cloud.kubernetes.controllers.claims import Claims, StorageProtection
+from rehearsal_cloud.kubernetes.controllers.cron_jobs import CronJobs
+from rehearsal_cloud.kubernetes.controllers.deployments import Deployments
+from rehearsal_cloud.kubernetes.controllers.disruption import Disruption
+from rehearsal_cloud.kubernetes.controllers.endpoints import Endpoints, EndpointSlices
+from rehearsal_cloud.kubernetes.controllers.events import Events
+from rehearsal_cloud.kubernetes.controllers.garbage_collector import GarbageCollector
+from rehearsal_cloud.kubernetes.controllers.jobs import Jobs
+from rehearsal_cloud.kubernetes.controllers.load_balancers import LoadBalancers
+from rehearsal_cloud.kubernetes.controllers.namespaces import Namespaces
+from rehearsal_cloud.kubernetes.controllers.provisioner import Provisioner
+from rehearsal_cloud.kubernetes.controllers.replica_sets import ReplicaSets
+from rehearsal_cloud.kubernetes.controllers.role_aggregation import RoleAggregation
+from rehearsal_cloud.kubernetes.controllers.scheduler import Scheduler
+from rehearsal_cloud.kubernetes.controllers.service_accounts import RootCertificates, ServiceAccounts
+from rehearsal_cloud.kubernetes.controllers.stateful_sets import StatefulSets
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from rehearsal_cloud.kubernetes.cluster import Cluster
+    from rehearsal_cloud.kubernetes.controllers.controller import Controller
+
+CONTROLLERS: Sequence[type[Controller]] = (
+    Autoscalers,
+    Claims,
+    CronJobs,
+    Deployments,
+    Disruption,
+    EndpointSlices,
+    Endpoints,
+    Events,
+    GarbageCollector,
+    Jobs,
+    LoadBalancers,
+    Namespaces,
+    Provisioner,
+    ReplicaSets,
+    RoleAggregation,
+    RootCertificates,
+    ScaledObjects,
+    Scheduler,
+    ServiceAccounts,
+    StatefulSets,
+    StorageProtection,
+)
+
+
+class Controllers:
+    """The running controllers of one cluster."""
+
+    def __init__(self, controllers: Sequence[Controller]) -> None:
+        self._tasks = [asyncio.create_task(one.run(), name=one.component) for one in controllers]
+
+    async def stop(self) -> None:
+        """Stop them where they are; the objects say all that is needed to go on."""
+        for task in self._tasks:
+            task.cancel()
+        for task in self._tasks:
+            with contextlib.suppress(asyncio.CancelledError):
+                await task
+
+
+def start(cluster: Cluster) -> Controllers:
+    """Start the cluster's controllers in the running event loop."""
+    return Controllers([controller(cluster) for controller in CONTROLLERS])

@@ -1,0 +1,42 @@
+"""How long events are kept: an hour after they last happened, as an API server keeps them."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, ClassVar
+
+from rehearsal_cloud.kubernetes.controllers.controller import Controller
+from rehearsal_cloud.kubernetes.controllers.metadata import key_of
+from rehearsal_cloud.kubernetes.controllers.timestamps import seconds_since
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from rehearsal_cloud.kubernetes.controllers.work_queue import Key
+    from rehearsal_cloud.kubernetes.objects.objects import Event
+
+_KEPT_SECONDS = 3600.0
+
+
+class Events(Controller):
+    """Deletes old events."""
+
+    component = "event-expiry"
+    watches: ClassVar[tuple[str, ...]] = ("Event",)
+
+    def keys(self, event: Event) -> Iterator[Key]:
+        """Return a new event; one that repeats looks at its own time again."""
+        if event.type == "ADDED":
+            yield key_of(event.document)
+
+    async def reconcile(self, key: Key) -> float | None:
+        """Delete the event once its time has come."""
+        namespace, name = key
+        event = self.objects.get("Event", name, namespace)
+        if event is None:
+            return None
+        last = event.get("lastTimestamp") or event.get("eventTime") or event["metadata"]["creationTimestamp"]
+        left = _KEPT_SECONDS - seconds_since(last)
+        if left > 0:
+            return left
+        self.objects.delete("Event", name, namespace, uid=event["metadata"]["uid"])
+        return None

@@ -1,0 +1,185 @@
+"""Whether a node can take a pod: taints, selectors, affinity, requests and host ports, in the scheduler's words."""
+
+from __future__ import annotations
+
+from decimal import Decimal
+from typing import TYPE_CHECKING
+
+from rehearsal_cloud.kubernetes.controllers.metadata import labels_of
+from rehearsal_cloud.kubernetes.objects.selectors import matches_selector
+from rehearsal_cloud.kubernetes.quantities import amount
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
+    from rehearsal_cloud.documents import Document
+
+_AFFINITY = "node(s) didn't match Pod's node affinity/selector"
+_UNSCHEDULABLE = "node(s) were unschedulable"
+_PORTS = "node(s) didn't have free ports for the requested pod ports"
+_POD_AFFINITY = "node(s) didn't match pod affinity rules"
+_POD_ANTI_AFFINITY = "node(s) didn't match pod anti-affinity rules"
+_SPREAD = "node(s) didn't match pod topology spread constraints"
+_CORDONED = {"key": "node.kubernetes.io/unschedulable", "effect": "NoSchedule"}
+
+
+def reasons(pod: Document, node: Document, placed: list[Document], nodes: list[Document]) -> list[str]:
+    """Return why the node cannot take the pod, beside the `placed` ones; nothing where it can.
+
+    As in the scheduler the first filter that refuses ends the search, and the one for resources names all that lack.
+    """
+    here = [one for one in placed if one["spec"]["nodeName"] == node["metadata"]["name"]]
+    filters: tuple[Callable[[], list[str]], ...] = (
+        lambda: _cordoned(pod, node),
+        lambda: _taints(pod, node),
+        lambda: [] if _selected(pod, node) else [_AFFINITY],
+        lambda: [_PORTS] if _host_ports(pod) & {port for one in here for port in _host_ports(one)} else [],
+        lambda: _resources(pod, node, here),
+        lambda: _spread(pod, node, placed, nodes),
+        lambda: _neighbours(pod, node, placed, nodes),
+    )
+    return next((wrong for check in filters if (wrong := check())), [])
+
+
+def is_resolvable(reason: str) -> bool:
+    """Tell whether evicting other pods could make room."""
+    return reason.startswith("Insufficient ") or reason in ("Too many pods", _PORTS, _POD_ANTI_AFFINITY, _SPREAD)
+
+
+def requests(pod: Document) -> dict[str, Decimal]:
+    """Return what a pod asks of a node, by resource: the containers' sum or the largest init container's."""
+    spec = pod["spec"]
+    total = _sum(_requested(one) for one in spec["containers"])
+    for container in spec.get("initContainers") or ():
+        asked = _requested(container)
+        if container.get("restartPolicy") == "Always":  # a sidecar runs beside all that come after it
+            total = _sum((total, asked))
+        else:
+            total = {name: max(total.get(name, Decimal(0)), asked.get(name, Decimal(0))) for name in total | asked}
+    return _sum((total, {name: amount(value) for name, value in (spec.get("overhead") or {}).items()}))
+
+
+def _requested(container: Document) -> dict[str, Decimal]:
+    asked = (container.get("resources") or {}).get("requests") or {}
+    return {name: amount(value) for name, value in asked.items()}
+
+
+def _sum(parts: Iterable[dict[str, Decimal]]) -> dict[str, Decimal]:
+    total: dict[str, Decimal] = {}
+    for part in parts:
+        for name, value in part.items():
+            total[name] = total.get(name, Decimal(0)) + value
+    return total
+
+
+def _resources(pod: Document, node: Document, here: list[Document]) -> list[str]:
+    allocatable = {name: amount(value) for name, value in (node["status"].get("allocatable") or {}).items()}
+    wrong = ["Too many pods"] if len(here) + 1 > allocatable.get("pods", Decimal(0)) else []
+    used = _sum(requests(one) for one in here)
+    for name, asked in requests(pod).items():
+        if asked > allocatable.get(name, Decimal(0)) - used.get(name, Decimal(0)):
+            wrong.append(f"Insufficient {name}")
+    return wrong
+
+
+def _tolerates(pod: Document, taint: Document) -> bool:
+    def fits(one: Document) -> bool:
+        if one.get("effect") and one["effect"] != taint["effect"]:
+            return False
+        if one.get("key") and one["key"] != taint["key"]:
+            return False
+        return one.get("operator") == "Exists" or bool(
+            one.get("value", "") == taint.get("value", "") and one.get("key")
+        )
+
+    return any(fits(one) for one in pod["spec"].get("tolerations") or ())
+
+
+def _cordoned(pod: Document, node: Document) -> list[str]:
+    cordoned = (node.get("spec") or {}).get("unschedulable") and not _tolerates(pod, _CORDONED)
+    return [_UNSCHEDULABLE] if cordoned else []
+
+
+def _taints(pod: Document, node: Document) -> list[str]:
+    for taint in (node.get("spec") or {}).get("taints") or ():
+        if taint["effect"] in ("NoSchedule", "NoExecute") and not _tolerates(pod, taint):
+            return [f"node(s) had untolerated taint {{{taint['key']}: {taint.get('value', '')}}}"]
+    return []
+
+
+def _selected(pod: Document, node: Document) -> bool:
+    spec, labels = pod["spec"], labels_of(node)
+    if any(labels.get(name) != value for name, value in (spec.get("nodeSelector") or {}).items()):
+        return False
+    affinity = ((spec.get("affinity") or {}).get("nodeAffinity") or {}).get(
+        "requiredDuringSchedulingIgnoredDuringExecution"
+    )
+    if affinity is None:
+        return True
+    return any(_term(term, node) for term in affinity["nodeSelectorTerms"])
+
+
+def _term(term: Document, node: Document) -> bool:
+    expressions, fields = term.get("matchExpressions") or (), term.get("matchFields") or ()
+    by_name = {"metadata.name": node["metadata"]["name"]}
+    met = [_node_holds(one, labels_of(node)) for one in expressions] + [_node_holds(one, by_name) for one in fields]
+    return bool(met) and all(met)
+
+
+def _node_holds(expression: Document, labels: dict[str, str]) -> bool:
+    name, operator = expression["key"], expression["operator"]
+    if operator in ("Gt", "Lt"):
+        value, limit = labels.get(name, ""), int(expression["values"][0])
+        return value.isdigit() and (int(value) > limit if operator == "Gt" else int(value) < limit)
+    return matches_selector({"matchExpressions": [expression]}, labels)
+
+
+def _host_ports(pod: Document) -> set[tuple[int, str]]:
+    containers = pod["spec"]["containers"]
+    ports = [port for one in containers for port in one.get("ports") or () if port.get("hostPort")]
+    return {(port["hostPort"], port.get("protocol", "TCP")) for port in ports}
+
+
+def _domain(node_name: str, nodes: list[Document], key: str) -> str | None:
+    found = next((one for one in nodes if one["metadata"]["name"] == node_name), None)
+    return labels_of(found).get(key) if found else None
+
+
+def _matching(pod: Document, selector: Document | None, placed: list[Document]) -> list[Document]:
+    namespace = pod["metadata"]["namespace"]
+    mine = [one for one in placed if one["metadata"]["namespace"] == namespace]
+    return [one for one in mine if selector is not None and matches_selector(selector, labels_of(one))]
+
+
+def _spread(pod: Document, node: Document, placed: list[Document], nodes: list[Document]) -> list[str]:
+    for rule in pod["spec"].get("topologySpreadConstraints") or ():
+        if rule["whenUnsatisfiable"] != "DoNotSchedule":
+            continue
+        key = rule["topologyKey"]
+        mine = labels_of(node).get(key)
+        domains = {labels_of(one)[key]: 0 for one in nodes if key in labels_of(one) and _selected(pod, one)}
+        if mine is None:
+            return [f"{_SPREAD} (missing required label)"]
+        for one in _matching(pod, rule.get("labelSelector"), placed):
+            domain = _domain(one["spec"]["nodeName"], nodes, key)
+            if domain in domains and "deletionTimestamp" not in one["metadata"]:
+                domains[domain] += 1
+        own = matches_selector(rule.get("labelSelector") or {}, labels_of(pod))
+        if domains[mine] + own - min(domains.values()) > rule["maxSkew"]:
+            return [_SPREAD]
+    return []
+
+
+def _neighbours(pod: Document, node: Document, placed: list[Document], nodes: list[Document]) -> list[str]:
+    affinity = pod["spec"].get("affinity") or {}
+    for kind, wanted, text in (("podAffinity", True, _POD_AFFINITY), ("podAntiAffinity", False, _POD_ANTI_AFFINITY)):
+        for term in (affinity.get(kind) or {}).get("requiredDuringSchedulingIgnoredDuringExecution") or ():
+            key = term["topologyKey"]
+            matching = _matching(pod, term.get("labelSelector"), placed)
+            domains = {_domain(one["spec"]["nodeName"], nodes, key) for one in matching}
+            near = labels_of(node).get(key) in domains - {None}
+            # The first of pods that want to be near each other has nobody to be near to.
+            first = wanted and not matching and matches_selector(term.get("labelSelector") or {}, labels_of(pod))
+            if near is not wanted and not first:
+                return [text]
+    return []

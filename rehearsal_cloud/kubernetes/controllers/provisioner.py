@@ -1,0 +1,184 @@
+"""The provisioner of the Azure CSI drivers: makes a folder, and the volume that stands for it, for a claim.
+
+Attributes of the volumes: https://github.com/kubernetes-sigs/azurefile-csi-driver/blob/master/docs/driver-parameters.md
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import shutil
+from typing import TYPE_CHECKING, ClassVar
+
+from rehearsal_cloud.kubernetes.controllers.claims import PROVISIONER, SELECTED_NODE
+from rehearsal_cloud.kubernetes.controllers.controller import Controller
+from rehearsal_cloud.kubernetes.controllers.metadata import annotations_of, key_of, with_metadata
+from rehearsal_cloud.kubernetes.quantities import amount
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from rehearsal_cloud.documents import Document
+    from rehearsal_cloud.kubernetes.cluster import Cluster
+    from rehearsal_cloud.kubernetes.controllers.work_queue import Key
+    from rehearsal_cloud.kubernetes.objects.objects import Event
+
+FILES = "file.csi.azure.com"
+DISKS = "disk.csi.azure.com"
+_FINALIZER = "external-provisioner.volume.kubernetes.io/finalizer"
+_PROVISIONED_BY = "pv.kubernetes.io/provisioned-by"
+_SECONDS = 15.0
+_RETRY_SECONDS = 1.0
+_GLOBAL_MOUNTS = "/var/lib/kubelet/plugins/kubernetes.io/csi/file.csi.azure.com"
+
+
+def volume_folder(cluster: Cluster, volume: str) -> Path:
+    """Return the folder that a persistent volume of this name is."""
+    return cluster.folder / "volumes" / volume
+
+
+def mount_arguments(volume: Document) -> dict[str, str]:
+    """Return what the driver of Azure Files has a node mount for a persistent volume, in the words of its errors."""
+    source = volume["spec"]["csi"]
+    identity: str = source["volumeHandle"]
+    account, share = [*identity.split("#"), "", ""][1:3]
+    return {
+        "id": identity,
+        "account": account,
+        "share": share,
+        "target": f"{_GLOBAL_MOUNTS}/{hashlib.sha256(identity.encode()).hexdigest()}/globalmount",
+        "options": ",".join(volume["spec"].get("mountOptions") or []),
+    }
+
+
+class Provisioner(Controller):
+    """Makes volumes for claims, makes them larger, and removes released ones whose policy is Delete."""
+
+    component = "file.csi.azure.com_csi-azurefile-controller"
+    watches: ClassVar[tuple[str, ...]] = ("PersistentVolumeClaim", "PersistentVolume")
+
+    def keys(self, event: Event) -> Iterator[Key]:
+        """Return the claim, or the volume with no namespace."""
+        yield key_of(event.document)
+
+    async def reconcile(self, key: Key) -> float | None:
+        """Make, enlarge or remove the volume that the key asks for."""
+        namespace, name = key
+        if not namespace:
+            await self._remove(name)
+            return None
+        claim = self.objects.get("PersistentVolumeClaim", name, namespace)
+        if claim is None or annotations_of(claim).get(PROVISIONER) not in (FILES, DISKS):
+            return None
+        if "deletionTimestamp" in claim["metadata"]:
+            return None
+        if claim["spec"].get("volumeName"):
+            self._enlarge(claim)
+            return None
+        storage_class = self.objects.get("StorageClass", claim["spec"]["storageClassName"])
+        if storage_class is None:
+            return None
+        late = storage_class.get("volumeBindingMode") == "WaitForFirstConsumer"
+        if late and SELECTED_NODE not in annotations_of(claim):
+            return None
+        return await self._make(claim, storage_class)
+
+    async def _make(self, claim: Document, storage_class: Document) -> float | None:
+        namespace, name = key_of(claim)
+        volume = f"pvc-{claim['metadata']['uid']}"
+        if self.objects.get("PersistentVolume", volume) is not None:
+            return None
+        text = f'External provisioner is provisioning volume for claim "{namespace}/{name}"'
+        self.recorder.normal(claim, "Provisioning", text)
+        await asyncio.sleep(self.cluster.cloud.settings.scaled(_SECONDS))
+        if self.objects.get("PersistentVolumeClaim", name, namespace) is None:
+            return None
+        refused = self.cluster.cloud.faults.breakdown("provision", name)
+        if refused is not None:
+            text = f'failed to provision volume with StorageClass "{storage_class["metadata"]["name"]}": '
+            made = self._volume(volume, claim, storage_class)
+            self.recorder.warning(claim, "ProvisioningFailed", text + refused.message.format_map(mount_arguments(made)))
+            return _RETRY_SECONDS
+        folder = volume_folder(self.cluster, volume)
+        await asyncio.to_thread(folder.mkdir, parents=True, exist_ok=True)
+        self.objects.create(self._volume(volume, claim, storage_class), manager="csi-provisioner")
+        self.recorder.normal(claim, "ProvisioningSucceeded", f"Successfully provisioned volume {volume}")
+        return None
+
+    def _volume(self, name: str, claim: Document, storage_class: Document) -> Document:
+        driver = storage_class["provisioner"]
+        metadata, spec = claim["metadata"], claim["spec"]
+        reference = {
+            "apiVersion": "v1",
+            "kind": "PersistentVolumeClaim",
+            "name": metadata["name"],
+            "namespace": metadata["namespace"],
+            "uid": metadata["uid"],
+            "resourceVersion": metadata["resourceVersion"],
+        }
+        options = storage_class.get("mountOptions")
+        return {
+            "apiVersion": "v1",
+            "kind": "PersistentVolume",
+            "metadata": {"name": name, "annotations": {_PROVISIONED_BY: driver}, "finalizers": [_FINALIZER]},
+            "spec": {
+                "accessModes": spec["accessModes"],
+                "capacity": {"storage": spec["resources"]["requests"]["storage"]},
+                "claimRef": reference,
+                "csi": self._source(name, claim, storage_class),
+                "persistentVolumeReclaimPolicy": storage_class.get("reclaimPolicy", "Delete"),
+                "storageClassName": storage_class["metadata"]["name"],
+                "volumeMode": spec.get("volumeMode", "Filesystem"),
+            }
+            | ({"mountOptions": options} if options else {}),
+        }
+
+    def _source(self, name: str, claim: Document, storage_class: Document) -> Document:
+        metadata, parameters = claim["metadata"], storage_class.get("parameters") or {}
+        group = self.cluster.document["properties"]["nodeResourceGroup"]
+        attributes = {
+            "csi.storage.k8s.io/pv/name": name,
+            "csi.storage.k8s.io/pvc/name": metadata["name"],
+            "csi.storage.k8s.io/pvc/namespace": metadata["namespace"],
+            "storage.kubernetes.io/csiProvisionerIdentity": storage_class["provisioner"],
+            **parameters,
+        }
+        driver = storage_class["provisioner"]
+        if driver == DISKS:
+            subscription = self.cluster.document["id"].split("/")[2]
+            handle = f"/subscriptions/{subscription}/resourceGroups/{group}/providers/Microsoft.Compute/disks/{name}"
+            return {"driver": driver, "volumeAttributes": attributes, "volumeHandle": handle}
+        # One account for each kind of share, as the driver shares accounts out.
+        account = f"f{hashlib.sha256(f'{group}{sorted(parameters.items())}'.encode()).hexdigest()[:22]}"
+        return {
+            "driver": driver,
+            "nodeStageSecretRef": {
+                "name": f"azure-storage-account-{account}-secret",
+                "namespace": metadata["namespace"],
+            },
+            "volumeAttributes": attributes | {"secretnamespace": metadata["namespace"]},
+            "volumeHandle": f"{group}#{account}#{name}###{metadata['namespace']}",
+        }
+
+    def _enlarge(self, claim: Document) -> None:
+        volume = self.objects.get("PersistentVolume", claim["spec"]["volumeName"])
+        asked = claim["spec"]["resources"]["requests"]["storage"]
+        if volume is not None and amount(asked) > amount(volume["spec"]["capacity"]["storage"]):
+            spec = {**volume["spec"], "capacity": {**volume["spec"]["capacity"], "storage": asked}}
+            self.objects.update({**volume, "spec": spec}, manager="csi-resizer")
+
+    async def _remove(self, name: str) -> None:
+        volume = self.objects.get("PersistentVolume", name)
+        if volume is None or annotations_of(volume).get(_PROVISIONED_BY) not in (FILES, DISKS):
+            return
+        kept = volume["spec"]["persistentVolumeReclaimPolicy"] == "Retain"
+        metadata = volume["metadata"]
+        phase = (volume.get("status") or {}).get("phase")
+        if "deletionTimestamp" in metadata:
+            if _FINALIZER in (metadata.get("finalizers") or ()) and phase != "Bound":
+                finalizers = [one for one in metadata["finalizers"] if one != _FINALIZER]
+                self.objects.update(with_metadata(volume, finalizers=finalizers))
+        elif phase == "Released" and not kept:
+            await asyncio.to_thread(shutil.rmtree, volume_folder(self.cluster, name), ignore_errors=True)
+            self.objects.delete("PersistentVolume", name, uid=metadata["uid"])

@@ -1,0 +1,139 @@
+"""The ReplicaSet controller: as many active pods as a ReplicaSet asks for.
+
+After https://github.com/kubernetes/kubernetes/blob/master/pkg/controller/replicaset/replica_set.go
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, ClassVar
+
+from rehearsal_cloud.kubernetes.controllers import pods
+from rehearsal_cloud.kubernetes.controllers.controller import Controller
+from rehearsal_cloud.kubernetes.controllers.metadata import annotations_of, key_of, labels_of
+from rehearsal_cloud.kubernetes.controllers.owners import claimed, controller_of
+from rehearsal_cloud.kubernetes.controllers.timestamps import seconds_since, stamp
+from rehearsal_cloud.kubernetes.failures import Failure
+from rehearsal_cloud.kubernetes.objects.selectors import matches_selector
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from rehearsal_cloud.documents import Document
+    from rehearsal_cloud.kubernetes.controllers.work_queue import Key
+    from rehearsal_cloud.kubernetes.objects.objects import Event
+
+_PHASES = ("Pending", "Unknown", "Running")
+_DELETION_COST = "controller.kubernetes.io/pod-deletion-cost"
+
+
+class ReplicaSets(Controller):
+    """Makes and deletes pods, and counts them in the status."""
+
+    component = "replicaset-controller"
+    watches: ClassVar[tuple[str, ...]] = ("ReplicaSet", "Pod")
+
+    def keys(self, event: Event) -> Iterator[Key]:
+        """Return the ReplicaSet, the pod's, or those that an orphan fits."""
+        document = event.document
+        if document["kind"] == "ReplicaSet":
+            yield key_of(document)
+            return
+        namespace = document["metadata"]["namespace"]
+        owner = controller_of(document)
+        if owner is None:
+            for one in self.objects.list("ReplicaSet", namespace):
+                if matches_selector(one["spec"]["selector"], labels_of(document)):
+                    yield key_of(one)
+        elif owner["kind"] == "ReplicaSet":
+            yield namespace, owner["name"]
+
+    async def reconcile(self, key: Key) -> float | None:
+        """Make or delete what differs from `spec.replicas`, then report."""
+        namespace, name = key
+        replica_set = self.objects.get("ReplicaSet", name, namespace)
+        if replica_set is None:
+            return None
+        active = [pod for pod in claimed(self.objects, "Pod", replica_set) if not pods.is_done(pod)]
+        active = [pod for pod in active if not pods.is_terminating(pod)]
+        fault: Failure | None = None
+        surplus = len(active) - replica_set["spec"]["replicas"]
+        if "deletionTimestamp" not in replica_set["metadata"] and surplus:
+            try:
+                active = self._delete(replica_set, active, surplus) if surplus > 0 else self._make(replica_set, active)
+            except Failure as failure:
+                fault = failure
+        self._report(replica_set, active, fault, surplus)
+        if fault is not None:
+            raise fault
+        return _until_available(replica_set, active)
+
+    def _make(self, replica_set: Document, active: list[Document]) -> list[Document]:
+        made = list(active)
+        for _ in range(replica_set["spec"]["replicas"] - len(active)):
+            try:
+                pod = self.objects.create(pods.from_template(replica_set["spec"]["template"], replica_set))
+            except Failure as failure:
+                self.recorder.warning(replica_set, "FailedCreate", f"Error creating: {failure.message}")
+                raise
+            self.recorder.normal(replica_set, "SuccessfulCreate", f"Created pod: {pod['metadata']['name']}")
+            made.append(pod)
+        return made
+
+    def _delete(self, replica_set: Document, active: list[Document], surplus: int) -> list[Document]:
+        ranked = sorted(active, key=_worth)
+        for pod in ranked[:surplus]:
+            metadata = pod["metadata"]
+            self.objects.delete("Pod", metadata["name"], metadata["namespace"], uid=metadata["uid"])
+            self.recorder.normal(replica_set, "SuccessfulDelete", f"Deleted pod: {metadata['name']}")
+        return ranked[surplus:]
+
+    def _report(self, replica_set: Document, active: list[Document], fault: Failure | None, surplus: int) -> None:
+        before = replica_set.get("status") or {}
+        spec = replica_set["spec"]
+        wanted = (spec["template"].get("metadata") or {}).get("labels") or {}
+        counts = {
+            "replicas": len(active),
+            "fullyLabeledReplicas": sum(wanted.items() <= labels_of(pod).items() for pod in active),
+            "readyReplicas": sum(map(pods.is_ready, active)),
+            "availableReplicas": sum(pods.is_available(pod, spec.get("minReadySeconds", 0)) for pod in active),
+        }
+        conditions = [one for one in before.get("conditions") or () if one["type"] != "ReplicaFailure"]
+        failed = pods.condition(replica_set, "ReplicaFailure")
+        if fault is not None:
+            reason = "FailedCreate" if surplus < 0 else "FailedDelete"
+            since = failed["lastTransitionTime"] if failed else stamp()
+            conditions.append(
+                {
+                    "type": "ReplicaFailure",
+                    "status": "True",
+                    "lastTransitionTime": since,
+                    "reason": reason,
+                    "message": fault.message,
+                }
+            )
+        # Counts of nothing are left out, all but the first: so does the type's omitempty.
+        status = {key: count for key, count in counts.items() if count or key == "replicas"}
+        status["observedGeneration"] = replica_set["metadata"]["generation"]
+        status |= {"conditions": conditions} if conditions else {}
+        if status != before:
+            self.objects.update_status({**replica_set, "status": status})
+
+
+def _worth(pod: Document) -> tuple[object, ...]:
+    """Return a key by which the pods that can best be spared come first."""
+    cost = int(annotations_of(pod).get(_DELETION_COST, "0"))
+    return (
+        bool(pod["spec"].get("nodeName")),
+        _PHASES.index(pods.phase(pod)),
+        pods.is_ready(pod),
+        cost,
+        pods.ready_seconds(pod),
+        -pods.restarts(pod),
+        seconds_since(pod["metadata"]["creationTimestamp"]),
+    )
+
+
+def _until_available(replica_set: Document, active: list[Document]) -> float | None:
+    wait = replica_set["spec"].get("minReadySeconds", 0)
+    left = [wait - pods.ready_seconds(pod) for pod in active if pods.is_ready(pod)]
+    return min((seconds for seconds in left if seconds > 0), default=None)

@@ -1,0 +1,42 @@
+"""The controller that fills cluster roles with an `aggregationRule` from the roles that it selects."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from rehearsal_cloud.kubernetes.controllers.controller import Controller
+from rehearsal_cloud.kubernetes.objects.selectors import matches_selector
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from rehearsal_cloud.kubernetes.controllers.work_queue import Key
+    from rehearsal_cloud.kubernetes.objects.objects import Event
+
+
+class RoleAggregation(Controller):
+    """Keeps the rules of aggregated cluster roles: those of the selected roles, in the order of their names."""
+
+    component = "clusterrole-aggregation-controller"
+    watches = ("ClusterRole",)
+
+    def keys(self, event: Event) -> Iterable[Key]:
+        """Return all aggregated roles: a role's labels, old or new, may concern any."""
+        del event
+        return [(one["metadata"]["name"],) for one in self.objects.list("ClusterRole") if one.get("aggregationRule")]
+
+    async def reconcile(self, key: Key) -> float | None:
+        """Write the role's rules anew where they differ."""
+        role = self.objects.get("ClusterRole", *key)
+        if role is None or not role.get("aggregationRule"):
+            return None
+        selectors = role["aggregationRule"].get("clusterRoleSelectors") or []
+        rules: list[object] = []
+        for one in self.objects.list("ClusterRole"):
+            labels = one["metadata"].get("labels") or {}
+            selected = any(matches_selector(selector, labels) for selector in selectors)
+            if selected and one["metadata"]["name"] != role["metadata"]["name"]:
+                rules += [rule for rule in one.get("rules") or [] if rule not in rules]
+        if rules != (role.get("rules") or []):
+            self.objects.update({**role, "rules": rules}, manager=self.component)
+        return None

@@ -1,0 +1,155 @@
+"""Failures: what the API answers when it can't do what it is asked, as metav1.Status documents in its own words.
+
+https://github.com/kubernetes/apimachinery/blob/master/pkg/api/errors/errors.go
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from rehearsal_cloud.documents import Document
+    from rehearsal_cloud.kubernetes.objects.kinds import Kind
+
+
+@dataclass(frozen=True)
+class Cause:
+    """One thing that is wrong with an object: a `reason` such as FieldValueInvalid, and the path of the field."""
+
+    reason: str
+    field: str
+    message: str
+
+    def __str__(self) -> str:
+        """Return the field and the message, as an Invalid failure lists them."""
+        return f"{self.field}: {self.message}"
+
+
+class Failure(Exception):
+    """A metav1.Status with `status: Failure`."""
+
+    def __init__(self, code: int, reason: str, message: str, details: Document | None = None) -> None:
+        super().__init__(message)
+        self.code = code
+        self.reason = reason
+        self.message = message
+        self.details = details
+
+    def status(self) -> Document:
+        """Return the body of the answer."""
+        status: Document = {
+            "kind": "Status",
+            "apiVersion": "v1",
+            "metadata": {},
+            "status": "Failure",
+            "message": self.message,
+        }
+        status |= {"reason": self.reason} if self.reason else {}
+        status |= {"details": self.details} if self.details is not None else {}
+        return {**status, "code": self.code}
+
+
+def about(kind: Kind | None, name: str, **more: Any) -> Document:
+    """Return the details of a failure about one object; what is empty is left out, as the server does."""
+    details = {"name": name, "group": kind.group if kind else "", "kind": kind.plural if kind else "", **more}
+    return {key: value for key, value in details.items() if value}
+
+
+def not_found(kind: Kind, name: str) -> Failure:
+    """Return the 404 for an object that is not there."""
+    return Failure(404, "NotFound", f'{kind.resource} "{name}" not found', about(kind, name))
+
+
+def no_such_path() -> Failure:
+    """Return the 404 for a path at which nothing is served."""
+    return Failure(404, "NotFound", "the server could not find the requested resource", {})
+
+
+def already_exists(kind: Kind, name: str) -> Failure:
+    """Return the 409 for a name that is taken."""
+    return Failure(409, "AlreadyExists", f'{kind.resource} "{name}" already exists', about(kind, name))
+
+
+STALE = "the object has been modified; please apply your changes to the latest version and try again"
+
+
+def conflict(kind: Kind, name: str, why: str = STALE, causes: Sequence[Cause] = ()) -> Failure:
+    """Return the 409 for a write that another write forbids."""
+    text = f'Operation cannot be fulfilled on {kind.resource} "{name}": {why}'
+    return Failure(409, "Conflict", text, about(kind, name, causes=_listed(causes)))
+
+
+def apply_conflict(message: str, causes: Sequence[Cause]) -> Failure:
+    """Return the 409 for an apply of fields that another manager owns."""
+    return Failure(409, "Conflict", message, {"causes": _listed(causes)})
+
+
+def invalid(kind: Kind, name: str, causes: Sequence[Cause]) -> Failure:
+    """Return the 422 for an object that breaks its kind's rules."""
+    texts = list(dict.fromkeys(str(one) for one in causes))
+    listed = texts[0] if len(texts) == 1 else f"[{', '.join(texts)}]"
+    qualified = f"{kind.kind}.{kind.group}" if kind.group else kind.kind
+    details = {"name": name, "group": kind.group, "kind": kind.kind, "causes": _listed(causes)}
+    details = {key: value for key, value in details.items() if value}
+    return Failure(422, "Invalid", f'{qualified} "{name}" is invalid: {listed}', details)
+
+
+def forbidden(kind: Kind, name: str, why: str, causes: Sequence[Cause] = ()) -> Failure:
+    """Return the 403 for what admission or authorization forbids."""
+    subject = f'{kind.resource} "{name}"' if name else kind.resource
+    return Failure(403, "Forbidden", f"{subject} is forbidden: {why}", about(kind, name, causes=_listed(causes)))
+
+
+def bad_request(message: str) -> Failure:
+    """Return the 400 for a request that makes no sense."""
+    return Failure(400, "BadRequest", message)
+
+
+def gone(message: str) -> Failure:
+    """Return the 410 for a resource version that is not remembered any more."""
+    return Failure(410, "Expired", message)
+
+
+def too_large_version(asked: int, current: int) -> Failure:
+    """Return the 504 for a resource version of the future."""
+    cause = {"reason": "ResourceVersionTooLarge", "message": "Too large resource version"}
+    text = f"Timeout: Too large resource version: {asked}, current: {current}"
+    return Failure(504, "Timeout", text, {"causes": [cause], "retryAfterSeconds": 1})
+
+
+def method_not_allowed() -> Failure:
+    """Return the 405 for a method that means nothing at the path."""
+    return Failure(405, "MethodNotAllowed", "the server does not allow this method on the requested resource", {})
+
+
+def unsupported_media_type(message: str) -> Failure:
+    """Return the 415 for a body in a form that is not read."""
+    return Failure(415, "UnsupportedMediaType", message, {})
+
+
+def not_acceptable(accepted: str) -> Failure:
+    """Return the 406 for an answer that is wanted in a form that is not written."""
+    text = f"only the following media types are accepted: {accepted}"
+    return Failure(406, "NotAcceptable", text)
+
+
+def too_many_requests(message: str, causes: Sequence[Cause] = (), retry_after: int = 0) -> Failure:
+    """Return the 429 for what must be tried again later: an eviction that a disruption budget forbids."""
+    details: Document = {"causes": _listed(causes)} if causes else {}
+    return Failure(
+        429, "TooManyRequests", message, details | ({"retryAfterSeconds": retry_after} if retry_after else {})
+    )
+
+
+def internal(message: str) -> Failure:
+    """Return the 500 for a fault of ours."""
+    text = f"Internal error occurred: {message}"
+    return Failure(500, "InternalError", text, {"causes": [{"message": message}]})
+
+
+def _listed(causes: Sequence[Cause]) -> list[Document]:
+    listed = ({"reason": one.reason, "message": one.message, "field": one.field} for one in causes)
+    return [{key: value for key, value in one.items() if value} for one in listed]

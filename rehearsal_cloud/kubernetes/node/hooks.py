@@ -1,0 +1,38 @@
+"""Lifecycle hooks: what a container wants done right after its start, and before it is ended."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING
+
+from rehearsal_cloud.kubernetes.node.handlers import Errored, handle
+
+if TYPE_CHECKING:
+    from rehearsal_cloud.documents import Document
+    from rehearsal_cloud.kubernetes.node.runtime import Run
+    from rehearsal_cloud.kubernetes.node.sandbox import Sandbox
+
+LEAST_SECONDS = 2.0
+"""What a container has left to end in, however long its hook took."""
+
+_FOREVER = 86400.0
+
+
+async def run(hook: Document, sandbox: Sandbox, container: Document, of: Run, name: str, seconds: float | None) -> bool:
+    """Run a hook; one that fails is an event, and False."""
+    try:
+        if "sleep" in hook:
+            async with asyncio.timeout(seconds):
+                await asyncio.sleep(hook["sleep"]["seconds"])
+            return True
+        outcome = await handle(hook, sandbox, container, of, seconds or _FOREVER)
+    except TimeoutError:
+        return True
+    except Errored as fault:
+        said = str(fault)
+    else:
+        if outcome.well:
+            return True
+        said = outcome.output
+    sandbox.events.warning(f"Failed{name}Hook", f"{name}Hook failed: {said}", container)
+    return False

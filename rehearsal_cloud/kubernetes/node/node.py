@@ -1,0 +1,160 @@
+"""The kubelet: runs the pods that are bound to the cluster's nodes.
+
+One program stands for all of a cluster's nodes; each Node object has its name in the pods' events. What it runs
+outlives it: killed and started again, it goes on with the containers that still run.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import shutil
+from typing import TYPE_CHECKING
+
+import psutil
+
+from rehearsal_cloud.kubernetes.addons.secrets_store import SecretsStore
+from rehearsal_cloud.kubernetes.container_processes import container_processes
+from rehearsal_cloud.kubernetes.node import memory
+from rehearsal_cloud.kubernetes.node.health import Health
+from rehearsal_cloud.kubernetes.node.images import NodeImages
+from rehearsal_cloud.kubernetes.node.network import Network
+from rehearsal_cloud.kubernetes.node.pod import PodWorker
+from rehearsal_cloud.kubernetes.node.runtime import runs
+from rehearsal_cloud.kubernetes.node.streams import Streams
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from rehearsal_cloud.documents import Document
+    from rehearsal_cloud.kubernetes.cluster import Cluster
+    from rehearsal_cloud.kubernetes.node.container import Container
+    from rehearsal_cloud.kubernetes.node.runtime import Run
+    from rehearsal_cloud.kubernetes.objects.objects import Subscription
+
+_LOG = logging.getLogger(__name__)
+_STOP_SECONDS = 8.0
+_ADDRESS = "10.224.0.4"
+"""The first address that AKS gives to a node in a network of its own."""
+_SOURCES = ("ConfigMap", "Secret", "SecretProviderClass", "PersistentVolumeClaim")
+
+
+class Node:
+    """The node of one cluster."""
+
+    def __init__(self, cluster: Cluster) -> None:
+        self.cluster = cluster
+        self.pods_folder: Path = cluster.folder / "pods"
+        self.pods_folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        self.network: Network = Network(cluster)
+        self.images: NodeImages = NodeImages(cluster)
+        self.secrets_store = SecretsStore(cluster)
+        self.streams = Streams(self)
+        self.health = Health(self)
+        self.address: str = _ADDRESS
+        self._workers: dict[str, PodWorker] = {}
+        self._going: dict[str, asyncio.Task[None]] = {}
+        self._tasks: list[asyncio.Task[None]] = []
+
+    @property
+    def allocatable(self) -> Document:
+        """Return what the node has for pods."""
+        nodes = self.cluster.objects.list("Node")
+        allocatable: Document = (nodes[0].get("status") or {}).get("allocatable") or {} if nodes else {}
+        return allocatable
+
+    @property
+    def workers(self) -> list[PodWorker]:
+        """Return who keep the pods that run here."""
+        return list(self._workers.values())
+
+    def worker(self, pod: Document) -> PodWorker | None:
+        """Return who keeps the pod, if it runs here."""
+        return self._workers.get(pod["metadata"]["uid"])
+
+    async def start(self) -> None:
+        """Go on with the pods that are here already, and take those that are bound to come."""
+        await self.secrets_store.start()
+        bound = {one["metadata"]["uid"] for one in self.cluster.objects.list("Pod") if self._is_bound(one)}
+        await self._forget_all_but(bound)
+        subscription = self.cluster.objects.subscribe("Pod", *_SOURCES)
+        for pod in self.cluster.objects.list("Pod"):
+            self._see(pod)
+        self._tasks = [
+            asyncio.create_task(self.network.run()),
+            asyncio.create_task(memory.watch(self._containers)),
+            asyncio.create_task(self._watch(subscription)),
+            asyncio.create_task(self.health.watch()),
+        ]
+
+    async def stop(self) -> None:
+        """End all containers, as a machine that goes down; the next start brings their pods back."""
+        await self.secrets_store.stop()
+        tasks = [*self._tasks, *self._going.values()]
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        running = [run for run in self._runs() if run.alive()]
+        await asyncio.gather(*(run.stop(_STOP_SECONDS) for run in running))
+        await self._kill(self.pods_folder)
+        self._workers.clear()
+        self._going.clear()
+        self._tasks.clear()
+
+    def _runs(self) -> Iterator[Run]:
+        for folder in self.pods_folder.glob("*/containers/*"):
+            yield from runs(folder)
+
+    def _containers(self) -> list[Container]:
+        return [one for worker in self._workers.values() for one in (*worker.inits, *worker.apps)]
+
+    async def _forget_all_but(self, uids: set[str]) -> None:
+        """Remove what is left of pods that went while nobody looked."""
+        for folder in self.pods_folder.iterdir():
+            if folder.name not in uids:
+                await self._kill(folder)
+                await asyncio.to_thread(shutil.rmtree, folder, ignore_errors=True)
+        self.network.keep(uids)
+
+    @staticmethod
+    async def _kill(folder: Path) -> None:
+        for process in await asyncio.to_thread(container_processes, folder):
+            with contextlib.suppress(psutil.Error):
+                process.kill()
+
+    async def _watch(self, subscription: Subscription) -> None:
+        try:
+            async for event in subscription:
+                if event.document["kind"] == "Pod":
+                    self._see(event.document, gone=event.type == "DELETED")
+                else:
+                    for worker in self._workers.values():
+                        if worker.pod["metadata"]["namespace"] == event.document["metadata"]["namespace"]:
+                            worker.sandbox.wake()
+        finally:
+            subscription.close()
+
+    def _see(self, pod: Document, *, gone: bool = False) -> None:
+        uid = pod["metadata"]["uid"]
+        worker = self._workers.get(uid)
+        if worker is not None:
+            worker.update(pod, gone=gone)
+        elif self._is_bound(pod) and not gone:
+            self._workers[uid] = PodWorker(self, pod)
+            self._going[uid] = asyncio.create_task(self._keep(uid), name=f"pod {pod['metadata']['name']}")
+
+    def _is_bound(self, pod: Document) -> bool:
+        """Tell whether the pod has a node; one that is not there keeps nothing."""
+        node = pod["spec"].get("nodeName")
+        return bool(node) and self.cluster.objects.get("Node", node) is not None
+
+    async def _keep(self, uid: str) -> None:
+        worker = self._workers[uid]
+        try:
+            await worker.go()
+        except Exception:  # noqa: BLE001 - whatever it was, the other pods are kept
+            _LOG.exception("pod %s is kept no longer", worker.sandbox.pod_name)
+        self._workers.pop(uid, None)
+        self._going.pop(uid, None)

@@ -1,0 +1,32 @@
+"""The events of one pod, in the kubelet's name."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from rehearsal_cloud.documents import Document
+    from rehearsal_cloud.kubernetes.recorder import Recorder
+
+
+class PodEvents:
+    """Records what happens to a pod, or to one of its containers."""
+
+    def __init__(self, recorder: Recorder, pod: Document) -> None:
+        self._recorder = recorder
+        self._pod = pod
+        self._inits = {one["name"] for one in pod["spec"].get("initContainers") or []}
+
+    def normal(self, reason: str, message: str, container: Document | None = None) -> None:
+        """Record that something went as it should."""
+        self._recorder.normal(self._pod, reason, message, field_path=self._path(container))
+
+    def warning(self, reason: str, message: str, container: Document | None = None) -> None:
+        """Record that something went wrong."""
+        self._recorder.warning(self._pod, reason, message, field_path=self._path(container))
+
+    def _path(self, container: Document | None) -> str:
+        if container is None:
+            return ""
+        kind = "initContainers" if container["name"] in self._inits else "containers"
+        return f"spec.{kind}{{{container['name']}}}"

@@ -1,0 +1,109 @@
+"""The status of a pod, as the kubelet derives it from those of its containers.
+
+https://kubernetes.io/docs/concepts/workloads/pods/pod-lifecycle/
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from rehearsal_cloud.kubernetes.objects.lifecycle import now
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from rehearsal_cloud.documents import Document
+
+_OURS = ("PodReadyToStartContainers", "Initialized", "Ready", "ContainersReady")
+
+
+def is_sidecar(container: Document) -> bool:
+    """Tell whether an init container is one that stays."""
+    return container.get("restartPolicy") == "Always"
+
+
+def phase(pod: Document, inits: Sequence[Document], apps: Sequence[Document]) -> str:
+    """Return the pod's phase, from the statuses of its containers."""
+    policy = pod["spec"].get("restartPolicy", "Always")
+    sidecars = {one["name"] for one in pod["spec"].get("initContainers") or [] if is_sidecar(one)}
+    for one in inits:
+        ended = one["state"].get("terminated")
+        if one["name"] not in sidecars and ended and ended["exitCode"] and policy == "Never":
+            return "Failed"
+    if any(not _initialized(one, one["name"] in sidecars) for one in inits):
+        return "Pending"
+    if any("waiting" in one["state"] and not one["lastState"] for one in apps):
+        return "Pending"
+    if any("running" in one["state"] for one in apps) or policy == "Always":
+        return "Running"
+    if any("running" in one["state"] for one in inits):
+        return "Running"  # a sidecar is still to be ended
+    codes = [_last_code(one) for one in apps]
+    if not any(codes):
+        return "Succeeded"
+    return "Failed" if policy == "Never" else "Running"
+
+
+def _initialized(status: Document, sidecar: bool) -> bool:  # noqa: FBT001 - it is what kind of container this is
+    if sidecar:
+        return bool(status["started"] or status["lastState"] or "terminated" in status["state"])
+    return bool(status["state"].get("terminated", {}).get("exitCode") == 0)
+
+
+def _last_code(status: Document) -> int:
+    ended = status["state"].get("terminated") or status["lastState"].get("terminated") or {}
+    return int(ended.get("exitCode", 0))
+
+
+def conditions(pod: Document, phase_: str, inits: Sequence[Document], apps: Sequence[Document]) -> list[Document]:
+    """Return the pod's conditions; those of others stay, and each keeps the time at which it last changed."""
+    kept: dict[str, Document] = {one["type"]: one for one in pod.get("status", {}).get("conditions") or []}
+    sidecars = {one["name"] for one in pod["spec"].get("initContainers") or [] if is_sidecar(one)}
+    late = [one["name"] for one in inits if not _initialized(one, one["name"] in sidecars)]
+    initialized = _condition(
+        not late, "ContainersNotInitialized", f"containers with incomplete status: [{' '.join(late)}]"
+    )
+    unready = [one["name"] for one in (*inits, *apps) if one["name"] not in {i["name"] for i in inits} - sidecars]
+    statuses = {one["name"]: one for one in (*inits, *apps)}
+    unready = [name for name in unready if not statuses[name]["ready"]]
+    ready = _condition(not unready, "ContainersNotReady", f"containers with unready status: [{' '.join(unready)}]")
+    if phase_ == "Succeeded":
+        initialized = {"status": "True", "reason": "PodCompleted"}
+        ready = {"status": "False", "reason": "PodCompleted"}
+    elif phase_ == "Failed":
+        ready = {"status": "False", "reason": "PodFailed"}
+    gates = [one["conditionType"] for one in pod["spec"].get("readinessGates") or []]
+    closed = [one for one in gates if kept.get(one, {}).get("status") != "True"]
+    pod_ready = ready
+    if ready["status"] == "True" and closed:
+        text = f'corresponding condition of pod readiness gate "{closed[0]}" does not exist.'
+        pod_ready = {"status": "False", "reason": "ReadinessGatesNotReady", "message": text}
+    has_sandbox = {"status": "False" if phase_ in ("Succeeded", "Failed") else "True"}
+    ours = dict(zip(_OURS, (has_sandbox, initialized, pod_ready, ready), strict=True))
+    found = {**kept, **{kind: _dated(kind, state, kept.get(kind), pod) for kind, state in ours.items()}}
+    return [found[kind] for kind in (*_OURS, *(one for one in found if one not in _OURS))]
+
+
+def _condition(well: bool, reason: str, message: str) -> Document:  # noqa: FBT001 - it is the condition's state
+    return {"status": "True"} if well else {"status": "False", "reason": reason, "message": message}
+
+
+def _dated(kind: str, state: Document, before: Document | None, pod: Document) -> Document:
+    since = before["lastTransitionTime"] if before and before["status"] == state["status"] else now()
+    made = {"type": kind, "lastProbeTime": None, "lastTransitionTime": since, **state}
+    return made | {"observedGeneration": pod["metadata"].get("generation", 1)}
+
+
+def qos_class(pod: Document) -> str:
+    """Return the pod's quality of service class."""
+    containers = [*pod["spec"]["containers"], *(pod["spec"].get("initContainers") or [])]
+    given = [one.get("resources") or {} for one in containers]
+    if not any(one.get("requests") or one.get("limits") for one in given):
+        return "BestEffort"
+    for one in given:
+        limits, requests = one.get("limits") or {}, one.get("requests") or {}
+        if not {"cpu", "memory"} <= limits.keys() or any(
+            requests.get(key, limits[key]) != limits[key] for key in limits
+        ):
+            return "Burstable"
+    return "Guaranteed"

@@ -1,0 +1,96 @@
+"""What a kubelet serves of its pods: logs, commands, attaching, forwarded ports and their HTTP servers.
+
+The API has authenticated and authorised who asks, and has found the pod.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from rehearsal_cloud.kubernetes.bootstrap import KUBELET_PORT
+from rehearsal_cloud.kubernetes.failures import Failure, bad_request
+from rehearsal_cloud.kubernetes.node import log_requests, port_forward, proxying, remote_command
+
+if TYPE_CHECKING:
+    from starlette.requests import Request
+    from starlette.responses import Response
+    from starlette.websockets import WebSocket
+
+    from rehearsal_cloud.documents import Document
+    from rehearsal_cloud.kubernetes.node.container import Container
+    from rehearsal_cloud.kubernetes.node.node import Node
+    from rehearsal_cloud.kubernetes.node.runtime import Run
+
+
+class Streams:
+    """The streams of one node's pods. All raise Failure before they answer anything."""
+
+    def __init__(self, node: Node) -> None:
+        self._node = node
+
+    async def log(self, request: Request, pod: Document) -> Response:
+        """Answer a container's log (https://kubernetes.io/docs/reference/kubernetes-api/workload-resources/pod-v1/)."""
+        container = self._container(pod, request.query_params.get("container", ""))
+        path = f"containerLogs/{pod['metadata']['namespace']}/{pod['metadata']['name']}/{container.name}"
+        self._dial(f'Get "https://{self._node.address}:{KUBELET_PORT}/{path}"')
+        return log_requests.answer(request, container)
+
+    async def exec(self, websocket: WebSocket, pod: Document) -> None:
+        """Run a command in a container, with its streams on the WebSocket."""
+        self._dial()
+        run = self._running(pod, websocket.query_params.get("container", ""))
+        words = websocket.query_params.getlist("command")
+        if not words:
+            raise bad_request("you must specify at least 1 command for the container")
+        await remote_command.execute(websocket, run, words)
+
+    async def attach(self, websocket: WebSocket, pod: Document) -> None:
+        """Pass on what a container writes, and what it is to read."""
+        self._dial()
+        container = self._container(pod, websocket.query_params.get("container", ""))
+        run = self._running(pod, container.name)
+        await remote_command.attach(websocket, run, once=bool(container.spec.get("stdinOnce")))
+
+    async def portforward(self, websocket: WebSocket, pod: Document) -> None:
+        """Pass on connections to the pod's ports."""
+        if pod.get("status", {}).get("phase") != "Running":
+            phase = pod.get("status", {}).get("phase")
+            raise bad_request(f"unable to forward port because pod is not running. Current status={phase}")
+        self._dial()
+        await port_forward.forward(websocket, self._node.network, pod["status"]["podIP"])
+
+    async def proxy(
+        self, request: Request, target: Document, path: str, *, port: str = "", scheme: str = "http"
+    ) -> Response:
+        """Pass on an HTTP request to a pod or a service; `port` is a number, a name, or empty for the only one."""
+        return await proxying.answer(request, self._node.network, target, port, path, scheme)
+
+    def _dial(self, purpose: str = "error dialing backend") -> None:
+        """Raise what the API says where the kubelet does not answer it."""
+        if self._node.health.silent:
+            raise Failure(500, "", f"{purpose}: dial tcp {self._node.address}:{KUBELET_PORT}: i/o timeout")
+
+    def _container(self, pod: Document, name: str) -> Container:
+        spec, worker = pod["spec"], self._node.worker(pod)
+        apps = [one["name"] for one in spec["containers"]]
+        inits = [one["name"] for one in spec.get("initContainers") or []]
+        if not name:
+            default = (pod["metadata"].get("annotations") or {}).get("kubectl.kubernetes.io/default-container")
+            name = apps[0] if len(apps) == 1 else default or ""
+        if not name:
+            choice = f"choose one of: [{' '.join(apps)}]"
+            choice += f" or one of the init containers: [{' '.join(inits)}]" if inits else ""
+            raise bad_request(f"a container name must be specified for pod {pod['metadata']['name']}, {choice}")
+        container = worker.container(name) if worker is not None else None
+        if name not in (*apps, *inits):
+            raise bad_request(f"container {name} is not valid for pod {pod['metadata']['name']}")
+        if container is None:
+            raise bad_request(f"pod {pod['metadata']['name']} does not have a host assigned")
+        return container
+
+    def _running(self, pod: Document, name: str) -> Run:
+        container = self._container(pod, name)
+        if container.run is None or not container.run.alive():
+            text = f'container not found ("{container.name}")'
+            raise Failure(500, "InternalError", f"unable to upgrade connection: {text}")
+        return container.run

@@ -1,0 +1,135 @@
+"""Admission: what the API server adds to objects, and refuses of them, before it keeps them.
+
+The plugins, in their order: ServiceAccount, Priority, DefaultTolerationSeconds, DefaultStorageClass, and AKS's workload
+identity webhook: https://kubernetes.io/docs/reference/access-authn-authz/admission-controllers/
+"""
+
+from __future__ import annotations
+
+import copy
+from typing import TYPE_CHECKING
+
+from rehearsal_cloud.kubernetes.addons import workload_identity
+from rehearsal_cloud.kubernetes.failures import Failure, forbidden
+from rehearsal_cloud.kubernetes.objects.lifecycle import random_suffix
+
+if TYPE_CHECKING:
+    from rehearsal_cloud.documents import Document
+    from rehearsal_cloud.kubernetes.cluster import Cluster
+
+_TOKEN_PATH = "/var/run/secrets/kubernetes.io/serviceaccount"  # noqa: S105 - a folder
+_TOKEN_SECONDS = 3607
+_DEFAULT_CLASS = ("storageclass.kubernetes.io/is-default-class", "storageclass.beta.kubernetes.io/is-default-class")
+_SYSTEM_PRIORITIES = {"system-cluster-critical": 2_000_000_000, "system-node-critical": 2_000_001_000}
+_TOLERATED_SECONDS = 300
+
+
+def admit(cluster: Cluster, document: Document, old: Document | None) -> Document:
+    """Return the object as it is to be kept; `old` is what it replaces. Raises Failure (403, 400)."""
+    if old is not None:
+        return document
+    admitted = copy.deepcopy(document)
+    if document["kind"] == "Pod":
+        account = _service_account(cluster, admitted)
+        _priority(cluster, admitted)
+        _tolerations(admitted)
+        _webhook(cluster, admitted, account)
+    elif document["kind"] == "PersistentVolumeClaim":
+        _storage_class(cluster, admitted)
+    return admitted
+
+
+def _service_account(cluster: Cluster, pod: Document) -> Document:
+    """Give the pod its service account, and that one's token in every container, as far as they want it."""
+    spec, namespace = pod["spec"], pod["metadata"]["namespace"]
+    name = spec.get("serviceAccountName") or spec.get("serviceAccount") or "default"
+    spec["serviceAccountName"] = spec["serviceAccount"] = name
+    account = cluster.objects.get("ServiceAccount", name, namespace)
+    if account is None:
+        why = f'error looking up service account {namespace}/{name}: serviceaccount "{name}" not found'
+        raise forbidden(cluster.kinds.named("Pod"), pod["metadata"]["name"], why)
+    wanted = spec.get("automountServiceAccountToken")
+    if wanted is None:
+        wanted = account.get("automountServiceAccountToken", True)
+    if wanted:
+        _mount_token(spec)
+    if account.get("imagePullSecrets") and not spec.get("imagePullSecrets"):
+        spec["imagePullSecrets"] = account["imagePullSecrets"]
+    return account
+
+
+def _mount_token(spec: Document) -> None:
+    volume = f"kube-api-access-{random_suffix()}"
+    mounted = False
+    for container in (*(spec.get("initContainers") or ()), *spec["containers"]):
+        mounts = container.setdefault("volumeMounts", [])
+        if all(one["mountPath"] != _TOKEN_PATH for one in mounts):
+            mounts.append({"name": volume, "mountPath": _TOKEN_PATH, "readOnly": True})
+            mounted = True
+    if mounted:
+        field = {"apiVersion": "v1", "fieldPath": "metadata.namespace"}
+        sources = [
+            {"serviceAccountToken": {"expirationSeconds": _TOKEN_SECONDS, "path": "token"}},
+            {"configMap": {"name": "kube-root-ca.crt", "items": [{"key": "ca.crt", "path": "ca.crt"}]}},
+            {"downwardAPI": {"items": [{"path": "namespace", "fieldRef": field}]}},
+        ]
+        spec.setdefault("volumes", []).append({"name": volume, "projected": {"defaultMode": 0o644, "sources": sources}})
+
+
+def _priority(cluster: Cluster, pod: Document) -> None:
+    spec = pod["spec"]
+    name, policy = spec.get("priorityClassName"), "PreemptLowerPriority"
+    value = _SYSTEM_PRIORITIES.get(name or "", 0)
+    if name and name not in _SYSTEM_PRIORITIES:
+        found = cluster.objects.get("PriorityClass", name)
+        if found is None:
+            why = f"no PriorityClass with name {name} was found"
+            raise forbidden(cluster.kinds.named("Pod"), pod["metadata"]["name"], why)
+        value, policy = found["value"], found.get("preemptionPolicy") or policy
+    if spec.setdefault("priority", value) != value:
+        why = (
+            f"the integer value of priority ({spec['priority']}) must not be provided in pod spec; priority admission"
+            f" controller computed {value} from the given PriorityClass name"
+        )
+        raise forbidden(cluster.kinds.named("Pod"), pod["metadata"]["name"], why)
+    spec.setdefault("preemptionPolicy", policy)
+
+
+def _tolerations(pod: Document) -> None:
+    """Let the pod stay for five minutes on a node that is lost, unless it says how long itself."""
+    tolerations = pod["spec"].get("tolerations") or []
+    for reason in ("not-ready", "unreachable"):
+        taint = f"node.kubernetes.io/{reason}"
+        if not any(
+            one.get("key", taint) == taint and one.get("effect", "NoExecute") == "NoExecute" for one in tolerations
+        ):
+            lasting = {"effect": "NoExecute", "tolerationSeconds": _TOLERATED_SECONDS}
+            tolerations = [*tolerations, {"key": taint, "operator": "Exists", **lasting}]
+    pod["spec"]["tolerations"] = tolerations
+
+
+def _storage_class(cluster: Cluster, claim: Document) -> None:
+    """Give a claim that names no class the default one, the newest where there are several."""
+    annotations = claim["metadata"].get("annotations") or {}
+    if claim["spec"].get("storageClassName") is not None or "volume.beta.kubernetes.io/storage-class" in annotations:
+        return
+    defaults = [one for one in cluster.objects.list("StorageClass") if _is_default(one)]
+    if defaults:
+        newest = max(defaults, key=lambda one: (one["metadata"]["creationTimestamp"], one["metadata"]["name"]))
+        claim["spec"]["storageClassName"] = newest["metadata"]["name"]
+
+
+def _is_default(storage_class: Document) -> bool:
+    annotations = storage_class["metadata"].get("annotations") or {}
+    return any(annotations.get(name) == "true" for name in _DEFAULT_CLASS)
+
+
+def _webhook(cluster: Cluster, pod: Document, account: Document) -> None:
+    profile = cluster.document["properties"].get("securityProfile") or {}
+    if not (profile.get("workloadIdentity") or {}).get("enabled") or not workload_identity.labelled(pod):
+        return
+    try:
+        workload_identity.mutate(pod, account)
+    except workload_identity.WebhookDenied as denied:
+        text = f'admission webhook "mutation.azure-workload-identity.io" denied the request: {denied}'
+        raise Failure(400, "BadRequest", text) from None

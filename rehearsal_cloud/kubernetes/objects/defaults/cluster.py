@@ -1,0 +1,64 @@
+"""Defaults of what a cluster is set up with: RBAC, storage, networking, priorities, custom resource definitions."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from rehearsal_cloud.kubernetes.objects.defaults.pods import fill
+
+if TYPE_CHECKING:
+    from rehearsal_cloud.documents import Document
+
+_RBAC = "rbac.authorization.k8s.io"
+
+
+def role_binding(document: Document) -> None:
+    """Set the API groups of the role and of the subjects."""
+    fill(document.setdefault("roleRef", {}), apiGroup=_RBAC)
+    for subject in document.get("subjects", ()):
+        if subject.get("kind") in ("User", "Group"):
+            fill(subject, apiGroup=_RBAC)
+
+
+def network_policy(document: Document) -> None:
+    """Set the protocol of ports, and which directions the policy is about."""
+    spec = document.setdefault("spec", {})
+    for rule in [*spec.get("ingress", ()), *spec.get("egress", ())]:
+        for port in rule.get("ports", ()):
+            fill(port, protocol="TCP")
+    if not spec.get("policyTypes"):
+        spec["policyTypes"] = ["Ingress", *(["Egress"] if spec.get("egress") else [])]
+
+
+def storage_class(document: Document) -> None:
+    """Set the reclaim policy and when volumes are bound."""
+    fill(document, reclaimPolicy="Delete", volumeBindingMode="Immediate")
+
+
+def csi_driver(document: Document) -> None:
+    """Set what a driver asks of the node."""
+    spec = document.setdefault("spec", {})
+    fill(
+        spec,
+        attachRequired=True,
+        podInfoOnMount=False,
+        storageCapacity=False,
+        fsGroupPolicy="ReadWriteOnceWithFSType",
+        requiresRepublish=False,
+        seLinuxMount=False,
+    )
+    if not spec.get("volumeLifecycleModes"):
+        spec["volumeLifecycleModes"] = ["Persistent"]
+
+
+def priority_class(document: Document) -> None:
+    """Set the preemption policy."""
+    fill(document, preemptionPolicy="PreemptLowerPriority")
+
+
+def custom_resource_definition(document: Document) -> None:
+    """Set the names that follow from the kind, and that versions need no conversion."""
+    spec = document["spec"]
+    names = spec["names"]
+    fill(names, singular=names["kind"].lower(), listKind=f"{names['kind']}List")
+    spec.setdefault("conversion", {"strategy": "None"})

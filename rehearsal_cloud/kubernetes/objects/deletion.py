@@ -1,0 +1,122 @@
+"""What deleting an object comes to: it goes at once, or it is marked and stays until its time or its finalizers end.
+
+https://kubernetes.io/docs/concepts/architecture/garbage-collection/#cascading-deletion
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+from typing import TYPE_CHECKING
+
+from rehearsal_cloud.kubernetes.failures import conflict, forbidden
+from rehearsal_cloud.kubernetes.objects.lifecycle import dying, held, is_dying
+
+if TYPE_CHECKING:
+    from rehearsal_cloud.documents import Document
+    from rehearsal_cloud.kubernetes.failures import Failure
+    from rehearsal_cloud.kubernetes.objects.kinds import Kind
+
+_BY_POLICY = {"Foreground": "foregroundDeletion", "Orphan": "orphan"}
+_ORPHANING = frozenset({"Job", "ReplicationController"})
+_IMMORTAL = frozenset({"default", "kube-system", "kube-public"})
+_POD_GRACE_SECONDS = 30
+
+
+@dataclass(frozen=True, kw_only=True)
+class DeleteOptions:
+    """How to delete: metav1.DeleteOptions; `grace` in seconds, no `propagation` means the kind's own."""
+
+    propagation: str | None = None
+    grace: int | None = None
+    uid: str = ""
+    resource_version: str = ""
+    dry_run: bool = False
+
+
+@dataclass(frozen=True)
+class Deletion:
+    """What became of the object: its last or present state, and whether it is gone."""
+
+    document: Document
+    gone: bool
+
+
+def orphans_by_default(kind: Kind) -> bool:
+    """Tell whether the kind's dependents are left when nobody says what to do with them."""
+    return kind.kind in _ORPHANING
+
+
+def doomed(kind: Kind, document: Document, options: DeleteOptions) -> Deletion:
+    """Return the object as deleting it leaves it, or as gone. Raises Failure where it may not be deleted."""
+    _check(kind, document, options)
+    document = _with_finalizers(kind, document, options.propagation)
+    if kind.kind == "Namespace":
+        if not is_dying(document):
+            document = {**dying(document, 0), "status": {**document.get("status", {}), "phase": "Terminating"}}
+            del document["metadata"]["deletionGracePeriodSeconds"]
+        return Deletion(document, gone=not held(document))
+    grace = _pod_grace(document, options.grace) if kind.kind == "Pod" else 0
+    if grace and is_dying(document):
+        return Deletion(_hastened(document, grace), gone=False)
+    if not grace and not held(document):
+        return Deletion(document, gone=True)
+    if is_dying(document) and document["metadata"].get("deletionGracePeriodSeconds") == grace:
+        return Deletion(document, gone=False)
+    return Deletion(dying(document, grace), gone=False)
+
+
+def may_go(document: Document) -> bool:
+    """Tell whether nothing keeps an object any more that is marked for deletion."""
+    return is_dying(document) and not held(document) and not document["metadata"].get("deletionGracePeriodSeconds")
+
+
+def _check(kind: Kind, document: Document, options: DeleteOptions) -> None:
+    metadata = document["metadata"]
+    name = metadata["name"]
+    if options.uid and options.uid != metadata["uid"]:
+        record = f"({options.uid}) does not match the UID in record ({metadata['uid']})"
+        why = f"the UID in the precondition {record}. The object might have been deleted and then recreated"
+        raise _precondition_failed(kind, name, why)
+    version = metadata["resourceVersion"]
+    if options.resource_version and options.resource_version != version:
+        record = f"({options.resource_version}) does not match the ResourceVersion in record ({version})"
+        why = f"the ResourceVersion in the precondition {record}. The object might have been modified"
+        raise _precondition_failed(kind, name, why)
+    if kind.kind == "Namespace" and name in _IMMORTAL:
+        raise forbidden(kind, name, "this namespace may not be deleted")
+
+
+def _precondition_failed(kind: Kind, name: str, why: str) -> Failure:
+    """Return the 409 that names the kind where others name its resource."""
+    return conflict(replace(kind, plural=kind.kind), name, why)
+
+
+def _with_finalizers(kind: Kind, document: Document, propagation: str | None) -> Document:
+    if propagation is None and not orphans_by_default(kind):
+        return document
+    kept = [one for one in document["metadata"].get("finalizers") or () if one not in _BY_POLICY.values()]
+    policy = propagation or "Orphan"
+    finalizers = [*kept, *([_BY_POLICY[policy]] if policy in _BY_POLICY else [])]
+    metadata = {key: value for key, value in document["metadata"].items() if key != "finalizers"}
+    return {**document, "metadata": metadata | ({"finalizers": finalizers} if finalizers else {})}
+
+
+def _pod_grace(pod: Document, wanted: int | None) -> int:
+    spec, status = pod.get("spec") or {}, pod.get("status") or {}
+    if not spec.get("nodeName") or status.get("phase") in ("Succeeded", "Failed"):
+        return 0
+    if wanted is None:
+        wanted = spec.get("terminationGracePeriodSeconds", _POD_GRACE_SECONDS)
+    return 1 if wanted < 0 else int(wanted)
+
+
+def _hastened(pod: Document, grace: int) -> Document:
+    """Return the dying pod with less time left, if the new grace is less; time already granted is never extended."""
+    metadata = pod["metadata"]
+    granted = metadata.get("deletionGracePeriodSeconds", 0)
+    if grace >= granted:
+        return pod
+    ends = datetime.fromisoformat(metadata["deletionTimestamp"]) + timedelta(seconds=grace - granted)
+    stamp = ends.strftime("%Y-%m-%dT%H:%M:%SZ")
+    return {**pod, "metadata": {**metadata, "deletionTimestamp": stamp, "deletionGracePeriodSeconds": grace}}

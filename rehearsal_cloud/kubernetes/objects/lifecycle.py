@@ -1,0 +1,202 @@
+"""The part of an object that is the server's own: identity, generation, status and the marks of deletion.
+
+After the strategies of https://github.com/kubernetes/kubernetes/tree/master/pkg/registry
+"""
+
+from __future__ import annotations
+
+import secrets
+import uuid
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING
+
+from rehearsal_cloud.kubernetes.failures import Cause, Failure, conflict, invalid
+
+if TYPE_CHECKING:
+    from rehearsal_cloud.documents import Document
+    from rehearsal_cloud.kubernetes.objects.kinds import Kind
+
+_RANDOM_LETTERS = "bcdfghjklmnpqrstvwxz2456789"
+_LONGEST_BASE = 58
+
+_NO_GENERATION = frozenset(
+    {
+        "Namespace", "Node", "Service", "Endpoints", "ConfigMap", "Secret", "ServiceAccount", "Event",
+        "PersistentVolume", "PersistentVolumeClaim", "LimitRange", "ResourceQuota", "ControllerRevision",
+        "HorizontalPodAutoscaler", "Lease", "Role", "RoleBinding", "ClusterRole", "ClusterRoleBinding",
+        "StorageClass", "CSIDriver", "CSINode", "VolumeAttachment",
+    }
+)  # fmt: skip
+_FIRST_STATUS: dict[str, Document] = {
+    "Namespace": {"phase": "Active"},
+    "Pod": {"phase": "Pending"},
+    "PersistentVolume": {"phase": "Pending"},
+    "PersistentVolumeClaim": {"phase": "Pending"},
+    "Service": {"loadBalancer": {}},
+    "Ingress": {"loadBalancer": {}},
+    "ReplicaSet": {"replicas": 0},
+    "ReplicationController": {"replicas": 0},
+    "StatefulSet": {"replicas": 0, "availableReplicas": 0},
+    "DaemonSet": {
+        "currentNumberScheduled": 0,
+        "desiredNumberScheduled": 0,
+        "numberMisscheduled": 0,
+        "numberReady": 0,
+    },
+    "HorizontalPodAutoscaler": {"currentMetrics": None, "desiredReplicas": 0},
+    "PodDisruptionBudget": {"currentHealthy": 0, "desiredHealthy": 0, "disruptionsAllowed": 0, "expectedPods": 0},
+}
+_UNCONDITIONAL_REFUSED = frozenset({"CustomResourceDefinition", "Lease", "PodDisruptionBudget"})
+CREATED_BY_UPDATE = frozenset(
+    {"Lease", "Endpoints", "Event", "LimitRange", "Role", "RoleBinding", "ClusterRole", "ClusterRoleBinding", "Service"}
+)
+"""The kinds of which a PUT makes an object that is not there."""
+
+
+def now() -> str:
+    """Return the present as metadata carries it."""
+    return datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def random_suffix(length: int = 5) -> str:
+    """Return letters such as generated names end in: no vowels, so no words."""
+    return "".join(secrets.choice(_RANDOM_LETTERS) for _ in range(length))
+
+
+def has_status(kind: Kind) -> bool:
+    """Tell whether the kind's status is written through its own subresource alone."""
+    return "status" in kind.subresources
+
+
+def born(kind: Kind, document: Document) -> Document:
+    """Return a new object with the identity that the server gives it. Raises Failure (422) where it has no name."""
+    metadata = dict(document.get("metadata") or {})
+    if not metadata.get("name"):
+        if not metadata.get("generateName"):
+            cause = Cause("FieldValueRequired", "metadata.name", "Required value: name or generateName is required")
+            raise invalid(kind, "", [cause])
+        metadata["name"] = metadata["generateName"][:_LONGEST_BASE] + random_suffix()
+    for key in ("resourceVersion", "selfLink", "deletionTimestamp", "deletionGracePeriodSeconds", "generation"):
+        metadata.pop(key, None)
+    metadata |= {"uid": str(uuid.uuid4()), "creationTimestamp": now()}
+    if kind.kind not in _NO_GENERATION:
+        metadata["generation"] = 1
+    made = {**document, "metadata": metadata}
+    if has_status(kind):
+        made.pop("status", None)
+        if kind.kind in _FIRST_STATUS:
+            made["status"] = dict(_FIRST_STATUS[kind.kind])
+        elif not kind.custom and kind.kind != "ResourceQuota":
+            made["status"] = {}
+    if kind.kind == "Namespace":
+        metadata["labels"] = {**(metadata.get("labels") or {}), "kubernetes.io/metadata.name": metadata["name"]}
+        made["spec"] = {**(made.get("spec") or {}), "finalizers": ["kubernetes"]}
+    return made
+
+
+def check_current(kind: Kind, document: Document, old: Document) -> None:
+    """Raise Failure (409) where the document is of an older version, or of another object of that name."""
+    given, kept = document["metadata"], old["metadata"]
+    name = kept["name"]
+    if given.get("uid") and given["uid"] != kept["uid"]:
+        key = "/".join(filter(None, (f"/registry/{kind.plural}", kept.get("namespace"), name)))
+        why = (
+            f"StorageError: invalid object, Code: 4, Key: {key}, ResourceVersion: 0, AdditionalErrorMsg: Precondition"
+            f" failed: UID in precondition: {given['uid']}, UID in object meta: {kept['uid']}"
+        )
+        raise conflict(kind, name, why)
+    version = given.get("resourceVersion")
+    if version and version != kept["resourceVersion"]:
+        if not version.isdigit():
+            raise Failure(500, "", f'strconv.ParseUint: parsing "{version}": invalid syntax')
+        raise conflict(kind, name)
+    if not version and (kind.custom or kind.kind in _UNCONDITIONAL_REFUSED):
+        text = "Invalid value: 0: must be specified for an update"
+        raise invalid(kind, name, [Cause("FieldValueInvalid", "metadata.resourceVersion", text)])
+
+
+def updated(kind: Kind, document: Document, old: Document, subresource: str) -> Document:
+    """Return what an update makes of `old`: the server's own part stays, and with it what the path does not write."""
+    if subresource in ("status", "finalize"):
+        return _below(kind, document, old, subresource)
+    metadata = dict(document["metadata"])
+    kept = old["metadata"]
+    metadata.pop("generation", None)
+    # A client that gives another mark of deletion, or another identity, is refused by validation.
+    for key in ("creationTimestamp", "deletionTimestamp", "generation", "name"):
+        metadata |= {key: kept[key]} if key in kept else {}
+    for key in ("uid", "deletionGracePeriodSeconds"):
+        if not metadata.get(key) and key in kept:
+            metadata[key] = kept[key]
+    if "generateName" in kept:
+        metadata.setdefault("generateName", kept["generateName"])
+    metadata.pop("selfLink", None)
+    metadata["resourceVersion"] = kept["resourceVersion"]
+    new = {**document, "metadata": metadata}
+    if has_status(kind):
+        new.pop("status", None)
+        new |= {"status": old["status"]} if "status" in old else {}
+    if kind.kind == "Namespace":
+        new["spec"] = old["spec"]
+    if "generation" in kept and _content(kind, new) != _content(kind, old):
+        metadata["generation"] = kept["generation"] + 1
+    return new
+
+
+def _below(kind: Kind, document: Document, old: Document, subresource: str) -> Document:
+    metadata = dict(old["metadata"])
+    if "managedFields" in document["metadata"]:
+        metadata["managedFields"] = document["metadata"]["managedFields"]
+    new = {**old, "metadata": metadata}
+    if subresource == "finalize":
+        return {**new, "spec": document.get("spec") or {}}
+    if kind.kind in ("Node", "Pod"):  # the kubelet annotates through the status
+        for key in ("annotations", "labels"):
+            if key in document["metadata"]:
+                metadata[key] = document["metadata"][key]
+    new.pop("status", None)
+    return {**new, "status": document["status"]} if "status" in document else new
+
+
+def _content(kind: Kind, document: Document) -> Document:
+    """Return the part of the object whose changes its generation counts."""
+    content = {key: value for key, value in document.items() if key not in ("metadata", "apiVersion", "kind")}
+    if has_status(kind):
+        content.pop("status", None)
+    if kind.kind == "Deployment":
+        content["annotations"] = document["metadata"].get("annotations") or {}
+    return content
+
+
+def same(new: Document, old: Document) -> bool:
+    """Tell whether nothing would change; when a manager last wrote its fields is no change."""
+    return _timeless(new) == _timeless(old)
+
+
+def _timeless(document: Document) -> Document:
+    metadata = {key: value for key, value in document["metadata"].items() if value not in (None, {}, [])}
+    metadata.pop("resourceVersion", None)
+    managers = [{**one, "time": None} for one in metadata.get("managedFields") or ()]
+    return {**document, "metadata": {**metadata, "managedFields": managers}}
+
+
+def dying(document: Document, grace: int) -> Document:
+    """Return the object marked for deletion in `grace` seconds."""
+    metadata = dict(document["metadata"])
+    if "generation" in metadata and "deletionTimestamp" not in metadata:
+        metadata["generation"] += 1
+    when = datetime.now(UTC) + timedelta(seconds=grace)
+    metadata["deletionTimestamp"] = when.strftime("%Y-%m-%dT%H:%M:%SZ")
+    metadata["deletionGracePeriodSeconds"] = grace
+    return {**document, "metadata": metadata}
+
+
+def is_dying(document: Document) -> bool:
+    """Tell whether the object is marked for deletion."""
+    return "deletionTimestamp" in document["metadata"]
+
+
+def held(document: Document) -> bool:
+    """Tell whether finalizers keep the object from going."""
+    in_spec = (document.get("spec") or {}).get("finalizers") if document["kind"] == "Namespace" else None
+    return bool(document["metadata"].get("finalizers") or in_spec)

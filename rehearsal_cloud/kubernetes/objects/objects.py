@@ -1,0 +1,229 @@
+"""The objects of one cluster: what the API, the controllers and the node create, read, change, delete and watch."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from rehearsal_cloud.kubernetes.failures import Cause, already_exists, forbidden, invalid, not_found
+from rehearsal_cloud.kubernetes.objects import lifecycle
+from rehearsal_cloud.kubernetes.objects.decoding import decode
+from rehearsal_cloud.kubernetes.objects.defaults import default
+from rehearsal_cloud.kubernetes.objects.definitions import established
+from rehearsal_cloud.kubernetes.objects.deletion import DeleteOptions, Deletion, doomed, may_go
+from rehearsal_cloud.kubernetes.objects.managed_fields import track
+from rehearsal_cloud.kubernetes.objects.selectors import FieldSelector, LabelSelector
+from rehearsal_cloud.kubernetes.objects.storage import Entry, Event, Storage, Subscription
+from rehearsal_cloud.kubernetes.objects.validation import validate
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from pathlib import Path
+
+    from rehearsal_cloud.documents import Document
+    from rehearsal_cloud.kubernetes.objects.kinds import Kind, Kinds
+    from rehearsal_cloud.kubernetes.objects.schema import Schemas
+
+    Admit = Callable[[Document, Document | None], Document]
+
+__all__ = ["Entry", "Event", "Objects", "Subscription"]
+
+_MANAGER = "kube-controller-manager"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Write:
+    """Who writes and how: `decoded` and `applied` tell what has been done to the document already.
+
+    `managed_as` is the subresource that managedFields name, where it writes a field of the object's main part: scale.
+    """
+
+    manager: str = _MANAGER
+    subresource: str = ""
+    managed_as: str = ""
+    dry_run: bool = False
+    decoded: bool = False
+    applied: bool = False
+
+
+class Objects:
+    """All objects of a cluster. What it returns are copies: change them, then write them back.
+
+    `admit` is asked before every write of an object's main part, with the object as it is now (None: it is new).
+    """
+
+    def __init__(self, file: Path, kinds: Kinds, schemas: Schemas, admit: Admit | None = None) -> None:
+        self.kinds = kinds
+        self.schemas = schemas
+        self.admit = admit
+        self.storage = Storage(file)
+        for definition in self.list("CustomResourceDefinition"):
+            self._define(definition)
+
+    def close(self) -> None:
+        """End the subscriptions and close the file."""
+        self.storage.close()
+
+    # Reading
+
+    def get(self, kind: str, name: str, namespace: str = "") -> Document | None:
+        """Return the object, or None."""
+        text = self.storage.get(kind, namespace, name)
+        return None if text is None else json.loads(text)
+
+    def entries(self, kind: str, namespace: str = "", *, labels: str = "", fields: str = "") -> list[Entry]:
+        """Return the objects that `list` does as the storage has them, so that to keep them takes no memory."""
+        if not (labels or fields):
+            return self.storage.scan(kind, namespace)
+        return [entry for entry, _ in self._selected(kind, namespace, labels, fields)]
+
+    def list(self, kind: str, namespace: str = "", *, labels: str = "", fields: str = "") -> list[Document]:
+        """Return the objects in one namespace, or in all, that meet the selectors, in the order of their names."""
+        return [document for _, document in self._selected(kind, namespace, labels, fields)]
+
+    def _selected(self, kind: str, namespace: str, labels: str, fields: str) -> Iterator[tuple[Entry, Document]]:
+        by_label = LabelSelector(labels) if labels else None
+        by_field = FieldSelector(fields, self.kinds.named(kind)) if fields else None
+        for entry in self.storage.scan(kind, namespace):
+            if by_field and not by_field.may_match(entry.text):
+                continue
+            document = json.loads(entry.text)
+            if (not by_label or by_label.matches(document)) and (not by_field or by_field.matches(document)):
+                yield entry, document
+
+    def subscribe(self, *kinds: str) -> Subscription:
+        """Return the changes of these kinds (of all, where none is named) from now on."""
+        return self.storage.subscribe(*kinds)
+
+    # Writing
+
+    def create(self, document: Document, *, manager: str = _MANAGER) -> Document:
+        """Make the object and return it as it is kept. Raises Failure (409, 422, 403, 404)."""
+        return self.create_as(document, Write(manager=manager))
+
+    def create_as(self, document: Document, write: Write) -> Document:
+        """Make the object as a request wants it made."""
+        kind = self.kinds.of(document)
+        made = default(kind, lifecycle.born(kind, self._decoded(kind, document, write)))
+        self._check_namespace(kind, made)
+        name, namespace = made["metadata"]["name"], made["metadata"].get("namespace", "")
+        made = self._prepared(kind, made, None, write)
+        if self.storage.get(kind.kind, namespace, name) is not None:
+            raise already_exists(kind, name)
+        return made if write.dry_run else self._put(kind, made)
+
+    def update(self, document: Document, *, subresource: str = "", manager: str = _MANAGER) -> Document:
+        """Write the object over the one that is there and return it as it is kept.
+
+        Nothing is written where nothing changes. Raises Failure: 404 where there is none, 409 where the document's
+        resourceVersion is stale, 422 and 403.
+        """
+        return self.update_as(document, Write(manager=manager, subresource=subresource))
+
+    def update_as(self, document: Document, write: Write) -> Document:
+        """Write the object as a request wants it written."""
+        kind = self.kinds.of(document)
+        document = default(kind, self._decoded(kind, document, write))
+        metadata = document["metadata"]
+        old = self.get(kind.kind, metadata["name"], metadata.get("namespace", ""))
+        if old is None:
+            raise not_found(kind, metadata["name"])
+        lifecycle.check_current(kind, document, old)
+        new = lifecycle.updated(kind, document, old, write.subresource)
+        new = self._prepared(kind, new, old, write)
+        if lifecycle.same(new, old):
+            return old
+        if write.dry_run:
+            return new
+        return self._remove(kind, new) if may_go(new) else self._put(kind, new)
+
+    def update_status(self, document: Document, *, manager: str = _MANAGER) -> Document:
+        """Write the object's status alone."""
+        return self.update(document, subresource="status", manager=manager)
+
+    def delete(
+        self,
+        kind: str,
+        name: str,
+        namespace: str = "",
+        *,
+        propagation: str | None = "Background",
+        grace: int | None = None,
+        uid: str = "",
+    ) -> Deletion:
+        """Delete the object, or mark it where its finalizers or its node must act first. Raises Failure (404, 409)."""
+        options = DeleteOptions(propagation=propagation, grace=grace, uid=uid)
+        return self.delete_with(self.kinds.named(kind), name, namespace, options)
+
+    def delete_with(self, kind: Kind, name: str, namespace: str, options: DeleteOptions) -> Deletion:
+        """Delete the object by the options of a request."""
+        old = self.get(kind.kind, name, namespace)
+        if old is None:
+            raise not_found(kind, name)
+        deletion = doomed(kind, old, options)
+        if options.dry_run or (lifecycle.same(deletion.document, old) and not deletion.gone):
+            return deletion
+        if deletion.gone:
+            return Deletion(self._remove(kind, deletion.document), gone=True)
+        return Deletion(self._put(kind, deletion.document), gone=False)
+
+    def remove(self, kind: str, name: str, namespace: str = "", uid: str = "") -> None:
+        """End an object whose deletion has been carried out; finalizers may still keep it for a while."""
+        old = self.get(kind, name, namespace)
+        if old is None or (uid and old["metadata"]["uid"] != uid):
+            return
+        described = self.kinds.named(kind)
+        if lifecycle.held(old):
+            self._put(described, lifecycle.dying(old, 0))
+        else:
+            self._remove(described, old)
+
+    # Rules
+
+    def _decoded(self, kind: Kind, document: Document, write: Write) -> Document:
+        return document if write.decoded else decode(self.schemas, kind, document, "Ignore")[0]
+
+    def _prepared(self, kind: Kind, new: Document, old: Document | None, write: Write) -> Document:
+        if not write.applied:
+            below = write.managed_as or write.subresource
+            new = track(self.schemas, kind, old, new, manager=write.manager, subresource=below)
+        if write.subresource:
+            return new
+        if self.admit is not None:
+            new = self.admit(new, old)
+        wrong = validate(self.schemas, kind, new, old)
+        if wrong:
+            raise invalid(kind, new["metadata"]["name"], wrong)
+        return new
+
+    def _check_namespace(self, kind: Kind, document: Document) -> None:
+        """Raise Failure where the object's namespace is not there (404) or on its way out (403)."""
+        if not kind.namespaced:
+            return
+        name = document["metadata"].get("namespace", "")
+        namespace = self.get("Namespace", name)
+        if namespace is None:
+            raise not_found(self.kinds.named("Namespace"), name)
+        if lifecycle.is_dying(namespace):
+            why = f"unable to create new content in namespace {name} because it is being terminated"
+            cause = Cause("NamespaceTerminating", "metadata.namespace", f"namespace {name} is being terminated")
+            raise forbidden(kind, document["metadata"]["name"], why, [cause])
+
+    def _put(self, kind: Kind, document: Document) -> Document:
+        if kind.kind == "CustomResourceDefinition":
+            document = established(document)
+            self._define(document)
+        return self.storage.put(kind.kind, document)
+
+    def _remove(self, kind: Kind, document: Document) -> Document:
+        if kind.kind == "CustomResourceDefinition":
+            for one in self.list(document["spec"]["names"]["kind"]):
+                self.storage.remove(document["spec"]["names"]["kind"], one)
+            self.kinds.forget(document)
+            self.schemas.forget(document)
+        return self.storage.remove(kind.kind, document)
+
+    def _define(self, definition: Document) -> None:
+        self.kinds.define(definition)
+        self.schemas.define(definition)

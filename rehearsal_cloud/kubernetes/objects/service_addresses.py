@@ -1,0 +1,112 @@
+"""The addresses of services: cluster IPs and node ports, given out when a service is written.
+
+https://kubernetes.io/docs/concepts/services-networking/cluster-ip-allocation/
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import secrets
+from typing import TYPE_CHECKING
+
+from rehearsal_cloud.kubernetes.failures import Cause, invalid
+
+if TYPE_CHECKING:
+    from rehearsal_cloud.documents import Document
+    from rehearsal_cloud.kubernetes.objects.objects import Objects
+
+_FIRST_NODE_PORT, _NODE_PORTS = 30000, 2768
+_MOST_STATIC = 256
+_WITH_NODE_PORTS = ("NodePort", "LoadBalancer")
+
+
+def allocate(objects: Objects, service: Document, old: Document | None, network: str) -> Document:
+    """Return the service with the addresses it has or gets, from `network` (a CIDR).
+
+    Raises Failure (422) where it asks for one that is taken or that is not in the network.
+    """
+    spec = dict(service["spec"])
+    kept = (old or {}).get("spec") or {}
+    kind = spec.get("type", "ClusterIP")
+    if kind == "ExternalName":
+        for key in ("clusterIP", "clusterIPs", "ipFamilies", "ipFamilyPolicy", "internalTrafficPolicy"):
+            spec.pop(key, None)
+        return {**service, "spec": spec}
+    others = [one for one in objects.list("Service") if not _same(one, service)]
+    address = spec.get("clusterIP") or next(iter(spec.get("clusterIPs") or ()), "") or kept.get("clusterIP", "")
+    if not address:
+        address = _free_address(others, network)
+    elif address not in ("None", kept.get("clusterIP")):
+        _check_address(objects, service, address, others, network)
+    spec |= {"clusterIP": address, "clusterIPs": [address]}
+    headless = address == "None" and not spec.get("selector")
+    spec.setdefault("ipFamilies", ["IPv4", "IPv6"] if headless else ["IPv4"])
+    spec.setdefault("ipFamilyPolicy", "RequireDualStack" if headless else "SingleStack")
+    wanted = kind == "NodePort" or (kind == "LoadBalancer" and spec.get("allocateLoadBalancerNodePorts", True))
+    spec["ports"] = _node_ports(objects, service, kept, others) if wanted else _without(spec, kept)
+    if not spec["ports"]:
+        del spec["ports"]
+    return {**service, "spec": spec}
+
+
+def _same(one: Document, other: Document) -> bool:
+    keys = ("namespace", "name")
+    return all(one["metadata"].get(key) == other["metadata"].get(key) for key in keys)
+
+
+def _taken(others: list[Document]) -> set[str]:
+    return {address for one in others for address in one["spec"].get("clusterIPs") or ()}
+
+
+def _free_address(others: list[Document], network: str) -> str:
+    """Return a free address from above the band that is for those who ask for one."""
+    whole = ipaddress.IPv4Network(network)
+    first = min(max(16, whole.num_addresses // 16), _MOST_STATIC)
+    taken = _taken(others)
+    while True:
+        address = str(whole[first + secrets.randbelow(whole.num_addresses - first - 1)])
+        if address not in taken:
+            return address
+
+
+def _check_address(objects: Objects, service: Document, address: str, others: list[Document], network: str) -> None:
+    try:
+        inside = ipaddress.IPv4Address(address) in ipaddress.IPv4Network(network)
+    except ValueError:
+        return  # no address at all: validation has words for that
+    why = "provided IP is already allocated" if address in _taken(others) else ""
+    why = (
+        why if inside else f"the provided IP ({address}) is not in the valid range. The range of valid IPs is {network}"
+    )
+    if why:
+        text = f'Invalid value: ["{address}"]: failed to allocate IP {address}: {why}'
+        raise _refused(objects, service, Cause("FieldValueInvalid", "spec.clusterIPs", text))
+
+
+def _node_ports(objects: Objects, service: Document, kept: Document, others: list[Document]) -> list[Document]:
+    by_name = {port.get("name", ""): port.get("nodePort") for port in kept.get("ports") or ()}
+    taken = {port.get("nodePort") for one in others for port in one["spec"].get("ports") or ()}
+    ports = []
+    for index, port in enumerate(service["spec"].get("ports") or ()):
+        number = port.get("nodePort") or by_name.get(port.get("name", ""))
+        while not number:
+            chosen = _FIRST_NODE_PORT + secrets.randbelow(_NODE_PORTS)
+            number = chosen if chosen not in taken else None
+        if number in taken:
+            text = f"Invalid value: {number}: provided port is already allocated"
+            raise _refused(objects, service, Cause("FieldValueInvalid", f"spec.ports[{index}].nodePort", text))
+        taken.add(number)
+        ports.append({**port, "nodePort": number})
+    return ports
+
+
+def _without(spec: Document, kept: Document) -> list[Document]:
+    """Return the ports of a service that has no node ports; those that it had when it was of another type go."""
+    ports: list[Document] = spec.get("ports") or []
+    if kept.get("type") not in _WITH_NODE_PORTS:
+        return ports
+    return [{key: value for key, value in port.items() if key != "nodePort"} for port in ports]
+
+
+def _refused(objects: Objects, service: Document, cause: Cause) -> Exception:
+    return invalid(objects.kinds.named("Service"), service["metadata"].get("name", ""), [cause])

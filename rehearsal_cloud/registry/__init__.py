@@ -1,0 +1,1 @@
+"""Container registry data plane: the OCI distribution API, and its tokens."""

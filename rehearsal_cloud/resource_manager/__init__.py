@@ -1,0 +1,1 @@
+"""Azure Resource Manager: resources and their types, operations, authorization and throttling."""

@@ -1,0 +1,85 @@
+"""The activity log: what was written through Resource Manager, by whom, and how it ended.
+
+Form of the events: https://learn.microsoft.com/azure/azure-monitor/platform/activity-log-schema
+"""
+
+from __future__ import annotations
+
+import itertools
+import json
+import time
+import uuid
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING
+
+from rehearsal_cloud.resource_manager.resource_ids import ResourceId
+
+if TYPE_CHECKING:
+    from starlette.requests import Request
+    from starlette.responses import Response
+
+    from rehearsal_cloud.documents import Document
+    from rehearsal_cloud.errors import Refusal
+    from rehearsal_cloud.resource_manager.operations import Operation
+    from rehearsal_cloud.store import Store
+
+_EVENTS = "activity"
+_MOST = 1000
+_VERBS = {"PUT": "write", "PATCH": "write", "DELETE": "delete", "POST": "action"}
+_OPERATIONS = {"create": "write", "update": "write", "delete": "delete", "action": "action"}
+_REFUSED, _ACCEPTED = 400, 202
+_NUMBERS = itertools.count()
+
+
+class ActivityLog:
+    """The newest events of the subscription. Reads are not in it, as they are not in Azure's."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+
+    def answered(self, request: Request, response: Response) -> None:
+        """Note how a request to Resource Manager was answered, whoever answered it."""
+        rid, verb = ResourceId.parse(request.url.path), _VERBS.get(request.method)
+        if rid is None or verb is None:
+            return
+        refused = response.status_code >= _REFUSED
+        ended = response.status_code != _ACCEPTED and "azure-asyncoperation" not in response.headers
+        status = "Failed" if refused else "Succeeded" if ended else "Accepted"
+        caller = str(getattr(request.state, "principal", ""))
+        self._note(rid, verb, status, caller, bytes(response.body).decode() if refused else "")
+
+    def ended(self, operation: Operation, refusal: Refusal | None) -> None:
+        """Note how a long-running operation ended."""
+        if (rid := ResourceId.parse(operation.path)) is not None:
+            text = json.dumps({"error": refusal.error()}) if refusal else ""
+            self._note(rid, _OPERATIONS[operation.verb], "Failed" if refusal else "Succeeded", "", text)
+
+    def events(self) -> list[Document]:
+        """Return the events, the newest first."""
+        return self._store.scan(_EVENTS)[::-1]
+
+    def _note(self, rid: ResourceId, verb: str, status: str, caller: str, message: str) -> None:
+        now = datetime.now(UTC).isoformat()
+        subject = rid.path if rid.is_instance or rid.parent is None else rid.parent.path
+        number = next(_NUMBERS)
+        event = {
+            "eventDataId": str(uuid.uuid4()),
+            "eventTimestamp": now,
+            "submissionTimestamp": now,
+            "caller": caller,
+            "category": {"value": "Administrative", "localizedValue": "Administrative"},
+            "operationName": {"value": f"{rid.full_type}/{verb}", "localizedValue": f"{rid.full_type}/{verb}"},
+            "resourceId": subject,
+            "resourceGroupName": rid.group,
+            "level": "Error" if status == "Failed" else "Informational",
+            "status": {"value": status, "localizedValue": status},
+            "properties": {"statusMessage": message} if message else {},
+        }
+        self._store.put(_EVENTS, f"{time.time_ns():020} {number:06}", event)
+        if number % _MOST == 0:
+            self._forget()
+
+    def _forget(self) -> None:
+        """Keep as many as are looked at: Azure keeps them for 90 days."""
+        for one in self._store.keys(_EVENTS)[:-_MOST]:
+            self._store.delete(_EVENTS, one)

@@ -1,0 +1,293 @@
+"""Azure RBAC: role definitions, role assignments, and whether a principal may do something.
+
+Role IDs and actions: https://learn.microsoft.com/azure/role-based-access-control/built-in-roles
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from fnmatch import fnmatchcase
+from typing import TYPE_CHECKING
+
+from rehearsal_cloud.errors import Refusal
+from rehearsal_cloud.home import OPERATOR_OBJECT_ID, SUBSCRIPTION_ID
+
+if TYPE_CHECKING:
+    from rehearsal_cloud.documents import Document
+    from rehearsal_cloud.entra.directory import Entra, Principal
+    from rehearsal_cloud.store import Store
+
+
+@dataclass(frozen=True)
+class Role:
+    """A built-in role: what it allows on Resource Manager (`actions`) and on data (`data_actions`)."""
+
+    id: str
+    name: str
+    description: str
+    actions: tuple[str, ...] = ()
+    not_actions: tuple[str, ...] = ()
+    data_actions: tuple[str, ...] = ()
+    not_data_actions: tuple[str, ...] = ()
+
+    def allows(self, action: str, *, data: bool) -> bool:
+        """Tell whether the role covers `action`; `*` in a role matches any run of characters, `/*/` also one slash."""
+        granted = self.data_actions if data else self.actions
+        withheld = self.not_data_actions if data else self.not_actions
+        return any(_matches(action, one) for one in granted) and not any(_matches(action, one) for one in withheld)
+
+
+def _matches(action: str, pattern: str) -> bool:
+    wanted, one = action.lower(), pattern.lower()
+    return fnmatchcase(wanted, one) or fnmatchcase(wanted, one.replace("/*/", "/"))
+
+
+_READ = "*/read"
+_SECRETS = "Microsoft.KeyVault/vaults/secrets"
+_CLUSTER = "Microsoft.ContainerService/managedClusters"
+_WORKLOADS = (
+    "apps/controllerrevisions apps/daemonsets apps/deployments apps/replicasets apps/statefulsets"
+    " autoscaling/horizontalpodautoscalers batch/cronjobs batch/jobs configmaps discovery.k8s.io/endpointslices"
+    " endpoints events limitranges namespaces networking.k8s.io/ingresses networking.k8s.io/networkpolicies"
+    " persistentvolumeclaims pods policy/poddisruptionbudgets replicationcontrollers resourcequotas serviceaccounts"
+    " services"
+)
+_ONLY_READ = ("apps/controllerrevisions", "endpoints", "events", "limitranges", "namespaces", "resourcequotas")
+_SECRET = tuple(f"{_CLUSTER}/secrets/{verb}" for verb in ("read", "write", "delete"))
+
+
+def _workload_actions(verb: str) -> tuple[str, ...]:
+    kinds = (kind for kind in _WORKLOADS.split() if verb == "read" or kind not in _ONLY_READ)
+    return tuple(f"{_CLUSTER}/{kind}/{verb}" for kind in kinds)
+
+
+OWNER = "8e3af657-a8ff-443c-a75c-2fe8c4bcb635"
+ROLES = (
+    Role(OWNER, "Owner", "Grants full access to manage all resources, including roles.", ("*",)),
+    Role(
+        "b24988ac-6180-42a0-ab88-20f7382dd24c",
+        "Contributor",
+        "Grants full access to manage all resources, but not to assign roles.",
+        ("*",),
+        (
+            "Microsoft.Authorization/*/Delete",
+            "Microsoft.Authorization/*/Write",
+            "Microsoft.Authorization/elevateAccess/Action",
+        ),
+    ),
+    Role("acdd72a7-3385-48ef-bd42-f606fba81ae7", "Reader", "View all resources.", (_READ,)),
+    Role(
+        "18d7d88d-d35e-4fb5-a5c3-7773c20a72d9",
+        "User Access Administrator",
+        "Manage user access to Azure resources.",
+        (_READ, "Microsoft.Authorization/*"),
+    ),
+    Role(
+        "f58310d9-a9f6-439a-9e8d-f62e7b41a168",
+        "Role Based Access Control Administrator",
+        "Manage access to Azure resources by assigning roles.",
+        (_READ, "Microsoft.Authorization/roleAssignments/write", "Microsoft.Authorization/roleAssignments/delete"),
+    ),
+    Role(
+        "7f951dda-4ed3-4680-a7ca-43fe172d538d",
+        "AcrPull",
+        "Pull artifacts from a container registry.",
+        ("Microsoft.ContainerRegistry/registries/pull/read",),
+    ),
+    Role(
+        "8311e382-0749-4cb8-b61a-304f252e45ec",
+        "AcrPush",
+        "Push artifacts to or pull artifacts from a container registry.",
+        ("Microsoft.ContainerRegistry/registries/pull/read", "Microsoft.ContainerRegistry/registries/push/write"),
+    ),
+    Role(
+        "b93aa761-3e63-49ed-ac28-beffa264f7ac",
+        "Container Registry Repository Reader",
+        "Read repositories of a registry in ABAC mode.",
+        data_actions=(
+            "Microsoft.ContainerRegistry/registries/repositories/content/read",
+            "Microsoft.ContainerRegistry/registries/repositories/metadata/read",
+        ),
+    ),
+    Role(
+        "4633458b-17de-408a-b874-0445c86b69e6",
+        "Key Vault Secrets User",
+        "Read secret contents.",
+        data_actions=(f"{_SECRETS}/getSecret/action", f"{_SECRETS}/readMetadata/action"),
+    ),
+    Role(
+        "b86a8fe4-44ce-4948-aee5-eccb2c155cd7",
+        "Key Vault Secrets Officer",
+        "Perform any action on the secrets of a key vault, except manage permissions.",
+        ("Microsoft.KeyVault/checkNameAvailability/read", "Microsoft.KeyVault/deletedVaults/read"),
+        data_actions=(f"{_SECRETS}/*",),
+    ),
+    Role(
+        "00482a5a-887f-4fb3-b363-3b7fe8e74483",
+        "Key Vault Administrator",
+        "Perform all data plane operations on a key vault and all objects in it.",
+        ("Microsoft.KeyVault/checkNameAvailability/read", "Microsoft.KeyVault/deletedVaults/read"),
+        data_actions=("Microsoft.KeyVault/vaults/*",),
+    ),
+    Role(
+        "21090545-7ca7-4776-b22c-e363652d74d2",
+        "Key Vault Reader",
+        "Read metadata of key vaults and their objects, not secret contents.",
+        ("Microsoft.KeyVault/vaults/read",),
+        data_actions=("Microsoft.KeyVault/vaults/*/read", f"{_SECRETS}/readMetadata/action"),
+    ),
+    Role(
+        "4abbcc35-e782-43d8-92c5-2d3f1bd2253f",
+        "Azure Kubernetes Service Cluster User Role",
+        "List cluster user credential action.",
+        (f"{_CLUSTER}/listClusterUserCredential/action", f"{_CLUSTER}/read"),
+    ),
+    Role(
+        "0ab0b1a8-8aac-4efd-b8c2-3ee1fb270be8",
+        "Azure Kubernetes Service Cluster Admin Role",
+        "List cluster admin credential action.",
+        (
+            f"{_CLUSTER}/listClusterAdminCredential/action",
+            f"{_CLUSTER}/accessProfiles/listCredential/action",
+            f"{_CLUSTER}/read",
+            f"{_CLUSTER}/runcommand/action",
+        ),
+    ),
+    Role(
+        "b1ff04bb-8a4e-4dc4-8eb5-8693973ce19b",
+        "Azure Kubernetes Service RBAC Cluster Admin",
+        "Manage all resources in the cluster.",
+        (f"{_CLUSTER}/listClusterUserCredential/action", f"{_CLUSTER}/read"),
+        data_actions=(f"{_CLUSTER}/*",),
+    ),
+    Role(
+        "3498e952-d568-435e-9b2c-8d77e338d7f7",
+        "Azure Kubernetes Service RBAC Admin",
+        "Manage all resources under the cluster or a namespace, except resource quotas and namespaces.",
+        data_actions=(f"{_CLUSTER}/*",),
+        not_data_actions=tuple(
+            f"{_CLUSTER}/{kind}/{verb}" for kind in ("resourcequotas", "namespaces") for verb in ("write", "delete")
+        ),
+    ),
+    Role(
+        "a7ffa36f-339b-4b5c-8bdf-e2c188b2c0eb",
+        "Azure Kubernetes Service RBAC Writer",
+        "Read and write most objects in a namespace, secrets among them; roles and their bindings not.",
+        data_actions=(*_workload_actions("read"), *_workload_actions("write"), *_workload_actions("delete"), *_SECRET),
+    ),
+    Role(
+        "7f6c6a51-bcf8-42ba-9220-52d62157d7db",
+        "Azure Kubernetes Service RBAC Reader",
+        "Read most objects in a namespace; roles, their bindings and secrets not.",
+        data_actions=_workload_actions("read"),
+    ),
+    Role(
+        "f1a07417-d97a-45cb-824c-7a7467783830",
+        "Managed Identity Operator",
+        "Read and assign user-assigned identities.",
+        (
+            "Microsoft.ManagedIdentity/userAssignedIdentities/*/read",
+            "Microsoft.ManagedIdentity/userAssignedIdentities/*/assign/action",
+        ),
+    ),
+    Role(
+        "4d97b98b-1d4f-4787-a291-c67834d212e7",
+        "Network Contributor",
+        "Manage networks.",
+        (_READ, "Microsoft.Network/*"),
+    ),
+    Role(
+        "17d1049b-9a84-46fb-8f53-869881c3d3ab",
+        "Storage Account Contributor",
+        "Manage storage accounts, including their keys.",
+        ("Microsoft.Storage/storageAccounts/*",),
+    ),
+)
+_BY_ID = {role.id: role for role in ROLES}
+
+
+def role_of(definition_id: str) -> Role | None:
+    """Return the role that a role definition's ID, full or bare, names."""
+    return _BY_ID.get(definition_id.rstrip("/").rpartition("/")[2].lower())
+
+
+class Authorization:
+    """The role assignments, kept by scope, and the decisions that follow from them."""
+
+    def __init__(self, store: Store, entra: Entra) -> None:
+        self._store = store
+        self._entra = entra
+        if not store.scan("assignments"):
+            subscription = f"/subscriptions/{SUBSCRIPTION_ID}"
+            self.put(
+                subscription,
+                "55555555-5555-4555-8555-555555555555",
+                {
+                    "roleDefinitionId": f"{subscription}/providers/Microsoft.Authorization/roleDefinitions/{OWNER}",
+                    "principalId": OPERATOR_OBJECT_ID,
+                    "principalType": "ServicePrincipal",
+                    "scope": subscription,
+                },
+            )
+
+    def put(self, scope: str, name: str, properties: Document) -> Document:
+        """Keep an assignment and return its document."""
+        document: Document = {
+            "properties": properties,
+            "id": f"{scope}/providers/Microsoft.Authorization/roleAssignments/{name}",
+            "type": "Microsoft.Authorization/roleAssignments",
+            "name": name,
+        }
+        self._store.put("assignments", document["id"].lower(), document)
+        return document
+
+    def get(self, scope: str, name: str) -> Document | None:
+        """Return one assignment."""
+        return self._store.get(
+            "assignments", f"{scope}/providers/Microsoft.Authorization/roleAssignments/{name}".lower()
+        )
+
+    def delete(self, document: Document) -> None:
+        """Delete one assignment."""
+        self._store.delete("assignments", document["id"].lower())
+
+    def delete_below(self, scope: str) -> None:
+        """Delete every assignment at `scope` or below, as Azure does when the resource goes."""
+        for document in self.below(scope):
+            self.delete(document)
+
+    def below(self, scope: str) -> list[Document]:
+        """Return the assignments at `scope` and at all scopes below it."""
+        folded = scope.lower().rstrip("/")
+        return [one for one in self._store.scan("assignments", folded) if one["id"].lower()[len(folded)] == "/"]
+
+    def above(self, scope: str) -> list[Document]:
+        """Return the assignments at `scope` and at the scopes that it inherits from."""
+        folded = f"{scope.lower().rstrip('/')}/"
+        everything = self._store.scan("assignments")
+        return [one for one in everything if folded.startswith(f"{one['properties']['scope'].lower().rstrip('/')}/")]
+
+    def allows(self, principal: Principal, action: str, scope: str, *, data: bool = False) -> bool:
+        """Tell whether one of the principal's roles, its own or its groups', covers `action` at `scope`."""
+        identities = self._entra.identities(principal.object_id)
+        for assignment in self.above(scope):
+            properties = assignment["properties"]
+            role = role_of(properties["roleDefinitionId"])
+            if properties["principalId"] in identities and role is not None and role.allows(action, data=data):
+                return True
+        return False
+
+    def holds_any(self, principal: Principal) -> bool:
+        """Tell whether the principal holds a role anywhere in the subscription, and so gets to see that it exists."""
+        identities = self._entra.identities(principal.object_id)
+        return any(one["properties"]["principalId"] in identities for one in self._store.scan("assignments"))
+
+    def require(self, principal: Principal, action: str, scope: str) -> None:
+        """Raise Refusal (403 AuthorizationFailed) unless the principal may do `action` at `scope`."""
+        if not self.allows(principal, action, scope):
+            text = (
+                f"The client '{principal.app_id}' with object id '{principal.object_id}' does not have authorization to"
+                f" perform action '{action}' over scope '{scope}' or the scope is invalid. If access was recently"
+                " granted, please refresh your credentials."
+            )
+            raise Refusal(403, "AuthorizationFailed", text)

@@ -1,0 +1,38 @@
+"""Names that are unique in all of Azure because they become DNS names."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from rehearsal_cloud.errors import Refusal
+
+if TYPE_CHECKING:
+    from rehearsal_cloud.resource_manager.resource_ids import ResourceId
+    from rehearsal_cloud.resource_manager.resource_types import ResourceType
+    from rehearsal_cloud.store import Store
+
+
+class Names:
+    """Who owns which global name, by DNS suffix."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+
+    def owner(self, suffix: str, name: str) -> str | None:
+        """Return the folded ID of the resource that owns `name`.`suffix`, or None where it is free."""
+        found = self._store.get("names", f"{suffix}/{name.lower()}")
+        return None if found is None else str(found["owner"])
+
+    def claim(self, kind: ResourceType, rid: ResourceId, location: str) -> None:
+        """Give the name to `rid`, where its type has global names. Raises Refusal (409) where another owns it."""
+        if not kind.global_name:
+            return
+        suffix = kind.global_name.format(location=location)
+        if self.owner(suffix, rid.name) not in (None, rid.key):
+            code, text = kind.taken
+            raise Refusal(409, code, text.format(name=rid.name))
+        self._store.put("names", f"{suffix}/{rid.name.lower()}", {"owner": rid.key})
+
+    def release(self, suffix: str, name: str) -> None:
+        """Make the name free again."""
+        self._store.delete("names", f"{suffix}/{name.lower()}")

@@ -1,0 +1,61 @@
+"""The Kubernetes versions that the rehearsal's region offers, in the shape of AKS's listing.
+
+The releases are those of https://learn.microsoft.com/azure/aks/supported-kubernetes-versions in late 2026; patches come
+weekly on AKS, and the ones here are examples.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from rehearsal_cloud.documents import Document
+
+_RELEASES = {
+    "1.33": ("1.33.6", "1.33.7"),
+    "1.34": ("1.34.4", "1.34.5"),
+    "1.35": ("1.35.2", "1.35.3"),
+    "1.36": ("1.36.0", "1.36.1"),
+    "1.37": ("1.37.0",),
+}
+_DEFAULT = "1.35"
+_PREVIEWS = ("1.37",)
+_OIDC_BY_DEFAULT_SINCE = (1, 34)
+
+
+def supported(version: str) -> bool:
+    """Tell whether a cluster may run `version`: a patch, or a release whose newest patch is then meant."""
+    return version in _RELEASES or any(version in patches for patches in _RELEASES.values())
+
+
+def current_version(version: str | None) -> str:
+    """Return the patch that `version` means; without one, the default release's newest."""
+    chosen = version or _DEFAULT
+    return _RELEASES[chosen][-1] if chosen in _RELEASES else chosen
+
+
+def oidc_by_default(patch: str) -> bool:
+    """Tell whether a new cluster of that version has an OIDC issuer without being asked for one."""
+    major, minor, _ = patch.split(".")
+    return (int(major), int(minor)) >= _OIDC_BY_DEFAULT_SINCE
+
+
+def versions() -> Document:
+    """Return the listing as `locations/kubernetesVersions` answers it."""
+    releases = list(_RELEASES)
+    values = []
+    for index, (release, patches) in enumerate(_RELEASES.items()):
+        following = _RELEASES[releases[index + 1]] if index + 1 < len(releases) else ()
+        value: Document = {
+            "version": release,
+            "capabilities": {"supportPlan": ["KubernetesOfficial", "AKSLongTermSupport"]},
+            "patchVersions": {
+                patch: {"upgrades": [*patches[number + 1 :], *following]} for number, patch in enumerate(patches)
+            },
+        }
+        if release == _DEFAULT:
+            value["isDefault"] = True
+        if release in _PREVIEWS:
+            value["isPreview"] = True
+        values.append(value)
+    return {"values": values}

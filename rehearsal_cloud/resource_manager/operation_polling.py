@@ -1,0 +1,78 @@
+"""How clients follow a long-running operation: the URLs that they are given, and what those answer.
+
+Source: https://learn.microsoft.com/azure/azure-resource-manager/management/async-operations
+"""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING
+
+from starlette.responses import JSONResponse, Response
+
+from rehearsal_cloud.errors import Refusal
+from rehearsal_cloud.home import SUBSCRIPTION_ID
+from rehearsal_cloud.resource_manager.resource_ids import ResourceId
+
+if TYPE_CHECKING:
+    from rehearsal_cloud.documents import Document
+    from rehearsal_cloud.resource_manager.cloud import Cloud
+    from rehearsal_cloud.resource_manager.operations import Operation
+    from rehearsal_cloud.resource_manager.resource_types import Call, ResourceType
+
+HOST = "https://management.azure.com"
+
+
+class Polling:
+    """The polling of the operations that providers' resources go through."""
+
+    def __init__(self, cloud: Cloud) -> None:
+        self._cloud = cloud
+
+    def polled(self, rid: ResourceId) -> Operation | None:
+        """Return the operation that a request asks for, or None where it asks for a resource. Raises Refusal (404)."""
+        if not rid.is_instance or not re.fullmatch(r"operation(s?status(es)?|results?)", rid.types[-1].lower()):
+            return None
+        operation = self._cloud.operations.get(rid.name)
+        if operation is None:
+            raise Refusal(404, "NotFound", f"The operation '{rid.name}' was not found.")
+        return operation
+
+    def answer(self, operation: Operation, call: Call) -> Response:
+        """Answer a poll: the status resource, or, at the results URL, the result itself."""
+        headers = {"x-ms-retry-after-ms": str(operation.poll_ms)} if operation.running else {}
+        if "result" not in call.id.types[-1].lower():
+            return JSONResponse(operation.view(call.id.path), headers=headers)
+        if operation.running:
+            headers["Location"] = f"{HOST}{call.id.path}?api-version={call.api_version}"
+            return Response(None, 202, headers)
+        if operation.error is not None:
+            return JSONResponse({"error": operation.error}, 400)
+        target = ResourceId.parse(operation.path)
+        document = self._cloud.resource(target) if target and target.is_instance else None
+        if document is not None:
+            return JSONResponse(self._cloud.kind(document).view(document))
+        result = operation.arguments.get("result")
+        return Response(None, 204) if result is None else JSONResponse(result)
+
+    def headers(self, kind: ResourceType | None, operation: Operation, call: Call) -> dict[str, str]:
+        """Return what tells the client where, and after how long, to ask how the operation goes."""
+        # What is being deleted cannot be polled until it says that it is gone: that needs an operation's URL.
+        if kind is not None and kind.polling == "state" and call.method != "DELETE":
+            return {"x-ms-retry-after-ms": str(operation.poll_ms)}
+        location = self._cloud.location(call.id)
+        base = f"{HOST}/subscriptions/{SUBSCRIPTION_ID}/providers/{call.id.namespace}/locations/{location}"
+        query = f"?api-version={call.api_version}"
+        status_type = kind.status_type if kind else "operationStatuses"
+        return {
+            "Azure-AsyncOperation": f"{base}/{status_type}/{operation.id}{query}",
+            "Location": f"{base}/operationResults/{operation.id}{query}",
+            "x-ms-retry-after-ms": str(operation.poll_ms),
+        }
+
+    def retry_after(self, document: Document) -> dict[str, str]:
+        """Return what tells a client that polls the resource itself when to, while an operation runs on it."""
+        operation = self._cloud.operations.get(document.get("_operation", ""))
+        if operation is None or not operation.running:
+            return {}
+        return {"x-ms-retry-after-ms": str(operation.poll_ms)}

@@ -1,0 +1,158 @@
+"""Long-running operations: started by a request, finished later, polled in between.
+
+An operation is kept before its request is answered. One that the rehearsal's own death interrupted is run again at the
+next start, so its work must be fit to be run twice.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+import uuid
+from contextlib import contextmanager
+from contextvars import ContextVar
+from dataclasses import asdict, dataclass, replace
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+from rehearsal_cloud.errors import Refusal
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Iterator
+
+    from rehearsal_cloud.store import Store
+
+_LOG = logging.getLogger(__name__)
+_SHORTEST_POLL_MS = 50
+_LONGEST_POLL_MS = 15_000
+_DOOM: ContextVar[Refusal | None] = ContextVar("doom", default=None)
+
+
+@contextmanager
+def doomed(refusal: Refusal) -> Iterator[None]:
+    """Have every operation that is begun inside end in `refusal`, with nothing done."""
+    reset = _DOOM.set(refusal)
+    try:
+        yield
+    finally:
+        _DOOM.reset(reset)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Operation:
+    """One operation: what it does (`verb` on the resource `path`), when it may end at the earliest, how it ended."""
+
+    id: str
+    verb: str
+    path: str
+    started: float
+    due: float
+    arguments: dict[str, Any]
+    status: str = "InProgress"
+    error: dict[str, Any] | None = None
+    ended: float | None = None
+
+    @property
+    def running(self) -> bool:
+        """Tell whether it has not ended yet."""
+        return self.status == "InProgress"
+
+    @property
+    def poll_ms(self) -> int:
+        """Return after how many milliseconds a client should ask again: a quarter of what is left, within bounds."""
+        left = (self.due - time.time()) * 1000
+        return int(min(max(left / 4, _SHORTEST_POLL_MS), _LONGEST_POLL_MS))
+
+    def view(self, path: str) -> dict[str, Any]:
+        """Return the body of the operation's status resource, as Azure-AsyncOperation polls read it."""
+        body: dict[str, Any] = {
+            "id": path,
+            "name": self.id,
+            "status": self.status,
+            "startTime": _text(self.started),
+        }
+        if self.ended is not None:
+            body |= {"endTime": _text(self.ended), "percentComplete": 100.0}
+        if self.error is not None:
+            body["error"] = self.error
+        return body
+
+
+class Operations:
+    """Starts operations, keeps them, and runs them beside the requests.
+
+    `work` does what an operation is for; `finish` is called once its time is up, with the refusal it ended in, if any.
+    """
+
+    def __init__(
+        self,
+        store: Store,
+        work: Callable[[Operation], Awaitable[None]],
+        finish: Callable[[Operation, Refusal | None], None],
+    ) -> None:
+        self._store = store
+        self._work = work
+        self._finish = finish
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    def begin(self, verb: str, path: str, seconds: float, arguments: dict[str, Any] | None = None) -> Operation:
+        """Keep and start an operation that takes at least `seconds` of real time."""
+        now = time.time()
+        operation = Operation(
+            id=str(uuid.uuid4()), verb=verb, path=path, started=now, due=now + seconds, arguments=arguments or {}
+        )
+        self._keep(operation)
+        self._start(operation)
+        return operation
+
+    def get(self, operation_id: str) -> Operation | None:
+        """Return the operation with that ID."""
+        kept = self._store.get("operations", operation_id.lower())
+        return None if kept is None else Operation(**kept)
+
+    def resume(self) -> None:
+        """Start again what was running when the rehearsal ended."""
+        for kept in self._store.scan("operations"):
+            operation = Operation(**kept)
+            if operation.running:
+                self._start(operation)
+
+    async def stop(self) -> None:
+        """Interrupt what runs; it is resumed at the next start."""
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+
+    def _keep(self, operation: Operation) -> None:
+        self._store.put("operations", operation.id, asdict(operation))
+
+    def _start(self, operation: Operation) -> None:
+        task = asyncio.create_task(self._run(operation))
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def _run(self, operation: Operation) -> None:
+        refusal = _DOOM.get()
+        try:
+            if refusal is not None:
+                await asyncio.sleep(operation.due - time.time())
+            elif operation.verb == "delete":  # what is being deleted is seen until it is gone
+                await asyncio.sleep(operation.due - time.time())
+                await self._work(operation)
+            else:
+                await self._work(operation)
+                await asyncio.sleep(operation.due - time.time())
+        except Refusal as answer:
+            refusal = answer
+        except Exception:  # noqa: BLE001 - a fault of ours fails the operation, as a service's own does
+            _LOG.exception("operation %s on %s failed", operation.verb, operation.path)
+            text = "An unexpected error occurred in the rehearsal cloud; its log tells more."
+            refusal = Refusal(500, "InternalServerError", text)
+        self._finish(operation, refusal)
+        status, error = ("Succeeded", None) if refusal is None else ("Failed", refusal.error())
+        self._keep(replace(operation, status=status, error=error, ended=time.time()))
+
+
+def _text(seconds: float) -> str:
+    return datetime.fromtimestamp(seconds, UTC).isoformat()

@@ -1,0 +1,37 @@
+"""The resource providers that the rehearsal serves, by lower-case namespace."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from rehearsal_cloud.resource_manager.providers.cache import Cache
+from rehearsal_cloud.resource_manager.providers.compute import Compute
+from rehearsal_cloud.resource_manager.providers.container_registry import ContainerRegistries
+from rehearsal_cloud.resource_manager.providers.container_service import ContainerService
+from rehearsal_cloud.resource_manager.providers.generic import Network
+from rehearsal_cloud.resource_manager.providers.insights import Insights
+from rehearsal_cloud.resource_manager.providers.key_vault import KeyVault
+from rehearsal_cloud.resource_manager.providers.managed_identity import ManagedIdentity
+from rehearsal_cloud.resource_manager.providers.postgresql import PostgreSql
+from rehearsal_cloud.resource_manager.providers.roles import Roles
+from rehearsal_cloud.resource_manager.providers.storage import Storage
+
+if TYPE_CHECKING:
+    from rehearsal_cloud.resource_manager.resource_types import Provider
+
+PROVIDERS: dict[str, Provider] = {
+    provider.namespace.lower(): provider
+    for provider in (
+        Cache(),
+        Compute(),
+        ContainerRegistries(),
+        ContainerService(),
+        Insights(),
+        KeyVault(),
+        ManagedIdentity(),
+        Network(),
+        PostgreSql(),
+        Roles(),
+        Storage(),
+    )
+}

@@ -1,0 +1,207 @@
+"""Agent pools of managed clusters: kept as children of the cluster and shown in its `agentPoolProfiles` too."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING, ClassVar
+
+from rehearsal_cloud.errors import Refusal
+from rehearsal_cloud.resource_manager.kubernetes_versions import current_version, supported
+from rehearsal_cloud.resource_manager.resource_ids import ResourceId
+from rehearsal_cloud.resource_manager.resource_types import Call, ResourceType, defaults, new_etag
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from rehearsal_cloud.documents import Document
+    from rehearsal_cloud.resource_manager.cloud import Cloud
+
+BUSY = (
+    "OperationNotAllowed",
+    (
+        "Operation is not allowed: Another operation ({name}) is in progress, please wait for it to finish before"
+        " starting a new operation. See https://aka.ms/aks-pending-operation for more details"
+    ),
+)
+_IMMUTABLE = ("vmSize", "osType", "osDiskSizeGB", "osDiskType", "maxPods", "vnetSubnetID", "scaleSetPriority", "type")
+_READ_ONLY = ("provisioningState", "currentOrchestratorVersion", "nodeImageVersion", "powerState", "eTag", "name")
+_SIZE = r"Standard_[A-Z]{1,3}\d+(-\d+)?[a-z]*(_[A-Z0-9]+)*"
+_NODE_IMAGES = {"Linux": "AKSUbuntu-2204gen2containerd-202611.03.0", "Windows": "AKSWindows-2022-20348.4294.251104"}
+_MOST_NODES = 1000
+
+
+class AgentPool(ResourceType):
+    """A set of nodes of one size."""
+
+    namespace = "Microsoft.ContainerService"
+    type = "managedClusters/agentPools"
+    tracked = False
+    busy = BUSY
+    seconds: ClassVar[Mapping[str, float]] = {"create": 120, "update": 60, "delete": 120}
+
+    def check_name(self, name: str) -> None:
+        """Leave the name to `check`, which sees the pools of a cluster's own body as well."""
+
+    def validate(self, call: Call, body: Document, existing: Document | None) -> None:
+        """Check the pool, what may not change, and that a system pool is left."""
+        before = existing["properties"] if existing else None
+        pool = check(call.id.name, body.get("properties") or {}, before, call.cloud.location(call.id))
+        if existing is not None:
+            check_system_pool([pool, *_siblings(call.cloud, existing)])
+
+    def validate_delete(self, call: Call, document: Document) -> None:
+        """Check that a system pool is left."""
+        check_system_pool(_siblings(call.cloud, document))
+
+    def fill(self, call: Call, body: Document, existing: Document | None) -> Document:
+        """Add the defaults."""
+        cluster = call.cloud.store.get("resources", call.id.parent.key) if call.id.parent else None
+        version = (cluster or {})["properties"]["currentKubernetesVersion"]
+        before = (existing or {}).get("properties", {})
+        return {"properties": filled({**before, **(body.get("properties") or {})}, version)}
+
+    async def provision(self, cloud: Cloud, document: Document, verb: str) -> None:
+        """Show the pool in its cluster."""
+        del verb
+        mirror(cloud, _cluster_id(document))
+
+    def settle(self, cloud: Cloud, document: Document) -> None:
+        """Show the pool's new state in its cluster."""
+        mirror(cloud, _cluster_id(document))
+
+    async def destroy(self, cloud: Cloud, document: Document) -> None:
+        """Show it in its cluster no longer."""
+        cloud.store.delete("resources", document["id"].lower())
+        mirror(cloud, _cluster_id(document))
+
+
+def check(name: str, given: Document, before: Document | None, location: str) -> Document:
+    """Check what is given of one pool, as a resource or in a cluster's body, and return the pool. Raises Refusal."""
+    for key in _IMMUTABLE if before else ():
+        if given.get(key) is not None and given[key] != (before or {}).get(key):
+            raise Refusal(400, "PropertyChangeNotAllowed", f"Changing property 'properties.{key}' is not allowed.")
+    pool = {**(before or {}), **given}
+    if not re.fullmatch(r"[a-z][a-z0-9]{0,11}", name):
+        text = (
+            "The value of parameter agentPoolProfile.name is invalid. Error details: Agent pool name must start with a"
+            " lowercase letter, have max length of 12, and only have characters a-z0-9. Please see"
+            " https://aka.ms/aks-naming-rules for more details."
+        )
+        raise Refusal(400, "InvalidParameter", text)
+    if not pool.get("vmSize"):
+        raise Refusal(400, "InvalidParameter", "Required parameter agentPoolProfile.vmSize is missing (null).")
+    if not re.fullmatch(_SIZE, pool["vmSize"], re.IGNORECASE):
+        text = (
+            f"The VM size of AgentPoolProfile:{name} is not allowed in your subscription in location '{location}'. For"
+            " more details, please visit https://aka.ms/aks/quotas-skus-regions"
+        )
+        raise Refusal(400, "BadRequest", text)
+    version = pool.get("orchestratorVersion")
+    if version and not supported(version):
+        text = (
+            f"Version {version} is not supported in this region. Please use [az aks get-versions] command to get the"
+            " supported version list in this region. For more information, please check"
+            " https://aka.ms/supported-version-list"
+        )
+        raise Refusal(400, "AgentPoolK8sVersionNotSupported", text)
+    _check_count(pool)
+    return pool
+
+
+def _check_count(pool: Document) -> None:
+    least = 1 if pool.get("mode") == "System" else 0
+    counts = {"count": pool.get("count")}
+    if pool.get("enableAutoScaling"):
+        for name in ("minCount", "maxCount"):
+            if pool.get(name) is None:
+                text = f"Required parameter agentPoolProfile.{name} is missing (null)."
+                raise Refusal(400, "InvalidParameter", text)
+            counts[name] = pool[name]
+        if pool["minCount"] > pool["maxCount"]:
+            text = (
+                "The value of parameter agentPoolProfile.minCount is invalid. Error details: minCount must not be more"
+                " than maxCount."
+            )
+            raise Refusal(400, "InvalidParameter", text)
+    for name, value in counts.items():
+        if value is not None and not least <= value <= _MOST_NODES:
+            text = (
+                f"The value of parameter agentPoolProfile.{name} is invalid. Error details: it must be between {least}"
+                f" and {_MOST_NODES} in a pool of mode {pool.get('mode') or 'User'}."
+            )
+            raise Refusal(400, "InvalidParameter", text)
+
+
+def check_system_pool(pools: list[Document]) -> None:
+    """Raise Refusal (400) where none of the pools is a system pool."""
+    if not any(pool.get("mode") == "System" for pool in pools):
+        raise Refusal(400, "MustDefineAtLeastOneSystemPool", "Must define at least one system pool.")
+
+
+def filled(pool: Document, cluster_version: str) -> Document:
+    """Return a pool's properties with AKS's defaults; without a version of its own it runs the cluster's."""
+    given = {key: value for key, value in pool.items() if key not in _READ_ONLY}
+    version = given.get("orchestratorVersion") or cluster_version
+    os_type = given.get("osType") or "Linux"
+    properties = {
+        "count": 1,
+        "mode": "User",
+        "type": "VirtualMachineScaleSets",
+        "osType": os_type,
+        "osSKU": "Ubuntu" if os_type == "Linux" else "Windows2022",
+        "osDiskSizeGB": 128,
+        "osDiskType": "Managed",
+        "kubeletDiskType": "OS",
+        "maxPods": 110,
+        "enableAutoScaling": False,
+        "enableEncryptionAtHost": False,
+        "enableFIPS": False,
+        "enableNodePublicIP": False,
+        "enableUltraSSD": False,
+        "scaleDownMode": "Delete",
+        "upgradeSettings": {"maxSurge": "10%"},
+    }
+    return {
+        **defaults(given, properties),
+        "orchestratorVersion": version,
+        "currentOrchestratorVersion": current_version(version),
+        "nodeImageVersion": _NODE_IMAGES[os_type],
+        "powerState": {"code": "Running"},
+        "eTag": new_etag().strip('"'),
+    }
+
+
+def keep(cloud: Cloud, cluster: Document, profile: Document) -> None:
+    """Keep the pool that a cluster's `agentPoolProfiles` describes as the child that it is."""
+    path = f"{cluster['id']}/agentPools/{profile['name']}"
+    properties = {key: value for key, value in profile.items() if key not in ("name", "provisioningState")}
+    kind = "Microsoft.ContainerService/managedClusters/agentPools"
+    child = {"id": path, "name": profile["name"], "type": kind, "properties": properties, "_secret": {}}
+    cloud.keep({**child, "_state": profile["provisioningState"]})
+
+
+def mirror(cloud: Cloud, cluster_id: str) -> None:
+    """Write the pools as they are now into their cluster's `agentPoolProfiles`, in the order that they had."""
+    cluster = cloud.store.get("resources", cluster_id.lower())
+    if cluster is None:
+        return
+    pools = {
+        child["name"]: {"name": child["name"], **child["properties"], "provisioningState": child["_state"]}
+        for child in cloud.resources(cluster_id)
+    }
+    known = [pool["name"] for pool in cluster["properties"]["agentPoolProfiles"]]
+    order = [*(name for name in known if name in pools), *(name for name in pools if name not in known)]
+    cluster["properties"]["agentPoolProfiles"] = [pools[name] for name in order]
+    cloud.keep(cluster)
+
+
+def _siblings(cloud: Cloud, document: Document) -> list[Document]:
+    children = cloud.resources(_cluster_id(document))
+    return [one["properties"] for one in children if one["id"].lower() != document["id"].lower()]
+
+
+def _cluster_id(document: Document) -> str:
+    rid = ResourceId.parse(document["id"])
+    assert rid is not None  # noqa: S101 - every kept document's ID is one
+    assert rid.parent is not None  # noqa: S101 - a pool is a child
+    return rid.parent.path

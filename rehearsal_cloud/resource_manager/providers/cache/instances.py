@@ -1,0 +1,92 @@
+"""What runs behind caches: for each a real Valkey, and a way in with TLS."""
+
+from __future__ import annotations
+
+import base64
+import secrets
+from typing import TYPE_CHECKING
+
+from rehearsal_cloud.backends.tls import TlsTerminator
+from rehearsal_cloud.resource_manager.providers import instances
+
+if TYPE_CHECKING:
+    import socket
+    import ssl
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from rehearsal_cloud.backends.valkey import ValkeyServer
+    from rehearsal_cloud.documents import Document
+    from rehearsal_cloud.resource_manager.cloud import Cloud
+
+_MEGABYTE = 1024 * 1024
+_REAL_MEGABYTES_PER_GIGABYTE = 64
+
+
+def real_memory(gigabytes: float) -> int:
+    """Return how many bytes a cache of Azure's size gets here: 64 MB a gigabyte, but from 64 to 256 MB."""
+    return int(min(max(gigabytes * _REAL_MEGABYTES_PER_GIGABYTE, 64), 256)) * _MEGABYTE
+
+
+def new_key() -> str:
+    """Return a fresh access key in Azure's form."""
+    return base64.b64encode(secrets.token_bytes(32)).decode()
+
+
+def new_keys() -> dict[str, str]:
+    """Return both access keys by their types."""
+    return {"Primary": new_key(), "Secondary": new_key()}
+
+
+class WayIn(TlsTerminator):
+    """TLS in front of a Valkey, for addresses that `allows` lets in; others are cut off before the handshake."""
+
+    def __init__(
+        self, port: int, ssl_context: ssl.SSLContext, upstream: Callable[[], Path], allows: Callable[[str], bool]
+    ) -> None:
+        super().__init__(port, ssl_context, upstream)
+        self._allows = allows
+
+    async def _converse(self, client: socket.socket, address: str) -> None:
+        if self._allows(address):
+            await super()._converse(client, address)
+
+
+class Instance:
+    """The Valkey behind one cache, and the way into it."""
+
+    def __init__(self, cloud: Cloud, document: Document, folder: str, allows: Callable[[str], bool]) -> None:
+        from rehearsal_cloud.backends.valkey import ValkeyServer  # a Redis client with it: half a second
+
+        self.server = ValkeyServer(cloud.home.services / folder)
+        self.way_in = WayIn(document["_secret"]["port"], cloud.tls, lambda: self.server.socket, allows)
+
+
+class Instances(instances.Instances[Instance]):
+    """The instances of one type of cache.
+
+    `folder` names an instance's folder below the home's services; `allows` tells whether an address may come in.
+    """
+
+    def __init__(self, folder: Callable[[Document], str], allows: Callable[[Cloud, Document, str], bool]) -> None:
+        super().__init__()
+        self._folder = folder
+        self._allows = allows
+
+    async def make(self, cloud: Cloud, document: Document, *, clustered: bool = False) -> ValkeyServer:
+        """Have the instance run and return its Valkey. May be run twice."""
+        instance = self._instance(cloud, document)
+        await instance.server.create(clustered=clustered)
+        await self._open(cloud, document, instance)
+        return instance.server
+
+    def of(self, document: Document) -> ValkeyServer | None:
+        """Return the Valkey of a cache, if it runs."""
+        instance = self._running.get(document["id"].lower())
+        return instance.server if instance else None
+
+    def _describe(self, cloud: Cloud, document: Document) -> Instance:
+        def allows(address: str) -> bool:
+            return self._allows(cloud, cloud.store.get("resources", document["id"].lower()) or document, address)
+
+        return Instance(cloud, document, self._folder(document), allows)

@@ -1,0 +1,241 @@
+"""Azure Cache for Redis, which retires: only a tenant of old may still create one."""
+
+from __future__ import annotations
+
+import ipaddress
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from rehearsal_cloud.errors import Refusal
+from rehearsal_cloud.home import free_ports
+from rehearsal_cloud.resource_manager.providers.cache.instances import Instances, new_key, new_keys, real_memory
+from rehearsal_cloud.resource_manager.resource_types import Answer, ResourceType, defaults, find
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Mapping
+
+    from rehearsal_cloud.documents import Document
+    from rehearsal_cloud.resource_manager.cloud import Cloud
+    from rehearsal_cloud.resource_manager.resource_types import Call
+
+_RETIRING = (
+    "Azure Cache for Redis is retiring, create Azure Managed Redis instance instead."
+    " https://aka.ms/AzureCacheForRedisRetirement"
+)
+_FAMILIES = {"Basic": "C", "Standard": "C", "Premium": "P"}
+_GIGABYTES = {"C": (0.25, 1, 2.5, 6, 13, 26, 53), "P": (0, 6, 13, 26, 53, 120)}
+_POLICIES = (
+    *("volatile-lru", "allkeys-lru", "volatile-random", "allkeys-random", "volatile-ttl", "noeviction"),
+    *("volatile-lfu", "allkeys-lfu"),
+)
+_NON_TLS_PORT = 6379
+
+
+class Redis(ResourceType):
+    """An Azure Cache for Redis. Its host is localhost; `sslPort` is the port that really answers.
+
+    The port without TLS is never opened, whatever a request says, and `enableNonSslPort` is answered accordingly.
+    """
+
+    namespace = "Microsoft.Cache"
+    type = "redis"
+    name_rule = r"(?=.{1,63}$)[A-Za-z0-9]+(-[A-Za-z0-9]+)*"
+    name_text = "Cache names have 1 to 63 letters, digits and single '-' between them."
+    global_name = "redis.cache.windows.net"
+    taken = (
+        "NameNotAvailable",
+        "An error occured when trying to reserve the DNS name for the cache: the name '{name}' is not available.",
+    )
+    required = ("properties.sku.name", "properties.sku.family")
+    seconds: ClassVar[Mapping[str, float]] = {"create": 900, "update": 300, "delete": 300}
+    polling = "state"
+    busy = ("Conflict", "The resource '{name}' is busy processing a previous update request or is undergoing upgrade.")
+
+    def __init__(self) -> None:
+        self._instances = Instances(lambda document: f"redis-{document['name'].lower()}", _allows)
+
+    def validate(self, call: Call, body: Document, existing: Document | None) -> None:
+        """Refuse new caches where the tenant is not of old, sizes that do not exist, and unknown policies."""
+        if existing is None and not call.cloud.settings.classic_redis:
+            raise Refusal(400, "BadRequest", _RETIRING)
+        sku = body["properties"]["sku"]
+        family, capacity = _FAMILIES.get(sku["name"]), sku.get("capacity")
+        if family is None or sku["family"] != family:
+            text = f"The value of the parameter properties.sku is invalid: no '{sku['name']}' is of '{sku['family']}'."
+            raise Refusal(400, "InvalidRequestBody", text)
+        if not isinstance(capacity, int) or capacity not in range(family == "P", len(_GIGABYTES[family])):
+            text = f"The value of the parameter properties.sku.capacity is invalid: '{capacity}'."
+            raise Refusal(400, "InvalidRequestBody", text)
+        premium_only = [key for key in ("shardCount", "subnetId", "staticIP") if find(body, f"properties.{key}")]
+        if premium_only and sku["name"] != "Premium":
+            text = f"The parameter properties.{premium_only[0]} is available in the Premium tier only."
+            raise Refusal(400, "InvalidRequestBody", text)
+        policy = (find(body, "properties.redisConfiguration") or {}).get("maxmemory-policy", "volatile-lru")
+        if policy not in _POLICIES:
+            text = f"The value of the parameter maxmemory-policy is invalid: '{policy}'."
+            raise Refusal(400, "InvalidRequestBody", text)
+        old = find(existing or {}, "properties.sku.name")
+        if old is not None and list(_FAMILIES).index(sku["name"]) < list(_FAMILIES).index(old):
+            text = f"A cache cannot be scaled from the {old} tier down to {sku['name']}."
+            raise Refusal(400, "InvalidRequestBody", text)
+
+    def fill(self, call: Call, body: Document, existing: Document | None) -> Document:
+        """Return the cache with all that Azure adds; the keys go where no GET shows them."""
+        del call
+        before: Document = existing or {}
+        secret = before.get("_secret") or {"port": free_ports(1)[0], "keys": new_keys()}
+        given = {key: value for key, value in body["properties"].items() if key != "accessKeys"}
+        properties = defaults(defaults(given, before.get("properties", {})), _properties(body))
+        properties |= {
+            "enableNonSslPort": False,
+            "redisVersion": "6.0.20",
+            "replicasPerMaster": properties["replicasPerPrimary"],
+        }
+        kept = {key: body[key] for key in ("zones", "identity") if body.get(key)}
+        return {
+            "location": body["location"],
+            "tags": body.get("tags") or {},
+            **kept,
+            "properties": properties,
+            "_secret": secret,
+        }
+
+    async def provision(self, cloud: Cloud, document: Document, verb: str) -> None:
+        """Have Valkey run with the keys, memory and policy of the cache."""
+        del verb
+        server = await self._instances.make(cloud, document)
+        properties = document["properties"]
+        sku = properties["sku"]
+        memory = real_memory(_GIGABYTES[sku["family"]][sku["capacity"]])
+        await server.configure(maxmemory=memory, policy=properties["redisConfiguration"]["maxmemory-policy"])
+        await self._set_keys(document)
+
+    async def destroy(self, cloud: Cloud, document: Document) -> None:
+        """Remove Valkey with its data."""
+        await self._instances.destroy(cloud, document)
+
+    async def start(self, cloud: Cloud, document: Document) -> None:
+        """Bring Valkey back."""
+        await self._instances.start(cloud, document)
+
+    async def stop(self, cloud: Cloud, document: Document) -> None:
+        """Stop Valkey."""
+        await self._instances.stop(cloud, document)
+
+    async def _set_keys(self, document: Document) -> None:
+        server = self._instances.of(document)
+        if server is not None:
+            enabled = not document["properties"]["disableAccessKeyAuthentication"]
+            await server.set_keys(list(document["_secret"]["keys"].values()), enabled=enabled)
+
+    def actions(self) -> Mapping[str, Callable[[Call, Document], Awaitable[Answer]]]:
+        """Return the actions on keys."""
+        return {"listKeys": self._list_keys, "regenerateKey": self._regenerate_key}
+
+    async def _list_keys(self, call: Call, document: Document) -> Answer:
+        del call
+        return Answer(_keys(document))
+
+    async def _regenerate_key(self, call: Call, document: Document) -> Answer:
+        kind = call.body.get("keyType")
+        if kind not in ("Primary", "Secondary"):
+            text = f"The value of the parameter keyType is invalid: '{kind}'."
+            raise Refusal(400, "InvalidRequestBody", text)
+        document["_secret"]["keys"][kind] = new_key()
+        call.cloud.keep(document)
+        await self._set_keys(document)
+        return Answer(_keys(document))
+
+    def view(self, document: Document) -> Document:
+        """Return what a GET answers: where the cache is and what it consists of, but no keys."""
+        shown = super().view(document)
+        properties = document["properties"]
+        shown["properties"] |= {
+            "hostName": "localhost",
+            "port": _NON_TLS_PORT,
+            "sslPort": document["_secret"]["port"],
+            "accessKeys": None,
+            "instances": _nodes(properties, document.get("zones")),
+        }
+        return shown
+
+    def written(self, document: Document) -> Document:
+        """Return what a PUT answers: its answer alone shows the keys."""
+        shown = self.view(document)
+        shown["properties"]["accessKeys"] = _keys(document)
+        return shown
+
+
+class FirewallRule(ResourceType):
+    """A range of IPv4 addresses that connections may come from; without any rule they may come from everywhere."""
+
+    namespace = "Microsoft.Cache"
+    type = "redis/firewallRules"
+    tracked = False
+    name_rule = r"\w{1,256}"
+    name_text = "Firewall rule names have 1 to 256 letters, digits and '_'."
+    required = ("properties.startIP", "properties.endIP")
+
+    def validate(self, call: Call, body: Document, existing: Document | None) -> None:
+        """Refuse what is no range of IPv4 addresses."""
+        del call, existing
+        own = body["properties"]
+        try:
+            fits = ipaddress.IPv4Address(own["startIP"]) <= ipaddress.IPv4Address(own["endIP"])
+        except ValueError:
+            fits = False
+        if not fits:
+            text = f"The range from '{own['startIP']}' to '{own['endIP']}' is no range of IPv4 addresses."
+            raise Refusal(400, "InvalidRequestBody", text)
+
+    def view(self, document: Document) -> Document:
+        """Return the document as it is: rules have no provisioning state."""
+        return {key: value for key, value in document.items() if not key.startswith("_")}
+
+
+def _keys(document: Document) -> dict[str, str]:
+    keys = document["_secret"]["keys"]
+    return {"primaryKey": keys["Primary"], "secondaryKey": keys["Secondary"]}
+
+
+def _properties(body: Document) -> Document:
+    """Return what Azure chooses where the request says nothing."""
+    return {
+        "redisConfiguration": {
+            "maxmemory-policy": "volatile-lru",
+            "maxclients": "1000",
+            "maxmemory-reserved": "50",
+            "maxmemory-delta": "50",
+        },
+        "minimumTlsVersion": "1.2",
+        "publicNetworkAccess": "Enabled",
+        "updateChannel": "Stable",
+        "disableAccessKeyAuthentication": False,
+        "zonalAllocationPolicy": "UserDefined" if body.get("zones") else "Automatic",
+        "replicasPerPrimary": 0 if body["properties"]["sku"]["name"] == "Basic" else 1,
+        "linkedServers": [],
+    }
+
+
+def _nodes(properties: Document, zones: list[str] | None) -> list[dict[str, Any]]:
+    copies = 1 + properties["replicasPerPrimary"]
+    return [
+        {
+            "sslPort": 15000 + number,
+            "nonSslPort": 13000 + number,
+            **({"zone": zones[number % len(zones)]} if zones else {}),
+            "shardId": number // copies,
+            "isMaster": number % copies == 0,
+            "isPrimary": number % copies == 0,
+        }
+        for number in range(copies * properties.get("shardCount", 1))
+    ]
+
+
+def _allows(cloud: Cloud, document: Document, address: str) -> bool:
+    if document["properties"]["publicNetworkAccess"] == "Disabled":
+        return False
+    rules = [one["properties"] for one in cloud.resources(f"{document['id']}/firewallRules")]
+    caller = ipaddress.IPv4Address(address)
+    return not rules or any(
+        ipaddress.IPv4Address(one["startIP"]) <= caller <= ipaddress.IPv4Address(one["endIP"]) for one in rules
+    )

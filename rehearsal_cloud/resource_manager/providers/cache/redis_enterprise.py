@@ -1,0 +1,132 @@
+"""Azure Managed Redis: clusters, by the name of the type that it grew from.
+
+Sizes: https://learn.microsoft.com/azure/redis/overview#choosing-the-right-tier
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, ClassVar
+
+from rehearsal_cloud.errors import Refusal
+from rehearsal_cloud.resource_manager.resource_types import ResourceType, defaults, find, system_data
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from rehearsal_cloud.documents import Document
+    from rehearsal_cloud.resource_manager.cloud import Cloud
+    from rehearsal_cloud.resource_manager.providers.cache.redis_databases import RedisDatabase
+    from rehearsal_cloud.resource_manager.resource_types import Call
+
+_RETIRED = (
+    "Creation of new Azure Cache for Redis Enterprise resources is no longer supported. Azure Cache for Redis"
+    " Enterprise is retiring, please create Azure Managed Redis instead."
+)
+_COMMON: dict[int, float] = {10: 12, 20: 24, 50: 60, 100: 120, 150: 180, 250: 240, 350: 360, 500: 480, 700: 720}
+_SIZES: dict[str, dict[int, float]] = {
+    "Balanced_B": {0: 0.5, 1: 1, 3: 3, 5: 6} | _COMMON | {1000: 960},
+    "MemoryOptimized_M": _COMMON | {1000: 960, 1500: 1440, 2000: 1920},
+    "ComputeOptimized_X": {3: 3, 5: 6} | _COMMON,
+    "FlashOptimized_A": {250: 250, 500: 500, 700: 700, 1000: 1000, 1500: 1500, 2000: 2000, 4500: 4500},
+}
+_GIGABYTES = {f"{series}{number}": size for series, sizes in _SIZES.items() for number, size in sizes.items()}
+_SWITCH = ("Enabled", "Disabled")
+_PUBLIC_NETWORK_ACCESS_REQUIRED = "2025-07-01"
+RESOURCE_STATES = {"Succeeded": "Running", "Failed": "CreateFailed"}
+
+
+def gigabytes(sku: str) -> float:
+    """Return the memory of a SKU."""
+    return _GIGABYTES[sku]
+
+
+class RedisEnterprise(ResourceType):
+    """A cluster: size and network of the database in it, which is what really runs."""
+
+    namespace = "Microsoft.Cache"
+    type = "redisEnterprise"
+    name_rule = r"(?=.{1,60}$)[A-Za-z0-9]+(-[A-Za-z0-9]+)*"
+    name_text = "Cluster names have 1 to 60 letters, digits and single '-' between them."
+    global_name = "{location}.redis.azure.net"
+    taken = ("NameNotAvailable", "The cluster name '{name}' is already in use in this region.")
+    required = ("sku.name",)
+    seconds: ClassVar[Mapping[str, float]] = {"create": 600, "update": 300, "delete": 300}
+    status_type = "operationsStatus"
+
+    def __init__(self, databases: RedisDatabase) -> None:
+        self._databases = databases
+
+    def validate(self, call: Call, body: Document, existing: Document | None) -> None:
+        """Refuse the retired SKUs, those that do not exist, and a cluster that leaves its network open to chance."""
+        del existing
+        sku, properties = body["sku"]["name"], body.get("properties") or {}
+        if sku.startswith("Enterprise"):
+            raise Refusal(400, "BadRequest", _RETIRED)
+        if sku not in _GIGABYTES:
+            raise Refusal(400, "BadRequest", f"The SKU '{sku}' is not valid. One of: {', '.join(_GIGABYTES)}.")
+        if body["sku"].get("capacity") is not None:
+            raise Refusal(400, "BadRequest", f"The SKU '{sku}' has no capacity; it must not be specified.")
+        access = properties.get("publicNetworkAccess")
+        if access not in _SWITCH and (access is not None or call.api_version >= _PUBLIC_NETWORK_ACCESS_REQUIRED):
+            text = "The property 'publicNetworkAccess' is required and must be 'Enabled' or 'Disabled'."
+            raise Refusal(400, "BadRequest", text)
+        if properties.get("highAvailability") not in (None, *_SWITCH):
+            raise Refusal(400, "BadRequest", "The property 'highAvailability' must be 'Enabled' or 'Disabled'.")
+        if properties.get("minimumTlsVersion") not in (None, "1.2"):
+            raise Refusal(400, "BadRequest", "The property 'minimumTlsVersion' must be '1.2'.")
+
+    def fill(self, call: Call, body: Document, existing: Document | None) -> Document:
+        """Return the cluster with all that Azure adds."""
+        given = {key: value for key, value in (body.get("properties") or {}).items() if key not in _COMPUTED}
+        properties = defaults(
+            given, {"highAvailability": "Enabled", "minimumTlsVersion": "1.2", "publicNetworkAccess": "Enabled"}
+        )
+        available = properties["highAvailability"] == "Enabled"
+        properties |= {
+            "hostName": "localhost",
+            "redisVersion": "7.4",
+            "redundancyMode": "ZR" if available else "None",
+            "privateEndpointConnections": [],
+        }
+        return {
+            "location": body["location"],
+            "tags": body.get("tags") or {},
+            "kind": "v2",
+            "sku": {"name": body["sku"]["name"]},
+            **({"zones": body["zones"]} if body.get("zones") else {}),
+            **({"identity": _identity(call.cloud, body["identity"])} if body.get("identity") else {}),
+            "properties": properties,
+            "systemData": system_data(call, existing),
+        }
+
+    async def provision(self, cloud: Cloud, document: Document, verb: str) -> None:
+        """Give the database the memory of the cluster's SKU."""
+        if verb == "update":
+            for database in cloud.resources(f"{document['id']}/databases"):
+                await self._databases.configure(database, document["sku"]["name"])
+
+    def view(self, document: Document) -> Document:
+        """Return what a GET answers, with the resource state that follows from the provisioning state."""
+        shown = super().view(document)
+        shown["properties"]["resourceState"] = RESOURCE_STATES.get(document["_state"], document["_state"])
+        return shown
+
+
+_COMPUTED = (
+    "provisioningState",
+    "resourceState",
+    "hostName",
+    "redisVersion",
+    "redundancyMode",
+    "privateEndpointConnections",
+)
+
+
+def _identity(cloud: Cloud, given: Document) -> Document:
+    """Return the identity with the IDs of the user-assigned ones; of one that does not exist they are zeros."""
+    nobody = "00000000-0000-0000-0000-000000000000"
+    assigned = {}
+    for resource_id in given.get("userAssignedIdentities") or {}:
+        found = cloud.store.get("resources", resource_id.lower()) or {}
+        assigned[resource_id] = {key: find(found, f"properties.{key}") or nobody for key in ("principalId", "clientId")}
+    return {**given, **({"userAssignedIdentities": assigned} if assigned else {})}

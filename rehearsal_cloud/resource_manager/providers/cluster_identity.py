@@ -1,0 +1,84 @@
+"""The identities of a managed cluster: its own, its kubelet's, and those of its add-ons.
+
+https://learn.microsoft.com/azure/aks/use-managed-identity
+"""
+
+from __future__ import annotations
+
+import uuid
+from typing import TYPE_CHECKING
+
+from rehearsal_cloud.errors import Refusal
+from rehearsal_cloud.home import TENANT_ID
+from rehearsal_cloud.resource_manager.resource_ids import ResourceId
+
+if TYPE_CHECKING:
+    from rehearsal_cloud.documents import Document
+    from rehearsal_cloud.resource_manager.cloud import Cloud
+    from rehearsal_cloud.resource_manager.resource_types import Call
+
+_NAMESPACE = "Microsoft.ManagedIdentity"
+_ASSIGN = f"{_NAMESPACE}/userAssignedIdentities/assign/action"
+
+
+def check_assigned(call: Call, identity: Document) -> None:
+    """Check that the user-assigned identities exist and that the caller may assign them. Raises Refusal."""
+    named = identity.get("userAssignedIdentities") or {}
+    if identity.get("type") == "UserAssigned" and not named:
+        text = "Invalid value for the identities ''. The 'UserAssigned' identity type needs an identity."
+        raise Refusal(400, "InvalidIdentityValues", text)
+    for path in named:
+        rid = ResourceId.parse(path)
+        if rid is None or call.cloud.resource(rid) is None:
+            text = (
+                f"Identity operation for resource '{call.id.path}' failed with error 'Failed to perform resource"
+                f" identity operation. Status: 'BadRequest'. Response: 'Resource '{path}' was not found.'."
+            )
+            raise Refusal(400, "FailedIdentityOperation", text)
+        if not call.cloud.authorization.allows(call.principal, _ASSIGN, rid.path):
+            text = (
+                f"The client '{call.principal.app_id}' with object id '{call.principal.object_id}' has permission to"
+                f" perform action '{call.id.full_type}/write' on scope '{call.id.path}'; however, it does not have"
+                f" permission to perform action(s) '{_ASSIGN}' on the linked scope(s) '{rid.path}' (respectively) or"
+                " the linked scope(s) are invalid."
+            )
+            raise Refusal(403, "LinkedAuthorizationFailed", text)
+
+
+def assigned(cloud: Cloud, identity: Document) -> Document:
+    """Return the cluster's `identity` with the IDs of the user-assigned identities that it names."""
+    named = {}
+    for path in identity["userAssignedIdentities"]:
+        kept = cloud.store.get("resources", path.lower()) or {"properties": {}}
+        named[path] = {key: kept["properties"].get(key) for key in ("clientId", "principalId")}
+    return {"type": "UserAssigned", "userAssignedIdentities": named}
+
+
+def system_assigned(cloud: Cloud, name: str, before: Document | None) -> Document:
+    """Return the cluster's own identity, made in Entra when the cluster first has one."""
+    if before and before["type"] == "SystemAssigned":
+        return before
+    principal = cloud.entra.add("ServicePrincipal", name, str(uuid.uuid4()))
+    return {"type": "SystemAssigned", "principalId": principal.object_id, "tenantId": TENANT_ID}
+
+
+def make_identity(cloud: Cloud, group: str, name: str, location: str) -> Document:
+    """Return the `resourceId`, `clientId` and `objectId` of an identity in the node resource group, made if missing."""
+    rid = ResourceId(group, _NAMESPACE, ("userAssignedIdentities",), (name,))
+    kept = cloud.resource(rid)
+    if kept is None:
+        client_id = str(uuid.uuid4())
+        principal = cloud.entra.add("ServicePrincipal", name, client_id)
+        kept = {
+            "id": rid.path,
+            "name": name,
+            "type": rid.full_type,
+            "location": location,
+            "tags": {},
+            "properties": {"tenantId": TENANT_ID, "principalId": principal.object_id, "clientId": client_id},
+            "_state": "Succeeded",
+            "_secret": {},
+        }
+        cloud.keep(kept)
+    properties = kept["properties"]
+    return {"resourceId": rid.path, "clientId": properties["clientId"], "objectId": properties["principalId"]}

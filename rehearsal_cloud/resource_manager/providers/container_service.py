@@ -1,0 +1,302 @@
+"""Microsoft.ContainerService: managed clusters, and the Kubernetes versions that they may run.
+
+A cluster brings a node resource group with real identities in it, an OIDC issuer whose tokens Entra accepts, and a
+Kubernetes API with a node behind it: on a port of localhost, which its kubeconfigs name instead of the `fqdn`.
+
+Codes and texts of refusals: https://github.com/Azure/AKS/issues and
+https://learn.microsoft.com/troubleshoot/azure/azure-kubernetes/welcome-azure-kubernetes
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import re
+import secrets
+import uuid
+from typing import TYPE_CHECKING, ClassVar
+
+from rehearsal_cloud.entra.directory import signing_key
+from rehearsal_cloud.errors import Refusal
+from rehearsal_cloud.home import TENANT_ID
+from rehearsal_cloud.kubernetes.clusters import Clusters
+from rehearsal_cloud.resource_manager.cluster_issuers import HOST_SUFFIX
+from rehearsal_cloud.resource_manager.kubernetes_versions import current_version, oidc_by_default, versions
+from rehearsal_cloud.resource_manager.providers import agent_pools
+from rehearsal_cloud.resource_manager.providers.agent_pools import AgentPool
+from rehearsal_cloud.resource_manager.providers.cluster_credentials import admin_credential, user_credential
+from rehearsal_cloud.resource_manager.providers.cluster_defaults import cluster_defaults
+from rehearsal_cloud.resource_manager.providers.cluster_identity import (
+    assigned,
+    check_assigned,
+    make_identity,
+    system_assigned,
+)
+from rehearsal_cloud.resource_manager.providers.cluster_rules import (
+    check_immutable,
+    check_oidc,
+    check_required,
+    check_version,
+)
+from rehearsal_cloud.resource_manager.resource_groups import SUBSCRIPTION
+from rehearsal_cloud.resource_manager.resource_ids import ResourceId, canonical_location
+from rehearsal_cloud.resource_manager.resource_types import (
+    PENDING,
+    Answer,
+    Call,
+    Provider,
+    ResourceType,
+    defaults,
+    find,
+    system_data,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Mapping
+
+    from rehearsal_cloud.documents import Document
+    from rehearsal_cloud.resource_manager.cloud import Cloud
+
+_POWER_SECONDS = 120.0
+_UNUSED_ADDRESSES = ipaddress.IPv4Network("198.18.0.0/15")
+"""Addresses that nobody has on the Internet (RFC 2544)."""
+_READ_ONLY = (
+    "provisioningState",
+    "powerState",
+    "fqdn",
+    "azurePortalFQDN",
+    "currentKubernetesVersion",
+    "maxAgentPools",
+    "resourceUID",
+)
+# The add-ons that AKS makes an identity of their own for, in the node resource group.
+_ADDONS_WITH_IDENTITY = ("azurekeyvaultsecretsprovider", "azurepolicy", "omsagent")
+
+
+class ManagedCluster(ResourceType):
+    """A managed cluster; its agent pools are children, and are shown in it too."""
+
+    namespace = "Microsoft.ContainerService"
+    type = "managedClusters"
+    name_rule = r"[A-Za-z0-9]|[A-Za-z0-9][A-Za-z0-9_-]{0,61}[A-Za-z0-9]"
+    name_text = (
+        "Error details: Cluster names have 1 to 63 letters, digits, '-' and '_' and start and end with a letter or"
+        " digit. Please see https://aka.ms/aks-naming-rules for more details."
+    )
+    busy = agent_pools.BUSY
+    exclusive = True
+    seconds: ClassVar[Mapping[str, float]] = {"create": 300, "update": 120, "delete": 240}
+
+    def __init__(self) -> None:
+        self.clusters = Clusters()
+
+    def check_name(self, name: str) -> None:
+        """Raise Refusal (400) in the words of AKS."""
+        if not re.fullmatch(self.name_rule, name):
+            text = f"The value of parameter resourceName is invalid. {self.name_text}"
+            raise Refusal(400, "InvalidParameter", text)
+
+    def validate(self, call: Call, body: Document, existing: Document | None) -> None:
+        """Check versions, identities, pools, and what may not change."""
+        properties = body.get("properties") or {}
+        if existing is None:
+            check_required(properties)
+        else:
+            check_immutable(properties, existing["properties"])
+        check_version(call.id.name, properties)
+        check_assigned(call, body.get("identity") or {})
+        check_oidc(properties, existing)
+        pools = {one["name"]: one["properties"] for one in call.cloud.resources(call.id.path)}
+        for pool in properties.get("agentPoolProfiles") or []:
+            name = pool.get("name") or ""
+            pools[name] = agent_pools.check(name, pool, pools.get(name), body["location"])
+        agent_pools.check_system_pool(list(pools.values()))
+
+    def fill(self, call: Call, body: Document, existing: Document | None) -> Document:
+        """Keep what was asked, known to AKS or not, without its secrets, and add AKS's defaults."""
+        before = (existing or {}).get("properties", {})
+        location = call.cloud.location(call.id) if existing else canonical_location(body["location"])
+        given = {key: value for key, value in (body.get("properties") or {}).items() if key not in _READ_ONLY}
+        for account, secret in (("servicePrincipalProfile", "secret"), ("windowsProfile", "adminPassword")):
+            if given.get(account):
+                given[account] = {key: value for key, value in given[account].items() if key != secret}
+        given["kubernetesVersion"] = given.get("kubernetesVersion") or None
+        properties = defaults(given, before or cluster_defaults(call.id, location, given))
+        version = current_version(properties["kubernetesVersion"])
+        properties["currentKubernetesVersion"] = version
+        state = "Updating" if existing else "Creating"
+        pools = {pool["name"]: pool for pool in before.get("agentPoolProfiles", [])}
+        for pool in given.get("agentPoolProfiles") or list(pools.values()):
+            name = pool["name"]
+            profile = agent_pools.filled({**pools.get(name, {}), **pool}, version)
+            pools[name] = {"name": name, **profile, "provisioningState": state}
+        properties["agentPoolProfiles"] = list(pools.values())
+        properties["oidcIssuerProfile"] = _issuer(properties, before, version, location)
+        if properties.get("aadProfile"):
+            properties["aadProfile"] = defaults(properties["aadProfile"], {"managed": True, "tenantID": TENANT_ID})
+        document = {key: value for key, value in body.items() if key not in ("id", "name", "type", "identity")}
+        document |= {
+            "location": location,
+            "sku": defaults(body.get("sku"), (existing or {}).get("sku") or {"name": "Base", "tier": "Free"}),
+            "properties": properties,
+            "eTag": str(uuid.uuid4()),
+            "systemData": system_data(call, existing),
+            "_secret": (existing or {}).get("_secret") or {"token": secrets.token_hex(64)},
+        }
+        identity = self._identity(call, body, properties, existing)
+        return document | ({"identity": identity} if identity else {})
+
+    @staticmethod
+    def _identity(call: Call, body: Document, properties: Document, existing: Document | None) -> Document | None:
+        before = (existing or {}).get("identity")
+        wanted = (body.get("identity") or {}).get("type") or (before or {}).get("type")
+        if wanted is None and properties["servicePrincipalProfile"]["clientId"] == "msi":
+            wanted = "SystemAssigned"
+        if wanted == "SystemAssigned":
+            return system_assigned(call.cloud, call.id.name, before)
+        if wanted == "UserAssigned":
+            return assigned(call.cloud, body.get("identity") or before or {})
+        return None
+
+    async def provision(self, cloud: Cloud, document: Document, verb: str) -> None:
+        """Make the node resource group with its identities and addresses, the pools, the issuer's key, the cluster."""
+        del verb
+        properties = document["properties"]
+        await _remove_addon_identities(cloud, document)
+        with cloud.store.transaction():
+            group = cloud.resource_groups.make(properties["nodeResourceGroup"], document["location"], document["id"])
+            if document.get("identity"):
+                identities = properties.setdefault("identityProfile", {})
+                if "kubeletidentity" not in identities:
+                    kubelet = f"{document['name']}-agentpool"
+                    identities["kubeletidentity"] = make_identity(cloud, group, kubelet, document["location"])
+                _make_addon_identities(cloud, document, group)
+            for address in find(properties, "networkProfile.loadBalancerProfile.effectiveOutboundIPs") or []:
+                _keep_address(cloud, address["id"], document["location"])
+            if properties["oidcIssuerProfile"]["enabled"]:
+                signing_key(cloud.store, f"oidc {properties['oidcIssuerProfile']['issuerURL']}")
+            for pool in properties["agentPoolProfiles"]:
+                agent_pools.keep(cloud, document, pool)
+            cloud.keep(document)
+        await self.clusters.make(cloud, document)
+        cloud.keep(document)
+
+    def settle(self, cloud: Cloud, document: Document) -> None:
+        """End the pools' change with the cluster's."""
+        for child in cloud.resources(document["id"]):
+            if child["_state"] in PENDING:
+                cloud.keep({**child, "_state": document["_state"]})
+        agent_pools.mirror(cloud, document["id"])
+
+    async def destroy(self, cloud: Cloud, document: Document) -> None:
+        """Delete the cluster, the node resource group, the issuer's key and the cluster's own identity."""
+        await self.clusters.destroy(cloud, document)
+        properties = document["properties"]
+        await cloud.resource_groups.remove(f"{SUBSCRIPTION}/resourceGroups/{properties['nodeResourceGroup']}")
+        cloud.store.delete("keys", f"oidc {properties['oidcIssuerProfile'].get('issuerURL')}")
+        if principal := (document.get("identity") or {}).get("principalId"):
+            cloud.entra.remove(principal)
+
+    async def start(self, cloud: Cloud, document: Document) -> None:
+        """Bring the cluster back as it was."""
+        await self.clusters.start(cloud, document)
+
+    async def stop(self, cloud: Cloud, document: Document) -> None:
+        """Stop the cluster; what is in it stays."""
+        del cloud
+        await self.clusters.stop(document)
+
+    def actions(self) -> Mapping[str, Callable[[Call, Document], Awaitable[Answer]]]:
+        """Return the credentials that a client is given, and the power switch."""
+        return {
+            "listClusterUserCredential": user_credential,
+            "listClusterAdminCredential": admin_credential,
+            "start": _start,
+            "stop": _stop,
+        }
+
+
+class ContainerService(Provider):
+    """The provider of managed clusters."""
+
+    namespace = "Microsoft.ContainerService"
+
+    def __init__(self) -> None:
+        super().__init__(ManagedCluster(), AgentPool())
+
+    def functions(self) -> Mapping[tuple[str, str], Callable[[Call], Awaitable[Answer]]]:
+        """Return the listing of Kubernetes versions."""
+        return {("get", "locations/kubernetesversions"): _kubernetes_versions}
+
+
+async def _kubernetes_versions(call: Call) -> Answer:
+    action = "Microsoft.ContainerService/locations/kubernetesVersions/read"
+    call.cloud.authorization.require(call.principal, action, call.id.scope)
+    return Answer(versions())
+
+
+# What comes with a cluster
+
+
+def _keep_address(cloud: Cloud, path: str, location: str) -> None:
+    rid = ResourceId.parse(path)
+    if rid is not None and cloud.resource(rid) is None:
+        address = _UNUSED_ADDRESSES[secrets.randbelow(_UNUSED_ADDRESSES.num_addresses)]
+        properties = {
+            "ipAddress": str(address),
+            "publicIPAllocationMethod": "Static",
+            "publicIPAddressVersion": "IPv4",
+        }
+        kept = {"id": path, "name": rid.name, "type": rid.full_type, "location": location, "properties": properties}
+        cloud.keep({**kept, "sku": {"name": "Standard", "tier": "Regional"}, "_state": "Succeeded", "_secret": {}})
+
+
+def _addons(document: Document) -> list[tuple[str, Document]]:
+    """Return the add-ons that have an identity: its name and their profile."""
+    profiles = document["properties"].get("addonProfiles") or {}
+    return [
+        (f"{addon.lower()}-{document['name']}", profile)
+        for addon, profile in profiles.items()
+        if addon.lower() in _ADDONS_WITH_IDENTITY
+    ]
+
+
+def _make_addon_identities(cloud: Cloud, document: Document, group: str) -> None:
+    for name, profile in _addons(document):
+        if profile.get("enabled"):
+            profile["identity"] = make_identity(cloud, group, name, document["location"])
+
+
+async def _remove_addon_identities(cloud: Cloud, document: Document) -> None:
+    for _, profile in _addons(document):
+        identity = None if profile.get("enabled") else profile.pop("identity", None)
+        kept = cloud.store.get("resources", identity["resourceId"].lower()) if identity else None
+        if kept is not None:
+            await cloud.destroy(kept)
+
+
+# Power
+
+
+async def _start(call: Call, document: Document) -> Answer:
+    return _power(call, document, "Running")
+
+
+async def _stop(call: Call, document: Document) -> Answer:
+    return _power(call, document, "Stopped")
+
+
+def _power(call: Call, document: Document, code: str) -> Answer:
+    if any(one["_state"] in PENDING for one in (document, *call.cloud.resources(document["id"]))):
+        raise Refusal(409, agent_pools.BUSY[0], agent_pools.BUSY[1].format(name=document["name"]))
+    if document["properties"]["powerState"]["code"] == code:
+        return Answer(status=204)
+    document["properties"]["powerState"] = {"code": code}
+    return Answer(operation_seconds=_POWER_SECONDS, updated=document)
+
+
+def _issuer(properties: Document, before: Document, version: str, location: str) -> Document:
+    enabled = find(properties, "oidcIssuerProfile.enabled")
+    if not (oidc_by_default(version) if enabled is None else enabled):
+        return {"enabled": False}
+    url = find(before, "oidcIssuerProfile.issuerURL")
+    return {"enabled": True, "issuerURL": url or f"https://{location}{HOST_SUFFIX}/{TENANT_ID}/{uuid.uuid4()}/"}

@@ -1,0 +1,47 @@
+"""Microsoft.Insights: the activity log of the subscription."""
+
+from __future__ import annotations
+
+import re
+from datetime import datetime
+from typing import TYPE_CHECKING
+
+from rehearsal_cloud.errors import Refusal
+from rehearsal_cloud.resource_manager.resource_types import Answer, Provider
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Mapping
+
+    from rehearsal_cloud.resource_manager.resource_types import Call
+
+_CONDITION = re.compile(r"(\w+)\s+(ge|le|eq)\s+'([^']*)'")
+
+
+class Insights(Provider):
+    """The provider of what Azure Monitor knows; of that, the administrative events alone."""
+
+    namespace = "Microsoft.Insights"
+
+    def functions(self) -> Mapping[tuple[str, str], Callable[[Call], Awaitable[Answer]]]:
+        """Return the listing of events."""
+        return {("get", "eventtypes/values"): self._events}
+
+    async def _events(self, call: Call) -> Answer:
+        """Answer the events of a filter, which has to say since when. Raises Refusal."""
+        call.cloud.authorization.require(call.principal, "Microsoft.Insights/eventtypes/values/read", call.id.scope)
+        conditions = {
+            (name.lower(), how): value for name, how, value in _CONDITION.findall(call.query.get("$filter", ""))
+        }
+        try:
+            since = datetime.fromisoformat(conditions["eventtimestamp", "ge"])
+        except (KeyError, ValueError):
+            text = "The $filter must name the time that events begin at: eventTimestamp ge."
+            raise Refusal(400, "BadRequest", text) from None
+        group = conditions.get(("resourcegroupname", "eq"), "").lower()
+        found = [
+            one
+            for one in call.cloud.activity_log.events()
+            if datetime.fromisoformat(one["eventTimestamp"]) >= since
+            and group in ("", one["resourceGroupName"].lower())
+        ]
+        return Answer({"value": found})

@@ -1,0 +1,95 @@
+"""Databases, as PostgreSQL itself has them: those made with SQL are resources too."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, ClassVar
+
+from rehearsal_cloud.errors import Refusal
+from rehearsal_cloud.resource_manager.providers.postgresql.flexible_resource import ServerChild
+from rehearsal_cloud.resource_manager.providers.postgresql.server_rules import invalid
+from rehearsal_cloud.resource_manager.resource_types import PENDING, defaults, system_data
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from rehearsal_cloud.documents import Document
+    from rehearsal_cloud.resource_manager.cloud import Cloud
+    from rehearsal_cloud.resource_manager.resource_ids import ResourceId
+    from rehearsal_cloud.resource_manager.resource_types import Call
+
+_AZURES_OWN = ("azure_maintenance", "azure_sys", "postgres", "template0", "template1")
+
+
+class Database(ServerChild):
+    """A database that belongs to azure_pg_admin."""
+
+    type = "flexibleServers/databases"
+    name_rule = r"[-\w.]{1,63}"
+    name_text = "Database names have 1 to 63 letters, digits, '-', '_' and '.'."
+    seconds: ClassVar[Mapping[str, float]] = {"create": 30, "update": 30, "delete": 30}
+
+    async def refresh(self, cloud: Cloud, rid: ResourceId) -> None:
+        """Make the documents agree with what PostgreSQL has, but for those that an operation is at work on."""
+        instance = self._instances.of(rid.top.path)
+        if instance is None:
+            return
+        import psycopg
+
+        try:
+            real = {one.name: one for one in await instance.server.databases()}
+        except psycopg.OperationalError:  # it is restarting: what was known is all that can be said
+            return
+        documents = {one["name"]: one for one in cloud.resources(f"{rid.top.path}/databases")}
+        for name in documents.keys() - real.keys():
+            if documents[name]["_state"] not in PENDING:
+                cloud.store.delete("resources", documents[name]["id"].lower())
+        for name in real.keys() - documents.keys():
+            cloud.keep(
+                {
+                    "id": f"{rid.top.path}/databases/{name}",
+                    "name": name,
+                    "type": "Microsoft.DBforPostgreSQL/flexibleServers/databases",
+                    "properties": {"charset": real[name].charset, "collation": real[name].collation},
+                    "_state": "Succeeded",
+                }
+            )
+
+    def validate(self, call: Call, body: Document, existing: Document | None) -> None:
+        """Refuse the names of Azure's own databases, and to change what a database is made with."""
+        if existing is None and call.id.name in _AZURES_OWN:
+            raise invalid("databaseName", f"The name '{call.id.name}' is reserved.")
+        before = (existing or {}).get("properties", {})
+        for key, value in (body.get("properties") or {}).items():
+            if key in before and str(value).lower() != str(before[key]).lower():
+                raise invalid(key, "It cannot be changed after the database has been created.")
+
+    def validate_delete(self, call: Call, document: Document) -> None:
+        """Refuse to delete Azure's own databases."""
+        del document
+        if call.id.name in _AZURES_OWN:
+            raise Refusal(400, "InvalidParameterValue", f"The database '{call.id.name}' cannot be deleted.")
+
+    def fill(self, call: Call, body: Document, existing: Document | None) -> Document:
+        """Return the database with Azure's defaults."""
+        properties = defaults(body.get("properties"), (existing or {}).get("properties", {}))
+        return {
+            "properties": defaults(properties, {"charset": "UTF8", "collation": "en_US.utf8"}),
+            "systemData": system_data(call, existing),
+        }
+
+    async def provision(self, cloud: Cloud, document: Document, verb: str) -> None:
+        """Make the database. Raises Refusal for a charset that PostgreSQL does not know."""
+        import psycopg
+
+        del cloud, verb
+        properties = document["properties"]
+        try:
+            server = self.instance(document).server
+            await server.create_database(document["name"], properties["charset"], properties["collation"])
+        except psycopg.ProgrammingError as fault:
+            raise invalid("charset", str(fault)) from fault
+
+    async def destroy(self, cloud: Cloud, document: Document) -> None:
+        """Drop the database, unless the whole server goes."""
+        if not self.dies_with_server(cloud, document):
+            await self.instance(document).server.drop_database(document["name"])

@@ -1,0 +1,151 @@
+"""What flexible servers come in: compute, storage and versions, and how a location's capabilities tell it.
+
+Sources: https://learn.microsoft.com/azure/postgresql/flexible-server/concepts-compute and .../concepts-storage
+"""
+
+from __future__ import annotations
+
+import itertools
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from rehearsal_cloud.documents import Document
+
+ZONES = ("1", "2", "3")
+
+MINOR_VERSIONS = {"14": "20", "15": "15", "16": "11", "17": "7", "18": "1"}
+"""The versions that can be created, with the minor one that Azure would run."""
+
+
+@dataclass(frozen=True)
+class Sku:
+    """A size of machine."""
+
+    name: str
+    cores: int
+    memory_per_core_mb: int
+
+
+@dataclass(frozen=True)
+class Disk:
+    """A Premium SSD: its size, its performance tier and what that gives."""
+
+    gigabytes: int
+    tier: str
+    iops: int
+
+
+DISKS = (
+    Disk(32, "P4", 120),
+    Disk(64, "P6", 240),
+    Disk(128, "P10", 500),
+    Disk(256, "P15", 1100),
+    Disk(512, "P20", 2300),
+    Disk(1024, "P30", 5000),
+    Disk(2048, "P40", 7500),
+    Disk(4095, "P50", 7500),
+    Disk(4096, "P50", 7500),
+    Disk(8192, "P60", 16000),
+    Disk(16384, "P70", 18000),
+    Disk(32767, "P80", 20000),
+)
+
+
+def _series(letter: str, cores: tuple[int, ...], suffixes: tuple[str, ...], memory_mb: int) -> tuple[Sku, ...]:
+    pairs = itertools.product(suffixes, cores)
+    return tuple(Sku(f"Standard_{letter}{count}{suffix}", count, memory_mb) for suffix, count in pairs)
+
+
+_CORES = (2, 4, 8, 16, 32, 48, 64)
+_SUFFIXES = ("s_v3", "ds_v4", "ds_v5", "ads_v5")
+EDITIONS: dict[str, tuple[Sku, ...]] = {
+    "Burstable": (
+        Sku("Standard_B1ms", 1, 2048),
+        Sku("Standard_B2s", 2, 2048),
+        *_series("B", (2, 4, 8, 12, 16, 20), ("ms",), 4096),
+    ),
+    "GeneralPurpose": (*_series("D", _CORES, _SUFFIXES, 4096), *_series("D", (96,), ("ds_v5", "ads_v5"), 4096)),
+    "MemoryOptimized": (
+        *_series("E", (2, 4, 8, 16, 20, 32, 48, 64), _SUFFIXES, 8192),
+        *_series("E", (96,), ("ds_v5", "ads_v5"), 7168),
+    ),
+}
+_DEFAULT_SKUS = {
+    "Burstable": "Standard_B1ms",
+    "GeneralPurpose": "Standard_D2ds_v5",
+    "MemoryOptimized": "Standard_E2ds_v5",
+}
+
+
+def disk(gigabytes: int) -> Disk | None:
+    """Return the Premium SSD of exactly that size."""
+    return next((one for one in DISKS if one.gigabytes == gigabytes), None)
+
+
+def tiers_from(size: Disk) -> list[Disk]:
+    """Return the performance tiers that a disk may be given: its own and those above it, once each."""
+    return list({one.tier: one for one in DISKS if one.gigabytes >= size.gigabytes}.values())
+
+
+def capabilities() -> Document:
+    """Return what a location offers; here every one offers everything."""
+    features = ("FastProvisioning", "GeoBackup", "IndexTuning", "OnlineResize", "StorageAutoGrowth", "ZoneRedundantHa")
+    return {
+        "name": "FlexibleServerCapabilities",
+        "supportedServerEditions": [_edition(name, skus) for name, skus in EDITIONS.items()],
+        "supportedServerVersions": [
+            {
+                "name": version,
+                "supportedVersionsToUpgrade": [later for later in MINOR_VERSIONS if int(later) > int(version)],
+                "supportedFeatures": [],
+            }
+            for version in MINOR_VERSIONS
+        ],
+        "supportedFeatures": [
+            {"name": "OfferRestricted", "status": "Disabled"},
+            *({"name": name, "status": "Enabled"} for name in features),
+        ],
+        "fastProvisioningSupported": "Enabled",
+        "supportedFastProvisioningEditions": [],
+        "geoBackupSupported": "Enabled",
+        "zoneRedundantHaSupported": "Enabled",
+        "storageAutoGrowthSupported": "Enabled",
+        "onlineResizeSupported": "Enabled",
+        "restricted": "Disabled",
+    }
+
+
+def _edition(name: str, skus: tuple[Sku, ...]) -> Document:
+    modes = [] if name == "Burstable" else ["SameZone", "ZoneRedundant"]
+    return {
+        "name": name,
+        "defaultSkuName": _DEFAULT_SKUS[name],
+        "supportedStorageEditions": [
+            {
+                "name": "ManagedDisk",
+                "defaultStorageSizeMb": DISKS[0].gigabytes * 1024,
+                "supportedStorageMb": [
+                    {
+                        "storageSizeMb": size.gigabytes * 1024,
+                        "supportedIops": size.iops,
+                        "defaultIopsTier": size.tier,
+                        "supportedIopsTiers": [{"name": one.tier, "iops": one.iops} for one in tiers_from(size)],
+                    }
+                    for size in DISKS
+                ],
+            }
+        ],
+        "supportedServerSkus": [
+            {
+                "name": sku.name,
+                "vCores": sku.cores,
+                "supportedIops": sku.cores * 1600,
+                "supportedMemoryPerVcoreMb": sku.memory_per_core_mb,
+                "supportedZones": list(ZONES),
+                "supportedHaMode": modes,
+                "supportedFeatures": [],
+            }
+            for sku in skus
+        ],
+    }

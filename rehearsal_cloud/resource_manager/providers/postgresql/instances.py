@@ -1,0 +1,107 @@
+"""What runs behind flexible servers: for each a real PostgreSQL, and a way in that heeds its resources' rules."""
+
+from __future__ import annotations
+
+import ipaddress
+from typing import TYPE_CHECKING
+
+from rehearsal_cloud.backends.postgresql_install import PostgresInstallation
+from rehearsal_cloud.backends.postgresql_wire import PostgresTerminator
+from rehearsal_cloud.certificates import server_context
+from rehearsal_cloud.entra.directory import POSTGRESQL
+from rehearsal_cloud.errors import Refusal
+from rehearsal_cloud.resource_manager.providers import instances
+from rehearsal_cloud.resource_manager.resource_types import find
+
+if TYPE_CHECKING:
+    from rehearsal_cloud.documents import Document
+    from rehearsal_cloud.resource_manager.cloud import Cloud
+
+
+class Instance:
+    """The PostgreSQL behind one flexible server; its login rules are asked of the store anew for every connection."""
+
+    def __init__(self, cloud: Cloud, document: Document, installation: PostgresInstallation) -> None:
+        from rehearsal_cloud.backends.postgresql import (
+            PostgresServer,  # a PostgreSQL client with it: a third of a second
+        )
+
+        self._cloud = cloud
+        self._id = document["id"]
+        folder = cloud.home.services / f"postgresql-{document['name'].lower()}"
+        self.server = PostgresServer(folder, installation)
+        port, context = document["_secret"]["port"], server_context(cloud.home)
+        self.way_in = PostgresTerminator(port, context, lambda: self.server.socket, self)
+
+    def allows(self, address: str) -> bool:
+        """Tell whether the server's network lets the address in: by its firewall rules, or all of it where private.
+
+        Loopback stands for both sides of Azure's network: for a server in a subnet it is inside.
+        """
+        network = self._document()["properties"]["network"]
+        if network.get("delegatedSubnetResourceId"):
+            return True
+        if network["publicNetworkAccess"] == "Disabled":
+            return False
+        caller = ipaddress.IPv4Address(address)
+        rules = (one["properties"] for one in self._children("firewallRules"))
+        return any(
+            ipaddress.IPv4Address(one["startIpAddress"]) <= caller <= ipaddress.IPv4Address(one["endIpAddress"])
+            for one in rules
+        )
+
+    def password_auth(self) -> bool:
+        """Tell whether the server accepts passwords."""
+        return bool(find(self._document(), "properties.authConfig.passwordAuth") == "Enabled")
+
+    async def entra_login(self, user: str, token: str) -> str | None:
+        """Return why the token does not open the role, or None: it must be of the administrator or one of its group."""
+        if find(self._document(), "properties.authConfig.activeDirectoryAuth") != "Enabled":
+            return "Microsoft Entra authentication is not enabled on this server."
+        try:
+            principal = self._cloud.entra.verify(f"Bearer {token}", POSTGRESQL)
+        except Refusal:
+            return "An error occurred while validating the access token. Please acquire a new token and retry."
+        identities = self._cloud.entra.identities(principal.object_id)
+        administrators = self._children("administrators")
+        if any(
+            one["properties"]["principalName"] == user and one["name"].lower() in identities for one in administrators
+        ):
+            return None
+        return f"Microsoft Entra principal oid mismatch for role [{user}]"
+
+    def _document(self) -> Document:
+        return self._cloud.store.get("resources", self._id.lower()) or {"properties": {"network": {}}}
+
+    def _children(self, kind: str) -> list[Document]:
+        return [
+            one
+            for one in self._cloud.resources(f"{self._id}/{kind}")
+            if one["_state"] in ("Succeeded", "Updating", "Deleting")
+        ]
+
+
+class Instances(instances.Instances[Instance]):
+    """The instances of all flexible servers."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._installation: PostgresInstallation | None = None
+
+    def of(self, document_id: str) -> Instance | None:
+        """Return the instance behind a flexible server or one of its children, if it runs."""
+        path = document_id.lower().split("/")
+        return self._running.get("/".join(path[:9]))
+
+    async def make(self, cloud: Cloud, document: Document) -> None:
+        """Have the instance run, with the administrator and password that the document names. May be run twice."""
+        properties, verifier = document["properties"], document["_secret"].get("password_verifier")
+        passwords = find(properties, "authConfig.passwordAuth") == "Enabled"
+        instance = self._instance(cloud, document)
+        await instance.server.create(properties.get("administratorLogin") if passwords else None, verifier)
+        await self._open(cloud, document, instance)
+
+    def _describe(self, cloud: Cloud, document: Document) -> Instance:
+        if self._installation is None:
+            self._installation = PostgresInstallation(cloud.home.services / "postgresql")
+        return Instance(cloud, document, self._installation)

@@ -1,0 +1,193 @@
+"""Flexible servers: what a request becomes, and the instance that is made of it."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, ClassVar
+
+from rehearsal_cloud.errors import Refusal
+from rehearsal_cloud.home import TENANT_ID, free_ports
+from rehearsal_cloud.resource_manager.providers.postgresql.editions import MINOR_VERSIONS, ZONES, disk, tiers_from
+from rehearsal_cloud.resource_manager.providers.postgresql.flexible_resource import FlexibleResource
+from rehearsal_cloud.resource_manager.providers.postgresql.parameters import PARAMETERS, parameter_document
+from rehearsal_cloud.resource_manager.providers.postgresql.server_rules import check_server
+from rehearsal_cloud.resource_manager.resource_types import PENDING, Answer, defaults, find, system_data
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Mapping
+    from typing import Any
+
+    from rehearsal_cloud.documents import Document
+    from rehearsal_cloud.resource_manager.cloud import Cloud
+    from rehearsal_cloud.resource_manager.resource_types import Call
+
+_RESTART_SECONDS = 60.0
+_POWER_SECONDS = 120.0
+_STATES = {
+    "Creating": "Provisioning",
+    "Updating": "Updating",
+    "Deleting": "Dropping",
+    "Succeeded": "Ready",
+    "Failed": "Inaccessible",
+}
+
+
+class FlexibleServer(FlexibleResource):
+    """A flexible server. Where Azure answers a host name, this answers `localhost:PORT`."""
+
+    type = "flexibleServers"
+    name_rule = r"(?=.{3,63}$)[a-z0-9]+(-[a-z0-9]+)*"
+    name_text = "Server names have 3 to 63 lowercase letters, digits and single '-' between them."
+    global_name = "postgres.database.azure.com"
+    taken = ("ServerNameAlreadyExists", "Specified server name '{name}' is already used.")
+    seconds: ClassVar[Mapping[str, float]] = {"create": 360, "update": 120, "delete": 120}
+
+    def validate(self, call: Call, body: Document, existing: Document | None) -> None:
+        """Check the server against Azure's rules. Raises Refusal."""
+        del call
+        check_server(body, existing)
+
+    def fill(self, call: Call, body: Document, existing: Document | None) -> Document:
+        """Return the server with all that Azure adds; of its password only a verifier is kept, and never shown."""
+        before: Document = existing or {}
+        given = dict(body.get("properties") or {})
+        password = given.pop("administratorLoginPassword", None)
+        given.pop("createMode", None)
+        secret = dict(before.get("_secret") or {"port": free_ports(1)[0]})
+        if password:
+            # On demand: a PostgreSQL client with it, a third of a second.
+            from rehearsal_cloud.backends.postgresql import password_verifier
+
+            secret["password_verifier"] = password_verifier(password)
+        properties = defaults(defaults(given, before.get("properties", {})), _properties(given))
+        _settle_storage(properties)
+        _settle_availability(properties)
+        if find(properties, "authConfig.activeDirectoryAuth") == "Enabled":
+            properties["authConfig"] = defaults(properties["authConfig"], {"tenantId": TENANT_ID})
+        properties["minorVersion"] = MINOR_VERSIONS[properties["version"]]
+        return {
+            "location": body["location"],
+            "tags": body.get("tags") or {},
+            "sku": defaults(body.get("sku"), before.get("sku", {})),
+            "properties": properties,
+            "systemData": system_data(call, existing),
+            **({"identity": body["identity"]} if body.get("identity") else {}),
+            "_secret": secret,
+        }
+
+    async def provision(self, cloud: Cloud, document: Document, verb: str) -> None:
+        """Have the instance run as the document says; forget the password's verifier once PostgreSQL has it."""
+        del verb
+        await self._instances.make(cloud, document)
+        known = {one["name"] for one in cloud.resources(f"{document['id']}/configurations")}
+        for parameter in PARAMETERS:
+            if parameter.name not in known:
+                cloud.keep(parameter_document(document, parameter))
+        for settled in ("password_verifier", "stopped"):
+            document["_secret"].pop(settled, None)
+        cloud.keep(document)
+
+    async def destroy(self, cloud: Cloud, document: Document) -> None:
+        """Remove the instance with its data."""
+        await self._instances.destroy(cloud, document)
+
+    async def start(self, cloud: Cloud, document: Document) -> None:
+        """Bring the instance back."""
+        if not document["_secret"].get("stopped"):
+            await self._instances.start(cloud, document)
+
+    async def stop(self, cloud: Cloud, document: Document) -> None:
+        """Stop the instance."""
+        await self._instances.stop(cloud, document)
+
+    def actions(self) -> Mapping[str, Callable[[Call, Document], Awaitable[Answer]]]:
+        """Return the server's actions."""
+        return {"restart": self._restart, "start": self._start, "stop": self._stop}
+
+    async def _restart(self, call: Call, document: Document) -> Answer:
+        self._check_idle(call, document)
+        return Answer(operation_seconds=_RESTART_SECONDS)
+
+    async def _start(self, call: Call, document: Document) -> Answer:
+        self._check_idle(call, document)
+        return Answer(operation_seconds=_POWER_SECONDS)
+
+    async def _stop(self, call: Call, document: Document) -> Answer:
+        self._check_idle(call, document)
+        return Answer(operation_seconds=_POWER_SECONDS)
+
+    def _check_idle(self, call: Call, document: Document) -> None:
+        family = [document, *call.cloud.resources(document["id"])]
+        if any(one["_state"] in PENDING for one in family):
+            code, text = self.busy
+            raise Refusal(409, code, text.format(name=document["name"]))
+
+    async def perform(self, cloud: Cloud, document: Document, action: str, arguments: Mapping[str, Any]) -> None:
+        """Stop PostgreSQL, or start it, or both: every session ends, static parameters take effect."""
+        del arguments
+        if action != "start":
+            await self._instances.stop(cloud, document)
+        if action != "stop":
+            await self._instances.start(cloud, document)
+            for parameter in cloud.resources(f"{document['id']}/configurations"):
+                if parameter["properties"]["isConfigPendingRestart"]:
+                    parameter["properties"]["isConfigPendingRestart"] = False
+                    cloud.keep(parameter)
+        document["_secret"]["stopped"] = action == "stop"
+        cloud.keep(document)
+
+    def view(self, document: Document) -> Document:
+        """Return what a GET answers: a state instead of a provisioning state, and where the server is, once it is."""
+        shown = {key: value for key, value in document.items() if not key.startswith("_")}
+        stopped = document["_state"] == "Succeeded" and document["_secret"].get("stopped")
+        shown["properties"] = {**document["properties"], "state": "Stopped" if stopped else _STATES[document["_state"]]}
+        if document["_state"] != "Creating":
+            shown["properties"]["fullyQualifiedDomainName"] = f"localhost:{document['_secret']['port']}"
+        return shown
+
+
+def _properties(given: Document) -> Document:
+    """Return what Azure chooses where a new server's request says nothing."""
+    private = find(given, "network.delegatedSubnetResourceId") is not None
+    now = datetime.now(UTC)
+    return {
+        "version": "17",
+        "availabilityZone": "1",
+        "storage": {"storageSizeGB": 32, "autoGrow": "Disabled", "type": ""},
+        "authConfig": {"activeDirectoryAuth": "Disabled", "passwordAuth": "Enabled"},
+        "dataEncryption": {"type": "SystemManaged"},
+        "backup": {
+            "backupRetentionDays": 7,
+            "geoRedundantBackup": "Disabled",
+            "earliestRestoreDate": (now + timedelta(minutes=5)).isoformat(),
+        },
+        "network": {"publicNetworkAccess": "Disabled" if private else "Enabled"},
+        "highAvailability": {"mode": "Disabled"},
+        "maintenanceWindow": {"customWindow": "Disabled", "dayOfWeek": 0, "startHour": 0, "startMinute": 0},
+        "replicationRole": "Primary",
+        "replicaCapacity": 5,
+        "replica": {"role": "Primary", "capacity": 5},
+        "privateEndpointConnections": [],
+    }
+
+
+def _settle_storage(properties: Document) -> None:
+    """Give a Premium SSD the tier of its size, unless it has a higher one, and the tier's IOPS."""
+    storage = properties["storage"]
+    size = disk(storage["storageSizeGB"])
+    if size is None or storage.get("type") == "PremiumV2_LRS":
+        return
+    tiers = {one.tier: one.iops for one in tiers_from(size)}
+    if storage.get("tier") not in tiers:  # a disk that has grown leaves the smaller tiers behind
+        storage["tier"] = size.tier
+    storage["iops"] = tiers[storage["tier"]]
+
+
+def _settle_availability(properties: Document) -> None:
+    availability = properties["highAvailability"]
+    if availability["mode"] == "Disabled":
+        properties["highAvailability"] = {"mode": "Disabled", "state": "NotEnabled"}
+        return
+    zone = properties["availabilityZone"]
+    standby = zone if availability["mode"] == "SameZone" else next(one for one in ZONES if one != zone)
+    properties["highAvailability"] = {"standbyAvailabilityZone": standby, **availability, "state": "Healthy"}

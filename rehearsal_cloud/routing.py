@@ -1,0 +1,34 @@
+"""What a service of the rehearsal is to the front door: something that turns a request into an answer."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from typing import TYPE_CHECKING
+
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Match, Route
+
+from rehearsal_cloud.errors import Refusal, not_found
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+Handler = Callable[[Request], Awaitable[Response]]
+
+
+def routed(routes: Sequence[Route]) -> Handler:
+    """Return a handler that lets the route which matches a request answer it; Refusals become error bodies."""
+
+    async def answer(request: Request) -> Response:
+        for route in routes:
+            match, found = route.matches(request.scope)
+            if match is Match.FULL:
+                request.scope.update(found)
+                try:
+                    return await route.endpoint(request)  # type: ignore[no-any-return]  # Starlette types it as Any
+                except Refusal as refusal:
+                    return refusal.response()
+        return not_found(request.url.path).response()
+
+    return answer

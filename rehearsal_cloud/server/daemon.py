@@ -1,0 +1,151 @@
+"""Starting and stopping the rehearsal's daemon from outside: a process of its own that outlives who started it."""
+
+from __future__ import annotations
+
+import shutil
+import signal
+import ssl
+import subprocess
+import sys
+import time
+import urllib.request
+from contextlib import suppress
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import psutil
+
+from rehearsal_cloud.kubernetes.container_processes import container_processes
+
+if TYPE_CHECKING:
+    from rehearsal_cloud.home import Home, Settings
+
+_START_SECONDS = 60.0
+_STOP_SECONDS = 20.0
+_POLL_SECONDS = 0.02
+_SERVERS = ("postgres", "valkey-server")
+
+
+class DaemonFailed(Exception):
+    """The daemon did not come up, or did not go down."""
+
+
+def running(home: Home) -> psutil.Process | None:
+    """Return the daemon's process, or None. A stale pid file is told from a live daemon by the command line."""
+    try:
+        process = psutil.Process(int(home.pid_file.read_text()))
+        return process if str(home.folder) in process.cmdline() else None
+    except (FileNotFoundError, ValueError, psutil.Error):
+        return None
+
+
+def start(home: Home, settings: Settings) -> None:
+    """Start the daemon and wait until it answers. Raises DaemonFailed with the last line that it logged."""
+    with home.log.open("ab") as log:
+        before = log.tell()
+        process = subprocess.Popen(
+            [sys.executable, "-m", "rehearsal_cloud", "serve", "--home", str(home.folder)],
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=log,
+            start_new_session=True,
+            cwd=home.folder,
+        )
+    deadline = time.monotonic() + _START_SECONDS
+    # Until the pid file names it, another program may be listening there, and leave us waiting for its answer.
+    while (served := running(home)) is None or served.pid != process.pid or not answers(home, settings):
+        if process.poll() is not None or time.monotonic() > deadline:
+            process.kill()
+            said = home.log.read_bytes()[before:].decode(errors="replace").splitlines() or ["it said nothing"]
+            text = f"the rehearsal cloud did not start: {said[-1]} (log: {home.log})"
+            raise DaemonFailed(text)
+        time.sleep(_POLL_SECONDS)
+
+
+def answers(home: Home, settings: Settings) -> bool:
+    """Tell whether the daemon serves its HTTPS endpoint with this home's certificate."""
+    if not home.ca_file.exists():
+        return False
+    url = f"https://localhost:{settings.https_port}/rehearsal/health"
+    try:
+        context = ssl.create_default_context(cafile=str(home.ca_file))
+        opener = urllib.request.build_opener(
+            urllib.request.ProxyHandler({}), urllib.request.HTTPSHandler(context=context)
+        )
+        with opener.open(url, timeout=5) as answer:
+            return bool(answer.status == 200)  # noqa: PLR2004 - HTTP's OK
+    except OSError:
+        return False
+
+
+def stop(home: Home) -> None:
+    """Stop the daemon and everything behind it, also what a killed daemon left running. Raises DaemonFailed."""
+    daemon = running(home)
+    if daemon is not None:
+        with suppress(psutil.NoSuchProcess):
+            daemon.send_signal(signal.SIGTERM)
+    _end([daemon] if daemon else [])
+    left = processes(home)
+    for process in left:
+        with suppress(psutil.NoSuchProcess):
+            process.send_signal(signal.SIGQUIT if process.name() == "postgres" else signal.SIGTERM)
+    if alive := _end(left):
+        text = f"processes {', '.join(str(one.pid) for one in alive)} of {home.folder} do not end"
+        raise DaemonFailed(text)
+
+
+def _end(told: list[psutil.Process]) -> list[psutil.Process]:
+    """Wait for processes that were told to end, kill those that do not, and return those that outlive even that."""
+    alive = _alive_after(_STOP_SECONDS, told)
+    for process in alive:
+        with suppress(psutil.NoSuchProcess):
+            process.kill()
+    return _alive_after(_STOP_SECONDS, alive)
+
+
+def _alive_after(seconds: float, processes: list[psutil.Process]) -> list[psutil.Process]:
+    deadline = time.monotonic() + seconds
+    while (alive := [one for one in processes if _lives(one)]) and time.monotonic() < deadline:
+        time.sleep(_POLL_SECONDS)
+    return alive
+
+
+def _lives(process: psutil.Process) -> bool:
+    """Tell whether a process has not ended. A zombie has: who should reap it does so late, or in a container never."""
+    try:
+        return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return False
+
+
+def processes(home: Home) -> list[psutil.Process]:
+    """Return every process of this home: the daemon, the servers that work in a folder of its services, containers."""
+    places = [home.services.resolve()]
+    for service in home.services.glob("*"):
+        with suppress(FileNotFoundError, NotADirectoryError):  # it may be deleted meanwhile
+            places += [path.resolve() for path in service.iterdir() if path.is_symlink()]
+    servers = [one for one in psutil.process_iter() if _works_below(one, places)]
+    return [one for one in (running(home), *servers, *container_processes(home.services)) if one is not None]
+
+
+def _works_below(process: psutil.Process, places: list[Path]) -> bool:
+    try:
+        if process.name() not in _SERVERS:
+            return False
+        folder = Path(process.cwd().removesuffix(" (deleted)"))
+    except psutil.Error:  # gone, a zombie, or another user's
+        return False
+    return any(folder.is_relative_to(place) for place in places)
+
+
+def reset(home: Home) -> None:
+    """Stop everything and forget it: the next start begins with an empty subscription. Raises DaemonFailed."""
+    stop(home)
+    if home.settings() is None and {*home.folder.iterdir()} - {home.command_lock}:
+        text = f"{home.folder} holds no rehearsal cloud; nothing was deleted"
+        raise DaemonFailed(text)
+    from rehearsal_cloud.backends.processes import remove
+
+    for service in home.services.glob("*"):
+        remove(service)  # what of it stands elsewhere, too
+    shutil.rmtree(home.folder)

@@ -1,0 +1,179 @@
+"""The daemon: one process that serves all of Azure's hosts on loopback and keeps what is behind them running."""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import logging
+import os
+import re
+import signal
+import socket
+import time
+import uuid
+from typing import TYPE_CHECKING
+
+import uvicorn
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+
+from rehearsal_cloud.entra.graph import Graph
+from rehearsal_cloud.entra.login import Login
+from rehearsal_cloud.errors import not_found
+from rehearsal_cloud.key_vault.api import Vault
+from rehearsal_cloud.registry.api import Registry
+from rehearsal_cloud.resource_manager.api import ResourceManager
+from rehearsal_cloud.resource_manager.cloud import Cloud
+from rehearsal_cloud.resource_manager.cluster_issuers import Oidc
+from rehearsal_cloud.resource_manager.providers import PROVIDERS
+from rehearsal_cloud.routing import routed
+from rehearsal_cloud.server.proxy import Proxy
+
+if TYPE_CHECKING:
+    from starlette.types import Receive, Scope, Send
+
+    from rehearsal_cloud.home import Home, Settings
+    from rehearsal_cloud.routing import Handler
+
+_LOG = logging.getLogger(__name__)
+_SIGNATURE = re.compile(r"\bsig=[^&]*")
+_RESOURCE_MANAGER = "management.azure.com"
+
+
+class FrontDoor:
+    """The ASGI application: finds the service by host name, applies faults, logs the request without its secrets."""
+
+    def __init__(self, cloud: Cloud) -> None:
+        self._cloud = cloud
+        self._faults = cloud.faults
+        self._log = cloud.home.request_log.open("a", buffering=1)
+        oidc = Oidc(cloud)
+        self._hosts: dict[str, Handler] = {
+            _RESOURCE_MANAGER: ResourceManager(cloud, PROVIDERS).answer,
+            "login.microsoftonline.com": routed(Login(cloud.entra, cloud.store, oidc.fetched).routes()),
+            "graph.microsoft.com": routed(Graph(cloud.entra, cloud.store).routes()),
+        }
+        self._suffixes: dict[str, Handler] = {
+            ".oic.prod-aks.azure.com": oidc.answer,
+            ".azurecr.io": Registry(cloud).answer,
+            ".blob.core.windows.net": cloud.blobs.answer,
+            ".vault.azure.net": routed(Vault(cloud).routes()),
+        }
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve one request."""
+        request = Request(scope, receive)
+        started = time.time()
+        host = request.headers.get("host", "").partition(":")[0].lower()
+        if host == "localhost":
+            response = await self._control(request)
+        else:
+            response = await self._faults.serve(request, lambda one: self._serve(host, one))
+        if host == _RESOURCE_MANAGER:
+            self._cloud.activity_log.answered(request, response)
+        correlation = request.headers.get("x-ms-correlation-request-id") or str(uuid.uuid4())
+        response.headers.setdefault("x-ms-request-id", str(uuid.uuid4()))
+        response.headers.setdefault("x-ms-correlation-request-id", correlation)
+        client_id = request.headers.get("x-ms-client-request-id")
+        if client_id:
+            response.headers.setdefault("x-ms-client-request-id", client_id)
+        self._record(request, host, response, started)
+        await response(scope, receive, send)
+
+    async def _serve(self, host: str, request: Request) -> Response:
+        handler = self._hosts.get(host) or self._suffixes.get(host[host.find(".") :])
+        if handler is None:
+            return not_found(host).response()
+        try:
+            return await handler(request)
+        except Exception:  # noqa: BLE001 - a fault of ours is answered as a service answers its own
+            _LOG.exception("%s %s failed", request.method, request.url.path)
+            text = "An unexpected error occurred in the rehearsal cloud; its log tells more."
+            return JSONResponse({"error": {"code": "InternalServerError", "message": text}}, 500)
+
+    async def _control(self, request: Request) -> Response:
+        if request.url.path == "/rehearsal/health":
+            return JSONResponse({"status": "ready", "pid": os.getpid()})
+        if request.headers.get("authorization") != f"Bearer {self._cloud.settings.control_token}":
+            return Response(None, 401)
+        if request.url.path == "/rehearsal/faults":
+            return await self._faults.control(request)
+        return not_found(request.url.path).response()
+
+    def _record(self, request: Request, host: str, response: Response, started: float) -> None:
+        """Log what was asked and how it was answered: no body, no token, no signature of a URL that opens a blob."""
+        entry = {
+            "time": round(started, 3),
+            "ms": round((time.time() - started) * 1000, 1),
+            "method": request.method,
+            "host": host,
+            "path": request.url.path,
+            "query": _SIGNATURE.sub("sig=…", request.url.query),
+            "status": response.status_code,
+            "principal": getattr(request.state, "principal", None),
+            "correlation": response.headers["x-ms-correlation-request-id"],
+        }
+        self._log.write(json.dumps(entry) + "\n")
+
+
+class _Endpoint(uvicorn.Server):
+    """The TLS endpoint; the tunnels to it are cut first, or it would wait for clients that keep theirs open."""
+
+    def __init__(self, config: uvicorn.Config, proxy: Proxy) -> None:
+        super().__init__(config)
+        self._proxy = proxy
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        """Stop serving."""
+        await self._proxy.stop()
+        await super().shutdown(sockets)
+
+
+class PortTaken(Exception):
+    """A port that the home remembers is in use by another program."""
+
+
+async def serve(home: Home, settings: Settings) -> None:
+    """Serve one home until SIGTERM or SIGINT. Raises PortTaken, or BlockingIOError where the home is served already."""
+    # uvicorn raises the signal once more after its own shutdown: what stands behind it is stopped below, not by dying.
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: None)
+    with home.pid_file.open("a+") as pid_file:
+        fcntl.flock(pid_file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        listener, proxy_listener = _listen(settings.https_port), _listen(settings.proxy_port)
+        pid_file.truncate(0)
+        pid_file.write(str(os.getpid()))
+        pid_file.flush()
+        cloud = Cloud(home, settings)
+        proxy = Proxy(proxy_listener, settings.https_port, cloud.resolves)
+        config = uvicorn.Config(
+            FrontDoor(cloud),
+            ssl_context_factory=lambda *_: cloud.tls,
+            log_config=None,
+            access_log=False,
+            lifespan="off",
+            timeout_graceful_shutdown=2,
+        )
+        try:
+            await cloud.start()
+            await proxy.start()
+            await _Endpoint(config, proxy).serve([listener])
+        finally:
+            await proxy.stop()
+            await cloud.stop()
+            pid_file.truncate(0)
+
+
+def _listen(port: int) -> socket.socket:
+    # asyncio turns Nagle's algorithm off for sockets that say they are TCP, as socket.create_server's do not: each
+    # answer would wait 40 ms for the client's delayed acknowledgement.
+    listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP)
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        listener.bind(("127.0.0.1", port))
+        listener.listen()
+    except OSError as fault:
+        listener.close()
+        text = f"port {port}, which this home remembers, is in use by another program"
+        raise PortTaken(text) from fault
+    return listener

@@ -1,0 +1,90 @@
+"""What kubectl needs to reach the rehearsal's clusters: a kubeconfig, and the credential that it asks us for.
+
+On Azure the credential comes from kubelogin; here a command of our own stands in for it, so that nothing needs to be
+installed. https://kubernetes.io/docs/reference/access-authn-authz/authentication/#client-go-credential-plugins
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+import os
+import ssl
+import sys
+import urllib.error
+import urllib.request
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, Any
+from urllib.parse import urlencode
+
+import yaml
+
+from rehearsal_cloud.entra.directory import AKS_SERVER
+from rehearsal_cloud.home import OPERATOR_CLIENT_ID, TENANT_ID, write_private
+from rehearsal_cloud.resource_manager.kubeconfig import Kubeconfig
+from rehearsal_cloud.server.daemon import DaemonFailed
+from rehearsal_cloud.store import Store
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from rehearsal_cloud.home import Home, Settings
+
+_API = "client.authentication.k8s.io/v1"
+
+
+def write_kubeconfig(home: Home) -> Path:
+    """Write the kubeconfig of all clusters that there are, signing in with `credential`, and return where it is."""
+    store = Store(home.database)
+    try:
+        documents = store.scan("resources", "/")
+    finally:
+        store.close()
+    plugin = {
+        "apiVersion": _API,
+        "command": sys.executable,
+        "args": ["-m", "rehearsal_cloud", "credential", "--home", str(home.folder)],
+        "interactiveMode": "Never",
+        "provideClusterInfo": False,
+    }
+    merged: dict[str, Any] = {"apiVersion": "v1", "kind": "Config", "clusters": [], "contexts": [], "users": []}
+    for document in documents:
+        if document["type"].lower() != "microsoft.containerservice/managedclusters":
+            continue
+        config = yaml.safe_load(base64.b64decode(Kubeconfig(home.ca_file.read_text(), document).entra()))
+        merged["clusters"] += config["clusters"]
+        merged["contexts"] += config["contexts"]
+        merged["users"] += [{**user, "user": {"exec": plugin}} for user in config["users"]]
+        merged["current-context"] = config["current-context"]
+    # As JSON, which YAML includes: of what PyYAML leaves without quotes, kubectl takes names such as 1e3 for numbers.
+    write_private(home.kubeconfig, json.dumps(merged, indent=2))
+    return home.kubeconfig
+
+
+def credential(home: Home, settings: Settings) -> dict[str, Any]:
+    """Return an ExecCredential with an Entra token: of `AZURE_CLIENT_ID` where the environment names one.
+
+    Raises DaemonFailed where Entra refuses or the rehearsal does not answer.
+    """
+    form = {
+        "grant_type": "client_credentials",
+        "client_id": os.environ.get("AZURE_CLIENT_ID", OPERATOR_CLIENT_ID),
+        "client_secret": os.environ.get("AZURE_CLIENT_SECRET", settings.operator_secret),
+        "scope": f"{AKS_SERVER[0]}/.default",
+    }
+    handlers = (
+        urllib.request.ProxyHandler({"https": f"http://127.0.0.1:{settings.proxy_port}"}),
+        urllib.request.HTTPSHandler(context=ssl.create_default_context(cafile=str(home.ca_file))),
+    )
+    url = f"https://login.microsoftonline.com/{TENANT_ID}/oauth2/v2.0/token"
+    try:
+        with urllib.request.build_opener(*handlers).open(url, urlencode(form).encode(), timeout=10) as answer:
+            found = json.load(answer)
+    except urllib.error.HTTPError as fault:
+        with fault:
+            raise DaemonFailed(json.load(fault)["error_description"]) from None
+    except OSError as fault:
+        raise DaemonFailed(f"the rehearsal's Entra does not answer: {fault}") from None
+    until = datetime.now(UTC) + timedelta(seconds=found["expires_in"])
+    status = {"token": found["access_token"], "expirationTimestamp": until.strftime("%Y-%m-%dT%H:%M:%SZ")}
+    return {"apiVersion": _API, "kind": "ExecCredential", "status": status}
