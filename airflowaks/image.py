@@ -8,7 +8,7 @@ from __future__ import annotations
 import argparse
 import sys
 
-from airflowaks.changes import AFTER_APPLY
+from airflowaks.engine.changes import AFTER_APPLY
 from airflowaks.errors import AirflowAksError, MissingDependency
 from airflowaks.session import open_session
 from airflowaks.steps import registry

@@ -13,9 +13,16 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeVar, get_args
 
-from airflowaks.connection import Connection, OneAtATime, Operator, azure_connection, rehearsal_connection, token_claims
+from airflowaks.cloud.connection import (
+    Connection,
+    OneAtATime,
+    Operator,
+    azure_connection,
+    rehearsal_connection,
+    token_claims,
+)
+from airflowaks.cloud.redaction import Redactor
 from airflowaks.errors import AirflowAksError, InvalidParameter, SignInFailed
-from airflowaks.redaction import Redactor
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -33,10 +40,10 @@ if TYPE_CHECKING:
     from azure.mgmt.redisenterprise import RedisEnterpriseManagementClient
     from azure.mgmt.resource.resources import ResourceManagementClient
 
-    from airflowaks.changes import Change
-    from airflowaks.checks import Check
-    from airflowaks.environment import Environment
-    from airflowaks.resource import Resource
+    from airflowaks.config.environment import Environment
+    from airflowaks.engine.changes import Change
+    from airflowaks.engine.checks import Check
+    from airflowaks.engine.resource import Resource
 
 Mode = Literal["plan", "apply", "check"]
 T = TypeVar("T")
@@ -105,7 +112,7 @@ class Session:
         """Whether this session writes."""
         return self.mode == "apply"
 
-    def once(self, make: Callable[[Session], T]) -> T:
+    def memoize(self, make: Callable[[Session], T]) -> T:
         """Return what `make` made for this session, so that steps share resources and read each of them once."""
         with self._lock:
             if make not in self._steps:
@@ -150,7 +157,7 @@ class Session:
     @contextmanager
     def translated(self, resource: Resource) -> Iterator[None]:
         """Turn what the SDKs raise inside into the error tree, with the original chained and secrets taken out."""
-        from airflowaks.refusals import translate
+        from airflowaks.cloud.error_mapping import translate
 
         try:
             yield
@@ -237,13 +244,13 @@ class Session:
         from azure.core.pipeline.policies import BearerTokenCredentialPolicy
 
         authentication = BearerTokenCredentialPolicy(self.connection.credential, GRAPH_SCOPE)
-        return self.plain("https://graph.microsoft.com/v1.0", self.correlation_policy, authentication)
+        return self.http_client("https://graph.microsoft.com/v1.0", self.correlation_policy, authentication)
 
     def fetch(self, url: str) -> Any:
         """Return the JSON at a public URL, reached as everything else is. Raises azure-core's HttpResponseError."""
         from azure.core.rest import HttpRequest
 
-        with self.plain(url) as client:
+        with self.http_client(url) as client:
             response = client.send_request(HttpRequest("GET", url))
             response.raise_for_status()
             return response.json()
@@ -257,7 +264,7 @@ class Session:
             **self.connection.transport,
         )
 
-    def plain(self, base_url: str, *more: Any) -> PipelineClient[Any, Any]:
+    def http_client(self, base_url: str, *more: Any) -> PipelineClient[Any, Any]:
         """Return a client for what no SDK is for; a bare PipelineClient would neither retry nor heed the proxy."""
         from azure.core import PipelineClient
         from azure.core.pipeline import policies
@@ -294,7 +301,7 @@ def open_session(env: str = "local", mode: str = "apply") -> Session:
         RehearsalUnavailable: the rehearsal cloud could not be started.
 
     """
-    from airflowaks.environment import load_environment
+    from airflowaks.config.environment import load_environment
 
     modes = get_args(Mode)
     if mode not in modes:

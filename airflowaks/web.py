@@ -26,7 +26,7 @@ def main(arguments: list[str] | None = None) -> int:
     try:
         session = open_session(options.env, "plan")
         if options.password:
-            secret = session.once(key_vault.Resources).admin_password.known("value")
+            secret = session.memoize(key_vault.Resources).admin_password.require("value")
             sys.stdout.write(f"{secret.reveal()}\n")
             return 0
         if options.where:

@@ -93,7 +93,7 @@ def state(session: Session) -> list[str]:
     found += [f"{one.scope} {one.role_definition_id} {one.principal_type}" for one in roles]
     found = [one for one in found if f"/{group}/" in one or f"_{group}_" in one]
     found += [
-        f"secret {one.name}" for one in session.once(key_vault.Resources).vault.secrets.list_properties_of_secrets()
+        f"secret {one.name}" for one in session.memoize(key_vault.Resources).vault.secrets.list_properties_of_secrets()
     ]
     found += [f"group {one}" for one in _groups(session) if one.startswith(f"airflow-{name}-")]
     suffix = session.environment.postgresql.name.rpartition("-")[2]

@@ -7,10 +7,10 @@ from typing import Any
 
 import pytest
 
-from airflowaks.changes import AFTER_APPLY, CHANGES_MIME, Action, Change, Changes, Difference, show
-from airflowaks.checks import CHECKS_MIME, Check, Checks, observe
-from airflowaks.connection import Connection
-from airflowaks.environment import load_environment
+from airflowaks.cloud.connection import Connection
+from airflowaks.config.environment import load_environment
+from airflowaks.engine.changes import AFTER_APPLY, CHANGES_MIME, Action, Change, Changes, Difference, show
+from airflowaks.engine.checks import CHECKS_MIME, Check, Checks, observe
 from airflowaks.errors import CheckFailed
 from airflowaks.session import Session
 

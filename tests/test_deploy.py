@@ -10,8 +10,8 @@ import psutil
 import pytest
 from jupyter_client.manager import start_new_kernel
 
-from airflowaks.deploy import Deployment
 from airflowaks.errors import StepFailed
+from airflowaks.notebook.deploy import Deployment
 from airflowaks.session import open_session
 from tests.conftest import Rehearsal, run_rehearsal, start_rehearsal
 from tests.notebooks.executed import REPOSITORY
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 MANY = 1_000_000
 PATIENCE_SECONDS = 120
 PROGRAM = """
-from airflowaks.deploy import deploy
+from airflowaks.notebook.deploy import deploy
 from airflowaks.session import open_session
 deploy(open_session("local"), {folder!r})
 """

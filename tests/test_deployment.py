@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from airflowaks.changes import Action
+from airflowaks.engine.changes import Action
 from airflowaks.session import open_session
 from tests.conftest import Rehearsal, run_rehearsal, start_rehearsal
 from tests.deployment import READING_POSTS, STEPS, deploy, describe_environment, is_held, is_write, state

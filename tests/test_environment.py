@@ -11,7 +11,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from airflowaks.environment import Environment, ExistingCache, ManagedRedis, load_environment
+from airflowaks.config.environment import Environment, ExistingCache, ManagedRedis, load_environment
 from airflowaks.errors import InvalidEnvironment
 
 SHIPPED = Path(__file__).parent.parent / "manifests" / "environments"
@@ -665,11 +665,8 @@ def test_files_are_found_beside_the_package(tmp_path: Path, monkeypatch: pytest.
 
 
 def test_without_a_checkout_there_is_nothing_to_load(tmp_path: Path) -> None:
-    package = tmp_path / "airflowaks"
-    package.mkdir()
-    for module in (SHIPPED.parent.parent / "airflowaks").glob("*.py"):
-        shutil.copy(module, package)
-    program = "import airflowaks.environment as e; e.load_environment('local')"
+    shutil.copytree(SHIPPED.parent.parent / "airflowaks", tmp_path / "airflowaks")
+    program = "import airflowaks.config.environment as e; e.load_environment('local')"
     ran = subprocess.run([sys.executable, "-c", program], cwd=tmp_path, check=False, capture_output=True, text=True)
     assert ran.returncode == 1
     assert f"There is no folder {Path('manifests', 'environments')} in {tmp_path}" in ran.stderr
@@ -711,7 +708,7 @@ def test_networks_are_accepted_just_when_no_rule_is_broken(
 
 
 def test_importing_costs_pydantic_and_nothing_else() -> None:
-    listing = "import sys, airflowaks.environment; print(*sys.modules)"
+    listing = "import sys, airflowaks.config.environment; print(*sys.modules)"
     loaded = subprocess.run([sys.executable, "-c", listing], check=True, capture_output=True, text=True).stdout.split()
     assert "pydantic" in loaded
     assert not {"yaml", "azure", "rich", "requests"} & set(loaded)

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from airflowaks.azure.redis import ping
-from airflowaks.changes import Action
+from airflowaks.engine.changes import Action
 from airflowaks.errors import MissingDependency
 from airflowaks.session import open_session
 from airflowaks.steps import backend, cluster, key_vault
@@ -81,11 +81,11 @@ def test_an_existing_cache_becomes_the_broker_and_is_never_written(
 
 def test_rotating_its_key_leaves_the_one_in_use_good(open_here: Callable[[], Session]) -> None:
     session = open_here()
-    before = session.once(key_vault.Resources).broker_url.known("value").reveal()
+    before = session.memoize(key_vault.Resources).broker_url.require("value").reveal()
 
     key_vault.rotate(session, key_vault.BROKER_URL)
 
-    after = session.once(key_vault.Resources).broker_url.known("value").reveal()
+    after = session.memoize(key_vault.Resources).broker_url.require("value").reveal()
     assert after != before
     assert ping(after, session.connection.ca_bundle).startswith("PONG")
     assert ping(before, session.connection.ca_bundle).startswith("PONG")

@@ -6,9 +6,9 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from airflowaks import names
+from airflowaks.config import naming
 
-RULES = [rule for rule in vars(names).values() if isinstance(rule, names.NameRule)]
+RULES = [rule for rule in vars(naming).values() if isinstance(rule, naming.NameRule)]
 
 # What the services' own SDKs accept, by kind: azure-mgmt-keyvault 10.3.1, -containerregistry 10.3.0, -containerservice
 # 30.0.0, -postgresqlflexibleservers 1.0.0 and -redisenterprise 3.1.0; the newest versions check no names any more.
@@ -25,25 +25,25 @@ SDK_PATTERNS = {
     "an Azure Cache for Redis": r"[a-zA-Z0-9][a-zA-Z0-9-]*[a-zA-Z0-9]|[a-zA-Z0-9]",
 }
 
-environment_names = st.from_regex(rf"\A(?:{names.ENVIRONMENT.pattern})\Z").filter(
-    lambda name: len(name) <= names.ENVIRONMENT.longest and not names.TRADEMARK.search(name.replace("-", ""))
+environment_names = st.from_regex(rf"\A(?:{naming.ENVIRONMENT.pattern})\Z").filter(
+    lambda name: len(name) <= naming.ENVIRONMENT.longest and not naming.TRADEMARK.search(name.replace("-", ""))
 )
 derivations = pytest.mark.parametrize(
     ("rule", "abbreviation"),
-    [(names.REGISTRY, "acr"), (names.POSTGRESQL, "pg"), (names.MANAGED_REDIS, "redis"), (names.KEY_VAULT, "kv")],
+    [(naming.REGISTRY, "acr"), (naming.POSTGRESQL, "pg"), (naming.MANAGED_REDIS, "redis"), (naming.KEY_VAULT, "kv")],
     ids=lambda value: value if isinstance(value, str) else "",
 )
 
 
 @pytest.mark.parametrize("rule", RULES, ids=lambda rule: rule.kind)
-def test_the_example_of_a_rule_keeps_it(rule: names.NameRule) -> None:
+def test_the_example_of_a_rule_keeps_it(rule: naming.NameRule) -> None:
     assert rule.check(rule.example) == rule.example
 
 
 @pytest.mark.parametrize("rule", [rule for rule in RULES if rule.kind in SDK_PATTERNS], ids=lambda rule: rule.kind)
 @settings(deadline=None, max_examples=40)
 @given(data=st.data())
-def test_what_a_rule_accepts_the_sdk_accepts(rule: names.NameRule, data: st.DataObject) -> None:
+def test_what_a_rule_accepts_the_sdk_accepts(rule: naming.NameRule, data: st.DataObject) -> None:
     name = data.draw(st.from_regex(re.compile(rf"\A(?:{rule.pattern})\Z", re.ASCII)))
     try:
         rule.check(name)
@@ -62,21 +62,21 @@ def test_every_pattern_of_the_sdks_belongs_to_a_rule() -> None:
 @example(environment="a" * 32, subscription="", group="")
 @example(environment="abcde-fgh", subscription="", group="")  # cut just behind the hyphen where the vault's room ends
 def test_derived_names_keep_the_rules(
-    rule: names.NameRule, abbreviation: str, environment: str, subscription: object, group: str
+    rule: naming.NameRule, abbreviation: str, environment: str, subscription: object, group: str
 ) -> None:
-    suffix = names.name_suffix(environment, str(subscription), group)
-    name = names.global_name(rule, abbreviation, environment, suffix)
+    suffix = naming.name_suffix(environment, str(subscription), group)
+    name = naming.global_name(rule, abbreviation, environment, suffix)
     assert rule.check(name) == name
     assert name.endswith(suffix)
-    assert name == names.global_name(
-        rule, abbreviation, environment, names.name_suffix(environment, str(subscription), group)
+    assert name == naming.global_name(
+        rule, abbreviation, environment, naming.name_suffix(environment, str(subscription), group)
     )
 
 
 @derivations
-def test_long_names_with_one_beginning_stay_apart(rule: names.NameRule, abbreviation: str) -> None:
+def test_long_names_with_one_beginning_stay_apart(rule: naming.NameRule, abbreviation: str) -> None:
     derived = {
-        names.global_name(rule, abbreviation, environment, names.name_suffix(environment, "s", "shared-group"))
+        naming.global_name(rule, abbreviation, environment, naming.name_suffix(environment, "s", "shared-group"))
         for environment in ("production-east", "production-west", "productioneast")
     }
     assert len(derived) == 3
@@ -84,8 +84,8 @@ def test_long_names_with_one_beginning_stay_apart(rule: names.NameRule, abbrevia
 
 def test_the_suffix_never_changes() -> None:
     # It names resources that exist: with another suffix a run would build everything anew beside them.
-    assert names.name_suffix("local", "11111111-1111-4111-8111-111111111111", "airflow-local") == "3wnbdg"
-    assert names.name_suffix("dev", "ABCDEF00-0000-4000-8000-000000000000", "Airflow-Dev") == names.name_suffix(
+    assert naming.name_suffix("local", "11111111-1111-4111-8111-111111111111", "airflow-local") == "3wnbdg"
+    assert naming.name_suffix("dev", "ABCDEF00-0000-4000-8000-000000000000", "Airflow-Dev") == naming.name_suffix(
         "dev", "abcdef00-0000-4000-8000-000000000000", "airflow-dev"
     )
 
@@ -100,7 +100,7 @@ def test_the_suffix_never_changes() -> None:
     ],
 )
 def test_display_names_of_regions(location: str, region: str) -> None:
-    assert names.region_name(location) == region
+    assert naming.region_name(location) == region
 
 
 @pytest.mark.parametrize(
@@ -113,35 +113,35 @@ def test_display_names_of_regions(location: str, region: str) -> None:
 )
 def test_other_regions_are_refused(location: str, hint: str) -> None:
     with pytest.raises(ValueError, match=r"is not a region of the Azure public cloud") as refusal:
-        names.region_name(location)
+        naming.region_name(location)
     assert str(refusal.value).endswith(hint)
 
 
 @pytest.mark.parametrize(
     ("rule", "name", "why"),
     [
-        (names.KEY_VAULT, "ab", "it has 2 characters where 3 to 24 are allowed"),
-        (names.KEY_VAULT, "a" * 25, "it has 25 characters where 3 to 24 are allowed"),
-        (names.KEY_VAULT, "1vault", "a letter first"),
-        (names.KEY_VAULT, "my--vault", "single hyphens"),
-        (names.KEY_VAULT, "vault-", "single hyphens between them"),
-        (names.KEY_VAULT, "vault\n", "letters, digits"),
-        (names.KEY_VAULT, "vaült", "letters, digits"),
-        (names.KEY_VAULT, "my-Microsoft-kv", 'Azure reserves the word "microsoft"'),
-        (names.KEY_VAULT, "login-kv", 'Azure reserves the word "login"'),
-        (names.REGISTRY, "air-flow", "letters and digits only"),
-        (names.POSTGRESQL, "Airflow", "lower-case letters"),
-        (names.ENVIRONMENT, "windo-ws", 'Azure reserves the word "windows"'),
-        (names.RESOURCE_GROUP, "group.", "not ending with a full stop"),
-        (names.NAMESPACE, "kube-system", "not begin with kube-"),
-        (names.NAMESPACE, "default", "the service keeps it for itself"),
-        (names.DATABASE, "postgres", "the service keeps it for itself"),
-        (names.ROLE, "pg_airflow", "not begin with pg_"),
-        (names.ROLE, "azure_pg_admin", "not begin with pg_ or azure"),
-        (names.NODE_POOL, "airflowworkers", "it has 14 characters where 1 to 12 are allowed"),
+        (naming.KEY_VAULT, "ab", "it has 2 characters where 3 to 24 are allowed"),
+        (naming.KEY_VAULT, "a" * 25, "it has 25 characters where 3 to 24 are allowed"),
+        (naming.KEY_VAULT, "1vault", "a letter first"),
+        (naming.KEY_VAULT, "my--vault", "single hyphens"),
+        (naming.KEY_VAULT, "vault-", "single hyphens between them"),
+        (naming.KEY_VAULT, "vault\n", "letters, digits"),
+        (naming.KEY_VAULT, "vaült", "letters, digits"),
+        (naming.KEY_VAULT, "my-Microsoft-kv", 'Azure reserves the word "microsoft"'),
+        (naming.KEY_VAULT, "login-kv", 'Azure reserves the word "login"'),
+        (naming.REGISTRY, "air-flow", "letters and digits only"),
+        (naming.POSTGRESQL, "Airflow", "lower-case letters"),
+        (naming.ENVIRONMENT, "windo-ws", 'Azure reserves the word "windows"'),
+        (naming.RESOURCE_GROUP, "group.", "not ending with a full stop"),
+        (naming.NAMESPACE, "kube-system", "not begin with kube-"),
+        (naming.NAMESPACE, "default", "the service keeps it for itself"),
+        (naming.DATABASE, "postgres", "the service keeps it for itself"),
+        (naming.ROLE, "pg_airflow", "not begin with pg_"),
+        (naming.ROLE, "azure_pg_admin", "not begin with pg_ or azure"),
+        (naming.NODE_POOL, "airflowworkers", "it has 14 characters where 1 to 12 are allowed"),
     ],
 )
-def test_names_that_break_a_rule(rule: names.NameRule, name: str, why: str) -> None:
+def test_names_that_break_a_rule(rule: naming.NameRule, name: str, why: str) -> None:
     with pytest.raises(ValueError, match=re.escape(f'"{name}" cannot name {rule.kind}: ')) as refusal:
         rule.check(name)
     assert why in str(refusal.value)

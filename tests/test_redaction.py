@@ -14,9 +14,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from airflowaks.changes import Action, Change, Changes, Difference
-from airflowaks.redaction import MASK, Redactor, Secret
-from airflowaks.urls import DatabaseUrl
+from airflowaks.cloud.database_urls import DatabaseUrl
+from airflowaks.cloud.redaction import MASK, Redactor, Secret
+from airflowaks.engine.changes import Action, Change, Changes, Difference
 
 if TYPE_CHECKING:
     from collections.abc import Callable

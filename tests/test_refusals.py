@@ -13,7 +13,7 @@ import pytest
 from azure.core.exceptions import HttpResponseError, ServiceRequestError
 from azure.core.rest import HttpRequest
 
-from airflowaks import errors, refusals
+from airflowaks import errors
 from airflowaks.azure.database_role import connect
 from airflowaks.azure.entra import Group, GroupMembers
 from airflowaks.azure.identities import ManagedIdentity
@@ -23,18 +23,19 @@ from airflowaks.azure.redis import ping
 from airflowaks.azure.registry import ContainerRegistry
 from airflowaks.azure.roles import Role, RoleAssignment
 from airflowaks.azure.subscription import ProviderRegistration, ResourceGroup
-from airflowaks.changes import Difference
-from airflowaks.connection import Connection
-from airflowaks.environment import load_environment
+from airflowaks.cloud import error_mapping as refusals
+from airflowaks.cloud.connection import Connection
+from airflowaks.config.environment import load_environment
+from airflowaks.engine.changes import Difference
+from airflowaks.engine.resource import converge
 from airflowaks.errors import AirflowAksError, AzureError
-from airflowaks.resource import converge
 from airflowaks.session import Session
 from tests.conftest import run_rehearsal, start_rehearsal
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from airflowaks.resource import Resource
+    from airflowaks.engine.resource import Resource
     from tests.conftest import Rehearsal
 
 SECRET = "not-to-be-seen/in+any=refusal"
@@ -119,11 +120,11 @@ def test_an_unregistered_provider(session: Session, group: ResourceGroup) -> Non
 
 def test_a_soft_deleted_vault_of_somebody_else(session: Session, group: ResourceGroup) -> None:
     registered(session, "Microsoft.KeyVault")
-    vault = Vault(session, session.environment.key_vault.name, within=group)
+    vault = Vault(session, session.environment.key_vault.name, parent=group)
     converge(session, vault)
     session.vaults.vaults.delete(vault.group, vault.name)
     elsewhere = ResourceGroup(session, f"{group.name}-b")
-    namesake = Vault(session, vault.name, group=elsewhere.name, within=elsewhere)
+    namesake = Vault(session, vault.name, group=elsewhere.name, parent=elsewhere)
     with refused(errors.SoftDeleted, "ConflictError", by=f"key vault {vault.name} was", action="az keyvault recover"):
         converge(session, elsewhere, namesake)
 
@@ -132,7 +133,7 @@ def test_a_soft_deleted_vault_of_somebody_else(session: Session, group: Resource
 def secret(session: Session, group: ResourceGroup) -> VaultSecret:
     """A secret that may be written."""
     registered(session, "Microsoft.KeyVault")
-    vault = Vault(session, session.environment.key_vault.name, within=group)
+    vault = Vault(session, session.environment.key_vault.name, parent=group)
     operator = session.operator
     access = RoleAssignment(Role.KEY_VAULT_SECRETS_OFFICER, vault, operator.name, operator.object_id, operator.kind)
     made = VaultSecret(vault, access, "one", "a test's", lambda held: held or SECRET)
@@ -176,11 +177,11 @@ def test_a_name_that_is_taken(
 ) -> None:
     registered(session, namespace)
 
-    def named(within: ResourceGroup) -> Any:
+    def named(parent: ResourceGroup) -> Any:
         if kind is FlexibleServer:
-            return FlexibleServer(session, within=within)
+            return FlexibleServer(session, parent=parent)
         settings = session.environment.registry if kind is ContainerRegistry else session.environment.key_vault
-        return kind(session, settings.name, group=within.name, within=within)
+        return kind(session, settings.name, group=parent.name, parent=parent)
 
     converge(session, named(group))
     other = ResourceGroup(session, f"{group_name}-2")
@@ -361,7 +362,7 @@ def test_a_refusal_on_writing(
     fault = {"methods": ["PUT"], "path": "userAssignedIdentities", "times": 9, "status": status, "code": code}
     headers = {"x-ms-retry-after-ms": "1"} if status == 429 else {}
     fresh.control("POST", {**fault, "message": f"{message} {SECRET}", "headers": headers})
-    identity = ManagedIdentity(session, "identity", within=group)
+    identity = ManagedIdentity(session, "identity", parent=group)
     with refused(error, code, by=f"managed identity identity was refused ({code}): {message}", action=action):
         converge(session, identity)
 
@@ -433,7 +434,7 @@ def test_a_network_that_is_down(fresh: Rehearsal, session: Session, closed_port:
 
 
 def test_a_server_that_cannot_be_reached(session: Session, group: ResourceGroup, closed_port: int) -> None:
-    server = FlexibleServer(session, within=group)
+    server = FlexibleServer(session, parent=group)
     server._facts = {"properties": {"fullyQualifiedDomainName": f"localhost:{closed_port}"}}
     with pytest.raises(AzureError, match="PostgreSQL refused") as caught, session.translated(server):
         connect(server, "postgres", "airflow", SECRET)

@@ -14,20 +14,20 @@ from hypothesis import strategies as st
 
 from airflowaks.azure.arm import merge
 from airflowaks.azure.subscription import ResourceGroup
-from airflowaks.changes import AFTER_APPLY, Action, Difference
-from airflowaks.comparison import compare
-from airflowaks.connection import Connection
-from airflowaks.environment import load_environment
+from airflowaks.cloud.connection import Connection
+from airflowaks.config.environment import load_environment
+from airflowaks.engine.changes import AFTER_APPLY, Action, Difference
+from airflowaks.engine.diff import compare
+from airflowaks.engine.resource import Resource, converge
 from airflowaks.errors import AirflowAksError, ImmutableProperty, MissingDependency, NotConverged, Unexpected
-from airflowaks.resource import Resource, converge
 from airflowaks.session import Session, open_session
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
     from pathlib import Path
 
-    from airflowaks.changes import Change
-    from airflowaks.resource import Facts
+    from airflowaks.engine.changes import Change
+    from airflowaks.engine.resource import Facts
     from airflowaks.session import Mode
     from tests.conftest import Rehearsal
 
@@ -49,11 +49,11 @@ class File(Resource):
         path: Path,
         wanted: Any = None,
         *,
-        within: Resource | None = None,
-        needs: Sequence[Resource] = (),
+        parent: Resource | None = None,
+        depends_on: Sequence[Resource] = (),
         writing: Callable[[], None] = lambda: None,
     ) -> None:
-        super().__init__(session, path.name, within=within, needs=needs)
+        super().__init__(session, path.name, parent=parent, depends_on=depends_on)
         self.path = path
         self.wanted = WANTED if wanted is None else wanted
         self.writing = writing
@@ -71,7 +71,7 @@ class File(Resource):
             return None
         return facts
 
-    def want(self) -> Facts:
+    def desired(self) -> Facts:
         wanted: Facts = self.wanted
         return wanted
 
@@ -83,7 +83,7 @@ class File(Resource):
     def unfinished(self, facts: Facts) -> bool:
         return facts.get("state") == "unfinished"
 
-    def broken(self, facts: Facts) -> bool:
+    def needs_rewrite(self, facts: Facts) -> bool:
         return facts.get("state") == "broken"
 
 
@@ -255,7 +255,7 @@ def test_what_depends_on_the_unknown_is_not_written(session: Session, tmp_path: 
 
 def test_what_the_service_decides_need_not_be_known(session: Session, tmp_path: Path) -> None:
     class Tagged(File):
-        def want(self) -> Facts:
+        def desired(self) -> Facts:
             return {"etag": self.fact("etag")}
 
     (change,) = converge(session, Tagged(session, tmp_path / "a"))
@@ -265,7 +265,7 @@ def test_what_the_service_decides_need_not_be_known(session: Session, tmp_path: 
 
 def test_what_is_within_the_absent_is_not_asked_for_and_not_written(session: Session, tmp_path: Path) -> None:
     folder = File(session, tmp_path / "a")
-    file = File(session, tmp_path / "b", within=folder)
+    file = File(session, tmp_path / "b", parent=folder)
     with pytest.raises(MissingDependency, match="file b needs file a, which does not exist"):
         converge(session, file)
     assert file.journal == []
@@ -274,13 +274,13 @@ def test_what_is_within_the_absent_is_not_asked_for_and_not_written(session: Ses
 def test_a_fact_is_found_by_its_path(session: Session, tmp_path: Path) -> None:
     (tmp_path / "a").write_text(json.dumps({"size": {"height": 0}}))
     file = File(session, tmp_path / "a")
-    assert (file.fact("size.height"), file.known("size.height")) == (0, 0)
+    assert (file.fact("size.height"), file.require("size.height")) == (0, 0)
     assert file.fact("size.height.unit") is AFTER_APPLY
     assert file.journal == ["read"]
     with pytest.raises(MissingDependency, match=r"a has no size\.width"):
-        file.known("size.width")
+        file.require("size.width")
     with pytest.raises(MissingDependency, match="file b does not exist yet"):
-        File(session, tmp_path / "b").known("size")
+        File(session, tmp_path / "b").require("size")
 
 
 def test_resources_are_written_after_what_they_need(session: Session, tmp_path: Path) -> None:
@@ -290,9 +290,9 @@ def test_resources_are_written_after_what_they_need(session: Session, tmp_path: 
         return lambda: written.append(name)
 
     root = File(session, tmp_path / "root", writing=note("root"))
-    left = File(session, tmp_path / "left", needs=[root], writing=note("left"))
-    right = File(session, tmp_path / "right", within=root, writing=note("right"))
-    leaf = File(session, tmp_path / "leaf", needs=[left, right], writing=note("leaf"))
+    left = File(session, tmp_path / "left", depends_on=[root], writing=note("left"))
+    right = File(session, tmp_path / "right", parent=root, writing=note("right"))
+    leaf = File(session, tmp_path / "leaf", depends_on=[left, right], writing=note("leaf"))
     changes = converge(session, leaf, right, left, root)
     assert written[0] == "root"
     assert set(written[1:3]) == {"left", "right"}
@@ -344,8 +344,8 @@ def test_after_a_failure_what_runs_may_end_and_nothing_is_begun(session: Session
 
     failing = File(session, tmp_path / "failing", writing=fail)
     running = File(session, tmp_path / "running", writing=outlast)
-    later = File(session, tmp_path / "later", needs=[running])
-    never = File(session, tmp_path / "never", needs=[failing])
+    later = File(session, tmp_path / "later", depends_on=[running])
+    never = File(session, tmp_path / "never", depends_on=[failing])
     with pytest.raises(Unexpected, match="file failing: OSError: the disk is full") as caught:
         converge(session, failing, running, later, never)
     assert isinstance(caught.value.__cause__, OSError)
@@ -407,17 +407,17 @@ OBJECTS = st.dictionaries(KEYS, JSON, max_size=4)
 
 
 @settings(deadline=None)
-@given(want=OBJECTS, others=OBJECTS)
-def test_what_is_wanted_does_not_differ_once_it_is_merged_into_anything(want: Any, others: Any) -> None:
-    assert compare(want, merge(others, want)) == ()
+@given(desired=OBJECTS, others=OBJECTS)
+def test_what_is_wanted_does_not_differ_once_it_is_merged_into_anything(desired: Any, others: Any) -> None:
+    assert compare(desired, merge(others, desired)) == ()
 
 
 @settings(deadline=None)
-@given(want=OBJECTS, have=OBJECTS)
-def test_a_difference_names_what_is_there_and_what_should_be(want: Any, have: Any) -> None:
-    for difference in compare({"root": want}, {"root": have}):
+@given(desired=OBJECTS, actual=OBJECTS)
+def test_a_difference_names_what_is_there_and_what_should_be(desired: Any, actual: Any) -> None:
+    for difference in compare({"root": desired}, {"root": actual}):
         if "[" not in difference.path:
-            found, wanted = {"root": have}, {"root": want}
+            found, wanted = {"root": actual}, {"root": desired}
             *parents, last = difference.path.split(".")
             for key in parents:
                 found, wanted = (found or {}).get(key) or {}, wanted[key]
@@ -425,13 +425,13 @@ def test_a_difference_names_what_is_there_and_what_should_be(want: Any, have: An
 
 
 @settings(deadline=None)
-@given(want=st.dictionaries(KEYS, st.dictionaries(KEYS, st.integers(), min_size=1), min_size=1), data=st.data())
-def test_one_changed_leaf_is_one_difference(want: Any, data: st.DataObject) -> None:
-    outer = data.draw(st.sampled_from(sorted(want)))
-    inner = data.draw(st.sampled_from(sorted(want[outer])))
-    have = merge(want, {outer: {inner: want[outer][inner] + 1}})
-    before, after = have[outer][inner], want[outer][inner]
-    assert compare(want, have) == (Difference(f"{outer}.{inner}", before, after),)
+@given(desired=st.dictionaries(KEYS, st.dictionaries(KEYS, st.integers(), min_size=1), min_size=1), data=st.data())
+def test_one_changed_leaf_is_one_difference(desired: Any, data: st.DataObject) -> None:
+    outer = data.draw(st.sampled_from(sorted(desired)))
+    inner = data.draw(st.sampled_from(sorted(desired[outer])))
+    actual = merge(desired, {outer: {inner: desired[outer][inner] + 1}})
+    before, after = actual[outer][inner], desired[outer][inner]
+    assert compare(desired, actual) == (Difference(f"{outer}.{inner}", before, after),)
 
 
 @settings(deadline=None)
@@ -444,7 +444,7 @@ IDENTITY = "/subscriptions/1/resourceGroups/g/providers/Microsoft.ManagedIdentit
 
 
 @pytest.mark.parametrize(
-    ("want", "have", "paths"),
+    ("desired", "actual", "paths"),
     [
         ({"location": "westeurope"}, {"location": "West Europe"}, []),
         ({"tags": {"location": "westeurope"}}, {"tags": {"location": "West Europe"}}, ["tags.location"]),
@@ -466,5 +466,5 @@ IDENTITY = "/subscriptions/1/resourceGroups/g/providers/Microsoft.ManagedIdentit
         ({"pools": [{"a": 1}]}, {"pools": []}, ["pools"]),
     ],
 )
-def test_azure_and_the_runbook_spell_differently(want: Any, have: Any, paths: list[str]) -> None:
-    assert [difference.path for difference in compare(want, have)] == paths
+def test_azure_and_the_runbook_spell_differently(desired: Any, actual: Any, paths: list[str]) -> None:
+    assert [difference.path for difference in compare(desired, actual)] == paths

@@ -15,11 +15,11 @@ import redis
 from cryptography.fernet import Fernet, MultiFernet
 
 from airflowaks.azure.redis import ping
-from airflowaks.changes import Action
+from airflowaks.cloud.database_urls import DatabaseUrl
+from airflowaks.engine.changes import Action
 from airflowaks.errors import InvalidParameter
 from airflowaks.session import open_session
 from airflowaks.steps import backend, cluster, key_vault
-from airflowaks.urls import DatabaseUrl
 from tests.deployment import describe_environment, is_write
 
 if TYPE_CHECKING:
@@ -74,7 +74,7 @@ def open_here(rehearsal: Rehearsal, folder: Path) -> Iterator[Callable[..., Sess
 def held(open_here: Callable[..., Session]) -> Callable[[], dict[str, str]]:
     """Reads what the vault holds now."""
 
-    client = open_here().once(key_vault.Resources).vault.secrets
+    client = open_here().memoize(key_vault.Resources).vault.secrets
 
     def read() -> dict[str, str]:
         return {name: client.get_secret(name).value or "" for name in NAMES}

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from azure.core.credentials import AccessToken
 
-from airflowaks.connection import Connection, Operator, token_claims
-from airflowaks.environment import load_environment
+from airflowaks.cloud.connection import Connection, Operator, token_claims
+from airflowaks.config.environment import load_environment
 from airflowaks.errors import InvalidEnvironment, InvalidParameter, RehearsalUnavailable, SignInFailed
 from airflowaks.session import Session, open_session
 
@@ -118,7 +118,7 @@ def test_steps_share_what_was_made_once() -> None:
         made.append(of)
         return object()
 
-    assert session.once(make) is session.once(make)
+    assert session.memoize(make) is session.memoize(make)
     assert made == [session]
 
 

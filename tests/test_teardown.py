@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from airflowaks.changes import Action
+from airflowaks.engine.changes import Action
 from airflowaks.errors import InvalidParameter, NotConfirmed
 from airflowaks.session import open_session
 from airflowaks.steps import backend, cluster, key_vault, teardown
@@ -44,7 +44,7 @@ def deployed(open_here: Callable[..., Session]) -> Session:
 
 def fernet_key(session: Session) -> str:
     """What the vault holds as Fernet keys."""
-    return session.once(key_vault.Resources).vault.secrets.get_secret(key_vault.FERNET_KEY).value or ""
+    return session.memoize(key_vault.Resources).vault.secrets.get_secret(key_vault.FERNET_KEY).value or ""
 
 
 def test_a_plan_names_what_would_go_and_writes_nothing(
@@ -111,7 +111,7 @@ def test_purging_leaves_nothing_and_the_next_deployment_makes_new_secrets(open_h
 def test_a_vault_protected_from_purging_is_named_before_anything_goes(
     deployed: Session, open_here: Callable[..., Session]
 ) -> None:
-    step = deployed.once(key_vault.Resources)
+    step = deployed.memoize(key_vault.Resources)
     parameters = {"properties": {"enablePurgeProtection": True}}
     deployed.vaults.vaults.update(step.vault.group, step.vault.name, parameters)  # type: ignore[arg-type]
     before = state(deployed)

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from psycopg.conninfo import conninfo_to_dict
 
-from airflowaks.urls import DatabaseUrl, password_of
+from airflowaks.cloud.database_urls import DatabaseUrl, password_of
 
 HOST = "airflow.postgres.database.azure.com"
 # NUL ends a string for libpq; surrogates have no UTF-8.

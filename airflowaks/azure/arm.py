@@ -7,7 +7,7 @@ from abc import abstractmethod
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from airflowaks.resource import Facts, Resource
+from airflowaks.engine.resource import Facts, Resource
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -39,10 +39,10 @@ class ArmResource(Resource):
         name: str,
         *,
         group: str = "",
-        within: Resource | None = None,
-        needs: Sequence[Resource] = (),
+        parent: Resource | None = None,
+        depends_on: Sequence[Resource] = (),
     ) -> None:
-        super().__init__(session, name, within=within, needs=needs)
+        super().__init__(session, name, parent=parent, depends_on=depends_on)
         self.group = group or session.environment.resource_group
 
     @property
@@ -69,7 +69,7 @@ class ArmResource(Resource):
 
     def write(self, facts: Facts | None) -> None:
         """Send what there is with what is wanted merged into it: what the runbook does not know survives."""
-        self.put(merge(self.kept(facts), self.want()))
+        self.put(merge(self.kept(facts), self.desired()))
 
     def kept(self, facts: Facts | None) -> Facts:
         """Return the part of the facts that an update has to send back."""
@@ -79,7 +79,7 @@ class ArmResource(Resource):
         """Tell whether Azure still works on it."""
         return self._state(facts) not in self.settled_states
 
-    def broken(self, facts: Facts) -> bool:
+    def needs_rewrite(self, facts: Facts) -> bool:
         """Tell whether the last write failed on Azure's side."""
         return self._state(facts) in ("failed", "canceled")
 

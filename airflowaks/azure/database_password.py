@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from airflowaks.azure.database_role import connect
-from airflowaks.changes import AFTER_APPLY
-from airflowaks.resource import Facts, Resource
-from airflowaks.urls import DatabaseUrl, password_of
+from airflowaks.cloud.database_urls import DatabaseUrl, password_of
+from airflowaks.engine.changes import AFTER_APPLY
+from airflowaks.engine.resource import Facts, Resource
 
 if TYPE_CHECKING:
     import psycopg
@@ -23,8 +23,8 @@ class DatabasePassword(Resource):
 
     kind = "database password"
 
-    def __init__(self, role: DatabaseRole, secret: VaultSecret, *, needs: tuple[Resource, ...]) -> None:
-        super().__init__(role.session, role.name, within=role, needs=(secret, *needs))
+    def __init__(self, role: DatabaseRole, secret: VaultSecret, *, depends_on: tuple[Resource, ...]) -> None:
+        super().__init__(role.session, role.name, parent=role, depends_on=(secret, *depends_on))
         self.role = role
         self.secret = secret
 
@@ -48,7 +48,7 @@ class DatabasePassword(Resource):
             return {"opens": "no"}
         return {"opens": "yes"}
 
-    def want(self) -> Facts:
+    def desired(self) -> Facts:
         """Want that it opens."""
         return {"opens": "yes"}
 
@@ -73,4 +73,4 @@ class DatabasePassword(Resource):
         return connect(self.role.database.server, url.database, url.user, url.password)
 
     def _url(self) -> DatabaseUrl:
-        return DatabaseUrl.parse(self.secret.known("value").reveal())
+        return DatabaseUrl.parse(self.secret.require("value").reveal())

@@ -8,9 +8,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from airflowaks.engine.polling import retry_on
+from airflowaks.engine.resource import Facts, Resource
 from airflowaks.errors import PermissionDenied
-from airflowaks.patience import despite
-from airflowaks.resource import Facts, Resource
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     import psycopg
 
     from airflowaks.azure.postgresql import Database, EntraAdministrator, FirewallRule, FlexibleServer
-    from airflowaks.redaction import Secret
+    from airflowaks.cloud.redaction import Secret
 
 TOKEN_SCOPE = "https://ossrdbms-aad.database.windows.net/.default"  # noqa: S105 - a scope, not a secret
 _CONNECT_SECONDS = 30
@@ -69,7 +69,7 @@ class DatabaseRole(Resource):
         self, database: Database, administrator: EntraAdministrator, firewall: Mapping[str, FirewallRule]
     ) -> None:
         session, name = database.session, database.session.environment.postgresql.role
-        super().__init__(session, name, within=database, needs=(administrator, *firewall.values()))
+        super().__init__(session, name, parent=database, depends_on=(administrator, *firewall.values()))
         self.database = database
         self.administrator = administrator
         self.firewall = firewall
@@ -87,7 +87,7 @@ class DatabaseRole(Resource):
         with self._administer() as connection, connection.cursor(row_factory=dict_row) as cursor:
             return self._facts_seen_by(cursor)
 
-    def want(self) -> Facts:
+    def desired(self) -> Facts:
         """Want a role that logs in, has no power over the server, and owns a database that is nobody else's."""
         return {"login": True, "powers": [], "memberships": [], "owner": True, "private": True}
 
@@ -148,7 +148,7 @@ class DatabaseRole(Resource):
         import psycopg
 
         spreading = any(one.fresh for one in (self.administrator, *self.firewall.values()))
-        return despite(
+        return retry_on(
             lambda: connect(self.database.server, "postgres", self.administrator.name, self.session.token(TOKEN_SCOPE)),
             lambda error: spreading and isinstance(error, psycopg.OperationalError),
             _SPREAD_SECONDS,

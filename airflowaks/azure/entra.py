@@ -8,10 +8,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from airflowaks.changes import AFTER_APPLY
+from airflowaks.engine.changes import AFTER_APPLY
+from airflowaks.engine.polling import retry_on
+from airflowaks.engine.resource import Facts, Resource
 from airflowaks.errors import AzureError
-from airflowaks.patience import despite
-from airflowaks.resource import Facts, Resource
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -53,7 +53,7 @@ class Group(Resource):
         group: Facts | None = found[0] if found else None
         return group
 
-    def want(self) -> Facts:
+    def desired(self) -> Facts:
         """Want a security group with that description."""
         return {"displayName": self.name, "description": self.description, "securityEnabled": True}
 
@@ -61,14 +61,14 @@ class Group(Resource):
         """Create the group, or set what is not as wanted."""
         if facts is None:
             nickname = "".join(letter for letter in self.name if letter.isalnum() or letter in "-_")[:64]
-            body = {**self.want(), "mailEnabled": False, "mailNickname": nickname}
+            body = {**self.desired(), "mailEnabled": False, "mailNickname": nickname}
             _send(self.session, "POST", "/groups", json=body)
         else:
-            _send(self.session, "PATCH", f"/groups/{facts['id']}", json=self.want())
+            _send(self.session, "PATCH", f"/groups/{facts['id']}", json=self.desired())
 
     def delete(self) -> None:
         """Delete the group; Entra keeps it for 30 days for those who want it back."""
-        _send(self.session, "DELETE", f"/groups/{self.known('id')}")
+        _send(self.session, "DELETE", f"/groups/{self.require('id')}")
 
 
 class GroupMembers(Resource):
@@ -77,7 +77,7 @@ class GroupMembers(Resource):
     kind = "group members"
 
     def __init__(self, group: Group, members: Iterable[str]) -> None:
-        super().__init__(group.session, group.name, within=group)
+        super().__init__(group.session, group.name, parent=group)
         self.group = group
         self.members = set(members)
 
@@ -96,7 +96,7 @@ class GroupMembers(Resource):
                 return {"members": sorted(members)}
             page = _send(self.session, "GET", page["@odata.nextLink"])
 
-    def want(self) -> Facts:
+    def desired(self) -> Facts:
         """Want the members that there are and those that are missing."""
         present = self.fact("members")
         return {"members": sorted(self.members.union(() if present is AFTER_APPLY else present))}
@@ -110,7 +110,7 @@ class GroupMembers(Resource):
 
     def _ask(self, method: str, path: str, **arguments: Any) -> dict[str, Any]:
         """Send one request; a group that was just made is not there for every server of Graph at once."""
-        return despite(
+        return retry_on(
             lambda: _send(self.session, method, path, **arguments),
             lambda error: self.group.fresh and getattr(error, "status_code", None) == _NOT_FOUND,
         )

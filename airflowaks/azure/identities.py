@@ -11,7 +11,7 @@ from airflowaks.azure.arm import ArmResource, rest
 
 if TYPE_CHECKING:
     from airflowaks.azure.kubernetes_service import ManagedCluster
-    from airflowaks.resource import Facts, Resource
+    from airflowaks.engine.resource import Facts, Resource
 
 _AUDIENCE = "api://AzureADTokenExchange"
 
@@ -33,7 +33,7 @@ class ManagedIdentity(ArmResource):
         facts: Facts = self.session.identities.user_assigned_identities.get(self.group, self.name, cls=rest)
         return facts
 
-    def want(self) -> Facts:
+    def desired(self) -> Facts:
         """Want it in the environment's region, with its tags."""
         return {"location": self.session.environment.location, "tags": self.session.environment.tags}
 
@@ -60,9 +60,9 @@ class FederatedCredential(ArmResource):
         namespace: str,
         service_account: str,
         *,
-        needs: tuple[Resource, ...] = (),
+        depends_on: tuple[Resource, ...] = (),
     ) -> None:
-        super().__init__(identity.session, service_account, within=identity, needs=(cluster, *needs))
+        super().__init__(identity.session, service_account, parent=identity, depends_on=(cluster, *depends_on))
         self.identity = identity
         self.cluster = cluster
         self.subject = f"system:serviceaccount:{namespace}:{service_account}"
@@ -78,7 +78,7 @@ class FederatedCredential(ArmResource):
         facts: Facts = operations.get(self.group, self.identity.name, self.name, cls=rest)
         return facts
 
-    def want(self) -> Facts:
+    def desired(self) -> Facts:
         """Want the cluster's issuer to the letter, its trailing slash too: Entra compares texts."""
         return {
             "properties": {

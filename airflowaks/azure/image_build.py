@@ -15,9 +15,10 @@ from urllib.parse import urlsplit
 
 from airflowaks.azure.arm import rest
 from airflowaks.azure.registry import RegistryImage
+from airflowaks.config.git import commit
+from airflowaks.engine.polling import wait_until
+from airflowaks.engine.times import timestamp
 from airflowaks.errors import ImageBuildFailed
-from airflowaks.patience import until
-from airflowaks.provenance import commit, timestamp
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
     from azure.core import PipelineClient
 
     from airflowaks.azure.registry import ContainerRegistry, ImportedImage
-    from airflowaks.resource import Facts
+    from airflowaks.engine.resource import Facts
 
 DOCKERFILE = "Dockerfile"
 
@@ -77,10 +78,10 @@ class BuiltImage(RegistryImage):
     """
 
     def __init__(self, registry: ContainerRegistry, context: BuildContext, base: ImportedImage) -> None:
-        super().__init__(registry, f"build-{context.fingerprint(base.source)}", needs=[base])
+        super().__init__(registry, f"build-{context.fingerprint(base.source)}", depends_on=[base])
         self.context, self.base = context, base
 
-    def broken(self, facts: Facts) -> bool:
+    def needs_rewrite(self, facts: Facts) -> bool:
         """Tell whether it stands on an image that was imported anew."""
         del facts
         return self.base.written
@@ -92,7 +93,7 @@ class BuiltImage(RegistryImage):
         source = tasks.registries.get_build_source_upload_url(*place, cls=rest)
         revision, dirty = commit()
         arguments = {
-            "BASE": f"{self.base.id}@{self.base.known('digest')}",
+            "BASE": f"{self.base.id}@{self.base.require('digest')}",
             "REVISION": f"{revision}-dirty" if dirty else revision,
             "CREATED": timestamp(),
         }
@@ -106,7 +107,7 @@ class BuiltImage(RegistryImage):
             "arguments": [{"name": name, "value": value, "isSecret": False} for name, value in arguments.items()],
             "timeout": _BUILD_SECONDS,
         }
-        with self.session.plain(source["uploadUrl"]) as storage:
+        with self.session.http_client(source["uploadUrl"]) as storage:
             self._upload(storage, source["uploadUrl"])
             run = tasks.registries.schedule_run(*place, request, cls=rest)["properties"]["runId"]
             self._follow(storage, run)
@@ -131,7 +132,7 @@ class BuiltImage(RegistryImage):
             self.doing = next(reversed(_lines(log)), status)
             return status
 
-        status = until(look, lambda now: now in _ENDED, _BUILD_SECONDS, longest_pause=_PAUSE_SECONDS)
+        status = wait_until(look, lambda now: now in _ENDED, _BUILD_SECONDS, longest_pause=_PAUSE_SECONDS)
         self.doing = ""
         if status != "Succeeded":
             end = "".join(f"\n  | {line}" for line in _lines(log)[-_LOG_LINES:])

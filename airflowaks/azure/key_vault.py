@@ -9,11 +9,11 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from airflowaks.azure.arm import ArmResource, rest
-from airflowaks.changes import AFTER_APPLY
-from airflowaks.comparison import compare
-from airflowaks.patience import despite
-from airflowaks.refusals import error_codes
-from airflowaks.resource import Facts, Resource
+from airflowaks.cloud.error_mapping import error_codes
+from airflowaks.engine.changes import AFTER_APPLY
+from airflowaks.engine.diff import compare
+from airflowaks.engine.polling import retry_on
+from airflowaks.engine.resource import Facts, Resource
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from azure.keyvault.secrets import SecretClient
 
     from airflowaks.azure.roles import RoleAssignment
-    from airflowaks.redaction import Secret
+    from airflowaks.cloud.redaction import Secret
 
 _SPREAD_SECONDS = 30.0
 
@@ -43,7 +43,7 @@ class Vault(ArmResource):
         facts: Facts = self.session.vaults.vaults.get(self.group, self.name, cls=rest)
         return facts
 
-    def want(self) -> Facts:
+    def desired(self) -> Facts:
         """Want RBAC and soft delete; purge protection can be switched on and never off."""
         environment, settings = self.session.environment, self.session.environment.key_vault
         protection = {"enablePurgeProtection": True} if settings.purge_protection else {}
@@ -110,7 +110,7 @@ class SoftDeletedVault(Resource):
             return None
         return found if found["properties"]["vaultId"].lower() == self.vault.id.lower() else None
 
-    def want(self) -> Facts:
+    def desired(self) -> Facts:
         """Want nothing: it is there, or it is removed."""
         return {}
 
@@ -135,13 +135,13 @@ class VaultSecret(Resource):
         purpose: str,
         value: Callable[[Secret | None], Any],
         *,
-        needs: tuple[Resource, ...] = (),
+        depends_on: tuple[Resource, ...] = (),
     ) -> None:
         """Take `value`: told what the vault holds, it returns what it should hold, the same where that will do.
 
         It returns AFTER_APPLY where that cannot be known yet.
         """
-        super().__init__(vault.session, name, within=vault, needs=(access, *needs))
+        super().__init__(vault.session, name, parent=vault, depends_on=(access, *depends_on))
         self.vault = vault
         self.access = access
         self.purpose = purpose
@@ -167,7 +167,7 @@ class VaultSecret(Resource):
         from azure.core.exceptions import ResourceNotFoundError
 
         try:
-            found = despite(
+            found = retry_on(
                 lambda: self.vault.secrets.get_secret(self.name),
                 lambda error: self.access.fresh and "ForbiddenByRbac" in error_codes(error),
             )
@@ -176,7 +176,7 @@ class VaultSecret(Resource):
         value = self.session.redactor.learn(found.value or "")
         return {"value": value, "contentType": found.properties.content_type, "version": found.properties.version}
 
-    def want(self) -> Facts:
+    def desired(self) -> Facts:
         """Want a value that will do: what there is, if it does. A value that was made is wanted until it is held."""
         if self._pending is None or self._pending == self.value:
             value = self._value(self.value)
@@ -186,7 +186,7 @@ class VaultSecret(Resource):
     @property
     def wanted(self) -> Any:
         """Return the wanted value as a Secret, or AFTER_APPLY."""
-        return self.want()["value"]
+        return self.desired()["value"]
 
     def replace(self, value: str) -> None:
         """Want another value than the vault holds, at the next converge."""
@@ -204,9 +204,9 @@ class VaultSecret(Resource):
             # What a deleted key has encrypted can be read with no other: the value made for its absence is dropped.
             self._pending = None
             recovered = self.refresh()
-            if compare(self.want(), recovered):
+            if compare(self.desired(), recovered):
                 # For some seconds after a recovery, or a purge, the vault still answers 409.
-                despite(self._set, lambda error: isinstance(error, ResourceExistsError), _SPREAD_SECONDS)
+                retry_on(self._set, lambda error: isinstance(error, ResourceExistsError), _SPREAD_SECONDS)
 
     def _set(self) -> None:
         self.vault.secrets.set_secret(self.name, self.wanted.reveal(), content_type=self.purpose)

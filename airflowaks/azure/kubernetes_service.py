@@ -8,12 +8,12 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from airflowaks.azure.arm import ArmResource, merge, rest
-from airflowaks.changes import AFTER_APPLY
+from airflowaks.engine.changes import AFTER_APPLY
 
 if TYPE_CHECKING:
     from airflowaks.azure.entra import Group
     from airflowaks.azure.identities import ManagedIdentity
-    from airflowaks.resource import Facts
+    from airflowaks.engine.resource import Facts
     from airflowaks.session import Session
 
 _SECRETS_PROVIDER = "azureKeyvaultSecretsProvider"
@@ -40,9 +40,9 @@ class ManagedCluster(ArmResource):
     )
 
     def __init__(
-        self, session: Session, *, identity: ManagedIdentity, admins: Group, needs: tuple[Any, ...] = ()
+        self, session: Session, *, identity: ManagedIdentity, admins: Group, depends_on: tuple[Any, ...] = ()
     ) -> None:
-        super().__init__(session, session.environment.cluster.name, needs=(*needs, identity, admins))
+        super().__init__(session, session.environment.cluster.name, depends_on=(*depends_on, identity, admins))
         self.identity = identity
         self.admins = admins
 
@@ -72,7 +72,7 @@ class ManagedCluster(ArmResource):
         facts: Facts = self.session.clusters.managed_clusters.get(self.group, self.name, cls=rest)
         return facts
 
-    def want(self) -> Facts:
+    def desired(self) -> Facts:
         """Want the environment's cluster; node pools that others added, and patch versions, stay."""
         environment, settings = self.session.environment, self.session.environment.cluster
         return {
@@ -126,7 +126,7 @@ class ManagedCluster(ArmResource):
 
         The identity replaces the one before: a cluster has one.
         """
-        wanted = self.want()
+        wanted = self.desired()
         body = merge(facts or {}, wanted) | {"identity": wanted["identity"]}
         for pool in body["properties"]["agentPoolProfiles"]:
             pool.setdefault("count", self.session.environment.cluster.node_pool.min_count)

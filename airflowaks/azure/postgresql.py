@@ -10,11 +10,11 @@ import threading
 from typing import TYPE_CHECKING, Any
 
 from airflowaks.azure.arm import ArmResource, merge, rest
-from airflowaks.changes import AFTER_APPLY
+from airflowaks.engine.changes import AFTER_APPLY
 
 if TYPE_CHECKING:
     from airflowaks.azure.entra import Group
-    from airflowaks.resource import Facts, Resource
+    from airflowaks.engine.resource import Facts, Resource
     from airflowaks.session import Session
 
 _UNUSED_LOGIN = "airflowaksadmin"
@@ -30,20 +30,20 @@ class FlexibleServer(ArmResource):
     settled_states = frozenset({"ready", "stopped", "disabled", "inaccessible"})
     immutable = ("location",)
 
-    def __init__(self, session: Session, *, within: Resource) -> None:
-        super().__init__(session, session.environment.postgresql.name, within=within)
+    def __init__(self, session: Session, *, parent: Resource) -> None:
+        super().__init__(session, session.environment.postgresql.name, parent=parent)
         self.writing = threading.Lock()
         """Held while something of the server is written: it does one thing at a time and refuses others as busy."""
 
     @property
     def host(self) -> str:
         """Return the host name that its certificate bears."""
-        return str(self.known("properties.fullyQualifiedDomainName")).partition(":")[0]
+        return str(self.require("properties.fullyQualifiedDomainName")).partition(":")[0]
 
     @property
     def port(self) -> int:
         """Return the port: the rehearsal cloud's host names carry one, Azure's do not."""
-        port = str(self.known("properties.fullyQualifiedDomainName")).partition(":")[2]
+        port = str(self.require("properties.fullyQualifiedDomainName")).partition(":")[2]
         return int(port or self.session.environment.postgresql.port)
 
     def get(self) -> Facts:
@@ -51,7 +51,7 @@ class FlexibleServer(ArmResource):
         facts: Facts = self.session.postgresql.servers.get(self.group, self.name, cls=rest)
         return facts
 
-    def want(self) -> Facts:
+    def desired(self) -> Facts:
         """Want the environment's server; storage that has grown stays as large as it is."""
         environment, settings = self.session.environment, self.session.environment.postgresql
         grown = self.fact("properties.storage.storageSizeGB")
@@ -83,13 +83,13 @@ class FlexibleServer(ArmResource):
         which nobody is told: administrators sign in with Entra.
         """
         if facts is not None:
-            wanted: Any = {key: value for key, value in self.want().items() if key != "location"}
+            wanted: Any = {key: value for key, value in self.desired().items() if key != "location"}
             wanted["tags"] = merge(facts.get("tags", {}), wanted["tags"])
             self.session.postgresql.servers.begin_update(self.group, self.name, wanted).result()
             return
         password = self.session.redactor.learn(secrets.token_urlsafe(40) + _COMPLEX)
         login = {"administratorLogin": _UNUSED_LOGIN, "administratorLoginPassword": password.reveal()}
-        self.put(merge(self.want(), {"properties": {**login, "createMode": "Create"}}))
+        self.put(merge(self.desired(), {"properties": {**login, "createMode": "Create"}}))
 
     def put(self, body: dict[str, Any]) -> None:
         """Create the server."""
@@ -103,8 +103,8 @@ class ServerChild(ArmResource):
     type = ""
     created_path = "systemData.createdAt"
 
-    def __init__(self, server: FlexibleServer, name: str, *, needs: tuple[Resource, ...] = ()) -> None:
-        super().__init__(server.session, name, within=server, needs=needs)
+    def __init__(self, server: FlexibleServer, name: str, *, depends_on: tuple[Resource, ...] = ()) -> None:
+        super().__init__(server.session, name, parent=server, depends_on=depends_on)
         self.server = server
 
     @property
@@ -125,7 +125,7 @@ class EntraAdministrator(ServerChild):
     type = "administrators"
 
     def __init__(self, server: FlexibleServer, group: Group) -> None:
-        super().__init__(server, group.name, needs=(group,))
+        super().__init__(server, group.name, depends_on=(group,))
         self.admins = group
 
     @property
@@ -143,7 +143,7 @@ class EntraAdministrator(ServerChild):
         """Return the administrator, or None where it is none yet."""
         return None if self.admins.object_id is AFTER_APPLY else super().read()
 
-    def want(self) -> Facts:
+    def desired(self) -> Facts:
         """Want the group as administrator."""
         tenant = self.session.environment.tenant_id
         return {"properties": {"principalName": self.admins.name, "principalType": "Group", "tenantId": tenant}}
@@ -169,7 +169,7 @@ class FirewallRule(ServerChild):
         facts: Facts = self.session.postgresql.firewall_rules.get(self.group, self.server.name, self.name, cls=rest)
         return facts
 
-    def want(self) -> Facts:
+    def desired(self) -> Facts:
         """Want the two ends of the range."""
         return {"properties": {"startIpAddress": self.start, "endIpAddress": self.end}}
 
@@ -190,7 +190,7 @@ class Database(ServerChild):
         facts: Facts = self.session.postgresql.databases.get(self.group, self.server.name, self.name, cls=rest)
         return facts
 
-    def want(self) -> Facts:
+    def desired(self) -> Facts:
         """Want it in UTF-8, as Airflow requires."""
         return {"properties": {"charset": "UTF8"}}
 

@@ -14,9 +14,9 @@ from airflowaks.azure.arm import ArmResource, merge, rest
 from airflowaks.errors import CheckFailed, MissingDependency
 
 if TYPE_CHECKING:
-    from airflowaks.environment import ManagedRedis
-    from airflowaks.redaction import Secret
-    from airflowaks.resource import Facts, Resource
+    from airflowaks.cloud.redaction import Secret
+    from airflowaks.config.environment import ManagedRedis
+    from airflowaks.engine.resource import Facts, Resource
     from airflowaks.session import Session
 
 Rank = Literal["Primary", "Secondary"]
@@ -82,15 +82,15 @@ class RedisCluster(ArmResource):
     type = "Microsoft.Cache/redisEnterprise"
     immutable = ("location",)
 
-    def __init__(self, session: Session, settings: ManagedRedis, *, within: Resource) -> None:
-        super().__init__(session, settings.name, within=within)
+    def __init__(self, session: Session, settings: ManagedRedis, *, parent: Resource) -> None:
+        super().__init__(session, settings.name, parent=parent)
         self.settings = settings
 
     def get(self) -> Facts:
         """Read the instance."""
         return cast("Facts", self.session.managed_redis.redis_enterprise.get(self.group, self.name, cls=rest))
 
-    def want(self) -> Facts:
+    def desired(self) -> Facts:
         """Want the environment's size, TLS 1.2 and a public endpoint: it has no IP firewall, its keys guard it."""
         environment = self.session.environment
         return {
@@ -122,7 +122,7 @@ class RedisDatabase(Broker):
     immutable = ("properties.clusteringPolicy", "properties.clientProtocol")
 
     def __init__(self, cluster: RedisCluster) -> None:
-        super().__init__(cluster.session, "default", within=cluster)
+        super().__init__(cluster.session, "default", parent=cluster)
         self.cluster = cluster
 
     @property
@@ -133,19 +133,19 @@ class RedisDatabase(Broker):
     @property
     def host(self) -> str:
         """Return the host name that the broker's certificate bears."""
-        return str(self.cluster.known("properties.hostName"))
+        return str(self.cluster.require("properties.hostName"))
 
     @property
     def port(self) -> int:
         """Return the TLS port."""
-        return int(self.known("properties.port"))
+        return int(self.require("properties.port"))
 
     def get(self) -> Facts:
         """Read the database."""
         operations = self.session.managed_redis.databases
         return cast("Facts", operations.get(self.group, self.cluster.name, self.name, cls=rest))
 
-    def want(self) -> Facts:
+    def desired(self) -> Facts:
         """Want TLS, no clustering, no eviction (a broker must not forget) and access keys, which are off by default."""
         return {
             "properties": {
@@ -194,7 +194,7 @@ class ExistingRedis(Broker):
             raise MissingDependency(message, "Correct `broker` in the environment file, or use `kind: managed_redis`.")
         return facts
 
-    def want(self) -> Facts:
+    def desired(self) -> Facts:
         """Want nothing of it."""
         return {}
 
@@ -204,12 +204,12 @@ class ExistingRedis(Broker):
     @property
     def host(self) -> str:
         """Return the host name that the broker's certificate bears."""
-        return str(self.known("properties.hostName"))
+        return str(self.require("properties.hostName"))
 
     @property
     def port(self) -> int:
         """Return the TLS port."""
-        return int(self.known("properties.sslPort"))
+        return int(self.require("properties.sslPort"))
 
     def list_keys(self) -> Any:
         """Ask for the cache's keys."""

@@ -6,9 +6,9 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from airflowaks.azure.arm import ArmResource, rest
-from airflowaks.changes import AFTER_APPLY
+from airflowaks.engine.changes import AFTER_APPLY
+from airflowaks.engine.resource import Facts, Resource
 from airflowaks.errors import MissingDependency
-from airflowaks.resource import Facts, Resource
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -36,7 +36,7 @@ class ContainerRegistry(ArmResource):
         from azure.containerregistry import ContainerRegistryClient
 
         return ContainerRegistryClient(
-            f"https://{self.known('properties.loginServer')}",
+            f"https://{self.require('properties.loginServer')}",
             self.session.connection.credential,
             audience="https://management.azure.com",
             **self.session.connection.transport,
@@ -47,7 +47,7 @@ class ContainerRegistry(ArmResource):
         facts: Facts = self.session.registries.registries.get(self.group, self.name, cls=rest)
         return facts
 
-    def want(self) -> Facts:
+    def desired(self) -> Facts:
         """Want the SKU of the environment, and no sign-in but Entra's."""
         environment = self.session.environment
         return {
@@ -69,11 +69,11 @@ class RegistryImage(Resource):
     kind = "image"
     decided_by_service = ("digest",)
 
-    def __init__(self, registry: ContainerRegistry, wanted: str, *, needs: Sequence[Resource] = ()) -> None:
+    def __init__(self, registry: ContainerRegistry, wanted: str, *, depends_on: Sequence[Resource] = ()) -> None:
         self.repository, self.wanted = registry.session.environment.registry.repository, wanted
         self.is_pinned = wanted.startswith(DIGEST_PREFIX)
         name = f"{self.repository}{'@' if self.is_pinned else ':'}{wanted}"
-        super().__init__(registry.session, name, within=registry, needs=needs)
+        super().__init__(registry.session, name, parent=registry, depends_on=depends_on)
         self.registry = registry
 
     @property
@@ -101,7 +101,7 @@ class RegistryImage(Resource):
         except ResourceNotFoundError:
             return None
 
-    def want(self) -> Facts:
+    def desired(self) -> Facts:
         """Want the image to be there, whatever it is."""
         return {"digest": self.fact("digest")}
 
@@ -122,7 +122,7 @@ class ImportedImage(RegistryImage):
         self.source = settings.source
         self.forced = False
 
-    def broken(self, facts: Facts) -> bool:
+    def needs_rewrite(self, facts: Facts) -> bool:
         """Tell whether the import is forced although the tag is there."""
         del facts
         return self.forced

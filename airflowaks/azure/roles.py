@@ -10,10 +10,10 @@ from enum import Enum
 from typing import TYPE_CHECKING, Any, Literal
 
 from airflowaks.azure.arm import rest
-from airflowaks.changes import AFTER_APPLY
-from airflowaks.patience import despite
-from airflowaks.refusals import error_code
-from airflowaks.resource import Facts, Resource
+from airflowaks.cloud.error_mapping import error_code
+from airflowaks.engine.changes import AFTER_APPLY
+from airflowaks.engine.polling import retry_on
+from airflowaks.engine.resource import Facts, Resource
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -54,11 +54,11 @@ class RoleAssignment(Resource):
         principal: tuple[Resource, str] | str,
         principal_type: PrincipalType,
         *,
-        needs: Sequence[Resource] = (),
+        depends_on: Sequence[Resource] = (),
     ) -> None:
         """Take the principal as an object ID, or as a resource and the path of the fact that is its object ID."""
         named = (principal[0],) if isinstance(principal, tuple) else ()
-        super().__init__(scope.session, f"{role.label} for {holder}", within=scope, needs=(*needs, *named))
+        super().__init__(scope.session, f"{role.label} for {holder}", parent=scope, depends_on=(*depends_on, *named))
         self.role = role
         self.scope = scope
         self.principal = principal
@@ -97,13 +97,13 @@ class RoleAssignment(Resource):
             at_scope = str(one["scope"]).lower() == self.scope.id.lower()
             if at_scope and str(one["role_definition_id"]).lower().endswith(self.role.value):
                 return {
-                    **self.want(),
+                    **self.desired(),
                     "principalType": one["principal_type"],
                     "createdOn": one.get("created_on"),
                 }
         return None
 
-    def want(self) -> Facts:
+    def desired(self) -> Facts:
         """Want the role."""
         return {"role": self.role.label, "principalId": self.principal_id, "principalType": self.principal_type}
 
@@ -123,7 +123,7 @@ class RoleAssignment(Resource):
         }
         parameters: Any = {"properties": properties}
         try:
-            despite(
+            retry_on(
                 lambda: self.session.authorization.role_assignments.create(
                     self.scope.id, self.assignment_name, parameters, cls=rest
                 ),

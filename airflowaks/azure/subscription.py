@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 from airflowaks.azure.arm import ArmResource, group_id, rest
+from airflowaks.engine.polling import wait_until
+from airflowaks.engine.resource import Facts, Resource
 from airflowaks.errors import AzureError
-from airflowaks.patience import until
-from airflowaks.resource import Facts, Resource
 
 NAMESPACES = (
     "Microsoft.Cache",
@@ -44,7 +44,7 @@ class ProviderRegistration(Resource):
         provider: Any = self.session.resources.providers.get(self.name, cls=rest)
         return {"registrationState": provider["registrationState"]}
 
-    def want(self) -> Facts:
+    def desired(self) -> Facts:
         """Want it registered."""
         return {"registrationState": "Registered"}
 
@@ -52,7 +52,7 @@ class ProviderRegistration(Resource):
         """Register and wait until Azure says so, which takes a minute or two. Raises AzureError after 15."""
         del facts
         self.session.resources.providers.register(self.name)
-        found = until(self.read, lambda now: now["registrationState"] == "Registered", _REGISTRATION_SECONDS)
+        found = wait_until(self.read, lambda now: now["registrationState"] == "Registered", _REGISTRATION_SECONDS)
         if found["registrationState"] != "Registered":
             message = (
                 f"{self.name} is still {found['registrationState']} after {_REGISTRATION_SECONDS / 60:.0f} minutes."
@@ -76,7 +76,7 @@ class ResourceGroup(ArmResource):
         facts: Facts = self.session.resources.resource_groups.get(self.name, cls=rest)
         return facts
 
-    def want(self) -> Facts:
+    def desired(self) -> Facts:
         """Want it in the environment's region, with the environment's tags."""
         environment = self.session.environment
         return {"location": environment.location, "tags": environment.tags}

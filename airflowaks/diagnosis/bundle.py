@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 from zipfile import ZIP_DEFLATED, ZipFile
 
-from airflowaks.table import Table
+from airflowaks.engine.table import Table
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

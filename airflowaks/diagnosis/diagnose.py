@@ -5,18 +5,18 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from airflowaks.changes import Changes
-from airflowaks.checks import Check, Checks
 from airflowaks.diagnosis.finding import Severity
 from airflowaks.diagnosis.gathering import gather
 from airflowaks.diagnosis.readers.scope import Scope, period
-from airflowaks.diagnosis.rules.book import RULES, judge
+from airflowaks.diagnosis.rules.registry import RULES, evaluate
+from airflowaks.engine.changes import Changes
+from airflowaks.engine.checks import Check, Checks
+from airflowaks.engine.polling import wait_until
+from airflowaks.engine.table import Table
 from airflowaks.errors import InvalidParameter
-from airflowaks.patience import until
-from airflowaks.table import Table
 
 if TYPE_CHECKING:
-    from airflowaks.diagnosis.facts.world import Facts
+    from airflowaks.diagnosis.facts.snapshot import Snapshot
     from airflowaks.diagnosis.finding import Findings
     from airflowaks.session import Session
 
@@ -28,7 +28,7 @@ _HEALING_SECONDS = 600.0
 class Diagnosis:
     """What was seen and what was found in it; shows itself as the table of findings."""
 
-    facts: Facts
+    facts: Snapshot
     findings: Findings
     scope: Scope
 
@@ -74,10 +74,10 @@ def diagnose(session: Session, since: str = "1h", namespace: str = "", component
 
 def _look(session: Session, scope: Scope) -> Diagnosis:
     facts = gather(session, scope)
-    return Diagnosis(facts, judge(facts), scope)
+    return Diagnosis(facts, evaluate(facts), scope)
 
 
-def heal(session: Session, diagnosis: Diagnosis, fix: str) -> Changes:
+def apply_fix(session: Session, diagnosis: Diagnosis, fix: str) -> Changes:
     """Have a finding put right by the step function that can; without a name nothing is done.
 
     It goes through `converge`, so that a plan shows what would change, and only an apply, which was confirmed when the
@@ -93,16 +93,16 @@ def heal(session: Session, diagnosis: Diagnosis, fix: str) -> Changes:
     if fix not in found:
         known = "it does not stand" if fix in RULES else "there is no such rule"
         raise InvalidParameter(f"{fix} cannot be fixed: {known}.", f"Found were: {', '.join(found) or 'none'}.")
-    if (step := found[fix].heal) is None:
+    if (step := found[fix].remedy) is None:
         raise InvalidParameter(f"{fix} cannot be fixed from here: {found[fix].cause}", found[fix].fix)
     return step(session)
 
 
-def look_again(session: Session, diagnosis: Diagnosis, fix: str) -> Diagnosis:
+def wait_until_healthy(session: Session, diagnosis: Diagnosis, fix: str) -> Diagnosis:
     """Return what is to be seen once `fix` has been applied: pods take a while to come up, and are waited for."""
     if not fix or not session.applies:
         return diagnosis
-    return until(
+    return wait_until(
         lambda: _look(session, diagnosis.scope),
         lambda seen: not seen.findings.of(Severity.CRITICAL),
         _HEALING_SECONDS,

@@ -8,13 +8,13 @@ from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any, overload
 
+from airflowaks.engine.table import Table
 from airflowaks.errors import TroubleFound
-from airflowaks.table import Table
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from airflowaks.changes import Changes
+    from airflowaks.engine.changes import Changes
     from airflowaks.session import Session
 
 FINDINGS_MIME = "application/vnd.airflowaks.findings+json"
@@ -48,7 +48,7 @@ class Finding:
     link: str = ""
     evidence: tuple[str, ...] = ()
     about: frozenset[str] = frozenset()
-    heal: Callable[[Session], Changes] | None = field(default=None, compare=False, repr=False)
+    remedy: Callable[[Session], Changes] | None = field(default=None, compare=False, repr=False)
     consequences: tuple[Finding, ...] = ()
 
     def concerns(self, other: Finding) -> bool:
@@ -65,7 +65,7 @@ class Finding:
             "link": self.link,
             "evidence": list(self.evidence),
             "about": sorted(self.about),
-            "automatic": self.heal is not None,
+            "automatic": self.remedy is not None,
             "consequences": [one.record() for one in self.consequences],
         }
 
@@ -74,7 +74,7 @@ class Finding:
         yield self.id, self.severity.value, self.cause
         for line in self.evidence:
             yield "", "", f"  | {line}"
-        automatic = f" Or have it done: mode=apply, fix={self.id}." if self.heal else ""
+        automatic = f" Or have it done: mode=apply, fix={self.id}." if self.remedy else ""
         yield "", "", f"→ {self.fix}{automatic}" + (f" {self.link}" if self.link else "")
         for one, times in self.follows():
             yield "", "", f"  so: {one.cause} ({one.id}{f', {times} times' if times > 1 else ''})"

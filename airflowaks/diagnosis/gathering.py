@@ -8,23 +8,23 @@ from dataclasses import fields, is_dataclass, replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
-from airflowaks.connection import Connection
+from airflowaks.cloud.connection import Connection
+from airflowaks.cloud.error_mapping import translate
 from airflowaks.diagnosis.facts.airflow import Airflow
 from airflowaks.diagnosis.facts.azure import Azure
 from airflowaks.diagnosis.facts.backend import Backend
 from airflowaks.diagnosis.facts.kubernetes import Kubernetes
 from airflowaks.diagnosis.facts.reading import Reading
-from airflowaks.diagnosis.facts.world import Facts
+from airflowaks.diagnosis.facts.snapshot import Snapshot
 from airflowaks.diagnosis.readers import airflow, azure, backend, kubernetes
 from airflowaks.diagnosis.readers.pods import with_logs
-from airflowaks.refusals import translate
 from airflowaks.session import Session
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from airflowaks.cloud.redaction import Redactor
     from airflowaks.diagnosis.readers.scope import Scope
-    from airflowaks.redaction import Redactor
 
 _PARTS: dict[str, Any] = {
     "azure.resources": azure.resources,
@@ -55,7 +55,7 @@ class _Hurried(Connection):
         return {**super().transport, "retry_total": _RETRIES, "connection_timeout": _CONNECT_SECONDS}
 
 
-def gather(session: Session, scope: Scope) -> Facts:
+def gather(session: Session, scope: Scope) -> Snapshot:
     """Return all facts, read anew and without writing anything; every secret that was met is masked in them."""
     looking = Session(session.environment, "plan", _Hurried(**vars(session.connection)))
     looking.redactor = session.redactor
@@ -64,7 +64,7 @@ def gather(session: Session, scope: Scope) -> Facts:
     found: dict[str, dict[str, Any]] = {"azure": {}, "kubernetes": {}, "airflow": {}, "backend": {}}
     for name, (values, _) in read.items():
         found[name.partition(".")[0]] |= values
-    facts = Facts(
+    facts = Snapshot(
         Azure(**found["azure"]),
         Kubernetes(**found["kubernetes"]),
         Airflow(**found["airflow"]),
@@ -73,7 +73,7 @@ def gather(session: Session, scope: Scope) -> Facts:
     )
     values, reading = _read(looking, scope, _LOGS, lambda session, scope: _logs(session, scope, facts))
     facts = replace(facts, kubernetes=replace(facts.kubernetes, **values), readings={**facts.readings, _LOGS: reading})
-    masked: Facts = _masked(facts, session.redactor)
+    masked: Snapshot = _masked(facts, session.redactor)
     return masked
 
 
@@ -90,7 +90,7 @@ def _read(
     return values, Reading(at, round(time.monotonic() - started, 2), problem)
 
 
-def _logs(session: Session, scope: Scope, facts: Facts) -> dict[str, Any]:
+def _logs(session: Session, scope: Scope, facts: Snapshot) -> dict[str, Any]:
     """Return the pods with the logs of those that are ill, and of who may know why tasks fare badly."""
     if not facts.kubernetes.pods:
         return {}

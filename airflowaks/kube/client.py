@@ -69,7 +69,7 @@ class _Kind:
 
 
 def connect(session: Session) -> Kube:
-    """Return the client of the environment's cluster, for `session.once`. Raises azure-core's HttpResponseError."""
+    """Return the client of the environment's cluster, for `session.memoize`. Raises azure-core's HttpResponseError."""
     return Kube(session, find(session))
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from airflowaks.changes import Difference
+from airflowaks.engine.changes import Difference
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -13,9 +13,9 @@ if TYPE_CHECKING:
 _KEPT_BY_SERVER = frozenset(("creationTimestamp", "generation", "managedFields", "resourceVersion", "selfLink", "uid"))
 
 
-def differences(want: Mapping[str, Any], have: Mapping[str, Any]) -> tuple[Difference, ...]:
+def differences(desired: Mapping[str, Any], actual: Mapping[str, Any]) -> tuple[Difference, ...]:
     """Return where `have` is not `want`, status apart; elements that have a name are found by it (`env[HOME]`)."""
-    return tuple(_compare(_without_servers(want), _without_servers(have), ""))
+    return tuple(_compare(_without_servers(desired), _without_servers(actual), ""))
 
 
 def _without_servers(document: Mapping[str, Any]) -> dict[str, Any]:
@@ -23,18 +23,18 @@ def _without_servers(document: Mapping[str, Any]) -> dict[str, Any]:
     return {key: value for key, value in document.items() if key != "status"} | {"metadata": metadata}
 
 
-def _compare(want: Any, have: Any, path: str) -> Iterator[Difference]:
-    if isinstance(want, Mapping) and isinstance(have, Mapping):
-        for key in [*want, *(one for one in have if one not in want)]:
-            yield from _compare(want.get(key), have.get(key), _member(path, key))
-    elif (wanted := _by_name(want)) is not None and (found := _by_name(have)) is not None:
+def _compare(desired: Any, actual: Any, path: str) -> Iterator[Difference]:
+    if isinstance(desired, Mapping) and isinstance(actual, Mapping):
+        for key in [*desired, *(one for one in actual if one not in desired)]:
+            yield from _compare(desired.get(key), actual.get(key), _member(path, key))
+    elif (wanted := _by_name(desired)) is not None and (found := _by_name(actual)) is not None:
         for name in [*wanted, *(one for one in found if one not in wanted)]:
             yield from _compare(wanted.get(name), found.get(name), f"{path}[{name}]")
-    elif isinstance(want, list) and isinstance(have, list) and len(want) == len(have):
-        for index, (wanted_one, found_one) in enumerate(zip(want, have, strict=True)):
+    elif isinstance(desired, list) and isinstance(actual, list) and len(desired) == len(actual):
+        for index, (wanted_one, found_one) in enumerate(zip(desired, actual, strict=True)):
             yield from _compare(wanted_one, found_one, f"{path}[{index}]")
-    elif want != have:
-        yield Difference(path, have, want)
+    elif desired != actual:
+        yield Difference(path, actual, desired)
 
 
 def _member(path: str, key: str) -> str:

@@ -11,10 +11,10 @@ import tarfile
 from hashlib import sha256
 from typing import TYPE_CHECKING
 
+from airflowaks.engine.resource import Facts, Resource
 from airflowaks.errors import MissingDependency
 from airflowaks.kube import exec as command
 from airflowaks.kube.client import connect
-from airflowaks.resource import Facts, Resource
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -61,7 +61,7 @@ class PodFolder(Resource):
         facts: Facts = json.loads(listed)
         return facts
 
-    def want(self) -> Facts:
+    def desired(self) -> Facts:
         """Want the files that are here."""
         return {path: sha256(file.read_bytes()).hexdigest()[:_DIGEST_LENGTH] for path, file in self._files().items()}
 
@@ -69,7 +69,7 @@ class PodFolder(Resource):
         """Send the files that are not there, or different, in one archive."""
         if self.pod is None:
             raise MissingDependency(f"No pod that runs has {self.name}.", "Run the step again: it starts one to write.")
-        wanted, known = self.want(), facts or {}
+        wanted, known = self.desired(), facts or {}
         changed = [file for path, file in self._files().items() if known.get(path) != wanted[path]]
         archive = io.BytesIO()
         with tarfile.open(fileobj=archive, mode="w") as tar:
@@ -80,7 +80,7 @@ class PodFolder(Resource):
 
     @property
     def _kube(self) -> Kube:
-        return self.session.once(connect)
+        return self.session.memoize(connect)
 
     def _files(self) -> dict[str, Path]:
         files = (one for one in sorted(self.source.rglob("*")) if one.is_file() and _LEFT_OUT not in one.parts)

@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any
 
 import yaml
 
-from airflowaks.changes import AFTER_APPLY
-from airflowaks.checkout import manifests_folder
+from airflowaks.config.paths import manifests_folder
+from airflowaks.engine.changes import AFTER_APPLY
 from airflowaks.errors import InvalidManifest
 from airflowaks.kube.client import Document, Reference
 

@@ -8,18 +8,18 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from airflowaks.comparison import compare
+from airflowaks.engine.diff import compare
+from airflowaks.engine.resource import Facts, Resource, is_unknown
 from airflowaks.errors import InvalidObject, MissingDependency
 from airflowaks.kube import rollouts
 from airflowaks.kube.client import Document, Kube, connect
 from airflowaks.kube.differences import differences
 from airflowaks.kube.manifests import load
-from airflowaks.resource import Facts, Resource, is_unknown
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from airflowaks.changes import Difference
+    from airflowaks.engine.changes import Difference
     from airflowaks.kube.manifests import Manifest, Values
 
 # What of these the API never lets be changed is changed by making them anew: none of them holds anything.
@@ -31,8 +31,8 @@ _ATTEMPTS = 5
 class KubeObject(Resource):
     """One object of a manifest, within its namespace, or (a namespace, a storage class) within the cluster itself."""
 
-    def __init__(self, manifest: Manifest, *, within: Resource, needs: Sequence[Resource] = ()) -> None:
-        super().__init__(within.session, manifest.reference.name, within=within, needs=needs)
+    def __init__(self, manifest: Manifest, *, parent: Resource, depends_on: Sequence[Resource] = ()) -> None:
+        super().__init__(parent.session, manifest.reference.name, parent=parent, depends_on=depends_on)
         self.manifest = manifest
         self.reference = manifest.reference
         self.kind = self.reference.kind
@@ -48,13 +48,13 @@ class KubeObject(Resource):
     @property
     def kube(self) -> Kube:
         """The client of the environment's cluster."""
-        return self.session.once(connect)
+        return self.session.memoize(connect)
 
     def read(self) -> Facts | None:
         """Return the object, or None where it, its namespace or its kind does not exist."""
         return self.kube.get(self.reference)
 
-    def want(self) -> Facts:
+    def desired(self) -> Facts:
         """Want what a dry run of the write answers, or the manifest where that cannot be asked."""
         return self._foresee() or self.manifest.fill()
 
@@ -69,14 +69,14 @@ class KubeObject(Resource):
         """Tell whether the object is being deleted, which no write outlives."""
         return "deletionTimestamp" in facts["metadata"]
 
-    def broken(self, facts: Facts) -> bool:
+    def needs_rewrite(self, facts: Facts) -> bool:
         """Tell whether it is a Job that failed, which only a new one heals."""
         return self.kind == "Job" and rollouts.condition(facts, "Failed") is not None
 
     def write(self, facts: Facts | None) -> None:
         """Apply the manifest; a Job that failed, and what cannot be changed, is deleted first."""
         document = self.manifest.fill()
-        if facts is not None and (self.broken(facts) or self._foresee() is None):
+        if facts is not None and (self.needs_rewrite(facts) or self._foresee() is None):
             self.kube.delete(self.reference)
             self._await_deletion()
         self.kube.apply(document)
@@ -88,7 +88,7 @@ class KubeObject(Resource):
     def _foresee(self) -> Document | None:
         """Return the answer of a dry run; None where the server cannot be asked, or refuses to change what there is."""
         document = self.manifest.fill()
-        unasked = self.within is not None and self.within.facts is None
+        unasked = self.parent is not None and self.parent.facts is None
         if unasked or is_unknown(document) or (self.facts is None and self.session.applies):
             return None
         for _ in range(_ATTEMPTS):
@@ -115,9 +115,9 @@ class KubeObject(Resource):
                 return
 
 
-def objects(folder: str, values: Values, *, within: Resource, needs: Sequence[Resource] = ()) -> list[KubeObject]:
+def objects(folder: str, values: Values, *, parent: Resource, depends_on: Sequence[Resource] = ()) -> list[KubeObject]:
     """Return what the files of `manifests/<folder>/` describe, in their order. Raises InvalidManifest."""
-    return [KubeObject(one, within=within, needs=needs) for one in load(folder, values)]
+    return [KubeObject(one, parent=parent, depends_on=depends_on) for one in load(folder, values)]
 
 
 def _same_version(one: Mapping[str, Any], other: Mapping[str, Any] | None) -> bool:

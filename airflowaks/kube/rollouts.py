@@ -49,13 +49,13 @@ def await_ready(resource: KubeObject) -> None:
 
     Raises RolloutFailed, which says which pod, which container, the reason, and the last lines of its log.
     """
-    judge = _JUDGES.get(resource.kind)
-    if judge is None:
+    evaluate = _JUDGES.get(resource.kind)
+    if evaluate is None:
         return
     kube, state = resource.kube, _State("not begun")
     seconds = _CLAIM_SECONDS if resource.kind == _CLAIM else _ROLLOUT_SECONDS
     for document in kube.follow(resource.reference, seconds):
-        state = judge(kube, document) if document else _State("it was deleted meanwhile", failed=True)
+        state = evaluate(kube, document) if document else _State("it was deleted meanwhile", failed=True)
         if state.done or state.failed:
             break
         pods = _pods_of(kube, document) if document else []

@@ -15,10 +15,13 @@ from http import HTTPStatus
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from airflowaks.airflow_api import AirflowApi
-from airflowaks.changes import AFTER_APPLY
-from airflowaks.checkout import manifests_folder
-from airflowaks.checks import Checks, observe
+from airflowaks.cloud.airflow_api import AirflowApi
+from airflowaks.config.paths import manifests_folder
+from airflowaks.engine.changes import AFTER_APPLY
+from airflowaks.engine.checks import Checks, observe
+from airflowaks.engine.polling import retry_on, wait_until
+from airflowaks.engine.resource import converge
+from airflowaks.engine.table import Table
 from airflowaks.errors import CheckFailed, NotConverged
 from airflowaks.kube import exec as command
 from airflowaks.kube.client import Reference, connect
@@ -27,19 +30,16 @@ from airflowaks.kube.objects import KubeObject
 from airflowaks.kube.pods import is_ready
 from airflowaks.kube.port_forward import forward
 from airflowaks.kube.secret_provider_class import SecretProviderClass
-from airflowaks.patience import despite, until
-from airflowaks.resource import converge
 from airflowaks.steps import cluster, key_vault, registry, workload_identity
 from airflowaks.steps.image_rollout import ImageRollout
-from airflowaks.table import Table
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
     from contextlib import AbstractContextManager
 
     from airflowaks.azure.key_vault import VaultSecret
-    from airflowaks.changes import Changes
-    from airflowaks.resource import Resource
+    from airflowaks.engine.changes import Changes
+    from airflowaks.engine.resource import Resource
     from airflowaks.session import Session
 
 PORT = 8080
@@ -65,10 +65,10 @@ class Resources:
     """What step 7 makes, in order: what all pods stand on, the migration, and what Airflow consists of."""
 
     def __init__(self, session: Session) -> None:
-        step1, step4 = session.once(cluster.Resources), session.once(key_vault.Resources)
+        step1, step4 = session.memoize(cluster.Resources), session.memoize(key_vault.Resources)
         self.session, self.vault = session, step4.vault
         self.secrets = {one.name: one for one in step4.secrets}
-        provided = [one.manifest for one in session.once(workload_identity.Resources).objects]
+        provided = [one.manifest for one in session.memoize(workload_identity.Resources).objects]
         self.classes = [
             SecretProviderClass.of(one.fill()) for one in provided if one.reference.kind == "SecretProviderClass"
         ]
@@ -76,19 +76,19 @@ class Resources:
         values = self._values()
         manifests = [one for folder in self._folders() for one in load(folder, values)]
 
-        def made(*kinds: str, needs: Sequence[Resource] = ()) -> list[KubeObject]:
+        def made(*kinds: str, depends_on: Sequence[Resource] = ()) -> list[KubeObject]:
             chosen = [one for one in manifests if one.reference.kind in kinds]
-            return [KubeObject(one, within=step1.namespace, needs=needs) for one in chosen]
+            return [KubeObject(one, parent=step1.namespace, depends_on=depends_on) for one in chosen]
 
         self.config_maps = made("ConfigMap")
         self.network = made("NetworkPolicy", "Service", "PodDisruptionBudget")
-        (self.migration,) = made("Job", needs=self.config_maps)
-        self.deployments = made("Deployment", needs=[*self.config_maps, *self.network])
+        (self.migration,) = made("Job", depends_on=self.config_maps)
+        self.deployments = made("Deployment", depends_on=[*self.config_maps, *self.network])
         for one in self.deployments:
             if one.name != _WORKER:
-                one.needs = (*one.needs, self.migration)
+                one.depends_on = (*one.depends_on, self.migration)
         authentication = made("TriggerAuthentication")
-        self.scaling = [*authentication, *made("ScaledObject", needs=[*authentication, *self.deployments])]
+        self.scaling = [*authentication, *made("ScaledObject", depends_on=[*authentication, *self.deployments])]
 
     def _folders(self) -> list[str]:
         wanted = {
@@ -155,16 +155,16 @@ class Resources:
         for provided in self.classes:
             for name, keys in provided.synced.items():
                 secrets = {key: self.secrets[provided.objects[file]] for key, file in keys.items()}
-                if not until(partial(self._is_synced, name, secrets), bool, _SYNC_SECONDS):
+                if not wait_until(partial(self._is_synced, name, secrets), bool, _SYNC_SECONDS):
                     message = f"The Secret {name} in the cluster is not what the vault holds, after ten minutes."
                     see = "kubectl logs --namespace kube-system -l app=secrets-store-provider-azure"
                     raise NotConverged(message, f"See `{see}` for why, then run the step again.")
 
     def _is_synced(self, name: str, secrets: Mapping[str, VaultSecret]) -> bool:
         namespace = self.session.environment.cluster.namespace
-        found = self.session.once(connect).get(Reference("v1", "Secret", name, namespace))
+        found = self.session.memoize(connect).get(Reference("v1", "Secret", name, namespace))
         held = {key: b64decode(value).decode() for key, value in (found or {}).get("data", {}).items()}
-        return found is None or held == {key: one.known("value").reveal() for key, one in secrets.items()}
+        return found is None or held == {key: one.require("value").reveal() for key, one in secrets.items()}
 
 
 def _checksum(value: Any) -> str:
@@ -174,12 +174,12 @@ def _checksum(value: Any) -> str:
 def images(session: Session, image: str = "") -> Table:
     """Choose the image, as `registry.choose` does, and return a table of what runs now and what is to run."""
     with session.translated(registry.choose(session, image)):
-        return session.once(Resources).rollout.table()
+        return session.memoize(Resources).rollout.table()
 
 
 def configuration(session: Session) -> Changes:
     """Make what all pods stand on: what they are told, who may talk to them, how many may be away at a time."""
-    step = session.once(Resources)
+    step = session.memoize(Resources)
     return converge(session, *step.config_maps, *step.network)
 
 
@@ -188,7 +188,7 @@ def components(session: Session) -> Changes:
 
     Another image in place of one that runs goes component by component, and back where one does not become ready.
     """
-    step = session.once(Resources)
+    step = session.memoize(Resources)
     if session.applies:
         with session.translated(step.vault):
             step.await_synced()
@@ -223,7 +223,9 @@ def checks(session: Session) -> Checks:
 
     def healthy() -> str:
         with _api(session) as api:
-            states = until(api.health, lambda all_of: not _ill(all_of), _HEALTH_SECONDS, longest_pause=_PAUSE_SECONDS)
+            states = wait_until(
+                api.health, lambda all_of: not _ill(all_of), _HEALTH_SECONDS, longest_pause=_PAUSE_SECONDS
+            )
         if ill := _ill(states):
             message = f"Of Airflow's components {', '.join(ill)} {'is' if len(ill) == 1 else 'are'} not healthy."
             see = f"kubectl logs --namespace {session.environment.cluster.namespace} deployment/airflow-"
@@ -232,7 +234,7 @@ def checks(session: Session) -> Checks:
 
     def consumes() -> str:
         program = ("python", "/etc/airflow/programs/queues.py", str(_ANSWER_SECONDS))
-        kube, pods = session.once(connect), _ready_pods(session, "worker")
+        kube, pods = session.memoize(connect), _ready_pods(session, "worker")
         queues = {pod.name: command.run(kube, pod, program, container="worker").decode().split() for pod in pods}
         if idle := [pod for pod, names in queues.items() if not names]:
             message = f"The worker {idle[0]} consumes no queue."
@@ -241,12 +243,14 @@ def checks(session: Session) -> Checks:
 
     def runs() -> str:
         with _api(session) as api:
-            settings, secrets = session.environment.airflow, session.once(key_vault.Resources)
-            api.sign_in(settings.admin, secrets.admin_password.known("value"))
+            settings, secrets = session.environment.airflow, session.memoize(key_vault.Resources)
+            api.sign_in(settings.admin, secrets.admin_password.require("value"))
             # Until the dag-processor has read its file, nobody knows the DAG.
-            despite(lambda: api.unpause(SMOKE_DAG), _is_unknown, _DAG_SECONDS)
+            retry_on(lambda: api.unpause(SMOKE_DAG), _is_unknown, _DAG_SECONDS)
             run = api.trigger(SMOKE_DAG)
-            state = until(lambda: api.state(SMOKE_DAG, run), _has_ended, _DAG_SECONDS, longest_pause=_PAUSE_SECONDS)
+            state = wait_until(
+                lambda: api.state(SMOKE_DAG, run), _has_ended, _DAG_SECONDS, longest_pause=_PAUSE_SECONDS
+            )
             lines = api.log(SMOKE_DAG, run, _SMOKE_TASK)
         said = [one for one in lines if one.startswith(_SMOKE_LINE)]
         if state != "success" or not said:
@@ -256,7 +260,7 @@ def checks(session: Session) -> Checks:
         return f"{run}: {state}; its log says: {said[0].removeprefix(_SMOKE_LINE)}"
 
     observations = {"components are healthy": healthy, "workers consume": consumes, "a DAG runs": runs}
-    found, rollout = observe(session, observations), session.once(Resources).rollout
+    found, rollout = observe(session, observations), session.memoize(Resources).rollout
     if found.failed and rollout.can_go_back:
         rollout.back("; ".join(one.seen for one in found.failed), found.failed[0].action)
         found = observe(session, observations)
@@ -268,7 +272,7 @@ def forwarded(session: Session, port: int = 0) -> AbstractContextManager[int]:
 
     Raises CheckFailed where none is ready.
     """
-    return forward(session.once(connect), _ready_pods(session, "api-server")[0], PORT, local_port=port)
+    return forward(session.memoize(connect), _ready_pods(session, "api-server")[0], PORT, local_port=port)
 
 
 @contextmanager
@@ -280,7 +284,7 @@ def _api(session: Session) -> Iterator[AirflowApi]:
 def _ready_pods(session: Session, component: str) -> list[Reference]:
     labels = f"app.kubernetes.io/name=airflow,app.kubernetes.io/component={component}"
     namespace = session.environment.cluster.namespace
-    found = session.once(connect).list("v1", "Pod", namespace, labels=labels)
+    found = session.memoize(connect).list("v1", "Pod", namespace, labels=labels)
     if ready := [Reference.of(one) for one in found if is_ready(one)]:
         return ready
     message = f"No pod of the {component} is ready in the namespace {namespace}."

@@ -10,14 +10,14 @@ from typing import TYPE_CHECKING
 from airflowaks.azure.database_role import DatabaseRole
 from airflowaks.azure.postgresql import Database, EntraAdministrator, FirewallRule, FlexibleServer
 from airflowaks.azure.redis import Broker, ExistingRedis, RedisCluster, RedisDatabase, broker_url, ping
-from airflowaks.checks import Checks, observe
+from airflowaks.engine.checks import Checks, observe
+from airflowaks.engine.resource import converge
 from airflowaks.errors import CheckFailed
-from airflowaks.resource import converge
 from airflowaks.steps import cluster
 
 if TYPE_CHECKING:
-    from airflowaks.changes import Changes
-    from airflowaks.resource import Resource
+    from airflowaks.engine.changes import Changes
+    from airflowaks.engine.resource import Resource
     from airflowaks.session import Session
 
 OPERATOR_RULE = "operator"
@@ -28,8 +28,8 @@ class Resources:
     """What step 3 makes, in order."""
 
     def __init__(self, session: Session) -> None:
-        step1, settings = session.once(cluster.Resources), session.environment.postgresql
-        self.server = FlexibleServer(session, within=step1.group)
+        step1, settings = session.memoize(cluster.Resources), session.environment.postgresql
+        self.server = FlexibleServer(session, parent=step1.group)
         self.administrator = EntraAdministrator(self.server, step1.admins)
         self.firewall = {
             name: FirewallRule(self.server, name, rule.start, rule.end) for name, rule in settings.firewall.items()
@@ -42,7 +42,7 @@ class Resources:
 def _broker(session: Session, group: Resource) -> tuple[Broker, list[Resource]]:
     settings = session.environment.broker
     if settings.kind == "managed_redis":
-        instance = RedisCluster(session, settings, within=group)
+        instance = RedisCluster(session, settings, parent=group)
         database = RedisDatabase(instance)
         return database, [instance, database]
     existing = ExistingRedis(session, settings.name, group=settings.resource_group)
@@ -54,7 +54,7 @@ def cluster_rules(session: Session) -> dict[str, FirewallRule]:
 
     While there is no cluster it is one rule, whose address is not known yet.
     """
-    server, managed_cluster = session.once(Resources).server, session.once(cluster.Resources).cluster
+    server, managed_cluster = session.memoize(Resources).server, session.memoize(cluster.Resources).cluster
     with session.translated(managed_cluster):
         addresses = managed_cluster.outbound_addresses()
     named = {
@@ -71,7 +71,7 @@ def servers(session: Session, *, operator_address: str = "") -> Changes:
     `operator_address` is the public IPv4 address that this program reaches the server from, where the environment's
     firewall rules do not cover it.
     """
-    step = session.once(Resources)
+    step = session.memoize(Resources)
     if operator_address:
         step.firewall[OPERATOR_RULE] = FirewallRule(step.server, OPERATOR_RULE, operator_address, operator_address)
     step.firewall |= cluster_rules(session)
@@ -81,7 +81,7 @@ def servers(session: Session, *, operator_address: str = "") -> Changes:
 
 def role(session: Session) -> Changes:
     """Make the role that owns Airflow's database, without a password."""
-    return converge(session, session.once(Resources).role)
+    return converge(session, session.memoize(Resources).role)
 
 
 def everything(session: Session) -> Changes:
@@ -91,7 +91,7 @@ def everything(session: Session) -> Changes:
 
 def checks(session: Session) -> Checks:
     """Look from outside: sign in to the server with an Entra token, and PING the broker with a key, both over TLS."""
-    step = session.once(Resources)
+    step = session.memoize(Resources)
 
     def owned() -> str:
         facts = step.role.refresh()

@@ -9,15 +9,15 @@ from airflowaks.azure.identities import ManagedIdentity
 from airflowaks.azure.kubernetes_service import ManagedCluster
 from airflowaks.azure.roles import Role, RoleAssignment
 from airflowaks.azure.subscription import NAMESPACES, ProviderRegistration, ResourceGroup
-from airflowaks.checks import Checks, observe
+from airflowaks.engine.checks import Checks, observe
+from airflowaks.engine.resource import converge
 from airflowaks.errors import CheckFailed
 from airflowaks.kube.client import connect
 from airflowaks.kube.manifests import load
 from airflowaks.kube.objects import KubeObject
-from airflowaks.resource import converge
 
 if TYPE_CHECKING:
-    from airflowaks.changes import Changes
+    from airflowaks.engine.changes import Changes
     from airflowaks.session import Session
 
 
@@ -42,30 +42,32 @@ class Resources:
         self.group = ResourceGroup(session, environment.resource_group)
         self.admins = Group(session, names.admin_group, f"Administrators of Airflow ({environment.name})")
         self.developers = Group(session, names.developer_group, f"Developers of DAGs for Airflow ({environment.name})")
-        self.identity = ManagedIdentity(session, environment.identities.cluster, needs=[self.group, *self.providers])
+        self.identity = ManagedIdentity(
+            session, environment.identities.cluster, depends_on=[self.group, *self.providers]
+        )
         self.cluster = ManagedCluster(session, identity=self.identity, admins=self.admins)
         self.access = RoleAssignment(
             Role.CLUSTER_USER, self.cluster, self.developers.name, (self.developers, "id"), "Group"
         )
         values = {"NAMESPACE": environment.cluster.namespace, "DEVELOPERS_GROUP": lambda: self.developers.object_id}
         namespace, *rules = load("01_cluster", values)
-        self.namespace = KubeObject(namespace, within=self.cluster)
-        self.rules = [KubeObject(one, within=self.namespace) for one in rules]
+        self.namespace = KubeObject(namespace, parent=self.cluster)
+        self.rules = [KubeObject(one, parent=self.namespace) for one in rules]
 
 
 def providers(session: Session) -> Changes:
     """Register the resource providers that the steps need; each takes Azure a minute or two, once per subscription."""
-    return converge(session, *session.once(Resources).providers)
+    return converge(session, *session.memoize(Resources).providers)
 
 
 def resource_group(session: Session) -> Changes:
     """Make the resource group that will hold everything."""
-    return converge(session, session.once(Resources).group)
+    return converge(session, session.memoize(Resources).group)
 
 
 def groups(session: Session) -> Changes:
     """Make the Entra groups of administrators, the operator among them, and of developers."""
-    step, names = session.once(Resources), session.environment.entra
+    step, names = session.memoize(Resources), session.environment.entra
     admins = GroupMembers(step.admins, {*names.admin_members, session.operator.object_id})
     developers = GroupMembers(step.developers, names.developer_members)
     return converge(session, step.admins, step.developers, admins, developers)
@@ -73,22 +75,22 @@ def groups(session: Session) -> Changes:
 
 def identity(session: Session) -> Changes:
     """Make the managed identity that the cluster acts as."""
-    return converge(session, session.once(Resources).identity)
+    return converge(session, session.memoize(Resources).identity)
 
 
 def cluster(session: Session) -> Changes:
     """Make the AKS cluster; on Azure this takes about five minutes."""
-    return converge(session, session.once(Resources).cluster)
+    return converge(session, session.memoize(Resources).cluster)
 
 
 def access(session: Session) -> Changes:
     """Let the developers' group fetch the cluster's address; what they may do inside is the cluster's own RBAC."""
-    return converge(session, session.once(Resources).access)
+    return converge(session, session.memoize(Resources).access)
 
 
 def namespace(session: Session) -> Changes:
     """Make the namespace of Airflow, and the role that lets the developers' group see what runs in it."""
-    step = session.once(Resources)
+    step = session.memoize(Resources)
     return converge(session, step.namespace, *step.rules)
 
 
@@ -107,11 +109,11 @@ def everything(session: Session) -> Changes:
 
 def checks(session: Session) -> Checks:
     """Look from outside: the cluster runs, its OIDC issuer answers, and developers can do what they should, no more."""
-    step = session.once(Resources)
+    step = session.memoize(Resources)
 
     def runs() -> str:
         state, power = (
-            step.cluster.known("properties.provisioningState"),
+            step.cluster.require("properties.provisioningState"),
             step.cluster.fact("properties.powerState.code"),
         )
         if (state, power) != ("Succeeded", "Running"):
@@ -120,7 +122,7 @@ def checks(session: Session) -> Checks:
         return f"{power}, Kubernetes {step.cluster.fact('properties.currentKubernetesVersion')}"
 
     def issues() -> str:
-        issuer = str(step.cluster.known("properties.oidcIssuerProfile.issuerURL"))
+        issuer = str(step.cluster.require("properties.oidcIssuerProfile.issuerURL"))
         discovery = session.fetch(f"{issuer}.well-known/openid-configuration")
         keys = session.fetch(discovery["jwks_uri"])["keys"]
         if discovery["issuer"] != issuer or not keys:
@@ -130,7 +132,7 @@ def checks(session: Session) -> Checks:
 
     def restricts() -> str:
         scope = step.namespace.name
-        developer = session.once(connect).impersonating("a-developer", str(step.developers.known("id")))
+        developer = session.memoize(connect).impersonating("a-developer", str(step.developers.require("id")))
         wrong = [f"can {verb} {what}" for verb, what, api in _NO_RIGHTS if developer.may(verb, what, scope, api)]
         wrong += [f"cannot {verb} {what}" for verb, what, api in _RIGHTS if not developer.may(verb, what, scope, api)]
         if wrong:

@@ -10,13 +10,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from airflowaks.changes import Changes, show
-from airflowaks.checks import Check
+from airflowaks.engine.changes import Changes, show
+from airflowaks.engine.checks import Check
+from airflowaks.engine.resource import converge
+from airflowaks.engine.table import Table
 from airflowaks.errors import RolloutFailed
 from airflowaks.kube.client import Reference, connect
-from airflowaks.resource import converge
 from airflowaks.steps import registry
-from airflowaks.table import Table
 
 if TYPE_CHECKING:
     from airflowaks.kube.objects import KubeObject
@@ -43,7 +43,7 @@ class ImageRollout:
 
     def image(self) -> Any:
         """Return what is to run: the image of step 2, or the one before once that has failed; or AFTER_APPLY."""
-        return self._before if self._failed else self._session.once(registry.Resources).image.reference
+        return self._before if self._failed else self._session.memoize(registry.Resources).image.reference
 
     def running(self) -> dict[str, str]:
         """Return the image of each Deployment that there is, by its name."""
@@ -101,7 +101,7 @@ class ImageRollout:
 
     def has_migrated(self) -> bool:
         """Tell whether the last migration had something to do."""
-        kube, job = self._session.once(connect), self._step.migration.reference
+        kube, job = self._session.memoize(connect), self._step.migration.reference
         pods = kube.list("v1", "Pod", job.namespace, labels="app.kubernetes.io/component=migration")
         return not any(_NOTHING in kube.logs(Reference.of(one), "migration") for one in pods)
 

@@ -13,17 +13,17 @@ from airflowaks.azure.database_password import DatabasePassword
 from airflowaks.azure.key_vault import Vault, VaultSecret
 from airflowaks.azure.redis import Rank, broker_url, ping
 from airflowaks.azure.roles import Role, RoleAssignment
-from airflowaks.changes import AFTER_APPLY, Changes
-from airflowaks.checks import Checks, observe
+from airflowaks.cloud.database_urls import DatabaseUrl, password_of
+from airflowaks.engine.changes import AFTER_APPLY, Changes
+from airflowaks.engine.checks import Checks, observe
+from airflowaks.engine.resource import converge
 from airflowaks.errors import InvalidParameter
-from airflowaks.resource import converge
 from airflowaks.steps import backend, cluster
-from airflowaks.urls import DatabaseUrl, password_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from airflowaks.redaction import Secret
+    from airflowaks.cloud.redaction import Secret
     from airflowaks.session import Session
 
 FERNET_KEY = "airflow-fernet-key"
@@ -43,9 +43,13 @@ class Resources:
     """What step 4 makes, in order. The database's password lives in the SQL connection; three secrets repeat it."""
 
     def __init__(self, session: Session) -> None:
-        step1, step3, operator = session.once(cluster.Resources), session.once(backend.Resources), session.operator
+        step1, step3, operator = (
+            session.memoize(cluster.Resources),
+            session.memoize(backend.Resources),
+            session.operator,
+        )
         self.server, self.broker, self.role = step3.server, step3.broker, step3.role
-        self.vault = Vault(session, session.environment.key_vault.name, within=step1.group)
+        self.vault = Vault(session, session.environment.key_vault.name, parent=step1.group)
         self.access = RoleAssignment(
             Role.KEY_VAULT_SECRETS_OFFICER, self.vault, operator.name, operator.object_id, operator.kind
         )
@@ -54,7 +58,7 @@ class Resources:
         self.jwt_secret = self._secret(JWT_SECRET, "Airflow's JWT secret", _random_text)
         self.sql_connection = self._secret(SQL_CONNECTION, "SQLAlchemy URL, psycopg2", self._sql_connection)
         self.copies = [
-            self._secret(name, purpose, self._copy(scheme), needs=(self.sql_connection,))
+            self._secret(name, purpose, self._copy(scheme), depends_on=(self.sql_connection,))
             for name, purpose, scheme in (
                 (SQL_CONNECTION_ASYNC, "SQLAlchemy URL, psycopg", "postgresql+psycopg"),
                 (RESULT_BACKEND, "Celery result backend URL", "db+postgresql+psycopg2"),
@@ -63,7 +67,7 @@ class Resources:
         ]
         self.broker_url = self._secret(BROKER_URL, "Celery broker URL", self._broker_url)
         self.admin_password = self._secret(ADMIN_PASSWORD, "Password of Airflow's administrator", _random_text)
-        self.password = DatabasePassword(self.role, self.sql_connection, needs=tuple(self.copies))
+        self.password = DatabasePassword(self.role, self.sql_connection, depends_on=tuple(self.copies))
 
     @property
     def secrets(self) -> list[VaultSecret]:
@@ -76,8 +80,8 @@ class Resources:
         settings = self.server.session.environment.postgresql
         return DatabaseUrl(settings.role, password, self.server.host, self.server.port, settings.database)
 
-    def _secret(self, name: str, purpose: str, value: Any, needs: tuple[VaultSecret, ...] = ()) -> VaultSecret:
-        return VaultSecret(self.vault, self.access, name, purpose, value, needs=needs)
+    def _secret(self, name: str, purpose: str, value: Any, depends_on: tuple[VaultSecret, ...] = ()) -> VaultSecret:
+        return VaultSecret(self.vault, self.access, name, purpose, value, depends_on=depends_on)
 
     def _sql_connection(self, held: Secret | None) -> Any:
         if self.server.facts is None:
@@ -116,13 +120,13 @@ def _random_text(held: Secret | None) -> str:
 
 def vault(session: Session) -> Changes:
     """Make the vault, and let the operator write secrets into it."""
-    step = session.once(Resources)
+    step = session.memoize(Resources)
     return converge(session, step.vault, step.access)
 
 
 def secrets(session: Session) -> Changes:
     """Make the secrets that are missing, and bring the database's password after the vault."""
-    step = session.once(Resources)
+    step = session.memoize(Resources)
     step.broker.forget_keys()  # they may have been renewed since step 3 read them
     return converge(session, *step.secrets, step.password)
 
@@ -140,7 +144,7 @@ def rotate(session: Session, name: str) -> Changes:
         MissingDependency: the secret was never made.
 
     """
-    step = session.once(Resources)
+    step = session.memoize(Resources)
     renew: dict[str, Callable[[Resources], None]] = {
         FERNET_KEY: _renew_fernet_key,
         API_SECRET_KEY: lambda step: step.api_secret_key.replace(_random_text(None)),
@@ -179,7 +183,7 @@ def _renew_broker_key(step: Resources) -> None:
 
 
 def _held(secret: VaultSecret) -> str:
-    value: Secret = secret.known("value")
+    value: Secret = secret.require("value")
     return value.reveal()
 
 
@@ -190,7 +194,7 @@ def everything(session: Session) -> Changes:
 
 def checks(session: Session) -> Checks:
     """Look from outside, with what the vault holds alone: log in as Airflow and create a table; PING the broker."""
-    step = session.once(Resources)
+    step = session.memoize(Resources)
 
     def logs_in() -> str:
         return step.password.prove()

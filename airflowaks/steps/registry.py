@@ -7,13 +7,13 @@ from typing import TYPE_CHECKING
 from airflowaks.azure.image_build import BuildContext, BuiltImage
 from airflowaks.azure.registry import ContainerRegistry, ImportedImage, RegistryImage
 from airflowaks.azure.roles import Role, RoleAssignment
-from airflowaks.checkout import manifests_folder
-from airflowaks.checks import Checks, observe
-from airflowaks.resource import converge
+from airflowaks.config.paths import manifests_folder
+from airflowaks.engine.checks import Checks, observe
+from airflowaks.engine.resource import converge
 from airflowaks.steps import cluster
 
 if TYPE_CHECKING:
-    from airflowaks.changes import Changes
+    from airflowaks.engine.changes import Changes
     from airflowaks.session import Session
 
 CONTEXT = "image"
@@ -26,8 +26,8 @@ class Resources:
     """What step 2 makes, in order."""
 
     def __init__(self, session: Session) -> None:
-        step1 = session.once(cluster.Resources)
-        self.registry = ContainerRegistry(session, session.environment.registry.name, within=step1.group)
+        step1 = session.memoize(cluster.Resources)
+        self.registry = ContainerRegistry(session, session.environment.registry.name, parent=step1.group)
         self.image = self.named(session.environment.registry.image)
         # Nodes pull images as the kubelet's identity, not as the cluster's own.
         self.pull_access = RoleAssignment(
@@ -53,7 +53,7 @@ def choose(session: Session, image: str) -> RegistryImage:
 
     Such are `import`, `build` and `existing`, a digest (`sha256:…`) or a tag in the repository.
     """
-    step = session.once(Resources)
+    step = session.memoize(Resources)
     if image:
         step.image = step.named(image)
     return step.image
@@ -61,13 +61,13 @@ def choose(session: Session, image: str) -> RegistryImage:
 
 def registry(session: Session) -> Changes:
     """Make the registry."""
-    return converge(session, session.once(Resources).registry)
+    return converge(session, session.memoize(Resources).registry)
 
 
 def image(session: Session, *, force: bool = False) -> Changes:
     """Import Airflow's image, or build it, unless it is there; `force` imports what the source's tag is now."""
-    wanted = session.once(Resources).image
-    imported = [one for one in (*wanted.needs, wanted) if isinstance(one, ImportedImage)]
+    wanted = session.memoize(Resources).image
+    imported = [one for one in (*wanted.depends_on, wanted) if isinstance(one, ImportedImage)]
     for one in imported:
         one.forced = force
     return converge(session, *dict.fromkeys([*imported, wanted]))
@@ -75,7 +75,7 @@ def image(session: Session, *, force: bool = False) -> Changes:
 
 def pull_access(session: Session) -> Changes:
     """Let the cluster's nodes pull from the registry."""
-    return converge(session, session.once(Resources).pull_access)
+    return converge(session, session.memoize(Resources).pull_access)
 
 
 def everything(session: Session) -> Changes:
@@ -85,10 +85,10 @@ def everything(session: Session) -> Changes:
 
 def checks(session: Session) -> Checks:
     """Look from outside: the registry itself, asked as a node would ask it, has the image's manifest."""
-    image = session.once(Resources).image
+    image = session.memoize(Resources).image
 
     def manifest() -> str:
-        found = image.registry.images.get_manifest_properties(image.repository, image.known("digest"))
+        found = image.registry.images.get_manifest_properties(image.repository, image.require("digest"))
         return f"{image.id} is {found.digest}"
 
     return observe(session, {"image has a manifest": manifest})

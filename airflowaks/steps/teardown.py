@@ -9,14 +9,14 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from airflowaks.azure.key_vault import SoftDeletedVault
-from airflowaks.checks import Checks, observe
+from airflowaks.engine.checks import Checks, observe
+from airflowaks.engine.removal import remove
+from airflowaks.engine.table import Table
 from airflowaks.errors import CheckFailed, InvalidParameter, NotConfirmed
-from airflowaks.removal import remove
 from airflowaks.steps import cluster, key_vault
-from airflowaks.table import Table
 
 if TYPE_CHECKING:
-    from airflowaks.changes import Changes
+    from airflowaks.engine.changes import Changes
     from airflowaks.session import Session
 
 
@@ -24,7 +24,7 @@ class Resources:
     """What is to go, in order: the group first, because the cluster in it heeds the Entra groups."""
 
     def __init__(self, session: Session) -> None:
-        step1, step4 = session.once(cluster.Resources), session.once(key_vault.Resources)
+        step1, step4 = session.memoize(cluster.Resources), session.memoize(key_vault.Resources)
         self.group, self.admins, self.developers = step1.group, step1.admins, step1.developers
         self.cluster, self.vault = step1.cluster, step4.vault
         self.deleted_vault = SoftDeletedVault(self.vault)
@@ -32,10 +32,10 @@ class Resources:
 
 def contents(session: Session) -> Table:
     """Return a table of what stands in the resource group, and in the one of the cluster's nodes, right now."""
-    step = session.once(Resources)
+    step = session.memoize(Resources)
     groups = [step.group.name] if step.group.facts else []
     if groups and step.cluster.facts:
-        groups.append(str(step.cluster.known("properties.nodeResourceGroup")))
+        groups.append(str(step.cluster.require("properties.nodeResourceGroup")))
     rows = [
         (str(one.type), str(one.name), group)
         for group in groups
@@ -57,7 +57,7 @@ def check_parameters(session: Session, confirm: str, *, purge: bool) -> None:
     if session.applies and confirm != environment.name:
         message = f'Removing {environment.name} is to be confirmed, and confirm is "{confirm}"; nothing was removed.'
         raise NotConfirmed(message, f"Pass -p confirm {environment.name}, or see with mode=plan what would go.")
-    vault = session.once(Resources).vault
+    vault = session.memoize(Resources).vault
     if purge and vault.facts is not None and vault.fact("properties.enablePurgeProtection") is True:
         message = f"Key vault {vault.name} has purge protection, so it cannot be purged; nothing was removed."
         raise InvalidParameter(message, "Leave out purge: a later deployment recovers the vault.")
@@ -72,14 +72,14 @@ def everything(session: Session, confirm: str, *, purge: bool = False) -> Change
 
     """
     check_parameters(session, confirm, purge=purge)
-    step = session.once(Resources)
+    step = session.memoize(Resources)
     changes = remove(session, step.group, step.admins, step.developers)
     return changes + remove(session, step.deleted_vault) if purge else changes
 
 
 def checks(session: Session) -> Checks:
     """Look from outside: nothing of the environment is left, and what Azure keeps of the vault is named."""
-    step = session.once(Resources)
+    step = session.memoize(Resources)
 
     def nothing_left() -> str:
         left = [f"{one.kind} {one.name}" for one in (step.group, step.admins, step.developers) if one.refresh()]

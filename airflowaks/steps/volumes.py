@@ -5,8 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from airflowaks.checkout import manifests_folder
-from airflowaks.checks import Checks, observe
+from airflowaks.config.paths import manifests_folder
+from airflowaks.engine.checks import Checks, observe
+from airflowaks.engine.resource import converge
 from airflowaks.errors import InvalidParameter
 from airflowaks.kube import exec as command
 from airflowaks.kube.client import Reference, connect
@@ -14,13 +15,12 @@ from airflowaks.kube.folders import PodFolder
 from airflowaks.kube.manifests import load
 from airflowaks.kube.objects import KubeObject
 from airflowaks.kube.pods import is_ready, short_lived
-from airflowaks.resource import converge
 from airflowaks.steps import cluster, registry
 
 if TYPE_CHECKING:
     from contextlib import AbstractContextManager
 
-    from airflowaks.changes import Changes
+    from airflowaks.engine.changes import Changes
     from airflowaks.session import Session
 
 DAGS_FOLDER = "/opt/airflow/dags"
@@ -43,7 +43,7 @@ class Resources:
     """What step 6 makes, in order."""
 
     def __init__(self, session: Session) -> None:
-        step1, files = session.once(cluster.Resources), session.environment.airflow.files
+        step1, files = session.memoize(cluster.Resources), session.environment.airflow.files
         values = {
             "NAMESPACE": session.environment.cluster.namespace,
             "FILES_SKU": files.sku,
@@ -51,15 +51,17 @@ class Resources:
             "LOGS_GB": files.logs_gb,
         }
         manifests = load(_FOLDER, values)
-        self.classes = [KubeObject(one, within=step1.cluster) for one in manifests if not one.reference.namespace]
+        self.classes = [KubeObject(one, parent=step1.cluster) for one in manifests if not one.reference.namespace]
         self.claims = [
-            KubeObject(one, within=step1.namespace, needs=self.classes) for one in manifests if one.reference.namespace
+            KubeObject(one, parent=step1.namespace, depends_on=self.classes)
+            for one in manifests
+            if one.reference.namespace
         ]
 
 
 def storage(session: Session) -> Changes:
     """Make the storage classes and the claims, whose shares Azure makes in a minute or so."""
-    step = session.once(Resources)
+    step = session.memoize(Resources)
     return converge(session, *step.classes, *step.claims)
 
 
@@ -84,21 +86,21 @@ def push_dags(session: Session, folder: str = "") -> Changes:
 
 
 def _reader(session: Session) -> Reference | None:
-    step1 = session.once(cluster.Resources)
+    step1 = session.memoize(cluster.Resources)
     if step1.namespace.facts is None:
         return None
-    found = session.once(connect).list("v1", "Pod", step1.namespace.name, labels=_READERS)
+    found = session.memoize(connect).list("v1", "Pod", step1.namespace.name, labels=_READERS)
     return next((Reference.of(one) for one in found if is_ready(one)), None)
 
 
 def _files_pod(session: Session, purpose: str) -> AbstractContextManager[Reference]:
     values = {
         "NAMESPACE": session.environment.cluster.namespace,
-        "IMAGE": session.once(registry.Resources).image.reference,
+        "IMAGE": session.memoize(registry.Resources).image.reference,
         "PURPOSE": purpose,
     }
     (pod,) = load(f"{_FOLDER}/access", values)
-    return short_lived(session.once(connect), pod.fill())
+    return short_lived(session.memoize(connect), pod.fill())
 
 
 def everything(session: Session) -> Changes:
@@ -112,6 +114,6 @@ def checks(session: Session) -> Checks:
     def writes() -> str:
         program = ("python", "-c", _TRY_WRITING, DAGS_FOLDER, _LOGS_FOLDER)
         with _files_pod(session, "check") as pod:
-            return command.run(session.once(connect), pod, program, container=_CONTAINER).decode().strip()
+            return command.run(session.memoize(connect), pod, program, container=_CONTAINER).decode().strip()
 
     return observe(session, {"both shares can be written": writes})

@@ -11,18 +11,18 @@ from typing import TYPE_CHECKING
 
 from airflowaks.azure.identities import FederatedCredential, ManagedIdentity
 from airflowaks.azure.roles import Role, RoleAssignment
-from airflowaks.checks import Checks, observe
+from airflowaks.engine.checks import Checks, observe
+from airflowaks.engine.polling import wait_until
+from airflowaks.engine.resource import converge
 from airflowaks.errors import CheckFailed
 from airflowaks.kube.client import Reference, connect
 from airflowaks.kube.manifests import load
 from airflowaks.kube.objects import objects
 from airflowaks.kube.pods import short_lived
-from airflowaks.patience import until
-from airflowaks.resource import converge
 from airflowaks.steps import cluster, key_vault, registry
 
 if TYPE_CHECKING:
-    from airflowaks.changes import Changes
+    from airflowaks.engine.changes import Changes
     from airflowaks.session import Session
 
 SERVICE_ACCOUNTS = {"airflow": "api-server", "airflow-dags": "worker"}
@@ -36,9 +36,9 @@ class Resources:
     """What step 5 makes, in order."""
 
     def __init__(self, session: Session) -> None:
-        step1, step4 = session.once(cluster.Resources), session.once(key_vault.Resources)
+        step1, step4 = session.memoize(cluster.Resources), session.memoize(key_vault.Resources)
         environment = session.environment
-        self.identity = ManagedIdentity(session, environment.identities.pods, within=step1.group)
+        self.identity = ManagedIdentity(session, environment.identities.pods, parent=step1.group)
         self.vault_access = RoleAssignment(
             Role.KEY_VAULT_SECRETS_USER,
             step4.vault,
@@ -50,7 +50,7 @@ class Resources:
         for account in SERVICE_ACCOUNTS:
             before = tuple(self.credentials)
             namespace = environment.cluster.namespace
-            credential = FederatedCredential(self.identity, step1.cluster, namespace, account, needs=before)
+            credential = FederatedCredential(self.identity, step1.cluster, namespace, account, depends_on=before)
             self.credentials.append(credential)
         values = {
             "NAMESPACE": environment.cluster.namespace,
@@ -61,24 +61,26 @@ class Resources:
         }
         folders = [_FOLDER] if environment.airflow.expose == "none" else [_FOLDER, f"{_FOLDER}/exposed"]
         self.objects = [
-            one for folder in folders for one in objects(folder, values, within=step1.namespace, needs=[self.identity])
+            one
+            for folder in folders
+            for one in objects(folder, values, parent=step1.namespace, depends_on=[self.identity])
         ]
 
 
 def identity(session: Session) -> Changes:
     """Make the pods' identity, and let it read the vault."""
-    step = session.once(Resources)
+    step = session.memoize(Resources)
     return converge(session, step.identity, step.vault_access)
 
 
 def federation(session: Session) -> Changes:
     """Have Entra take the service accounts' tokens for the identity's."""
-    return converge(session, *session.once(Resources).credentials)
+    return converge(session, *session.memoize(Resources).credentials)
 
 
 def service_accounts(session: Session) -> Changes:
     """Make the service accounts, and the classes that say which secrets each component gets."""
-    return converge(session, *session.once(Resources).objects)
+    return converge(session, *session.memoize(Resources).objects)
 
 
 def everything(session: Session) -> Changes:
@@ -90,17 +92,17 @@ def checks(session: Session) -> Checks:
     """Look from outside, as each service account: a short-lived pod mounts its secrets, and their Secret appears."""
 
     def mounts(account: str, component: str) -> str:
-        kube, namespace = session.once(connect), session.environment.cluster.namespace
+        kube, namespace = session.memoize(connect), session.environment.cluster.namespace
         values = {
             "NAMESPACE": namespace,
-            "IMAGE": session.once(registry.Resources).image.reference,
+            "IMAGE": session.memoize(registry.Resources).image.reference,
             "SERVICE_ACCOUNT": account,
             "CLASS": component,
         }
         (pod,) = load(f"{_FOLDER}/check", values)
         secret = Reference("v1", "Secret", f"airflow-{component}", namespace)
         with short_lived(kube, pod.fill()):
-            synced = until(lambda: kube.get(secret), lambda found: found is not None, _SYNC_SECONDS)
+            synced = wait_until(lambda: kube.get(secret), lambda found: found is not None, _SYNC_SECONDS)
         if synced is None:
             message = f"The pod mounted the vault's volume, and no Secret {secret.name} appeared."
             raise CheckFailed(message, "See `kubectl logs --namespace kube-system -l app=secrets-store-csi-driver`.")

@@ -33,7 +33,7 @@ class Deployed:
 
     @property
     def kube(self) -> Kube:
-        return open_session("local", "plan").once(connect)
+        return open_session("local", "plan").memoize(connect)
 
     def pods(self, component: str) -> dict[str, Document]:
         """The pods of a component by their UIDs, those that are about to end too."""

@@ -19,9 +19,9 @@ import psycopg
 import pytest
 from azure.keyvault.secrets import SecretClient
 
-from airflowaks.changes import CHANGES_MIME, Action
-from airflowaks.checks import CHECKS_MIME
-from airflowaks.environment import load_environment
+from airflowaks.config.environment import load_environment
+from airflowaks.engine.changes import CHANGES_MIME, Action
+from airflowaks.engine.checks import CHECKS_MIME
 from airflowaks.kube.client import Reference
 from airflowaks.session import open_session
 from airflowaks.steps import airflow as step7
@@ -165,8 +165,8 @@ def test_queued_tasks_bring_workers(airflow: Deployed) -> None:
     assert scaled()["Ready"] == "True"
     assert airflow.deployment("worker")["spec"]["replicas"] == 1
     session = open_session("local", "plan")
-    secrets = {one.name: one for one in session.once(key_vault.Resources).secrets}
-    connection = secrets["airflow-keda-connection"].known("value").reveal()
+    secrets = {one.name: one for one in session.memoize(key_vault.Resources).secrets}
+    connection = secrets["airflow-keda-connection"].require("value").reveal()
     assert "sslrootcert=system" in connection
     trusting = connection.replace("sslrootcert=system", f"sslrootcert={airflow.cloud.home}/ca.pem")
     with psycopg.connect(trusting, autocommit=True) as database:

@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from airflowaks.changes import CHANGES_MIME, Action
-from airflowaks.checks import CHECKS_MIME
+from airflowaks.engine.changes import CHANGES_MIME, Action
+from airflowaks.engine.checks import CHECKS_MIME
 from airflowaks.errors import ImageBuildFailed
 from airflowaks.image import main
 from airflowaks.kube import exec as command
@@ -29,8 +29,8 @@ from tests.notebooks.executed import REPOSITORY, execute
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from airflowaks.airflow_api import AirflowApi
-    from airflowaks.changes import Change
+    from airflowaks.cloud.airflow_api import AirflowApi
+    from airflowaks.engine.changes import Change
     from tests.airflow.deployed import Deployed
     from tests.notebooks.executed import Executed
 
@@ -94,7 +94,7 @@ def build() -> tuple[Change, str]:
     image = registry.choose(session, "build")
     base, built = registry.image(session)
     assert base.action is Action.NONE
-    return built, str(image.known("digest"))
+    return built, str(image.require("digest"))
 
 
 def build_broken(context: Path) -> str:
@@ -112,7 +112,7 @@ def api() -> Iterator[AirflowApi]:
     """Airflow's API, signed in."""
     session = open_session("local", "plan")
     with step7._api(session) as found:
-        password = session.once(key_vault.Resources).admin_password.known("value")
+        password = session.memoize(key_vault.Resources).admin_password.require("value")
         found.sign_in(session.environment.airflow.admin, password)
         yield found
 
@@ -161,7 +161,7 @@ def in_order(record: Executed, before: str, after: str) -> list[set[str]]:
 
 def reference(digest: str) -> str:
     """What pods name the image of that digest by."""
-    host = open_session("local", "plan").once(registry.Resources).registry.login_server
+    host = open_session("local", "plan").memoize(registry.Resources).registry.login_server
     return f"{host}/airflow@{digest}"
 
 
@@ -200,7 +200,7 @@ def test_an_image_is_rolled_out_under_running_tasks_and_a_broken_one_is_taken_ba
         assert released.result() == {"running"}
     assert in_order(record, before, good) == ORDER
     until(lambda: running(airflow) == {good})
-    assert not open_session("local", "plan").once(step7.Resources).rollout.has_migrated()
+    assert not open_session("local", "plan").memoize(step7.Resources).rollout.has_migrated()
     with api() as found:
         baked = trigger(found, "baked")
         until(lambda: found.state("long", run) != "running" != found.state("baked", baked) != "queued")
@@ -260,7 +260,7 @@ def test_after_a_migration_nothing_is_gone_back_to_by_itself(airflow: Deployed, 
 
 @pytest.mark.story
 def test_the_image_before_is_gone_back_to_by_its_digest(airflow: Deployed, tmp_path: Path) -> None:
-    imported = str(open_session("local", "plan").once(registry.Resources).image.known("digest"))
+    imported = str(open_session("local", "plan").memoize(registry.Resources).image.require("digest"))
     record = execute(STEP7, tmp_path / "back.ipynb", image=imported)
     assert not record.errors
     until(lambda: running(airflow) == {imported})

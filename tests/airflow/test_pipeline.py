@@ -7,7 +7,7 @@ import subprocess
 import time
 from typing import TYPE_CHECKING
 
-from airflowaks.checks import CHECKS_MIME
+from airflowaks.engine.checks import CHECKS_MIME
 from tests import pipelines
 from tests.airflow.deployed import written
 from tests.notebooks.executed import REPOSITORY, Executed

@@ -173,7 +173,7 @@ def measure(pods: int, events: int) -> dict[str, Any]:
         try:
             deploy("measured", folder, home)
             alone = diagnosed(cloud, folder)
-            seconds = crowd(open_session("measured").once(connect), pods, events)
+            seconds = crowd(open_session("measured").memoize(connect), pods, events)
             crowded = diagnosed(cloud, folder)
         finally:
             run_rehearsal(home, "reset")

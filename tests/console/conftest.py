@@ -80,7 +80,7 @@ def checkout(rehearsal: Rehearsal, tmp_path_factory: pytest.TempPathFactory) -> 
         patch.chdir(folder)
         session = open_session("desk")
         cluster.everything(session)
-        kube = session.once(connect)
+        kube = session.memoize(connect)
         for one in (pod("talks", "scheduler", TALKS), pod("fails", "worker", FAILS)):
             kube.create(one)
         _await_restarts(kube)
@@ -105,8 +105,8 @@ def page(checkout: Path) -> Iterator[Page]:
 
 START = """
 env, mode = "desk", "plan"
-from airflowaks.notebook import start
+from airflowaks.notebook.run import start
 run = start("08_troubleshooting", env=env, mode=mode)
-from airflowaks.console.board import Board
+from airflowaks.notebook.widgets.dashboard import Board
 board = Board(run)
 """

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qs
 
 from airflowaks.diagnosis.finding import FINDINGS_MIME
+from airflowaks.engine.polling import wait_until
 from airflowaks.kube.client import Reference, connect
-from airflowaks.patience import until
 from airflowaks.session import open_session
 from tests.console.conftest import NAMESPACE, START, TALKS, pod
 from tests.deployment import is_write
@@ -30,7 +30,7 @@ EARLIER = timedelta(minutes=5)
 FOLLOWERS = "import threading; print(sum(one.name == 'follower' for one in threading.enumerate()))"
 VIEWERS = """
 import gc
-from airflowaks.console.log_viewer import LogViewer
+from airflowaks.notebook.widgets.log_viewer import LogViewer
 gc.collect()
 print(sum(isinstance(one, LogViewer) for one in gc.get_objects()))
 """
@@ -136,7 +136,7 @@ def test_a_fix_shows_what_it_would_change_and_writes_once_the_name_is_typed(page
 
 
 def test_a_failure_is_said_beside_its_button(page: Page) -> None:
-    kube = open_session("desk", "plan").once(connect)
+    kube = open_session("desk", "plan").memoize(connect)
     kube.create(pod("goes", "triggerer", TALKS))
     page.run("board.look(); board.logs()")
     page.choose("Pod", "goes")
@@ -148,7 +148,7 @@ def test_a_failure_is_said_beside_its_button(page: Page) -> None:
 def test_what_is_over_is_not_read(page: Page, rehearsal: Rehearsal) -> None:
     begun = datetime.now(UTC)
     page.run("board.look()")
-    kube = open_session("desk", "plan").once(connect)
+    kube = open_session("desk", "plan").memoize(connect)
     fails = kube.get(Reference("v1", "Pod", "fails", NAMESPACE)) or {}
     (ready,) = (one for one in fails["status"]["conditions"] if one["type"] == "Ready")
     since = {pod: parse_qs(logs_asked(rehearsal, pod)[-1]["query"])["sinceTime"][0] for pod in ("talks", "fails")}
@@ -157,17 +157,17 @@ def test_what_is_over_is_not_read(page: Page, rehearsal: Rehearsal) -> None:
 
 
 def test_a_machine_that_is_silent_is_not_asked_for_logs(page: Page, rehearsal: Rehearsal) -> None:
-    kube = open_session("desk", "plan").once(connect)
+    kube = open_session("desk", "plan").memoize(connect)
     rehearsal.control("POST", {"breakdown": "silence"})
     try:
-        until(lambda: ready_nodes(kube), lambda ready: not ready, 60)
+        wait_until(lambda: ready_nodes(kube), lambda ready: not ready, 60)
         before = len(logs_asked(rehearsal, "talks")), len(logs_asked(rehearsal, "fails"))
         page.run("board.look()")
         assert (len(logs_asked(rehearsal, "talks")), len(logs_asked(rehearsal, "fails"))) == before
         assert "AKA-812" in page.printed("print([one.id for one in board.diagnosis.findings])")
     finally:
         rehearsal.control("DELETE")
-    until(lambda: ready_nodes(kube), bool, 60)
+    wait_until(lambda: ready_nodes(kube), bool, 60)
 
 
 def test_what_a_container_that_is_ready_again_said_before_is_no_evidence(page: Page) -> None:

@@ -9,12 +9,12 @@ from zipfile import ZipFile
 
 import pytest
 
-from airflowaks.checks import Checks
-from airflowaks.diagnosis import service
+from airflowaks.config.environment import load_environment
+from airflowaks.diagnosis import kubectl
 from airflowaks.diagnosis.bundle import pack
-from airflowaks.diagnosis.diagnose import diagnose, heal
+from airflowaks.diagnosis.diagnose import apply_fix, diagnose
 from airflowaks.diagnosis.finding import Severity
-from airflowaks.environment import load_environment
+from airflowaks.engine.checks import Checks
 from airflowaks.errors import InvalidParameter
 from airflowaks.session import Session, open_session
 from airflowaks.steps import cluster
@@ -73,19 +73,19 @@ def test_where_nobody_answers_each_source_says_so_and_soon(rehearsal: Rehearsal)
     assert time.monotonic() - started < 60
     assert all(one.problem for name, one in diagnosis.facts.readings.items() if name != "kubernetes.logs")
     assert [one.id for one in diagnosis.findings.of(Severity.CRITICAL)] == ["AKA-001"]
-    assert "127.0.0.1" in str(service.pods(session))
+    assert "127.0.0.1" in str(kubectl.pods(session))
 
 
 def test_a_fix_is_of_a_finding_that_stands_and_can_be_had(nowhere: Session) -> None:
     diagnosis = diagnose(nowhere)
-    assert not heal(nowhere, diagnosis, "")
+    assert not apply_fix(nowhere, diagnosis, "")
     for fix, action in (
         ("AKA-116", "Run the steps of"),
         ("AKA-201", "Found were: AKA-116"),
         ("AKA-777", "Found were:"),
     ):
         with pytest.raises(InvalidParameter) as raised:
-            heal(nowhere, diagnosis, fix)
+            apply_fix(nowhere, diagnosis, fix)
         assert raised.value.action.startswith(action)
 
 

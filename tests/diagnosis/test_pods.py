@@ -9,11 +9,11 @@ from xml.etree import ElementTree as ET
 import pytest
 
 from airflowaks.diagnosis.facts.kubernetes import Deployment, Event, Kubernetes, Pod
-from airflowaks.diagnosis.facts.world import Facts
-from airflowaks.diagnosis.history import history
+from airflowaks.diagnosis.facts.snapshot import Snapshot
 from airflowaks.diagnosis.readers.pods import pods
 from airflowaks.diagnosis.readers.scope import Scope
-from airflowaks.timeline import Bar, Timeline
+from airflowaks.notebook.history import history
+from airflowaks.notebook.timeline import Bar, Timeline
 
 SVG = "http://www.w3.org/2000/svg"
 SCOPE = Scope(datetime.now(UTC) - timedelta(hours=1), "airflow")
@@ -88,12 +88,12 @@ def test_history_is_a_bar_from_first_to_last() -> None:
         Event("2026-11-22T10:01:00Z", "Pod", "worker-1", "BackOff", "again"),
         Event("2026-11-22T10:03:00Z", "Pod", "worker-1", "BackOff", "again"),
     )
-    shown = str(history(Facts(kubernetes=Kubernetes(events=events))))
+    shown = str(history(Snapshot(kubernetes=Kubernetes(events=events))))
     assert shown.splitlines()[1:] == [
         "  airflow-worker: ScalingReplicaSet: 0 s to 0 s, done",
         "  worker-1: BackOff: 60 s to 180 s, FAILED",
     ]
-    assert str(history(Facts())) == "Nothing happened."
+    assert str(history(Snapshot())) == "Nothing happened."
 
 
 def test_a_components_roll_out_and_its_pods_go_by_one_name() -> None:
@@ -105,7 +105,7 @@ def test_a_components_roll_out_and_its_pods_go_by_one_name() -> None:
             Event("2026-11-22T10:01:00Z", "Pod", "airflow-worker-1", "BackOff", "again"),
         ),
     )
-    names = [bar.name for bar in history(Facts(kubernetes=known)).bars]
+    names = [bar.name for bar in history(Snapshot(kubernetes=known)).bars]
     assert names == ["worker: ScalingReplicaSet", "worker: BackOff"]
 
 

@@ -14,15 +14,15 @@ import pytest
 import yaml
 from pydantic import TypeAdapter
 
-from airflowaks.diagnosis.facts.world import Facts
+from airflowaks.diagnosis.facts.snapshot import Snapshot
 from airflowaks.diagnosis.finding import Severity
-from airflowaks.diagnosis.rules.book import RULES, SECTIONS, judge
+from airflowaks.diagnosis.rules.registry import RULES, SECTIONS, evaluate
 from airflowaks.errors import TroubleFound
 
 FOLDER = Path(__file__).parent
 HEALTHY = yaml.safe_load((FOLDER / "healthy.yaml").read_text(encoding="utf-8"))
 CASES = sorted((FOLDER / "cases").glob("*.yaml"))
-FACTS = TypeAdapter(Facts)
+FACTS = TypeAdapter(Snapshot)
 
 
 def patched(target: Any, patch: Any) -> Any:
@@ -44,7 +44,7 @@ def text_of(value: Any) -> Any:
     return value.isoformat() if hasattr(value, "isoformat") else value
 
 
-def facts_of(patch: Any) -> Facts:
+def facts_of(patch: Any) -> Snapshot:
     """The healthy facts, patched; a misspelt name is an error."""
     given = text_of(patched(HEALTHY, patch))
     facts = FACTS.validate_python(given)
@@ -74,7 +74,7 @@ def read(path: Path) -> dict[str, Any]:
 @pytest.mark.parametrize("path", CASES, ids=lambda path: path.stem)
 def test_case(path: Path) -> None:
     case = read(path)
-    findings = judge(facts_of(case["facts"]))
+    findings = evaluate(facts_of(case["facts"]))
     assert {one.id: sorted({each.id for each in one.consequences}) for one in findings} == case["finds"]
     for one in findings:
         assert one.evidence, one.id
@@ -83,7 +83,7 @@ def test_case(path: Path) -> None:
 
 
 def test_all_is_well_where_nothing_is_wrong() -> None:
-    assert judge(facts_of({})).summary() == "Nothing is wrong."
+    assert evaluate(facts_of({})).summary() == "Nothing is wrong."
 
 
 def test_every_rule_has_a_case_and_is_found_in_it() -> None:
@@ -108,7 +108,7 @@ def _is_known(beginning: str) -> bool:
 
 
 def test_findings_show_themselves_and_fail_on_what_is_critical() -> None:
-    findings = judge(facts_of(read(FOLDER / "cases" / "AKA-201.yaml")["facts"]))
+    findings = evaluate(facts_of(read(FOLDER / "cases" / "AKA-201.yaml")["facts"]))
     shown = str(findings)
     assert shown.index("AKA-201") < shown.index("does not exist") < shown.index("→ Run step 2") < shown.index("so: ")
     assert "fix=AKA-201" in shown
@@ -120,6 +120,6 @@ def test_findings_show_themselves_and_fail_on_what_is_critical() -> None:
 
 
 def test_what_is_not_critical_fails_nothing() -> None:
-    findings = judge(facts_of(read(FOLDER / "cases" / "AKA-117.yaml")["facts"]))
+    findings = evaluate(facts_of(read(FOLDER / "cases" / "AKA-117.yaml")["facts"]))
     assert [one.severity for one in findings] == [Severity.WARNING]
     findings.close()

@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING, Any
 from cryptography.fernet import Fernet
 from uv import find_uv_bin
 
+from airflowaks.engine.polling import wait_until
+from airflowaks.engine.resource import converge
 from airflowaks.kube import exec as command
 from airflowaks.kube.client import Reference
 from airflowaks.kube.folders import PodFolder
-from airflowaks.patience import until
-from airflowaks.resource import converge
 from airflowaks.session import open_session
 from airflowaks.steps import airflow as step7
 from airflowaks.steps import key_vault, volumes
@@ -56,7 +56,9 @@ def _fail_a_task(scene: Scene) -> None:
     with scene.api() as api:
         api.unpause(step7.SMOKE_DAG)
         run = api.trigger(step7.SMOKE_DAG)
-        until(lambda: api.state(step7.SMOKE_DAG, run), lambda state: state == "failed", _DAG_SECONDS, longest_pause=1)
+        wait_until(
+            lambda: api.state(step7.SMOKE_DAG, run), lambda state: state == "failed", _DAG_SECONDS, longest_pause=1
+        )
 
 
 def _control(scene: Scene, call: str) -> None:
@@ -73,10 +75,12 @@ def _variable(scene: Scene, component: str, **variable: str) -> None:
 def _mark_a_task_failed(scene: Scene) -> None:
     with scene.api() as api:
         run = api.trigger(step7.SMOKE_DAG)
-        until(lambda: api.state(step7.SMOKE_DAG, run), lambda state: state == "success", _DAG_SECONDS, longest_pause=1)
+        wait_until(
+            lambda: api.state(step7.SMOKE_DAG, run), lambda state: state == "success", _DAG_SECONDS, longest_pause=1
+        )
         task = f"/api/v2/dags/{step7.SMOKE_DAG}/dagRuns/{run}/taskInstances/report"
         api._send("PATCH", task, {"new_state": "failed"})
-        until(lambda: api.tasks("failed", 1)[1], lambda count: count > 0, _DAG_SECONDS, longest_pause=1)
+        wait_until(lambda: api.tasks("failed", 1)[1], lambda count: count > 0, _DAG_SECONDS, longest_pause=1)
 
 
 @AIRFLOW.drill("AKA-906")
@@ -90,7 +94,7 @@ def a_task_is_marked_failed(scene: Scene) -> Iterator[None]:
 def a_task_waits_for_a_queue_that_no_worker_consumes(scene: Scene) -> Iterator[None]:
     run = scene.run_dag("another_queue")
     with scene.api() as api:
-        until(lambda: api.tasks("queued", 1)[1], lambda count: count > 0, _DAG_SECONDS, longest_pause=1)
+        wait_until(lambda: api.tasks("queued", 1)[1], lambda count: count > 0, _DAG_SECONDS, longest_pause=1)
     scene.as_airflow(_QUEUED_LONG_AGO)
     yield
     _control(scene, 'add_consumer("another")')
@@ -160,7 +164,7 @@ def a_dag_file_is_broken(scene: Scene) -> Iterator[None]:
 
 def _await_errors(scene: Scene, count: int) -> None:
     with scene.api() as api:
-        until(api.import_errors, lambda found: len(found) == count, _DAG_SECONDS)
+        wait_until(api.import_errors, lambda found: len(found) == count, _DAG_SECONDS)
 
 
 @AIRFLOW.drill("AKA-714")
@@ -173,7 +177,7 @@ def the_migration_fails(scene: Scene) -> Iterator[None]:
         del pod["metadata"]["labels"][label]
     metadata = {"name": _JOB.name, "namespace": NAMESPACE, "labels": found["metadata"]["labels"]}
     scene.kube.delete(_JOB)
-    until(lambda: scene.kube.get(_JOB), lambda there: there is None, 60)
+    wait_until(lambda: scene.kube.get(_JOB), lambda there: there is None, 60)
     spec = {"backoffLimit": 0, "template": pod}
     scene.kube.apply({"apiVersion": _JOB.api_version, "kind": _JOB.kind, "metadata": metadata, "spec": spec})
     yield
@@ -208,7 +212,7 @@ def a_probe_of_airflow_2_is_put_in(scene: Scene) -> Iterator[None]:
 def the_fernet_key_is_replaced(scene: Scene) -> Iterator[None]:
     """Not rotated, which would have kept the old one behind the new one."""
     secret = scene.step(key_vault).fernet_key
-    held = secret.known("value").reveal()
+    held = secret.require("value").reveal()
     with scene.kept("variables", key=NAME, value="encrypted"):
         _replace_key(scene, Fernet.generate_key().decode())
         scene.fail("variable")

@@ -40,7 +40,7 @@ def the_broker_is_clustered(scene: Scene) -> Iterator[None]:
 
 def _make_anew(scene: Scene, policy: str) -> None:
     database = scene.step(backend).broker
-    wanted = database.want()
+    wanted = database.desired()
     _delete(scene)
     database.put({"properties": {**wanted["properties"], "clusteringPolicy": policy}})
 
@@ -54,7 +54,7 @@ def _delete(scene: Scene) -> None:
 def _rewrite(scene: Scene, old: str, new: str) -> None:
     """Put another broker's URL into the vault."""
     step4 = scene.step(key_vault)
-    held = step4.broker_url.known("value").reveal()
+    held = step4.broker_url.require("value").reveal()
     assert old in held
     step4.vault.secrets.set_secret(step4.broker_url.name, held.replace(old, new, 1))
 
@@ -99,7 +99,7 @@ def a_client_certificate_is_asked_for(scene: Scene) -> Iterator[None]:
 
 @BROKER.drill("AKA-607")
 def memory_is_used_up(scene: Scene) -> Iterator[None]:
-    url = scene.step(key_vault).broker_url.known("value").reveal()
+    url = scene.step(key_vault).broker_url.require("value").reveal()
     with redis.Redis.from_url(url, ssl_ca_certs=scene.session.connection.ca_bundle) as client:
         names = []
         while (memory := client.info("memory"))["used_memory"] < 0.92 * memory["maxmemory"]:

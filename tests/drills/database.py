@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any
 import psycopg
 
 from airflowaks.azure.database_role import connect
+from airflowaks.cloud.database_urls import DatabaseUrl
 from airflowaks.kube.client import Reference
 from airflowaks.steps import backend, key_vault
-from airflowaks.urls import DatabaseUrl
 from tests.airflow.deployed import NAMESPACE
 from tests.drills.drill import NAME, Drills
 
@@ -64,7 +64,7 @@ def the_server_is_closed_to_the_internet(scene: Scene) -> Iterator[None]:
 def the_vaults_url_does_without_tls(scene: Scene) -> Iterator[None]:
     step4 = scene.step(key_vault)
     secret = step4.sql_connection
-    url = secret.known("value").reveal().partition("?")[0]
+    url = secret.require("value").reveal().partition("?")[0]
     step4.vault.secrets.set_secret(secret.name, f"{url}?sslmode=disable")
     scene.await_synced()
     scene.replace(_COMPONENT)
@@ -96,7 +96,7 @@ def connections_are_used_up(scene: Scene) -> Iterator[None]:
 
 
 def _url(scene: Scene) -> DatabaseUrl:
-    return DatabaseUrl.parse(scene.step(key_vault).sql_connection.known("value").reveal())
+    return DatabaseUrl.parse(scene.step(key_vault).sql_connection.require("value").reveal())
 
 
 @DATABASE.drill("AKA-509")

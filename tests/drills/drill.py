@@ -16,18 +16,18 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
-from airflowaks.airflow_api import AirflowApi
 from airflowaks.azure.database_role import TOKEN_SCOPE, connect
-from airflowaks.diagnosis.diagnose import Diagnosis, diagnose, heal
-from airflowaks.diagnosis.rules.book import RULES
+from airflowaks.cloud.airflow_api import AirflowApi
+from airflowaks.cloud.database_urls import DatabaseUrl
+from airflowaks.diagnosis.diagnose import Diagnosis, apply_fix, diagnose
+from airflowaks.diagnosis.rules.registry import RULES
+from airflowaks.engine.polling import retry_on, wait_until
 from airflowaks.kube.client import Kube, Reference
 from airflowaks.kube.client import connect as reach
 from airflowaks.kube.pods import is_ready
-from airflowaks.patience import despite, until
 from airflowaks.session import open_session
 from airflowaks.steps import airflow as step7
 from airflowaks.steps import backend, cluster, key_vault, registry, volumes, workload_identity
-from airflowaks.urls import DatabaseUrl
 from tests.airflow.deployed import MERGE, NAMESPACE
 
 if TYPE_CHECKING:
@@ -55,11 +55,11 @@ class Scene:
 
     @cached_property
     def kube(self) -> Kube:
-        return self.session.once(reach)
+        return self.session.memoize(reach)
 
     def step(self, module: Any) -> Any:
         """The resources of a step."""
-        return self.session.once(module.Resources)
+        return self.session.memoize(module.Resources)
 
     def refuse(self, **fault: Any) -> None:
         """Have the cloud refuse requests from now on, in a service's own words for what nobody can break here."""
@@ -82,7 +82,7 @@ class Scene:
 
     def as_airflow(self, statement: str) -> None:
         """Run a statement in Airflow's database as the role that owns it."""
-        url = DatabaseUrl.parse(self.step(key_vault).sql_connection.known("value").reveal())
+        url = DatabaseUrl.parse(self.step(key_vault).sql_connection.require("value").reveal())
         self._execute(url.database, url.user, url.password, statement)
 
     def _execute(self, database: str, user: str, password: str, statement: str, *values: str) -> None:
@@ -120,12 +120,12 @@ class Scene:
             ready = all(one is not None and is_ready(one) for one in documents)
             return bool(documents) and ready and set(self.pods(component)).isdisjoint(before)
 
-        until(rolled, bool, HEALED_SECONDS, longest_pause=1)
+        wait_until(rolled, bool, HEALED_SECONDS, longest_pause=1)
 
     @staticmethod
     def await_synced() -> None:
         """Return once the Secrets in the cluster hold what the vault holds now."""
-        open_session("local", "plan").once(step7.Resources).await_synced()
+        open_session("local", "plan").memoize(step7.Resources).await_synced()
 
     # Airflow
 
@@ -135,7 +135,7 @@ class Scene:
         settings, secrets = self.session.environment.airflow, self.step(key_vault)
         with step7.forwarded(self.session) as port:
             api = AirflowApi(f"http://127.0.0.1:{port}", self.session.redactor)
-            api.sign_in(settings.admin, secrets.admin_password.known("value"))
+            api.sign_in(settings.admin, secrets.admin_password.require("value"))
             yield api
 
     @contextmanager
@@ -154,13 +154,13 @@ class Scene:
     def run_dag(self, dag: str) -> str:
         """Begin a run of a DAG, as soon as Airflow knows it, and return the run's ID."""
         with self.api() as api:
-            despite(lambda: api.unpause(dag), _is_unknown, _DAG_SECONDS)
+            retry_on(lambda: api.unpause(dag), _is_unknown, _DAG_SECONDS)
             return api.trigger(dag)
 
     def await_run(self, dag: str, run: str, state: str) -> None:
         """Return once a run of a DAG is in that state."""
         with self.api() as api:
-            until(lambda: api.state(dag, run), lambda found: found == state, _DAG_SECONDS, longest_pause=1)
+            wait_until(lambda: api.state(dag, run), lambda found: found == state, _DAG_SECONDS, longest_pause=1)
 
     def fail(self, dag: str) -> None:
         """Have a DAG run, and return once that has failed."""
@@ -196,7 +196,7 @@ class Drill:
 
     @property
     def automatic(self) -> bool:
-        return RULES[self.rule].heal is not None and not self.by_hand
+        return RULES[self.rule].remedy is not None and not self.by_hand
 
     def named(self, seen: Diagnosis) -> bool:
         """Tell whether the rule comes first, with its consequences under it."""
@@ -238,7 +238,7 @@ def _rehearse(drills: Sequence[Drill], cloud: Rehearsal, named: Callable[[Diagno
         assert seen.findings[0].evidence
         for drill, act in zip(drills, acting, strict=True):
             if drill.automatic:
-                heal(open_session("local"), seen, drill.rule)
+                apply_fix(open_session("local"), seen, drill.rule)
             next(act, None)
         left = look(lambda seen: not seen.findings, HEALED_SECONDS)
         assert not left.findings, str(left)
@@ -251,7 +251,7 @@ def _rehearse(drills: Sequence[Drill], cloud: Rehearsal, named: Callable[[Diagno
 
 def look(enough: Callable[[Diagnosis], bool], seconds: float) -> Diagnosis:
     """The first diagnosis that is enough, or the last."""
-    return until(lambda: diagnose(open_session("local", "plan")), enough, seconds, longest_pause=_PAUSE_SECONDS)
+    return wait_until(lambda: diagnose(open_session("local", "plan")), enough, seconds, longest_pause=_PAUSE_SECONDS)
 
 
 def first(diagnosis: Diagnosis) -> str:
@@ -267,8 +267,8 @@ def restore(acting: Sequence[Iterator[None]], cloud: Rehearsal) -> None:
     for step in STEPS:
         step.everything(open_session("local"))
     for left in diagnose(open_session("local", "plan")).findings:
-        if left.heal is not None:
-            left.heal(open_session("local"))
+        if left.remedy is not None:
+            left.remedy(open_session("local"))
 
 
 def deployment(component: str) -> Reference:

@@ -31,7 +31,7 @@ def the_pods_identity_loses_its_role(scene: Scene) -> Iterator[None]:
 @IDENTITY.drill("AKA-302")
 def a_federated_credential_has_another_issuer(scene: Scene) -> Iterator[None]:
     credential = scene.step(workload_identity).credentials[0]
-    credential.put({"properties": {**credential.want()["properties"], "issuer": _ISSUER}})
+    credential.put({"properties": {**credential.desired()["properties"], "issuer": _ISSUER}})
     scene.replace(_COMPONENT)
     yield
 

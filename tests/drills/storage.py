@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING
 
 import yaml
 
+from airflowaks.engine.polling import wait_until
 from airflowaks.kube.client import Reference
 from airflowaks.kube.pods import is_ready
-from airflowaks.patience import until
 from airflowaks.steps import registry, volumes
 from tests.airflow.deployed import NAMESPACE
 from tests.drills.drill import Drills
@@ -47,7 +47,9 @@ def _claim(scene: Scene) -> None:
 
 
 def _await(scene: Scene, phase: str) -> None:
-    until(lambda: scene.kube.get(_CLAIM), lambda found: found is not None and found["status"]["phase"] == phase, 60)
+    wait_until(
+        lambda: scene.kube.get(_CLAIM), lambda found: found is not None and found["status"]["phase"] == phase, 60
+    )
 
 
 @STORAGE.drill("AKA-406", fast=True)
@@ -92,7 +94,7 @@ def _refused(rule: str, what: str) -> Act:
         _read_logs(scene, reader)
         yield
         scene.serve()
-        until(lambda: scene.kube.get(reader), lambda found: found is not None and is_ready(found), 60)
+        wait_until(lambda: scene.kube.get(reader), lambda found: found is not None and is_ready(found), 60)
         scene.kube.delete(reader, grace_seconds=0)
 
     act.__name__ = what

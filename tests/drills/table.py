@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from airflowaks.diagnosis.rules.book import RULES, judge
+from airflowaks.diagnosis.rules.registry import RULES, evaluate
 from tests.diagnosis.test_rules import FOLDER, facts_of, read
 from tests.drills.book import DRILLS, every_run
 
@@ -31,7 +31,7 @@ def table() -> str:
 
 
 def _cause(name: str) -> str:
-    findings = judge(facts_of(read(FOLDER / "cases" / f"{name}.yaml")["facts"]))
+    findings = evaluate(facts_of(read(FOLDER / "cases" / f"{name}.yaml")["facts"]))
     said = {one.id: one.cause for each in findings for one in (*each.consequences, each)}
     return said[name].replace("|", "\\|")
 

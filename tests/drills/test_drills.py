@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from airflowaks.diagnosis.diagnose import diagnose
-from airflowaks.diagnosis.rules.book import RULES
+from airflowaks.diagnosis.rules.registry import RULES
 from airflowaks.session import open_session
 from tests.drills.book import DRILLED_TOGETHER, DRILLS
 from tests.drills.drill import Scene, rehearse, together

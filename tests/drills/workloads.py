@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from airflowaks.engine.polling import wait_until
 from airflowaks.kube.client import Reference
-from airflowaks.patience import until
 from airflowaks.steps import airflow
 from tests.airflow.deployed import NAMESPACE
 from tests.drills.drill import Drills, deployment
@@ -148,7 +148,7 @@ def a_pod_has_filled_its_nodes_disk(scene: Scene) -> Iterator[None]:
     """It was evicted, and that was enough: the node is well again."""
     (pod,) = scene.pods(_COMPONENT)
     scene.break_down("disk", name=pod.name)
-    until(lambda: scene.kube.get(pod) or {}, lambda found: found["status"].get("reason") == "Evicted", 60)
+    wait_until(lambda: scene.kube.get(pod) or {}, lambda found: found["status"].get("reason") == "Evicted", 60)
     scene.serve()
     yield
     scene.kube.delete(pod)
@@ -158,5 +158,5 @@ def a_pod_has_filled_its_nodes_disk(scene: Scene) -> Iterator[None]:
 def the_namespace_is_deleted(scene: Scene) -> Iterator[None]:
     namespace = Reference("v1", "Namespace", NAMESPACE)
     scene.kube.delete(namespace)
-    until(lambda: scene.kube.get(namespace), lambda found: found is None, 120, longest_pause=1)
+    wait_until(lambda: scene.kube.get(namespace), lambda found: found is None, 120, longest_pause=1)
     yield

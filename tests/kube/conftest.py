@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from airflowaks.environment import load_environment
+from airflowaks.config.environment import load_environment
+from airflowaks.engine.resource import Facts, Resource, converge
 from airflowaks.kube.client import Kube, Reference, connect
 from airflowaks.kube.objects import KubeObject, objects
-from airflowaks.resource import Facts, Resource, converge
 from airflowaks.session import Mode, Session, open_session
 from airflowaks.steps import cluster
 
@@ -19,8 +19,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-    from airflowaks.connection import Connection
-    from airflowaks.environment import Environment
+    from airflowaks.cloud.connection import Connection
+    from airflowaks.config.environment import Environment
     from airflowaks.kube.endpoint import Address
     from tests.conftest import Rehearsal
 
@@ -34,7 +34,7 @@ class Existing(Resource):
     def read(self) -> Facts:
         return {}
 
-    def want(self) -> Facts:
+    def desired(self) -> Facts:
         return {}
 
     def write(self, facts: Facts | None) -> None:
@@ -72,7 +72,7 @@ class World:
 
     @property
     def kube(self) -> Kube:
-        return self.session().once(connect)
+        return self.session().memoize(connect)
 
     def describe(self, text: str) -> None:
         """Write the manifests of `objects`, in place of those before."""
@@ -80,7 +80,7 @@ class World:
 
     def objects(self, session: Session, **values: Any) -> list[KubeObject]:
         given = {"NAMESPACE": self.namespace, **values}
-        return objects(self.folder.name, given, within=Existing(session, "cluster"))
+        return objects(self.folder.name, given, parent=Existing(session, "cluster"))
 
     def apply(self, text: str, **values: Any) -> list[KubeObject]:
         """Apply manifests, and return the objects."""
@@ -115,7 +115,7 @@ def rehearsal_server(rehearsal: Rehearsal) -> Server:
     )
     session = Session(environment, "apply", open_session("local").connection)
     cluster.everything(session)
-    return Server(environment, session.connection, session.once(connect).address)
+    return Server(environment, session.connection, session.memoize(connect).address)
 
 
 @pytest.fixture

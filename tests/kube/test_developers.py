@@ -23,8 +23,8 @@ def test_developers_see_and_do_not_change(rehearsal_server: Server) -> None:
 
 def test_a_right_that_somebody_else_gave_them_is_found(rehearsal_server: Server) -> None:
     session = Session(rehearsal_server.environment, "apply", rehearsal_server.connection)
-    step, kube = session.once(cluster.Resources), session.once(connect)
-    group = {"apiGroup": "rbac.authorization.k8s.io", "kind": "Group", "name": step.developers.known("id")}
+    step, kube = session.memoize(cluster.Resources), session.memoize(connect)
+    group = {"apiGroup": "rbac.authorization.k8s.io", "kind": "Group", "name": step.developers.require("id")}
     binding = kube.create(
         {
             "apiVersion": "rbac.authorization.k8s.io/v1",

@@ -9,8 +9,8 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
-from airflowaks.changes import AFTER_APPLY
-from airflowaks.checkout import manifests_folder
+from airflowaks.config.paths import manifests_folder
+from airflowaks.engine.changes import AFTER_APPLY
 from airflowaks.errors import InvalidManifest
 from airflowaks.kube.manifests import Manifest, load
 

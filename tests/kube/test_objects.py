@@ -6,11 +6,11 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from airflowaks.changes import AFTER_APPLY, Action
+from airflowaks.engine.changes import AFTER_APPLY, Action
+from airflowaks.engine.resource import converge
 from airflowaks.errors import FieldConflict, Forbidden, InvalidObject, MissingDependency
 from airflowaks.kube.client import connect
 from airflowaks.kube.objects import objects
-from airflowaks.resource import converge
 from tests.kube.conftest import Missing
 
 if TYPE_CHECKING:
@@ -110,7 +110,7 @@ def test_a_conflict_names_the_other_manager_and_the_field(world: World, mode: An
 def test_a_plan_knows_what_is_within_nothing_yet(world: World) -> None:
     world.describe(SETTINGS)
     session = world.session("plan")
-    (one,) = objects("objects", {"NAMESPACE": "x", "COLOUR": AFTER_APPLY}, within=Missing(session, "cluster"))
+    (one,) = objects("objects", {"NAMESPACE": "x", "COLOUR": AFTER_APPLY}, parent=Missing(session, "cluster"))
     (change,) = converge(session, one)
     assert change.action is Action.CREATE
     assert ("data.colour", AFTER_APPLY) in [(each.path, each.after) for each in change.differences]
@@ -174,7 +174,7 @@ def test_a_binding_of_another_role_is_made_anew_since_it_cannot_be_changed(world
 def test_who_lacks_a_right_is_told_which(world: World) -> None:
     world.describe(SETTINGS)
     session = world.session()
-    session._steps[connect] = session.once(connect).impersonating("somebody", "nobodys")
+    session._steps[connect] = session.memoize(connect).impersonating("somebody", "nobodys")
     with pytest.raises(Forbidden) as caught:
         converge(session, *world.objects(session, COLOUR="red"))
     assert 'User "somebody" cannot get resource "configmaps" in API group "" in the namespace "' in caught.value.message

@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from airflowaks.changes import Action
+from airflowaks.engine.changes import Action
+from airflowaks.engine.resource import converge
 from airflowaks.errors import CommandFailed, RolloutFailed
 from airflowaks.kube.exec import run
 from airflowaks.kube.folders import PodFolder
 from airflowaks.kube.pods import short_lived
 from airflowaks.kube.port_forward import forward
-from airflowaks.resource import converge
 
 if TYPE_CHECKING:
     from pathlib import Path

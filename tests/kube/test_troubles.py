@@ -12,11 +12,11 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from airflowaks.checkout import manifests_folder
+from airflowaks.config.paths import manifests_folder
+from airflowaks.engine.resource import converge
 from airflowaks.errors import RolloutFailed
 from airflowaks.kube.client import connect
 from airflowaks.kube.objects import objects
-from airflowaks.resource import converge
 from airflowaks.session import open_session
 from airflowaks.steps import airflow, backend, cluster, key_vault, registry, volumes, workload_identity
 from tests.deployment import describe_environment
@@ -89,8 +89,8 @@ def roll_out(session: Session, folder: Path) -> Iterator[RollOut]:
             assert old in text
             text = text.replace(old, new)
         (here / "deployment.yaml").write_text(text)
-        known = session.once(airflow.Resources).deployments[0].manifest.values
-        (deployment,) = objects(name, {**known, **values}, within=session.once(cluster.Resources).namespace)
+        known = session.memoize(airflow.Resources).deployments[0].manifest.values
+        (deployment,) = objects(name, {**known, **values}, parent=session.memoize(cluster.Resources).namespace)
         made.append(deployment.reference)
         with pytest.raises(RolloutFailed) as caught:
             converge(session, deployment)
@@ -98,19 +98,21 @@ def roll_out(session: Session, folder: Path) -> Iterator[RollOut]:
 
     yield fail
     for reference in made:
-        session.once(connect).delete(reference)
+        session.memoize(connect).delete(reference)
 
 
 def warned(session: Session, reason: str) -> str:
     """Every message of the namespace's events of that reason."""
-    found = session.once(connect).list("v1", "Event", session.environment.cluster.namespace, fields=f"reason={reason}")
+    found = session.memoize(connect).list(
+        "v1", "Event", session.environment.cluster.namespace, fields=f"reason={reason}"
+    )
     return "\n".join(one["message"] for one in found)
 
 
 def test_a_federated_credential_of_another_subject(session: Session, roll_out: RollOut) -> None:
-    credential = session.once(workload_identity.Resources).credentials[1]
+    credential = session.memoize(workload_identity.Resources).credentials[1]
     subject = "system:serviceaccount:airflow:somebody-else"
-    credential.put({"properties": {**credential.want()["properties"], "subject": subject}})
+    credential.put({"properties": {**credential.desired()["properties"], "subject": subject}})
 
     error = roll_out()
 
@@ -126,7 +128,7 @@ def test_a_federated_credential_of_another_subject(session: Session, roll_out: R
 
 
 def test_a_pods_identity_without_its_role_at_the_vault(session: Session, roll_out: RollOut) -> None:
-    step5 = session.once(workload_identity.Resources)
+    step5 = session.memoize(workload_identity.Resources)
     session.authorization.role_assignments.delete_by_id(step5.vault_access.id)
 
     error = roll_out()
@@ -139,7 +141,7 @@ def test_a_pods_identity_without_its_role_at_the_vault(session: Session, roll_ou
 
 
 def test_a_kubelet_without_acr_pull(session: Session, roll_out: RollOut) -> None:
-    step2 = session.once(registry.Resources)
+    step2 = session.memoize(registry.Resources)
     session.authorization.role_assignments.delete_by_id(step2.pull_access.id)
     # What a node has pulled before it does not ask for again.
     error = roll_out(("image: ${IMAGE}", "image: ${IMAGE}\n          imagePullPolicy: Always"))
@@ -159,7 +161,7 @@ def test_a_kubelet_without_acr_pull(session: Session, roll_out: RollOut) -> None
 
 
 def test_a_tag_that_nobody_has_pushed(session: Session, roll_out: RollOut) -> None:
-    host = session.once(registry.Resources).registry.login_server
+    host = session.memoize(registry.Resources).registry.login_server
 
     error = roll_out(IMAGE=f"{host}/airflow:0.0.0")
 

@@ -6,7 +6,7 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
-from airflowaks.resource import Resource
+from airflowaks.engine.resource import Resource
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -20,8 +20,8 @@ class TextFile(Resource):
 
     kind: ClassVar[str] = "file"
 
-    def __init__(self, session: Session, name: str, text: str, *needs: Resource) -> None:
-        super().__init__(session, name, needs=needs)
+    def __init__(self, session: Session, name: str, text: str, *depends_on: Resource) -> None:
+        super().__init__(session, name, depends_on=depends_on)
         self.text = text
 
     @property
@@ -31,7 +31,7 @@ class TextFile(Resource):
     def read(self) -> Mapping[str, Any] | None:
         return {"text": Path(self.name).read_text()} if Path(self.name).exists() else None
 
-    def want(self) -> Mapping[str, Any]:
+    def desired(self) -> Mapping[str, Any]:
         return {"text": self.text}
 
     def write(self, facts: Mapping[str, Any] | None) -> None:

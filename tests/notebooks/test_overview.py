@@ -7,9 +7,9 @@ from xml.etree import ElementTree as ET
 
 import yaml
 
-from airflowaks.environment import load_environment
-from airflowaks.overview import Topology, deployment
-from airflowaks.table import Table
+from airflowaks.config.environment import load_environment
+from airflowaks.engine.table import Table
+from airflowaks.notebook.topology import Topology, deployment
 from tests.notebooks.executed import REPOSITORY
 
 if TYPE_CHECKING:

@@ -11,7 +11,7 @@ from urllib.parse import quote
 import pytest
 from jupyter_client.manager import start_new_kernel
 
-from airflowaks.redaction import MASK, Redactor, Secret
+from airflowaks.cloud.redaction import MASK, Redactor, Secret
 from tests.notebooks.executed import PARAMETERS, START, Executed, papermill, write_notebook
 
 if TYPE_CHECKING:
@@ -36,7 +36,7 @@ _ = run.session.redactor.learn(secret)
 LEAKS = """
 import json, logging, sys, warnings
 from IPython.display import HTML, JSON, Markdown, display
-from airflowaks.table import Table
+from airflowaks.engine.table import Table
 print(secret, "printed")
 print(secret, file=sys.stderr)
 logging.getLogger().error("logged %s", secret)

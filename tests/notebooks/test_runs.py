@@ -12,8 +12,8 @@ import nbformat
 import pytest
 
 from airflowaks.errors import InvalidParameter
-from airflowaks.provenance import RUN_MIME
-from airflowaks.runs import compare, list_runs, main, read_record
+from airflowaks.notebook.provenance import RUN_MIME
+from airflowaks.notebook.records import compare, list_runs, main, read_record
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -92,7 +92,7 @@ def test_the_command_line(records: Path, capsys: pytest.CaptureFixture[str]) -> 
     assert "is not the record of a run: FileNotFoundError" in capsys.readouterr().err
     assert main(["show", applied]) == 0
     assert "rehearsal-operator" in capsys.readouterr().out
-    command = [sys.executable, "-m", "airflowaks.runs", "list"]
+    command = [sys.executable, "-m", "airflowaks.notebook.records", "list"]
     listed = subprocess.run(command, check=True, capture_output=True, text=True, cwd=records.parent).stdout
     assert "checked.ipynb" in listed
     assert "3 runs in runs." in listed

@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from jupyter_client.manager import start_new_kernel
 
-from airflowaks.changes import CHANGES_MIME
+from airflowaks.engine.changes import CHANGES_MIME
 from airflowaks.errors import InvalidParameter
-from airflowaks.parameters import check_parameters
-from airflowaks.provenance import RUN_MIME
+from airflowaks.notebook.parameters import check_parameters
+from airflowaks.notebook.provenance import RUN_MIME
 from tests.notebooks.executed import CLOSE, CONVERGE, PARAMETERS, START, Executed, execute, papermill, write_notebook
 
 if TYPE_CHECKING:
@@ -106,7 +106,8 @@ def test_a_check_without_drift_passes(records: Path) -> None:
 
 def test_a_failed_check_fails_the_run_once_all_is_shown(workplace: Path) -> None:
     look = (
-        'from airflowaks.checks import observe\nobserve(run.session, {"file is there": lambda: open("no.txt").read()})'
+        "from airflowaks.engine.checks import observe\n"
+        'observe(run.session, {"file is there": lambda: open("no.txt").read()})'
     )
     notebook = write_notebook(workplace / "small.ipynb", PARAMETERS, START, look, CLOSE)
     done = execute(notebook, workplace / "out.ipynb")
@@ -175,7 +176,7 @@ def ask(kernel: BlockingKernelClient, code: str, *answers: str, allow_stdin: boo
 
 
 def begin(env: str, mode: str = "apply") -> str:
-    return f'from airflowaks.notebook import start\nrun = start("small", env="{env}", mode="{mode}")\nrun'
+    return f'from airflowaks.notebook.run import start\nrun = start("small", env="{env}", mode="{mode}")\nrun'
 
 
 def test_an_apply_to_azure_asks_whoever_can_answer(kernel: BlockingKernelClient) -> None:
@@ -196,7 +197,7 @@ def test_nobody_is_asked_where_nothing_is_at_stake_or_nobody_can_answer(kernel: 
 def test_progress_is_one_output_that_keeps_changing(kernel: BlockingKernelClient) -> None:
     ask(kernel, begin("local"))
     code = """
-from airflowaks.resource import converge
+from airflowaks.engine.resource import converge
 from files import SlowFile, TextFile
 _ = converge(run.session, slow := SlowFile(run.session, "slow.txt", "1"), TextFile(run.session, "next.txt", "2", slow))
 """
@@ -217,7 +218,7 @@ def test_outside_of_a_kernel_it_says_what_to_call_instead() -> None:
 
 
 def test_importing_it_loads_no_sdk() -> None:
-    code = "import sys, airflowaks.notebook; print(*sorted({name.split('.')[0] for name in sys.modules}))"
+    code = "import sys, airflowaks.notebook.run; print(*sorted({name.split('.')[0] for name in sys.modules}))"
     loaded = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True).stdout.split()
     assert "airflowaks" in loaded
     assert not {"azure", "msal", "psycopg", "redis", "cryptography", "rich", "pandas", "nbformat"} & set(loaded)

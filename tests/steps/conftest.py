@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 from airflowaks.azure.subscription import ProviderRegistration, ResourceGroup
-from airflowaks.environment import load_environment
-from airflowaks.resource import converge
+from airflowaks.config.environment import load_environment
+from airflowaks.engine.resource import converge
 from airflowaks.session import Session, open_session
 
 if TYPE_CHECKING:

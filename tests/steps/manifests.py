@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from airflowaks.connection import Connection, Operator
-from airflowaks.environment import load_environment
+from airflowaks.cloud.connection import Connection, Operator
+from airflowaks.config.environment import load_environment
 from airflowaks.kube.manifests import load
 from airflowaks.session import Session
 from airflowaks.steps import airflow, key_vault, registry, volumes, workload_identity
@@ -36,15 +36,15 @@ def documents(folder: Path, *, exposed: bool = False, versions: Mapping[str, str
     connection = Connection(credential=None, ca_bundle=str(folder / "ca.pem"))  # type: ignore[arg-type]
     session = Session(load_environment("dev", folder), "plan", connection)
     session.operator = Operator("44444444-4444-4444-8444-444444444444", "User", "operator@example.com")
-    image, vault = session.once(registry.Resources), session.once(key_vault.Resources)
+    image, vault = session.memoize(registry.Resources), session.memoize(key_vault.Resources)
     image.registry._facts = {"properties": {"loginServer": "airflowdev.azurecr.io"}}
     image.image._facts = {"digest": DIGEST}
     for secret in vault.secrets:
         secret._facts = {"version": (versions or {}).get(secret.name, "1")}
     vault.vault._facts = None  # so the version of the certificate, which is somebody else's, is not known yet
-    step5, step6 = session.once(workload_identity.Resources), session.once(volumes.Resources)
+    step5, step6 = session.memoize(workload_identity.Resources), session.memoize(volumes.Resources)
     step5.identity._facts = {"properties": {"clientId": "33333333-3333-4333-8333-333333333333"}}
-    step7 = session.once(airflow.Resources)
+    step7 = session.memoize(airflow.Resources)
     step7_objects = [*step7.config_maps, *step7.network, step7.migration, *step7.deployments, *step7.scaling]
     pods = {"NAMESPACE": "airflow", "IMAGE": image.image.reference, "PURPOSE": "push", "CLASS": "worker"}
     short_lived = [

@@ -17,12 +17,12 @@ import pytest
 
 from airflowaks.azure.key_vault import VaultSecret
 from airflowaks.azure.redis import Keys
-from airflowaks.changes import AFTER_APPLY
-from airflowaks.connection import Connection, Operator
-from airflowaks.environment import load_environment
+from airflowaks.cloud.connection import Connection, Operator
+from airflowaks.cloud.redaction import Secret
+from airflowaks.config.environment import load_environment
+from airflowaks.engine.changes import AFTER_APPLY
+from airflowaks.engine.resource import Resource, assess
 from airflowaks.errors import AirflowAksError
-from airflowaks.redaction import Secret
-from airflowaks.resource import Resource, assess
 from airflowaks.session import Session
 from airflowaks.steps import backend, cluster, key_vault, registry
 
@@ -53,7 +53,7 @@ def resources(session: Session) -> dict[str, Resource]:
     """Every resource of the four steps, by step and attribute, and by name where there are several."""
     named: dict[Resource, str] = {}  # a step keeps resources of earlier ones too: their first name counts
     for step, module in STEPS.items():
-        for attribute, value in vars(session.once(module.Resources)).items():
+        for attribute, value in vars(session.memoize(module.Resources)).items():
             if isinstance(value, Resource):
                 named.setdefault(value, f"{step}.{attribute}")
             elif isinstance(value, (list, Mapping)):
@@ -83,7 +83,7 @@ def session_of(case: dict[str, Any], folder: Path) -> Session:
         if isinstance(resource, VaultSecret) and known:
             known = {**known, "value": session.redactor.learn(known["value"])}
         resource._facts = known
-    session.once(backend.Resources).broker._keys = Keys(*map(session.redactor.learn, broker_keys.values()))
+    session.memoize(backend.Resources).broker._keys = Keys(*map(session.redactor.learn, broker_keys.values()))
     return session
 
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from airflowaks.azure.arm import merge, rest
-from airflowaks.changes import AFTER_APPLY, Action
-from airflowaks.resource import assess, converge
+from airflowaks.engine.changes import AFTER_APPLY, Action
+from airflowaks.engine.resource import assess, converge
 from airflowaks.steps import backend, cluster
 
 if TYPE_CHECKING:
@@ -16,10 +16,10 @@ if TYPE_CHECKING:
 
 def make_cluster(session: Session, *, addresses: int) -> None:
     """Make the cluster of step 1, with so many outbound addresses."""
-    step = session.once(cluster.Resources)
+    step = session.memoize(cluster.Resources)
     converge(session, step.admins, step.identity)
     balancer = {"loadBalancerProfile": {"managedOutboundIPs": {"count": addresses}}}
-    body = merge(step.cluster.want(), {"properties": {"networkProfile": balancer}})
+    body = merge(step.cluster.desired(), {"properties": {"networkProfile": balancer}})
     body["properties"]["agentPoolProfiles"][0]["count"] = 1
     step.cluster.put(body)
     step.cluster.refresh()
@@ -36,14 +36,14 @@ def test_before_the_cluster_its_address_is_not_known(group: ResourceGroup) -> No
 def test_each_outbound_address_has_a_rule(group: ResourceGroup) -> None:
     session = group.session
     make_cluster(session, addresses=2)
-    profile = session.once(cluster.Resources).cluster.known("properties.networkProfile.loadBalancerProfile")
+    profile = session.memoize(cluster.Resources).cluster.require("properties.networkProfile.loadBalancerProfile")
     addresses = [
         session.resources.resources.get_by_id(one["id"], api_version="2024-05-01", cls=rest)["properties"]["ipAddress"]
         for one in profile["effectiveOutboundIPs"]
     ]
 
     rules = backend.cluster_rules(session)
-    converge(session, session.once(backend.Resources).server, *rules.values())
+    converge(session, session.memoize(backend.Resources).server, *rules.values())
 
     assert {name: rule.facts and rule.facts["properties"] for name, rule in rules.items()} == {
         name: {"startIpAddress": address, "endIpAddress": address}
@@ -54,7 +54,7 @@ def test_each_outbound_address_has_a_rule(group: ResourceGroup) -> None:
 def test_an_address_that_was_exchanged_is_let_in_by_the_same_rule(group: ResourceGroup) -> None:
     session = group.session
     make_cluster(session, addresses=1)
-    server, rules = session.once(backend.Resources).server, backend.cluster_rules(session)
+    server, rules = session.memoize(backend.Resources).server, backend.cluster_rules(session)
     rules["cluster"].start = rules["cluster"].end = "198.51.100.1"  # what the cluster had before
     converge(session, server, *rules.values())
 
@@ -67,7 +67,7 @@ def test_an_address_that_was_exchanged_is_let_in_by_the_same_rule(group: Resourc
 def test_pods_that_go_out_by_other_means_need_no_rule(group: ResourceGroup) -> None:
     session = group.session
     make_cluster(session, addresses=1)
-    managed_cluster = session.once(cluster.Resources).cluster
+    managed_cluster = session.memoize(cluster.Resources).cluster
     routed = {"properties": {"networkProfile": {"outboundType": "userDefinedRouting"}}}
     managed_cluster._facts = merge(managed_cluster.facts or {}, routed)
     assert backend.cluster_rules(session) == {}

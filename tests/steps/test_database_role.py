@@ -8,9 +8,9 @@ import psycopg
 import pytest
 from psycopg import sql
 
-from airflowaks.changes import Action
+from airflowaks.engine.changes import Action
+from airflowaks.engine.resource import converge
 from airflowaks.errors import PermissionDenied
-from airflowaks.resource import converge
 from airflowaks.steps import backend, cluster
 
 if TYPE_CHECKING:
@@ -27,7 +27,7 @@ POWERLESS = {"login": True, "powers": [], "memberships": [], "owner": True, "pri
 def role(group: ResourceGroup) -> DatabaseRole:
     """The role as step 3 makes it."""
     session = group.session
-    step, step1 = session.once(backend.Resources), session.once(cluster.Resources)
+    step, step1 = session.memoize(backend.Resources), session.memoize(cluster.Resources)
     cluster.groups(session)
     converge(session, step.server, step.administrator, *step.firewall.values(), step.database, step.role)
     assert step1.admins.facts

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import kubernetes_validate
 import pytest
 
-from airflowaks.changes import AFTER_APPLY
+from airflowaks.engine.changes import AFTER_APPLY
 from airflowaks.kube.secret_provider_class import SecretProviderClass
 from tests.steps.manifests import documents
 

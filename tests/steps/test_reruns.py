@@ -10,9 +10,9 @@ import pytest
 
 from airflowaks.azure.entra import Group
 from airflowaks.azure.roles import Role
-from airflowaks.changes import Action
+from airflowaks.engine.changes import Action
+from airflowaks.engine.resource import converge
 from airflowaks.errors import PermissionDenied
-from airflowaks.resource import converge
 from airflowaks.session import Session
 from airflowaks.steps import backend, cluster, key_vault
 
@@ -36,7 +36,7 @@ def another(session: Session, mode: Mode = "apply") -> Session:
 
 
 def step_of(session: Session) -> key_vault.Resources:
-    return session.once(key_vault.Resources)
+    return session.memoize(key_vault.Resources)
 
 
 def age(session: Session) -> None:
@@ -72,12 +72,12 @@ def test_a_role_of_long_ago_is_not(group: ResourceGroup, rehearsal: Rehearsal) -
 def test_administrators_rules_and_groups_say_how_old_they_are(group: ResourceGroup) -> None:
     session = group.session
     cluster.groups(session)
-    step = session.once(backend.Resources)
+    step = session.memoize(backend.Resources)
     made = Group(session, f"made-for-{group.name}", "a test's")
     converge(session, made, step.server, step.administrator, *step.firewall.values())
 
     rerun = another(session)
-    seen, admins = rerun.once(backend.Resources), Group(rerun, made.name, made.description)
+    seen, admins = rerun.memoize(backend.Resources), Group(rerun, made.name, made.description)
 
     assert seen.administrator.fresh
     assert all(rule.fresh for rule in seen.firewall.values())

@@ -15,8 +15,8 @@ from airflowaks.azure.kubernetes_service import ManagedCluster
 from airflowaks.azure.postgresql import FlexibleServer
 from airflowaks.azure.redis import RedisCluster
 from airflowaks.azure.registry import ContainerRegistry
-from airflowaks.changes import Action
-from airflowaks.resource import converge
+from airflowaks.engine.changes import Action
+from airflowaks.engine.resource import converge
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -28,39 +28,39 @@ OTHERS = {"cost-center": "4711"}
 
 
 def identity(group: ResourceGroup) -> ArmResource:
-    return ManagedIdentity(group.session, "identity", within=group)
+    return ManagedIdentity(group.session, "identity", parent=group)
 
 
 def registry(group: ResourceGroup) -> ArmResource:
-    return ContainerRegistry(group.session, group.session.environment.registry.name, within=group)
+    return ContainerRegistry(group.session, group.session.environment.registry.name, parent=group)
 
 
 def vault(group: ResourceGroup) -> ArmResource:
-    return Vault(group.session, group.session.environment.key_vault.name, within=group)
+    return Vault(group.session, group.session.environment.key_vault.name, parent=group)
 
 
 def redis(group: ResourceGroup) -> ArmResource:
     settings: Any = group.session.environment.broker
-    return RedisCluster(group.session, settings, within=group)
+    return RedisCluster(group.session, settings, parent=group)
 
 
 def server(group: ResourceGroup) -> ArmResource:
-    return FlexibleServer(group.session, within=group)
+    return FlexibleServer(group.session, parent=group)
 
 
 def cluster(group: ResourceGroup) -> ArmResource:
     session = group.session
     admins = Group(session, f"{group.name}-admins", "a test's")
-    acts_as = ManagedIdentity(session, "cluster", within=group)
+    acts_as = ManagedIdentity(session, "cluster", parent=group)
     converge(session, admins, acts_as)
-    return ManagedCluster(session, identity=acts_as, admins=admins, needs=(group,))
+    return ManagedCluster(session, identity=acts_as, admins=admins, depends_on=(group,))
 
 
 @pytest.mark.parametrize("make", [identity, registry, vault, redis, server, cluster])
 def test_tags_of_others_survive(group: ResourceGroup, make: Callable[[ResourceGroup], ArmResource]) -> None:
     resource = make(group)
     converge(group.session, resource)
-    as_wanted = merge(resource.kept(resource.facts), resource.want())
+    as_wanted = merge(resource.kept(resource.facts), resource.desired())
     resource.put(merge(as_wanted, {"tags": {**OTHERS, "environment": "changed by others"}}))
     (change,) = converge(group.session, resource)
     assert change.action is Action.UPDATE

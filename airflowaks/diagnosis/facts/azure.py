@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from airflowaks.diagnosis.facts.standing import Standing
+from airflowaks.diagnosis.facts.resource_status import ResourceStatus
 
 
 @dataclass(frozen=True)
@@ -28,7 +28,7 @@ class Quota:
 class Azure:
     """The resources of steps 1 to 5 by step and name (`registry.pull_access`), and what surrounds them."""
 
-    resources: Mapping[str, Standing] = field(default_factory=dict)
+    resources: Mapping[str, ResourceStatus] = field(default_factory=dict)
     power: str = ""
     vault_deleted: bool = False
     registry_mode: str = ""

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from airflowaks.diagnosis.facts.standing import Standing
+from airflowaks.diagnosis.facts.resource_status import ResourceStatus
 
 
 @dataclass(frozen=True)
@@ -106,7 +106,7 @@ class Kubernetes:
     """
 
     namespace: str = "Active"
-    objects: Mapping[str, Standing] = field(default_factory=dict)
+    objects: Mapping[str, ResourceStatus] = field(default_factory=dict)
     pods: Mapping[str, Pod] = field(default_factory=dict)
     deployments: Mapping[str, Deployment] = field(default_factory=dict)
     jobs: Mapping[str, Job] = field(default_factory=dict)

@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 from itertools import islice
 from typing import TYPE_CHECKING, Any
 
-from airflowaks.airflow_api import AirflowApi
+from airflowaks.cloud.airflow_api import AirflowApi
 from airflowaks.diagnosis.facts.airflow import FailedTask
 from airflowaks.diagnosis.readers.kubernetes import reachable
 from airflowaks.diagnosis.readers.scope import LABELS
@@ -32,9 +32,9 @@ def api(session: Session, scope: Scope) -> dict[str, Any]:
     with airflow.forwarded(session) as port:
         asked = AirflowApi(f"http://127.0.0.1:{port}", session.redactor)
         health = {name: str(state.get("status")) for name, state in asked.health().items()}
-        vault = session.once(key_vault.Resources)
+        vault = session.memoize(key_vault.Resources)
         with session.translated(vault.admin_password):
-            asked.sign_in(session.environment.airflow.admin, vault.admin_password.known("value"))
+            asked.sign_in(session.environment.airflow.admin, vault.admin_password.require("value"))
         queued, waiting = asked.tasks("queued", _MOST_TASKS)
         failed, _ = asked.tasks("failed", _MOST_TASKS, ended_since=scope.since)
         return {

@@ -7,16 +7,16 @@ from typing import TYPE_CHECKING, Any
 
 from airflowaks.azure.arm import rest
 from airflowaks.azure.key_vault import SoftDeletedVault
-from airflowaks.changes import AFTER_APPLY
 from airflowaks.diagnosis.facts.azure import Operation, Quota
-from airflowaks.diagnosis.readers.standings import named, standings
+from airflowaks.diagnosis.readers.resource_status import named, standings
+from airflowaks.engine.changes import AFTER_APPLY
 from airflowaks.steps import backend, cluster, key_vault, registry, workload_identity
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from airflowaks.diagnosis.readers.scope import Scope
-    from airflowaks.resource import Resource
+    from airflowaks.engine.resource import Resource
     from airflowaks.session import Session
 
 _STEPS: dict[str, Any] = {
@@ -34,7 +34,7 @@ _EVENTS_API = "2015-04-01"
 
 def resources(session: Session, _scope: Scope) -> dict[str, Any]:
     """Read the resources of steps 1 to 5 as a plan does. Raises AirflowAksError where nobody is signed in."""
-    step1, step4 = session.once(cluster.Resources), session.once(key_vault.Resources)
+    step1, step4 = session.memoize(cluster.Resources), session.memoize(key_vault.Resources)
     with session.translated(step1.group):
         step1.group.refresh()
         rules = backend.cluster_rules(session)
@@ -43,7 +43,7 @@ def resources(session: Session, _scope: Scope) -> dict[str, Any]:
         found.setdefault(one, name)
     read = standings({name: one for one, name in found.items()})
     power = step1.cluster.fact("properties.powerState.code")
-    mode = session.once(registry.Resources).registry.fact("properties.roleAssignmentMode")
+    mode = session.memoize(registry.Resources).registry.fact("properties.roleAssignmentMode")
     gone = read["key_vault.vault"].missing and SoftDeletedVault(step4.vault).read() is not None
     return {
         "resources": read,
@@ -55,7 +55,7 @@ def resources(session: Session, _scope: Scope) -> dict[str, Any]:
 
 def _all(session: Session) -> Iterator[tuple[str, Resource]]:
     for step, made in _STEPS.items():
-        for name, one in named(step, session.once(made)):
+        for name, one in named(step, session.memoize(made)):
             # Objects in the cluster have another reader.
             if one.kind not in _LEFT_OUT and not hasattr(one, "manifest"):
                 yield name, one

@@ -5,10 +5,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from airflowaks.azure.database_role import TOKEN_SCOPE, connect
+from airflowaks.cloud.database_urls import DatabaseUrl
 from airflowaks.diagnosis.facts.backend import Broker, Database, Role
 from airflowaks.errors import CheckFailed
 from airflowaks.steps import backend, key_vault
-from airflowaks.urls import DatabaseUrl
 
 if TYPE_CHECKING:
     from airflowaks.azure.key_vault import VaultSecret
@@ -31,7 +31,7 @@ def database(session: Session, _scope: Scope) -> dict[str, Any]:
     """Log in with the vault's URL, over verified TLS, and look around."""
     from psycopg.rows import dict_row
 
-    secret, server = session.once(key_vault.Resources).sql_connection, session.once(backend.Resources).server
+    secret, server = session.memoize(key_vault.Resources).sql_connection, session.memoize(backend.Resources).server
     url = DatabaseUrl.parse(_held(secret))
     with connect(server, url.database, url.user, url.password) as opened, opened.cursor(row_factory=dict_row) as cursor:
         seen = cursor.execute(_AS_AIRFLOW).fetchone() or {}
@@ -40,7 +40,7 @@ def database(session: Session, _scope: Scope) -> dict[str, Any]:
 
 def administrator(session: Session, _scope: Scope) -> dict[str, Any]:
     """Sign in as administrator with a token, and look whether Airflow's role is there and may log in."""
-    step3 = session.once(backend.Resources)
+    step3 = session.memoize(backend.Resources)
     token = session.token(TOKEN_SCOPE)
     with connect(step3.server, "postgres", step3.administrator.name, token) as opened:
         row = opened.execute(_OF_THE_ROLE, (step3.role.name,)).fetchone()
@@ -54,7 +54,7 @@ def broker(session: Session, _scope: Scope) -> dict[str, Any]:
     """
     import redis
 
-    url, authorities = _held(session.once(key_vault.Resources).broker_url), session.connection.ca_bundle
+    url, authorities = _held(session.memoize(key_vault.Resources).broker_url), session.connection.ca_bundle
     if not url.startswith("rediss:"):
         # To try it would send the key as everybody on the way can read it.
         raise CheckFailed("The vault's URL calls the broker without TLS.", "Run step 4: it writes the URL.")
@@ -72,5 +72,5 @@ def broker(session: Session, _scope: Scope) -> dict[str, Any]:
 
 def _held(secret: VaultSecret) -> str:
     with secret.session.translated(secret):
-        held: str = secret.known("value").reveal()
+        held: str = secret.require("value").reveal()
     return held

@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any
 
 from airflowaks.diagnosis.facts.kubernetes import Claim, Deployment, Event, Job, Node
 from airflowaks.diagnosis.readers.pods import Warnings, pods
+from airflowaks.diagnosis.readers.resource_status import standings
 from airflowaks.diagnosis.readers.scope import LABELS
-from airflowaks.diagnosis.readers.standings import standings
 from airflowaks.kube.client import Kube, Reference, connect
 from airflowaks.kube.rollouts import condition
 from airflowaks.steps import airflow, cluster, volumes, workload_identity
@@ -34,8 +34,8 @@ _PRESSURES = ("DiskPressure", "MemoryPressure", "PIDPressure", "NetworkUnavailab
 
 def reachable(session: Session) -> Kube:
     """Return the cluster's client once its API has answered. Raises KubernetesError where it does not."""
-    with session.translated(session.once(cluster.Resources).cluster):
-        kube = session.once(connect)
+    with session.translated(session.memoize(cluster.Resources).cluster):
+        kube = session.memoize(connect)
         kube.request("GET", "/version")
     return kube
 
@@ -71,11 +71,11 @@ def workloads(session: Session, scope: Scope) -> dict[str, Any]:
 def objects(session: Session, scope: Scope) -> dict[str, Any]:
     """Read how the objects of steps 5 to 7 stand, by the answers of dry runs."""
     reachable(session)
-    step7 = session.once(airflow.Resources)
+    step7 = session.memoize(airflow.Resources)
     made: Iterable[KubeObject] = (
-        *session.once(workload_identity.Resources).objects,
-        *session.once(volumes.Resources).classes,
-        *session.once(volumes.Resources).claims,
+        *session.memoize(workload_identity.Resources).objects,
+        *session.memoize(volumes.Resources).classes,
+        *session.memoize(volumes.Resources).claims,
         *step7.config_maps,
         *step7.network,
         step7.migration,
@@ -88,7 +88,7 @@ def objects(session: Session, scope: Scope) -> dict[str, Any]:
 
 def secrets(session: Session, _scope: Scope) -> dict[str, Any]:
     """Read the Secrets that the driver syncs, and what the vault holds for them; of either only checksums are kept."""
-    kube, step7 = reachable(session), session.once(airflow.Resources)
+    kube, step7 = reachable(session), session.memoize(airflow.Resources)
     held: dict[str, dict[str, str]] = {}
     wanted: dict[str, dict[str, str]] = {}
     with session.translated(step7.vault):

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from airflowaks.diagnosis import service
-from airflowaks.diagnosis.rules.rule import CRITICAL, DOWNSTREAM, WARNING, Cause, Section, in_turn, lines, quotes
+from airflowaks.diagnosis import kubectl
+from airflowaks.diagnosis.rules.rule import CRITICAL, DOWNSTREAM, WARNING, Cause, Section, in_turn, lines, log_lines
 from airflowaks.steps import airflow, workload_identity
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from airflowaks.changes import Changes
-    from airflowaks.diagnosis.facts.world import Facts
+    from airflowaks.diagnosis.facts.snapshot import Snapshot
+    from airflowaks.engine.changes import Changes
     from airflowaks.session import Session
 
 AIRFLOW = Section()
@@ -25,7 +25,7 @@ _SIGNERS = ("airflow-api-server", "airflow-scheduler")
 
 
 def _new_workers(session: Session) -> Changes:
-    return service.restart(session, "worker")
+    return kubectl.restart(session, "worker")
 
 
 AIRFLOW.said(
@@ -51,7 +51,7 @@ AIRFLOW.said(
     fix="Run step 7: its configuration names the FAB auth manager for the migration too.",
     effects=DOWNSTREAM,
     link="https://airflow.apache.org/docs/apache-airflow-providers-fab/stable/",
-    heal=airflow.configuration,
+    remedy=airflow.configuration,
 )
 
 
@@ -60,9 +60,9 @@ AIRFLOW.said(
     CRITICAL,
     effects=("AKA-704", "AKA-9", "AKA-003"),
     link=f"{_DOCS}howto/set-up-database.html",
-    heal=airflow.components,
+    remedy=airflow.components,
 )
-def migration_failed(facts: Facts) -> Iterable[Cause]:
+def migration_failed(facts: Snapshot) -> Iterable[Cause]:
     """Tell of jobs that failed: the migration is one."""
     for name, one in facts.kubernetes.jobs.items():
         if one.failed:
@@ -75,9 +75,9 @@ def migration_failed(facts: Facts) -> Iterable[Cause]:
 
 
 @AIRFLOW.rule("AKA-704", CRITICAL, effects=("AKA-705", "AKA-9", "AKA-003"), link=f"{_DOCS}howto/set-up-database.html")
-def database_is_not_migrated(facts: Facts) -> Iterable[Cause]:
+def database_is_not_migrated(facts: Snapshot) -> Iterable[Cause]:
     """Tell that the tables are not those of this Airflow."""
-    said = quotes(facts, ("unapplied migrations",), ('relation "', "does not exist"), sources=_SAID)
+    said = log_lines(facts, ("unapplied migrations",), ('relation "', "does not exist"), sources=_SAID)
     seen = [] if facts.backend.database.migrated else ["the database has no alembic_version"]
     if seen or said:
         yield Cause(
@@ -108,7 +108,7 @@ AIRFLOW.said(
     fix="Run steps 5 and 7: the classes bring the secret to api-server and scheduler.",
     effects=("AKA-701", *DOWNSTREAM),
     link=_SETTINGS,
-    heal=in_turn(workload_identity.service_accounts, airflow.components),
+    remedy=in_turn(workload_identity.service_accounts, airflow.components),
 )
 
 
@@ -122,14 +122,14 @@ AIRFLOW.said(
     fix="Run step 7: it rolls the pods with the vault's key.",
     effects=("AKA-701", *_TASKS),
     link=_SETTINGS,
-    heal=airflow.components,
+    remedy=airflow.components,
 )
 
 
-@AIRFLOW.rule("AKA-701", CRITICAL, effects=("AKA-703", *_TASKS), link=_SETTINGS, heal=airflow.components)
-def tokens_do_not_verify(facts: Facts) -> Iterable[Cause]:
+@AIRFLOW.rule("AKA-701", CRITICAL, effects=("AKA-703", *_TASKS), link=_SETTINGS, remedy=airflow.components)
+def tokens_do_not_verify(facts: Snapshot) -> Iterable[Cause]:
     """Tell that api-server and scheduler have different JWT secrets."""
-    said = quotes(facts, ("Signature verification failed",), ("InvalidSignatureError",), sources=_SAID)
+    said = log_lines(facts, ("Signature verification failed",), ("InvalidSignatureError",), sources=_SAID)
     held = {name: facts.kubernetes.secrets.get(name, {}).get(_JWT_SECRET) for name in _SIGNERS}
     seen = [] if len(set(filter(None, held.values()))) <= 1 else [f"{_JWT_SECRET} differs in {' and '.join(held)}"]
     if seen or said:
@@ -152,7 +152,7 @@ AIRFLOW.said(
     " whether a NetworkPolicy is in between; then run step 7.",
     effects=_TASKS,
     link=_SETTINGS,
-    heal=in_turn(airflow.configuration, _new_workers),
+    remedy=in_turn(airflow.configuration, _new_workers),
 )
 
 
@@ -161,9 +161,9 @@ AIRFLOW.said(
     CRITICAL,
     effects=_TASKS,
     link="https://github.com/apache/airflow/issues/63580",
-    heal=_new_workers,
+    remedy=_new_workers,
 )
-def worker_consumes_nothing(facts: Facts) -> Iterable[Cause]:
+def worker_consumes_nothing(facts: Snapshot) -> Iterable[Cause]:
     """Tell of workers that run and take no tasks."""
     idle = [name for name, queues in facts.airflow.queues.items() if not queues]
     if idle:
@@ -184,12 +184,12 @@ AIRFLOW.said(
     fix="Run step 7: its probes ask for what Airflow 3 has; correct other probes to /api/v2/monitor/health.",
     effects=("AKA-9",),
     link=f"{_DOCS}administration-and-deployment/logging-monitoring/check-health.html",
-    heal=airflow.components,
+    remedy=airflow.components,
 )
 
 
 @AIRFLOW.rule("AKA-711", WARNING, link=f"{_DOCS}core-concepts/dags.html")
-def file_cannot_be_imported(facts: Facts) -> Iterable[Cause]:
+def file_cannot_be_imported(facts: Snapshot) -> Iterable[Cause]:
     """Tell of DAG files that Airflow cannot read."""
     if errors := facts.airflow.import_errors:
         yield Cause(

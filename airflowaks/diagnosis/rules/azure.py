@@ -14,8 +14,8 @@ from airflowaks.diagnosis.rules.rule import (
     in_turn,
     lines,
     listed,
+    log_lines,
     missing,
-    quotes,
 )
 from airflowaks.steps import cluster, key_vault, workload_identity
 
@@ -23,8 +23,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from airflowaks.diagnosis.facts.azure import Quota
-    from airflowaks.diagnosis.facts.standing import Standing
-    from airflowaks.diagnosis.facts.world import Facts
+    from airflowaks.diagnosis.facts.resource_status import ResourceStatus
+    from airflowaks.diagnosis.facts.snapshot import Snapshot
 
 AZURE = Section()
 _ASKED = ("operation", "resource", "reading")
@@ -56,9 +56,9 @@ _TOLD_CLOSER = (
     CRITICAL,
     effects=("AKA-115", "AKA-116"),
     link=f"{_LEARN}azure/azure-resource-manager/troubleshooting/error-register-resource-provider",
-    heal=cluster.providers,
+    remedy=cluster.providers,
 )
-def provider_is_not_registered(facts: Facts) -> Iterable[Cause]:
+def provider_is_not_registered(facts: Snapshot) -> Iterable[Cause]:
     """Tell of resource providers that the subscription is not registered for."""
     unregistered = [
         f"{one.title}: {difference}"
@@ -66,7 +66,7 @@ def provider_is_not_registered(facts: Facts) -> Iterable[Cause]:
         if one.kind == "resource provider"
         for difference in one.differences
     ]
-    said = quotes(facts, ("MissingSubscriptionRegistration",), ("not registered to use namespace",), sources=_SAID)
+    said = log_lines(facts, ("MissingSubscriptionRegistration",), ("not registered to use namespace",), sources=_SAID)
     if unregistered or said:
         yield Cause(
             "The subscription is not registered for a resource provider that the deployment needs.",
@@ -81,9 +81,9 @@ def provider_is_not_registered(facts: Facts) -> Iterable[Cause]:
     effects=("AKA-115", "AKA-116", "AKA-801"),
     link=f"{_ERROR_CODES}error-code-quotaexceeded",
 )
-def quota_is_used_up(facts: Facts) -> Iterable[Cause]:
+def quota_is_used_up(facts: Snapshot) -> Iterable[Cause]:
     """Tell of a quota that a write was refused for."""
-    said = quotes(
+    said = log_lines(
         facts, ("exceeding approved", "quota"), ("QuotaExceeded",), ("InsufficientVCPUQuota",), sources=_ASKED
     )
     if said:
@@ -96,7 +96,7 @@ def quota_is_used_up(facts: Facts) -> Iterable[Cause]:
 
 
 @AZURE.rule("AKA-103", NOTE, link=f"{_LEARN}azure/quotas/view-quotas")
-def quota_is_nearly_used_up(facts: Facts) -> Iterable[Cause]:
+def quota_is_nearly_used_up(facts: Snapshot) -> Iterable[Cause]:
     """Tell of quotas that leave hardly any room to scale."""
     if used := [f"quota {name}: {one.used} of {one.limit}" for name, one in _scarce(facts)]:
         yield Cause(
@@ -106,7 +106,7 @@ def quota_is_nearly_used_up(facts: Facts) -> Iterable[Cause]:
         )
 
 
-def _scarce(facts: Facts) -> list[tuple[str, Quota]]:
+def _scarce(facts: Snapshot) -> list[tuple[str, Quota]]:
     return [(name, one) for name, one in facts.azure.quotas.items() if one.limit and one.used >= _NEARLY * one.limit]
 
 
@@ -139,11 +139,11 @@ AZURE.said(
     CRITICAL,
     effects=("AKA-3", "AKA-0", *DOWNSTREAM),
     link=f"{_LEARN}azure/key-vault/general/key-vault-recovery",
-    heal=in_turn(key_vault.everything, workload_identity.identity),
+    remedy=in_turn(key_vault.everything, workload_identity.identity),
 )
-def vault_is_deleted(facts: Facts) -> Iterable[Cause]:
+def vault_is_deleted(facts: Snapshot) -> Iterable[Cause]:
     """Tell of a vault that is soft-deleted, or whose name such a one holds."""
-    said = quotes(facts, ("vault with the same name already exists in deleted state",), sources=_SAID)
+    said = log_lines(facts, ("vault with the same name already exists in deleted state",), sources=_SAID)
     gone = missing(facts, "key_vault.vault") if facts.azure.vault_deleted else []
     if gone or said:
         yield Cause(
@@ -244,14 +244,14 @@ for _name, _words, _cause, _fix, _page in (
     effects=("AKA-115", "AKA-117", "AKA-0"),
     link=f"{_LEARN}azure/aks/start-stop-cluster",
 )
-def cluster_is_stopped(facts: Facts) -> Iterable[Cause]:
+def cluster_is_stopped(facts: Snapshot) -> Iterable[Cause]:
     """Tell of a cluster that is switched off."""
     if facts.azure.power == "Stopped":
         yield Cause("The cluster is stopped.", "Start it with `az aks start`; it takes some five minutes.", ["Stopped"])
 
 
 @AZURE.rule("AKA-115", CRITICAL, effects=("AKA-0",), link=f"{_LEARN}azure/azure-monitor/platform/activity-log")
-def resource_has_failed(facts: Facts) -> Iterable[Cause]:
+def resource_has_failed(facts: Snapshot) -> Iterable[Cause]:
     """Tell of resources whose last write failed on Azure's side."""
     for one in facts.azure.resources.values():
         if one.state.lower() in ("failed", "canceled"):
@@ -263,7 +263,7 @@ def resource_has_failed(facts: Facts) -> Iterable[Cause]:
 
 
 @AZURE.rule("AKA-116", CRITICAL, effects=("AKA-206", "AKA-319", "AKA-309", "AKA-0", *DOWNSTREAM))
-def resource_does_not_exist(facts: Facts) -> Iterable[Cause]:
+def resource_does_not_exist(facts: Snapshot) -> Iterable[Cause]:
     """Tell of resources that the steps make and that are not there."""
     gone = {name: one for name, one in facts.azure.resources.items() if one.missing and _is_for_us(facts, name, one)}
     if gone:
@@ -275,14 +275,14 @@ def resource_does_not_exist(facts: Facts) -> Iterable[Cause]:
         )
 
 
-def _is_for_us(facts: Facts, name: str, one: Standing) -> bool:
+def _is_for_us(facts: Snapshot, name: str, one: ResourceStatus) -> bool:
     if name == "key_vault.vault":
         return not facts.azure.vault_deleted
     return name not in _OF_OTHERS and one.kind not in _KINDS_OF_OTHERS
 
 
 @AZURE.rule("AKA-117", WARNING)
-def resource_differs(facts: Facts) -> Iterable[Cause]:
+def resource_differs(facts: Snapshot) -> Iterable[Cause]:
     """Tell of resources that are not as the environment wants them."""
     differing: dict[str, list[str]] = {}
     for name, one in facts.azure.resources.items():

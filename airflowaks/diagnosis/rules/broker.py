@@ -13,14 +13,14 @@ from airflowaks.diagnosis.rules.rule import (
     differing,
     in_turn,
     lines,
-    quotes,
+    log_lines,
 )
 from airflowaks.steps import airflow, backend, key_vault
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from airflowaks.diagnosis.facts.world import Facts
+    from airflowaks.diagnosis.facts.snapshot import Snapshot
 
 BROKER = Section()
 _SAID = ("log", "reading", "resource", "task")
@@ -33,10 +33,10 @@ _URLS = in_turn(key_vault.secrets, airflow.components)
 
 
 @BROKER.rule("AKA-601", CRITICAL, effects=_AFTER, link=f"{_REDIS}architecture#clustering-policies")
-def broker_is_clustered(facts: Facts) -> Iterable[Cause]:
+def broker_is_clustered(facts: Snapshot) -> Iterable[Cause]:
     """Tell that the broker spreads keys over shards, which Celery's transport cannot cope with."""
     wrong = differing(facts, "backend.broker", "clusteringPolicy")
-    said = quotes(facts, ("CROSSSLOT",), ("ResponseError: MOVED",), sources=_SAID)
+    said = log_lines(facts, ("CROSSSLOT",), ("ResponseError: MOVED",), sources=_SAID)
     if wrong or said:
         yield Cause(
             "The broker has a clustering policy, with which Celery cannot publish.",
@@ -54,17 +54,17 @@ BROKER.said(
     fix="Run step 4: it writes the URL with database 0; then step 7 rolls the pods.",
     effects=_AFTER,
     link=f"{_REDIS}overview",
-    heal=_URLS,
+    remedy=_URLS,
 )
 
 
 @BROKER.rule(
-    "AKA-603", CRITICAL, effects=_AFTER, link=f"{_REDIS}how-to-configure", heal=in_turn(backend.servers, _URLS)
+    "AKA-603", CRITICAL, effects=_AFTER, link=f"{_REDIS}how-to-configure", remedy=in_turn(backend.servers, _URLS)
 )
-def keys_do_not_open(facts: Facts) -> Iterable[Cause]:
+def keys_do_not_open(facts: Snapshot) -> Iterable[Cause]:
     """Tell that access keys are off, or renewed behind the vault's back."""
     off = differing(facts, "backend.broker", "accessKeysAuthentication")
-    said = quotes(
+    said = log_lines(
         facts, ("WRONGPASS",), ("NOAUTH",), ("invalid username-password",), ("has no access keys",), sources=_SAID
     )
     if off or said:
@@ -75,15 +75,15 @@ def keys_do_not_open(facts: Facts) -> Iterable[Cause]:
         )
 
 
-@BROKER.rule("AKA-604", CRITICAL, effects=_AFTER, link=f"{_REDIS}tls-configuration", heal=_URLS)
-def broker_is_called_without_tls(facts: Facts) -> Iterable[Cause]:
+@BROKER.rule("AKA-604", CRITICAL, effects=_AFTER, link=f"{_REDIS}tls-configuration", remedy=_URLS)
+def broker_is_called_without_tls(facts: Snapshot) -> Iterable[Cause]:
     """Tell of connections that are cut at once; where the vault's own URL opens the broker it was only away."""
     words = (
         ("calls the broker without TLS",),
         ("Error while reading from", "Connection reset"),
         ("Connection closed by server",),
     )
-    said = quotes(facts, *words, sources=_SAID)
+    said = log_lines(facts, *words, sources=_SAID)
     if said and facts.unread("backend.broker"):
         yield Cause(
             "The broker is called without TLS on its TLS port: the URL says redis:// where it must be rediss://.",
@@ -101,7 +101,7 @@ BROKER.said(
     fix="Keep results in PostgreSQL, as step 4 writes it, or add ?ssl_cert_reqs=required; then step 7 rolls the pods.",
     effects=_AFTER,
     link=_CELERY,
-    heal=_URLS,
+    remedy=_URLS,
 )
 BROKER.said(
     "AKA-606",
@@ -112,15 +112,15 @@ BROKER.said(
     fix="Run step 7: its configuration has TLS in the broker's URL; else set AIRFLOW__CELERY__SSL_MUTUAL_TLS=False.",
     effects=_AFTER,
     link=_CELERY,
-    heal=airflow.configuration,
+    remedy=airflow.configuration,
 )
 
 
 @BROKER.rule("AKA-607", CRITICAL, effects=_AFTER, link=f"{_REDIS}best-practices-memory-management")
-def memory_is_used_up(facts: Facts) -> Iterable[Cause]:
+def memory_is_used_up(facts: Snapshot) -> Iterable[Cause]:
     """Tell that the broker has no memory left, or nearly none."""
     broker = facts.backend.broker
-    said = quotes(facts, ("command not allowed when used memory",), sources=_SAID)
+    said = log_lines(facts, ("command not allowed when used memory",), sources=_SAID)
     seen = []
     if broker.most_memory and broker.used_memory >= _NEARLY_ALL * broker.most_memory:
         seen = [f"{broker.used_memory / 2**20:.0f} of {broker.most_memory / 2**20:.0f} MiB are in use"]
@@ -132,8 +132,8 @@ def memory_is_used_up(facts: Facts) -> Iterable[Cause]:
         )
 
 
-@BROKER.rule("AKA-608", WARNING, link=f"{_REDIS}best-practices-memory-management", heal=backend.servers)
-def broker_may_forget(facts: Facts) -> Iterable[Cause]:
+@BROKER.rule("AKA-608", WARNING, link=f"{_REDIS}best-practices-memory-management", remedy=backend.servers)
+def broker_may_forget(facts: Snapshot) -> Iterable[Cause]:
     """Tell that the broker drops what is queued when its memory is short."""
     wrong = differing(facts, "backend.broker", "evictionPolicy")
     policy = facts.backend.broker.policy
@@ -151,14 +151,14 @@ def broker_may_forget(facts: Facts) -> Iterable[Cause]:
     CRITICAL,
     effects=("AKA-706", "AKA-006", *DOWNSTREAM),
     link=f"{_REDIS}troubleshoot-connectivity",
-    heal=backend.servers,
+    remedy=backend.servers,
 )
-def broker_cannot_be_reached(facts: Facts) -> Iterable[Cause]:
+def broker_cannot_be_reached(facts: Snapshot) -> Iterable[Cause]:
     """Tell that no connection to the broker comes about."""
     words = (("kombu", "OperationalError"), ("redis", "Error", "connecting to"), ("Cannot connect to rediss://",))
     instances = [one for one in facts.azure.resources.values() if one.kind == "Managed Redis"]
     closed = [f"{one.title}: {each}" for one in instances for each in one.differing("publicNetworkAccess")]
-    said = quotes(facts, *words, sources=_SAID)
+    said = log_lines(facts, *words, sources=_SAID)
     if closed or said:
         yield Cause(
             "The broker cannot be reached, or does not answer as it should.",

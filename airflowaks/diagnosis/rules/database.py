@@ -13,8 +13,8 @@ from airflowaks.diagnosis.rules.rule import (
     differing,
     in_turn,
     lines,
+    log_lines,
     missing,
-    quotes,
     standing,
 )
 from airflowaks.steps import airflow, backend, key_vault
@@ -22,7 +22,7 @@ from airflowaks.steps import airflow, backend, key_vault
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from airflowaks.diagnosis.facts.world import Facts
+    from airflowaks.diagnosis.facts.snapshot import Snapshot
 
 DATABASE = Section()
 _AFTER = (*DOWNSTREAM, "AKA-004")
@@ -35,7 +35,7 @@ _URLS = in_turn(key_vault.secrets, airflow.components)
 
 
 @DATABASE.rule("AKA-501", CRITICAL, effects=("AKA-5", *_AFTER), link=f"{_LEARN}configure-maintain/how-to-stop-server")
-def server_is_stopped(facts: Facts) -> Iterable[Cause]:
+def server_is_stopped(facts: Snapshot) -> Iterable[Cause]:
     """Tell of a server that is stopped, or is not working."""
     known = standing(facts, "backend.server")
     if known and known.state.lower() in ("stopped", "stopping", "disabled", "inaccessible"):
@@ -46,14 +46,16 @@ def server_is_stopped(facts: Facts) -> Iterable[Cause]:
         )
 
 
-@DATABASE.rule("AKA-502", CRITICAL, effects=("AKA-513", *_AFTER), link=_NETWORK, heal=backend.servers)
-def firewall_keeps_airflow_out(facts: Facts) -> Iterable[Cause]:
+@DATABASE.rule("AKA-502", CRITICAL, effects=("AKA-513", *_AFTER), link=_NETWORK, remedy=backend.servers)
+def firewall_keeps_airflow_out(facts: Snapshot) -> Iterable[Cause]:
     """Tell of missing or changed firewall rules of the server, and of one that is closed to all."""
     rules = [one for one in facts.azure.resources.values() if one.kind == "firewall rule"]
     wrong = [f"{one.title} does not exist" for one in rules if one.missing]
     wrong += [f"{one.title}: {each}" for one in rules for each in one.differences]
     wrong += differing(facts, "backend.server", "publicNetworkAccess")
-    said = [one for one in quotes(facts, ("no pg_hba.conf entry for host",), sources=_SAID) if not _is_plain(one.text)]
+    said = [
+        one for one in log_lines(facts, ("no pg_hba.conf entry for host",), sources=_SAID) if not _is_plain(one.text)
+    ]
     if wrong or said:
         yield Cause(
             "The PostgreSQL server's firewall keeps callers out.",
@@ -76,15 +78,17 @@ DATABASE.said(
     fix="Run step 4: the URLs in the vault say sslmode=verify-full; then step 7 rolls the pods.",
     effects=_AFTER,
     link=f"{_LEARN}security/security-tls",
-    heal=_URLS,
+    remedy=_URLS,
 )
 
 
-@DATABASE.rule("AKA-504", CRITICAL, effects=_AFTER, link=f"{_LEARN}security/security-access-control", heal=backend.role)
-def role_does_not_own_the_database(facts: Facts) -> Iterable[Cause]:
+@DATABASE.rule(
+    "AKA-504", CRITICAL, effects=_AFTER, link=f"{_LEARN}security/security-access-control", remedy=backend.role
+)
+def role_does_not_own_the_database(facts: Snapshot) -> Iterable[Cause]:
     """Tell that Airflow's role may not make tables."""
     words = (("permission denied for schema public",), ("permission denied for database",), ("must be owner of",))
-    said = quotes(facts, *words, sources=_SAID)
+    said = log_lines(facts, *words, sources=_SAID)
     seen = [] if facts.backend.database.owner else ["the role does not own the database"]
     seen += [] if facts.backend.database.creates else ["the role may not create tables in the schema public"]
     if seen or said:
@@ -107,10 +111,10 @@ DATABASE.said(
 )
 
 
-@DATABASE.rule("AKA-507", CRITICAL, effects=_AFTER, link=f"{_LEARN}security/security-overview", heal=_URLS)
-def password_is_wrong(facts: Facts) -> Iterable[Cause]:
+@DATABASE.rule("AKA-507", CRITICAL, effects=_AFTER, link=f"{_LEARN}security/security-overview", remedy=_URLS)
+def password_is_wrong(facts: Snapshot) -> Iterable[Cause]:
     """Tell that the password in the vault, or in a pod, is not the role's."""
-    said = quotes(facts, ("password authentication failed",), sources=_SAID)
+    said = log_lines(facts, ("password authentication failed",), sources=_SAID)
     # The operator signs in with a token, which is no password of Airflow's.
     said = [one for one in said if one.where != "backend.administrator"]
     if said and facts.backend.role.exists:
@@ -122,10 +126,10 @@ def password_is_wrong(facts: Facts) -> Iterable[Cause]:
 
 
 @DATABASE.rule("AKA-508", CRITICAL, effects=_AFTER, link=f"{_LEARN}configure-maintain/concepts-limits")
-def connections_are_used_up(facts: Facts) -> Iterable[Cause]:
+def connections_are_used_up(facts: Snapshot) -> Iterable[Cause]:
     """Tell that the server has no connections left for Airflow, or nearly none."""
     database = facts.backend.database
-    said = quotes(facts, ("remaining connection slots are reserved",), ("too many clients already",), sources=_SAID)
+    said = log_lines(facts, ("remaining connection slots are reserved",), ("too many clients already",), sources=_SAID)
     seen = []
     if database.most_connections and database.connections >= _NEARLY_ALL * database.most_connections:
         seen = [f"{database.connections} of {database.most_connections} connections are in use"]
@@ -138,12 +142,12 @@ def connections_are_used_up(facts: Facts) -> Iterable[Cause]:
 
 
 @DATABASE.rule(
-    "AKA-509", CRITICAL, effects=("AKA-507", *_AFTER), link=_LEARN, heal=in_turn(backend.role, key_vault.secrets)
+    "AKA-509", CRITICAL, effects=("AKA-507", *_AFTER), link=_LEARN, remedy=in_turn(backend.role, key_vault.secrets)
 )
-def role_is_missing(facts: Facts) -> Iterable[Cause]:
+def role_is_missing(facts: Snapshot) -> Iterable[Cause]:
     """Tell that Airflow's role does not exist, or may not log in."""
     role = facts.backend.role
-    said = quotes(facts, ("role", "is not permitted to log in"), sources=_SAID)
+    said = log_lines(facts, ("role", "is not permitted to log in"), sources=_SAID)
     if not role.exists or not role.login or said:
         seen = ["the role may not log in" if role.exists else "there is no such role"]
         yield Cause(
@@ -154,10 +158,10 @@ def role_is_missing(facts: Facts) -> Iterable[Cause]:
 
 
 @DATABASE.rule("AKA-510", CRITICAL, effects=_AFTER, link=_LEARN)
-def database_is_missing(facts: Facts) -> Iterable[Cause]:
+def database_is_missing(facts: Snapshot) -> Iterable[Cause]:
     """Tell that Airflow's database does not exist."""
     gone = missing(facts, "backend.database")
-    said = quotes(facts, ("database", "does not exist", "FATAL"), sources=_SAID)
+    said = log_lines(facts, ("database", "does not exist", "FATAL"), sources=_SAID)
     if gone or said:
         yield Cause(
             "Airflow's database does not exist.",
@@ -177,12 +181,12 @@ DATABASE.said(
     fix="Run step 7: it tells pods whose certificates to trust (SSL_CERT_FILE); behind a proxy set `ca_bundle`.",
     effects=_AFTER,
     link=f"{_LEARN}security/security-tls",
-    heal=airflow.configuration,
+    remedy=airflow.configuration,
 )
 
 
 @DATABASE.rule("AKA-513", CRITICAL, effects=_AFTER, link=_NETWORK)
-def server_cannot_be_reached(facts: Facts) -> Iterable[Cause]:
+def server_cannot_be_reached(facts: Snapshot) -> Iterable[Cause]:
     """Tell that no connection to the server comes about at all."""
     words = (
         ("could not translate host name",),
@@ -191,7 +195,7 @@ def server_cannot_be_reached(facts: Facts) -> Iterable[Cause]:
         ("connection to server", "timed out"),
         ("the database system is",),
     )
-    said = quotes(facts, *words, sources=_SAID)
+    said = log_lines(facts, *words, sources=_SAID)
     if not facts.unread("backend.database"):
         # The log of a pod that works tells of what is over.
         ill = {one.component for one in facts.kubernetes.pods.values() if not one.healthy}
@@ -205,9 +209,9 @@ def server_cannot_be_reached(facts: Facts) -> Iterable[Cause]:
 
 
 @DATABASE.rule(
-    "AKA-514", WARNING, link=f"{_LEARN}security/security-entra-configure", effects=("AKA-004",), heal=backend.servers
+    "AKA-514", WARNING, link=f"{_LEARN}security/security-entra-configure", effects=("AKA-004",), remedy=backend.servers
 )
-def operator_cannot_sign_in(facts: Facts) -> Iterable[Cause]:
+def operator_cannot_sign_in(facts: Snapshot) -> Iterable[Cause]:
     """Tell that who diagnoses cannot sign in to the server as administrator, though Airflow can."""
     problem = facts.unread("backend.administrator")
     if problem and not facts.unread("backend.database"):

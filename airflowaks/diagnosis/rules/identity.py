@@ -13,16 +13,16 @@ from airflowaks.diagnosis.rules.rule import (
     components,
     differing,
     lines,
+    log_lines,
     missing,
-    quotes,
 )
 from airflowaks.steps import airflow, cluster, key_vault, workload_identity
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from airflowaks.diagnosis.facts.standing import Standing
-    from airflowaks.diagnosis.facts.world import Facts
+    from airflowaks.diagnosis.facts.resource_status import ResourceStatus
+    from airflowaks.diagnosis.facts.snapshot import Snapshot
 
 IDENTITY = Section()
 _SAID = ("event", "container")
@@ -35,11 +35,11 @@ _DRIVER = "https://azure.github.io/secrets-store-csi-driver-provider-azure/docs/
 _FEDERATION = "https://learn.microsoft.com/entra/workload-id/workload-identity-federation-considerations"
 
 
-@IDENTITY.rule("AKA-301", CRITICAL, effects=_AFTER, link=_DRIVER, heal=workload_identity.identity)
-def pods_may_not_read_the_vault(facts: Facts) -> Iterable[Cause]:
+@IDENTITY.rule("AKA-301", CRITICAL, effects=_AFTER, link=_DRIVER, remedy=workload_identity.identity)
+def pods_may_not_read_the_vault(facts: Snapshot) -> Iterable[Cause]:
     """Tell that the pods' identity lacks its role at the vault."""
     lacking = missing(facts, "workload_identity.vault_access")
-    said = quotes(facts, ("Caller is not authorized to perform action",), ("ForbiddenByRbac",), sources=_SAID)
+    said = log_lines(facts, ("Caller is not authorized to perform action",), ("ForbiddenByRbac",), sources=_SAID)
     if lacking or said:
         yield Cause(
             "The pods' identity may not read the vault: it lacks the role Key Vault Secrets User.",
@@ -48,13 +48,13 @@ def pods_may_not_read_the_vault(facts: Facts) -> Iterable[Cause]:
         )
 
 
-@IDENTITY.rule("AKA-302", CRITICAL, effects=_AFTER, link=_FEDERATION, heal=workload_identity.federation)
-def federated_credential_does_not_match(facts: Facts) -> Iterable[Cause]:
+@IDENTITY.rule("AKA-302", CRITICAL, effects=_AFTER, link=_FEDERATION, remedy=workload_identity.federation)
+def federated_credential_does_not_match(facts: Snapshot) -> Iterable[Cause]:
     """Tell that Entra does not take the service accounts' tokens, for subject, audience or issuer."""
     federated = [one for one in facts.azure.resources.values() if one.kind == "federated credential"]
     wrong = [f"{one.title} does not exist" for one in federated if one.missing]
     wrong += [f"{one.title}: {each}" for one in federated for each in one.differences]
-    said = quotes(facts, ("AADSTS70021",), ("AADSTS700213",), ("AADSTS700211",), sources=_SAID)
+    said = log_lines(facts, ("AADSTS70021",), ("AADSTS700213",), ("AADSTS700211",), sources=_SAID)
     if wrong or said:
         yield Cause(
             "Entra does not take the tokens of a service account: no federated credential has its issuer and subject.",
@@ -83,7 +83,7 @@ IDENTITY.said(
     fix="Run step 5: it writes the pods' identity into service accounts and SecretProviderClasses.",
     effects=(*_AFTER, "AKA-807"),
     link=_FEDERATION,
-    heal=workload_identity.service_accounts,
+    remedy=workload_identity.service_accounts,
 )
 IDENTITY.said(
     "AKA-305",
@@ -94,7 +94,7 @@ IDENTITY.said(
     fix="Run step 5: it writes the classes with the pods' identity.",
     effects=(*_AFTER, "AKA-807"),
     link=_DRIVER,
-    heal=workload_identity.service_accounts,
+    remedy=workload_identity.service_accounts,
 )
 
 
@@ -103,9 +103,9 @@ IDENTITY.said(
     WARNING,
     effects=("AKA-807",),
     link="https://azure.github.io/azure-workload-identity/docs/topics/service-account-labels-and-annotations.html",
-    heal=airflow.components,
+    remedy=airflow.components,
 )
-def pods_lack_the_identity_label(facts: Facts) -> Iterable[Cause]:
+def pods_lack_the_identity_label(facts: Snapshot) -> Iterable[Cause]:
     """Tell of pods to which workload identity gives nothing, because the label is not on the pod itself."""
     pods = {name: one for name, one in facts.kubernetes.pods.items() if one.service_account == "airflow"}
     if bare := {name: one for name, one in pods.items() if not one.has_identity_label}:
@@ -122,13 +122,15 @@ def pods_lack_the_identity_label(facts: Facts) -> Iterable[Cause]:
     CRITICAL,
     effects=_AFTER,
     link="https://learn.microsoft.com/azure/aks/csi-secrets-store-driver",
-    heal=cluster.cluster,
+    remedy=cluster.cluster,
 )
-def driver_is_not_registered(facts: Facts) -> Iterable[Cause]:
+def driver_is_not_registered(facts: Snapshot) -> Iterable[Cause]:
     """Tell that nodes have no Secrets Store CSI driver."""
     changed = differing(facts, "cluster.cluster", "addonProfiles")
     off = [one for one in changed if not any(setting in one for setting in _ROTATION)]
-    said = quotes(facts, ("secrets-store.csi.k8s.io not found in the list of registered CSI drivers",), sources=_SAID)
+    said = log_lines(
+        facts, ("secrets-store.csi.k8s.io not found in the list of registered CSI drivers",), sources=_SAID
+    )
     if off or said:
         yield Cause(
             "The nodes have no Secrets Store CSI driver: the add-on is off or changed, or a node is tainted.",
@@ -137,11 +139,11 @@ def driver_is_not_registered(facts: Facts) -> Iterable[Cause]:
         )
 
 
-@IDENTITY.rule("AKA-308", CRITICAL, effects=(*_AFTER, *_UNREAD), link=_DRIVER, heal=key_vault.vault)
-def vault_lets_nobody_in(facts: Facts) -> Iterable[Cause]:
+@IDENTITY.rule("AKA-308", CRITICAL, effects=(*_AFTER, *_UNREAD), link=_DRIVER, remedy=key_vault.vault)
+def vault_lets_nobody_in(facts: Snapshot) -> Iterable[Cause]:
     """Tell that the vault cannot be reached by the nodes."""
     closed = differing(facts, "key_vault.vault", "publicNetworkAccess", "networkAcls")
-    said = quotes(
+    said = log_lines(
         facts,
         ("keyvault", "context deadline exceeded"),
         ("ForbiddenByFirewall",),
@@ -165,7 +167,7 @@ IDENTITY.said(
     cause="A Secret that pods read does not exist: it is there only while a pod mounts the vault's volume.",
     fix="Every pod that reads the Secret must mount its SecretProviderClass: run step 7, which has it so.",
     effects=DOWNSTREAM,
-    heal=airflow.components,
+    remedy=airflow.components,
     link="https://learn.microsoft.com/azure/aks/csi-secrets-store-configuration-options",
 )
 
@@ -175,12 +177,12 @@ IDENTITY.said(
     CRITICAL,
     effects=(*_AFTER, *_UNREAD, "AKA-310"),
     link="https://learn.microsoft.com/azure/key-vault/general/key-vault-recovery",
-    heal=key_vault.secrets,
+    remedy=key_vault.secrets,
 )
-def secret_is_missing(facts: Facts) -> Iterable[Cause]:
+def secret_is_missing(facts: Snapshot) -> Iterable[Cause]:
     """Tell of secrets that are not in the vault, or are soft-deleted."""
     gone = [f"{one.title} is not in the vault" for one in facts.azure.resources.values() if _is_missing_secret(one)]
-    said = quotes(facts, ("ObjectIsDeletedButRecoverable",), ("SecretNotFound",), sources=(*_SAID, "resource"))
+    said = log_lines(facts, ("ObjectIsDeletedButRecoverable",), ("SecretNotFound",), sources=(*_SAID, "resource"))
     if gone or said:
         yield Cause(
             "A secret of Airflow is not in the vault.",
@@ -189,12 +191,12 @@ def secret_is_missing(facts: Facts) -> Iterable[Cause]:
         )
 
 
-def _is_missing_secret(one: Standing) -> bool:
+def _is_missing_secret(one: ResourceStatus) -> bool:
     return one.kind == "secret" and one.missing
 
 
-@IDENTITY.rule("AKA-311", WARNING, effects=("AKA-310", *_OF_OLD_SECRETS), link=_DRIVER, heal=cluster.cluster)
-def secret_is_not_the_vaults(facts: Facts) -> Iterable[Cause]:
+@IDENTITY.rule("AKA-311", WARNING, effects=("AKA-310", *_OF_OLD_SECRETS), link=_DRIVER, remedy=cluster.cluster)
+def secret_is_not_the_vaults(facts: Snapshot) -> Iterable[Cause]:
     """Tell of Secrets in the cluster that hold something else than the vault, and of a driver that does not look."""
     seldom = differing(facts, "cluster.cluster", *_ROTATION)
     stale = [
@@ -219,9 +221,9 @@ def secret_is_not_the_vaults(facts: Facts) -> Iterable[Cause]:
     WARNING,
     effects=_OF_OLD_SECRETS,
     link="https://learn.microsoft.com/azure/aks/csi-secrets-store-configuration-options",
-    heal=airflow.components,
+    remedy=airflow.components,
 )
-def pods_have_old_secrets(facts: Facts) -> Iterable[Cause]:
+def pods_have_old_secrets(facts: Snapshot) -> Iterable[Cause]:
     """Tell of Deployments whose pods started with other versions of their secrets than the vault's."""
     old = [
         f"{one.title}: {each}"
@@ -249,12 +251,12 @@ IDENTITY.said(
 )
 
 
-@IDENTITY.rule("AKA-314", CRITICAL, effects=_AFTER, link=_DRIVER, heal=workload_identity.service_accounts)
-def class_is_missing(facts: Facts) -> Iterable[Cause]:
+@IDENTITY.rule("AKA-314", CRITICAL, effects=_AFTER, link=_DRIVER, remedy=workload_identity.service_accounts)
+def class_is_missing(facts: Snapshot) -> Iterable[Cause]:
     """Tell of SecretProviderClasses that pods mount and that do not exist."""
     objects = facts.kubernetes.objects.values()
     gone = [f"{one.title} does not exist" for one in objects if one.kind == "SecretProviderClass" and one.missing]
-    said = quotes(facts, ("failed to get secretproviderclass",), sources=_SAID)
+    said = log_lines(facts, ("failed to get secretproviderclass",), sources=_SAID)
     if gone or said:
         yield Cause(
             "A SecretProviderClass that pods mount does not exist, so that none of them can start anew.",
@@ -269,11 +271,13 @@ def class_is_missing(facts: Facts) -> Iterable[Cause]:
     WARNING,
     effects=_UNREAD,
     link="https://learn.microsoft.com/azure/key-vault/general/rbac-guide",
-    heal=key_vault.vault,
+    remedy=key_vault.vault,
 )
-def operator_may_not_read_the_vault(facts: Facts) -> Iterable[Cause]:
+def operator_may_not_read_the_vault(facts: Snapshot) -> Iterable[Cause]:
     """Tell that whoever diagnoses may not read secrets, so that less can be found out."""
-    said = quotes(facts, ("ForbiddenByRbac",), ("secret", "Caller is not authorized"), sources=("resource", "reading"))
+    said = log_lines(
+        facts, ("ForbiddenByRbac",), ("secret", "Caller is not authorized"), sources=("resource", "reading")
+    )
     if said:
         yield Cause(
             "You may not read the vault's secrets, so neither logs can be checked for them nor Airflow be asked.",

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from airflowaks.diagnosis.rules.rule import CRITICAL, DOWNSTREAM, Cause, Section, components, lines, missing, quotes
+from airflowaks.diagnosis.rules.rule import CRITICAL, DOWNSTREAM, Cause, Section, components, lines, log_lines, missing
 from airflowaks.steps import registry
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from airflowaks.diagnosis.facts.world import Facts
+    from airflowaks.diagnosis.facts.snapshot import Snapshot
 
 IMAGES = Section()
 _SAID = ("event", "container")
@@ -18,13 +18,13 @@ _AFTER = ("AKA-206", *DOWNSTREAM)
 _LEARN = "https://learn.microsoft.com/troubleshoot/azure/azure-kubernetes/extensions/cannot-pull-image-from-acr-to-aks-cluster"
 
 
-@IMAGES.rule("AKA-201", CRITICAL, effects=_AFTER, link=_LEARN, heal=registry.pull_access)
-def nodes_may_not_pull(facts: Facts) -> Iterable[Cause]:
+@IMAGES.rule("AKA-201", CRITICAL, effects=_AFTER, link=_LEARN, remedy=registry.pull_access)
+def nodes_may_not_pull(facts: Snapshot) -> Iterable[Cause]:
     """Tell that the kubelet's identity lacks AcrPull, or that the registry does not honour it."""
     if facts.azure.registry_mode.startswith("Abac"):
         return
     lacking = missing(facts, "registry.pull_access")
-    said = quotes(facts, ("failed to authorize", "401"), ("unauthorized", "authentication required"), sources=_SAID)
+    said = log_lines(facts, ("failed to authorize", "401"), ("unauthorized", "authentication required"), sources=_SAID)
     if lacking or said:
         yield Cause(
             "The cluster's nodes may not pull from the registry: the kubelet's identity lacks AcrPull.",
@@ -34,11 +34,11 @@ def nodes_may_not_pull(facts: Facts) -> Iterable[Cause]:
         )
 
 
-@IMAGES.rule("AKA-202", CRITICAL, effects=_AFTER, link=_LEARN, heal=registry.image)
-def image_is_missing(facts: Facts) -> Iterable[Cause]:
+@IMAGES.rule("AKA-202", CRITICAL, effects=_AFTER, link=_LEARN, remedy=registry.image)
+def image_is_missing(facts: Snapshot) -> Iterable[Cause]:
     """Tell that the registry does not have the image's tag."""
     lacking = missing(facts, "registry.image")
-    said = quotes(facts, ("pull", ": not found"), ("manifest unknown",), sources=_SAID)
+    said = log_lines(facts, ("pull", ": not found"), ("manifest unknown",), sources=_SAID)
     if lacking or said:
         yield Cause(
             "The image that pods want is not in the registry.",
@@ -77,7 +77,7 @@ IMAGES.said(
     effects=_AFTER,
     link="https://learn.microsoft.com/azure/container-registry/container-registry-rbac-abac-repository-permissions",
 )
-def registry_heeds_no_acr_pull(facts: Facts) -> Iterable[Cause]:
+def registry_heeds_no_acr_pull(facts: Snapshot) -> Iterable[Cause]:
     """Tell that the registry is in ABAC mode, in which AcrPull counts for nothing."""
     if facts.azure.registry_mode.startswith("Abac"):
         yield Cause(
@@ -85,7 +85,7 @@ def registry_heeds_no_acr_pull(facts: Facts) -> Iterable[Cause]:
             "Set its role assignment mode back to RBAC, or assign Container Registry Repository Reader to the kubelet.",
             [
                 f"roleAssignmentMode: {facts.azure.registry_mode}",
-                *lines(quotes(facts, ("failed to authorize",), sources=_SAID)),
+                *lines(log_lines(facts, ("failed to authorize",), sources=_SAID)),
             ],
         )
 

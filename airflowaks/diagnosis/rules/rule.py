@@ -5,17 +5,17 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from airflowaks.changes import Changes
 from airflowaks.diagnosis.finding import Finding, Severity
+from airflowaks.engine.changes import Changes
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
 
-    from airflowaks.diagnosis.facts.standing import Standing
-    from airflowaks.diagnosis.facts.world import Facts, Quote
+    from airflowaks.diagnosis.facts.resource_status import ResourceStatus
+    from airflowaks.diagnosis.facts.snapshot import LogLine, Snapshot
     from airflowaks.session import Session
 
-    Heal = Callable[[Session], Changes]
+    Remedy = Callable[[Session], Changes]
 
 CRITICAL, WARNING, NOTE = Severity.CRITICAL, Severity.WARNING, Severity.NOTE
 DOWNSTREAM = ("AKA-703", "AKA-704", "AKA-705", "AKA-714", "AKA-9", "AKA-003", "AKA-005")
@@ -40,12 +40,12 @@ class Rule:
 
     id: str
     severity: Severity
-    look: Callable[[Facts], Iterable[Cause]]
+    look: Callable[[Snapshot], Iterable[Cause]]
     effects: tuple[str, ...] = ()
     link: str = ""
-    heal: Heal | None = None
+    remedy: Remedy | None = None
 
-    def findings(self, facts: Facts) -> list[Finding]:
+    def findings(self, facts: Snapshot) -> list[Finding]:
         """Return what the rule finds in `facts`."""
         return [
             Finding(
@@ -56,7 +56,7 @@ class Rule:
                 link=self.link,
                 evidence=_first(one.evidence),
                 about=one.about,
-                heal=self.heal,
+                remedy=self.remedy,
             )
             for one in self.look(facts)
         ]
@@ -66,12 +66,18 @@ class Section(list[Rule]):
     """The rules of one section, in the order in which they are written."""
 
     def rule(
-        self, name: str, severity: Severity, *, effects: tuple[str, ...] = (), link: str = "", heal: Heal | None = None
-    ) -> Callable[[Callable[[Facts], Iterable[Cause]]], Callable[[Facts], Iterable[Cause]]]:
+        self,
+        name: str,
+        severity: Severity,
+        *,
+        effects: tuple[str, ...] = (),
+        link: str = "",
+        remedy: Remedy | None = None,
+    ) -> Callable[[Callable[[Snapshot], Iterable[Cause]]], Callable[[Snapshot], Iterable[Cause]]]:
         """Return a decorator that makes a function from facts to causes the rule `name`."""
 
-        def make(look: Callable[[Facts], Iterable[Cause]]) -> Callable[[Facts], Iterable[Cause]]:
-            self.append(Rule(name, severity, look, effects, link, heal))
+        def make(look: Callable[[Snapshot], Iterable[Cause]]) -> Callable[[Snapshot], Iterable[Cause]]:
+            self.append(Rule(name, severity, look, effects, link, remedy))
             return look
 
         return make
@@ -86,24 +92,24 @@ class Section(list[Rule]):
         fix: str,
         effects: tuple[str, ...] = (),
         link: str = "",
-        heal: Heal | None = None,
+        remedy: Remedy | None = None,
     ) -> None:
         """Add the rule `name`: its cause stands where one of `sources` has a line with all words of one of `words`."""
 
-        def look(facts: Facts) -> Iterable[Cause]:
-            if found := quotes(facts, *words, sources=sources):
+        def look(facts: Snapshot) -> Iterable[Cause]:
+            if found := log_lines(facts, *words, sources=sources):
                 yield Cause(cause, fix, lines(found), components(found))
 
-        self.append(Rule(name, severity, look, effects, link, heal))
+        self.append(Rule(name, severity, look, effects, link, remedy))
 
 
-def in_turn(*steps: Heal) -> Heal:
+def in_turn(*steps: Remedy) -> Remedy:
     """Return the fix that takes several step functions, one after the other."""
 
-    def heal(session: Session) -> Changes:
+    def remedy(session: Session) -> Changes:
         return sum((step(session) for step in steps), start=Changes(()))
 
-    return heal
+    return remedy
 
 
 def _first(evidence: Sequence[str]) -> tuple[str, ...]:
@@ -119,35 +125,35 @@ def listed(names: Sequence[str]) -> str:
     return text[0].upper() + text[1:]
 
 
-def quotes(facts: Facts, *words: tuple[str, ...], sources: tuple[str, ...]) -> list[Quote]:
+def log_lines(facts: Snapshot, *words: tuple[str, ...], sources: tuple[str, ...]) -> list[LogLine]:
     """Return the lines of `sources` that have all words of one of `words`."""
-    said = ((one, next(filter(one.says, words), None)) for one in facts.quotes if one.source in sources)
+    said = ((one, next(filter(one.says, words), None)) for one in facts.log_lines if one.source in sources)
     return [one.around(found) for one, found in said if found]
 
 
-def lines(found: Sequence[Quote]) -> list[str]:
+def lines(found: Sequence[LogLine]) -> list[str]:
     """Return quotes as evidence."""
     return [str(one) for one in found]
 
 
-def components(found: Sequence[Quote]) -> frozenset[str]:
+def components(found: Sequence[LogLine]) -> frozenset[str]:
     """Return the components that quotes are about; empty where that may be all: a log tells of others' faults too."""
     named = [one.component if one.source in _OF_SUFFERERS else "" for one in found]
     return frozenset(named) if all(named) else frozenset()
 
 
-def standing(facts: Facts, name: str) -> Standing | None:
+def standing(facts: Snapshot, name: str) -> ResourceStatus | None:
     """Return how a resource of Azure stands, by step and attribute (`registry.pull_access`)."""
     return facts.azure.resources.get(name)
 
 
-def missing(facts: Facts, *names: str) -> list[str]:
+def missing(facts: Snapshot, *names: str) -> list[str]:
     """Return as evidence those of the named resources of Azure that do not exist."""
     known = [one for name in names if (one := standing(facts, name)) is not None]
     return [f"{one.title} does not exist" for one in known if one.missing]
 
 
-def differing(facts: Facts, name: str, *words: str) -> list[str]:
+def differing(facts: Snapshot, name: str, *words: str) -> list[str]:
     """Return as evidence where a resource of Azure differs in what any of `words` names."""
     known = standing(facts, name)
     return [f"{known.title}: {one}" for one in known.differing(*words)] if known else []

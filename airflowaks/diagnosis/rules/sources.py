@@ -9,14 +9,14 @@ from airflowaks.diagnosis.rules.rule import CRITICAL, WARNING, Cause, Section
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from airflowaks.diagnosis.facts.world import Facts
+    from airflowaks.diagnosis.facts.snapshot import Snapshot
 
 SOURCES = Section()
 _LINK = "https://learn.microsoft.com/azure/aks/control-plane-metrics-monitor"
 
 
 @SOURCES.rule("AKA-001", CRITICAL, effects=("AKA-0",), link=_LINK)
-def azure_is_silent(facts: Facts) -> Iterable[Cause]:
+def azure_is_silent(facts: Snapshot) -> Iterable[Cause]:
     """Tell that Resource Manager could not be asked."""
     if problem := facts.unread("azure.resources"):
         yield Cause(
@@ -27,7 +27,7 @@ def azure_is_silent(facts: Facts) -> Iterable[Cause]:
 
 
 @SOURCES.rule("AKA-007", WARNING, link="https://learn.microsoft.com/graph/errors")
-def graph_is_silent(facts: Facts) -> Iterable[Cause]:
+def graph_is_silent(facts: Snapshot) -> Iterable[Cause]:
     """Tell that groups could not be read, which says nothing of whether Airflow works."""
     if problems := _problems(facts, "Entra group"):
         yield Cause(
@@ -43,7 +43,7 @@ def graph_is_silent(facts: Facts) -> Iterable[Cause]:
     effects=("AKA-003", "AKA-004", "AKA-006"),
     link="https://learn.microsoft.com/azure/key-vault/general/troubleshooting-access-issues",
 )
-def vault_is_silent(facts: Facts) -> Iterable[Cause]:
+def vault_is_silent(facts: Snapshot) -> Iterable[Cause]:
     """Tell that none of the vault's secrets could be read, without which neither Airflow nor its backend is asked."""
     problems = _problems(facts, "secret")
     if problems and len(problems) == sum(one.kind == "secret" for one in facts.azure.resources.values()):
@@ -54,7 +54,7 @@ def vault_is_silent(facts: Facts) -> Iterable[Cause]:
         )
 
 
-def _problems(facts: Facts, kind: str) -> list[str]:
+def _problems(facts: Snapshot, kind: str) -> list[str]:
     return [f"{one.title}: {one.problem}" for one in facts.azure.resources.values() if one.kind == kind and one.problem]
 
 
@@ -96,7 +96,7 @@ for _name, _part, _cause, _fix, _effects in (
     ),
 ):
 
-    def _look(facts: Facts, part: str = _part, cause: str = _cause, fix: str = _fix) -> Iterable[Cause]:
+    def _look(facts: Snapshot, part: str = _part, cause: str = _cause, fix: str = _fix) -> Iterable[Cause]:
         if problem := facts.unread(part):
             yield Cause(cause, fix, [f"{part}: {problem}"])
 

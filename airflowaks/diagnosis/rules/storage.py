@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from airflowaks.diagnosis.rules.rule import CRITICAL, DOWNSTREAM, Cause, Section, lines, quotes
+from airflowaks.diagnosis.rules.rule import CRITICAL, DOWNSTREAM, Cause, Section, lines, log_lines
 from airflowaks.steps import volumes
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from airflowaks.diagnosis.facts.world import Facts
+    from airflowaks.diagnosis.facts.snapshot import Snapshot
 
 STORAGE = Section()
 _SAID = ("event", "container")
@@ -64,14 +64,14 @@ for _name, _words, _cause, _fix in (
     CRITICAL,
     effects=_AFTER,
     link="https://learn.microsoft.com/azure/aks/azure-csi-files-storage-provision",
-    heal=volumes.storage,
+    remedy=volumes.storage,
 )
-def claim_is_not_bound(facts: Facts) -> Iterable[Cause]:
+def claim_is_not_bound(facts: Snapshot) -> Iterable[Cause]:
     """Tell of claims that wait for their share."""
     claims = facts.kubernetes.claims
     pending = [name for name, one in claims.items() if one.phase == "Pending" and not one.waits_for_pod]
     if pending:
-        said = quotes(facts, ("ProvisioningFailed",), ("waiting for a volume to be created",), sources=("event",))
+        said = log_lines(facts, ("ProvisioningFailed",), ("waiting for a volume to be created",), sources=("event",))
         yield Cause(
             "A claim waits for its share, which cannot be made.",
             "See the message for whether storage class, permission or quota is to blame; then run step 6.",
@@ -80,7 +80,7 @@ def claim_is_not_bound(facts: Facts) -> Iterable[Cause]:
 
 
 @STORAGE.rule("AKA-407", CRITICAL, effects=_AFTER, link=_MOUNT)
-def claim_is_lost(facts: Facts) -> Iterable[Cause]:
+def claim_is_lost(facts: Snapshot) -> Iterable[Cause]:
     """Tell of claims whose volume is gone."""
     if lost := [name for name, one in facts.kubernetes.claims.items() if one.phase == "Lost"]:
         yield Cause(

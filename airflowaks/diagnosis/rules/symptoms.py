@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from airflowaks.diagnosis.rules.rule import CRITICAL, NOTE, Cause, Section, components, lines, quotes
+from airflowaks.diagnosis.rules.rule import CRITICAL, NOTE, Cause, Section, components, lines, log_lines
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from airflowaks.diagnosis.facts.kubernetes import Container, Pod
-    from airflowaks.diagnosis.facts.world import Facts
+    from airflowaks.diagnosis.facts.snapshot import Snapshot
 
 SYMPTOMS = Section()
 _PODS = "https://kubernetes.io/docs/tasks/debug/debug-application/debug-pods/"
@@ -20,7 +20,7 @@ _BY_SIGNAL = (137, 143)
 
 
 @SYMPTOMS.rule("AKA-901", CRITICAL, effects=("AKA-9", "AKA-003", "AKA-005"), link=_PODS)
-def container_keeps_ending(facts: Facts) -> Iterable[Cause]:
+def container_keeps_ending(facts: Snapshot) -> Iterable[Cause]:
     """Tell of containers that end again and again by themselves, once for all pods of a component."""
     probed = {one.name for one in facts.kubernetes.events if one.reason == "Unhealthy"}
     ending: dict[tuple[str, str], list[tuple[str, Pod, Container]]] = {}
@@ -51,9 +51,9 @@ def _about(pod: Pod) -> frozenset[str]:
 
 
 @SYMPTOMS.rule("AKA-902", CRITICAL, effects=("AKA-9", "AKA-003", "AKA-005"), link=_PODS)
-def probe_fails(facts: Facts) -> Iterable[Cause]:
+def probe_fails(facts: Snapshot) -> Iterable[Cause]:
     """Tell of pods that run and whose probes fail."""
-    if said := quotes(facts, ("Unhealthy", "probe failed"), ("Unhealthy", "probe errored"), sources=("event",)):
+    if said := log_lines(facts, ("Unhealthy", "probe failed"), ("Unhealthy", "probe errored"), sources=("event",)):
         yield Cause(
             "A pod runs, and its probe fails.",
             "See the pod's log; an airflow command takes up to 14 s of CPU, so that little CPU makes probes time out.",
@@ -63,7 +63,7 @@ def probe_fails(facts: Facts) -> Iterable[Cause]:
 
 
 @SYMPTOMS.rule("AKA-903", CRITICAL, effects=("AKA-9", "AKA-003", "AKA-005"), link=_PODS)
-def too_few_pods(facts: Facts) -> Iterable[Cause]:
+def too_few_pods(facts: Snapshot) -> Iterable[Cause]:
     """Tell of Deployments of which fewer pods work than should."""
     for name, one in facts.kubernetes.deployments.items():
         if one.available + one.settling < one.wanted:
@@ -81,7 +81,7 @@ def too_few_pods(facts: Facts) -> Iterable[Cause]:
     effects=("AKA-905", "AKA-906"),
     link=f"{_DOCS}administration-and-deployment/logging-monitoring/check-health.html",
 )
-def component_is_not_healthy(facts: Facts) -> Iterable[Cause]:
+def component_is_not_healthy(facts: Snapshot) -> Iterable[Cause]:
     """Tell of components that Airflow itself calls unhealthy."""
     for name, state in facts.airflow.health.items():
         if state != "healthy":
@@ -94,7 +94,7 @@ def component_is_not_healthy(facts: Facts) -> Iterable[Cause]:
 
 
 @SYMPTOMS.rule("AKA-905", CRITICAL, link=f"{_DOCS}troubleshooting.html")
-def tasks_stay_queued(facts: Facts) -> Iterable[Cause]:
+def tasks_stay_queued(facts: Snapshot) -> Iterable[Cause]:
     """Tell of tasks that nobody takes."""
     if facts.airflow.queued_seconds >= _LONG_QUEUED_SECONDS:
         yield Cause(
@@ -105,7 +105,7 @@ def tasks_stay_queued(facts: Facts) -> Iterable[Cause]:
 
 
 @SYMPTOMS.rule("AKA-906", NOTE, link=f"{_DOCS}troubleshooting.html")
-def tasks_failed(facts: Facts) -> Iterable[Cause]:
+def tasks_failed(facts: Snapshot) -> Iterable[Cause]:
     """Tell of tasks that failed, which is mostly their authors' business."""
     if failed := facts.airflow.failed:
         yield Cause(

@@ -14,7 +14,7 @@ from airflowaks.diagnosis.rules.rule import (
     in_turn,
     lines,
     listed,
-    quotes,
+    log_lines,
 )
 from airflowaks.steps import airflow, cluster, volumes, workload_identity
 
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from airflowaks.diagnosis.facts.kubernetes import Container
-    from airflowaks.diagnosis.facts.world import Facts
+    from airflowaks.diagnosis.facts.snapshot import Snapshot
 
 WORKLOADS = Section()
 _SAID = ("event", "container")
@@ -40,9 +40,9 @@ _TOLD_CLOSER = ("checksum/secrets", "azure.workload.identity/use")
     CRITICAL,
     effects=("AKA-805", "AKA-807", *DOWNSTREAM),
     link=_PODS,
-    heal=in_turn(cluster.namespace, workload_identity.service_accounts, volumes.everything, airflow.everything),
+    remedy=in_turn(cluster.namespace, workload_identity.service_accounts, volumes.everything, airflow.everything),
 )
-def namespace_is_not_there(facts: Facts) -> Iterable[Cause]:
+def namespace_is_not_there(facts: Snapshot) -> Iterable[Cause]:
     """Tell of a namespace that is being deleted, or is gone."""
     phase = facts.kubernetes.namespace
     if phase != "Active":
@@ -60,7 +60,7 @@ def namespace_is_not_there(facts: Facts) -> Iterable[Cause]:
     effects=("AKA-801", "AKA-813", *DOWNSTREAM),
     link=f"{_AKS}availability-performance/node-not-ready-basic-troubleshooting",
 )
-def node_is_not_ready(facts: Facts) -> Iterable[Cause]:
+def node_is_not_ready(facts: Snapshot) -> Iterable[Cause]:
     """Tell of nodes that are away, or under pressure."""
     nodes = facts.kubernetes.nodes
     ill = [f"node {name}: NotReady" for name, one in nodes.items() if not one.ready]
@@ -76,10 +76,10 @@ def node_is_not_ready(facts: Facts) -> Iterable[Cause]:
 @WORKLOADS.rule(
     "AKA-801", CRITICAL, effects=DOWNSTREAM, link=f"{_AKS}availability-performance/cluster-node-pool-scaling"
 )
-def pod_finds_no_node(facts: Facts) -> Iterable[Cause]:
+def pod_finds_no_node(facts: Snapshot) -> Iterable[Cause]:
     """Tell of pods that no node has room for."""
     words = (("nodes are available", "Insufficient"), ("didn't trigger scale-up",), ("Unschedulable",))
-    if said := quotes(facts, *words, sources=_SAID):
+    if said := log_lines(facts, *words, sources=_SAID):
         yield Cause(
             "No node has room for a pod.",
             "Raise `cluster.node_pool.max_count` or choose larger machines and run step 1, or lower what pods ask for.",
@@ -91,7 +91,7 @@ def pod_finds_no_node(facts: Facts) -> Iterable[Cause]:
 @WORKLOADS.rule(
     "AKA-802", CRITICAL, effects=DOWNSTREAM, link=f"{_AKS}availability-performance/identify-memory-saturation-aks"
 )
-def container_ran_out_of_memory(facts: Facts) -> Iterable[Cause]:
+def container_ran_out_of_memory(facts: Snapshot) -> Iterable[Cause]:
     """Tell of containers that were killed for the memory that they took."""
     killed = [
         (name, container, pod.component)
@@ -112,8 +112,8 @@ def _was_killed(one: Container) -> bool:
     return one.ended == "OOMKilled" or (one.exit_code == _KILLED and "memory" in one.message.lower())
 
 
-@WORKLOADS.rule("AKA-805", CRITICAL, effects=DOWNSTREAM, link=_PODS, heal=_OBJECTS)
-def object_is_missing(facts: Facts) -> Iterable[Cause]:
+@WORKLOADS.rule("AKA-805", CRITICAL, effects=DOWNSTREAM, link=_PODS, remedy=_OBJECTS)
+def object_is_missing(facts: Snapshot) -> Iterable[Cause]:
     """Tell of objects that the steps make and that are not in the cluster."""
     objects = facts.kubernetes.objects.values()
     gone = [one for one in objects if one.missing and one.kind != "SecretProviderClass"]
@@ -128,7 +128,7 @@ def object_is_missing(facts: Facts) -> Iterable[Cause]:
 
 
 @WORKLOADS.rule("AKA-811", CRITICAL, effects=DOWNSTREAM, link=_PODS)
-def deployment_is_switched_off(facts: Facts) -> Iterable[Cause]:
+def deployment_is_switched_off(facts: Snapshot) -> Iterable[Cause]:
     """Tell of Deployments that somebody scaled to nothing, or paused."""
     for name, one in facts.kubernetes.deployments.items():
         if one.paused or not one.wanted:
@@ -144,7 +144,7 @@ def deployment_is_switched_off(facts: Facts) -> Iterable[Cause]:
 
 
 @WORKLOADS.rule("AKA-813", WARNING, effects=("AKA-9",), link=_PODS)
-def pod_was_evicted(facts: Facts) -> Iterable[Cause]:
+def pod_was_evicted(facts: Snapshot) -> Iterable[Cause]:
     """Tell of pods that a node threw out."""
     evicted = {name: one for name, one in facts.kubernetes.pods.items() if one.reason == "Evicted"}
     if evicted:
@@ -162,9 +162,9 @@ def pod_was_evicted(facts: Facts) -> Iterable[Cause]:
     WARNING,
     effects=("AKA-703",),
     link="https://kubernetes.io/docs/reference/using-api/server-side-apply/",
-    heal=_OBJECTS,
+    remedy=_OBJECTS,
 )
-def object_differs(facts: Facts) -> Iterable[Cause]:
+def object_differs(facts: Snapshot) -> Iterable[Cause]:
     """Tell of objects that are not as the manifests have them."""
     differing: dict[str, list[str]] = {}
     for one in facts.kubernetes.objects.values():

@@ -1,0 +1,88 @@
+"""Redaction by value: whatever a session has read or made as a secret is replaced wherever it would print."""
+
+from __future__ import annotations
+
+import html
+import json
+import threading
+from base64 import b64encode, urlsafe_b64encode
+from urllib.parse import quote, quote_plus
+
+from airflowaks.cloud.database_urls import password_of
+
+MASK = "(secret)"
+# Shorter values would blank out ordinary words; no secret of the runbook is that short.
+_SHORTEST = 8
+
+
+class Secret:
+    """A secret value. It is no str, so that only `reveal` gets the text out: no join, format or JSON encoder does."""
+
+    __slots__ = ("_text",)
+
+    def __init__(self, text: str) -> None:
+        self._text = text
+
+    def __repr__(self) -> str:
+        return MASK
+
+    def __bool__(self) -> bool:
+        return bool(self._text)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Secret) and self._text == other._text
+
+    def __hash__(self) -> int:
+        return hash((Secret, self._text))
+
+    def reveal(self) -> str:
+        """Return the plain text, for the one place that needs it."""
+        return self._text
+
+
+class Redactor:
+    """Knows secrets by value and takes them out of text. Safe to use from several threads."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._known: set[str] = set()
+        self._longest_first: list[str] = []
+
+    def learn(self, value: str | Secret) -> Secret:
+        """Remember `value`, its parts, and how they are written elsewhere, and return it as a Secret."""
+        plain = value.reveal() if isinstance(value, Secret) else value
+        spellings = {spelling for part in _parts(plain) if len(part) >= _SHORTEST for spelling in _spellings(part)}
+        with self._lock:
+            if not spellings <= self._known:
+                self._known |= spellings
+                self._longest_first = sorted(self._known, key=len, reverse=True)
+        return Secret(plain)
+
+    def redact(self, text: str) -> str:
+        """Return `text` with every known secret masked, the longest first."""
+        if len(text) >= _SHORTEST:
+            for value in self._longest_first:
+                text = text.replace(value, MASK)
+        return text
+
+
+def _parts(plain: str) -> set[str]:
+    """Return `plain` and what is secret by itself in it: a URL's password, each of several Fernet keys."""
+    return {plain, password_of(plain) or "", *plain.split(",")}
+
+
+def _spellings(plain: str) -> set[str]:
+    """Return `plain` as it stands in text, a URL, HTML, JSON, Python's repr and a Kubernetes Secret."""
+    return {
+        plain,
+        quote(plain),
+        quote(plain, safe=""),
+        quote_plus(plain),
+        html.escape(plain),
+        html.escape(plain, quote=False),
+        json.dumps(plain)[1:-1],
+        json.dumps(plain, ensure_ascii=False)[1:-1],
+        repr(plain)[1:-1],
+        b64encode(plain.encode()).decode(),
+        urlsafe_b64encode(plain.encode()).decode(),
+    }

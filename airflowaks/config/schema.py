@@ -1,0 +1,294 @@
+"""The sections of an environment file: what each may hold, what it defaults to, and the rules that span its keys.
+
+Such a rule is checked on the later of its keys, because there pydantic still reports every other problem beside it.
+"""
+
+from ipaddress import IPv4Address, IPv4Network
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag, field_validator, model_validator
+from pydantic import ValidationInfo as Info
+
+from airflowaks.config import types
+
+# AKS refuses the first four for pods and services; in the last are the nodes of a cluster that brings no network along.
+# https://learn.microsoft.com/azure/aks/azure-cni-overlay#ip-address-planning
+TAKEN_NETWORKS = ("169.254.0.0/16", "172.30.0.0/16", "172.31.0.0/16", "192.0.2.0/24", "10.224.0.0/12")
+# Azure CNI Overlay gives every node a /24 of the pod range, whether it has that many pods or not.
+NODE_PREFIX = 24
+LARGEST_SERVICE_RANGE = 12
+SMALLEST_SERVICE_RANGE = 28
+
+PostgresqlTier = Literal["Burstable", "GeneralPurpose", "MemoryOptimized"]
+POSTGRESQL_TIERS: dict[str, PostgresqlTier] = {"B": "Burstable", "D": "GeneralPurpose", "E": "MemoryOptimized"}
+# In this version the D and E families lost the local disk that an ephemeral OS disk needs; a "d" brings it back.
+DISKLESS_SINCE = 4
+
+
+class Section(BaseModel):
+    """A mapping of the file: unknown keys refused, types not guessed, frozen once read, defaults checked too."""
+
+    # Built when first used: importing a step then costs 0.04 s less.
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, validate_default=True, defer_build=True)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _leave_out_blanks(cls, section: Any) -> Any:
+        # `key:` with nothing behind it is what remains when the lines below are commented out: the default is meant.
+        if not isinstance(section, dict):
+            return section
+        return {key: value for key, value in section.items() if value is not None or key not in cls.model_fields}
+
+
+def not_below_min_count(value: int, info: Info) -> int:
+    """Return `value`, a `max_count`. Raises ValueError where it is below the section's `min_count`."""
+    if value < info.data.get("min_count", value):
+        raise ValueError(f"{value} is below min_count, which is {info.data['min_count']}; raise one or lower the other")
+    return value
+
+
+class Entra(Section):
+    """The groups that may administer and use the cluster, and who is put into them besides the operator."""
+
+    admin_group: types.GroupName
+    developer_group: types.GroupName
+    admin_members: types.Members = ()
+    developer_members: types.Members = ()
+
+
+class NodePool(Section):
+    """The machines that Airflow runs on, scaled between `min_count` and `max_count`; disk size in GiB."""
+
+    name: types.NodePoolName = "airflow"
+    vm_size: types.VmSize = "Standard_D4ds_v5"
+    min_count: int = Field(default=2, ge=1, le=1000)
+    max_count: int = Field(default=5, ge=1, le=1000)
+    zones: types.Zones = ("1", "2", "3")
+    os_disk: Literal["Ephemeral", "Managed"] = "Ephemeral"
+    os_disk_gb: int = Field(default=128, ge=30, le=2048)
+
+    _not_below_min_count = field_validator("max_count")(not_below_min_count)
+
+    @field_validator("os_disk")
+    @classmethod
+    def _has_a_local_disk(cls, value: str, info: Info) -> str:
+        size = types.VM_SIZE.fullmatch(info.data.get("vm_size", ""))
+        if value == "Managed" or not size or size["family"] not in {"D", "E"} or "d" in size["features"]:
+            return value
+        if int(size["version"] or 0) < DISKLESS_SINCE:
+            return value
+        raise ValueError(
+            f'"Ephemeral" needs a local disk, which {size.group()} has not; '
+            'use "Managed", or a vm_size with a d such as "Standard_D4ds_v5"'
+        )
+
+
+class ClusterNetwork(Section):
+    """Address ranges inside the cluster (Azure CNI Overlay): no machine outside it may have one of these addresses."""
+
+    pod_cidr: types.Network = "10.244.0.0/16"
+    service_cidr: types.Network = "10.0.0.0/16"
+    # AKS's own choice: the tenth address of the service range. `default` is missing while service_cidr is wrong.
+    dns_service_ip: types.Address = Field(default_factory=lambda data: str(IPv4Network(data["service_cidr"])[10]))
+
+    @field_validator("pod_cidr", "service_cidr")
+    @classmethod
+    def _is_free(cls, value: str, info: Info) -> str:
+        pods = info.data.get("pod_cidr")
+        if pods and IPv4Network(value).overlaps(IPv4Network(pods)):
+            raise ValueError(f'"{value}" overlaps pod_cidr, which is "{pods}"; choose ranges without a common address')
+        for taken in TAKEN_NETWORKS:
+            if IPv4Network(value).overlaps(IPv4Network(taken)):
+                raise ValueError(f'"{value}" overlaps {taken}, which AKS keeps for itself; choose another range')
+        return value
+
+    @field_validator("service_cidr")
+    @classmethod
+    def _has_room_for_dns(cls, value: str) -> str:
+        if not LARGEST_SERVICE_RANGE <= IPv4Network(value).prefixlen <= SMALLEST_SERVICE_RANGE:
+            raise ValueError(f'"{value}" is larger than /12 or smaller than /28; use a range such as "10.0.0.0/16"')
+        return value
+
+    @field_validator("dns_service_ip")
+    @classmethod
+    def _is_a_service(cls, value: str, info: Info) -> str:
+        if "service_cidr" not in info.data:
+            return value
+        services, address = IPv4Network(info.data["service_cidr"]), IPv4Address(value)
+        # The network's first address is kubernetes.default.svc.
+        if address not in services or address in {services[0], services[1], services[-1]}:
+            raise ValueError(
+                f'"{value}" is not inside service_cidr "{services}" (first two and last addresses excepted); '
+                f'use "{services[10]}"'
+            )
+        return value
+
+
+class Cluster(Section):
+    """The AKS cluster; `tier` Standard and Premium come with an SLA for the Kubernetes API."""
+
+    name: types.ClusterName
+    kubernetes_version: types.KubernetesVersion = "1.35"
+    tier: Literal["Free", "Standard", "Premium"] = "Standard"
+    namespace: types.Namespace = "airflow"
+    node_pool: NodePool = Field(default_factory=NodePool)
+    network: ClusterNetwork = Field(default_factory=ClusterNetwork)
+    # Empty: the Kubernetes API answers any address (and still wants an Entra token).
+    authorized_ip_ranges: types.Networks = ()
+
+    @field_validator("network")
+    @classmethod
+    def _has_pods_for_every_node(cls, value: ClusterNetwork, info: Info) -> ClusterNetwork:
+        nodes = info.data["node_pool"].max_count if "node_pool" in info.data else 1
+        room = 2 ** max(0, NODE_PREFIX - IPv4Network(value.pod_cidr).prefixlen)
+        if IPv4Network(value.pod_cidr).prefixlen > NODE_PREFIX or room < nodes:
+            raise ValueError(
+                f'pod_cidr "{value.pod_cidr}" is too small for {nodes} nodes of a /24 each; '
+                'use a larger range such as "10.244.0.0/16", or lower node_pool.max_count'
+            )
+        return value
+
+
+class Registry(Section):
+    """The container registry, and the Airflow image in it.
+
+    It is imported from `source`; or built on that from `manifests/image`; or it exists, because others push it.
+    """
+
+    name: types.RegistryName
+    sku: Literal["Basic", "Standard", "Premium"] = "Standard"
+    image: Literal["import", "build", "existing"] = "import"
+    source: types.Image = "docker.io/apache/airflow:3.3.2"
+    repository: types.RepositoryName = "airflow"
+    # Of the image that is imported or exists; one that is built is tagged by what it is built from.
+    tag: types.ImageTag = Field(default_factory=lambda data: types.image_tag(data["source"]))
+
+    @property
+    def source_tag(self) -> str:
+        """Return the tag of the image that is imported."""
+        return types.image_tag(self.source)
+
+
+class FirewallRule(Section):
+    """Public IPv4 addresses that may reach the server, both ends included; one address when `end` is left out."""
+
+    start: types.Address = Field(description="the first address let in")
+    end: types.Address = Field(default_factory=lambda data: data["start"])
+
+    @field_validator("end")
+    @classmethod
+    def _not_before_start(cls, value: str, info: Info) -> str:
+        if "start" in info.data and IPv4Address(value) < IPv4Address(info.data["start"]):
+            raise ValueError(f'"{value}" comes before start, which is "{info.data["start"]}"; exchange the two')
+        return value
+
+
+def _family(sku: str) -> str:
+    return sku.removeprefix("Standard_")[0]
+
+
+class Postgresql(Section):
+    """The PostgreSQL flexible server of Airflow's metadata; storage in GiB, backups kept in days."""
+
+    name: types.PostgresqlName
+    version: types.PostgresqlVersion = "17"
+    sku: types.VmSize = "Standard_D2ds_v5"
+    # The sku decides; the key is there for those who want to read it in the file.
+    tier: PostgresqlTier = Field(default_factory=lambda data: POSTGRESQL_TIERS[_family(data["sku"])])
+    # What Premium SSD comes in; the odd ones end where the next disk tier begins.
+    storage_gb: Literal[32, 64, 128, 256, 512, 1024, 2048, 4095, 4096, 8192, 16384, 32767] = 64
+    high_availability: Literal["Disabled", "SameZone", "ZoneRedundant"] = "Disabled"
+    backup_days: int = Field(default=7, ge=7, le=35)
+    database: types.DatabaseName = "airflow"
+    role: types.RoleName = "airflow"
+    port: int = Field(default=5432, ge=1, le=65535)
+    firewall: dict[types.FirewallRuleName, FirewallRule] = {}
+
+    @field_validator("sku")
+    @classmethod
+    def _has_a_tier(cls, value: str) -> str:
+        if _family(value) not in POSTGRESQL_TIERS:
+            raise ValueError(
+                f'"{value}" is of no series that PostgreSQL runs on (B, D and E); use for example "Standard_D2ds_v5"'
+            )
+        return value
+
+    @field_validator("tier")
+    @classmethod
+    def _is_that_of_the_sku(cls, value: str, info: Info) -> str:
+        sku = info.data.get("sku")
+        if sku and value != (tier := POSTGRESQL_TIERS[_family(sku)]):
+            raise ValueError(
+                f'"{value}" is not the tier of {sku}, which is "{tier}"; leave tier out, the sku decides it'
+            )
+        return value
+
+    @field_validator("high_availability")
+    @classmethod
+    def _is_to_be_had(cls, value: str, info: Info) -> str:
+        if value != "Disabled" and info.data.get("tier") == "Burstable":
+            raise ValueError(
+                f'"{value}" is not to be had on Burstable; use a sku such as "Standard_D2ds_v5", or "Disabled"'
+            )
+        return value
+
+
+class ManagedRedis(Section):
+    """Airflow's broker on Azure Managed Redis: the sizes up to 24 GB, beyond which there is no NoCluster policy.
+
+    Celery's transport needs that policy: on the clustered ones its transactions fail with CROSSSLOT.
+    """
+
+    kind: Literal["managed_redis"] = "managed_redis"
+    name: types.ManagedRedisName
+    sku: Literal[
+        "Balanced_B0",
+        "Balanced_B1",
+        "Balanced_B3",
+        "Balanced_B5",
+        "Balanced_B10",
+        "Balanced_B20",
+        "MemoryOptimized_M10",
+        "MemoryOptimized_M20",
+        "ComputeOptimized_X3",
+        "ComputeOptimized_X5",
+        "ComputeOptimized_X10",
+        "ComputeOptimized_X20",
+    ] = "Balanced_B0"
+    high_availability: bool = True
+
+
+class ExistingCache(Section):
+    """Airflow's broker on an Azure Cache for Redis that is already there; it is adopted, never created or removed."""
+
+    kind: Literal["existing_cache"] = "existing_cache"
+    resource_group: types.ResourceGroupName = Field(description="the resource group that the cache is in")
+    name: types.RedisCacheName = Field(description="the cache's name: az redis list --query [].name")
+
+
+def _kind_of_broker(broker: Any) -> str:
+    kind = broker.get("kind") if isinstance(broker, dict) else getattr(broker, "kind", None)
+    return "managed_redis" if kind is None else str(kind)
+
+
+Broker = Annotated[
+    Annotated[ManagedRedis, Tag("managed_redis")] | Annotated[ExistingCache, Tag("existing_cache")],
+    Discriminator(_kind_of_broker),
+]
+
+
+class KeyVault(Section):
+    """The vault of Airflow's secrets; what is deleted stays recoverable, and its name taken, for `soft_delete_days`."""
+
+    name: types.KeyVaultName
+    sku: Literal["standard", "premium"] = "standard"
+    # Cannot be switched off again, and keeps the name from being used anew after a teardown.
+    purge_protection: bool = False
+    soft_delete_days: int = Field(default=90, ge=7, le=90)
+
+
+class Identities(Section):
+    """The user-assigned managed identities: what the cluster acts as, and what Airflow's pods do."""
+
+    cluster: types.IdentityName
+    pods: types.IdentityName

@@ -1,0 +1,215 @@
+"""The kinds of value an environment file holds: text that means something to Azure, checked and brought to one form.
+
+Each is an annotated `str`, so that what is read can be handed to the SDKs as it stands. A check raises ValueError with
+one sentence that names the value, the rule and the fix.
+"""
+
+import re
+from collections.abc import Hashable
+from ipaddress import IPv4Address, IPv4Network
+from pathlib import Path
+from typing import Annotated, Any, Literal, TypeVar
+from urllib.parse import urlsplit
+
+from pydantic import AfterValidator, BeforeValidator, Field, ValidationInfo
+
+from airflowaks.config import naming
+
+Item = TypeVar("Item", bound=Hashable)
+
+KUBERNETES_VERSIONS = ("1.30", "1.31", "1.32", "1.33", "1.34", "1.35")
+POSTGRESQL_VERSIONS = ("15", "16", "17", "18")
+
+TAG_COUNT = 50
+# https://learn.microsoft.com/azure/azure-resource-manager/management/tag-resources#limitations
+TAG_FORBIDDEN = "<>%&\\?/"
+TAG_RESERVED = ("azure", "microsoft", "windows")
+
+# The form of https://learn.microsoft.com/azure/virtual-machines/vm-naming-conventions
+VM_SIZE = re.compile(r"Standard_(?P<family>[A-Z]+)\d+(-\d+)?(?P<features>[a-z]*)(_[A-Z]+\d+)*(_v(?P<version>\d+))?")
+
+
+def _guid(what: str, command: str) -> AfterValidator:
+    def check(value: str) -> str:
+        if not re.fullmatch(r"[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}", value):
+            raise ValueError(f'"{value}" is not a GUID (8-4-4-4-12 hexadecimal digits); fill in {what}: {command}')
+        if not value.strip("0-"):
+            raise ValueError(f'"{value}" is a placeholder; fill in {what}: {command}')
+        return value.lower()
+
+    return AfterValidator(check)
+
+
+def _kubernetes_version(value: str) -> str:
+    if not re.fullmatch(rf"({'|'.join(map(re.escape, KUBERNETES_VERSIONS))})(\.\d+)?", value):
+        raise ValueError(
+            f'Kubernetes "{value}" is not one of {", ".join(KUBERNETES_VERSIONS)}, with which Airflow 3.3.2 is tested; '
+            f'use "{KUBERNETES_VERSIONS[-1]}"'
+        )
+    return value
+
+
+def _postgresql_version(value: str) -> str:
+    if value == "14":
+        raise ValueError('PostgreSQL "14" ends on 11 December 2026; use "17", which Azure runs until November 2029')
+    if value not in POSTGRESQL_VERSIONS:
+        raise ValueError(f'PostgreSQL "{value}" is not one of {", ".join(POSTGRESQL_VERSIONS)}; use "17"')
+    return value
+
+
+def _network(value: str) -> str:
+    try:
+        return str(IPv4Network(value))
+    except ValueError:
+        pass
+    try:
+        fix = f'did you mean "{IPv4Network(value, strict=False)}"?'
+    except ValueError:
+        fix = 'write it like "10.0.0.0/16"'
+    raise ValueError(f'"{value}" is not an IPv4 network in CIDR form, its host bits zero; {fix}')
+
+
+def _address(value: str) -> str:
+    try:
+        return str(IPv4Address(value))
+    except ValueError:
+        raise ValueError(f'"{value}" is not an IPv4 address; write it like "203.0.113.7"') from None
+
+
+def _vm_size(value: str) -> str:
+    if not VM_SIZE.fullmatch(value):
+        raise ValueError(f'"{value}" does not have the form of a VM size; write it like "Standard_D4ds_v5"')
+    return value
+
+
+def image_tag(value: str) -> str:
+    """Return the tag of an image that is named by tag and, perhaps, digest."""
+    return value.partition("@")[0].rpartition(":")[2]
+
+
+def _image(value: str) -> str:
+    registry, _, rest = value.partition("/")
+    named, at, digest = rest.partition("@")
+    repository, _, tag = named.rpartition(":")
+    if "." not in registry or not repository or not tag:
+        form = "registry host, repository and tag"
+        raise ValueError(f'"{value}" does not name an image by {form}; write it like "docker.io/apache/airflow:3.3.2"')
+    if at and not re.fullmatch(r"sha256:[0-9a-f]{64}", digest):
+        raise ValueError(f'"{digest}" is no digest; write it as registries do, "sha256:" and 64 hexadecimal digits')
+    naming.REPOSITORY.check(repository)
+    naming.IMAGE_TAG.check(tag)
+    return value
+
+
+def _cores(value: str) -> str:
+    if not re.fullmatch(r"[1-9]\d*m?|\d+\.\d{1,3}", value) or not float(value.removesuffix("m")):
+        raise ValueError(f'"{value}" is no number of cores; write it like "2" or, in thousandths, "500m"')
+    return value
+
+
+def _memory(value: str) -> str:
+    if not re.fullmatch(r"[1-9]\d*[MG]i", value):
+        raise ValueError(f'"{value}" is no amount of memory; write it like "512Mi" or "2Gi"')
+    return value
+
+
+def _host(value: str) -> str:
+    label = r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?"
+    if not re.fullmatch(rf"{label}(\.{label})+", value):
+        raise ValueError(f'"{value}" is no host name in lower case; write it like "airflow.example.com"')
+    return value
+
+
+def _proxy(value: str) -> str:
+    # The value is never repeated: a proxy's URL is where passwords are found.
+    try:
+        url = urlsplit(value)
+        complete = url.scheme in {"http", "https"} and url.hostname and url.port
+    except ValueError:
+        complete = False
+    if not complete:
+        raise ValueError('the proxy\'s URL needs scheme, host and port; write it like "http://proxy.example.com:3128"')
+    if url.username is not None:
+        raise ValueError("the proxy's URL holds credentials, which do not belong in a file; set HTTPS_PROXY instead")
+    return value
+
+
+def _file(value: Any, info: ValidationInfo) -> Any:
+    if not isinstance(value, str):
+        return value
+    path = Path((info.context or {}).get("folder", ""), Path(value).expanduser()).resolve()
+    if not path.is_file():
+        raise ValueError(f'"{value}" is not a file; paths begin at the folder of the environment file, or with / or ~')
+    return path
+
+
+def _unique(items: tuple[Item, ...]) -> tuple[Item, ...]:
+    twice = [item for position, item in enumerate(items) if item in items[:position]]
+    if twice:
+        raise ValueError(f'"{twice[0]}" is listed twice; remove one')
+    return items
+
+
+def _tag_name(name: str) -> str:
+    found = [character for character in TAG_FORBIDDEN if character in name]
+    if found:
+        raise ValueError(f'the tag\'s name "{name}" holds {found[0]}; leave out each of {" ".join(TAG_FORBIDDEN)}')
+    if name.lower().startswith(TAG_RESERVED):
+        raise ValueError(f'the tag\'s name "{name}" begins with a word that Azure reserves; begin it otherwise')
+    return name
+
+
+def _tags(tags: dict[str, str]) -> dict[str, str]:
+    if len(tags) > TAG_COUNT:
+        raise ValueError(f"{len(tags)} tags are more than the {TAG_COUNT} that a resource can have; remove some")
+    _unique(tuple(name.lower() for name in tags))
+    return tags
+
+
+def _text(value: Any) -> Any:
+    # YAML reads 17 as a number; there is but one way to write it, so nothing is lost (which 1.30 → 1.3 would be).
+    return str(value) if type(value) is int else value
+
+
+SubscriptionId = Annotated[str, _guid("your subscription ID", "az account show --query id")]
+TenantId = Annotated[str, _guid("your tenant ID", "az account show --query tenantId")]
+MemberId = Annotated[str, _guid("the member's object ID", "az ad user show --id NAME@DOMAIN --query id")]
+Members = Annotated[tuple[MemberId, ...], Field(strict=False), AfterValidator(_unique)]
+Location = Annotated[str, AfterValidator(naming.region_name)]
+TagName = Annotated[str, Field(min_length=1, max_length=512), AfterValidator(_tag_name)]
+Tags = Annotated[dict[TagName, Annotated[str, Field(max_length=256)]], AfterValidator(_tags)]
+ProxyUrl = Annotated[str, AfterValidator(_proxy)]
+File = Annotated[Path, BeforeValidator(_file)]
+Network = Annotated[str, AfterValidator(_network)]
+Address = Annotated[str, AfterValidator(_address)]
+VmSize = Annotated[str, AfterValidator(_vm_size)]
+GroupName = Annotated[str, Field(min_length=1, max_length=256)]
+Networks = Annotated[tuple[Network, ...], Field(strict=False, max_length=200), AfterValidator(_unique)]
+Zones = Annotated[
+    tuple[Annotated[Literal["1", "2", "3"], BeforeValidator(_text)], ...], Field(strict=False), AfterValidator(_unique)
+]
+KubernetesVersion = Annotated[str, AfterValidator(_kubernetes_version)]
+PostgresqlVersion = Annotated[str, BeforeValidator(_text), AfterValidator(_postgresql_version)]
+Image = Annotated[str, AfterValidator(_image)]
+Cores = Annotated[str, BeforeValidator(_text), AfterValidator(_cores)]
+Memory = Annotated[str, AfterValidator(_memory)]
+HostName = Annotated[str, AfterValidator(_host)]
+
+EnvironmentName = Annotated[str, AfterValidator(naming.ENVIRONMENT.check)]
+ResourceGroupName = Annotated[str, AfterValidator(naming.RESOURCE_GROUP.check)]
+IdentityName = Annotated[str, AfterValidator(naming.IDENTITY.check)]
+ClusterName = Annotated[str, AfterValidator(naming.CLUSTER.check)]
+NodePoolName = Annotated[str, AfterValidator(naming.NODE_POOL.check)]
+Namespace = Annotated[str, AfterValidator(naming.NAMESPACE.check)]
+RegistryName = Annotated[str, AfterValidator(naming.REGISTRY.check)]
+RepositoryName = Annotated[str, AfterValidator(naming.REPOSITORY.check)]
+ImageTag = Annotated[str, AfterValidator(naming.IMAGE_TAG.check)]
+PostgresqlName = Annotated[str, AfterValidator(naming.POSTGRESQL.check)]
+DatabaseName = Annotated[str, AfterValidator(naming.DATABASE.check)]
+RoleName = Annotated[str, AfterValidator(naming.ROLE.check)]
+FirewallRuleName = Annotated[str, AfterValidator(naming.FIREWALL_RULE.check)]
+ManagedRedisName = Annotated[str, AfterValidator(naming.MANAGED_REDIS.check)]
+RedisCacheName = Annotated[str, AfterValidator(naming.REDIS_CACHE.check)]
+KeyVaultName = Annotated[str, AfterValidator(naming.KEY_VAULT.check)]
+CertificateName = Annotated[str, AfterValidator(naming.CERTIFICATE.check)]
+UserName = Annotated[str, AfterValidator(naming.AIRFLOW_USER.check)]

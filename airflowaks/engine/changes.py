@@ -1,0 +1,168 @@
+"""What converge found or did, and how that prints: `+` create, `~` update, `-` delete, `=` as wanted."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Any, overload
+
+from airflowaks.cloud.redaction import MASK, Secret
+from airflowaks.engine.table import Table
+
+CHANGES_MIME = "application/vnd.airflowaks.changes+json"
+_LONGEST_VALUE = 60
+# Of an image's reference the digest is what matters, and what somebody copies to go back to it.
+_DIGEST = "@sha256:"
+
+
+class _AfterApply:
+    """A value that does not exist before apply: an object ID, a host name, a key."""
+
+    def __repr__(self) -> str:
+        return "(known after apply)"
+
+
+AFTER_APPLY: Any = _AfterApply()
+
+
+class Action(StrEnum):
+    """What happens to a resource."""
+
+    CREATE = "create"
+    UPDATE = "update"
+    DELETE = "delete"
+    NONE = "none"
+
+    @property
+    def symbol(self) -> str:
+        """Return the sign in front of a row."""
+        return {"create": "+", "update": "~", "delete": "-", "none": "="}[self.value]
+
+
+@dataclass(frozen=True)
+class Difference:
+    """One property that is not as wanted: its dotted path, the value read and the value wanted."""
+
+    path: str
+    before: Any
+    after: Any
+
+    def __str__(self) -> str:
+        return f"{self.path}: {show(self.before)} → {show(self.after)}"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Change:
+    """What happened, or would happen, to one resource.
+
+    `applied` tells the two apart; `seconds` is how long reading and writing took; `correlation_id` is Azure's
+    `x-ms-correlation-request-id` of the last write, which support asks for.
+    """
+
+    kind: str
+    name: str
+    action: Action
+    id: str
+    differences: tuple[Difference, ...] = ()
+    seconds: float = 0.0
+    correlation_id: str = ""
+    applied: bool = False
+
+    def record(self) -> dict[str, Any]:
+        """Return the change as JSON, secret values masked."""
+        return {
+            "kind": self.kind,
+            "name": self.name,
+            "action": self.action.value,
+            "id": self.id,
+            "differences": [
+                {"path": one.path, "before": show(one.before), "after": show(one.after)} for one in self.differences
+            ],
+            "seconds": round(self.seconds, 2),
+            "correlation_id": self.correlation_id,
+            "applied": self.applied,
+        }
+
+
+@dataclass(frozen=True)
+class Changes(Sequence[Change]):
+    """The changes of a step, in the order in which they were asked for; shows itself as a table."""
+
+    changes: tuple[Change, ...] = field(default=())
+
+    @overload
+    def __getitem__(self, index: int) -> Change: ...
+    @overload
+    def __getitem__(self, index: slice) -> Changes: ...
+    def __getitem__(self, index: int | slice) -> Change | Changes:
+        return Changes(self.changes[index]) if isinstance(index, slice) else self.changes[index]
+
+    def __len__(self) -> int:
+        return len(self.changes)
+
+    def __add__(self, other: Changes) -> Changes:
+        return Changes(self.changes + other.changes)
+
+    @property
+    def pending(self) -> Changes:
+        """Return those that an apply would still have to make."""
+        return Changes(tuple(one for one in self if one.action is not Action.NONE and not one.applied))
+
+    def count(self, action: Action) -> int:
+        """Return how many changes are of that action."""
+        return sum(one.action is action for one in self)
+
+    def summary(self) -> str:
+        """Return the counts in one line."""
+        verbs = {"create": "created", "update": "updated", "delete": "deleted"}
+        done = [f"{self._count(action, applied=True)} {verb}" for action, verb in verbs.items()]
+        todo = [f"{self._count(action, applied=False)} to {action}" for action in verbs]
+        parts = [part for part in (*done, *todo) if not part.startswith("0 ")]
+        return ", ".join([*parts, f"{self.count(Action.NONE)} as wanted"]) + "."
+
+    def table(self, title: str = "") -> Table:
+        """Return the table: one row a resource, its differences below it."""
+        rows = []
+        for one in self:
+            rows.append((one.action.symbol, one.kind, one.name, _detail(one), f"{one.seconds:.1f}", one.correlation_id))
+            if one.action is Action.UPDATE:
+                rows += [("", "", "", str(difference), "", "") for difference in one.differences]
+        records = {CHANGES_MIME: [one.record() for one in self]}
+        return Table(("", "resource", "name", "change", "s", "correlation ID"), rows, title, self.summary(), records)
+
+    def __str__(self) -> str:
+        return str(self.table())
+
+    def _repr_mimebundle_(self, include: object = None, exclude: object = None) -> dict[str, Any]:
+        return self.table()._repr_mimebundle_(include, exclude)
+
+    def _count(self, action: str, *, applied: bool) -> int:
+        return sum(one.action.value == action and one.applied is applied for one in self)
+
+
+def show(value: Any) -> str:
+    """Return a value for a table: secrets masked, nothing as `(none)`, long ones cut but for those with a digest."""
+    if isinstance(value, Secret):
+        return MASK
+    if value is None:
+        return "(none)"
+    if isinstance(value, Mapping):
+        text = "{" + ", ".join(f"{key}: {show(one)}" for key, one in value.items()) + "}"
+    elif isinstance(value, (list, tuple)):
+        text = "[" + ", ".join(show(one) for one in value) + "]"
+    else:
+        text = str(value).lower() if isinstance(value, bool) else str(value)
+    return text if len(text) <= _LONGEST_VALUE or _DIGEST in text else f"{text[: _LONGEST_VALUE - 1]}…"
+
+
+def _detail(change: Change) -> str:
+    match change.action:
+        case Action.NONE:
+            return "as wanted"
+        case Action.UPDATE:
+            return "updated" if change.applied else "to update"
+        case Action.CREATE:
+            return "created" if change.applied else "to create"
+        case Action.DELETE:
+            return "deleted" if change.applied else "to delete"

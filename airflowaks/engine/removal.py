@@ -1,0 +1,76 @@
+"""Removing what steps made: converge's counterpart, in the order in which things are to go.
+
+    read → (apply) delete → read again
+
+In plan and check nothing is removed. What is not there any more is as wanted, so a removal can be run again.
+"""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING, Protocol, runtime_checkable
+
+from airflowaks.engine.changes import Action, Change, Changes
+from airflowaks.engine.polling import wait_until
+from airflowaks.errors import NotConverged
+
+if TYPE_CHECKING:
+    from airflowaks.engine.resource import Resource
+    from airflowaks.session import Session
+
+
+@runtime_checkable
+class Removable(Protocol):
+    """A resource that knows how to go."""
+
+    def delete(self) -> None:
+        """Delete the resource, which is there, and return when the service is done."""
+
+
+def remove(session: Session, *resources: Resource) -> Changes:
+    """Remove resources one after the other.
+
+    Raises:
+        AirflowAksError: a resource could not be read or removed, or is still there afterwards.
+        TypeError: one of them cannot be removed at all.
+
+    """
+    changes = []
+    with session.progress.watch(resources) as progress:
+        for resource in resources:
+            progress.began(resource)
+            try:
+                change = _remove(session, resource)
+            except Exception:
+                progress.failed(resource)
+                raise
+            changes.append(change)
+            session.changes.append(change)
+            progress.ended(resource, change)
+    return Changes(tuple(changes))
+
+
+def _remove(session: Session, resource: Resource) -> Change:
+    if not isinstance(resource, Removable):
+        message = f"{resource.kind} cannot be removed"
+        raise TypeError(message)
+    started, correlation_id = time.monotonic(), ""
+    with session.translated(resource):
+        there = resource.refresh() is not None
+        named = resource.id
+        if there and session.applies:
+            with session.correlated() as correlation:
+                resource.delete()
+            correlation_id = correlation.id
+            if wait_until(resource.refresh, lambda now: now is None, resource.settling_seconds) is not None:
+                message = f"{resource.kind} {resource.name} was deleted and is still there."
+                raise NotConverged(message, "Run it again; a lock or a policy may be keeping it.")
+    return Change(
+        kind=resource.kind,
+        name=resource.name,
+        action=Action.DELETE if there else Action.NONE,
+        id=named,
+        seconds=time.monotonic() - started,
+        correlation_id=correlation_id,
+        applied=there and session.applies,
+    )

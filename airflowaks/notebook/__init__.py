@@ -1,0 +1,1 @@
+"""What notebooks show, ask and keep: runs, parameters, progress, pictures, records and deployments."""

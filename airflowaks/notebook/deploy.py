@@ -1,0 +1,249 @@
+"""Deploying everything: the steps' notebooks run headless in the order of their needs, side by side where they may.
+
+Each runs under papermill as a program of its own and leaves a record of its own, so that a deployment is the same as
+running the notebooks one by one. After a failure nothing new is begun; what runs is waited for. Run it again and it
+goes on where it stopped, because every step finds what is there.
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import threading
+import time
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from graphlib import TopologicalSorter
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from IPython.display import display
+
+from airflowaks.engine.changes import Action, Change, Difference
+from airflowaks.engine.checks import Check
+from airflowaks.engine.table import Table
+from airflowaks.errors import AirflowAksError, DriftFound, StepFailed
+from airflowaks.notebook.records import FOLDER, read_record
+from airflowaks.notebook.timeline import Bar, Timeline
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    from airflowaks.notebook.records import RunRecord
+    from airflowaks.session import Session
+
+NEEDS: Mapping[str, tuple[str, ...]] = {
+    "01_cluster": (),
+    "02_registry": ("01_cluster",),
+    "03_backend": ("01_cluster",),
+    "04_key_vault": ("01_cluster", "03_backend"),
+    "05_workload_identity": ("01_cluster", "02_registry", "04_key_vault"),
+    "06_volumes": ("01_cluster", "02_registry"),
+    "07_airflow": ("05_workload_identity", "06_volumes"),
+}
+"""Each step's notebook, and those that have to be done before it."""
+_OF_IMAGE = ("02_registry", "07_airflow")
+"""Those that take another image than the environment says."""
+
+_NOTEBOOKS = Path(__file__).resolve().parents[2] / "notebooks"
+_SECONDS_BETWEEN_UPDATES = 1.0
+_STOP_SECONDS = 10.0
+
+
+@dataclass
+class Step:
+    """One notebook's run: when it began and ended (seconds since the deployment began), and its record."""
+
+    notebook: str
+    record: Path
+    began: float | None = None
+    ended: float | None = None
+    exit_code: int | None = None
+    said: str = field(default="", repr=False)
+    _read: RunRecord | None = field(default=None, repr=False)
+
+    @property
+    def state(self) -> str:
+        """Return the state in words."""
+        if self.began is None:
+            return "not begun"
+        if self.ended is None:
+            return "running"
+        if self.exit_code == 0:
+            return "done"
+        record = self.read()
+        return "drifted" if record is not None and record.failure.startswith(DriftFound.__name__) else "FAILED"
+
+    def read(self) -> RunRecord | None:
+        """Return what the record says so far, or None where it says nothing yet."""
+        if self._read is not None:
+            return self._read
+        over = self.ended is not None
+        try:
+            record = read_record(self.record)
+        except AirflowAksError:
+            return None
+        self._read = record if over else None
+        return record
+
+
+class Deployment:
+    """The runs of all steps; shows itself as a table, and `timeline` as a picture."""
+
+    def __init__(self, session: Session, folder: Path, image: str = "") -> None:
+        self.session = session
+        self.folder = folder
+        self.image = image
+        self.steps = {name: Step(name, folder / f"{name}.ipynb") for name in NEEDS}
+        self._started = time.monotonic()
+        self._programs: dict[str, subprocess.Popen[str]] = {}
+        self._interrupted = False
+
+    @property
+    def failed(self) -> list[Step]:
+        """Return the steps that failed."""
+        return [step for step in self.steps.values() if step.state == "FAILED"]
+
+    def run(self) -> None:
+        """Run the steps; keep what they changed and checked in the session."""
+        self.folder.mkdir(parents=True, exist_ok=True)
+        order = TopologicalSorter(NEEDS)
+        order.prepare()
+        running: dict[Future[None], str] = {}
+        with ThreadPoolExecutor(len(NEEDS)) as pool:
+            try:
+                while order.is_active():
+                    for name in order.get_ready() if self._goes_on() else ():
+                        running[pool.submit(self._run, self.steps[name])] = name
+                    if not running:
+                        break
+                    for future in wait(running, return_when=FIRST_COMPLETED).done:
+                        order.done(running.pop(future))
+                        future.result()
+            except BaseException:
+                self._stop()
+                raise
+        for step in self.steps.values():
+            if record := step.read():
+                self.session.changes += map(_change, record.changes)
+                self.session.checks += (Check(**check) for check in record.checks)
+
+    def table(self, title: str = "") -> Table:
+        """Return a row for each step: its state, seconds, and what its record says."""
+        return Table(("step", "state", "s", "changes, checks"), [*self._rows()], title, note=self._summary())
+
+    def timeline(self) -> Timeline:
+        """Return the picture of what ran when."""
+        now = self._clock()
+        bars = [
+            Bar(step.notebook, step.began, now if step.ended is None else step.ended, _well(step))
+            for step in self.steps.values()
+            if step.began is not None
+        ]
+        return Timeline(f"Deployment of {self.session.environment.name}", bars)
+
+    def raise_failure(self) -> None:
+        """Raise StepFailed for the first step that failed, with its own two lines."""
+        for step in self.failed:
+            record = step.read()
+            # Log lines of a pod may stand between what happened and what to do.
+            told, _, action = (record.failure if record else step.said).partition("\n→ ")
+            reason = told.partition(": ")[2] or told or "it said nothing"
+            message = f"{step.notebook} failed: {reason}"
+            raise StepFailed(
+                message, f"{action or 'See its record.'} Then run this notebook again: it goes on from there."
+            )
+
+    def _goes_on(self) -> bool:
+        # Only an apply builds on what the step before made: a plan or a check of the others is worth having anyway.
+        return not self.failed or not self.session.applies
+
+    def _run(self, step: Step) -> None:
+        if self._interrupted:
+            return
+        step.began = self._clock()
+        environment, mode = self.session.environment.name, self.session.mode
+        notebook = os.path.relpath(_NOTEBOOKS / f"{step.notebook}.ipynb")  # papermill keeps it in the record
+        parameters = ["-p", "env", environment, "-p", "mode", mode]
+        if self.image and step.notebook in _OF_IMAGE:
+            parameters += ["-r", "image", self.image]
+        command = [sys.executable, "-m", "papermill", "--no-progress-bar", notebook, str(step.record), *parameters]
+        step.record.unlink(missing_ok=True)
+        with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True) as program:
+            self._programs[step.notebook] = program
+            _, said = program.communicate()
+        step.said = said.strip().rpartition("\n")[2]
+        step.exit_code, step.ended = program.returncode, self._clock()
+
+    def _stop(self) -> None:
+        self._interrupted = True
+        for program in self._programs.values():
+            program.terminate()
+        deadline = time.monotonic() + _STOP_SECONDS
+        for program in self._programs.values():
+            try:
+                program.wait(max(0.0, deadline - time.monotonic()))
+            except subprocess.TimeoutExpired:
+                program.kill()
+
+    def _clock(self) -> float:
+        return time.monotonic() - self._started
+
+    def _rows(self) -> Iterator[tuple[str, str, str, str]]:
+        for step in self.steps.values():
+            end = self._clock() if step.ended is None else step.ended
+            seconds = "" if step.began is None else f"{end - step.began:.0f}"
+            record = step.read() if step.began is not None else None
+            told = f"{record.changes_summary()}; {record.checks_summary()}" if record else ""
+            yield step.notebook, step.state, seconds, told
+
+    def _summary(self) -> str:
+        states = [step.state for step in self.steps.values()]
+        counts = [f"{states.count(state)} {state}" for state in ("done", "running", "drifted", "FAILED", "not begun")]
+        told = ", ".join(count for count in counts if not count.startswith("0 "))
+        return f"{told} after {self._clock():.0f} s. Records: {self.folder}"
+
+    def __str__(self) -> str:
+        return str(self.table())
+
+    def _repr_mimebundle_(self, include: object = None, exclude: object = None) -> dict[str, Any]:
+        return self.table()._repr_mimebundle_(include, exclude)
+
+
+def deploy(session: Session, folder: str = "", image: str = "") -> Deployment:
+    """Run all steps for the session's environment in its mode, showing how far they are; return what came of them.
+
+    The records go to `folder`; empty, that is a new one in `runs`, called after the environment and the time (UTC).
+    `image` is another than the environment says, as steps 2 and 7 take it.
+    A step that fails does not raise here: `Deployment.raise_failure` does, once everything has been shown.
+    """
+    started = datetime.now(UTC).strftime("%Y%m%dT%H%M%SZ")
+    place = Path(folder) if folder else _NOTEBOOKS.parent / FOLDER / f"{session.environment.name}-{started}"
+    deployment = Deployment(session, place, image)
+    handle = display(deployment.table(), display_id=True)  # type: ignore[no-untyped-call]  # IPython's lacks them
+    over = threading.Event()
+
+    def keep_showing() -> None:
+        while not over.wait(_SECONDS_BETWEEN_UPDATES):
+            handle.update(deployment.table())
+
+    ticker = threading.Thread(target=keep_showing, name="deployment", daemon=True)
+    ticker.start()
+    try:
+        deployment.run()
+    finally:
+        over.set()
+        ticker.join()
+        handle.update(deployment.table())
+    return deployment
+
+
+def _well(step: Step) -> bool | None:
+    return {"done": True, "drifted": True, "FAILED": False}.get(step.state)
+
+
+def _change(record: Mapping[str, Any]) -> Change:
+    differences = tuple(Difference(**one) for one in record["differences"])
+    return Change(**{**record, "action": Action(record["action"]), "differences": differences})

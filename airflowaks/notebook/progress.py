@@ -1,0 +1,131 @@
+"""Progress in a notebook: one line that is updated in place while resources converge.
+
+What stays in the record is one line where all went well, and otherwise the table of what was done, what failed and what
+was not begun.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+from IPython.display import display
+
+from airflowaks.engine.changes import CHANGES_MIME
+from airflowaks.engine.table import Table
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
+
+    from airflowaks.engine.changes import Change
+    from airflowaks.engine.resource import Resource
+
+_SECONDS_BETWEEN_UPDATES = 1.0
+_MOST_NAMED = 3
+
+
+def _in_output(line: Table) -> Callable[[Table], None]:
+    handle = display(line, display_id=True)  # type: ignore[no-untyped-call]  # IPython's lacks them
+    update: Callable[[Table], None] = handle.update
+    return update
+
+
+class NotebookDisplay:
+    """Shows progress in the output of the cell that runs, in JupyterLab and headless.
+
+    Or elsewhere: `begin` is given the first line, and returns what takes each that follows.
+    """
+
+    def __init__(self, begin: Callable[[Table], Callable[[Table], None]] = _in_output) -> None:
+        self._begin = begin
+
+    @contextmanager
+    def watch(self, resources: Sequence[Resource]) -> Iterator[_Watch]:
+        """Show progress of `resources` until the block ends."""
+        watch = _Watch(resources)
+        update = self._begin(watch.line())
+        over = threading.Event()
+
+        def keep_showing() -> None:
+            while not over.wait(_SECONDS_BETWEEN_UPDATES):
+                update(watch.line())
+
+        # A thread, because converge sleeps until the next resource is done, which may take minutes.
+        ticker = threading.Thread(target=keep_showing, name="progress", daemon=True)
+        ticker.start()
+        last = watch.table
+        try:
+            yield watch
+            last = watch.last_line
+        finally:
+            over.set()
+            ticker.join()
+            update(last())
+
+
+class _Watch:
+    """What has begun, ended and failed so far; shows itself in three ways."""
+
+    def __init__(self, resources: Sequence[Resource]) -> None:
+        self._resources = tuple(resources)
+        self._started = time.monotonic()
+        self._lock = threading.Lock()
+        self._running: dict[Resource, float] = {}
+        self._done: dict[Resource, Change] = {}
+        self._failed: set[Resource] = set()
+
+    def began(self, resource: Resource) -> None:
+        """Note that work on `resource` began."""
+        with self._lock:
+            self._running[resource] = time.monotonic()
+
+    def ended(self, resource: Resource, change: Change) -> None:
+        """Note that `resource` is as `change` says."""
+        with self._lock:
+            del self._running[resource]
+            self._done[resource] = change
+
+    def failed(self, resource: Resource) -> None:
+        """Note that `resource` could not be read or written."""
+        with self._lock:
+            del self._running[resource]
+            self._failed.add(resource)
+
+    def line(self) -> Table:
+        """Return what to show meanwhile."""
+        now = time.monotonic()
+        with self._lock:
+            done = f"{len(self._done)} of {len(self._resources)} done"
+            running = [f"{_doing(one)} ({now - begun:.0f} s)" for one, begun in self._running.items()]
+        more = len(running) - _MOST_NAMED
+        named = ", ".join(running[:_MOST_NAMED]) + (f" and {more} more" if more > 0 else "")
+        return Table((), (), note=f"{done} · {named}" if named else done)
+
+    def last_line(self) -> Table:
+        """Return what stays where all went well."""
+        count = "1 resource" if len(self._done) == 1 else f"{len(self._done)} resources"
+        return Table((), (), note=f"{count} in {time.monotonic() - self._started:.1f} s")
+
+    def table(self) -> Table:
+        """Return what stays where something failed, or was interrupted."""
+        rows = [(self._state(one), one.kind, one.name, self._seconds(one)) for one in self._resources]
+        records = [change.record() for change in self._done.values()]
+        return Table(("", "resource", "name", "s"), rows, "How far it came", data={CHANGES_MIME: records})
+
+    def _state(self, resource: Resource) -> str:
+        if change := self._done.get(resource):
+            return f"{change.action.symbol} done"
+        if resource in self._failed:
+            return "FAILED"
+        return "interrupted" if resource in self._running else "not begun"
+
+    def _seconds(self, resource: Resource) -> str:
+        change = self._done.get(resource)
+        return f"{change.seconds:.1f}" if change else ""
+
+
+def _doing(resource: Resource) -> str:
+    named = f"{resource.kind} {resource.name}"
+    return f"{named}: {resource.doing}" if resource.doing else named

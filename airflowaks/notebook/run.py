@@ -1,0 +1,172 @@
+"""What a notebook adds to the library: a run that knows where it comes from, redaction, confirmation, a closing table.
+
+run = start("03_backend", env=env, mode=mode)    # first cell
+servers(run.session)                             # step functions
+run.close()                                      # last cell
+"""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING, Any, get_type_hints
+
+from IPython.core.error import StdinNotImplementedError
+from IPython.core.getipython import get_ipython
+from IPython.display import display
+
+from airflowaks.engine.changes import Changes
+from airflowaks.engine.checks import Checks
+from airflowaks.engine.table import Table
+from airflowaks.engine.times import timestamp
+from airflowaks.errors import CheckFailed, DriftFound, NotConfirmed, Unexpected
+from airflowaks.notebook.parameters import check_parameters
+from airflowaks.notebook.progress import NotebookDisplay
+from airflowaks.notebook.provenance import RUN_MIME, provenance
+from airflowaks.session import open_session
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from ipykernel.zmqshell import ZMQInteractiveShell
+
+    from airflowaks.cloud.redaction import Redactor
+    from airflowaks.notebook.provenance import Provenance
+    from airflowaks.session import Session
+
+
+class Run:
+    """One run of a notebook: its session and its provenance, as which it shows itself.
+
+    It is `attended` where somebody sits at the notebook, who can answer questions and press buttons.
+    """
+
+    def __init__(self, session: Session, origin: Provenance, *, attended: bool) -> None:
+        self.session = session
+        self.provenance = origin
+        self.attended = attended
+        self._started = time.monotonic()
+
+    def __str__(self) -> str:
+        return str(self.provenance.table())
+
+    def _repr_mimebundle_(self, include: object = None, exclude: object = None) -> dict[str, Any]:
+        return self.provenance.table()._repr_mimebundle_(include, exclude)
+
+    def close(self) -> None:
+        """Show every change and check of the run, and fail where that is the answer.
+
+        Raises:
+            DriftFound: the mode is check, and something would change.
+            CheckFailed: a check failed.
+
+        """
+        changes, checks = Changes(tuple(self.session.changes)), Checks(tuple(self.session.checks))
+        took = f"{self.provenance.notebook} took {time.monotonic() - self._started:.0f} s in mode {self.session.mode}."
+        ended = {RUN_MIME: self.provenance.record() | {"ended": timestamp()}}
+        display(  # type: ignore[no-untyped-call]  # IPython's lacks them
+            changes.table("All changes"), checks.table("All checks"), Table((), (), note=took, data=ended)
+        )
+        if self.session.mode == "check" and changes.pending:
+            names = ", ".join(f"{one.kind} {one.name} ({one.action})" for one in changes.pending)
+            message = (
+                f"{len(changes.pending)} of {len(changes)} would change in {self.provenance.environment}: {names}."
+            )
+            raise DriftFound(
+                message, "Run the notebook with mode=apply, or put what you want into the environment file."
+            )
+        if checks.failed:
+            names = "; ".join(f"{one.name}: {one.seen}" for one in checks.failed)
+            action = checks.failed[0].action or "Put right what it names and run the notebook again."
+            raise CheckFailed(f"{len(checks.failed)} of {len(checks)} checks failed: {names}", action)
+
+
+def start(notebook: str, *, env: str, mode: str, **parameters: Any) -> Run:
+    """Begin a run of `notebook` with all of its parameters, and return it.
+
+    From here on the kernel masks every secret that the session knows in whatever it sends to a frontend: output,
+    results, errors. An apply to Azure is to be confirmed where somebody can answer; headless it does as it was told.
+
+    Raises:
+        InvalidParameter: a parameter does not exist, or has a value that it cannot have.
+        InvalidEnvironment: there is no such environment, or it breaks rules.
+        RehearsalUnavailable: the rehearsal cloud could not be started.
+        SignInFailed: nobody is signed in.
+        NotConfirmed: somebody was asked and did not confirm.
+
+    """
+    shell = _kernel_shell()
+    given = {"env": env, "mode": mode, **parameters}
+    kinds = get_type_hints(shell.user_module)
+    check_parameters(notebook, given, cells=shell.user_ns["In"], kinds=kinds)
+    session = open_session(env, mode)
+    _redact_messages(shell, session.redactor)
+    session.progress = NotebookDisplay()
+    run = Run(session, provenance(notebook, session, given), attended=_is_attended(shell))
+    _confirm(session)
+    return run
+
+
+def _kernel_shell() -> ZMQInteractiveShell:
+    shell: Any = get_ipython()
+    if not hasattr(shell, "kernel"):
+        action = (
+            "Open the notebook in JupyterLab or run it with papermill; programs call airflowaks.session.open_session."
+        )
+        raise Unexpected("A notebook was started outside of a Jupyter kernel.", action)
+    kernel_shell: ZMQInteractiveShell = shell
+    return kernel_shell
+
+
+def _is_attended(shell: ZMQInteractiveShell) -> bool:
+    """Tell whether who ran the cell can be asked: JupyterLab says so of every cell, papermill and nbval never do."""
+    request: Any = shell.get_parent()  # type: ignore[no-untyped-call]  # ipykernel's lacks them
+    return bool(request["content"].get("allow_stdin"))
+
+
+def _confirm(session: Session) -> None:
+    environment = session.environment
+    if environment.is_local or not session.applies:
+        return
+    question = (
+        f"This creates and changes what costs money in subscription {environment.subscription_id},"
+        f" resource group {environment.resource_group}, as {session.operator.name}."
+        f" Type {environment.name} to go on:"
+    )
+    try:
+        answer = input(question)
+    except StdinNotImplementedError:
+        return
+    if answer.strip() != environment.name:
+        action = f'Run the cell again and type {environment.name}, or see with mode = "plan" what would be done.'
+        raise NotConfirmed(f"The apply to {environment.name} was not confirmed; nothing was changed.", action)
+
+
+def _redact_messages(shell: ZMQInteractiveShell, redactor: Redactor) -> None:
+    """Mask what `redactor` knows in every message that the kernel sends: streams, results, errors and replies alike."""
+    jupyter: Any = shell.kernel.session
+    if not isinstance(jupyter.pack, _RedactingPacker):
+        jupyter.pack = _RedactingPacker(jupyter.pack)
+    jupyter.pack.redactors.append(redactor)
+
+
+class _RedactingPacker:
+    """Serializes Jupyter's messages as `pack` does, without the secrets that `redactors` know."""
+
+    def __init__(self, pack: Callable[[Any], bytes]) -> None:
+        self._pack = pack
+        # One for each run in this kernel: what an earlier one has read is no less secret now.
+        self.redactors: list[Redactor] = []
+
+    def __call__(self, message: Any) -> bytes:
+        return self._pack(self._redacted(message))
+
+    def _redacted(self, part: Any) -> Any:
+        if isinstance(part, str):
+            for redactor in self.redactors:
+                part = redactor.redact(part)
+            return part
+        if isinstance(part, dict):
+            return {self._redacted(key): self._redacted(value) for key, value in part.items()}
+        if isinstance(part, (list, tuple)):
+            return [self._redacted(value) for value in part]
+        return part

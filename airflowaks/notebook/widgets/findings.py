@@ -1,0 +1,114 @@
+"""Findings with buttons: what says so, what follows from it, and having it put right."""
+
+from __future__ import annotations
+
+import html
+from typing import TYPE_CHECKING, Any
+
+import ipywidgets as widgets
+
+from airflowaks.diagnosis.finding import Severity
+from airflowaks.notebook.widgets.button_state import AMBER, GREY, LINK, RED, busy, said
+from airflowaks.notebook.widgets.fix import FixView
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from airflowaks.diagnosis.finding import Finding
+    from airflowaks.engine.table import Table
+    from airflowaks.notebook.widgets.dashboard import Dashboard
+
+_COLOURS = {Severity.CRITICAL: RED, Severity.WARNING: AMBER, Severity.NOTE: GREY}
+_HIDDEN, _SHOWN = "none", ""
+
+
+class FindingsView:
+    """The findings of a board, the worst open, below a line that says when was looked and a button to look again."""
+
+    def __init__(self, board: Dashboard) -> None:
+        self._board = board
+        self._again = widgets.Button(description="Look again", icon="refresh")
+        self._summary, self._line, self._fixed = widgets.HTML(), widgets.HTML(), widgets.HTML()
+        self._findings = widgets.VBox()
+        head = widgets.HBox([self._again, self._summary, self._line])
+        self.widget = widgets.VBox([head, self._fixed, self._findings])
+        self._again.on_click(self._look)
+        board.on_look(self.widget, self.show)
+        self.show()
+
+    def show(self) -> None:
+        """Show the board's diagnosis as it is now."""
+        diagnosis, before = self._board.diagnosis, self._findings.children
+        at = max(one.at for one in diagnosis.facts.readings.values())
+        self._summary.value = f"<b>{html.escape(diagnosis.findings.summary())}</b> {said(f'Seen at {at}.')}"
+        self._findings.children = [
+            FindingView(self._board, one, self._done, opened=not index).widget
+            for index, one in enumerate(diagnosis.findings)
+        ]
+        for one in before:
+            close(one)
+
+    def _done(self, changes: Table) -> None:
+        self._fixed.value = changes.html()
+
+    def _look(self, _button: Any) -> None:
+        with busy(self._again, self._line, self._board.run.session.redactor, "looking …"):
+            self._board.look()
+
+
+class FindingView:
+    """One finding: its cause and what to do, with buttons for its evidence and, where there is one, for its fix."""
+
+    def __init__(self, board: Dashboard, finding: Finding, done: Callable[[Table], None], *, opened: bool) -> None:
+        self._board = board
+        self._done = done
+        self._finding = finding
+        self._evidence = widgets.HTML(_evidence(finding))
+        self._show = widgets.ToggleButton(value=opened, description="Evidence", icon="search")
+        self._fixing = widgets.VBox()
+        buttons = [self._show]
+        if finding.remedy:
+            tooltip = f"shows what fixing {finding.id} would change, and asks"
+            fix = widgets.Button(description="Fix …", icon="wrench", tooltip=tooltip)
+            fix.on_click(self._fix)
+            buttons.append(fix)
+        self._show.observe(self._toggle, "value")
+        self._toggle()
+        parts = [widgets.HTML(_headline(finding)), widgets.HBox(buttons), self._evidence, self._fixing]
+        self.widget = widgets.VBox(parts)
+
+    def _toggle(self, _change: Any = None) -> None:
+        self._evidence.layout.display = _SHOWN if self._show.value else _HIDDEN
+
+    def _fix(self, button: Any) -> None:
+        for one in self._fixing.children:
+            close(one)
+        view = FixView(self._board, self._finding.id, self._done)
+        self._fixing.children = [view.widget]
+        view.plan(button)
+
+
+def close(widget: Any) -> None:
+    """Have a widget and all that is in it forgotten by kernel and frontend."""
+    for one in getattr(widget, "children", ()):
+        close(one)
+    widget.close()
+
+
+def _headline(finding: Finding) -> str:
+    colour = _COLOURS[finding.severity]
+    badge = f"<span style='background:{colour};color:#fff;padding:1px 6px;border-radius:3px'>{finding.severity}</span>"
+    link = (
+        f" <a href='{html.escape(finding.link)}' target='_blank' style='color:{LINK}'>more</a>" if finding.link else ""
+    )
+    return f"{badge} <b>{html.escape(finding.cause)}</b> {said(finding.id)}<br>→ {html.escape(finding.fix)}{link}"
+
+
+def _evidence(finding: Finding) -> str:
+    lines = "\n".join(finding.evidence)
+    quoted = f"<pre style='white-space:pre-wrap;margin:0 0 0 1em'>{html.escape(lines)}</pre>"
+    follows = [
+        f"<li>{html.escape(one.cause)} {said(f'{one.id}, {times} times' if times > 1 else one.id)}</li>"
+        for one, times in finding.follows()
+    ]
+    return quoted + (f"From this follows:<ul style='margin:0'>{''.join(follows)}</ul>" if follows else "")

@@ -1,0 +1,142 @@
+"""The log viewer: any container of any pod, now or before its last restart, filtered, and followed as it grows."""
+
+from __future__ import annotations
+
+import html
+from collections import deque
+from typing import TYPE_CHECKING, Any, ClassVar
+
+import ipywidgets as widgets
+
+from airflowaks.errors import KubernetesError
+from airflowaks.kube.client import Kube, Reference, connect
+from airflowaks.kube.tail import Tail
+from airflowaks.notebook.widgets.button_state import RED, busy, said
+from airflowaks.notebook.widgets.findings import close
+from airflowaks.notebook.widgets.follower import Follower
+
+if TYPE_CHECKING:
+    from airflowaks.notebook.widgets.dashboard import Dashboard
+
+_LINES, _MOST_LINES = 200, 2000
+_LOG = (
+    "<div style='max-height:28em;overflow:auto;display:flex;flex-direction:column-reverse'>"
+    "<pre style='white-space:pre-wrap;margin:0;font-size:12px;line-height:1.35'>{}</pre></div>"
+)
+
+
+class LogViewer:
+    """Shows the log of what is chosen; its pods are those of the board's diagnosis, the ill ones first.
+
+    One is open at a time: a cell that is run again makes another, and the one before would follow on unseen.
+    """
+
+    _open: ClassVar[LogViewer | None] = None
+
+    def __init__(self, board: Dashboard) -> None:
+        if LogViewer._open is not None:
+            LogViewer._open.close()
+        LogViewer._open = self
+        self._board = board
+        self._lines: deque[str] = deque(maxlen=_MOST_LINES)
+        self._follower: Follower | None = None
+        self._tail: Tail | None = None
+        self._pod = widgets.Dropdown(description="Pod", layout={"width": "32em"})
+        self._container = widgets.Dropdown(description="Container")
+        self._previous = widgets.Checkbox(description="before its last restart", indent=False)
+        self._filter = widgets.Text(description="Filter", placeholder="lines that contain this")
+        self._fetch = widgets.Button(description="Fetch", icon="download")
+        self._follow = widgets.ToggleButton(description="Follow", icon="play")
+        self._line, self._log = widgets.HTML(), widgets.HTML()
+        chosen = widgets.HBox([self._pod, self._container, self._previous])
+        asked = widgets.HBox([self._filter, self._fetch, self._follow, self._line])
+        self.widget = widgets.VBox([chosen, asked, self._log])
+        self._list()
+        self._name()
+        board.on_look(self.widget, self._list)
+        self._pod.observe(self._name, "value")
+        for one in (self._pod, self._container, self._previous):
+            one.observe(self._choose, "value")
+        self._filter.observe(self._show, "value")
+        self._fetch.on_click(self._read)
+        self._follow.observe(self._toggle, "value")
+
+    def close(self) -> None:
+        """Follow nothing any more, and be forgotten."""
+        self._stop()
+        close(self.widget)
+
+    # What there is to choose
+
+    def _list(self) -> None:
+        if self._tail is not None:
+            return  # what is followed stays chosen
+        known, chosen = self._board.pods(), self._pod.value
+        self._pod.options = [(name if one.healthy else f"{name} (not ready)", name) for name, one in known.items()]
+        self._pod.value = chosen if chosen in known else next(iter(known), None)
+        self._fetch.disabled = self._follow.disabled = not known
+
+    def _name(self, _change: Any = None) -> None:
+        pod = self._board.pods().get(self._pod.value)
+        containers = pod.containers if pod else {}
+        self._container.options = list(containers)
+        ill = [name for name, one in containers.items() if not one.ready]
+        # Those that initialise stand before those that do the work.
+        self._container.value = next(iter([*ill, *reversed(list(containers))]), None)
+
+    def _choose(self, _change: Any) -> None:
+        if self._tail is not None:
+            self._stop()
+
+    # Reading
+
+    @property
+    def _reference(self) -> Reference:
+        return Reference("v1", "Pod", self._pod.value, self._board.diagnosis.scope.namespace)
+
+    @property
+    def _kube(self) -> Kube:
+        return self._board.run.session.memoize(connect)
+
+    def _read(self, _button: Any) -> None:
+        self._stop()
+        redactor = self._board.run.session.redactor
+        with busy(self._fetch, self._line, redactor, f"reading {self._pod.value} …"):
+            previous = self._previous.value
+            text = self._kube.logs(self._reference, self._container.value, lines=_LINES, previous=previous)
+            self._lines.clear()
+            self._lines.extend(redactor.redact(text).splitlines())
+            self._show()
+
+    def _toggle(self, _change: Any) -> None:
+        if not self._follow.value:
+            self._stop()
+            return
+        self._previous.value = False  # what is over does not grow
+        self._lines.clear()
+        with busy(self._follow, self._line, self._board.run.session.redactor, "beginning …"):
+            self._tail = tail = Tail(self._kube, self._reference, self._container.value, _LINES)
+            self._follower = Follower(lambda: self._grow(tail), self._stop)
+
+    def _grow(self, tail: Tail) -> None:
+        try:
+            fresh, state = tail.read(), said("following")
+        except KubernetesError as error:
+            # It may not have started yet, or again: that is shown, and asked once more.
+            fresh, state = [], said(str(error), RED)
+        if self._tail is tail:
+            self._lines.extend(fresh)
+            self._show()
+            self._line.value = state
+
+    def _stop(self) -> None:
+        follower, self._follower, self._tail = self._follower, None, None
+        if follower is not None:
+            follower.stop()
+        self._follow.value, self._line.value = False, ""
+
+    def _show(self, _change: Any = None) -> None:
+        wanted = self._filter.value.lower()
+        found = [line for line in self._lines if wanted in line.lower()]
+        count = f"{len(found)} of {len(self._lines)} lines" if wanted else f"{len(self._lines)} lines"
+        self._log.value = said(count) + _LOG.format(html.escape("\n".join(found)))
