@@ -1,4 +1,4 @@
-"""What all resources of Azure Resource Manager have in common: an ID, JSON facts, and a provisioning state."""
+"""The base of every Azure Resource Manager resource: its ID, its JSON facts and its provisioning state."""
 
 from __future__ import annotations
 
@@ -16,22 +16,22 @@ if TYPE_CHECKING:
 
 
 def rest(response: Any, _model: Any, _headers: Any) -> Any:
-    """Return the answer's JSON as the service wrote it: the `cls` that every operation of the SDKs takes.
+    """Return the response's JSON as the service sent it; pass it as `cls` to any operation of an SDK.
 
-    Models of different generations spell and drop properties differently; the JSON is what Azure documents, and what an
-    update has to send back whole.
+    Generations of SDK models rename and drop properties. The JSON is what Azure documents, and what an update has to
+    send back whole.
     """
     return json.loads(response.http_response.text())
 
 
 class ArmResource(Resource):
-    """A resource of Resource Manager, named by its environment."""
+    """A resource of Azure Resource Manager."""
 
     type: ClassVar[str]
     """Provider and type: `Microsoft.KeyVault/vaults`."""
     state_path: ClassVar[str] = "properties.provisioningState"
     settled_states: ClassVar[frozenset[str]] = frozenset({"", "succeeded", "failed", "canceled"})
-    """The states in which nothing is under way, in lower case; Resource Manager lets providers invent all others."""
+    """The states without an operation in progress, in lower case; providers may define any other state."""
 
     def __init__(
         self,
@@ -51,7 +51,7 @@ class ArmResource(Resource):
         return f"{group_id(self.session, self.group)}/providers/{self.type}/{self.name}"
 
     def read(self) -> Facts | None:
-        """Return the resource as Azure answers it, or None where Azure says 404."""
+        """Return the resource's JSON, or None if Azure answers 404."""
         from azure.core.exceptions import ResourceNotFoundError
 
         try:
@@ -61,26 +61,26 @@ class ArmResource(Resource):
 
     @abstractmethod
     def get(self) -> Facts:
-        """Ask the service for the resource, with `cls=rest`."""
+        """Return the resource's JSON (`cls=rest`). Raises azure-core's ResourceNotFoundError."""
 
     @abstractmethod
     def put(self, body: dict[str, Any]) -> None:
-        """Send the whole resource and return when the service is done."""
+        """Send the whole resource and return once the operation has ended."""
 
     def write(self, facts: Facts | None) -> None:
-        """Send what there is with what is wanted merged into it: what the runbook does not know survives."""
+        """Send the facts with the desired state merged into them, so that properties of other tools survive."""
         self.put(merge(self.kept(facts), self.desired()))
 
     def kept(self, facts: Facts | None) -> Facts:
-        """Return the part of the facts that an update has to send back."""
+        """Return the facts that an update has to send back."""
         return facts or {}
 
     def unfinished(self, facts: Facts) -> bool:
-        """Tell whether Azure still works on it."""
+        """Return whether an operation on the resource is in progress."""
         return self._state(facts) not in self.settled_states
 
     def needs_rewrite(self, facts: Facts) -> bool:
-        """Tell whether the last write failed on Azure's side."""
+        """Return whether the last operation failed or was canceled."""
         return self._state(facts) in ("failed", "canceled")
 
     def _state(self, facts: Facts) -> str:
@@ -96,7 +96,7 @@ def group_id(session: Session, group: str) -> str:
 
 
 def merge(old: Facts, new: Facts) -> dict[str, Any]:
-    """Return `old` with `new` merged into it: objects key by key, whatever their case, all else replaced."""
+    """Return `old` with `new` merged into it: objects key by key, ignoring case; any other value is replaced."""
     merged, spellings = dict(old), {key.lower(): key for key in old}
     for name, value in new.items():
         key = spellings.get(name.lower(), name)

@@ -1,7 +1,7 @@
 """Entra groups and their members, through Microsoft Graph.
 
-Source: https://learn.microsoft.com/graph/api/resources/group. Graph is eventually consistent: a group that was just
-made may not be found by a filter for some seconds.
+Source: https://learn.microsoft.com/graph/api/resources/group. Graph is eventually consistent: a filter may not find a
+new group for some seconds.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ _GROUP_PROPERTIES = "id,displayName,description,mailNickname,securityEnabled,cre
 
 
 class Group(Resource):
-    """A security group of the tenant, found by its display name."""
+    """A security group of the tenant, identified by its display name."""
 
     kind = "Entra group"
     created_path = "createdDateTime"
@@ -34,7 +34,7 @@ class Group(Resource):
 
     @property
     def id(self) -> str:
-        """Return the group's object ID, once it is known."""
+        """Return the group's object ID as text."""
         return str(self.fact("id"))
 
     @property
@@ -43,22 +43,22 @@ class Group(Resource):
         return self.fact("id")
 
     def read(self) -> Facts | None:
-        """Return the group of that display name. Raises AzureError where several bear it: Entra allows that."""
+        """Return the group with the display name. Raises AzureError if several groups have it, which Entra allows."""
         quoted = self.name.replace("'", "''")
         query = {"$filter": f"displayName eq '{quoted}'", "$select": _GROUP_PROPERTIES}
-        found = _send(self.session, "GET", "/groups", params=query)["value"]
-        if len(found) > 1:
-            message = f"{len(found)} groups are called {self.name}: {', '.join(one['id'] for one in found)}."
-            raise AzureError(message, "Name another in the environment file under `entra`, or rename the others.")
-        group: Facts | None = found[0] if found else None
-        return group
+        groups: list[Facts] = _send(self.session, "GET", "/groups", params=query)["value"]
+        if len(groups) > 1:
+            ids = ", ".join(group["id"] for group in groups)
+            message = f"Entra group {self.name}: {len(groups)} groups have this display name ({ids})."
+            raise AzureError(message, "Set another name under `entra` in the environment file, or rename the others.")
+        return groups[0] if groups else None
 
     def desired(self) -> Facts:
-        """Want a security group with that description."""
+        """Return a security group with the description."""
         return {"displayName": self.name, "description": self.description, "securityEnabled": True}
 
     def write(self, facts: Facts | None) -> None:
-        """Create the group, or set what is not as wanted."""
+        """Create the group, or update its properties."""
         if facts is None:
             nickname = "".join(letter for letter in self.name if letter.isalnum() or letter in "-_")[:64]
             body = {**self.desired(), "mailEnabled": False, "mailNickname": nickname}
@@ -67,12 +67,12 @@ class Group(Resource):
             _send(self.session, "PATCH", f"/groups/{facts['id']}", json=self.desired())
 
     def delete(self) -> None:
-        """Delete the group; Entra keeps it for 30 days for those who want it back."""
+        """Delete the group; Entra can restore it for 30 days."""
         _send(self.session, "DELETE", f"/groups/{self.require('id')}")
 
 
 class GroupMembers(Resource):
-    """That certain principals are in a group; others, put there by other means, stay."""
+    """The membership of certain principals in a group. Other members stay."""
 
     kind = "group members"
 
@@ -91,25 +91,25 @@ class GroupMembers(Resource):
         members: set[str] = set()
         page = self._ask("GET", self.id, params={"$select": "id", "$top": "999"})
         while True:
-            members |= {one["id"] for one in page["value"]}
+            members |= {member["id"] for member in page["value"]}
             if "@odata.nextLink" not in page:
                 return {"members": sorted(members)}
             page = _send(self.session, "GET", page["@odata.nextLink"])
 
     def desired(self) -> Facts:
-        """Want the members that there are and those that are missing."""
+        """Return the present members and the missing ones."""
         present = self.fact("members")
         return {"members": sorted(self.members.union(() if present is AFTER_APPLY else present))}
 
     def write(self, facts: Facts | None) -> None:
-        """Add those who are missing."""
+        """Add the missing members."""
         present = set((facts or {}).get("members", ()))
         for member in sorted(self.members - present):
             reference = {"@odata.id": f"https://graph.microsoft.com/v1.0/directoryObjects/{member}"}
             self._ask("POST", f"{self.id}/$ref", json=reference)
 
     def _ask(self, method: str, path: str, **arguments: Any) -> dict[str, Any]:
-        """Send one request; a group that was just made is not there for every server of Graph at once."""
+        """Send a request; repeat it while a new group is not yet replicated to every server of Graph."""
         return retry_on(
             lambda: _send(self.session, method, path, **arguments),
             lambda error: self.group.fresh and getattr(error, "status_code", None) == _NOT_FOUND,
@@ -117,7 +117,7 @@ class GroupMembers(Resource):
 
 
 def _send(session: Session, method: str, path: str, **arguments: Any) -> dict[str, Any]:
-    """Send one request to Graph and return its JSON. Raises azure-core's HttpResponseError with Graph's own code."""
+    """Send a request to Graph and return its JSON. Raises azure-core's HttpResponseError with Graph's error code."""
     from azure.core.rest import HttpRequest
 
     response = session.graph.send_request(HttpRequest(method, session.graph.format_url(path), **arguments))

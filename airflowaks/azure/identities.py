@@ -1,4 +1,4 @@
-"""User-assigned managed identities, and the service accounts of a cluster that may act as one.
+"""User-assigned managed identities, and the federated credentials of a cluster's service accounts.
 
 Source: https://learn.microsoft.com/entra/workload-id/workload-identity-federation
 """
@@ -17,7 +17,7 @@ _AUDIENCE = "api://AzureADTokenExchange"
 
 
 class ManagedIdentity(ArmResource):
-    """An identity in Entra that Azure keeps the credentials of."""
+    """A user-assigned managed identity."""
 
     kind = "managed identity"
     type = "Microsoft.ManagedIdentity/userAssignedIdentities"
@@ -34,7 +34,7 @@ class ManagedIdentity(ArmResource):
         return facts
 
     def desired(self) -> Facts:
-        """Want it in the environment's region, with its tags."""
+        """Return the environment's region and tags."""
         return {"location": self.session.environment.location, "tags": self.session.environment.tags}
 
     def put(self, body: dict[str, Any]) -> None:
@@ -44,9 +44,9 @@ class ManagedIdentity(ArmResource):
 
 
 class FederatedCredential(ArmResource):
-    """A service account of a cluster whose tokens Entra takes for those of an identity.
+    """The trust of an identity in the tokens of a Kubernetes service account.
 
-    Entra refuses writes to credentials of one identity that are made at the same time: each needs the one before it.
+    Entra refuses concurrent writes to the credentials of one identity, so each depends on the one before it.
     """
 
     kind = "federated credential"
@@ -79,7 +79,7 @@ class FederatedCredential(ArmResource):
         return facts
 
     def desired(self) -> Facts:
-        """Want the cluster's issuer to the letter, its trailing slash too: Entra compares texts."""
+        """Return the cluster's issuer URL with its trailing slash: Entra compares the text."""
         return {
             "properties": {
                 "issuer": self.cluster.fact("properties.oidcIssuerProfile.issuerURL"),

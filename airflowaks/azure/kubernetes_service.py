@@ -1,4 +1,4 @@
-"""The AKS cluster, with every setting that the later steps stand on.
+"""The AKS cluster, with every setting that later steps depend on.
 
 Source: https://learn.microsoft.com/azure/templates/microsoft.containerservice/managedclusters
 """
@@ -21,7 +21,7 @@ _PUBLIC_ADDRESS_API = "2024-05-01"
 
 
 class ManagedCluster(ArmResource):
-    """An AKS cluster that is signed in to with Entra alone, and whose pods can sign in to Azure as identities."""
+    """An AKS cluster with Entra sign-in only, and with workload identity for its pods."""
 
     kind = "AKS cluster"
     type = "Microsoft.ContainerService/managedClusters"
@@ -52,14 +52,16 @@ class ManagedCluster(ArmResource):
         return self.fact("properties.oidcIssuerProfile.issuerURL")
 
     def outbound_addresses(self) -> list[Any]:
-        """Return the public IPv4 addresses that pods reach the Internet from; AFTER_APPLY stands for what is unknown.
+        """Return the public IPv4 addresses of outbound traffic; AFTER_APPLY for an address that is not known yet.
 
-        There are none where others have let pods go out by something else than the cluster's load balancer.
+        The list is empty if the cluster's outbound type is not its load balancer.
         """
         if self.fact("properties.networkProfile.outboundType") not in ("loadBalancer", AFTER_APPLY):
             return []
-        found = self.fact("properties.networkProfile.loadBalancerProfile.effectiveOutboundIPs")
-        return [AFTER_APPLY] if found is AFTER_APPLY else [self._public_address(one["id"]) for one in found]
+        addresses = self.fact("properties.networkProfile.loadBalancerProfile.effectiveOutboundIPs")
+        if addresses is AFTER_APPLY:
+            return [AFTER_APPLY]
+        return [self._public_address(address["id"]) for address in addresses]
 
     def _public_address(self, resource_id: str) -> Any:
         address: Any = self.session.resources.resources.get_by_id(
@@ -73,7 +75,7 @@ class ManagedCluster(ArmResource):
         return facts
 
     def desired(self) -> Facts:
-        """Want the environment's cluster; node pools that others added, and patch versions, stay."""
+        """Return the environment's cluster; node pools of other tools and patch versions stay."""
         environment, settings = self.session.environment, self.session.environment.cluster
         return {
             "location": environment.location,
@@ -117,29 +119,29 @@ class ManagedCluster(ArmResource):
         }
 
     def put(self, body: dict[str, Any]) -> None:
-        """Create or update the cluster: on Azure five minutes and two."""
+        """Create the cluster (five minutes on Azure) or update it (two minutes)."""
         parameters: Any = body
         self.session.clusters.managed_clusters.begin_create_or_update(self.group, self.name, parameters).result()
 
     def write(self, facts: Facts | None) -> None:
-        """Send the cluster; a new node pool starts at its smallest size, later the autoscaler decides.
+        """Send the cluster. A new node pool starts at its minimum size; then the autoscaler decides.
 
-        The identity replaces the one before: a cluster has one.
+        A cluster has one identity: the desired one replaces the present one.
         """
-        wanted = self.desired()
-        body = merge(facts or {}, wanted) | {"identity": wanted["identity"]}
+        desired = self.desired()
+        body = merge(facts or {}, desired) | {"identity": desired["identity"]}
         for pool in body["properties"]["agentPoolProfiles"]:
             pool.setdefault("count", self.session.environment.cluster.node_pool.min_count)
         self.put(body)
 
     def _version(self, current: Any) -> str:
-        """Return the wanted version, or the patch of it that the cluster or the node pool is at."""
-        wanted = self.session.environment.cluster.kubernetes_version
-        return str(current) if str(current).startswith(f"{wanted}.") else wanted
+        """Return the desired version, or the patch version of it that the cluster or the node pool runs."""
+        desired = self.session.environment.cluster.kubernetes_version
+        return str(current) if str(current).startswith(f"{desired}.") else desired
 
     def _pools(self) -> list[dict[str, Any]]:
         settings = self.session.environment.cluster.node_pool
-        wanted: dict[str, Any] = {
+        desired: dict[str, Any] = {
             "name": settings.name,
             "mode": "System",
             "type": "VirtualMachineScaleSets",
@@ -152,11 +154,11 @@ class ManagedCluster(ArmResource):
             "maxCount": settings.max_count,
             "availabilityZones": list(settings.zones),
         }
-        known = self.fact("properties.agentPoolProfiles")
-        present: list[dict[str, Any]] = [] if known is AFTER_APPLY else known
-        before = next((one for one in present if one["name"] == settings.name), None)
-        # The nodes are upgraded with the control plane, whose version alone would leave them where they are.
-        wanted["orchestratorVersion"] = self._version((before or {}).get("orchestratorVersion"))
-        if before is None:
-            return [*present, wanted]
-        return [merge(one, wanted) if one is before else one for one in present]
+        profiles = self.fact("properties.agentPoolProfiles")
+        pools: list[dict[str, Any]] = [] if profiles is AFTER_APPLY else profiles
+        present = next((pool for pool in pools if pool["name"] == settings.name), None)
+        # The cluster's version alone upgrades the control plane and leaves the nodes at theirs.
+        desired["orchestratorVersion"] = self._version((present or {}).get("orchestratorVersion"))
+        if present is None:
+            return [*pools, desired]
+        return [merge(pool, desired) if pool is present else pool for pool in pools]

@@ -22,7 +22,7 @@ _COMPLEX = "aA1!"
 
 
 class FlexibleServer(ArmResource):
-    """A server that people sign in to with Entra tokens, and Airflow's role with a password, over TLS only."""
+    """A PostgreSQL flexible server: operators sign in with Entra tokens, Airflow with a password, both over TLS."""
 
     kind = "PostgreSQL server"
     type = "Microsoft.DBforPostgreSQL/flexibleServers"
@@ -33,16 +33,16 @@ class FlexibleServer(ArmResource):
     def __init__(self, session: Session, *, parent: Resource) -> None:
         super().__init__(session, session.environment.postgresql.name, parent=parent)
         self.writing = threading.Lock()
-        """Held while something of the server is written: it does one thing at a time and refuses others as busy."""
+        """Held during a write: a flexible server takes one write at a time and refuses others (ServerBusy)."""
 
     @property
     def host(self) -> str:
-        """Return the host name that its certificate bears."""
+        """Return the host name in the server's certificate."""
         return str(self.require("properties.fullyQualifiedDomainName")).partition(":")[0]
 
     @property
     def port(self) -> int:
-        """Return the port: the rehearsal cloud's host names carry one, Azure's do not."""
+        """Return the port; the rehearsal cloud appends it to the host name, Azure does not."""
         port = str(self.require("properties.fullyQualifiedDomainName")).partition(":")[2]
         return int(port or self.session.environment.postgresql.port)
 
@@ -52,7 +52,7 @@ class FlexibleServer(ArmResource):
         return facts
 
     def desired(self) -> Facts:
-        """Want the environment's server; storage that has grown stays as large as it is."""
+        """Return the environment's server; storage that has grown stays at its size."""
         environment, settings = self.session.environment, self.session.environment.postgresql
         grown = self.fact("properties.storage.storageSizeGB")
         return {
@@ -77,15 +77,15 @@ class FlexibleServer(ArmResource):
         }
 
     def write(self, facts: Facts | None) -> None:
-        """Create the server, on Azure in about six minutes, or update it.
+        """Create the server (six minutes on Azure) or update it.
 
-        A server that takes passwords must be created with a password administrator. That login gets a random password
-        which nobody is told: administrators sign in with Entra.
+        A server with password authentication needs an administrator login at creation. Its password is random and is
+        kept nowhere: administrators sign in with Entra.
         """
         if facts is not None:
-            wanted: Any = {key: value for key, value in self.desired().items() if key != "location"}
-            wanted["tags"] = merge(facts.get("tags", {}), wanted["tags"])
-            self.session.postgresql.servers.begin_update(self.group, self.name, wanted).result()
+            parameters: Any = {key: value for key, value in self.desired().items() if key != "location"}
+            parameters["tags"] = merge(facts.get("tags", {}), parameters["tags"])
+            self.session.postgresql.servers.begin_update(self.group, self.name, parameters).result()
             return
         password = self.session.redactor.learn(secrets.token_urlsafe(40) + _COMPLEX)
         login = {"administratorLogin": _UNUSED_LOGIN, "administratorLoginPassword": password.reveal()}
@@ -98,7 +98,7 @@ class FlexibleServer(ArmResource):
 
 
 class ServerChild(ArmResource):
-    """Something that belongs to one flexible server."""
+    """A child resource of a flexible server."""
 
     type = ""
     created_path = "systemData.createdAt"
@@ -113,13 +113,13 @@ class ServerChild(ArmResource):
         return f"{self.server.id}/{self.type}/{self.name}"
 
     def write(self, facts: Facts | None) -> None:
-        """Write it once nothing else of the server is being written."""
+        """Write the resource when no other write to the server is in progress."""
         with self.server.writing:
             super().write(facts)
 
 
 class EntraAdministrator(ServerChild):
-    """The Entra group whose members may sign in as administrators of the server, under the group's name."""
+    """The Entra group whose members are administrators of the server; they sign in under the group's name."""
 
     kind = "PostgreSQL administrator"
     type = "administrators"
@@ -130,7 +130,7 @@ class EntraAdministrator(ServerChild):
 
     @property
     def id(self) -> str:
-        """Return the resource ID, once the group's object ID is known."""
+        """Return the resource ID, which ends with the group's object ID."""
         return f"{self.server.id}/administrators/{self.admins.object_id}"
 
     def get(self) -> Facts:
@@ -140,22 +140,22 @@ class EntraAdministrator(ServerChild):
         return facts
 
     def read(self) -> Facts | None:
-        """Return the administrator, or None where it is none yet."""
+        """Return the administrator, or None if the group is not an administrator."""
         return None if self.admins.object_id is AFTER_APPLY else super().read()
 
     def desired(self) -> Facts:
-        """Want the group as administrator."""
+        """Return the group as an administrator."""
         tenant = self.session.environment.tenant_id
         return {"properties": {"principalName": self.admins.name, "principalType": "Group", "tenantId": tenant}}
 
     def put(self, body: dict[str, Any]) -> None:
-        """Make the group an administrator."""
+        """Make the group an administrator of the server."""
         operations, parameters = self.session.postgresql.administrators_microsoft_entra, _properties(body)
         operations.begin_create_or_update(self.group, self.server.name, self.admins.object_id, parameters).result()
 
 
 class FirewallRule(ServerChild):
-    """A range of public IPv4 addresses that may reach the server; each end may be AFTER_APPLY."""
+    """A range of public IPv4 addresses that may connect to the server; either end may be AFTER_APPLY."""
 
     kind = "firewall rule"
     type = "firewallRules"
@@ -170,7 +170,7 @@ class FirewallRule(ServerChild):
         return facts
 
     def desired(self) -> Facts:
-        """Want the two ends of the range."""
+        """Return the first and the last address of the range."""
         return {"properties": {"startIpAddress": self.start, "endIpAddress": self.end}}
 
     def put(self, body: dict[str, Any]) -> None:
@@ -191,7 +191,7 @@ class Database(ServerChild):
         return facts
 
     def desired(self) -> Facts:
-        """Want it in UTF-8, as Airflow requires."""
+        """Return the character set UTF-8, which Airflow requires."""
         return {"properties": {"charset": "UTF8"}}
 
     def put(self, body: dict[str, Any]) -> None:

@@ -1,7 +1,7 @@
-"""Airflow's broker: Azure Managed Redis, or an Azure Cache for Redis that is already there.
+"""Airflow's broker: Azure Managed Redis, or an existing Azure Cache for Redis.
 
-Source: https://learn.microsoft.com/azure/redis and .../azure-cache-for-redis. Celery's transport asks for several keys
-in one transaction, so the database must be of clustering policy NoCluster; the others fail with CROSSSLOT or MOVED.
+Source: https://learn.microsoft.com/azure/redis and .../azure-cache-for-redis. Celery's transport uses several keys in
+one transaction, so the database needs the clustering policy NoCluster; the others fail with CROSSSLOT or MOVED.
 """
 
 from __future__ import annotations
@@ -24,21 +24,21 @@ _PORT = 10000
 
 
 class Keys(NamedTuple):
-    """The two access keys; either opens the broker, so that one can be renewed while the other is in use."""
+    """The two access keys. Both are valid, so that one can be regenerated while clients use the other."""
 
     primary: Secret
     secondary: Secret
 
 
 class Broker(ArmResource):
-    """What Airflow's broker can be: a Redis with a host name, a TLS port and two access keys."""
+    """A Redis that can be Airflow's broker: it has a host name, a TLS port and two access keys."""
 
     _keys: Keys | None = None
 
     @property
     @abstractmethod
     def host(self) -> str:
-        """Return the host name that the broker's certificate bears. Raises MissingDependency."""
+        """Return the host name in the broker's certificate. Raises MissingDependency."""
 
     @property
     @abstractmethod
@@ -47,36 +47,36 @@ class Broker(ArmResource):
 
     @abstractmethod
     def list_keys(self) -> Any:
-        """Ask the service for the access keys."""
+        """Return the access keys as the service lists them."""
 
     @abstractmethod
     def renew(self, rank: Rank) -> None:
-        """Have the service make one key anew."""
+        """Regenerate one access key in the service."""
 
     def keys(self) -> Keys:
-        """Return the access keys as last read. Raises MissingDependency where access keys are switched off."""
+        """Return the access keys, cached. Raises MissingDependency if access keys are disabled."""
         if self._keys is None:
-            found = self.list_keys()
-            if not found.get("primaryKey"):
-                message = f"{self.kind} {self.name} has no access keys."
-                raise MissingDependency(message, "Switch access keys on: step 3 with mode=apply does it.")
+            keys = self.list_keys()
+            if not keys.get("primaryKey"):
+                message = f"{self.kind} {self.name}: access keys are disabled."
+                raise MissingDependency(message, "Run step 3 with mode=apply: it enables them.")
             learn = self.session.redactor.learn
-            self._keys = Keys(learn(found["primaryKey"]), learn(found["secondaryKey"]))
+            self._keys = Keys(learn(keys["primaryKey"]), learn(keys["secondaryKey"]))
         return self._keys
 
     def forget_keys(self) -> None:
-        """Ask for the keys anew when they are next needed."""
+        """Clear the cached keys."""
         self._keys = None
 
     def regenerate(self, rank: Rank) -> Keys:
-        """Make one key anew and return both; who still uses the old one is locked out."""
+        """Regenerate one key and return both. Clients that use the old key lose access."""
         self.renew(rank)
         self._keys = None
         return self.keys()
 
 
 class RedisCluster(ArmResource):
-    """An Azure Managed Redis instance: the machines, without the database on them."""
+    """An Azure Managed Redis instance, without its database."""
 
     kind = "Managed Redis"
     type = "Microsoft.Cache/redisEnterprise"
@@ -91,7 +91,7 @@ class RedisCluster(ArmResource):
         return cast("Facts", self.session.managed_redis.redis_enterprise.get(self.group, self.name, cls=rest))
 
     def desired(self) -> Facts:
-        """Want the environment's size, TLS 1.2 and a public endpoint: it has no IP firewall, its keys guard it."""
+        """Return the SKU, TLS 1.2 and a public endpoint: the service has no IP firewall, access keys protect it."""
         environment = self.session.environment
         return {
             "location": environment.location,
@@ -105,17 +105,17 @@ class RedisCluster(ArmResource):
         }
 
     def put(self, body: dict[str, Any]) -> None:
-        """Create or update the instance, on Azure in some ten minutes."""
+        """Create the instance (ten minutes on Azure) or update it."""
         parameters: Any = body
         self.session.managed_redis.redis_enterprise.begin_create(self.group, self.name, parameters).result()
 
     def kept(self, facts: Facts | None) -> Facts:
-        """Keep what an update would otherwise take away, of what can be written."""
+        """Return the writable properties that an update would otherwise reset."""
         return _kept(facts, ("tags", "zones", "identity"), ("encryption", "maintenanceConfiguration"))
 
 
 class RedisDatabase(Broker):
-    """The one database of a Managed Redis instance, as Celery needs it."""
+    """The database of a Managed Redis instance, with the settings that Celery needs."""
 
     kind = "Redis database"
     type = "databases"
@@ -132,7 +132,7 @@ class RedisDatabase(Broker):
 
     @property
     def host(self) -> str:
-        """Return the host name that the broker's certificate bears."""
+        """Return the host name in the broker's certificate."""
         return str(self.cluster.require("properties.hostName"))
 
     @property
@@ -146,7 +146,7 @@ class RedisDatabase(Broker):
         return cast("Facts", operations.get(self.group, self.cluster.name, self.name, cls=rest))
 
     def desired(self) -> Facts:
-        """Want TLS, no clustering, no eviction (a broker must not forget) and access keys, which are off by default."""
+        """Return TLS, NoCluster, NoEviction (a broker must not lose messages) and access keys (off by default)."""
         return {
             "properties": {
                 "clientProtocol": "Encrypted",
@@ -163,11 +163,11 @@ class RedisDatabase(Broker):
         operations.begin_create(self.group, self.cluster.name, self.name, parameters).result()
 
     def kept(self, facts: Facts | None) -> Facts:
-        """Keep what an update would otherwise take away, of what can be written."""
+        """Return the writable properties that an update would otherwise reset."""
         return _kept(facts, (), ("port", "modules", "persistence", "geoReplication", "deferUpgrade"))
 
     def list_keys(self) -> Any:
-        """Ask for the database's keys."""
+        """Return the database's access keys as the service lists them."""
         return self.session.managed_redis.databases.list_keys(self.group, self.cluster.name, self.name, cls=rest)
 
     def renew(self, rank: Rank) -> None:
@@ -177,7 +177,7 @@ class RedisDatabase(Broker):
 
 
 class ExistingRedis(Broker):
-    """An Azure Cache for Redis of the tenant's own; it is used as it is and never written."""
+    """An existing Azure Cache for Redis; the runbook reads it and never writes it."""
 
     kind = "Azure Cache for Redis"
     type = "Microsoft.Cache/redis"
@@ -187,23 +187,23 @@ class ExistingRedis(Broker):
         return cast("Facts", self.session.redis.redis.get(self.group, self.name, cls=rest))
 
     def read(self) -> Facts:
-        """Return the cache. Raises MissingDependency where there is none: the runbook does not create it."""
+        """Return the cache. Raises MissingDependency if it does not exist: the runbook does not create it."""
         facts = super().read()
         if facts is None:
-            message = f"There is no Azure Cache for Redis {self.name} in resource group {self.group}."
-            raise MissingDependency(message, "Correct `broker` in the environment file, or use `kind: managed_redis`.")
+            message = f"Azure Cache for Redis {self.name}: it does not exist in resource group {self.group}."
+            raise MissingDependency(message, "Correct `broker` in the environment file, or set `kind: managed_redis`.")
         return facts
 
     def desired(self) -> Facts:
-        """Want nothing of it."""
+        """Return nothing: the runbook sets none of its properties."""
         return {}
 
     def put(self, body: dict[str, Any]) -> None:
-        """Write nothing: the cache belongs to somebody else."""
+        """Write nothing: the cache belongs to another team."""
 
     @property
     def host(self) -> str:
-        """Return the host name that the broker's certificate bears."""
+        """Return the host name in the broker's certificate."""
         return str(self.require("properties.hostName"))
 
     @property
@@ -212,7 +212,7 @@ class ExistingRedis(Broker):
         return int(self.require("properties.sslPort"))
 
     def list_keys(self) -> Any:
-        """Ask for the cache's keys."""
+        """Return the cache's access keys as the service lists them."""
         return self.session.redis.redis.list_keys(self.group, self.name, cls=rest)
 
     def renew(self, rank: Rank) -> None:
@@ -221,19 +221,19 @@ class ExistingRedis(Broker):
 
 
 def broker_url(broker: Broker, key: Secret) -> str:
-    """Return the URL that Celery opens the broker with.
+    """Return Celery's broker URL.
 
-    `ssl_cert_reqs=required` is not the default: a bare `rediss://` URL verifies no certificate.
+    A `rediss://` URL verifies the certificate only with `ssl_cert_reqs=required`.
     """
     return f"rediss://:{quote(key.reveal(), safe='')}@{broker.host}:{broker.port}/0?ssl_cert_reqs=required"
 
 
 def ping(url: str, ca_bundle: str | None = None) -> str:
-    """PING the broker that `url` opens and return what it is; `ca_bundle` is a file, None the system's own CAs.
+    """Send PING to the broker and return its version; `ca_bundle` is a file, None means the system's CAs.
 
     Raises:
-        CheckFailed: the URL is not well-formed.
-        redis.RedisError: the broker cannot be reached, or refuses.
+        CheckFailed: the URL is malformed.
+        redis.RedisError: the broker is unreachable or refuses the connection.
 
     """
     import redis
@@ -241,8 +241,8 @@ def ping(url: str, ca_bundle: str | None = None) -> str:
     try:
         client = redis.Redis.from_url(url, ssl_ca_certs=ca_bundle, socket_connect_timeout=30, socket_timeout=30)
     except ValueError:
-        # Its text repeats a piece of the URL, which may be a piece of the key.
-        raise CheckFailed("The broker's URL is not well-formed.", "Run step 4 with mode=apply: it writes it.") from None
+        # The error's text repeats a part of the URL, which may be a part of the key.
+        raise CheckFailed("The broker's URL is malformed.", "Run step 4 with mode=apply: it writes the URL.") from None
     with client:
         client.ping()
         info: dict[str, Any] = client.info("server")
@@ -250,9 +250,9 @@ def ping(url: str, ca_bundle: str | None = None) -> str:
 
 
 def _kept(facts: Facts | None, keys: tuple[str, ...], properties: tuple[str, ...]) -> Facts:
-    known: Facts = facts or {}
-    kept = {key: known[key] for key in keys if key in known}
-    return {**kept, "properties": {key: one for key, one in known.get("properties", {}).items() if key in properties}}
+    present = facts or {}
+    kept = {name: value for name, value in present.get("properties", {}).items() if name in properties}
+    return {**{key: present[key] for key in keys if key in present}, "properties": kept}
 
 
 def _key_type(rank: Rank) -> Any:

@@ -1,4 +1,4 @@
-"""Role assignments: who may do what, at which scope.
+"""Azure role assignments.
 
 Source of the role IDs: https://learn.microsoft.com/azure/role-based-access-control/built-in-roles
 """
@@ -41,7 +41,7 @@ class Role(Enum):
 
 
 class RoleAssignment(Resource):
-    """One role for one principal at one resource; its name is a GUID that follows from the three."""
+    """A role assignment; its name is a GUID derived from role, principal and scope."""
 
     kind = "role assignment"
     created_path = "createdOn"
@@ -56,9 +56,9 @@ class RoleAssignment(Resource):
         *,
         depends_on: Sequence[Resource] = (),
     ) -> None:
-        """Take the principal as an object ID, or as a resource and the path of the fact that is its object ID."""
-        named = (principal[0],) if isinstance(principal, tuple) else ()
-        super().__init__(scope.session, f"{role.label} for {holder}", parent=scope, depends_on=(*depends_on, *named))
+        """Take the principal as an object ID, or as a resource and the path of its fact that holds the object ID."""
+        owner = (principal[0],) if isinstance(principal, tuple) else ()
+        super().__init__(scope.session, f"{role.label} for {holder}", parent=scope, depends_on=(*depends_on, *owner))
         self.role = role
         self.scope = scope
         self.principal = principal
@@ -74,41 +74,41 @@ class RoleAssignment(Resource):
 
     @property
     def assignment_name(self) -> str:
-        """Return the GUID: the same role, principal and scope give the same one on every machine and in every run."""
+        """Return the GUID: the same for the same role, principal and scope on every machine and in every run."""
         return str(uuid.uuid5(uuid.NAMESPACE_URL, f"{self.scope.id.lower()} {self.role.value} {self.principal_id}"))
 
     @property
     def id(self) -> str:
-        """Return the assignment's ID, once the principal is known."""
+        """Return the assignment's ID, or AFTER_APPLY as text while the principal does not exist."""
         if self.principal_id is AFTER_APPLY:
             return str(AFTER_APPLY)
         return f"{self.scope.id}/providers/Microsoft.Authorization/roleAssignments/{self.assignment_name}"
 
     def read(self) -> Facts | None:
-        """Return the assignment, under whatever name: somebody may have made it in the portal."""
+        """Return the assignment, whatever its name: it may have been created in the portal."""
         if self.principal_id is AFTER_APPLY:
             return None
-        found = self.session.authorization.role_assignments.list_for_scope(
+        assignments = self.session.authorization.role_assignments.list_for_scope(
             self.scope.id,
             filter=f"principalId eq '{self.principal_id}'",
-            cls=lambda page: [one.as_dict() for one in page],
+            cls=lambda page: [assignment.as_dict() for assignment in page],
         )
-        for one in found:
-            at_scope = str(one["scope"]).lower() == self.scope.id.lower()
-            if at_scope and str(one["role_definition_id"]).lower().endswith(self.role.value):
+        for assignment in assignments:
+            at_scope = str(assignment["scope"]).lower() == self.scope.id.lower()
+            if at_scope and str(assignment["role_definition_id"]).lower().endswith(self.role.value):
                 return {
                     **self.desired(),
-                    "principalType": one["principal_type"],
-                    "createdOn": one.get("created_on"),
+                    "principalType": assignment["principal_type"],
+                    "createdOn": assignment.get("created_on"),
                 }
         return None
 
     def desired(self) -> Facts:
-        """Want the role."""
+        """Return the role and its principal."""
         return {"role": self.role.label, "principalId": self.principal_id, "principalType": self.principal_type}
 
     def write(self, facts: Facts | None) -> None:
-        """Assign the role, again and again while Entra has not yet spread the news of the principal."""
+        """Create the assignment; repeat while Entra has not replicated the principal (PrincipalNotFound)."""
         del facts
         from azure.core.exceptions import ResourceExistsError
 
@@ -130,6 +130,6 @@ class RoleAssignment(Resource):
                 lambda error: error_code(error) == "PrincipalNotFound",
             )
         except ResourceExistsError as error:
-            # Made by somebody else since it was read, which is what is wanted.
+            # Another run created it after this one had read: the assignment exists, as desired.
             if error_code(error) != "RoleAssignmentExists":
                 raise

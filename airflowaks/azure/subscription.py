@@ -1,4 +1,4 @@
-"""What a deployment needs of its subscription: registered resource providers and a resource group."""
+"""The subscription's part of a deployment: registered resource providers and a resource group."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ NAMESPACES = (
     "Microsoft.Network",
     "Microsoft.Storage",
 )
-"""The providers whose resources the seven steps create, or AKS for them: nodes, disks, load balancers, addresses."""
+"""The providers of all resources that the seven steps, or AKS on their behalf, create."""
 
 _REGISTRATION_SECONDS = 900.0
 
@@ -28,8 +28,8 @@ _REGISTRATION_SECONDS = 900.0
 class ProviderRegistration(Resource):
     """The subscription's registration for one resource provider.
 
-    The SDKs register by themselves on some calls and not on others (creating a cluster is one of these), and a
-    pipeline's principal often may not: so it is done, and seen, first.
+    The SDKs register automatically on some calls and not on others (creating a cluster is one of these), and a
+    pipeline's principal often lacks the privilege. So step 1 registers first and shows it.
     """
 
     kind = "resource provider"
@@ -40,28 +40,26 @@ class ProviderRegistration(Resource):
         return f"/subscriptions/{self.session.environment.subscription_id}/providers/{self.name}"
 
     def read(self) -> Facts:
-        """Return the state of the registration alone: the full answer lists every type and region."""
+        """Return the registration state; the rest of the answer lists every type and region."""
         provider: Any = self.session.resources.providers.get(self.name, cls=rest)
         return {"registrationState": provider["registrationState"]}
 
     def desired(self) -> Facts:
-        """Want it registered."""
+        """Return the state Registered."""
         return {"registrationState": "Registered"}
 
     def write(self, facts: Facts | None) -> None:
-        """Register and wait until Azure says so, which takes a minute or two. Raises AzureError after 15."""
+        """Register and wait until Azure confirms it, one or two minutes. Raises AzureError after 15 minutes."""
         del facts
         self.session.resources.providers.register(self.name)
-        found = wait_until(self.read, lambda now: now["registrationState"] == "Registered", _REGISTRATION_SECONDS)
-        if found["registrationState"] != "Registered":
-            message = (
-                f"{self.name} is still {found['registrationState']} after {_REGISTRATION_SECONDS / 60:.0f} minutes."
-            )
-            raise AzureError(message, "Run the step again; `az provider show --namespace` tells the state.")
+        facts = wait_until(self.read, lambda facts: facts["registrationState"] == "Registered", _REGISTRATION_SECONDS)
+        if (state := facts["registrationState"]) != "Registered":
+            message = f"Resource provider {self.name}: still {state} after {_REGISTRATION_SECONDS / 60:.0f} minutes."
+            raise AzureError(message, f"See `az provider show --namespace {self.name}`, then run the step again.")
 
 
 class ResourceGroup(ArmResource):
-    """The resource group that holds everything; deleting it deletes all of it."""
+    """The resource group of all resources; deleting it deletes them."""
 
     kind = "resource group"
     immutable = ("location",)
@@ -77,7 +75,7 @@ class ResourceGroup(ArmResource):
         return facts
 
     def desired(self) -> Facts:
-        """Want it in the environment's region, with the environment's tags."""
+        """Return the environment's region and tags."""
         environment = self.session.environment
         return {"location": environment.location, "tags": environment.tags}
 
@@ -86,7 +84,7 @@ class ResourceGroup(ArmResource):
         self.session.resources.resource_groups.create_or_update(self.name, _parts(body, "location", "tags"))
 
     def delete(self) -> None:
-        """Delete the group and all that is in it; the cluster and the broker take Azure ten minutes."""
+        """Delete the group and its resources; on Azure the cluster and the broker take ten minutes."""
         self.session.resources.resource_groups.begin_delete(self.name).result()
 
 

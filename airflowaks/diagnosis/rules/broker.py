@@ -65,7 +65,7 @@ def keys_do_not_open(facts: Snapshot) -> Iterable[Cause]:
     """Tell that access keys are off, or renewed behind the vault's back."""
     off = differing(facts, "backend.broker", "accessKeysAuthentication")
     said = log_lines(
-        facts, ("WRONGPASS",), ("NOAUTH",), ("invalid username-password",), ("has no access keys",), sources=_SAID
+        facts, ("WRONGPASS",), ("NOAUTH",), ("invalid username-password",), ("access keys are disabled",), sources=_SAID
     )
     if off or said:
         yield Cause(
