@@ -1,4 +1,4 @@
-"""How each of Azure's front doors says no: Resource Manager, Entra, Graph and the data planes have a shape each."""
+"""The errors that Azure's services answer; Resource Manager and each data plane have a format of their own."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ from typing import Any
 from starlette.responses import JSONResponse
 
 
-class Refusal(Exception):
-    """An answer that is an error: HTTP status, Azure's error code and its text; `inner` is the code's detail."""
+class ServiceError(Exception):
+    """An error response: HTTP status, Azure's error code and message; `inner` is the code under `innererror`."""
 
     def __init__(
         self, status: int, code: str, message: str, *, inner: str = "", headers: dict[str, str] | None = None
@@ -28,12 +28,12 @@ class Refusal(Exception):
         return error
 
     def response(self) -> JSONResponse:
-        """Return the answer in the shape of Resource Manager, Graph and Key Vault."""
+        """Return the answer in the format of Resource Manager, Graph and Key Vault."""
         return JSONResponse({"error": self.error()}, self.status, self.headers)
 
 
-class RegistryRefusal(Refusal):
-    """A refusal by a container registry, in the shape of the OCI distribution API."""
+class RegistryError(ServiceError):
+    """An error response of a container registry, in the format of the OCI distribution API."""
 
     def response(self) -> JSONResponse:
         """Return the answer: a list with the one error."""
@@ -41,6 +41,6 @@ class RegistryRefusal(Refusal):
         return JSONResponse(body, self.status, {"Docker-Distribution-Api-Version": "registry/2.0", **self.headers})
 
 
-def not_found(path: str) -> Refusal:
-    """Return the refusal of a path that nothing is served at."""
-    return Refusal(404, "NotFound", f"Nothing is served at {path}.")
+def not_found(path: str) -> ServiceError:
+    """Return the error for a path at which nothing is served."""
+    return ServiceError(404, "NotFound", f"Nothing is served at {path}.")

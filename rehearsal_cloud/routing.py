@@ -9,7 +9,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Match, Route
 
-from rehearsal_cloud.errors import Refusal, not_found
+from rehearsal_cloud.errors import ServiceError, not_found
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -27,8 +27,8 @@ def routed(routes: Sequence[Route]) -> Handler:
                 request.scope.update(found)
                 try:
                     return await route.endpoint(request)  # type: ignore[no-any-return]  # Starlette types it as Any
-                except Refusal as refusal:
-                    return refusal.response()
+                except ServiceError as error:
+                    return error.response()
         return not_found(request.url.path).response()
 
     return answer

@@ -22,7 +22,7 @@ from xml.sax.saxutils import escape
 from starlette.responses import Response
 from starlette.routing import Route
 
-from rehearsal_cloud.errors import Refusal
+from rehearsal_cloud.errors import ServiceError
 from rehearsal_cloud.routing import routed
 
 if TYPE_CHECKING:
@@ -41,8 +41,8 @@ _RANGE = re.compile(r"bytes=(?P<first>\d+)-(?P<last>\d*)")
 _LOG_TYPE = "text/plain; charset=utf-8"
 
 
-class BlobRefusal(Refusal):
-    """A refusal by the storage service: XML, and the code once more in a header."""
+class BlobError(ServiceError):
+    """An error response of the storage service: XML, and the code again in a header."""
 
     def response(self) -> Response:  # type: ignore[override]  # the one service that speaks no JSON
         """Return the answer."""
@@ -92,7 +92,7 @@ class Blobs:
         blob = self._opened(request, "w")
         if request.headers.get("x-ms-blob-type") != "BlockBlob":
             text = "An HTTP header that's mandatory for this request is not specified."
-            raise BlobRefusal(400, "MissingRequiredHeader", text)
+            raise BlobError(400, "MissingRequiredHeader", text)
         content = await request.body()
         self.file(blob).parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         self.file(blob).write_bytes(content)
@@ -105,7 +105,7 @@ class Blobs:
         blob = self._opened(request, "r")
         kept = self._store.get("blobs", blob)
         if kept is None:
-            raise BlobRefusal(404, "BlobNotFound", "The specified blob does not exist.")
+            raise BlobError(404, "BlobNotFound", "The specified blob does not exist.")
         content = self.file(blob).read_bytes()
         headers = self._about(blob) | {"x-ms-blob-type": kept["type"], "Accept-Ranges": "bytes"}
         headers |= {f"x-ms-meta-{name}": value for name, value in kept["metadata"].items()}
@@ -115,12 +115,12 @@ class Blobs:
         first, last = int(asked["first"]), min(int(asked["last"] or len(content)), len(content) - 1)
         if first > last:
             text = "The range specified is invalid for the current size of the resource."
-            raise BlobRefusal(416, "InvalidRange", text, headers={"Content-Range": f"bytes */{len(content)}"})
+            raise BlobError(416, "InvalidRange", text, headers={"Content-Range": f"bytes */{len(content)}"})
         headers["Content-Range"] = f"bytes {first}-{last}/{len(content)}"
         return Response(content[first : last + 1], 206, headers, media_type=_LOG_TYPE)
 
     def _opened(self, request: Request, permission: str) -> str:
-        """Return the blob that a request is about. Raises BlobRefusal unless its signature opens that blob for it."""
+        """Return the blob that a request is about. Raises BlobError unless its signature opens that blob for it."""
         blob = f"{request.path_params['container']}/{request.path_params['blob']}"
         query = {name: request.query_params.get(name, "") for name in ("sv", "se", "sr", "sp")}
         if not hmac.compare_digest(self._signature(blob, query), request.query_params.get("sig", "")):
@@ -128,12 +128,12 @@ class Blobs:
                 "Server failed to authenticate the request. Make sure the value of Authorization header is formed"
                 " correctly including the signature."
             )
-            raise BlobRefusal(403, "AuthenticationFailed", text)
+            raise BlobError(403, "AuthenticationFailed", text)
         if query["se"] < datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ"):
-            raise BlobRefusal(403, "AuthenticationFailed", "Signature not valid in the specified time frame.")
+            raise BlobError(403, "AuthenticationFailed", "Signature not valid in the specified time frame.")
         if permission not in query["sp"]:
             text = "This request is not authorized to perform this operation using this permission."
-            raise BlobRefusal(403, "AuthorizationPermissionMismatch", text)
+            raise BlobError(403, "AuthorizationPermissionMismatch", text)
         return blob
 
     def _signature(self, blob: str, query: dict[str, str]) -> str:

@@ -46,7 +46,7 @@ class _Startup(NamedTuple):
     database: str
 
 
-class _LoginRefusedError(ConnectionError):
+class _LoginError(ConnectionError):
     """What the client is told before the connection ends."""
 
     def __init__(self, sqlstate: str, message: str) -> None:
@@ -117,15 +117,15 @@ class PostgresTerminator(TlsTerminator):
         try:
             async with asyncio.timeout(_LOGIN_SECONDS):
                 encrypted = await self._agree_on_tls(client, address)
-        except _LoginRefusedError as refusal:
-            await loop.sock_sendall(client, refusal.packet)
+        except _LoginError as error:
+            await loop.sock_sendall(client, error.packet)
             return
         if encrypted is None:
             return
         try:
             await self._log_in(encrypted, address)
-        except _LoginRefusedError as refusal:
-            encrypted.writer.write(refusal.packet)
+        except _LoginError as error:
+            encrypted.writer.write(error.packet)
         finally:
             await close(encrypted)
 
@@ -148,9 +148,9 @@ class PostgresTerminator(TlsTerminator):
                 raise self._no_entry(start, address, "no encryption")
 
     @staticmethod
-    def _no_entry(start: _Startup, address: str, encryption: str) -> _LoginRefusedError:
+    def _no_entry(start: _Startup, address: str, encryption: str) -> _LoginError:
         who = f'host "{address}", user "{start.user}", database "{start.database}"'
-        return _LoginRefusedError("28000", f"no pg_hba.conf entry for {who}, {encryption}")
+        return _LoginError("28000", f"no pg_hba.conf entry for {who}, {encryption}")
 
     async def _cancel(self, packet: bytes) -> None:
         backend = await self._connect()
@@ -172,7 +172,7 @@ class PostgresTerminator(TlsTerminator):
             try:
                 backend = await self._connect()
             except OSError:
-                raise _LoginRefusedError("57P03", "the database system is starting up") from None
+                raise _LoginError("57P03", "the database system is starting up") from None
         try:
             async with asyncio.timeout(_LOGIN_SECONDS):
                 await self._authenticate(client, backend, start)
@@ -191,8 +191,8 @@ class PostgresTerminator(TlsTerminator):
             answer, token, _ = await _read_message(client.reader)
             if answer != b"p":
                 raise ConnectionError("the client sent something else than a password")
-            if refusal := await self._rules.entra_login(start.user, token.rstrip(b"\0").decode(errors="replace")):
-                raise _LoginRefusedError("28P01", refusal)
+            if error := await self._rules.entra_login(start.user, token.rstrip(b"\0").decode(errors="replace")):
+                raise _LoginError("28P01", error)
         elif kind == b"R" and not self._rules.password_auth():
-            raise _LoginRefusedError("28P01", f'password authentication failed for user "{start.user}"')
+            raise _LoginError("28P01", f'password authentication failed for user "{start.user}"')
         client.writer.write(message)

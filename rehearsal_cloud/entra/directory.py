@@ -18,7 +18,7 @@ import jwt
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import rsa
 
-from rehearsal_cloud.errors import Refusal
+from rehearsal_cloud.errors import ServiceError
 from rehearsal_cloud.home import OPERATOR_CLIENT_ID, OPERATOR_NAME, OPERATOR_OBJECT_ID, TENANT_ID
 
 if TYPE_CHECKING:
@@ -158,11 +158,11 @@ class Entra:
         return jwt.encode(claims, self._key, "RS256", {"kid": key_id(self._key)})
 
     def verify(self, authorization: str, audiences: tuple[str, ...]) -> Principal:
-        """Return who presents the `Authorization` header. Raises Refusal (401) where it proves nobody."""
+        """Return who presents the `Authorization` header. Raises ServiceError (401) where it proves nobody."""
         scheme, _, token = authorization.partition(" ")
         if scheme.lower() != "bearer" or not token:
             text = "Authentication failed. The 'Authorization' header is missing."
-            raise Refusal(401, "AuthenticationFailed", text)
+            raise ServiceError(401, "AuthenticationFailed", text)
         try:
             claims = jwt.decode(
                 token,
@@ -172,7 +172,7 @@ class Entra:
                 issuer=ISSUER,
             )
         except jwt.ExpiredSignatureError:
-            raise Refusal(
+            raise ServiceError(
                 401, "ExpiredAuthenticationToken", "The access token expiry UTC time is earlier than current UTC time."
             ) from None
         except jwt.InvalidAudienceError:
@@ -180,13 +180,13 @@ class Entra:
                 "The access token has been obtained for wrong audience or resource. It should be one of:"
                 f" {', '.join(audiences)}."
             )
-            raise Refusal(401, "InvalidAuthenticationTokenAudience", text) from None
+            raise ServiceError(401, "InvalidAuthenticationTokenAudience", text) from None
         except jwt.InvalidTokenError as fault:
-            raise Refusal(401, "InvalidAuthenticationToken", f"The access token is invalid: {fault}") from None
+            raise ServiceError(401, "InvalidAuthenticationToken", f"The access token is invalid: {fault}") from None
         principal = self.principal(claims["oid"])
         if principal is None:
             text = f"The principal '{claims['oid']}' of the access token is not in the directory any more."
-            raise Refusal(401, "InvalidAuthenticationToken", text)
+            raise ServiceError(401, "InvalidAuthenticationToken", text)
         return principal
 
     def jwks(self) -> dict[str, Any]:

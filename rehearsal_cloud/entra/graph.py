@@ -16,7 +16,7 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from rehearsal_cloud.entra.directory import GRAPH, Entra, Kind, Principal
-from rehearsal_cloud.errors import Refusal
+from rehearsal_cloud.errors import ServiceError
 from rehearsal_cloud.home import OPERATOR_OBJECT_ID, TENANT_ID
 
 if TYPE_CHECKING:
@@ -71,16 +71,16 @@ class Graph:
                 reading = request.method == "GET" or request.url.path.endswith("/getByIds")
                 if not reading and principal.object_id != OPERATOR_OBJECT_ID:
                     text = "Insufficient privileges to complete the operation."
-                    raise Refusal(403, "Authorization_RequestDenied", text)  # noqa: TRY301 - one place answers refusals
+                    raise ServiceError(403, "Authorization_RequestDenied", text)  # noqa: TRY301 - one place answers errors
                 return await handler(request)
-            except Refusal as refusal:
-                return refusal.response()
+            except ServiceError as error:
+                return error.response()
 
         return serve
 
     async def _me(self, _request: Request) -> Response:
         text = "/me request is only valid with delegated authentication flow."
-        raise Refusal(400, "BadRequest", text)
+        raise ServiceError(400, "BadRequest", text)
 
     # Groups
 
@@ -95,9 +95,9 @@ class Graph:
         for field in ("displayName", "mailEnabled", "mailNickname", "securityEnabled"):
             if field not in body:
                 text = f"A value is required for property '{field}' of resource 'Group'."
-                raise Refusal(400, "Request_BadRequest", text)
+                raise ServiceError(400, "Request_BadRequest", text)
         if not re.fullmatch(r"[!-~]{1,64}", str(body["mailNickname"])):
-            raise Refusal(
+            raise ServiceError(
                 400, "Request_BadRequest", "Invalid value specified for property 'mailNickname' of resource 'Group'."
             )
         group = self._entra.add("Group", body["displayName"])
@@ -134,7 +134,7 @@ class Graph:
             raise _missing(member_id)
         if member_id in self._entra.members(group.object_id):
             text = "One or more added object references already exist for the following modified properties: 'members'."
-            raise Refusal(400, "Request_BadRequest", text)
+            raise ServiceError(400, "Request_BadRequest", text)
         self._entra.add_member(group.object_id, member_id)
         return Response(None, 204)
 
@@ -164,7 +164,7 @@ class Graph:
         name = str((await request.json()).get("displayName") or "")
         if not name:
             text = "A value is required for property 'displayName' of resource 'Application'."
-            raise Refusal(400, "Request_BadRequest", text)
+            raise ServiceError(400, "Request_BadRequest", text)
         app_id, object_id = str(uuid.uuid4()), str(uuid.uuid4())
         self._store.put("applications", app_id, {"appId": app_id, "id": object_id, "name": name, "passwords": []})
         body = {"id": object_id, "appId": app_id, "displayName": name, "createdDateTime": _now()}
@@ -192,10 +192,10 @@ class Graph:
         application = self._store.get("applications", app_id)
         if application is None:
             text = f"The appId '{app_id}' of the service principal does not reference a valid application object."
-            raise Refusal(400, "Request_BadRequest", text)
+            raise ServiceError(400, "Request_BadRequest", text)
         if self._entra.by_app_id(app_id) is not None:
             text = f"The service principal cannot be created: one with the appId '{app_id}' is already in use."
-            raise Refusal(409, "Request_MultipleObjectsWithSameKeyValue", text)
+            raise ServiceError(409, "Request_MultipleObjectsWithSameKeyValue", text)
         made = self._entra.add("ServicePrincipal", application["name"], app_id)
         return JSONResponse({"@odata.context": f"{_CONTEXT}#servicePrincipals/$entity", **self._body(made)}, 201)
 
@@ -241,9 +241,9 @@ def _matches(body: Document, wanted: dict[str, str]) -> bool:
     return all(str(body.get(field, "")).lower() == value.replace("''", "'").lower() for field, value in wanted.items())
 
 
-def _missing(object_id: str) -> Refusal:
+def _missing(object_id: str) -> ServiceError:
     text = f"Resource '{object_id}' does not exist or one of its queried reference-property objects are not present."
-    return Refusal(404, "Request_ResourceNotFound", text)
+    return ServiceError(404, "Request_ResourceNotFound", text)
 
 
 def _now() -> str:

@@ -33,7 +33,7 @@ _LOGIN = "https://login.microsoftonline.com"
 _JWT_BEARER = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer"
 
 
-class SignInRefusal(Exception):
+class SignInError(Exception):
     """Entra's answer to a sign-in that it refuses: an OAuth error with an AADSTS code in its description."""
 
     def __init__(self, status: int, error: str, aadsts: int, text: str) -> None:
@@ -100,8 +100,8 @@ class Login:
     async def _configuration(self, request: Request) -> JSONResponse:
         try:
             _check_tenant(request.path_params["tenant"])
-        except SignInRefusal as refusal:
-            return refusal.response()
+        except SignInError as error:
+            return error.response()
         base = f"{_LOGIN}/{TENANT_ID}"
         return JSONResponse(
             {
@@ -130,8 +130,8 @@ class Login:
             _check_tenant(request.path_params["tenant"])
             principal = self._client(form)
             audience = _audience(form)
-        except SignInRefusal as refusal:
-            return refusal.response()
+        except SignInError as error:
+            return error.response()
         answer: dict[str, Any] = {
             "token_type": "Bearer",
             "expires_in": TOKEN_SECONDS,
@@ -146,7 +146,7 @@ class Login:
     def _client(self, form: Mapping[str, str]) -> Principal:
         if form.get("grant_type") != "client_credentials":
             text = f"The app requested an unsupported grant type '{form.get('grant_type', '')}'."
-            raise SignInRefusal(400, "unsupported_grant_type", 70003, text)
+            raise SignInError(400, "unsupported_grant_type", 70003, text)
         client_id = form.get("client_id", "").lower()
         principal = self._entra.by_app_id(client_id)
         if principal is None:
@@ -154,18 +154,18 @@ class Login:
                 f"Application with identifier '{client_id}' was not found in the directory '{TENANT_ID}'. This can"
                 " happen if the application has not been installed by the administrator of the tenant."
             )
-            raise SignInRefusal(400, "unauthorized_client", 700016, text)
+            raise SignInError(400, "unauthorized_client", 700016, text)
         if form.get("client_assertion_type") == _JWT_BEARER:
             self._check_assertion(client_id, form.get("client_assertion", ""))
         elif "client_secret" not in form:
             text = "The request body must contain the following parameter: 'client_assertion' or 'client_secret'."
-            raise SignInRefusal(401, "invalid_client", 7000218, text)
+            raise SignInError(401, "invalid_client", 7000218, text)
         elif not self._entra.password_matches(client_id, form["client_secret"]):
             text = (
                 "Invalid client secret provided. Ensure the secret being sent in the request is the client secret"
                 f" value, not the client secret ID, for a secret added to app '{client_id}'."
             )
-            raise SignInRefusal(401, "invalid_client", 7000215, text)
+            raise SignInError(401, "invalid_client", 7000215, text)
         return principal
 
     def _check_assertion(self, client_id: str, assertion: str) -> None:
@@ -174,7 +174,7 @@ class Login:
             claims = jwt.decode(assertion, options={"verify_signature": False})
             header = jwt.get_unverified_header(assertion)
         except jwt.InvalidTokenError:
-            raise SignInRefusal(401, "invalid_client", 50027, "JWT token is invalid or malformed.") from None
+            raise SignInError(401, "invalid_client", 50027, "JWT token is invalid or malformed.") from None
         issuer, subject = str(claims.get("iss", "")), str(claims.get("sub", ""))
         audience = claims.get("aud", "")
         audiences = [audience] if isinstance(audience, str) else list(audience)
@@ -190,7 +190,7 @@ class Login:
                 " your federated identity credential Subject, Audience and Issuer against the presented assertion."
                 " https://learn.microsoft.com/entra/workload-id/workload-identity-federation"
             )
-            raise SignInRefusal(401, "invalid_client", 700211, text)
+            raise SignInError(401, "invalid_client", 700211, text)
         matching = (
             one["subject"] == subject and set(one["audiences"]) & set(audiences)
             for one in trusted
@@ -202,10 +202,10 @@ class Login:
                 f" '{issuer}'. Assertion Subject: '{subject}'. Assertion Audience: '{', '.join(audiences)}'."
                 " https://learn.microsoft.com/entra/workload-id/workload-identity-federation"
             )
-            raise SignInRefusal(401, "invalid_client", 700213, text)
+            raise SignInError(401, "invalid_client", 700213, text)
         keys = self._issuer_keys(issuer)
         if keys is None:
-            raise SignInRefusal(400, "invalid_request", 90061, "Request to External OIDC endpoint failed.")
+            raise SignInError(400, "invalid_request", 90061, "Request to External OIDC endpoint failed.")
         key = next((one for one in keys["keys"] if one["kid"] == header.get("kid")), None)
         try:
             if key is None:
@@ -213,10 +213,10 @@ class Login:
             jwt.decode(assertion, jwt.PyJWK(key).key, algorithms=["RS256"], audience=audiences, issuer=issuer)
         except jwt.ExpiredSignatureError:
             text = "Client assertion is not within its valid time range."
-            raise SignInRefusal(401, "invalid_client", 700024, text) from None
+            raise SignInError(401, "invalid_client", 700024, text) from None
         except jwt.InvalidTokenError:
             text = "Client assertion contains an invalid signature."
-            raise SignInRefusal(401, "invalid_client", 700027, text) from None
+            raise SignInError(401, "invalid_client", 700027, text) from None
 
 
 def _check_tenant(tenant: str) -> None:
@@ -225,7 +225,7 @@ def _check_tenant(tenant: str) -> None:
             f"Tenant '{tenant}' not found. Check to make sure you have the correct tenant ID and are signing into the"
             " correct cloud."
         )
-        raise SignInRefusal(400, "invalid_request", 90002, text)
+        raise SignInError(400, "invalid_request", 90002, text)
 
 
 def _audience(form: Mapping[str, str]) -> str:
@@ -234,6 +234,6 @@ def _audience(form: Mapping[str, str]) -> str:
     names = names or [scope.rstrip("/")]
     if names[0] not in AUDIENCES:
         text = f"The resource principal named {names[0]} was not found in the tenant named {TENANT_ID}."
-        raise SignInRefusal(400, "invalid_resource", 500011, text)
+        raise SignInError(400, "invalid_resource", 500011, text)
     json.loads(form.get("claims") or "{}")  # a challenge's claims must be JSON; nothing is asked for in them here
     return names[0]

@@ -17,7 +17,7 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from rehearsal_cloud.entra.directory import ISSUER, KEY_VAULT
-from rehearsal_cloud.errors import Refusal
+from rehearsal_cloud.errors import ServiceError
 from rehearsal_cloud.home import TENANT_ID
 from rehearsal_cloud.key_vault.secrets import VaultSecrets
 from rehearsal_cloud.resource_manager.providers.key_vault import DNS_SUFFIX
@@ -104,13 +104,13 @@ _ENDPOINTS = (
 
 
 def _check_open(vault: Document) -> None:
-    """Raise Refusal (403) where the vault is closed to public networks, which all callers here come from."""
+    """Raise ServiceError (403) where the vault is closed to public networks, which all callers here come from."""
     if find(vault, "properties.publicNetworkAccess") == "Disabled":
         text = (
             "Public network access is disabled and request is not from a trusted service nor via an approved private"
             f" link.\r\nVault: {vault['name']};location={vault['location']}"
         )
-        raise Refusal(403, "Forbidden", text, inner="ForbiddenByConnection")
+        raise ServiceError(403, "Forbidden", text, inner="ForbiddenByConnection")
 
 
 class Vault:
@@ -150,25 +150,25 @@ class Vault:
         owner = self._cloud.names.owner(DNS_SUFFIX, name)
         vault = self._cloud.store.get("resources", owner) if owner else None
         if vault is None:  # a connection that was opened before the vault was deleted
-            raise Refusal(404, "VaultNotFound", f"The vault '{name}' was not found.")
+            raise ServiceError(404, "VaultNotFound", f"The vault '{name}' was not found.")
         return vault
 
     def _caller(self, request: Request) -> Principal:
         header = request.headers.get("authorization", "")
         if not header:
             text = "AKV10000: Request is missing a Bearer or PoP token."
-            raise Refusal(401, "Unauthorized", text, headers=_CHALLENGE)
+            raise ServiceError(401, "Unauthorized", text, headers=_CHALLENGE)
         try:
             return self._cloud.entra.verify(header, KEY_VAULT)
-        except Refusal as refusal:
-            text = refusal.message
-            if refusal.code == "InvalidAuthenticationTokenAudience":
+        except ServiceError as error:
+            text = error.message
+            if error.code == "InvalidAuthenticationTokenAudience":
                 claims = jwt.decode(header.partition(" ")[2], options={"verify_signature": False})
                 text = f"AKV10022: Invalid audience. Expected {KEY_VAULT[0]}, found: {claims['aud']}."
-            raise Refusal(401, "Unauthorized", text, headers=_CHALLENGE) from None
+            raise ServiceError(401, "Unauthorized", text, headers=_CHALLENGE) from None
 
     def _check_allowed(self, endpoint: _Endpoint, vault: Document, principal: Principal, name: str) -> None:
-        """Raise Refusal (403) unless a role, or without RBAC an access policy, lets the caller do it."""
+        """Raise ServiceError (403) unless a role, or without RBAC an access policy, lets the caller do it."""
         if not vault["properties"]["enableRbacAuthorization"]:
             self._check_policies(endpoint.permission, vault, principal)
             return
@@ -187,10 +187,10 @@ class Vault:
                 "DecisionReason: null \r\n"
                 f"Vault: {_place(vault)}\r\n"
             )
-            raise Refusal(403, "Forbidden", text, inner="ForbiddenByRbac")
+            raise ServiceError(403, "Forbidden", text, inner="ForbiddenByRbac")
 
     def _check_policies(self, permission: Permission, vault: Document, principal: Principal) -> None:
-        """Raise Refusal (403) unless an access policy of the caller or its groups grants the permission."""
+        """Raise ServiceError (403) unless an access policy of the caller or its groups grants the permission."""
         identities = self._cloud.entra.identities(principal.object_id)
         policies = [one for one in vault["properties"]["accessPolicies"] if one["objectId"].lower() in identities]
         granted = {grant.lower() for one in policies for grant in one["permissions"].get("secrets") or []}
@@ -200,7 +200,7 @@ class Vault:
                 f" on key vault '{_place(vault)}'. For help resolving this issue, please see"
                 " https://go.microsoft.com/fwlink/?linkid=2125287"
             )
-            raise Refusal(403, "Forbidden", text, inner="ForbiddenByPolicy" if policies else "AccessDenied")
+            raise ServiceError(403, "Forbidden", text, inner="ForbiddenByPolicy" if policies else "AccessDenied")
 
 
 def _claims(principal: Principal) -> str:
@@ -224,14 +224,14 @@ def _check_version(request: Request) -> None:
             f"The specified version ({version}) is not recognized. Consider using the latest supported version"
             f" ({_API_VERSIONS[-1]})."
         )
-        raise Refusal(400, "BadParameter", text)
+        raise ServiceError(400, "BadParameter", text)
 
 
 def _page(request: Request, items: list[Document]) -> JSONResponse:
     """Answer one page; the next begins after the last ID of this one."""
     wanted = request.query_params.get("maxresults", str(_LARGEST_PAGE))
     if not wanted.isdecimal() or not 1 <= int(wanted) <= _LARGEST_PAGE:
-        raise Refusal(400, "BadParameter", f"The 'maxresults' must be from 1 to {_LARGEST_PAGE}, and is {wanted}.")
+        raise ServiceError(400, "BadParameter", f"The 'maxresults' must be from 1 to {_LARGEST_PAGE}, and is {wanted}.")
     after = _unpacked(request.query_params.get("$skiptoken", ""))
     left = [one for one in items if one["id"].lower() > after]
     page, more = left[: int(wanted)], left[int(wanted) :]
@@ -251,7 +251,7 @@ async def _body(request: Request) -> Document:
     except ValueError:
         body = None
     if not isinstance(body, dict):
-        raise Refusal(400, "BadParameter", "The request body is not a JSON object.")
+        raise ServiceError(400, "BadParameter", "The request body is not a JSON object.")
     return body
 
 
@@ -259,4 +259,4 @@ def _unpacked(token: str) -> str:
     try:
         return base64.urlsafe_b64decode(token).decode()
     except (binascii.Error, UnicodeDecodeError):
-        raise Refusal(400, "BadParameter", "The skip token is not valid.") from None
+        raise ServiceError(400, "BadParameter", "The skip token is not valid.") from None

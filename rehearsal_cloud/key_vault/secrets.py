@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from cryptography.fernet import Fernet, InvalidToken
 
-from rehearsal_cloud.errors import Refusal
+from rehearsal_cloud.errors import ServiceError
 
 if TYPE_CHECKING:
     from rehearsal_cloud.documents import Document
@@ -38,15 +38,15 @@ class VaultSecrets:
     # Live secrets
 
     def set(self, name: str, body: Document) -> Document:
-        """Keep a new version and return its bundle. Raises Refusal."""
+        """Keep a new version and return its bundle. Raises ServiceError."""
         if not re.fullmatch(_NAME, name):
-            raise Refusal(400, "BadParameter", f"The request URI contains an invalid name: {name}")
+            raise ServiceError(400, "BadParameter", f"The request URI contains an invalid name: {name}")
         value = body.get("value")
         if not isinstance(value, str):
-            raise Refusal(400, "BadParameter", "Property value is required and must be a string.")
+            raise ServiceError(400, "BadParameter", "Property value is required and must be a string.")
         if len(value.encode()) > _MOST_BYTES:
             text = f"The length of the secret value exceeds the limit of {_MOST_BYTES} bytes."
-            raise Refusal(400, "BadParameter", text)
+            raise ServiceError(400, "BadParameter", text)
         now = int(time.time())
         given = body.get("attributes") or {}
         version = {
@@ -62,17 +62,17 @@ class VaultSecrets:
                 f"Secret {secret['name']} is currently in a deleted but recoverable state, and its name cannot be"
                 " reused; in this state, the secret can only be recovered or purged."
             )
-            raise Refusal(409, "Conflict", text, inner="ObjectIsDeletedButRecoverable")
+            raise ServiceError(409, "Conflict", text, inner="ObjectIsDeletedButRecoverable")
         secret["versions"].append(version)
         self._keep(secret)
         return self._bundle(secret, version, with_value=True)
 
     def get(self, name: str, version_id: str) -> Document:
-        """Return a version's bundle with its value; without a version, the newest. Raises Refusal."""
+        """Return a version's bundle with its value; without a version, the newest. Raises ServiceError."""
         secret, version = self._version(name, version_id)
         if not version["attributes"]["enabled"]:
             text = "Operation get is not allowed on a disabled secret."
-            raise Refusal(403, "Forbidden", text, inner="SecretDisabled")
+            raise ServiceError(403, "Forbidden", text, inner="SecretDisabled")
         return self._bundle(secret, version, with_value=True)
 
     def update(self, name: str, version_id: str, body: Document) -> Document:
@@ -134,7 +134,7 @@ class VaultSecrets:
                 'Operation "purge" is not allowed because purge protection is enabled for this vault. Key Vault service'
                 " will automatically purge it after the retention period has passed."
             )
-            raise Refusal(403, "Forbidden", text)
+            raise ServiceError(403, "Forbidden", text)
         self._store.delete("secrets", self._key(secret["name"]))
 
     # Backup
@@ -150,10 +150,10 @@ class VaultSecrets:
         try:
             secret: Document = json.loads(self._seal().decrypt(sealed + "=" * (-len(sealed) % 4)))
         except InvalidToken:
-            raise Refusal(400, "BadParameter", "Backup blob is malformed.") from None
+            raise ServiceError(400, "BadParameter", "Backup blob is malformed.") from None
         if self._kept(secret["name"]) is not None:
             text = f"There was a conflict restoring the secret '{secret['name']}' as the name is already in use."
-            raise Refusal(409, "Conflict", text)
+            raise ServiceError(409, "Conflict", text)
         self._keep(secret)
         return self._bundle(secret, secret["versions"][-1])
 
@@ -187,7 +187,7 @@ class VaultSecrets:
     def _existing_deleted(self, name: str) -> Document:
         secret = self._kept(name)
         if secret is None or "deleted" not in secret:
-            raise Refusal(404, "SecretNotFound", f"Deleted Secret not found: {name}")
+            raise ServiceError(404, "SecretNotFound", f"Deleted Secret not found: {name}")
         return secret
 
     def _version(self, name: str, version_id: str) -> tuple[Document, Document]:
@@ -234,10 +234,10 @@ def _attributes(given: Document) -> dict[str, Any]:
     return {key: given[key] for key in _GIVEN_ATTRIBUTES if given.get(key) is not None}
 
 
-def _not_found(name: str) -> Refusal:
+def _not_found(name: str) -> ServiceError:
     text = (
         f"A secret with (name/id) {name} was not found in this key vault. If you recently deleted this secret you may"
         " be able to recover it using the correct recovery command. For help resolving this issue, please see"
         " https://go.microsoft.com/fwlink/?linkid=2125182"
     )
-    return Refusal(404, "SecretNotFound", text)
+    return ServiceError(404, "SecretNotFound", text)

@@ -18,7 +18,7 @@ from starlette.routing import Route
 
 from rehearsal_cloud.backends.image_store import MANIFEST_TYPE, Images
 from rehearsal_cloud.entra.directory import signing_key
-from rehearsal_cloud.errors import RegistryRefusal, not_found
+from rehearsal_cloud.errors import RegistryError, not_found
 from rehearsal_cloud.registry.tokens import AUTHENTICATION_REQUIRED, RegistryTokens
 from rehearsal_cloud.resource_manager.providers.container_registry import HOST_SUFFIX, registry_named
 from rehearsal_cloud.resource_manager.resource_types import find
@@ -73,7 +73,7 @@ class Registry:
         if registry is None:
             return not_found(host).response()
         if find(registry, "properties.publicNetworkAccess") == "Disabled":
-            return RegistryRefusal(403, "DENIED", _FIREWALL).response()
+            return RegistryError(403, "DENIED", _FIREWALL).response()
         request.state.registry = registry
         return await self._routed(request)
 
@@ -97,18 +97,18 @@ class Registry:
         return RegistryTokens(self._cloud, request.state.registry, self._key)
 
     def _enter(self, request: Request, action: str = "") -> Images:
-        """Return what the registry holds. Raises Refusal (401) with a challenge where the token does not do."""
+        """Return what the registry holds. Raises ServiceError (401) with a challenge where the token does not do."""
         name = request.path_params.get("name")
         scope = f"repository:{name}:{action}" if name else "registry:catalog:*"
         tokens = self._tokens(request)
         holder = tokens.holder(request.headers.get("authorization", ""), scope if action else "")
         if holder is None:
             challenge = {"WWW-Authenticate": tokens.challenge(scope if action else "")}
-            raise RegistryRefusal(401, "UNAUTHORIZED", AUTHENTICATION_REQUIRED, headers=challenge)
+            raise RegistryError(401, "UNAUTHORIZED", AUTHENTICATION_REQUIRED, headers=challenge)
         request.state.principal = holder
         images = Images(self._cloud.store, request.state.registry["id"])
         if name and not images.manifests(name):
-            raise RegistryRefusal(404, "NAME_UNKNOWN", "repository name not known to registry")
+            raise RegistryError(404, "NAME_UNKNOWN", "repository name not known to registry")
         return images
 
     # The OCI distribution API
@@ -121,7 +121,7 @@ class Registry:
     async def _delete_manifest(self, request: Request) -> Response:
         images, reference = self._enter(request, "delete"), request.path_params["reference"]
         if not reference.startswith("sha256:"):
-            raise RegistryRefusal(400, "DIGEST_INVALID", "provided digest did not match uploaded content")
+            raise RegistryError(400, "DIGEST_INVALID", "provided digest did not match uploaded content")
         _existing(images, request, "reference")
         images.delete_manifest(request.path_params["name"], reference)
         return Response(None, 202, _API_VERSION)
@@ -130,7 +130,7 @@ class Registry:
         digest = request.path_params["digest"]
         content = self._enter(request, "pull").blob(request.path_params["name"], digest)
         if content is None:
-            raise RegistryRefusal(404, "BLOB_UNKNOWN", "blob unknown to registry")
+            raise RegistryError(404, "BLOB_UNKNOWN", "blob unknown to registry")
         headers = {**_API_VERSION, "Docker-Content-Digest": digest, "Accept-Ranges": "bytes"}
         wanted = re.fullmatch(r"bytes=(\d+)-(\d*)", request.headers.get("range", ""))
         if wanted is None:
@@ -228,14 +228,14 @@ def _existing(images: Images, request: Request, parameter: str) -> Document:
     manifest = images.manifest(request.path_params["name"], reference)
     if manifest is None:
         named = reference if reference.startswith("sha256:") else f'manifest tagged by "{reference}"'
-        raise RegistryRefusal(404, "MANIFEST_UNKNOWN", f"{named} is not found")
+        raise RegistryError(404, "MANIFEST_UNKNOWN", f"{named} is not found")
     return manifest
 
 
 def _existing_tag(images: Images, request: Request) -> Document:
     tag = images.tag(request.path_params["name"], request.path_params["tag"])
     if tag is None:
-        raise RegistryRefusal(404, "TAG_UNKNOWN", "the specified tag does not exist")
+        raise RegistryError(404, "TAG_UNKNOWN", "the specified tag does not exist")
     return tag
 
 

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import jwt
 
 from rehearsal_cloud.entra.directory import CONTAINER_REGISTRY
-from rehearsal_cloud.errors import Refusal, RegistryRefusal
+from rehearsal_cloud.errors import RegistryError, ServiceError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -55,17 +55,17 @@ class RegistryTokens:
         return f'Bearer realm="https://{self._service}/oauth2/token",service="{self._service}"{wanted}'
 
     def exchange(self, form: Mapping[str, str]) -> tuple[str, str]:
-        """Return the object ID of who presents an Entra token, and their refresh token. Raises Refusal (401)."""
+        """Return the object ID of who presents an Entra token, and their refresh token. Raises ServiceError (401)."""
         try:
             principal = self._cloud.entra.verify(f"Bearer {form.get('access_token', '')}", CONTAINER_REGISTRY)
-        except Refusal as refusal:
-            raise RegistryRefusal(401, "UNAUTHORIZED", refusal.message) from None
+        except ServiceError as error:
+            raise RegistryError(401, "UNAUTHORIZED", error.message) from None
         return principal.object_id, self._sign(principal.object_id, {"grant_type": "refresh_token"}, _REFRESH_SECONDS)
 
     def access(self, form: Mapping[str, str]) -> tuple[str, str]:
         """Return who presents a refresh token or the admin user's password, and an access token for the scope.
 
-        Raises Refusal (401) where that proves nobody, or the roles do not cover the scope.
+        Raises ServiceError (401) where that proves nobody, or the roles do not cover the scope.
         """
         scopes = [_SCOPE.fullmatch(one) for one in form.get("scope", "").split()]
         access = [
@@ -77,9 +77,9 @@ class RegistryTokens:
             claims = self._claims(form.get("refresh_token", "")) or {}
             principal = self._cloud.entra.principal(str(claims.get("sub")))
             if claims.get("grant_type") != "refresh_token" or principal is None:
-                raise RegistryRefusal(401, "UNAUTHORIZED", AUTHENTICATION_REQUIRED)
+                raise RegistryError(401, "UNAUTHORIZED", AUTHENTICATION_REQUIRED)
             if not all(self._allows(principal, action) for action in actions):
-                raise RegistryRefusal(401, "UNAUTHORIZED", AUTHENTICATION_REQUIRED)
+                raise RegistryError(401, "UNAUTHORIZED", AUTHENTICATION_REQUIRED)
             who = principal.object_id
         return who, self._sign(who, {"grant_type": "access_token", "access": access}, _ACCESS_SECONDS)
 

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from starlette.responses import Response
 
     from rehearsal_cloud.documents import Document
-    from rehearsal_cloud.errors import Refusal
+    from rehearsal_cloud.errors import ServiceError
     from rehearsal_cloud.resource_manager.operations import Operation
     from rehearsal_cloud.store import Store
 
@@ -27,7 +27,7 @@ _EVENTS = "activity"
 _MOST = 1000
 _VERBS = {"PUT": "write", "PATCH": "write", "DELETE": "delete", "POST": "action"}
 _OPERATIONS = {"create": "write", "update": "write", "delete": "delete", "action": "action"}
-_REFUSED, _ACCEPTED = 400, 202
+_FIRST_ERROR, _ACCEPTED = 400, 202
 _NUMBERS = itertools.count()
 
 
@@ -42,17 +42,17 @@ class ActivityLog:
         rid, verb = ResourceId.parse(request.url.path), _VERBS.get(request.method)
         if rid is None or verb is None:
             return
-        refused = response.status_code >= _REFUSED
+        failed = response.status_code >= _FIRST_ERROR
         ended = response.status_code != _ACCEPTED and "azure-asyncoperation" not in response.headers
-        status = "Failed" if refused else "Succeeded" if ended else "Accepted"
+        status = "Failed" if failed else "Succeeded" if ended else "Accepted"
         caller = str(getattr(request.state, "principal", ""))
-        self._note(rid, verb, status, caller, bytes(response.body).decode() if refused else "")
+        self._note(rid, verb, status, caller, bytes(response.body).decode() if failed else "")
 
-    def ended(self, operation: Operation, refusal: Refusal | None) -> None:
+    def ended(self, operation: Operation, error: ServiceError | None) -> None:
         """Note how a long-running operation ended."""
         if (rid := ResourceId.parse(operation.path)) is not None:
-            text = json.dumps({"error": refusal.error()}) if refusal else ""
-            self._note(rid, _OPERATIONS[operation.verb], "Failed" if refusal else "Succeeded", "", text)
+            text = json.dumps({"error": error.error()}) if error else ""
+            self._note(rid, _OPERATIONS[operation.verb], "Failed" if error else "Succeeded", "", text)
 
     def events(self) -> list[Document]:
         """Return the events, the newest first."""

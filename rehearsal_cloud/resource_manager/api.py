@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from starlette.responses import JSONResponse, Response
 
 from rehearsal_cloud.entra.directory import RESOURCE_MANAGER
-from rehearsal_cloud.errors import Refusal, not_found
+from rehearsal_cloud.errors import ServiceError, not_found
 from rehearsal_cloud.home import SUBSCRIPTION_ID
 from rehearsal_cloud.resource_manager.operation_polling import Polling
 from rehearsal_cloud.resource_manager.resource_ids import ResourceId, canonical_location
@@ -36,11 +36,11 @@ class ResourceManager:
         self._polling = Polling(cloud)
 
     async def answer(self, request: Request) -> Response:
-        """Answer one request; a Refusal becomes Azure's error body."""
+        """Answer one request; a ServiceError becomes Azure's error body."""
         try:
             return await self._answer(request)
-        except Refusal as refusal:
-            return refusal.response()
+        except ServiceError as error:
+            return error.response()
 
     async def _answer(self, request: Request) -> Response:
         path, method = request.url.path, request.method
@@ -53,7 +53,7 @@ class ResourceManager:
                 "The api-version query parameter (?api-version=) is required for all requests; got"
                 f" '{query.get('api-version', '')}'."
             )
-            raise Refusal(400, "MissingApiVersionParameter", text)
+            raise ServiceError(400, "MissingApiVersionParameter", text)
         _check_subscription(path)
         body = await _json(request)
         named = ResourceId.parse(path)
@@ -67,7 +67,7 @@ class ResourceManager:
         provider = self._providers.get(call.id.namespace.lower())
         if provider is None:
             text = f"The resource namespace '{call.id.namespace}' is invalid."
-            raise Refusal(404, "InvalidResourceNamespace", text)
+            raise ServiceError(404, "InvalidResourceNamespace", text)
         if operation := self._polling.polled(call.id):
             return self._polling.answer(operation, call)
         function = provider.functions().get((call.method.lower(), call.id.type.lower()))
@@ -83,7 +83,7 @@ class ResourceManager:
             return self._list(kind, call)
         served = {"GET": self._get, "HEAD": self._get, "PUT": self._put, "PATCH": self._patch, "DELETE": self._delete}
         if call.method not in served:
-            raise Refusal(405, "MethodNotAllowed", f"The method {call.method} is not served at {call.id.path}.")
+            raise ServiceError(405, "MethodNotAllowed", f"The method {call.method} is not served at {call.id.path}.")
         return await served[call.method](kind, call)
 
     # One resource
@@ -195,14 +195,14 @@ class ResourceManager:
 
     def _existing(self, rid: ResourceId) -> Document:
         if rid.group and not self._cloud.resource_groups.exists(rid.group):
-            raise Refusal(404, "ResourceGroupNotFound", f"Resource group '{rid.group}' could not be found.")
+            raise ServiceError(404, "ResourceGroupNotFound", f"Resource group '{rid.group}' could not be found.")
         document = self._cloud.resource(rid)
         if document is None:
             text = (
                 f"The Resource '{rid.namespace}/{'/'.join(_interleave(rid))}' under resource group '{rid.group}' was"
                 " not found. For more details please go to https://aka.ms/ARMResourceNotFoundFix"
             )
-            raise Refusal(404, "ResourceNotFound", text)
+            raise ServiceError(404, "ResourceNotFound", text)
         return document
 
     def _check_place(self, kind: ResourceType, call: Call) -> None:
@@ -212,12 +212,12 @@ class ResourceManager:
                 f"The subscription is not registered to use namespace '{rid.namespace}'. See"
                 " https://aka.ms/rps-not-found for how to register subscriptions."
             )
-            raise Refusal(409, "MissingSubscriptionRegistration", text)
+            raise ServiceError(409, "MissingSubscriptionRegistration", text)
         if not rid.group or not groups.exists(rid.group):
-            raise Refusal(404, "ResourceGroupNotFound", f"Resource group '{rid.group}' could not be found.")
+            raise ServiceError(404, "ResourceGroupNotFound", f"Resource group '{rid.group}' could not be found.")
         if groups.deleting(rid.group):
             text = f"The resource group '{rid.group}' is in deprovisioning state and cannot perform this operation."
-            raise Refusal(409, "ResourceGroupBeingDeleted", text)
+            raise ServiceError(409, "ResourceGroupBeingDeleted", text)
         parent = rid.parent
         if parent is not None and not kind.tracked:
             found = self._cloud.resource(parent)
@@ -226,16 +226,16 @@ class ResourceManager:
                     "Can not perform requested operation on nested resource. Parent resource"
                     f" '{parent.name}' not found."
                 )
-                raise Refusal(404, "ParentResourceNotFound", text)
+                raise ServiceError(404, "ParentResourceNotFound", text)
 
     def _check_idle(self, kind: ResourceType, rid: ResourceId) -> None:
-        """Raise Refusal (409) while an operation runs on the resource, its parent or, if exclusive, all its family."""
+        """Raise ServiceError (409) while an operation runs on the resource, its parent or, if exclusive, its family."""
         near = [rid.top] if kind.exclusive else [rid, *([rid.parent] if rid.parent else [])]
         found = [self._cloud.resource(one) for one in near]
         for document in [*found, *(self._cloud.resources(rid.top.path) if kind.exclusive else [])]:
             if document is not None and document["_state"] in PENDING:
                 code, text = self._cloud.kind(document).busy
-                raise Refusal(409, code, text.format(name=rid.top.name if kind.exclusive else document["name"]))
+                raise ServiceError(409, code, text.format(name=rid.top.name if kind.exclusive else document["name"]))
 
 
 async def _json(request: Request) -> Document:
@@ -247,7 +247,7 @@ async def _json(request: Request) -> Document:
         body = None
     if not isinstance(body, dict):
         text = "The request content was invalid and could not be deserialized: it must be a JSON object."
-        raise Refusal(400, "InvalidRequestContent", text)
+        raise ServiceError(400, "InvalidRequestContent", text)
     return body
 
 
@@ -255,7 +255,7 @@ def _check_subscription(path: str) -> None:
     segments = path.strip("/").split("/")
     if len(segments) > 1 and segments[0].lower() == "subscriptions" and segments[1].lower() != SUBSCRIPTION_ID:
         text = f"The subscription '{segments[1]}' could not be found."
-        raise Refusal(404, "SubscriptionNotFound", text)
+        raise ServiceError(404, "SubscriptionNotFound", text)
 
 
 def _check_location(rid: ResourceId, body: Document, existing: Document | None) -> None:
@@ -265,7 +265,7 @@ def _check_location(rid: ResourceId, body: Document, existing: Document | None) 
             f"The resource '{rid.name}' already exists in location '{old}' in resource group '{rid.group}'. A resource"
             f" with the same name cannot be created in location '{new}'. Please select a new resource name."
         )
-        raise Refusal(409, "InvalidResourceLocation", text)
+        raise ServiceError(409, "InvalidResourceLocation", text)
 
 
 def _interleave(rid: ResourceId) -> list[str]:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING
 
-from rehearsal_cloud.errors import Refusal
+from rehearsal_cloud.errors import ServiceError
 from rehearsal_cloud.home import OPERATOR_OBJECT_ID, SUBSCRIPTION_ID
 
 if TYPE_CHECKING:
@@ -283,11 +283,11 @@ class Authorization:
         return any(one["properties"]["principalId"] in identities for one in self._store.scan("assignments"))
 
     def require(self, principal: Principal, action: str, scope: str) -> None:
-        """Raise Refusal (403 AuthorizationFailed) unless the principal may do `action` at `scope`."""
+        """Raise ServiceError (403 AuthorizationFailed) unless the principal may do `action` at `scope`."""
         if not self.allows(principal, action, scope):
             text = (
                 f"The client '{principal.app_id}' with object id '{principal.object_id}' does not have authorization to"
                 f" perform action '{action}' over scope '{scope}' or the scope is invalid. If access was recently"
                 " granted, please refresh your credentials."
             )
-            raise Refusal(403, "AuthorizationFailed", text)
+            raise ServiceError(403, "AuthorizationFailed", text)

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from collections.abc import Coroutine
 
     from rehearsal_cloud.documents import Document
-    from rehearsal_cloud.errors import Refusal
+    from rehearsal_cloud.errors import ServiceError
     from rehearsal_cloud.home import Home, Settings
     from rehearsal_cloud.resource_manager.resource_types import ResourceType
 
@@ -166,16 +166,16 @@ class Cloud:
         if document is not None:
             await self.kind(document).perform(self, document, action.types[-1].lower(), operation.arguments)
 
-    def _finish(self, operation: Operation, refusal: Refusal | None) -> None:
+    def _finish(self, operation: Operation, error: ServiceError | None) -> None:
         rid = ResourceId.parse(operation.path)
         document = self.resource(rid) if rid is not None and rid.is_instance else None
         if document is not None and operation.verb != "action":
-            settled = {**document, "_state": "Succeeded" if refusal is None else "Failed"}
+            settled = {**document, "_state": "Succeeded" if error is None else "Failed"}
             self.keep(settled)
             self.kind(settled).settle(self, settled)
-        self.activity_log.ended(operation, refusal)
-        if refusal is not None:
-            _LOG.warning("%s of %s failed: %s", operation.verb, operation.path, refusal.code)
+        self.activity_log.ended(operation, error)
+        if error is not None:
+            _LOG.warning("%s of %s failed: %s", operation.verb, operation.path, error.code)
 
 
 async def _side_by_side(acts: dict[str, Coroutine[None, None, None]], failed: str) -> None:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from starlette.responses import JSONResponse, Response
 
-from rehearsal_cloud.errors import Refusal
+from rehearsal_cloud.errors import ServiceError
 from rehearsal_cloud.resource_manager.operations import doomed
 
 if TYPE_CHECKING:
@@ -98,12 +98,12 @@ class Faults:
         fault = self.struck(request.method, request.headers.get("host", ""), request.url.path)
         if fault is None:
             return await serve(request)
-        refusal = Refusal(fault.status, fault.code, fault.message, headers=fault.headers)
+        error = ServiceError(fault.status, fault.code, fault.message, headers=fault.headers)
         if fault.later:
-            with doomed(refusal):
+            with doomed(error):
                 return await serve(request)
         if not fault.hold:
-            return refusal.response()
+            return error.response()
         response = await serve(request) if fault.after else None
         fault.holding += 1
         try:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from rehearsal_cloud.errors import Refusal
+from rehearsal_cloud.errors import ServiceError
 
 if TYPE_CHECKING:
     from rehearsal_cloud.resource_manager.resource_ids import ResourceId
@@ -24,13 +24,13 @@ class Names:
         return None if found is None else str(found["owner"])
 
     def claim(self, kind: ResourceType, rid: ResourceId, location: str) -> None:
-        """Give the name to `rid`, where its type has global names. Raises Refusal (409) where another owns it."""
+        """Give the name to `rid`, where its type has global names. Raises ServiceError (409) where another owns it."""
         if not kind.global_name:
             return
         suffix = kind.global_name.format(location=location)
         if self.owner(suffix, rid.name) not in (None, rid.key):
             code, text = kind.taken
-            raise Refusal(409, code, text.format(name=rid.name))
+            raise ServiceError(409, code, text.format(name=rid.name))
         self._store.put("names", f"{suffix}/{rid.name.lower()}", {"owner": rid.key})
 
     def release(self, suffix: str, name: str) -> None:

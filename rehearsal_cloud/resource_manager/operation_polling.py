@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from starlette.responses import JSONResponse, Response
 
-from rehearsal_cloud.errors import Refusal
+from rehearsal_cloud.errors import ServiceError
 from rehearsal_cloud.home import SUBSCRIPTION_ID
 from rehearsal_cloud.resource_manager.resource_ids import ResourceId
 
@@ -30,12 +30,12 @@ class Polling:
         self._cloud = cloud
 
     def polled(self, rid: ResourceId) -> Operation | None:
-        """Return the operation that a request asks for, or None where it asks for a resource. Raises Refusal (404)."""
+        """Return the operation that a request reads, or None where it reads a resource. Raises ServiceError (404)."""
         if not rid.is_instance or not re.fullmatch(r"operation(s?status(es)?|results?)", rid.types[-1].lower()):
             return None
         operation = self._cloud.operations.get(rid.name)
         if operation is None:
-            raise Refusal(404, "NotFound", f"The operation '{rid.name}' was not found.")
+            raise ServiceError(404, "NotFound", f"The operation '{rid.name}' was not found.")
         return operation
 
     def answer(self, operation: Operation, call: Call) -> Response:

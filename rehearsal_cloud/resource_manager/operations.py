@@ -16,7 +16,7 @@ from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
-from rehearsal_cloud.errors import Refusal
+from rehearsal_cloud.errors import ServiceError
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterator
@@ -26,13 +26,13 @@ if TYPE_CHECKING:
 _LOG = logging.getLogger(__name__)
 _SHORTEST_POLL_MS = 50
 _LONGEST_POLL_MS = 15_000
-_DOOM: ContextVar[Refusal | None] = ContextVar("doom", default=None)
+_DOOM: ContextVar[ServiceError | None] = ContextVar("doom", default=None)
 
 
 @contextmanager
-def doomed(refusal: Refusal) -> Iterator[None]:
-    """Have every operation that is begun inside end in `refusal`, with nothing done."""
-    reset = _DOOM.set(refusal)
+def doomed(error: ServiceError) -> Iterator[None]:
+    """Have every operation that is begun inside end in `error`, with nothing done."""
+    reset = _DOOM.set(error)
     try:
         yield
     finally:
@@ -82,14 +82,14 @@ class Operation:
 class Operations:
     """Starts operations, keeps them, and runs them beside the requests.
 
-    `work` does what an operation is for; `finish` is called once its time is up, with the refusal it ended in, if any.
+    `work` does what an operation is for; `finish` is called once its time is up, with the error it ended in, if any.
     """
 
     def __init__(
         self,
         store: Store,
         work: Callable[[Operation], Awaitable[None]],
-        finish: Callable[[Operation, Refusal | None], None],
+        finish: Callable[[Operation, ServiceError | None], None],
     ) -> None:
         self._store = store
         self._work = work
@@ -133,9 +133,9 @@ class Operations:
         task.add_done_callback(self._tasks.discard)
 
     async def _run(self, operation: Operation) -> None:
-        refusal = _DOOM.get()
+        error = _DOOM.get()
         try:
-            if refusal is not None:
+            if error is not None:
                 await asyncio.sleep(operation.due - time.time())
             elif operation.verb == "delete":  # what is being deleted is seen until it is gone
                 await asyncio.sleep(operation.due - time.time())
@@ -143,15 +143,15 @@ class Operations:
             else:
                 await self._work(operation)
                 await asyncio.sleep(operation.due - time.time())
-        except Refusal as answer:
-            refusal = answer
+        except ServiceError as raised:
+            error = raised
         except Exception:  # noqa: BLE001 - a fault of ours fails the operation, as a service's own does
             _LOG.exception("operation %s on %s failed", operation.verb, operation.path)
             text = "An unexpected error occurred in the rehearsal cloud; its log tells more."
-            refusal = Refusal(500, "InternalServerError", text)
-        self._finish(operation, refusal)
-        status, error = ("Succeeded", None) if refusal is None else ("Failed", refusal.error())
-        self._keep(replace(operation, status=status, error=error, ended=time.time()))
+            error = ServiceError(500, "InternalServerError", text)
+        self._finish(operation, error)
+        status, body = ("Succeeded", None) if error is None else ("Failed", error.error())
+        self._keep(replace(operation, status=status, error=body, ended=time.time()))
 
 
 def _text(seconds: float) -> str:

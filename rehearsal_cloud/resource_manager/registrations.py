@@ -8,7 +8,7 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING
 
-from rehearsal_cloud.errors import Refusal
+from rehearsal_cloud.errors import ServiceError
 from rehearsal_cloud.home import SUBSCRIPTION_ID
 from rehearsal_cloud.resource_manager.resource_types import Answer
 
@@ -41,11 +41,11 @@ class Registrations:
         return Answer({"value": [self._view(one) for one in self._providers]})
 
     def read(self, namespace: str) -> Answer:
-        """Answer with one provider. Raises Refusal (404)."""
+        """Answer with one provider. Raises ServiceError (404)."""
         return Answer(self._view(namespace))
 
     def register(self, principal: Principal, namespace: str) -> Answer:
-        """Begin to register; that it has ended is seen by reading the provider. Raises Refusal."""
+        """Begin to register; that it has ended is seen by reading the provider. Raises ServiceError."""
         self._cloud.authorization.require(principal, f"{namespace}/register/action", _SUBSCRIPTION)
         if self._view(namespace)["registrationState"] == "NotRegistered":
             due = time.time() + self._cloud.settings.scaled(_SECONDS)
@@ -53,7 +53,7 @@ class Registrations:
         return self.read(namespace)
 
     def unregister(self, principal: Principal, namespace: str) -> Answer:
-        """End the registration. Raises Refusal."""
+        """End the registration. Raises ServiceError."""
         self._cloud.authorization.require(principal, f"{namespace}/unregister/action", _SUBSCRIPTION)
         self._cloud.store.delete("registrations", namespace.lower())
         return self.read(namespace)
@@ -69,7 +69,7 @@ class Registrations:
     def _view(self, namespace: str) -> Document:
         provider = self._providers.get(namespace.lower())
         if provider is None:
-            raise Refusal(404, "InvalidResourceNamespace", f"The resource namespace '{namespace}' is invalid.")
+            raise ServiceError(404, "InvalidResourceNamespace", f"The resource namespace '{namespace}' is invalid.")
         return {
             "id": f"{_SUBSCRIPTION}/providers/{provider.namespace}",
             "namespace": provider.namespace,

@@ -6,7 +6,7 @@ import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from rehearsal_cloud.errors import Refusal, not_found
+from rehearsal_cloud.errors import ServiceError, not_found
 from rehearsal_cloud.home import SUBSCRIPTION_ID, TENANT_ID
 from rehearsal_cloud.resource_manager.resource_ids import canonical_location, canonical_scope
 from rehearsal_cloud.resource_manager.resource_types import Answer
@@ -51,7 +51,7 @@ class ResourceGroups:
     async def answer(
         self, principal: Principal, method: str, path: str, query: Mapping[str, str], body: Document
     ) -> Answer:
-        """Answer a request below `/subscriptions` that names no provider's resource. Raises Refusal."""
+        """Answer a request below `/subscriptions` that names no provider's resource. Raises ServiceError."""
         parts = [part for part in path.strip("/").split("/") if part]
         shape = "/".join(part.lower() if index % 2 == 0 else "*" for index, part in enumerate(parts))
         if shape == "subscriptions/*/resourcegroups/*":
@@ -91,7 +91,7 @@ class ResourceGroups:
         if existing is None:
             if method == "HEAD":
                 return Answer(status=404)
-            raise Refusal(404, "ResourceGroupNotFound", f"Resource group '{name}' could not be found.")
+            raise ServiceError(404, "ResourceGroupNotFound", f"Resource group '{name}' could not be found.")
         match method:
             case "HEAD":
                 return Answer(status=204)
@@ -103,7 +103,7 @@ class ResourceGroups:
                 return Answer(_view(changed))
             case "DELETE":
                 return self._delete(existing)
-        raise Refusal(405, "MethodNotAllowed", f"The method {method} is not served at a resource group.")
+        raise ServiceError(405, "MethodNotAllowed", f"The method {method} is not served at a resource group.")
 
     def _put(self, name: str, body: Document, existing: Document | None) -> Answer:
         if not re.fullmatch(_GROUP_NAME, name):
@@ -111,19 +111,19 @@ class ResourceGroups:
                 f"The provided resource group name '{name}' has these invalid characters: it may have 1 to 90"
                 " letters, digits, '-', '.', '_' and parentheses, and no '.' at its end."
             )
-            raise Refusal(400, "InvalidResourceGroup", text)
+            raise ServiceError(400, "InvalidResourceGroup", text)
         if not body.get("location"):
-            raise Refusal(400, "LocationRequired", "The location property is required for this definition.")
+            raise ServiceError(400, "LocationRequired", "The location property is required for this definition.")
         location = canonical_location(body["location"])
         if existing is not None and existing["_state"] == "Deleting":
             text = f"The resource group '{name}' is in deprovisioning state and cannot perform this operation."
-            raise Refusal(409, "ResourceGroupBeingDeleted", text)
+            raise ServiceError(409, "ResourceGroupBeingDeleted", text)
         if existing is not None and existing["location"] != location:
             text = (
                 f"Invalid resource group location '{location}'. The Resource group already exists in location"
                 f" '{existing['location']}'."
             )
-            raise Refusal(409, "InvalidResourceGroupLocation", text)
+            raise ServiceError(409, "InvalidResourceGroupLocation", text)
         document = {
             "id": (existing or {}).get("id", f"{SUBSCRIPTION}/resourceGroups/{name}"),
             "name": (existing or {}).get("name", name),

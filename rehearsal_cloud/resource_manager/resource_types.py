@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
-from rehearsal_cloud.errors import Refusal
+from rehearsal_cloud.errors import ServiceError
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping
@@ -95,10 +95,10 @@ class ResourceType:
     """Whether a top resource and all of its children together stand one operation at a time."""
 
     def validate(self, call: Call, body: Document, existing: Document | None) -> None:
-        """Check what is special to the type. Raises Refusal."""
+        """Check what is special to the type. Raises ServiceError."""
 
     def validate_delete(self, call: Call, document: Document) -> None:
-        """Check whether the resource may go. Raises Refusal."""
+        """Check whether the resource may go. Raises ServiceError."""
 
     def fill(self, call: Call, body: Document, existing: Document | None) -> Document:
         """Return the document to keep: the request's body and what the service adds to it."""
@@ -141,19 +141,19 @@ class ResourceType:
         return self.view(document)
 
     def check_name(self, name: str) -> None:
-        """Raise Refusal (400) where the name breaks the type's rule."""
+        """Raise ServiceError (400) where the name breaks the type's rule."""
         if not re.fullmatch(self.name_rule, name):
-            raise Refusal(400, "InvalidResourceName", f"Resource name '{name}' is invalid. {self.name_text}")
+            raise ServiceError(400, "InvalidResourceName", f"Resource name '{name}' is invalid. {self.name_text}")
 
     def check_required(self, body: Document) -> None:
-        """Raise Refusal (400) where the body lacks something required."""
+        """Raise ServiceError (400) where the body lacks something required."""
         for path in (*(("location",) if self.tracked else ()), *self.required):
             if find(body, path) in (None, "", {}, []):
                 if path == "location":
                     text = "The location property is required for this definition."
-                    raise Refusal(400, "LocationRequired", text)
+                    raise ServiceError(400, "LocationRequired", text)
                 text = f"The value of parameter {path} is missing or empty; it is required."
-                raise Refusal(400, "InvalidParameter", text)
+                raise ServiceError(400, "InvalidParameter", text)
 
 
 class Provider:
@@ -169,9 +169,9 @@ class Provider:
         return {}
 
     def other(self, kind: str) -> ResourceType:
-        """Return the behaviour of a type that the provider says nothing special about. Raises Refusal (404)."""
+        """Return the behaviour of a type that the provider says nothing special about. Raises ServiceError (404)."""
         text = f"The resource type '{kind}' could not be found in the namespace '{self.namespace}'."
-        raise Refusal(404, "InvalidResourceType", text)
+        raise ServiceError(404, "InvalidResourceType", text)
 
 
 def find(body: Document, path: str) -> Any:

@@ -10,7 +10,7 @@ import math
 import time
 from dataclasses import dataclass
 
-from rehearsal_cloud.errors import Refusal
+from rehearsal_cloud.errors import ServiceError
 
 _READS = (250, 25.0)
 _WRITES = (200, 10.0)
@@ -30,7 +30,7 @@ class Throttle:
         self._buckets: dict[tuple[str, bool], _Bucket] = {}
 
     def check(self, object_id: str, *, writing: bool) -> None:
-        """Take a token. Raises Refusal (429, with Retry-After in whole seconds) where none is left."""
+        """Take a token. Raises ServiceError (429, with Retry-After in whole seconds) where none is left."""
         size, per_second = _WRITES if writing else _READS
         rate, now = per_second / self._scale, time.monotonic()
         bucket = self._buckets.setdefault((object_id, writing), _Bucket(size, now))
@@ -43,5 +43,5 @@ class Throttle:
                 f"Number of '{kind}' requests for principal '{object_id}' exceeded the limit of '{size}'. Please try"
                 f" again after '{wait}' seconds."
             )
-            raise Refusal(429, "SubscriptionRequestsThrottled", text, headers={"Retry-After": str(wait)})
+            raise ServiceError(429, "SubscriptionRequestsThrottled", text, headers={"Retry-After": str(wait)})
         bucket.tokens -= 1

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import pytest
 from azure.mgmt.resource.resources import ResourceManagementClient
 
-from rehearsal_cloud.errors import Refusal
+from rehearsal_cloud.errors import ServiceError
 from rehearsal_cloud.resource_manager.throttle import Throttle
 
 if TYPE_CHECKING:
@@ -19,7 +19,7 @@ def drain(throttle: Throttle, object_id: str, *, writing: bool) -> int:
     for count in range(1000):
         try:
             throttle.check(object_id, writing=writing)
-        except Refusal:
+        except ServiceError:
             return count
     return 1000
 
@@ -28,7 +28,7 @@ def drain(throttle: Throttle, object_id: str, *, writing: bool) -> int:
 def test_a_bucket_has_azures_size(*, writing: bool, size: int) -> None:
     throttle = Throttle(1.0)
     assert size <= drain(throttle, "one", writing=writing) <= size + 2
-    with pytest.raises(Refusal) as refused:
+    with pytest.raises(ServiceError) as refused:
         throttle.check("one", writing=writing)
     assert (refused.value.status, refused.value.code) == (429, "SubscriptionRequestsThrottled")
     assert refused.value.headers == {"Retry-After": "1"}

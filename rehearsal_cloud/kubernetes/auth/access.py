@@ -19,7 +19,7 @@ from rehearsal_cloud.kubernetes.auth.rbac import (
     service_account_groups,
     service_account_of,
 )
-from rehearsal_cloud.kubernetes.auth.service_tokens import ServiceTokens, TokenRefused
+from rehearsal_cloud.kubernetes.auth.service_tokens import InvalidToken, ServiceTokens
 from rehearsal_cloud.kubernetes.failures import Failure
 
 if TYPE_CHECKING:
@@ -83,8 +83,8 @@ class Access:
         """Return the status of a TokenReview."""
         try:
             user, served = self.tokens.verify(token, audiences)
-        except TokenRefused as refused:
-            return {"user": {}, "error": str(refused)}
+        except InvalidToken as error:
+            return {"user": {}, "error": str(error)}
         return {"authenticated": True, "user": user.document(), "audiences": served}
 
     @property
@@ -127,7 +127,7 @@ class Access:
 
 
 def denied(user: User, wanted: Attributes, decision: Decision) -> Failure:
-    """Return the API server's refusal of what is wanted."""
+    """Return the API server's error for what is wanted."""
     text = wanted.denial(user)
     text = f"{text}: {decision.reason}" if decision.reason else text
     if wanted.path:

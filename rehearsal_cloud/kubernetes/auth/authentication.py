@@ -12,9 +12,9 @@ from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from rehearsal_cloud.entra.directory import AKS_SERVER
-from rehearsal_cloud.errors import Refusal
+from rehearsal_cloud.errors import ServiceError
 from rehearsal_cloud.kubernetes.auth.rbac import AUTHENTICATED, MASTERS, User
-from rehearsal_cloud.kubernetes.auth.service_tokens import TokenRefused
+from rehearsal_cloud.kubernetes.auth.service_tokens import InvalidToken
 from rehearsal_cloud.kubernetes.failures import Failure
 
 if TYPE_CHECKING:
@@ -46,13 +46,13 @@ class Authentication:
             token.encode(), cluster["_secret"]["token"].encode()
         ):
             return _ADMINISTRATOR
-        with suppress(TokenRefused):
+        with suppress(InvalidToken):
             return self._tokens.verify(token)[0]
         if not properties.get("aadProfile"):
             return None
         try:
             principal = self._entra.verify(f"Bearer {token}", AKS_SERVER)
-        except Refusal:
+        except ServiceError:
             return None
         return self._entra_user(principal)
 

@@ -31,7 +31,7 @@ _BINDABLE = (("v1", "Pod"), ("v1", "Secret"), ("v1", "Node"))
 _INVALID = "invalid bearer token"
 
 
-class TokenRefused(Exception):
+class InvalidToken(Exception):
     """A token that proves nobody; its text is what a TokenReview says of it."""
 
 
@@ -109,7 +109,7 @@ class ServiceTokens:
     def verify(self, token: str, audiences: Sequence[str] = ()) -> tuple[User, list[str]]:
         """Return whose token it is, and which of the audiences (default: the API server's own) it is for.
 
-        Raises TokenRefused: forged, expired, meant for others, or bound to an object that is there no longer.
+        Raises InvalidToken: forged, expired, meant for others, or bound to an object that is there no longer.
         """
         wanted = list(audiences) or self.audiences
         try:
@@ -121,13 +121,13 @@ class ServiceTokens:
                 options={"verify_aud": False, "require": ["exp", "sub", "aud"]},
             )
         except jwt.ExpiredSignatureError:
-            raise TokenRefused(f"[{_INVALID}, service account token has expired]") from None
+            raise InvalidToken(f"[{_INVALID}, service account token has expired]") from None
         except jwt.InvalidTokenError:
-            raise TokenRefused(_INVALID) from None
+            raise InvalidToken(_INVALID) from None
         served = [one for one in wanted if one in claims["aud"]]
         if not served:
             text = f"token audiences {quoted(claims['aud'])} is invalid for the target audiences {quoted(wanted)}"
-            raise TokenRefused(f"[{_INVALID}, {text}]")
+            raise InvalidToken(f"[{_INVALID}, {text}]")
         return self._user(claims), served
 
     def _user(self, claims: Document) -> User:
@@ -138,7 +138,7 @@ class ServiceTokens:
             reference = about.get(kind.lower())
             found = self._objects.get(kind, reference["name"], place) if reference else None
             if reference and (found is None or found["metadata"]["uid"] != reference["uid"]):
-                raise TokenRefused(f"[{_INVALID}, {kind.lower()} {namespace}/{reference['name']} has been deleted]")
+                raise InvalidToken(f"[{_INVALID}, {kind.lower()} {namespace}/{reference['name']} has been deleted]")
         extra = {f"{_EXTRA}/credential-id": (f"JTI={claims['jti']}",)}
         for kind in ("node", "pod"):
             if kind in about:

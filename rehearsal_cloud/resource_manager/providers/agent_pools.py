@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, ClassVar
 
-from rehearsal_cloud.errors import Refusal
+from rehearsal_cloud.errors import ServiceError
 from rehearsal_cloud.resource_manager.kubernetes_versions import current_version, supported
 from rehearsal_cloud.resource_manager.resource_ids import ResourceId
 from rehearsal_cloud.resource_manager.resource_types import Call, ResourceType, defaults, new_etag
@@ -76,10 +76,10 @@ class AgentPool(ResourceType):
 
 
 def check(name: str, given: Document, before: Document | None, location: str) -> Document:
-    """Check what is given of one pool, as a resource or in a cluster's body, and return the pool. Raises Refusal."""
+    """Check one pool, as a resource or in a cluster's body, and return the pool. Raises ServiceError."""
     for key in _IMMUTABLE if before else ():
         if given.get(key) is not None and given[key] != (before or {}).get(key):
-            raise Refusal(400, "PropertyChangeNotAllowed", f"Changing property 'properties.{key}' is not allowed.")
+            raise ServiceError(400, "PropertyChangeNotAllowed", f"Changing property 'properties.{key}' is not allowed.")
     pool = {**(before or {}), **given}
     if not re.fullmatch(r"[a-z][a-z0-9]{0,11}", name):
         text = (
@@ -87,15 +87,15 @@ def check(name: str, given: Document, before: Document | None, location: str) ->
             " lowercase letter, have max length of 12, and only have characters a-z0-9. Please see"
             " https://aka.ms/aks-naming-rules for more details."
         )
-        raise Refusal(400, "InvalidParameter", text)
+        raise ServiceError(400, "InvalidParameter", text)
     if not pool.get("vmSize"):
-        raise Refusal(400, "InvalidParameter", "Required parameter agentPoolProfile.vmSize is missing (null).")
+        raise ServiceError(400, "InvalidParameter", "Required parameter agentPoolProfile.vmSize is missing (null).")
     if not re.fullmatch(_SIZE, pool["vmSize"], re.IGNORECASE):
         text = (
             f"The VM size of AgentPoolProfile:{name} is not allowed in your subscription in location '{location}'. For"
             " more details, please visit https://aka.ms/aks/quotas-skus-regions"
         )
-        raise Refusal(400, "BadRequest", text)
+        raise ServiceError(400, "BadRequest", text)
     version = pool.get("orchestratorVersion")
     if version and not supported(version):
         text = (
@@ -103,7 +103,7 @@ def check(name: str, given: Document, before: Document | None, location: str) ->
             " supported version list in this region. For more information, please check"
             " https://aka.ms/supported-version-list"
         )
-        raise Refusal(400, "AgentPoolK8sVersionNotSupported", text)
+        raise ServiceError(400, "AgentPoolK8sVersionNotSupported", text)
     _check_count(pool)
     return pool
 
@@ -115,27 +115,27 @@ def _check_count(pool: Document) -> None:
         for name in ("minCount", "maxCount"):
             if pool.get(name) is None:
                 text = f"Required parameter agentPoolProfile.{name} is missing (null)."
-                raise Refusal(400, "InvalidParameter", text)
+                raise ServiceError(400, "InvalidParameter", text)
             counts[name] = pool[name]
         if pool["minCount"] > pool["maxCount"]:
             text = (
                 "The value of parameter agentPoolProfile.minCount is invalid. Error details: minCount must not be more"
                 " than maxCount."
             )
-            raise Refusal(400, "InvalidParameter", text)
+            raise ServiceError(400, "InvalidParameter", text)
     for name, value in counts.items():
         if value is not None and not least <= value <= _MOST_NODES:
             text = (
                 f"The value of parameter agentPoolProfile.{name} is invalid. Error details: it must be between {least}"
                 f" and {_MOST_NODES} in a pool of mode {pool.get('mode') or 'User'}."
             )
-            raise Refusal(400, "InvalidParameter", text)
+            raise ServiceError(400, "InvalidParameter", text)
 
 
 def check_system_pool(pools: list[Document]) -> None:
-    """Raise Refusal (400) where none of the pools is a system pool."""
+    """Raise ServiceError (400) where none of the pools is a system pool."""
     if not any(pool.get("mode") == "System" for pool in pools):
-        raise Refusal(400, "MustDefineAtLeastOneSystemPool", "Must define at least one system pool.")
+        raise ServiceError(400, "MustDefineAtLeastOneSystemPool", "Must define at least one system pool.")
 
 
 def filled(pool: Document, cluster_version: str) -> Document:

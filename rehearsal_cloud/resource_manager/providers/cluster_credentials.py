@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from rehearsal_cloud.errors import Refusal
+from rehearsal_cloud.errors import ServiceError
 from rehearsal_cloud.resource_manager.kubeconfig import Kubeconfig
 from rehearsal_cloud.resource_manager.resource_types import Answer
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 async def user_credential(call: Call, document: Document) -> Answer:
-    """Answer an ordinary user's kubeconfig. Raises Refusal (400) where it would be static, and may not be."""
+    """Answer an ordinary user's kubeconfig. Raises ServiceError (400) where it would be static, and may not be."""
     kubeconfig = Kubeconfig(call.cloud.home.ca_file.read_text(), document)
     if document["properties"].get("aadProfile"):
         return Answer({"kubeconfigs": [{"name": "clusterUser", "value": kubeconfig.entra()}]})
@@ -26,7 +26,7 @@ async def user_credential(call: Call, document: Document) -> Answer:
 
 
 async def admin_credential(call: Call, document: Document) -> Answer:
-    """Answer the administrator's kubeconfig. Raises Refusal (400) while local accounts are disabled."""
+    """Answer the administrator's kubeconfig. Raises ServiceError (400) while local accounts are disabled."""
     _check_local_accounts(document)
     kubeconfig = Kubeconfig(call.cloud.home.ca_file.read_text(), document)
     return Answer({"kubeconfigs": [{"name": "clusterAdmin", "value": kubeconfig.static("clusterAdmin")}]})
@@ -35,4 +35,4 @@ async def admin_credential(call: Call, document: Document) -> Answer:
 def _check_local_accounts(document: Document) -> None:
     if document["properties"]["disableLocalAccounts"]:
         text = "Getting static credential is not allowed because this cluster is set to disable local accounts."
-        raise Refusal(400, "BadRequest", text)
+        raise ServiceError(400, "BadRequest", text)

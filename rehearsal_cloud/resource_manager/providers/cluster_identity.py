@@ -8,7 +8,7 @@ from __future__ import annotations
 import uuid
 from typing import TYPE_CHECKING
 
-from rehearsal_cloud.errors import Refusal
+from rehearsal_cloud.errors import ServiceError
 from rehearsal_cloud.home import TENANT_ID
 from rehearsal_cloud.resource_manager.resource_ids import ResourceId
 
@@ -22,11 +22,11 @@ _ASSIGN = f"{_NAMESPACE}/userAssignedIdentities/assign/action"
 
 
 def check_assigned(call: Call, identity: Document) -> None:
-    """Check that the user-assigned identities exist and that the caller may assign them. Raises Refusal."""
+    """Check that the user-assigned identities exist and that the caller may assign them. Raises ServiceError."""
     named = identity.get("userAssignedIdentities") or {}
     if identity.get("type") == "UserAssigned" and not named:
         text = "Invalid value for the identities ''. The 'UserAssigned' identity type needs an identity."
-        raise Refusal(400, "InvalidIdentityValues", text)
+        raise ServiceError(400, "InvalidIdentityValues", text)
     for path in named:
         rid = ResourceId.parse(path)
         if rid is None or call.cloud.resource(rid) is None:
@@ -34,7 +34,7 @@ def check_assigned(call: Call, identity: Document) -> None:
                 f"Identity operation for resource '{call.id.path}' failed with error 'Failed to perform resource"
                 f" identity operation. Status: 'BadRequest'. Response: 'Resource '{path}' was not found.'."
             )
-            raise Refusal(400, "FailedIdentityOperation", text)
+            raise ServiceError(400, "FailedIdentityOperation", text)
         if not call.cloud.authorization.allows(call.principal, _ASSIGN, rid.path):
             text = (
                 f"The client '{call.principal.app_id}' with object id '{call.principal.object_id}' has permission to"
@@ -42,7 +42,7 @@ def check_assigned(call: Call, identity: Document) -> None:
                 f" permission to perform action(s) '{_ASSIGN}' on the linked scope(s) '{rid.path}' (respectively) or"
                 " the linked scope(s) are invalid."
             )
-            raise Refusal(403, "LinkedAuthorizationFailed", text)
+            raise ServiceError(403, "LinkedAuthorizationFailed", text)
 
 
 def assigned(cloud: Cloud, identity: Document) -> Document:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
-from rehearsal_cloud.errors import Refusal
+from rehearsal_cloud.errors import ServiceError
 from rehearsal_cloud.resource_manager.kubernetes_versions import current_version, oidc_by_default, supported
 from rehearsal_cloud.resource_manager.resource_types import find
 
@@ -30,7 +30,7 @@ _IMMUTABLE = (
 
 
 def check_version(name: str, properties: Document) -> None:
-    """Check that AKS offers the version. Raises Refusal."""
+    """Check that AKS offers the version. Raises ServiceError."""
     version = properties.get("kubernetesVersion")
     if version and not supported(version):
         text = (
@@ -38,14 +38,14 @@ def check_version(name: str, properties: Document) -> None:
             " use [az aks get-versions] command to get the supported version list in this region. For more"
             " information, please check https://aka.ms/supported-version-list"
         )
-        raise Refusal(400, "K8sVersionNotSupported", text)
+        raise ServiceError(400, "K8sVersionNotSupported", text)
 
 
 def check_required(properties: Document) -> None:
-    """Check what only a new cluster must be given. Raises Refusal."""
+    """Check what only a new cluster must be given. Raises ServiceError."""
     for name in ("agentPoolProfiles", "dnsPrefix"):
         if not properties.get(name) and not (name == "dnsPrefix" and properties.get("fqdnSubdomain")):
-            raise Refusal(400, "InvalidParameter", f"Required parameter {name} is missing (null).")
+            raise ServiceError(400, "InvalidParameter", f"Required parameter {name} is missing (null).")
     prefix = properties.get("dnsPrefix") or "x"
     if not re.fullmatch(r"[A-Za-z0-9]([A-Za-z0-9-]{0,52}[A-Za-z0-9])?", prefix):
         text = (
@@ -53,27 +53,27 @@ def check_required(properties: Document) -> None:
             " and '-' and start and end with a letter or digit. Please see https://aka.ms/aks-naming-rules for more"
             " details."
         )
-        raise Refusal(400, "InvalidParameter", text)
+        raise ServiceError(400, "InvalidParameter", text)
 
 
 def check_immutable(given: Document, before: Document) -> None:
-    """Check that an update leaves alone what cannot change. Raises Refusal."""
+    """Check that an update leaves alone what cannot change. Raises ServiceError."""
     for path in _IMMUTABLE:
         old, new = find(before, path), find(given, path)
         if new is not None and new != old:
-            raise Refusal(400, "PropertyChangeNotAllowed", f"Changing property '{path}' is not allowed.")
+            raise ServiceError(400, "PropertyChangeNotAllowed", f"Changing property '{path}' is not allowed.")
 
 
 def check_oidc(given: Document, existing: Document | None) -> None:
-    """Check that the issuer stays, and is there for workload identity. Raises Refusal."""
+    """Check that the issuer stays, and is there for workload identity. Raises ServiceError."""
     before = (existing or {}).get("properties", {})
     asked = find(given, "oidcIssuerProfile.enabled")
     enabled = find(before, "oidcIssuerProfile.enabled")
     if enabled and asked is False:
-        raise Refusal(400, "OIDCIssuerFeatureCannotBeDisabled", "OIDC issuer feature cannot be disabled.")
+        raise ServiceError(400, "OIDCIssuerFeatureCannotBeDisabled", "OIDC issuer feature cannot be disabled.")
     if asked is None:
         version = given.get("kubernetesVersion") or before.get("kubernetesVersion")
         asked = enabled or oidc_by_default(current_version(version))
     if find(given, "securityProfile.workloadIdentity.enabled") and not asked:
         text = "Azure AD Workload Identity requires OIDC issuer. Please see https://aka.ms/aks/wi for details."
-        raise Refusal(400, "BadRequest", text)
+        raise ServiceError(400, "BadRequest", text)

@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, ClassVar
 
 from rehearsal_cloud.backends.image_store import Image, Images, public_image
-from rehearsal_cloud.errors import Refusal
+from rehearsal_cloud.errors import ServiceError
 from rehearsal_cloud.kubernetes.images.recipes import recipe_of
 from rehearsal_cloud.resource_manager.providers import registry_runs
 from rehearsal_cloud.resource_manager.resource_ids import ResourceId, canonical_location
@@ -57,7 +57,7 @@ class ContainerRegistry(ResourceType):
         del call, existing
         if str(body["sku"]["name"]).lower() not in _TIERS:
             text = f"The SKU '{body['sku']['name']}' is invalid: it must be one of Basic, Standard and Premium."
-            raise Refusal(400, "InvalidSku", text)
+            raise ServiceError(400, "InvalidSku", text)
 
     def fill(self, call: Call, body: Document, existing: Document | None) -> Document:
         """Keep what was asked and add ACR's defaults."""
@@ -87,7 +87,7 @@ class ContainerRegistry(ResourceType):
         }
 
     async def perform(self, cloud: Cloud, document: Document, action: str, arguments: Mapping[str, Any]) -> None:
-        """Build an image; or import one, and begin to make what nodes will pull. Raises Refusal where there is none."""
+        """Build an image; or import one, and begin to make what nodes will pull. Raises ServiceError if it is missing."""
         if action == "schedulerun":
             await registry_runs.build(cloud, arguments["run"])
             return
@@ -98,7 +98,7 @@ class ContainerRegistry(ResourceType):
                 f"Operation failed. Resource {document['id']} Invalid message NotFound Not Found"
                 f' {{"errors":[{{"code":"MANIFEST_UNKNOWN","message":"manifest of \\"{named}\\" is not found"}}]}}'
             )
-            raise Refusal(400, "InvalidParameters", text)
+            raise ServiceError(400, "InvalidParameters", text)
         images = Images(cloud.store, document["id"])
         for target in arguments["targets"]:
             repository, _, tag = target.partition(":")
@@ -154,7 +154,7 @@ async def _list_usages(call: Call) -> Answer:
         text = (
             f"The Resource '{call.id.namespace}/{call.id.type}' under resource group '{call.id.group}' was not found."
         )
-        raise Refusal(404, "ResourceNotFound", text)
+        raise ServiceError(404, "ResourceNotFound", text)
     call.cloud.authorization.require(call.principal, f"{registry.full_type}/listUsages/read", registry.path)
     images = Images(call.cloud.store, document["id"])
     kept = [one for repository in images.repositories() for one in images.manifests(repository)]
@@ -175,7 +175,7 @@ async def _list_credentials(call: Call, document: Document) -> Answer:
             " user as per docs:"
             " https://docs.microsoft.com/en-us/azure/container-registry/container-registry-authentication#admin-account"
         )
-        raise Refusal(400, "UnAuthorizedForCredentialOperations", text)
+        raise ServiceError(400, "UnAuthorizedForCredentialOperations", text)
     passwords = [{"name": name, "value": value} for name, value in document["_secret"].items()]
     return Answer({"username": document["name"], "passwords": passwords})
 
@@ -184,11 +184,11 @@ async def _import_image(call: Call, document: Document) -> Answer:
     source = call.body.get("source") or {}
     named = re.fullmatch(r"([^:@]+)(?:@(sha256:[0-9a-f]{64})|:([\w.-]+))?", source.get("sourceImage") or "")
     if named is None:
-        raise Refusal(
+        raise ServiceError(
             400, "InvalidParameters", "Source image is missing or is not of the form repository[:tag|@digest]."
         )
     if bool(source.get("registryUri")) == bool(source.get("resourceId")):
-        raise Refusal(
+        raise ServiceError(
             400, "InvalidParameters", "Exactly one of registryUri and resourceId must name the source registry."
         )
     repository, digest, tag = named[1], named[2], named[3] or "latest"
@@ -199,19 +199,19 @@ async def _import_image(call: Call, document: Document) -> Answer:
     if call.body.get("mode", "NoForce") != "Force":
         for target in targets:
             if images.tag(*target.split(":", 1)) is not None:
-                raise Refusal(409, "Conflict", f"Tag {target} already exists in target registry.")
+                raise ServiceError(409, "Conflict", f"Tag {target} already exists in target registry.")
     registry = _source_registry(call, source)
     arguments = {"registry": registry, "repository": repository, "reference": digest or tag}
     return Answer(operation_seconds=_IMPORT_SECONDS, arguments={**arguments, "targets": targets, "untagged": untagged})
 
 
 def _source_registry(call: Call, source: Document) -> str:
-    """Return the host, or the resource ID, of the registry that is imported from. Raises Refusal."""
+    """Return the host, or the resource ID, of the registry that is imported from. Raises ServiceError."""
     if source.get("registryUri"):
         return str(source["registryUri"]).removeprefix("https://").rstrip("/")
     rid = ResourceId.parse(source["resourceId"])
     if rid is None or call.cloud.resource(rid) is None:
-        raise Refusal(400, "InvalidParameters", f"The source registry '{source['resourceId']}' is not found.")
+        raise ServiceError(400, "InvalidParameters", f"The source registry '{source['resourceId']}' is not found.")
     call.cloud.authorization.require(call.principal, f"{rid.full_type}/pull/read", rid.path)
     return rid.path
 

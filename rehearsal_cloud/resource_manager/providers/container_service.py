@@ -3,7 +3,7 @@
 A cluster brings a node resource group with real identities in it, an OIDC issuer whose tokens Entra accepts, and a
 Kubernetes API with a node behind it: on a port of localhost, which its kubeconfigs name instead of the `fqdn`.
 
-Codes and texts of refusals: https://github.com/Azure/AKS/issues and
+Error codes and texts: https://github.com/Azure/AKS/issues and
 https://learn.microsoft.com/troubleshoot/azure/azure-kubernetes/welcome-azure-kubernetes
 """
 
@@ -16,7 +16,7 @@ import uuid
 from typing import TYPE_CHECKING, ClassVar
 
 from rehearsal_cloud.entra.directory import signing_key
-from rehearsal_cloud.errors import Refusal
+from rehearsal_cloud.errors import ServiceError
 from rehearsal_cloud.home import TENANT_ID
 from rehearsal_cloud.kubernetes.clusters import Clusters
 from rehearsal_cloud.resource_manager.cluster_issuers import HOST_SUFFIX
@@ -90,10 +90,10 @@ class ManagedCluster(ResourceType):
         self.clusters = Clusters()
 
     def check_name(self, name: str) -> None:
-        """Raise Refusal (400) in the words of AKS."""
+        """Raise ServiceError (400) in the words of AKS."""
         if not re.fullmatch(self.name_rule, name):
             text = f"The value of parameter resourceName is invalid. {self.name_text}"
-            raise Refusal(400, "InvalidParameter", text)
+            raise ServiceError(400, "InvalidParameter", text)
 
     def validate(self, call: Call, body: Document, existing: Document | None) -> None:
         """Check versions, identities, pools, and what may not change."""
@@ -287,7 +287,7 @@ async def _stop(call: Call, document: Document) -> Answer:
 
 def _power(call: Call, document: Document, code: str) -> Answer:
     if any(one["_state"] in PENDING for one in (document, *call.cloud.resources(document["id"]))):
-        raise Refusal(409, agent_pools.BUSY[0], agent_pools.BUSY[1].format(name=document["name"]))
+        raise ServiceError(409, agent_pools.BUSY[0], agent_pools.BUSY[1].format(name=document["name"]))
     if document["properties"]["powerState"]["code"] == code:
         return Answer(status=204)
     document["properties"]["powerState"] = {"code": code}

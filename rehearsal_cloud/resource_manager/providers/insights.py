@@ -6,7 +6,7 @@ import re
 from datetime import datetime
 from typing import TYPE_CHECKING
 
-from rehearsal_cloud.errors import Refusal
+from rehearsal_cloud.errors import ServiceError
 from rehearsal_cloud.resource_manager.resource_types import Answer, Provider
 
 if TYPE_CHECKING:
@@ -27,7 +27,7 @@ class Insights(Provider):
         return {("get", "eventtypes/values"): self._events}
 
     async def _events(self, call: Call) -> Answer:
-        """Answer the events of a filter, which has to say since when. Raises Refusal."""
+        """Answer the events of a filter, which has to say since when. Raises ServiceError."""
         call.cloud.authorization.require(call.principal, "Microsoft.Insights/eventtypes/values/read", call.id.scope)
         conditions = {
             (name.lower(), how): value for name, how, value in _CONDITION.findall(call.query.get("$filter", ""))
@@ -36,7 +36,7 @@ class Insights(Provider):
             since = datetime.fromisoformat(conditions["eventtimestamp", "ge"])
         except (KeyError, ValueError):
             text = "The $filter must name the time that events begin at: eventTimestamp ge."
-            raise Refusal(400, "BadRequest", text) from None
+            raise ServiceError(400, "BadRequest", text) from None
         group = conditions.get(("resourcegroupname", "eq"), "").lower()
         found = [
             one

@@ -11,7 +11,7 @@ import time
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, ClassVar
 
-from rehearsal_cloud.errors import Refusal
+from rehearsal_cloud.errors import ServiceError
 from rehearsal_cloud.home import SUBSCRIPTION_ID
 from rehearsal_cloud.resource_manager.resource_ids import canonical_location
 from rehearsal_cloud.resource_manager.resource_types import (
@@ -65,18 +65,18 @@ class KeyVaultVault(ResourceType):
     polling = "state"
 
     def check_name(self, name: str) -> None:
-        """Raise Refusal (400) where the name breaks the rule."""
+        """Raise ServiceError (400) where the name breaks the rule."""
         if not re.fullmatch(self.name_rule, name):
-            raise Refusal(400, "VaultNameNotValid", _NAME_TEXT.format(name=name))
+            raise ServiceError(400, "VaultNameNotValid", _NAME_TEXT.format(name=name))
 
     def validate(self, call: Call, body: Document, existing: Document | None) -> None:
-        """Check soft-deleted namesakes and the properties that cannot be taken back. Raises Refusal."""
+        """Check soft-deleted namesakes and the properties that cannot be taken back. Raises ServiceError."""
         properties = body["properties"]
         deleted = _deleted(call.cloud, call.id.name) if existing is None else None
         if properties.get("createMode") == "recover":
             if existing is None and deleted is None:
                 text = f"A soft deleted vault with the given name '{call.id.name}' does not exist."
-                raise Refusal(404, "SoftDeletedVaultDoesNotExist", text)
+                raise ServiceError(404, "SoftDeletedVaultDoesNotExist", text)
             return
         if deleted is not None:
             text = (
@@ -84,17 +84,17 @@ class KeyVaultVault(ResourceType):
                 " existing key vault. Follow this link https://go.microsoft.com/fwlink/?linkid=2149745 for more"
                 " information on soft delete."
             )
-            raise Refusal(409, "ConflictError", text)
+            raise ServiceError(409, "ConflictError", text)
         if properties.get("enablePurgeProtection") is False:
             # Refused on new vaults too: https://github.com/Azure/azure-rest-api-specs/issues/18106
             text = (
                 'The property "enablePurgeProtection" cannot be set to false. Enabling the purge protection for a vault'
                 " is an irreversible action."
             )
-            raise Refusal(400, "BadRequest", text)
+            raise ServiceError(400, "BadRequest", text)
         _check_retention(properties, existing)
         if not _uses_rbac(call, properties, existing) and properties.get("accessPolicies") is None:
-            raise Refusal(400, "BadRequest", "The parameter accessPolicies is not specified.")
+            raise ServiceError(400, "BadRequest", "The parameter accessPolicies is not specified.")
 
     def fill(self, call: Call, body: Document, existing: Document | None) -> Document:
         """Add the service's defaults; a vault that is recovered comes back as it was."""
@@ -198,7 +198,7 @@ class KeyVault(Provider):
     async def _purge(self, call: Call) -> Answer:
         cloud, deleted = call.cloud, self._existing(call, "purge/action")
         if deleted["properties"]["purgeProtectionEnabled"]:
-            raise Refusal(405, "MethodNotAllowed", "Operation 'DeletedVaultPurge' is not allowed.")
+            raise ServiceError(405, "MethodNotAllowed", "Operation 'DeletedVaultPurge' is not allowed.")
         name = deleted["name"].lower()
         with cloud.store.transaction():
             cloud.store.delete_below("secrets", f"{name}/")
@@ -216,7 +216,7 @@ class KeyVault(Provider):
             text = (
                 f"The specified vault name '{name}' does not exist in the soft-deleted state in location '{location}'."
             )
-            raise Refusal(404, "DeletedVaultNotFound", text)
+            raise ServiceError(404, "DeletedVaultNotFound", text)
         return deleted
 
 
@@ -247,10 +247,10 @@ def _check_retention(properties: Document, existing: Document | None) -> None:
         return
     if days not in _RETENTION_DAYS:
         text = f'The property "softDeleteRetentionInDays" must be a number of days from 7 to 90, and is {days!r}.'
-        raise Refusal(400, "BadRequest", text)
+        raise ServiceError(400, "BadRequest", text)
     if existing is not None and existing["properties"]["softDeleteRetentionInDays"] != days:
         text = 'The property "softDeleteRetentionInDays" has been set already and it can\'t be modified.'
-        raise Refusal(400, "BadRequest", text)
+        raise ServiceError(400, "BadRequest", text)
 
 
 def _text(seconds: float) -> str:

@@ -6,7 +6,7 @@ import time
 import uuid
 from typing import TYPE_CHECKING
 
-from rehearsal_cloud.errors import Refusal
+from rehearsal_cloud.errors import ServiceError
 from rehearsal_cloud.home import TENANT_ID
 from rehearsal_cloud.resource_manager.resource_types import Call, Provider, ResourceType, system_data
 
@@ -75,10 +75,10 @@ class FederatedIdentityCredential(ResourceType):
                     "Issuer and subject combination already exists for this Managed Identity:"
                     f" {properties['issuer']}, {properties['subject']}."
                 )
-                raise Refusal(409, "Conflict", text)
+                raise ServiceError(409, "Conflict", text)
         if existing is None and len(siblings) >= _MOST_FEDERATED_CREDENTIALS:
             text = f"Too many Federated Identity Credentials: the limit is {_MOST_FEDERATED_CREDENTIALS}."
-            raise Refusal(400, "BadRequest", text)
+            raise ServiceError(400, "BadRequest", text)
 
     def fill(self, call: Call, body: Document, existing: Document | None) -> Document:
         """Keep the three properties."""

@@ -13,7 +13,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from rehearsal_cloud.backends.image_store import Images
-from rehearsal_cloud.errors import Refusal
+from rehearsal_cloud.errors import ServiceError
 from rehearsal_cloud.kubernetes.images.builds import BuildFailed
 from rehearsal_cloud.kubernetes.images.docker_build import BuildError, DockerBuild, unpacked
 from rehearsal_cloud.resource_manager.resource_ids import ResourceId
@@ -40,7 +40,7 @@ class RegistryRun(ResourceType):
     def validate(self, call: Call, body: Document, existing: Document | None) -> None:
         """Refuse to be made by hand."""
         del body, existing
-        raise Refusal(405, "MethodNotAllowed", f"The method {call.method} is not served at {call.id.path}.")
+        raise ServiceError(405, "MethodNotAllowed", f"The method {call.method} is not served at {call.id.path}.")
 
     def actions(self) -> Mapping[str, Callable[[Call, Document], Awaitable[Answer]]]:
         """Return the address of the log."""
@@ -61,10 +61,10 @@ async def schedule_run(call: Call, document: Document) -> Answer:
     asked = call.body
     if asked.get("type") != "DockerBuildRequest":
         text = f"Run requests of type '{asked.get('type')}' are not supported; use DockerBuildRequest."
-        raise Refusal(400, "InvalidParameter", text)
+        raise ServiceError(400, "InvalidParameter", text)
     missing = [one for one in ("sourceLocation", "dockerFilePath", "platform") if not asked.get(one)]
     if missing:
-        raise Refusal(400, "InvalidParameter", f"The value of parameter {missing[0]} is missing or empty.")
+        raise ServiceError(400, "InvalidParameter", f"The value of parameter {missing[0]} is missing or empty.")
     cloud, registry = call.cloud, ResourceId.parse(document["id"])
     assert registry is not None  # noqa: S101 - it is a document's own
     number = sum(

@@ -7,7 +7,7 @@ import uuid
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
-from rehearsal_cloud.errors import Refusal, not_found
+from rehearsal_cloud.errors import ServiceError, not_found
 from rehearsal_cloud.home import SUBSCRIPTION_ID
 from rehearsal_cloud.resource_manager.authorization import ROLES, Role, role_of
 from rehearsal_cloud.resource_manager.resource_ids import ResourceId, canonical_scope
@@ -38,7 +38,7 @@ class Roles(Provider):
             role = role_of(call.id.name)
             if role is None:
                 text = f"The specified role definition with ID '{call.id.name}' does not exist."
-                raise Refusal(404, "RoleDefinitionDoesNotExist", text)
+                raise ServiceError(404, "RoleDefinitionDoesNotExist", text)
             return Answer(_definition(role))
         wanted = re.search(r"roleName eq '([^']*)'", call.query.get("$filter", ""))
         name = wanted.group(1).lower() if wanted else None
@@ -68,12 +68,12 @@ class Roles(Provider):
             uuid.UUID(call.id.name)
         except ValueError:
             text = f"The role assignment ID '{call.id.name}' is not valid. The role assignment ID must be a GUID."
-            raise Refusal(400, "InvalidRoleAssignmentId", text) from None
+            raise ServiceError(400, "InvalidRoleAssignmentId", text) from None
         given = call.body.get("properties") or {}
         role = role_of(str(given.get("roleDefinitionId", "")))
         if role is None:
             text = f"The specified role definition with ID '{given.get('roleDefinitionId', '')}' does not exist."
-            raise Refusal(400, "RoleDefinitionDoesNotExist", text)
+            raise ServiceError(400, "RoleDefinitionDoesNotExist", text)
         principal_id = str(given.get("principalId", "")).lower()
         principal = cloud.entra.replicated(principal_id)
         if principal is None:
@@ -84,13 +84,13 @@ class Roles(Provider):
                 " principalType property to a value, such as ServicePrincipal, User, or Group. See"
                 " https://aka.ms/docs-principaltype"
             )
-            raise Refusal(400, "PrincipalNotFound", text)
+            raise ServiceError(400, "PrincipalNotFound", text)
         if given.get("principalType", principal.kind) != principal.kind:
             text = (
                 f"The PrincipalId '{principal_id}' has type '{principal.kind}', which is different from specified"
                 f" PrincipalType '{given['principalType']}'."
             )
-            raise Refusal(400, "UnmatchedPrincipalType", text)
+            raise ServiceError(400, "UnmatchedPrincipalType", text)
         return self._keep(call, scope, role, given, principal.kind)
 
     def _keep(self, call: Call, scope: str, role: Role, given: Document, principal_type: str) -> Answer:
@@ -101,7 +101,7 @@ class Roles(Provider):
             or role_of(existing["properties"]["roleDefinitionId"]) != role
         ):
             text = "Tenant ID, application ID, principal ID, and scope are not allowed to be updated."
-            raise Refusal(400, "RoleAssignmentUpdateNotPermitted", text)
+            raise ServiceError(400, "RoleAssignmentUpdateNotPermitted", text)
         for other in authorization.above(scope):
             properties = other["properties"]
             same = properties["principalId"] == principal_id and role_of(properties["roleDefinitionId"]) == role
@@ -110,7 +110,7 @@ class Roles(Provider):
                     "The role assignment already exists. The ID of the conflicting role assignment is"
                     f" {other['name'].replace('-', '')}."
                 )
-                raise Refusal(409, "RoleAssignmentExists", text)
+                raise ServiceError(409, "RoleAssignmentExists", text)
         now = datetime.now(UTC).isoformat()
         before = (existing or {}).get("properties", {})
         document = authorization.put(
@@ -147,7 +147,7 @@ class Roles(Provider):
         found = call.cloud.authorization.get(canonical_scope(call.id.scope), call.id.name)
         if found is None:
             text = f"The role assignment '{call.id.name}' is not found."
-            raise Refusal(404, "RoleAssignmentNotFound", text)
+            raise ServiceError(404, "RoleAssignmentNotFound", text)
         return found
 
 
@@ -186,10 +186,10 @@ def _check_scope(call: Call, scope: str) -> None:
                 f"The Resource '{target.full_type}/{target.name}' under resource group '{target.group}' was not found."
                 " For more details please go to https://aka.ms/ARMResourceNotFoundFix"
             )
-            raise Refusal(404, "ResourceNotFound", text)
+            raise ServiceError(404, "ResourceNotFound", text)
     elif "/resourcegroups/" in scope.lower():
         name = scope.rpartition("/")[2]
         if not groups.exists(name):
-            raise Refusal(404, "ResourceGroupNotFound", f"Resource group '{name}' could not be found.")
+            raise ServiceError(404, "ResourceGroupNotFound", f"Resource group '{name}' could not be found.")
     elif not re.fullmatch(r"/subscriptions/[^/]+", scope):
         raise not_found(scope)

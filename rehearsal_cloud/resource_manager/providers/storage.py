@@ -8,7 +8,7 @@ import secrets
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, ClassVar
 
-from rehearsal_cloud.errors import Refusal
+from rehearsal_cloud.errors import ServiceError
 from rehearsal_cloud.resource_manager.resource_ids import canonical_location
 from rehearsal_cloud.resource_manager.resource_types import (
     Answer,
@@ -52,24 +52,28 @@ class StorageAccount(ResourceType):
     created_status = 202
 
     def check_name(self, name: str) -> None:
-        """Raise Refusal (400) in the words of Storage."""
+        """Raise ServiceError (400) in the words of Storage."""
         if not re.fullmatch(_NAME, name):
-            raise Refusal(400, "AccountNameInvalid", _NAME_TEXT.format(name=name))
+            raise ServiceError(400, "AccountNameInvalid", _NAME_TEXT.format(name=name))
 
     def validate(self, call: Call, body: Document, existing: Document | None) -> None:
         """Check SKU and kind, and that the kind stays."""
         del call
         sku, kind = body["sku"]["name"], body["kind"]
         if not re.fullmatch(_SKU, sku):
-            raise Refusal(400, "InvalidValuesForRequestParameters", "Values for request parameters are invalid: sku.")
+            raise ServiceError(
+                400, "InvalidValuesForRequestParameters", "Values for request parameters are invalid: sku."
+            )
         if kind not in _KINDS:
-            raise Refusal(400, "InvalidValuesForRequestParameters", "Values for request parameters are invalid: kind.")
+            raise ServiceError(
+                400, "InvalidValuesForRequestParameters", "Values for request parameters are invalid: kind."
+            )
         upgrade = (existing or {}).get("kind") == "Storage" and kind == "StorageV2"
         if existing is not None and kind != existing["kind"] and not upgrade:
             text = (
                 f"The property 'kind' was specified in the input, but it cannot be updated: it is '{existing['kind']}'."
             )
-            raise Refusal(400, "InvalidUpdate", text)
+            raise ServiceError(400, "InvalidUpdate", text)
 
     def fill(self, call: Call, body: Document, existing: Document | None) -> Document:
         """Keep what was asked and add Storage's defaults."""
@@ -112,7 +116,7 @@ class FileService(ResourceType):
     def validate_delete(self, call: Call, document: Document) -> None:
         """Refuse: the service goes with its account."""
         del document
-        raise Refusal(405, "MethodNotAllowed", f"The method DELETE is not served at {call.id.path}.")
+        raise ServiceError(405, "MethodNotAllowed", f"The method DELETE is not served at {call.id.path}.")
 
     def fill(self, call: Call, body: Document, existing: Document | None) -> Document:
         """Keep what was asked and add the defaults."""
@@ -132,13 +136,13 @@ class FileShare(ResourceType):
     tracked = False
 
     def check_name(self, name: str) -> None:
-        """Raise Refusal (400) in the words of Storage."""
+        """Raise ServiceError (400) in the words of Storage."""
         if not re.fullmatch(r"(?=.{3,63}$)[a-z0-9]+(-[a-z0-9]+)*", name):
             text = (
                 "The specified resource name contains invalid characters: share names have 3 to 63 lower-case letters,"
                 " digits and single '-' between them."
             )
-            raise Refusal(400, "InvalidResourceName", text)
+            raise ServiceError(400, "InvalidResourceName", text)
 
     def validate(self, call: Call, body: Document, existing: Document | None) -> None:
         """Check the quota."""
@@ -146,7 +150,7 @@ class FileShare(ResourceType):
         quota = find(body, "properties.shareQuota")
         if quota is not None and not 1 <= quota <= _MOST_GIBIBYTES:
             text = f"The value of shareQuota, {quota}, is not between 1 and {_MOST_GIBIBYTES} GiB."
-            raise Refusal(400, "InvalidRequestPropertyValue", text)
+            raise ServiceError(400, "InvalidRequestPropertyValue", text)
 
     def fill(self, call: Call, body: Document, existing: Document | None) -> Document:
         """Keep what was asked and add the defaults."""
@@ -199,7 +203,7 @@ async def _list_keys(call: Call, document: Document) -> Answer:
 async def _regenerate_key(call: Call, document: Document) -> Answer:
     name = call.body.get("keyName")
     if name not in ("key1", "key2"):
-        raise Refusal(400, "InvalidKeyName", f"The key name '{name}' is not one of key1 and key2.")
+        raise ServiceError(400, "InvalidKeyName", f"The key name '{name}' is not one of key1 and key2.")
     document["_secret"][name] = _key()
     document["properties"]["keyCreationTime"][name] = _now()
     call.cloud.keep(document)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import ipaddress
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from rehearsal_cloud.errors import Refusal
+from rehearsal_cloud.errors import ServiceError
 from rehearsal_cloud.home import free_ports
 from rehearsal_cloud.resource_manager.providers.cache.instances import Instances, new_key, new_keys, real_memory
 from rehearsal_cloud.resource_manager.resource_types import Answer, ResourceType, defaults, find
@@ -56,27 +56,27 @@ class Redis(ResourceType):
     def validate(self, call: Call, body: Document, existing: Document | None) -> None:
         """Refuse new caches where the tenant is not of old, sizes that do not exist, and unknown policies."""
         if existing is None and not call.cloud.settings.classic_redis:
-            raise Refusal(400, "BadRequest", _RETIRING)
+            raise ServiceError(400, "BadRequest", _RETIRING)
         sku = body["properties"]["sku"]
         family, capacity = _FAMILIES.get(sku["name"]), sku.get("capacity")
         if family is None or sku["family"] != family:
             text = f"The value of the parameter properties.sku is invalid: no '{sku['name']}' is of '{sku['family']}'."
-            raise Refusal(400, "InvalidRequestBody", text)
+            raise ServiceError(400, "InvalidRequestBody", text)
         if not isinstance(capacity, int) or capacity not in range(family == "P", len(_GIGABYTES[family])):
             text = f"The value of the parameter properties.sku.capacity is invalid: '{capacity}'."
-            raise Refusal(400, "InvalidRequestBody", text)
+            raise ServiceError(400, "InvalidRequestBody", text)
         premium_only = [key for key in ("shardCount", "subnetId", "staticIP") if find(body, f"properties.{key}")]
         if premium_only and sku["name"] != "Premium":
             text = f"The parameter properties.{premium_only[0]} is available in the Premium tier only."
-            raise Refusal(400, "InvalidRequestBody", text)
+            raise ServiceError(400, "InvalidRequestBody", text)
         policy = (find(body, "properties.redisConfiguration") or {}).get("maxmemory-policy", "volatile-lru")
         if policy not in _POLICIES:
             text = f"The value of the parameter maxmemory-policy is invalid: '{policy}'."
-            raise Refusal(400, "InvalidRequestBody", text)
+            raise ServiceError(400, "InvalidRequestBody", text)
         old = find(existing or {}, "properties.sku.name")
         if old is not None and list(_FAMILIES).index(sku["name"]) < list(_FAMILIES).index(old):
             text = f"A cache cannot be scaled from the {old} tier down to {sku['name']}."
-            raise Refusal(400, "InvalidRequestBody", text)
+            raise ServiceError(400, "InvalidRequestBody", text)
 
     def fill(self, call: Call, body: Document, existing: Document | None) -> Document:
         """Return the cache with all that Azure adds; the keys go where no GET shows them."""
@@ -139,7 +139,7 @@ class Redis(ResourceType):
         kind = call.body.get("keyType")
         if kind not in ("Primary", "Secondary"):
             text = f"The value of the parameter keyType is invalid: '{kind}'."
-            raise Refusal(400, "InvalidRequestBody", text)
+            raise ServiceError(400, "InvalidRequestBody", text)
         document["_secret"]["keys"][kind] = new_key()
         call.cloud.keep(document)
         await self._set_keys(document)
@@ -185,7 +185,7 @@ class FirewallRule(ResourceType):
             fits = False
         if not fits:
             text = f"The range from '{own['startIP']}' to '{own['endIP']}' is no range of IPv4 addresses."
-            raise Refusal(400, "InvalidRequestBody", text)
+            raise ServiceError(400, "InvalidRequestBody", text)
 
     def view(self, document: Document) -> Document:
         """Return the document as it is: rules have no provisioning state."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import uuid
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from rehearsal_cloud.errors import Refusal
+from rehearsal_cloud.errors import ServiceError
 from rehearsal_cloud.home import free_ports
 from rehearsal_cloud.resource_manager.providers.cache.instances import Instances, new_key, new_keys, real_memory
 from rehearsal_cloud.resource_manager.providers.cache.redis_enterprise import RESOURCE_STATES, gigabytes
@@ -58,9 +58,9 @@ class RedisDatabase(ResourceType):
         self._instances = Instances(_folder, _allows)
 
     def check_name(self, name: str) -> None:
-        """Raise Refusal (400) for any name but the one there is."""
+        """Raise ServiceError (400) for any name but the one there is."""
         if name != "default":
-            raise Refusal(400, "BadRequest", f"The database name '{name}' is not valid: it must be 'default'.")
+            raise ServiceError(400, "BadRequest", f"The database name '{name}' is not valid: it must be 'default'.")
 
     def validate(self, call: Call, body: Document, existing: Document | None) -> None:
         """Refuse unknown values, and to change what a database is made with."""
@@ -68,17 +68,17 @@ class RedisDatabase(ResourceType):
         for key, allowed in _CHOICES.items():
             if given.get(key) not in (None, *allowed):
                 text = f"The property '{key}' is not valid: '{given[key]}'. Here it is one of: {', '.join(allowed)}."
-                raise Refusal(400, "BadRequest", text)
+                raise ServiceError(400, "BadRequest", text)
         for key in _IMMUTABLE:
             if existing is not None and given.get(key) not in (None, before[key]):
                 text = f"The property '{key}' cannot be changed after the database has been created."
-                raise Refusal(400, "BadRequest", text)
+                raise ServiceError(400, "BadRequest", text)
         if given.get("port") not in (None, _AZURE_PORT, find(existing or {}, "_secret.port")):
-            raise Refusal(400, "BadRequest", f"The property 'port' must be {_AZURE_PORT}.")
+            raise ServiceError(400, "BadRequest", f"The property 'port' must be {_AZURE_PORT}.")
         cluster = call.cloud.resource(call.id.top) or {}
         if given.get("clusteringPolicy") == "NoCluster" and gigabytes(cluster["sku"]["name"]) > _UNCLUSTERED_GIGABYTES:
             text = f"The clustering policy 'NoCluster' is available up to {_UNCLUSTERED_GIGABYTES} GB."
-            raise Refusal(400, "BadRequest", text)
+            raise ServiceError(400, "BadRequest", text)
 
     def fill(self, call: Call, body: Document, existing: Document | None) -> Document:
         """Return the database with Azure's defaults; keys and port go where no GET shows them."""
@@ -151,7 +151,7 @@ class RedisDatabase(ResourceType):
         _check_keys_enabled(document)
         kind = call.body.get("keyType")
         if kind not in ("Primary", "Secondary"):
-            raise Refusal(400, "BadRequest", f"The property 'keyType' is not valid: '{kind}'.")
+            raise ServiceError(400, "BadRequest", f"The property 'keyType' is not valid: '{kind}'.")
         document["_secret"]["keys"][kind] = new_key()
         call.cloud.keep(document)
         await self._set_keys(document)
@@ -184,7 +184,7 @@ def _keys(document: Document) -> dict[str, str]:
 def _check_keys_enabled(document: Document) -> None:
     if document["properties"]["accessKeysAuthentication"] != "Enabled":
         text = "Access keys authentication is disabled on this database. Enable it to list or regenerate its keys."
-        raise Refusal(400, "BadRequest", text)
+        raise ServiceError(400, "BadRequest", text)
 
 
 def _cluster(cloud: Cloud, document: Document) -> Document:

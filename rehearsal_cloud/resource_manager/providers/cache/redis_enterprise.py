@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, ClassVar
 
-from rehearsal_cloud.errors import Refusal
+from rehearsal_cloud.errors import ServiceError
 from rehearsal_cloud.resource_manager.resource_types import ResourceType, defaults, find, system_data
 
 if TYPE_CHECKING:
@@ -61,19 +61,19 @@ class RedisEnterprise(ResourceType):
         del existing
         sku, properties = body["sku"]["name"], body.get("properties") or {}
         if sku.startswith("Enterprise"):
-            raise Refusal(400, "BadRequest", _RETIRED)
+            raise ServiceError(400, "BadRequest", _RETIRED)
         if sku not in _GIGABYTES:
-            raise Refusal(400, "BadRequest", f"The SKU '{sku}' is not valid. One of: {', '.join(_GIGABYTES)}.")
+            raise ServiceError(400, "BadRequest", f"The SKU '{sku}' is not valid. One of: {', '.join(_GIGABYTES)}.")
         if body["sku"].get("capacity") is not None:
-            raise Refusal(400, "BadRequest", f"The SKU '{sku}' has no capacity; it must not be specified.")
+            raise ServiceError(400, "BadRequest", f"The SKU '{sku}' has no capacity; it must not be specified.")
         access = properties.get("publicNetworkAccess")
         if access not in _SWITCH and (access is not None or call.api_version >= _PUBLIC_NETWORK_ACCESS_REQUIRED):
             text = "The property 'publicNetworkAccess' is required and must be 'Enabled' or 'Disabled'."
-            raise Refusal(400, "BadRequest", text)
+            raise ServiceError(400, "BadRequest", text)
         if properties.get("highAvailability") not in (None, *_SWITCH):
-            raise Refusal(400, "BadRequest", "The property 'highAvailability' must be 'Enabled' or 'Disabled'.")
+            raise ServiceError(400, "BadRequest", "The property 'highAvailability' must be 'Enabled' or 'Disabled'.")
         if properties.get("minimumTlsVersion") not in (None, "1.2"):
-            raise Refusal(400, "BadRequest", "The property 'minimumTlsVersion' must be '1.2'.")
+            raise ServiceError(400, "BadRequest", "The property 'minimumTlsVersion' must be '1.2'.")
 
     def fill(self, call: Call, body: Document, existing: Document | None) -> Document:
         """Return the cluster with all that Azure adds."""

@@ -6,7 +6,7 @@ import ipaddress
 import uuid
 from typing import TYPE_CHECKING, ClassVar
 
-from rehearsal_cloud.errors import Refusal
+from rehearsal_cloud.errors import ServiceError
 from rehearsal_cloud.home import TENANT_ID
 from rehearsal_cloud.resource_manager.providers.postgresql.flexible_resource import ServerChild
 from rehearsal_cloud.resource_manager.providers.postgresql.server_rules import invalid
@@ -28,7 +28,7 @@ class Administrator(ServerChild):
     seconds: ClassVar[Mapping[str, float]] = {"create": 60, "update": 60, "delete": 60}
 
     def check_name(self, name: str) -> None:
-        """Raise Refusal (400) unless the name is an object ID."""
+        """Raise ServiceError (400) unless the name is an object ID."""
         try:
             uuid.UUID(name)
         except ValueError:
@@ -39,7 +39,7 @@ class Administrator(ServerChild):
         server = call.cloud.resource(call.id.top)
         if server is None or find(server, "properties.authConfig.activeDirectoryAuth") != "Enabled":
             text = f"Microsoft Entra authentication is not enabled on the server '{call.id.top.name}'."
-            raise Refusal(400, "AadAuthNotEnabled", text)
+            raise ServiceError(400, "AadAuthNotEnabled", text)
         properties = body["properties"]
         if properties["principalType"] not in ("User", "Group", "ServicePrincipal", "Unknown"):
             raise invalid("principalType", "User, Group or ServicePrincipal.")
@@ -89,7 +89,7 @@ class FirewallRule(ServerChild):
         server = call.cloud.resource(call.id.top) or {}
         if find(server, "properties.network.delegatedSubnetResourceId"):
             text = "Firewall rule operations cannot be requested for a private access enabled server."
-            raise Refusal(400, "FirewallRuleNotAllowedOnPrivateAccessServer", text)
+            raise ServiceError(400, "FirewallRuleNotAllowedOnPrivateAccessServer", text)
         start, end = (_address(body["properties"], key) for key in ("startIpAddress", "endIpAddress"))
         if start > end:
             raise invalid("startIpAddress", "It must not be above endIpAddress.")

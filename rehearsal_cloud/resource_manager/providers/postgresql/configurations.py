@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, ClassVar
 
-from rehearsal_cloud.errors import Refusal
+from rehearsal_cloud.errors import ServiceError
 from rehearsal_cloud.resource_manager.providers.postgresql.flexible_resource import ServerChild
 from rehearsal_cloud.resource_manager.providers.postgresql.parameters import Parameter, parameter, parameter_document
 from rehearsal_cloud.resource_manager.providers.postgresql.server_rules import invalid
@@ -37,7 +37,7 @@ class Configuration(ServerChild):
     def validate_delete(self, call: Call, document: Document) -> None:
         """Refuse: parameters are changed, never deleted."""
         del document
-        raise Refusal(405, "MethodNotAllowed", f"The parameter '{call.id.name}' cannot be deleted.")
+        raise ServiceError(405, "MethodNotAllowed", f"The parameter '{call.id.name}' cannot be deleted.")
 
     def fill(self, call: Call, body: Document, existing: Document | None) -> Document:
         """Return the parameter with its value."""
@@ -46,7 +46,7 @@ class Configuration(ServerChild):
         return parameter_document({"id": server}, _known(call.id.name), body["properties"]["value"], "user-override")
 
     async def provision(self, cloud: Cloud, document: Document, verb: str) -> None:
-        """Set the parameter in PostgreSQL; note where that takes a restart. Raises Refusal."""
+        """Set the parameter in PostgreSQL; note where that takes a restart. Raises ServiceError."""
         import psycopg
 
         del verb

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, ClassVar
 
-from rehearsal_cloud.errors import Refusal
+from rehearsal_cloud.errors import ServiceError
 from rehearsal_cloud.resource_manager.providers.postgresql.flexible_resource import ServerChild
 from rehearsal_cloud.resource_manager.providers.postgresql.server_rules import invalid
 from rehearsal_cloud.resource_manager.resource_types import PENDING, defaults, system_data
@@ -67,7 +67,7 @@ class Database(ServerChild):
         """Refuse to delete Azure's own databases."""
         del document
         if call.id.name in _AZURES_OWN:
-            raise Refusal(400, "InvalidParameterValue", f"The database '{call.id.name}' cannot be deleted.")
+            raise ServiceError(400, "InvalidParameterValue", f"The database '{call.id.name}' cannot be deleted.")
 
     def fill(self, call: Call, body: Document, existing: Document | None) -> Document:
         """Return the database with Azure's defaults."""
@@ -78,7 +78,7 @@ class Database(ServerChild):
         }
 
     async def provision(self, cloud: Cloud, document: Document, verb: str) -> None:
-        """Make the database. Raises Refusal for a charset that PostgreSQL does not know."""
+        """Make the database. Raises ServiceError for a charset that PostgreSQL does not know."""
         import psycopg
 
         del cloud, verb

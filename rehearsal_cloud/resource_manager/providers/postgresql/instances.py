@@ -9,7 +9,7 @@ from rehearsal_cloud.backends.postgresql_install import PostgresInstallation
 from rehearsal_cloud.backends.postgresql_wire import PostgresTerminator
 from rehearsal_cloud.certificates import server_context
 from rehearsal_cloud.entra.directory import POSTGRESQL
-from rehearsal_cloud.errors import Refusal
+from rehearsal_cloud.errors import ServiceError
 from rehearsal_cloud.resource_manager.providers import instances
 from rehearsal_cloud.resource_manager.resource_types import find
 
@@ -60,7 +60,7 @@ class Instance:
             return "Microsoft Entra authentication is not enabled on this server."
         try:
             principal = self._cloud.entra.verify(f"Bearer {token}", POSTGRESQL)
-        except Refusal:
+        except ServiceError:
             return "An error occurred while validating the access token. Please acquire a new token and retry."
         identities = self._cloud.entra.identities(principal.object_id)
         administrators = self._children("administrators")

@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
-from rehearsal_cloud.errors import Refusal
+from rehearsal_cloud.errors import ServiceError
 from rehearsal_cloud.home import TENANT_ID
 from rehearsal_cloud.resource_manager.providers.postgresql.editions import (
     EDITIONS,
@@ -51,14 +51,14 @@ _BACKUP_DAYS = range(7, 36)
 _PREMIUM_V2_GIGABYTES = range(32, 65537)
 
 
-def invalid(parameter: str, hint: str = "") -> Refusal:
-    """Return Azure's refusal of a parameter's value; `hint` says what would have been right."""
+def invalid(parameter: str, hint: str = "") -> ServiceError:
+    """Return Azure's error for a parameter's value; `hint` says what would have been right."""
     text = f"Invalid value given for parameter {parameter}. Specify a valid parameter value. {hint}"
-    return Refusal(400, "InvalidParameterValue", text.strip())
+    return ServiceError(400, "InvalidParameterValue", text.strip())
 
 
 def check_server(body: Document, existing: Document | None) -> None:
-    """Check the body of a PUT, or of a PATCH merged with what it changes. Raises Refusal (400)."""
+    """Check the body of a PUT, or of a PATCH merged with what it changes. Raises ServiceError (400)."""
     before: Document = (existing or {}).get("properties", {})
     properties = body.get("properties") or {}
     for path, allowed in _CHOICES.items():
@@ -116,7 +116,7 @@ def _check_network(network: Document, before: Document | None) -> None:
     subnet = network.get("delegatedSubnetResourceId")
     if subnet and network.get("publicNetworkAccess") == "Enabled":
         code = "ConflictingPublicNetworkAccessAndVirtualNetworkConfiguration"
-        raise Refusal(400, code, "Public Network Access is not supported along with Virtual Network feature.")
+        raise ServiceError(400, code, "Public Network Access is not supported along with Virtual Network feature.")
     if before is not None and network and subnet != before.get("delegatedSubnetResourceId"):
         raise invalid("network.delegatedSubnetResourceId", "It cannot be changed after the server has been created.")
 
@@ -154,7 +154,7 @@ def _check_login(login: str) -> None:
 def _check_password(password: str, login: str) -> None:
     if not 8 <= len(password) <= 128:  # noqa: PLR2004 - Azure's own limits
         text = "Password validation failed. The password does not meet policy requirements: 8 to 128 characters."
-        raise Refusal(400, "PasswordTooShort" if len(password) < 8 else "PasswordTooLong", text)  # noqa: PLR2004
+        raise ServiceError(400, "PasswordTooShort" if len(password) < 8 else "PasswordTooLong", text)  # noqa: PLR2004
     classes = sum(bool(re.search(one, password)) for one in _PASSWORD_CLASSES)
     if classes < _LEAST_CLASSES or (login and login.lower() in password.lower()):
         text = (
@@ -162,4 +162,4 @@ def _check_password(password: str, login: str) -> None:
             " enough: it must have three of lowercase letters, uppercase letters, digits and other characters, and"
             " not contain the login name."
         )
-        raise Refusal(400, "PasswordNotComplex", text)
+        raise ServiceError(400, "PasswordNotComplex", text)

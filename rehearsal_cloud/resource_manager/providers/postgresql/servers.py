@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, ClassVar
 
-from rehearsal_cloud.errors import Refusal
+from rehearsal_cloud.errors import ServiceError
 from rehearsal_cloud.home import TENANT_ID, free_ports
 from rehearsal_cloud.resource_manager.providers.postgresql.editions import MINOR_VERSIONS, ZONES, disk, tiers_from
 from rehearsal_cloud.resource_manager.providers.postgresql.flexible_resource import FlexibleResource
@@ -43,7 +43,7 @@ class FlexibleServer(FlexibleResource):
     seconds: ClassVar[Mapping[str, float]] = {"create": 360, "update": 120, "delete": 120}
 
     def validate(self, call: Call, body: Document, existing: Document | None) -> None:
-        """Check the server against Azure's rules. Raises Refusal."""
+        """Check the server against Azure's rules. Raises ServiceError."""
         del call
         check_server(body, existing)
 
@@ -120,7 +120,7 @@ class FlexibleServer(FlexibleResource):
         family = [document, *call.cloud.resources(document["id"])]
         if any(one["_state"] in PENDING for one in family):
             code, text = self.busy
-            raise Refusal(409, code, text.format(name=document["name"]))
+            raise ServiceError(409, code, text.format(name=document["name"]))
 
     async def perform(self, cloud: Cloud, document: Document, action: str, arguments: Mapping[str, Any]) -> None:
         """Stop PostgreSQL, or start it, or both: every session ends, static parameters take effect."""
