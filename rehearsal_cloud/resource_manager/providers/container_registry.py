@@ -87,7 +87,7 @@ class ContainerRegistry(ResourceType):
         }
 
     async def perform(self, cloud: Cloud, document: Document, action: str, arguments: Mapping[str, Any]) -> None:
-        """Build an image; or import one, and begin to make what nodes will pull. Raises ServiceError if it is missing."""
+        """Build an image; or import one and begin to build its environment. Raises ServiceError if it is missing."""
         if action == "schedulerun":
             await registry_runs.build(cloud, arguments["run"])
             return
