@@ -1,23 +1,22 @@
-"""The error tree: a code, one sentence saying what happened to what, and the next thing to do.
+"""The error tree: each error has a code, one sentence on what happened, and the next step.
 
     AirflowAksError
     ├── InvalidEnvironment      the environment file breaks a rule; nothing was created
-    ├── InvalidParameter        a notebook's parameter is unknown or of the wrong kind; nothing was created
-    ├── NotConfirmed            an apply that asks first was not confirmed; nothing was created
-    ├── DriftFound              mode=check found something that would change
+    ├── InvalidParameter        a notebook parameter is unknown or has the wrong type; nothing was created
+    ├── NotConfirmed            an apply that needs confirmation was not confirmed; nothing was created
+    ├── DriftFound              mode=check found a resource that an apply would change
     ├── CheckFailed             a step's check from outside failed
-    ├── TroubleFound            a diagnosis found what keeps Airflow from working
-    ├── NotConverged            a resource was written and still reads differently
-    ├── ImmutableProperty       the wanted value cannot be had by an update
-    ├── MissingDependency       what another step makes is not there yet
-    ├── StepFailed              a step of a whole deployment failed
-    ├── SignInFailed            no token could be had for the session
-    ├── RehearsalUnavailable    the rehearsal cloud could not be started or reached
-    ├── InvalidManifest         a manifest cannot be read, or has a placeholder without a value
+    ├── NotConverged            a resource still differs from the environment after it was written
+    ├── ImmutableProperty       an update cannot set this value; the resource must be recreated
+    ├── MissingDependency       a resource that another step creates does not exist yet
+    ├── StepFailed              a step of a deployment failed
+    ├── SignInFailed            the session could not get an access token
+    ├── RehearsalUnavailable    the rehearsal cloud did not start or does not answer
+    ├── InvalidManifest         a manifest is not valid, or has a placeholder without a value
     ├── ImageBuildFailed        the registry could not build the image
-    ├── RolloutFailed           what was rolled out did not become ready
-    ├── CommandFailed           a command in a container ended with another exit code than 0
-    ├── Unexpected              anything that has no place above, with its cause chained
+    ├── RolloutFailed           a Deployment or Job did not become ready
+    ├── CommandFailed           a command in a container ended with a nonzero exit code
+    ├── Unexpected              any exception that has no class in this tree; the original is its cause
     ├── KubernetesError         the Kubernetes API refused; the subclasses are what the operator can act on
     │   ├── Forbidden
     │   ├── FieldConflict
@@ -35,7 +34,7 @@
         ├── ServiceRetired
         └── Throttled
 
-The tree is flat on purpose: a caller either handles all of it or one leaf.
+The tree is flat on purpose: a caller handles either all errors or one class.
 """
 
 from __future__ import annotations
@@ -44,9 +43,10 @@ from typing import ClassVar
 
 
 class AirflowAksError(Exception):
-    """What happened, and what to do about it, in two lines.
+    """The base of all errors: what happened and what to do about it, in two lines.
 
-    `message` names the thing and the value; `action` is the next step for the operator. Neither holds a secret.
+    `message` names the resource, the value and the reason; `action` is the operator's next step. Neither holds a
+    secret.
     """
 
     code: ClassVar[str] = "error"
@@ -60,7 +60,7 @@ class AirflowAksError(Exception):
         return f"{self.message}\n→ {self.action}"
 
     def _render_traceback_(self) -> list[str]:
-        """Show two lines, not a traceback (IPython calls this; the reply still says error, so papermill fails)."""
+        """Show two lines instead of a traceback. IPython calls this; the cell still fails, and so does papermill."""
         return [f"{self.code}: {self.message}", f"→ {self.action}"]
 
 
@@ -71,19 +71,19 @@ class InvalidEnvironment(AirflowAksError):
 
 
 class InvalidParameter(AirflowAksError):
-    """A notebook's parameter is unknown or of the wrong kind; nothing was created."""
+    """A notebook parameter is unknown or has the wrong type; nothing was created."""
 
     code = "invalid-parameter"
 
 
 class NotConfirmed(AirflowAksError):
-    """An apply that asks first was not confirmed; nothing was created."""
+    """An apply that needs confirmation was not confirmed; nothing was created."""
 
     code = "not-confirmed"
 
 
 class DriftFound(AirflowAksError):
-    """`mode=check` found something that would change."""
+    """`mode=check` found a resource that an apply would change."""
 
     code = "drift-found"
 
@@ -94,74 +94,68 @@ class CheckFailed(AirflowAksError):
     code = "check-failed"
 
 
-class TroubleFound(AirflowAksError):
-    """A diagnosis found what keeps Airflow from working."""
-
-    code = "trouble-found"
-
-
 class NotConverged(AirflowAksError):
-    """A resource was written and still reads differently from what is wanted."""
+    """A resource still differs from the environment after it was written."""
 
     code = "not-converged"
 
 
 class ImmutableProperty(AirflowAksError):
-    """The wanted value cannot be had by an update: the resource would have to be made anew."""
+    """An update cannot set this value; the resource must be recreated."""
 
     code = "immutable-property"
 
 
 class MissingDependency(AirflowAksError):
-    """What another step makes is not there yet."""
+    """A resource that another step creates does not exist yet."""
 
     code = "missing-dependency"
 
 
 class StepFailed(AirflowAksError):
-    """A step of a whole deployment failed; its own two lines are in the message and the action."""
+    """A step of a deployment failed; the message and the action include the step's own."""
 
     code = "step-failed"
 
 
 class SignInFailed(AirflowAksError):
-    """No token could be had for the session."""
+    """The session could not get an access token."""
 
     code = "sign-in-failed"
 
 
 class RehearsalUnavailable(AirflowAksError):
-    """The rehearsal cloud could not be started or reached."""
+    """The rehearsal cloud did not start or does not answer."""
 
     code = "rehearsal-unavailable"
 
 
 class InvalidManifest(AirflowAksError):
-    """A manifest cannot be read, or has a placeholder without a value; nothing of it was applied."""
+    """A manifest is not valid, or has a placeholder without a value; no object in it was applied."""
 
     code = "invalid-manifest"
 
 
 class ImageBuildFailed(AirflowAksError):
-    """The registry could not build the image; the message ends with the last lines of the build's log."""
+    """The registry could not build the image; the message ends with the last lines of the build log."""
 
     code = "image-build-failed"
 
 
 class RolloutFailed(AirflowAksError):
-    """What was rolled out did not become ready."""
+    """A Deployment or Job did not become ready."""
 
     code = "rollout-failed"
 
 
 class CommandFailed(AirflowAksError):
-    """A command in a container ended with another exit code than 0."""
+    """A command in a container ended with a nonzero exit code."""
 
     code = "command-failed"
 
 
 class KubernetesError(AirflowAksError):
-    """The Kubernetes API refused; `status` is the HTTP status and `reason` the API's own word for why."""
+    """The Kubernetes API refused a request; `status` is the HTTP status, `reason` that of the API's Status object."""
 
     code = "kubernetes-error"
 
@@ -172,37 +166,37 @@ class KubernetesError(AirflowAksError):
 
 
 class Forbidden(KubernetesError):
-    """The signed-in principal lacks a right in the cluster."""
+    """The signed-in principal lacks a permission in the cluster."""
 
     code = "forbidden"
 
 
 class FieldConflict(KubernetesError):
-    """Another tool manages a field, and wants another value than the manifest does."""
+    """Another field manager owns a field and set it to a different value from the manifest's."""
 
     code = "field-conflict"
 
 
 class InvalidObject(KubernetesError):
-    """The API finds an object invalid; nothing of it was applied."""
+    """The API rejects an object as invalid; it was not applied."""
 
     code = "invalid-object"
 
 
 class ClusterUnreachable(KubernetesError):
-    """The cluster's API does not answer."""
+    """The Kubernetes API of the cluster does not answer."""
 
     code = "cluster-unreachable"
 
 
 class Unexpected(AirflowAksError):
-    """An exception that has no place elsewhere in the tree; the original is its cause."""
+    """Any exception that has no class in this tree; the original is its cause."""
 
     code = "unexpected"
 
 
 class AzureError(AirflowAksError):
-    """Azure refused a request; `azure_code` is the service's own error code."""
+    """Azure refused a request; `azure_code` is the service's error code."""
 
     code = "azure-error"
 
@@ -218,37 +212,37 @@ class ProviderNotRegistered(AzureError):
 
 
 class QuotaExceeded(AzureError):
-    """The subscription's quota does not allow it."""
+    """The request exceeds the subscription's quota."""
 
     code = "quota-exceeded"
 
 
 class SkuNotAvailable(AzureError):
-    """The size is not to be had in this region or zone."""
+    """The SKU is not available in this region or zone."""
 
     code = "sku-not-available"
 
 
 class NameTaken(AzureError):
-    """A globally unique name belongs to somebody else."""
+    """A globally unique name is taken by another subscription."""
 
     code = "name-taken"
 
 
 class SoftDeleted(AzureError):
-    """A vault or secret of that name is soft-deleted."""
+    """A vault or secret with that name is soft-deleted."""
 
     code = "soft-deleted"
 
 
 class PermissionDenied(AzureError):
-    """The signed-in principal lacks a role."""
+    """The signed-in principal lacks an Azure role."""
 
     code = "permission-denied"
 
 
 class PrincipalNotFound(AzureError):
-    """Entra does not know the principal (yet)."""
+    """The principal is not in Entra, or has not been replicated yet."""
 
     code = "principal-not-found"
 
@@ -260,12 +254,12 @@ class PolicyViolation(AzureError):
 
 
 class ServiceRetired(AzureError):
-    """The service takes no new instances."""
+    """The service no longer accepts new instances."""
 
     code = "service-retired"
 
 
 class Throttled(AzureError):
-    """The service asked to slow down, longer than the client's retries last."""
+    """The service throttled requests for longer than the client's retries last."""
 
     code = "throttled"

@@ -48,103 +48,103 @@ REFUSED = {
     ),
     "key like no other": (
         "identities: {xyz: 1}",
-        "identities.xyz (line 4): no such key here; known are cluster, pods",
+        "identities.xyz (line 4): no such key here; valid keys are cluster, pods",
     ),
     # Airflow in the cluster
     "cores": (
         "airflow: {scheduler: {cpu: two}}",
-        'airflow.scheduler.cpu (line 4): "two" is no number of cores; write it like "2" or, in thousandths, "500m"',
+        (
+            'airflow.scheduler.cpu (line 4): "two" is not a number of cores; write it like "2" or, in '
+            'thousandths, "500m"'
+        ),
     ),
     "memory": (
         "airflow: {workers: {memory: 2GB}}",
-        'airflow.workers.memory (line 4): "2GB" is no amount of memory; write it like "512Mi" or "2Gi"',
+        ('airflow.workers.memory (line 4): "2GB" is not an amount of memory; write it like "512Mi" or "2Gi"'),
     ),
     "workers below their minimum": (
         "airflow: {workers: {min_count: 4, max_count: 3}}",
-        "airflow.workers.max_count (line 4): 3 is below min_count, which is 4; raise one or lower the other",
+        ("airflow.workers.max_count (line 4): 3 is below min_count (4); raise max_count or lower min_count"),
     ),
     "share too small for Premium": (
         "airflow: {files: {sku: Premium_LRS, logs_gb: 32}}",
-        'airflow.files.logs_gb (line 4): 32 is too small for "Premium_LRS", whose shares begin at 100 GiB',
+        'airflow.files.logs_gb (line 4): 32 is too small for "Premium_LRS"; use 100 or more',
     ),
     "exposed without a certificate": (
         "airflow: {expose: public, host: airflow.example.com}",
         (
-            "airflow.certificate (line 4): expose: public needs a certificate, since no password goes over plain HTTP; "
-            "name it, or use expose: none"
+            "airflow.certificate (line 4): expose: public needs a certificate, because plain HTTP would "
+            "expose passwords; set it, or use expose: none"
         ),
     ),
     "host": (
         "airflow: {host: localhost}",
-        'airflow.host (line 4): "localhost" is no host name in lower case; write it like "airflow.example.com"',
+        ('airflow.host (line 4): "localhost" is not a lower-case host name; write it like "airflow.example.com"'),
     ),
     "key of the other broker": (
         "broker: {kind: existing_cache, resource_group: g, name: c, high_availability: true}",
-        "broker.high_availability (line 4): no such key here; known are kind, name, resource_group",
+        ("broker.high_availability (line 4): no such key here; valid keys are kind, name, resource_group"),
     ),
     "key of a firewall rule": (
         "postgresql:\n  firewall:\n    home: {start: 10.0.0.1, ends: 10.0.0.2}",
         'postgresql.firewall.home.ends (line 6): no such key; did you mean "postgresql.firewall.home.end"?',
     ),
-    "key that is a number": ("17: x", "17 (line 4): the name of a key is text; remove it, or put it in quotes"),
+    "key that is a number": ("17: x", "17 (line 4): a key must be text; remove it or put it in quotes"),
     "key given twice": (
         "cluster:\n  tier: Free\n  tier: Standard",
-        "cluster.tier (line 6): is given twice; remove one of the two",
+        "cluster.tier (line 6): appears twice; remove one of the two",
     ),
     "section given twice": (
         "cluster: {}\ncluster: {}",
-        "cluster (line 5): is given twice; remove one of the two",
+        "cluster (line 5): appears twice; remove one of the two",
     ),
     "the file's name as a key": (
         "name: dev",
-        "name (line 4): the environment is called as its file is; remove the key",
+        "name (line 4): the file name is the environment's name; remove this key",
     ),
     # Forms that YAML and people get wrong
     "section that is text": (
         "cluster: big",
-        'cluster (line 4): "big" is not a mapping; write its keys on the lines below, further in',
+        'cluster (line 4): "big" is not a mapping; write its keys on the lines below, indented',
     ),
     "list that is text": (
         "cluster: {authorized_ip_ranges: 10.0.0.0/8}",
         (
-            "cluster.authorized_ip_ranges (line 4): "
-            '"10.0.0.0/8" is not a list; write each item on a line of its own, after "- "'
+            'cluster.authorized_ip_ranges (line 4): "10.0.0.0/8" is not a list; write each item on its '
+            'own line, after "- "'
         ),
     ),
     "text that is a list": (
         "resource_group: [a]",
-        "resource_group (line 4): a list stands where text is wanted; write the text on the key's own line",
+        "resource_group (line 4): must be text; got a list; write the text on the key's line",
     ),
     "text that is a truth": (
         "resource_group: no",
-        'resource_group (line 4): no is read as true or false and not as text; put it in quotes: "no"',
+        'resource_group (line 4): YAML reads no as true or false; put it in quotes: "no"',
     ),
     "text that is a date": (
         "tags: {since: 2026-11-22}",
-        'tags.since (line 4): 2026-11-22 is read as a date and not as text; put it in quotes: "2026-11-22"',
+        'tags.since (line 4): YAML reads 2026-11-22 as a date; put it in quotes: "2026-11-22"',
     ),
     "text that is a number": (
         "tags: {cost-center: 0471}",
-        'tags.cost-center (line 4): 0471 is read as a number and not as text; put it in quotes: "0471"',
+        'tags.cost-center (line 4): YAML reads 0471 as a number; put it in quotes: "0471"',
     ),
     "truth that is text": (
         'key_vault: {purge_protection: "yes"}',
-        'key_vault.purge_protection (line 4): "yes" is neither true nor false; write one of the two, without quotes',
+        'key_vault.purge_protection (line 4): must be true or false without quotes; got "yes"',
     ),
     "number that is text": (
         'postgresql: {backup_days: "7"}',
-        'postgresql.backup_days (line 4): "7" is not a whole number; write digits alone, without quotes',
+        'postgresql.backup_days (line 4): must be a whole number without quotes; got "7"',
     ),
     "version that lost its zero": (
         "cluster: {kubernetes_version: 1.30}",
-        'cluster.kubernetes_version (line 4): 1.30 is read as the number 1.3 and not as text; put it in quotes: "1.30"',
+        ('cluster.kubernetes_version (line 4): YAML reads 1.30 as the number 1.3; put it in quotes: "1.30"'),
     ),
     "version without quotes": (
         "cluster: {kubernetes_version: 1.35}",
-        (
-            "cluster.kubernetes_version (line 4): "
-            '1.35 is read as the number 1.35 and not as text; put it in quotes: "1.35"'
-        ),
+        ('cluster.kubernetes_version (line 4): YAML reads 1.35 as the number 1.35; put it in quotes: "1.35"'),
     ),
     "choice in the wrong case": (
         "cluster: {tier: standard}",
@@ -152,14 +152,14 @@ REFUSED = {
     ),
     "choice like no other": (
         "cloud: 7",
-        "cloud (line 4): 7 is not one of 'azure' or 'rehearsal'; use one of them",
+        "cloud (line 4): 7 is not one of 'azure' or 'rehearsal'; use one of these",
     ),
     # Who, where and how it is reached
     "member who is no GUID": (
         "entra: {admin_members: [me@example.com]}",
         (
-            'entra.admin_members.0 (line 4): "me@example.com" is not a GUID (8-4-4-4-12 hexadecimal digits); '
-            "fill in the member's object ID: az ad user show --id NAME@DOMAIN --query id"
+            'entra.admin_members.0 (line 4): "me@example.com" is not a GUID (8-4-4-4-12 hexadecimal '
+            "digits); enter the member's object ID: az ad user show --id NAME@DOMAIN --query id"
         ),
     ),
     "member listed twice": (
@@ -168,33 +168,33 @@ REFUSED = {
     ),
     "proxy without a port": (
         "proxy: proxy.example.com",
-        'proxy (line 4): the proxy\'s URL needs scheme, host and port; write it like "http://proxy.example.com:3128"',
+        ('proxy (line 4): the proxy URL needs scheme, host and port; write it like "http://proxy.example.com:3128"'),
     ),
     "proxy with an impossible port": (
         "proxy: http://proxy.example.com:99999",
-        'proxy (line 4): the proxy\'s URL needs scheme, host and port; write it like "http://proxy.example.com:3128"',
+        ('proxy (line 4): the proxy URL needs scheme, host and port; write it like "http://proxy.example.com:3128"'),
     ),
     "proxy with a password": (
         "proxy: http://me:hunter2@proxy.example.com:3128",
-        "proxy (line 4): the proxy's URL holds credentials, which do not belong in a file; set HTTPS_PROXY instead",
+        "proxy (line 4): the proxy URL contains credentials; remove them and set HTTPS_PROXY instead",
     ),
-    "CA bundle that is a number": ("ca_bundle: 5", "ca_bundle (line 4): 5 is not a path; write it in quotes"),
+    "CA bundle that is a number": ("ca_bundle: 5", "ca_bundle (line 4): must be a path in quotes; got 5"),
     "CA bundle that is not there": (
         "ca_bundle: nowhere.pem",
         (
-            'ca_bundle (line 4): "nowhere.pem" is not a file; '
-            "paths begin at the folder of the environment file, or with / or ~"
+            'ca_bundle (line 4): "nowhere.pem" is not a file; use a path relative to the environment '
+            "file, or from / or ~"
         ),
     ),
     "tag's name": (
         'tags: {"a/b": c}',
-        'tags.a/b (line 4): the tag\'s name "a/b" holds /; leave out each of < > % & \\ ? /',
+        'tags.a/b (line 4): the tag name "a/b" contains /; remove each of < > % & \\ ? /',
     ),
     "tag's reserved name": (
         "tags: {Microsoft-x: y}",
         (
-            'tags.Microsoft-x (line 4): the tag\'s name "Microsoft-x" begins with a word that Azure reserves; '
-            "begin it otherwise"
+            'tags.Microsoft-x (line 4): the tag name "Microsoft-x" begins with a word that Azure '
+            "reserves; choose another name"
         ),
     ),
     "tags that differ in case only": ("tags: {a: x, A: y}", 'tags (line 4): "a" is listed twice; remove one'),
@@ -204,64 +204,61 @@ REFUSED = {
     ),
     "too many tags": (
         f"tags: {{{', '.join(f't{n}: x' for n in range(51))}}}",
-        "tags (line 4): 51 tags are more than the 50 that a resource can have; remove some",
+        "tags (line 4): 51 tags exceed the limit of 50 for each resource; remove some",
     ),
     # Cluster
     "Kubernetes too new": (
         'cluster: {kubernetes_version: "1.36"}',
         (
-            'cluster.kubernetes_version (line 4): Kubernetes "1.36" is not one of 1.30, 1.31, 1.32, 1.33, 1.34, 1.35, '
-            'with which Airflow 3.3.2 is tested; use "1.35"'
+            'cluster.kubernetes_version (line 4): Airflow 3.3.2 is not tested with Kubernetes "1.36", '
+            'only with 1.30, 1.31, 1.32, 1.33, 1.34, 1.35; use "1.35"'
         ),
     ),
     "VM size": (
         "cluster: {node_pool: {vm_size: D4ds_v5}}",
-        (
-            'cluster.node_pool.vm_size (line 4): "D4ds_v5" does not have the form of a VM size; '
-            'write it like "Standard_D4ds_v5"'
-        ),
+        ('cluster.node_pool.vm_size (line 4): "D4ds_v5" is not a VM size; write it like "Standard_D4ds_v5"'),
     ),
     "ephemeral disk where there is none": (
         "cluster: {node_pool: {vm_size: Standard_D4s_v5}}",
         (
-            'cluster.node_pool.os_disk (line 4): "Ephemeral" needs a local disk, which Standard_D4s_v5 has not; '
-            'use "Managed", or a vm_size with a d such as "Standard_D4ds_v5"'
+            'cluster.node_pool.os_disk (line 4): "Ephemeral" needs a local disk, and Standard_D4s_v5 has '
+            'none; use "Managed", or a vm_size with a d such as "Standard_D4ds_v5"'
         ),
     ),
     "fewer nodes at most than at least": (
         "cluster: {node_pool: {min_count: 4, max_count: 3}}",
-        "cluster.node_pool.max_count (line 4): 3 is below min_count, which is 4; raise one or lower the other",
+        ("cluster.node_pool.max_count (line 4): 3 is below min_count (4); raise max_count or lower min_count"),
     ),
     "zone": (
         "cluster: {node_pool: {zones: [4]}}",
-        "cluster.node_pool.zones.0 (line 4): \"4\" is not one of '1', '2' or '3'; use one of them",
+        "cluster.node_pool.zones.0 (line 4): \"4\" is not one of '1', '2' or '3'; use one of these",
     ),
     "network with host bits": (
         "cluster: {network: {pod_cidr: 10.244.1.0/16}}",
         (
-            'cluster.network.pod_cidr (line 4): "10.244.1.0/16" is not an IPv4 network in CIDR form, '
-            'its host bits zero; did you mean "10.244.0.0/16"?'
+            'cluster.network.pod_cidr (line 4): "10.244.1.0/16" is not an IPv4 network in CIDR notation '
+            'with zero host bits; did you mean "10.244.0.0/16"?'
         ),
     ),
     "no network": (
         "cluster: {network: {pod_cidr: pods}}",
         (
-            'cluster.network.pod_cidr (line 4): "pods" is not an IPv4 network in CIDR form, its host bits zero; '
-            'write it like "10.0.0.0/16"'
+            'cluster.network.pod_cidr (line 4): "pods" is not an IPv4 network in CIDR notation with zero '
+            'host bits; write it like "10.0.0.0/16"'
         ),
     ),
     "networks that overlap": (
         "cluster:\n  network: {service_cidr: 10.244.128.0/20}",
         (
-            'cluster.network.service_cidr (line 5): "10.244.128.0/20" overlaps pod_cidr, which is "10.244.0.0/16"; '
-            "choose ranges without a common address"
+            'cluster.network.service_cidr (line 5): "10.244.128.0/20" overlaps pod_cidr "10.244.0.0/16"; '
+            "choose ranges that do not overlap"
         ),
     ),
     "network that AKS keeps": (
         "cluster: {network: {service_cidr: 172.30.4.0/22}}",
         (
-            'cluster.network.service_cidr (line 4): "172.30.4.0/22" overlaps 172.30.0.0/16, which AKS keeps '
-            "for itself; choose another range"
+            'cluster.network.service_cidr (line 4): "172.30.4.0/22" overlaps 172.30.0.0/16, which AKS '
+            "reserves; choose another range"
         ),
     ),
     "service range too large": (
@@ -274,52 +271,49 @@ REFUSED = {
     "DNS outside of the services": (
         "cluster: {network: {dns_service_ip: 10.1.0.10}}",
         (
-            'cluster.network.dns_service_ip (line 4): "10.1.0.10" is not inside service_cidr "10.0.0.0/16" '
-            '(first two and last addresses excepted); use "10.0.0.10"'
+            'cluster.network.dns_service_ip (line 4): "10.1.0.10" is not a free address of service_cidr '
+            '"10.0.0.0/16" (first two and last are reserved); use "10.0.0.10"'
         ),
     ),
     "DNS on the API's address": (
         "cluster: {network: {dns_service_ip: 10.0.0.1}}",
         (
-            'cluster.network.dns_service_ip (line 4): "10.0.0.1" is not inside service_cidr "10.0.0.0/16" '
-            '(first two and last addresses excepted); use "10.0.0.10"'
+            'cluster.network.dns_service_ip (line 4): "10.0.0.1" is not a free address of service_cidr '
+            '"10.0.0.0/16" (first two and last are reserved); use "10.0.0.10"'
         ),
     ),
     "pod range too small": (
         "cluster: {network: {pod_cidr: 10.244.0.0/22}}",
         (
-            'cluster.network (line 4): pod_cidr "10.244.0.0/22" is too small for 5 nodes of a /24 each; '
-            'use a larger range such as "10.244.0.0/16", or lower node_pool.max_count'
+            'cluster.network (line 4): pod_cidr "10.244.0.0/22" is too small: each of 5 nodes needs a '
+            '/24; use a larger range such as "10.244.0.0/16", or lower node_pool.max_count'
         ),
     ),
     # Registry
     "image without a registry": (
         "registry: {source: apache/airflow}",
         (
-            'registry.source (line 4): "apache/airflow" does not name an image by registry host, repository and tag; '
-            'write it like "docker.io/apache/airflow:3.3.2"'
+            'registry.source (line 4): "apache/airflow" is not an image with registry host, repository '
+            'and tag; write it like "docker.io/apache/airflow:3.3.2"'
         ),
     ),
     "image by something that is no digest": (
         "registry: {source: docker.io/apache/airflow:3.3.2@sha256:abc}",
-        (
-            'registry.source (line 4): "sha256:abc" is no digest; write it as registries do, "sha256:" and 64 '
-            "hexadecimal digits"
-        ),
+        ('registry.source (line 4): "sha256:abc" is not a digest; write "sha256:" and 64 hexadecimal digits'),
     ),
     "registry's name": (
         "registry: {name: air-flow}",
         (
-            'registry.name (line 4): "air-flow" cannot name a container registry: it must be letters and digits only; '
-            'use for example "airflowdevacr"'
+            'registry.name (line 4): "air-flow" is not a valid name for a container registry: use '
+            'letters and digits only; for example, "airflowdevacr"'
         ),
     ),
     # PostgreSQL
     "PostgreSQL that ends": (
         "postgresql: {version: 14}",
         (
-            'postgresql.version (line 4): PostgreSQL "14" ends on 11 December 2026; '
-            'use "17", which Azure runs until November 2029'
+            'postgresql.version (line 4): PostgreSQL "14" support ends on 11 December 2026; use "17", '
+            "supported until November 2029"
         ),
     ),
     "PostgreSQL that is not": (
@@ -329,21 +323,21 @@ REFUSED = {
     "PostgreSQL on the wrong series": (
         "postgresql: {sku: Standard_F4s_v2}",
         (
-            'postgresql.sku (line 4): "Standard_F4s_v2" is of no series that PostgreSQL runs on (B, D and E); '
-            'use for example "Standard_D2ds_v5"'
+            'postgresql.sku (line 4): "Standard_F4s_v2" is not a PostgreSQL size (series B, D and E); '
+            'use, for example, "Standard_D2ds_v5"'
         ),
     ),
     "tier that is not the sku's": (
         "postgresql: {sku: Standard_B2s, tier: GeneralPurpose}",
         (
-            'postgresql.tier (line 4): "GeneralPurpose" is not the tier of Standard_B2s, which is "Burstable"; '
-            "leave tier out, the sku decides it"
+            'postgresql.tier (line 4): "GeneralPurpose" is not the tier of Standard_B2s ("Burstable"); '
+            "remove tier, the SKU determines it"
         ),
     ),
     "high availability on Burstable": (
         "postgresql: {sku: Standard_B2s, high_availability: SameZone}",
         (
-            'postgresql.high_availability (line 4): "SameZone" is not to be had on Burstable; '
+            'postgresql.high_availability (line 4): "SameZone" is not available in the Burstable tier; '
             'use a sku such as "Standard_D2ds_v5", or "Disabled"'
         ),
     ),
@@ -365,26 +359,26 @@ REFUSED = {
     "firewall rule's name": (
         'postgresql: {firewall: {"my home": {start: 10.0.0.1}}}',
         (
-            'postgresql.firewall.my home (line 4): "my home" cannot name a firewall rule: '
-            'it must be letters, digits, hyphens, underscores and full stops, and not "operator" or "cluster", '
-            'which step 3 makes; use for example "office"'
+            'postgresql.firewall.my home (line 4): "my home" is not a valid name for a firewall rule: '
+            'use letters, digits, hyphens, underscores and full stops, but not "operator" or "cluster", '
+            'which step 3 uses; for example, "office"'
         ),
     ),
     "firewall rule that step 3 makes": (
         "postgresql: {firewall: {cluster-2: {start: 10.0.0.1}}}",
         (
-            'postgresql.firewall.cluster-2 (line 4): "cluster-2" cannot name a firewall rule: '
-            'it must be letters, digits, hyphens, underscores and full stops, and not "operator" or "cluster", '
-            'which step 3 makes; use for example "office"'
+            'postgresql.firewall.cluster-2 (line 4): "cluster-2" is not a valid name for a firewall '
+            'rule: use letters, digits, hyphens, underscores and full stops, but not "operator" or '
+            '"cluster", which step 3 uses; for example, "office"'
         ),
     ),
     "firewall rule backwards": (
         "postgresql: {firewall: {home: {start: 10.0.0.10, end: 10.0.0.9}}}",
-        'postgresql.firewall.home.end (line 4): "10.0.0.9" comes before start, which is "10.0.0.10"; exchange the two',
+        ('postgresql.firewall.home.end (line 4): "10.0.0.9" is lower than start "10.0.0.10"; swap the two'),
     ),
     "firewall rule without start": (
         "postgresql:\n  firewall:\n    home: {end: 10.0.0.9}",
-        "postgresql.firewall.home.start (line 6): is missing; add it (the first address let in)",
+        "postgresql.firewall.home.start (line 6): is missing; add it (the first allowed address)",
     ),
     "address": (
         "postgresql: {firewall: {home: {start: 10.0.0.256}}}",
@@ -418,8 +412,8 @@ REFUSED = {
     "vault's name": (
         "key_vault: {name: 1-vault}",
         (
-            'key_vault.name (line 4): "1-vault" cannot name a key vault: it must be letters, digits and single hyphens '
-            'between them, a letter first; use for example "airflow-dev-kv"'
+            'key_vault.name (line 4): "1-vault" is not a valid name for a key vault: use letters, digits '
+            'and single hyphens between them, a letter first; for example, "airflow-dev-kv"'
         ),
     ),
     "soft delete too long": (
@@ -510,8 +504,8 @@ def test_shipped_examples_ask_for_the_two_ids_and_nothing_else(tmp_path: Path, n
         load_environment(name, SHIPPED)
     first, *problems = refusal.value.message.splitlines()
     assert first == f"{name}.yaml breaks 2 rules; nothing was created."
-    assert problems[0].endswith("fill in your subscription ID: az account show --query id")
-    assert problems[1].endswith("fill in your tenant ID: az account show --query tenantId")
+    assert problems[0].endswith("enter your subscription ID: az account show --query id")
+    assert problems[1].endswith("enter your tenant ID: az account show --query tenantId")
     text = (SHIPPED / f"{name}.yaml").read_text(encoding="utf-8")
     filled = text.replace(PLACEHOLDER, SUBSCRIPTION, 1).replace(PLACEHOLDER, TENANT, 1)
     environment = load(tmp_path, filled, name)
@@ -610,8 +604,8 @@ def test_the_fingerprint_follows_what_is_deployed_not_how_it_is_reached(tmp_path
             "test.yaml cannot be read: line 1, column 4: could not determine a constructor",
         ),
         ("a: 2026-99-99", "test.yaml cannot be read: month must be in 1..12"),
-        ("- a", "test.yaml holds no mapping of keys."),
-        ("text", "test.yaml holds no mapping of keys."),
+        ("- a", "test.yaml is not a mapping of keys."),
+        ("text", "test.yaml is not a mapping of keys."),
     ],
 )
 def test_files_that_are_not_yaml(tmp_path: Path, text: str, message: str) -> None:
@@ -637,15 +631,15 @@ def test_aliases_even_circular_ones_do_no_harm(tmp_path: Path) -> None:
 def test_an_environment_that_is_not_there(tmp_path: Path) -> None:
     with pytest.raises(InvalidEnvironment) as refusal:
         load_environment("prd", SHIPPED)
-    assert refusal.value.message == f'There is no environment "prd" in {SHIPPED}, only: dev, local, prod.'
+    assert refusal.value.message == f'There is no environment "prd" in {SHIPPED}; it has dev, local, prod.'
     assert refusal.value.action == 'Did you mean "prod"?'
-    with pytest.raises(InvalidEnvironment, match="only: none at all") as refusal:
+    with pytest.raises(InvalidEnvironment, match="it has no environments") as refusal:
         load_environment("../secret", tmp_path)
     assert "../secret" in refusal.value.message
 
 
 def test_a_file_name_that_cannot_name_an_environment(tmp_path: Path) -> None:
-    with pytest.raises(InvalidEnvironment, match='"Test 1" cannot name an environment: it must be lower-case'):
+    with pytest.raises(InvalidEnvironment, match='"Test 1" is not a valid name for an environment: use lower-case'):
         load(tmp_path, REQUIRED, "Test 1")
 
 

@@ -107,8 +107,8 @@ def test_display_names_of_regions(location: str, region: str) -> None:
     ("location", "hint"),
     [
         ("westeuropa", 'did you mean "westeurope"?'),
-        ("moon", "az account list-locations --query [].name lists them"),
-        ("", "az account list-locations --query [].name lists them"),
+        ("moon", "az account list-locations --query [].name lists the regions"),
+        ("", "az account list-locations --query [].name lists the regions"),
     ],
 )
 def test_other_regions_are_refused(location: str, hint: str) -> None:
@@ -120,8 +120,8 @@ def test_other_regions_are_refused(location: str, hint: str) -> None:
 @pytest.mark.parametrize(
     ("rule", "name", "why"),
     [
-        (naming.KEY_VAULT, "ab", "it has 2 characters where 3 to 24 are allowed"),
-        (naming.KEY_VAULT, "a" * 25, "it has 25 characters where 3 to 24 are allowed"),
+        (naming.KEY_VAULT, "ab", "it has 2 characters; 3 to 24 are allowed"),
+        (naming.KEY_VAULT, "a" * 25, "it has 25 characters; 3 to 24 are allowed"),
         (naming.KEY_VAULT, "1vault", "a letter first"),
         (naming.KEY_VAULT, "my--vault", "single hyphens"),
         (naming.KEY_VAULT, "vault-", "single hyphens between them"),
@@ -134,14 +134,14 @@ def test_other_regions_are_refused(location: str, hint: str) -> None:
         (naming.ENVIRONMENT, "windo-ws", 'Azure reserves the word "windows"'),
         (naming.RESOURCE_GROUP, "group.", "not ending with a full stop"),
         (naming.NAMESPACE, "kube-system", "not begin with kube-"),
-        (naming.NAMESPACE, "default", "the service keeps it for itself"),
-        (naming.DATABASE, "postgres", "the service keeps it for itself"),
+        (naming.NAMESPACE, "default", "the service reserves this name"),
+        (naming.DATABASE, "postgres", "the service reserves this name"),
         (naming.ROLE, "pg_airflow", "not begin with pg_"),
         (naming.ROLE, "azure_pg_admin", "not begin with pg_ or azure"),
-        (naming.NODE_POOL, "airflowworkers", "it has 14 characters where 1 to 12 are allowed"),
+        (naming.NODE_POOL, "airflowworkers", "it has 14 characters; 1 to 12 are allowed"),
     ],
 )
 def test_names_that_break_a_rule(rule: naming.NameRule, name: str, why: str) -> None:
-    with pytest.raises(ValueError, match=re.escape(f'"{name}" cannot name {rule.kind}: ')) as refusal:
+    with pytest.raises(ValueError, match=re.escape(f'"{name}" is not a valid name for {rule.kind}: ')) as refusal:
         rule.check(name)
     assert why in str(refusal.value)

@@ -1,1 +1,1 @@
-"""What one deployment should be: the environment file, its schema and types, and the rules that names follow."""
+"""The environment file: its schema, its types, and the rules for names."""

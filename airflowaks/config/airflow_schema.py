@@ -1,4 +1,4 @@
-"""The section of an environment file that says how Airflow runs in the cluster: its pods, its files, who reaches it."""
+"""The `airflow` section of an environment file: Airflow's pods, file shares and exposure."""
 
 from typing import Literal
 
@@ -13,20 +13,20 @@ SMALLEST_PREMIUM_SHARE_GB = 100
 
 
 class Pods(Section):
-    """What each pod of a component has: the cores that are kept free for it, and the memory that it may use."""
+    """What each pod of a component gets: `cpu` is the request in cores, `memory` the request and the limit."""
 
     cpu: types.Cores = "250m"
     memory: types.Memory = "1Gi"
 
 
 class Component(Pods):
-    """A component of Airflow, with as many pods as `replicas` says."""
+    """A component of Airflow with a fixed number of pods."""
 
     replicas: int = Field(default=1, ge=1, le=20)
 
 
 class Workers(Pods):
-    """The Celery workers: KEDA keeps as many as there are tasks for, each doing `concurrency` of them at a time."""
+    """The Celery workers: KEDA scales them with the tasks; each runs up to `concurrency` tasks at a time."""
 
     cpu: types.Cores = "1"
     memory: types.Memory = "2Gi"
@@ -38,7 +38,7 @@ class Workers(Pods):
 
 
 class Files(Section):
-    """The file shares of DAGs and logs on Azure Files, in GiB; Premium is what hundreds of DAG files need."""
+    """The Azure Files shares for DAGs and logs, in GiB; hundreds of DAG files need Premium."""
 
     sku: Literal["Standard_LRS", "Standard_ZRS", "Premium_LRS", "Premium_ZRS"] = "Standard_LRS"
     dags_gb: int = Field(default=100, ge=1, le=102_400)
@@ -46,15 +46,15 @@ class Files(Section):
 
     @field_validator("dags_gb", "logs_gb")
     @classmethod
-    def _is_to_be_had(cls, value: int, info: Info) -> int:
+    def _meets_premium_minimum(cls, value: int, info: Info) -> int:
         sku = info.data.get("sku", "")
         if sku.startswith("Premium") and value < SMALLEST_PREMIUM_SHARE_GB:
-            raise ValueError(f'{value} is too small for "{sku}", whose shares begin at {SMALLEST_PREMIUM_SHARE_GB} GiB')
+            raise ValueError(f'{value} is too small for "{sku}"; use {SMALLEST_PREMIUM_SHARE_GB} or more')
         return value
 
 
 class Airflow(Section):
-    """Airflow in the cluster. With `expose: none` its web pages are reached by port-forward alone."""
+    """Airflow in the cluster. With `expose: none` only a port-forward reaches its web UI."""
 
     api_server: Component = Field(default_factory=Component)
     scheduler: Component = Field(default_factory=Component)
@@ -63,20 +63,20 @@ class Airflow(Section):
     workers: Workers = Field(default_factory=Workers)
     files: Files = Field(default_factory=Files)
     admin: types.UserName = "admin"
-    # A load balancer of the cluster's network or of the Internet, always with TLS; it needs the two keys below.
+    # A load balancer, internal to the virtual network or public, always with TLS; it needs the two keys below.
     expose: Literal["none", "internal", "public"] = "none"
     host: types.HostName | None = None
-    # A certificate in the vault of step 4, with its key, in PEM: az keyvault certificate create, or import.
+    # A PEM certificate with its key in the vault of step 4: az keyvault certificate create, or import.
     certificate: types.CertificateName | None = None
-    # Who reaches a public load balancer; empty is everybody.
+    # The networks that may reach a public load balancer; if empty, all networks.
     allowed_networks: types.Networks = ()
 
     @field_validator("host", "certificate")
     @classmethod
-    def _is_there_where_needed(cls, value: str | None, info: Info) -> str | None:
+    def _is_set_if_exposed(cls, value: str | None, info: Info) -> str | None:
         if value is None and info.data.get("expose", "none") != "none":
             raise ValueError(
-                f"expose: {info.data['expose']} needs a {info.field_name}, since no password goes over plain HTTP; "
-                "name it, or use expose: none"
+                f"expose: {info.data['expose']} needs a {info.field_name}, because plain HTTP would expose passwords; "
+                "set it, or use expose: none"
             )
         return value

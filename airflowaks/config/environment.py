@@ -1,4 +1,4 @@
-"""What one deployment should be: typed, validated, every name rule of Azure checked before anything is created."""
+"""The environment file: one deployment, validated against Azure's name rules before anything is created."""
 
 import json
 from difflib import get_close_matches
@@ -33,8 +33,8 @@ FINGERPRINT_LENGTH = 12
 class Environment(Section):
     """One deployment, as `manifests/environments/<name>.yaml` describes it.
 
-    Names that the file leaves out are derived from the environment's own; those that must be unique in the world carry
-    a suffix hashed from subscription, resource group and environment.
+    A name that the file omits is derived from the environment's name. A globally unique name also gets a suffix, the
+    hash of subscription, resource group and environment.
     """
 
     name: types.EnvironmentName
@@ -63,14 +63,14 @@ class Environment(Section):
 
     @property
     def is_local(self) -> bool:
-        """Whether this is the rehearsal cloud on this machine, where nothing costs anything."""
+        """Whether this is the rehearsal cloud on this machine, which costs nothing."""
         return self.cloud == "rehearsal"
 
     @property
     def fingerprint(self) -> str:
-        """Twelve hexadecimal digits that change with what is to be deployed.
+        """Twelve hexadecimal digits that identify the content of the deployment.
 
-        How the cloud is reached (`proxy`, `ca_bundle`) does not count: machines that deploy the same differ in it.
+        `proxy` and `ca_bundle` are left out: they differ between machines that deploy the same environment.
         """
         content = self.model_dump(mode="json", exclude={"proxy", "ca_bundle"})
         canonical = json.dumps(content, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
@@ -78,12 +78,12 @@ class Environment(Section):
 
     @model_validator(mode="before")
     @classmethod
-    def _derive_names(cls, given: Any) -> Any:
-        if not isinstance(given, dict):
-            return given
-        name = str(given.get("name"))
-        group = _filled_in(given.get("resource_group"), f"airflow-{name}")
-        suffix = naming.name_suffix(name, str(given.get("subscription_id")), str(group))
+    def _derive_names(cls, content: Any) -> Any:
+        if not isinstance(content, dict):
+            return content
+        name = str(content.get("name"))
+        group = _with_default(content.get("resource_group"), f"airflow-{name}")
+        suffix = naming.name_suffix(name, str(content.get("subscription_id")), str(group))
         derived: dict[str, Any] = {
             "resource_group": group,
             "entra": {"admin_group": f"airflow-{name}-admins", "developer_group": f"airflow-{name}-developers"},
@@ -94,27 +94,23 @@ class Environment(Section):
             "key_vault": {"name": naming.global_name(naming.KEY_VAULT, "kv", name, suffix)},
             "identities": {"cluster": f"airflow-{name}-cluster", "pods": f"airflow-{name}-pods"},
         }
-        if isinstance(broker := given.get("broker"), dict) and broker.get("kind") == "existing_cache":
+        if isinstance(broker := content.get("broker"), dict) and broker.get("kind") == "existing_cache":
             del derived["broker"]
-        filled = {key: _filled_in(given.get(key), default) for key, default in derived.items()}
-        return {"tags": {"environment": name, "managed-by": "airflowaks"}, **given, **filled}
+        names = {key: _with_default(content.get(key), default) for key, default in derived.items()}
+        return {"tags": {"environment": name, "managed-by": "airflowaks"}, **content, **names}
 
 
-def _filled_in(given: Any, default: Any) -> Any:
-    if given is None:
-        return default
-    if isinstance(given, dict) and isinstance(default, dict):
-        return given | {key: value for key, value in default.items() if given.get(key) is None}
-    return given
+def _with_default(value: Any, default: Any) -> Any:
+    if isinstance(value, dict) and isinstance(default, dict):
+        return value | {key: each for key, each in default.items() if value.get(key) is None}
+    return default if value is None else value
 
 
 def load_environment(name: str, folder: Path | None = None) -> Environment:
-    """Read and check `<name>.yaml` in `folder`.
-
-    Without `folder` it is the checkout's `manifests/environments`.
+    """Read and validate `<name>.yaml` in `folder`, by default the checkout's `manifests/environments`.
 
     Raises:
-        InvalidEnvironment: there is no such file, or it breaks rules; all of them are named, one a line.
+        InvalidEnvironment: the file does not exist or breaks rules; the message lists every problem, one per line.
 
     """
     folder = folder or manifests_folder("environments")
@@ -122,8 +118,8 @@ def load_environment(name: str, folder: Path | None = None) -> Environment:
     if name not in existing:
         near = get_close_matches(name, existing, n=1)
         raise InvalidEnvironment(
-            f'There is no environment "{name}" in {folder}, only: {", ".join(existing) or "none at all"}.',
-            f'Did you mean "{near[0]}"?' if near else f"Choose one of them, or describe a new one in {name}.yaml.",
+            f'There is no environment "{name}" in {folder}; it has {", ".join(existing) or "no environments"}.',
+            f'Did you mean "{near[0]}"?' if near else f"Choose one of these, or create {name}.yaml.",
         )
     path = folder / f"{name}.yaml"
     try:
@@ -132,21 +128,22 @@ def load_environment(name: str, folder: Path | None = None) -> Environment:
         raise InvalidEnvironment(f"{path.name} cannot be read: {error}.", f"Correct {path} and run again.") from error
     if not isinstance(document.content, dict):
         raise InvalidEnvironment(
-            f"{path.name} holds no mapping of keys.", f'Begin {path} with "subscription_id: …" on a line of its own.'
+            f"{path.name} is not a mapping of keys.", f'Begin {path} with the line "subscription_id: …".'
         )
-    refused = None
+    invalid = None
     try:
         environment = Environment.model_validate({**document.content, "name": name}, context={"folder": folder})
     except ValidationError as error:
-        refused = error
-    found = messages.sentences(document, refused, Environment)
+        invalid = error
+    problems = messages.sentences(document, invalid, Environment)
     if "name" in document.content:
-        found.append(f"name (line {document.lines['name',]}): the environment is called as its file is; remove the key")
-    if found:
-        # Raised outside of the handler: pydantic's own report repeats every value, which a proxy's URL must not be.
-        rules = "1 rule" if len(found) == 1 else f"{len(found)} rules"
+        line = document.lines["name",]
+        problems.append(f"name (line {line}): the file name is the environment's name; remove this key")
+    if problems:
+        # Raised outside the handler: pydantic's own report repeats every value, and a proxy URL may hold a password.
+        rules = "1 rule" if len(problems) == 1 else f"{len(problems)} rules"
         raise InvalidEnvironment(
-            "\n".join([f"{path.name} breaks {rules}; nothing was created.", *(f"  {sentence}" for sentence in found)]),
+            "\n  ".join([f"{path.name} breaks {rules}; nothing was created.", *problems]),
             f"Correct {path} and run again.",
         )
     return environment

@@ -1,4 +1,4 @@
-"""The git commit of the working directory, which records and images name as their origin."""
+"""The git commit of the working directory, which run records and images name as their origin."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ NO_GIT = "no git"
 
 
 def commit() -> tuple[str, bool]:
-    """Return the commit of the working directory, where notebooks and environments are, and whether it has changes."""
+    """Return the commit of the working directory, and whether there are uncommitted changes."""
     git = shutil.which("git")
     if git is None:
         return NO_GIT, False

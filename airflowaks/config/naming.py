@@ -1,7 +1,7 @@
-"""Names that Azure accepts: the rule of each kind, checked before anything is created, and the names made by default.
+"""Azure's name rules by resource type, and the default names derived from an environment.
 
-Rules are those of https://learn.microsoft.com/azure/azure-resource-manager/management/resource-name-rules, narrowed
-where a service's own SDK has the stricter pattern.
+The rules are those of https://learn.microsoft.com/azure/azure-resource-manager/management/resource-name-rules, narrowed
+where a service's SDK has a stricter pattern.
 """
 
 import re
@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from difflib import get_close_matches
 from hashlib import sha256
 
-# Words that Azure keeps out of every public host name: the first two anywhere, the others at the beginning.
+# Words that Azure rejects in a public host name: the first two anywhere, the others at the beginning.
 # https://learn.microsoft.com/azure/azure-resource-manager/troubleshooting/error-reserved-resource-name
 TRADEMARK = re.compile(r"microsoft|windows|^login|^xbox", re.IGNORECASE)
 
@@ -19,9 +19,9 @@ SUFFIX_LENGTH = 6
 
 @dataclass(frozen=True, slots=True)
 class NameRule:
-    """What one kind of thing may be called; lengths are in characters.
+    """The name rule of one resource type; lengths are in characters.
 
-    `public` names become part of a host name, where Azure reserves words; `reserved` ones are taken by the service.
+    A `public` name becomes part of a host name, where Azure reserves words; the service itself uses `reserved` names.
     """
 
     kind: str
@@ -37,21 +37,21 @@ class NameRule:
         """Return `name` unchanged.
 
         Raises:
-            ValueError: the name breaks the rule; the sentence names it, the rule and a name that would do.
+            ValueError: the name breaks the rule; the message has the name, the rule and a valid example.
 
         """
         if not self.shortest <= len(name) <= self.longest:
-            broken = f"it has {len(name)} characters where {self.shortest} to {self.longest} are allowed"
+            problem = f"it has {len(name)} characters; {self.shortest} to {self.longest} are allowed"
         elif not re.fullmatch(self.pattern, name, re.ASCII):
-            broken = f"it must be {self.form}"
-        # Hyphens are looked past because the name derived for a registry drops them.
+            problem = f"use {self.form}"
+        # Hyphens are ignored because the derived registry name drops them.
         elif self.public and (word := TRADEMARK.search(name.replace("-", ""))):
-            broken = f'Azure reserves the word "{word.group().lower()}"'
+            problem = f'Azure reserves the word "{word.group().lower()}"'
         elif name.lower() in self.reserved:
-            broken = "the service keeps it for itself"
+            problem = "the service reserves this name"
         else:
             return name
-        raise ValueError(f'"{name}" cannot name {self.kind}: {broken}; use for example "{self.example}"')
+        raise ValueError(f'"{name}" is not a valid name for {self.kind}: {problem}; for example, "{self.example}"')
 
 
 ENVIRONMENT = NameRule(
@@ -95,7 +95,7 @@ NAMESPACE = NameRule(
     r"(?!kube-)[a-z0-9]([-a-z0-9]*[a-z0-9])?",
     1,
     63,
-    "lower-case letters, digits and hyphens, a letter or digit first and last, and not begin with kube-",
+    "lower-case letters, digits and hyphens, a letter or digit first and last; do not begin with kube-",
     "airflow",
     reserved=("default", "gatekeeper-system"),
 )
@@ -141,7 +141,7 @@ ROLE = NameRule(
     r"(?!pg_|azure)[a-z_][a-z0-9_]*",
     1,
     63,
-    "lower-case letters, digits and underscores, a letter or underscore first, and not begin with pg_ or azure",
+    "lower-case letters, digits and underscores, a letter or underscore first; do not begin with pg_ or azure",
     "airflow",
     reserved=("admin", "administrator", "guest", "none", "public", "replication", "root"),
 )
@@ -150,7 +150,7 @@ FIREWALL_RULE = NameRule(
     r"(?!(operator|cluster(-\d+)?)$)[-.\w]+",
     1,
     128,
-    'letters, digits, hyphens, underscores and full stops, and not "operator" or "cluster", which step 3 makes',
+    'letters, digits, hyphens, underscores and full stops, but not "operator" or "cluster", which step 3 uses',
     "office",
 )
 MANAGED_REDIS = NameRule(
@@ -189,7 +189,7 @@ AIRFLOW_USER = NameRule(
     "admin",
 )
 
-# `az account list-locations`, physical regions of the public cloud without those for early updates (November 2026).
+# `az account list-locations`: physical regions of the public cloud, without the early-access ones (November 2026).
 REGIONS = tuple(
     """
     australiacentral australiacentral2 australiaeast australiasoutheast austriaeast belgiumcentral brazilsouth
@@ -204,32 +204,32 @@ REGIONS = tuple(
 
 
 def region_name(location: str) -> str:
-    """Return the name that Resource Manager uses for a region, given that or its display name ("East US" → "eastus").
+    """Return Resource Manager's name of a region, from that name or the display name ("East US" → "eastus").
 
     Raises:
-        ValueError: no public region is called that.
+        ValueError: the public cloud has no such region.
 
     """
     name = re.sub(r"\(.*?\)|[^a-z0-9]", "", location.lower())
     if name in REGIONS:
         return name
     nearest = get_close_matches(name, REGIONS, n=1)
-    fix = f'did you mean "{nearest[0]}"?' if nearest else "az account list-locations --query [].name lists them"
+    fix = f'did you mean "{nearest[0]}"?' if nearest else "az account list-locations --query [].name lists the regions"
     raise ValueError(f'"{location}" is not a region of the Azure public cloud; {fix}')
 
 
 def name_suffix(environment: str, subscription_id: str, resource_group: str) -> str:
-    """Return what keeps a global name apart from everybody else's: six characters, the same on every run.
+    """Return the suffix that makes a global name unique: six characters, the same on every run.
 
-    The environment's name is hashed too, so that two environments in one resource group stay apart where their names
-    are shortened to the same beginning. Azure compares IDs without regard to case, and so does this.
+    The hash includes the environment's name, so that two environments in one resource group differ even if their names
+    are cut to the same prefix. Case is ignored, as in Azure's IDs.
     """
     digest = sha256(f"{subscription_id}/{resource_group}/{environment}".lower().encode()).digest()
     return b32encode(digest).decode().lower()[:SUFFIX_LENGTH]
 
 
 def global_name(rule: NameRule, abbreviation: str, environment: str, suffix: str) -> str:
-    """Return `airflow-<environment>-<abbreviation>-<suffix>`, the environment shortened to what `rule` has room for."""
+    """Return `airflow-<environment>-<abbreviation>-<suffix>`, with the environment cut to the length `rule` allows."""
     if rule is REGISTRY:
         head, tail = f"airflow{environment.replace('-', '')}", f"{abbreviation}{suffix}"
     else:

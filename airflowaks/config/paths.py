@@ -1,4 +1,4 @@
-"""The checkout of this repository that a program runs in: where its manifests are."""
+"""The path of the manifests in the checkout of this repository."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ from airflowaks.errors import InvalidEnvironment
 
 
 def manifests_folder(name: str) -> Path:
-    """Return `manifests/<name>` of the working directory, its nearest parent that has one, or beside the package.
+    """Return `manifests/<name>` of the working directory, of its nearest parent that has it, or beside the package.
 
-    So it is found from the repository, from its notebooks, and from anywhere else while the package is installed from
-    a checkout. Raises InvalidEnvironment where there is none.
+    The last one works from any directory while the package is installed from a checkout. Raises InvalidEnvironment if
+    none of them exists.
     """
     relative = Path("manifests", name)
     beside_package = Path(__file__).resolve().parents[2]
@@ -20,5 +20,5 @@ def manifests_folder(name: str) -> Path:
             return root / relative
     raise InvalidEnvironment(
         f"There is no folder {relative} in {Path.cwd()}, above it, or beside the package.",
-        "Run from within a checkout of the repository.",
+        "Change to a checkout of the repository and run again.",
     )

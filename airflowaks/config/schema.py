@@ -1,6 +1,6 @@
-"""The sections of an environment file: what each may hold, what it defaults to, and the rules that span its keys.
+"""The sections of an environment file: keys, defaults, and the rules across keys.
 
-Such a rule is checked on the later of its keys, because there pydantic still reports every other problem beside it.
+A rule across keys is validated on the later key, so that pydantic still reports every other problem.
 """
 
 from ipaddress import IPv4Address, IPv4Network
@@ -11,44 +11,44 @@ from pydantic import ValidationInfo as Info
 
 from airflowaks.config import types
 
-# AKS refuses the first four for pods and services; in the last are the nodes of a cluster that brings no network along.
+# AKS rejects the first four for pods and services; the last is the default virtual network of the nodes.
 # https://learn.microsoft.com/azure/aks/azure-cni-overlay#ip-address-planning
-TAKEN_NETWORKS = ("169.254.0.0/16", "172.30.0.0/16", "172.31.0.0/16", "192.0.2.0/24", "10.224.0.0/12")
-# Azure CNI Overlay gives every node a /24 of the pod range, whether it has that many pods or not.
+RESERVED_NETWORKS = ("169.254.0.0/16", "172.30.0.0/16", "172.31.0.0/16", "192.0.2.0/24", "10.224.0.0/12")
+# Azure CNI Overlay gives each node a /24 of the pod range, however many pods it runs.
 NODE_PREFIX = 24
 LARGEST_SERVICE_RANGE = 12
 SMALLEST_SERVICE_RANGE = 28
 
 PostgresqlTier = Literal["Burstable", "GeneralPurpose", "MemoryOptimized"]
 POSTGRESQL_TIERS: dict[str, PostgresqlTier] = {"B": "Burstable", "D": "GeneralPurpose", "E": "MemoryOptimized"}
-# In this version the D and E families lost the local disk that an ephemeral OS disk needs; a "d" brings it back.
+# Since this version, D and E sizes have the local disk for an ephemeral OS disk only with a "d" in the name.
 DISKLESS_SINCE = 4
 
 
 class Section(BaseModel):
-    """A mapping of the file: unknown keys refused, types not guessed, frozen once read, defaults checked too."""
+    """A mapping in the file: rejects unknown keys, converts no types, validates defaults, and is frozen."""
 
-    # Built when first used: importing a step then costs 0.04 s less.
+    # Building the models on first use saves 0.04 s when a step is imported.
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True, validate_default=True, defer_build=True)
 
     @model_validator(mode="before")
     @classmethod
-    def _leave_out_blanks(cls, section: Any) -> Any:
-        # `key:` with nothing behind it is what remains when the lines below are commented out: the default is meant.
+    def _drop_blank_keys(cls, section: Any) -> Any:
+        # A `key:` without a value, such as one whose lines below are commented out, means the default.
         if not isinstance(section, dict):
             return section
         return {key: value for key, value in section.items() if value is not None or key not in cls.model_fields}
 
 
 def not_below_min_count(value: int, info: Info) -> int:
-    """Return `value`, a `max_count`. Raises ValueError where it is below the section's `min_count`."""
+    """Return `value`, a `max_count`. Raises ValueError if it is below the section's `min_count`."""
     if value < info.data.get("min_count", value):
-        raise ValueError(f"{value} is below min_count, which is {info.data['min_count']}; raise one or lower the other")
+        raise ValueError(f"{value} is below min_count ({info.data['min_count']}); raise max_count or lower min_count")
     return value
 
 
 class Entra(Section):
-    """The groups that may administer and use the cluster, and who is put into them besides the operator."""
+    """The groups that administer and use the cluster, and their members besides the operator."""
 
     admin_group: types.GroupName
     developer_group: types.GroupName
@@ -57,7 +57,7 @@ class Entra(Section):
 
 
 class NodePool(Section):
-    """The machines that Airflow runs on, scaled between `min_count` and `max_count`; disk size in GiB."""
+    """The node pool that runs Airflow, scaled between `min_count` and `max_count`; disk size in GiB."""
 
     name: types.NodePoolName = "airflow"
     vm_size: types.VmSize = "Standard_D4ds_v5"
@@ -78,17 +78,17 @@ class NodePool(Section):
         if int(size["version"] or 0) < DISKLESS_SINCE:
             return value
         raise ValueError(
-            f'"Ephemeral" needs a local disk, which {size.group()} has not; '
+            f'"Ephemeral" needs a local disk, and {size.group()} has none; '
             'use "Managed", or a vm_size with a d such as "Standard_D4ds_v5"'
         )
 
 
 class ClusterNetwork(Section):
-    """Address ranges inside the cluster (Azure CNI Overlay): no machine outside it may have one of these addresses."""
+    """Address ranges inside the cluster (Azure CNI Overlay); networks that pods connect to must not overlap them."""
 
     pod_cidr: types.Network = "10.244.0.0/16"
     service_cidr: types.Network = "10.0.0.0/16"
-    # AKS's own choice: the tenth address of the service range. `default` is missing while service_cidr is wrong.
+    # AKS defaults to the tenth address of the service range. There is no default while service_cidr is invalid.
     dns_service_ip: types.Address = Field(default_factory=lambda data: str(IPv4Network(data["service_cidr"])[10]))
 
     @field_validator("pod_cidr", "service_cidr")
@@ -96,10 +96,10 @@ class ClusterNetwork(Section):
     def _is_free(cls, value: str, info: Info) -> str:
         pods = info.data.get("pod_cidr")
         if pods and IPv4Network(value).overlaps(IPv4Network(pods)):
-            raise ValueError(f'"{value}" overlaps pod_cidr, which is "{pods}"; choose ranges without a common address')
-        for taken in TAKEN_NETWORKS:
-            if IPv4Network(value).overlaps(IPv4Network(taken)):
-                raise ValueError(f'"{value}" overlaps {taken}, which AKS keeps for itself; choose another range')
+            raise ValueError(f'"{value}" overlaps pod_cidr "{pods}"; choose ranges that do not overlap')
+        for reserved in RESERVED_NETWORKS:
+            if IPv4Network(value).overlaps(IPv4Network(reserved)):
+                raise ValueError(f'"{value}" overlaps {reserved}, which AKS reserves; choose another range')
         return value
 
     @field_validator("service_cidr")
@@ -111,21 +111,21 @@ class ClusterNetwork(Section):
 
     @field_validator("dns_service_ip")
     @classmethod
-    def _is_a_service(cls, value: str, info: Info) -> str:
+    def _is_a_free_address(cls, value: str, info: Info) -> str:
         if "service_cidr" not in info.data:
             return value
         services, address = IPv4Network(info.data["service_cidr"]), IPv4Address(value)
-        # The network's first address is kubernetes.default.svc.
+        # The first usable address belongs to kubernetes.default.svc.
         if address not in services or address in {services[0], services[1], services[-1]}:
             raise ValueError(
-                f'"{value}" is not inside service_cidr "{services}" (first two and last addresses excepted); '
+                f'"{value}" is not a free address of service_cidr "{services}" (first two and last are reserved); '
                 f'use "{services[10]}"'
             )
         return value
 
 
 class Cluster(Section):
-    """The AKS cluster; `tier` Standard and Premium come with an SLA for the Kubernetes API."""
+    """The AKS cluster; the tiers Standard and Premium include an SLA for the Kubernetes API."""
 
     name: types.ClusterName
     kubernetes_version: types.KubernetesVersion = "1.35"
@@ -133,7 +133,7 @@ class Cluster(Section):
     namespace: types.Namespace = "airflow"
     node_pool: NodePool = Field(default_factory=NodePool)
     network: ClusterNetwork = Field(default_factory=ClusterNetwork)
-    # Empty: the Kubernetes API answers any address (and still wants an Entra token).
+    # If empty, any address may reach the Kubernetes API; every request still needs an Entra token.
     authorized_ip_ranges: types.Networks = ()
 
     @field_validator("network")
@@ -143,16 +143,16 @@ class Cluster(Section):
         room = 2 ** max(0, NODE_PREFIX - IPv4Network(value.pod_cidr).prefixlen)
         if IPv4Network(value.pod_cidr).prefixlen > NODE_PREFIX or room < nodes:
             raise ValueError(
-                f'pod_cidr "{value.pod_cidr}" is too small for {nodes} nodes of a /24 each; '
+                f'pod_cidr "{value.pod_cidr}" is too small: each of {nodes} nodes needs a /24; '
                 'use a larger range such as "10.244.0.0/16", or lower node_pool.max_count'
             )
         return value
 
 
 class Registry(Section):
-    """The container registry, and the Airflow image in it.
+    """The container registry and the Airflow image in it.
 
-    It is imported from `source`; or built on that from `manifests/image`; or it exists, because others push it.
+    The image is imported from `source`, built from `manifests/image` on top of `source`, or exists already.
     """
 
     name: types.RegistryName
@@ -160,26 +160,26 @@ class Registry(Section):
     image: Literal["import", "build", "existing"] = "import"
     source: types.Image = "docker.io/apache/airflow:3.3.2"
     repository: types.RepositoryName = "airflow"
-    # Of the image that is imported or exists; one that is built is tagged by what it is built from.
+    # The tag of an imported or existing image; the tag of a built image is a hash of its sources.
     tag: types.ImageTag = Field(default_factory=lambda data: types.image_tag(data["source"]))
 
     @property
     def source_tag(self) -> str:
-        """Return the tag of the image that is imported."""
+        """Return the tag of `source`."""
         return types.image_tag(self.source)
 
 
 class FirewallRule(Section):
-    """Public IPv4 addresses that may reach the server, both ends included; one address when `end` is left out."""
+    """A range of public IPv4 addresses that may reach the server, both ends included; `end` defaults to `start`."""
 
-    start: types.Address = Field(description="the first address let in")
+    start: types.Address = Field(description="the first allowed address")
     end: types.Address = Field(default_factory=lambda data: data["start"])
 
     @field_validator("end")
     @classmethod
     def _not_before_start(cls, value: str, info: Info) -> str:
         if "start" in info.data and IPv4Address(value) < IPv4Address(info.data["start"]):
-            raise ValueError(f'"{value}" comes before start, which is "{info.data["start"]}"; exchange the two')
+            raise ValueError(f'"{value}" is lower than start "{info.data["start"]}"; swap the two')
         return value
 
 
@@ -193,9 +193,9 @@ class Postgresql(Section):
     name: types.PostgresqlName
     version: types.PostgresqlVersion = "17"
     sku: types.VmSize = "Standard_D2ds_v5"
-    # The sku decides; the key is there for those who want to read it in the file.
+    # Derived from the SKU; an explicit value must match.
     tier: PostgresqlTier = Field(default_factory=lambda data: POSTGRESQL_TIERS[_family(data["sku"])])
-    # What Premium SSD comes in; the odd ones end where the next disk tier begins.
+    # The sizes of Premium SSD; 4095 and 32767 are the largest of their disk tiers.
     storage_gb: Literal[32, 64, 128, 256, 512, 1024, 2048, 4095, 4096, 8192, 16384, 32767] = 64
     high_availability: Literal["Disabled", "SameZone", "ZoneRedundant"] = "Disabled"
     backup_days: int = Field(default=7, ge=7, le=35)
@@ -209,34 +209,32 @@ class Postgresql(Section):
     def _has_a_tier(cls, value: str) -> str:
         if _family(value) not in POSTGRESQL_TIERS:
             raise ValueError(
-                f'"{value}" is of no series that PostgreSQL runs on (B, D and E); use for example "Standard_D2ds_v5"'
+                f'"{value}" is not a PostgreSQL size (series B, D and E); use, for example, "Standard_D2ds_v5"'
             )
         return value
 
     @field_validator("tier")
     @classmethod
-    def _is_that_of_the_sku(cls, value: str, info: Info) -> str:
+    def _matches_the_sku(cls, value: str, info: Info) -> str:
         sku = info.data.get("sku")
         if sku and value != (tier := POSTGRESQL_TIERS[_family(sku)]):
-            raise ValueError(
-                f'"{value}" is not the tier of {sku}, which is "{tier}"; leave tier out, the sku decides it'
-            )
+            raise ValueError(f'"{value}" is not the tier of {sku} ("{tier}"); remove tier, the SKU determines it')
         return value
 
     @field_validator("high_availability")
     @classmethod
-    def _is_to_be_had(cls, value: str, info: Info) -> str:
+    def _is_available(cls, value: str, info: Info) -> str:
         if value != "Disabled" and info.data.get("tier") == "Burstable":
             raise ValueError(
-                f'"{value}" is not to be had on Burstable; use a sku such as "Standard_D2ds_v5", or "Disabled"'
+                f'"{value}" is not available in the Burstable tier; use a sku such as "Standard_D2ds_v5", or "Disabled"'
             )
         return value
 
 
 class ManagedRedis(Section):
-    """Airflow's broker on Azure Managed Redis: the sizes up to 24 GB, beyond which there is no NoCluster policy.
+    """The Celery broker on Azure Managed Redis, up to 24 GB: larger sizes have no NoCluster policy.
 
-    Celery's transport needs that policy: on the clustered ones its transactions fail with CROSSSLOT.
+    Celery needs that policy: with a clustered policy its transactions fail with CROSSSLOT.
     """
 
     kind: Literal["managed_redis"] = "managed_redis"
@@ -259,10 +257,10 @@ class ManagedRedis(Section):
 
 
 class ExistingCache(Section):
-    """Airflow's broker on an Azure Cache for Redis that is already there; it is adopted, never created or removed."""
+    """The Celery broker on an existing Azure Cache for Redis, which the runbook uses but never creates or deletes."""
 
     kind: Literal["existing_cache"] = "existing_cache"
-    resource_group: types.ResourceGroupName = Field(description="the resource group that the cache is in")
+    resource_group: types.ResourceGroupName = Field(description="the cache's resource group")
     name: types.RedisCacheName = Field(description="the cache's name: az redis list --query [].name")
 
 
@@ -278,17 +276,17 @@ Broker = Annotated[
 
 
 class KeyVault(Section):
-    """The vault of Airflow's secrets; what is deleted stays recoverable, and its name taken, for `soft_delete_days`."""
+    """The vault of Airflow's secrets; a deleted vault stays recoverable, and keeps its name, for `soft_delete_days`."""
 
     name: types.KeyVaultName
     sku: Literal["standard", "premium"] = "standard"
-    # Cannot be switched off again, and keeps the name from being used anew after a teardown.
+    # Cannot be disabled again, and reserves the name for `soft_delete_days` after a teardown.
     purge_protection: bool = False
     soft_delete_days: int = Field(default=90, ge=7, le=90)
 
 
 class Identities(Section):
-    """The user-assigned managed identities: what the cluster acts as, and what Airflow's pods do."""
+    """The user-assigned managed identities of the cluster and of Airflow's pods."""
 
     cluster: types.IdentityName
     pods: types.IdentityName

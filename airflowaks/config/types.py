@@ -1,7 +1,7 @@
-"""The kinds of value an environment file holds: text that means something to Azure, checked and brought to one form.
+"""The types of values in an environment file: validated and normalized text.
 
-Each is an annotated `str`, so that what is read can be handed to the SDKs as it stands. A check raises ValueError with
-one sentence that names the value, the rule and the fix.
+Each is an annotated `str`, so the SDKs take it unchanged. A validator raises ValueError with one sentence: the value,
+the rule and the fix.
 """
 
 import re
@@ -29,12 +29,12 @@ TAG_RESERVED = ("azure", "microsoft", "windows")
 VM_SIZE = re.compile(r"Standard_(?P<family>[A-Z]+)\d+(-\d+)?(?P<features>[a-z]*)(_[A-Z]+\d+)*(_v(?P<version>\d+))?")
 
 
-def _guid(what: str, command: str) -> AfterValidator:
+def _guid(name: str, command: str) -> AfterValidator:
     def check(value: str) -> str:
         if not re.fullmatch(r"[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}", value):
-            raise ValueError(f'"{value}" is not a GUID (8-4-4-4-12 hexadecimal digits); fill in {what}: {command}')
+            raise ValueError(f'"{value}" is not a GUID (8-4-4-4-12 hexadecimal digits); enter {name}: {command}')
         if not value.strip("0-"):
-            raise ValueError(f'"{value}" is a placeholder; fill in {what}: {command}')
+            raise ValueError(f'"{value}" is a placeholder; enter {name}: {command}')
         return value.lower()
 
     return AfterValidator(check)
@@ -43,7 +43,7 @@ def _guid(what: str, command: str) -> AfterValidator:
 def _kubernetes_version(value: str) -> str:
     if not re.fullmatch(rf"({'|'.join(map(re.escape, KUBERNETES_VERSIONS))})(\.\d+)?", value):
         raise ValueError(
-            f'Kubernetes "{value}" is not one of {", ".join(KUBERNETES_VERSIONS)}, with which Airflow 3.3.2 is tested; '
+            f'Airflow 3.3.2 is not tested with Kubernetes "{value}", only with {", ".join(KUBERNETES_VERSIONS)}; '
             f'use "{KUBERNETES_VERSIONS[-1]}"'
         )
     return value
@@ -51,7 +51,7 @@ def _kubernetes_version(value: str) -> str:
 
 def _postgresql_version(value: str) -> str:
     if value == "14":
-        raise ValueError('PostgreSQL "14" ends on 11 December 2026; use "17", which Azure runs until November 2029')
+        raise ValueError('PostgreSQL "14" support ends on 11 December 2026; use "17", supported until November 2029')
     if value not in POSTGRESQL_VERSIONS:
         raise ValueError(f'PostgreSQL "{value}" is not one of {", ".join(POSTGRESQL_VERSIONS)}; use "17"')
     return value
@@ -66,7 +66,7 @@ def _network(value: str) -> str:
         fix = f'did you mean "{IPv4Network(value, strict=False)}"?'
     except ValueError:
         fix = 'write it like "10.0.0.0/16"'
-    raise ValueError(f'"{value}" is not an IPv4 network in CIDR form, its host bits zero; {fix}')
+    raise ValueError(f'"{value}" is not an IPv4 network in CIDR notation with zero host bits; {fix}')
 
 
 def _address(value: str) -> str:
@@ -78,24 +78,24 @@ def _address(value: str) -> str:
 
 def _vm_size(value: str) -> str:
     if not VM_SIZE.fullmatch(value):
-        raise ValueError(f'"{value}" does not have the form of a VM size; write it like "Standard_D4ds_v5"')
+        raise ValueError(f'"{value}" is not a VM size; write it like "Standard_D4ds_v5"')
     return value
 
 
 def image_tag(value: str) -> str:
-    """Return the tag of an image that is named by tag and, perhaps, digest."""
+    """Return the tag of an image reference with a tag and, optionally, a digest."""
     return value.partition("@")[0].rpartition(":")[2]
 
 
 def _image(value: str) -> str:
     registry, _, rest = value.partition("/")
-    named, at, digest = rest.partition("@")
-    repository, _, tag = named.rpartition(":")
+    tagged, at, digest = rest.partition("@")
+    repository, _, tag = tagged.rpartition(":")
     if "." not in registry or not repository or not tag:
         form = "registry host, repository and tag"
-        raise ValueError(f'"{value}" does not name an image by {form}; write it like "docker.io/apache/airflow:3.3.2"')
+        raise ValueError(f'"{value}" is not an image with {form}; write it like "docker.io/apache/airflow:3.3.2"')
     if at and not re.fullmatch(r"sha256:[0-9a-f]{64}", digest):
-        raise ValueError(f'"{digest}" is no digest; write it as registries do, "sha256:" and 64 hexadecimal digits')
+        raise ValueError(f'"{digest}" is not a digest; write "sha256:" and 64 hexadecimal digits')
     naming.REPOSITORY.check(repository)
     naming.IMAGE_TAG.check(tag)
     return value
@@ -103,34 +103,34 @@ def _image(value: str) -> str:
 
 def _cores(value: str) -> str:
     if not re.fullmatch(r"[1-9]\d*m?|\d+\.\d{1,3}", value) or not float(value.removesuffix("m")):
-        raise ValueError(f'"{value}" is no number of cores; write it like "2" or, in thousandths, "500m"')
+        raise ValueError(f'"{value}" is not a number of cores; write it like "2" or, in thousandths, "500m"')
     return value
 
 
 def _memory(value: str) -> str:
     if not re.fullmatch(r"[1-9]\d*[MG]i", value):
-        raise ValueError(f'"{value}" is no amount of memory; write it like "512Mi" or "2Gi"')
+        raise ValueError(f'"{value}" is not an amount of memory; write it like "512Mi" or "2Gi"')
     return value
 
 
 def _host(value: str) -> str:
     label = r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?"
     if not re.fullmatch(rf"{label}(\.{label})+", value):
-        raise ValueError(f'"{value}" is no host name in lower case; write it like "airflow.example.com"')
+        raise ValueError(f'"{value}" is not a lower-case host name; write it like "airflow.example.com"')
     return value
 
 
 def _proxy(value: str) -> str:
-    # The value is never repeated: a proxy's URL is where passwords are found.
+    # The message omits the value: a proxy URL may contain a password.
     try:
         url = urlsplit(value)
         complete = url.scheme in {"http", "https"} and url.hostname and url.port
     except ValueError:
         complete = False
     if not complete:
-        raise ValueError('the proxy\'s URL needs scheme, host and port; write it like "http://proxy.example.com:3128"')
+        raise ValueError('the proxy URL needs scheme, host and port; write it like "http://proxy.example.com:3128"')
     if url.username is not None:
-        raise ValueError("the proxy's URL holds credentials, which do not belong in a file; set HTTPS_PROXY instead")
+        raise ValueError("the proxy URL contains credentials; remove them and set HTTPS_PROXY instead")
     return value
 
 
@@ -139,35 +139,34 @@ def _file(value: Any, info: ValidationInfo) -> Any:
         return value
     path = Path((info.context or {}).get("folder", ""), Path(value).expanduser()).resolve()
     if not path.is_file():
-        raise ValueError(f'"{value}" is not a file; paths begin at the folder of the environment file, or with / or ~')
+        raise ValueError(f'"{value}" is not a file; use a path relative to the environment file, or from / or ~')
     return path
 
 
 def _unique(items: tuple[Item, ...]) -> tuple[Item, ...]:
-    twice = [item for position, item in enumerate(items) if item in items[:position]]
-    if twice:
-        raise ValueError(f'"{twice[0]}" is listed twice; remove one')
+    duplicates = [item for position, item in enumerate(items) if item in items[:position]]
+    if duplicates:
+        raise ValueError(f'"{duplicates[0]}" is listed twice; remove one')
     return items
 
 
 def _tag_name(name: str) -> str:
-    found = [character for character in TAG_FORBIDDEN if character in name]
-    if found:
-        raise ValueError(f'the tag\'s name "{name}" holds {found[0]}; leave out each of {" ".join(TAG_FORBIDDEN)}')
+    if forbidden := [character for character in TAG_FORBIDDEN if character in name]:
+        raise ValueError(f'the tag name "{name}" contains {forbidden[0]}; remove each of {" ".join(TAG_FORBIDDEN)}')
     if name.lower().startswith(TAG_RESERVED):
-        raise ValueError(f'the tag\'s name "{name}" begins with a word that Azure reserves; begin it otherwise')
+        raise ValueError(f'the tag name "{name}" begins with a word that Azure reserves; choose another name')
     return name
 
 
 def _tags(tags: dict[str, str]) -> dict[str, str]:
     if len(tags) > TAG_COUNT:
-        raise ValueError(f"{len(tags)} tags are more than the {TAG_COUNT} that a resource can have; remove some")
+        raise ValueError(f"{len(tags)} tags exceed the limit of {TAG_COUNT} for each resource; remove some")
     _unique(tuple(name.lower() for name in tags))
     return tags
 
 
 def _text(value: Any) -> Any:
-    # YAML reads 17 as a number; there is but one way to write it, so nothing is lost (which 1.30 → 1.3 would be).
+    # YAML reads 17 as a number, which converts back without loss; a float does not (1.30 → 1.3).
     return str(value) if type(value) is int else value
 
 

@@ -9,7 +9,6 @@ from enum import StrEnum
 from typing import TYPE_CHECKING, Any, overload
 
 from airflowaks.engine.table import Table
-from airflowaks.errors import TroubleFound
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -117,12 +116,6 @@ class Findings(Sequence[Finding]):
         data = {FINDINGS_MIME: [one.record() for one in self]}
         above = f"{title}: {self.summary()}" if title else self.summary()
         return Table(("finding", "severity", "cause, evidence, what to do"), rows, above, data=data)
-
-    def close(self) -> None:
-        """Fail where something critical stands, so that papermill does. Raises TroubleFound."""
-        if critical := self.of(Severity.CRITICAL):
-            named = "; ".join(f"{one.id}: {one.cause}" for one in critical)
-            raise TroubleFound(f"{len(critical)} of {len(self)} findings critical: {named}", critical[0].fix)
 
     def __str__(self) -> str:
         return str(self.table())

@@ -17,7 +17,6 @@ from pydantic import TypeAdapter
 from airflowaks.diagnosis.facts.snapshot import Snapshot
 from airflowaks.diagnosis.finding import Severity
 from airflowaks.diagnosis.rules.registry import RULES, SECTIONS, evaluate
-from airflowaks.errors import TroubleFound
 
 FOLDER = Path(__file__).parent
 HEALTHY = yaml.safe_load((FOLDER / "healthy.yaml").read_text(encoding="utf-8"))
@@ -107,19 +106,15 @@ def _is_known(beginning: str) -> bool:
     return any(name.startswith(beginning) for name in RULES)
 
 
-def test_findings_show_themselves_and_fail_on_what_is_critical() -> None:
+def test_findings_show_themselves() -> None:
     findings = evaluate(facts_of(read(FOLDER / "cases" / "AKA-201.yaml")["facts"]))
     shown = str(findings)
     assert shown.index("AKA-201") < shown.index("does not exist") < shown.index("→ Run step 2") < shown.index("so: ")
     assert "fix=AKA-201" in shown
-    with pytest.raises(TroubleFound) as raised:
-        findings.close()
-    assert raised.value.message.startswith("1 of 1 findings critical: AKA-201: The cluster's nodes may not pull")
     (record,) = findings._repr_mimebundle_()["application/vnd.airflowaks.findings+json"]
     assert (record["id"], record["automatic"]) == ("AKA-201", True)
 
 
-def test_what_is_not_critical_fails_nothing() -> None:
+def test_a_difference_from_the_environment_is_a_warning() -> None:
     findings = evaluate(facts_of(read(FOLDER / "cases" / "AKA-117.yaml")["facts"]))
-    assert [one.severity for one in findings] == [Severity.WARNING]
-    findings.close()
+    assert [finding.severity for finding in findings] == [Severity.WARNING]
