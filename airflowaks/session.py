@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeVar, get_args
+from typing import TYPE_CHECKING, Any, Literal, TypeVar, get_args
 
 from airflowaks.cloud.connection import (
     Connection,
@@ -25,8 +25,7 @@ from airflowaks.cloud.redaction import Redactor
 from airflowaks.errors import AirflowAksError, InvalidParameter, SignInFailed
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
-    from contextlib import AbstractContextManager
+    from collections.abc import Callable, Iterator
 
     from azure.core import PipelineClient
     from azure.mgmt.authorization import AuthorizationManagementClient
@@ -41,9 +40,6 @@ if TYPE_CHECKING:
     from azure.mgmt.resource.resources import ResourceManagementClient
 
     from airflowaks.config.environment import Environment
-    from airflowaks.engine.changes import Change
-    from airflowaks.engine.checks import Check
-    from airflowaks.engine.resource import Resource
 
 Mode = Literal["plan", "apply", "check"]
 T = TypeVar("T")
@@ -64,35 +60,8 @@ class Correlation:
 _CORRELATION: ContextVar[Correlation | None] = ContextVar("correlation", default=None)
 
 
-class Progress(Protocol):
-    """Who watches long work: one call as each resource begins and ends."""
-
-    def began(self, resource: Resource) -> None: ...  # noqa: D102 - the class says it
-    def ended(self, resource: Resource, change: Change) -> None: ...  # noqa: D102
-    def failed(self, resource: Resource) -> None: ...  # noqa: D102
-
-
-class Display(Protocol):
-    """Where progress shows: notebooks show a line that is updated, programs show nothing."""
-
-    def watch(self, resources: Sequence[Resource]) -> AbstractContextManager[Progress]: ...  # noqa: D102 - as above
-
-
-class _Quiet:
-    """Progress that nobody watches."""
-
-    @contextmanager
-    def watch(self, resources: Sequence[Resource]) -> Iterator[Progress]:
-        del resources
-        yield self
-
-    def began(self, resource: Resource) -> None: ...
-    def ended(self, resource: Resource, change: Change) -> None: ...
-    def failed(self, resource: Resource) -> None: ...
-
-
 class Session:
-    """One run against one environment. Keeps what it changed and checked, and every secret that it has seen."""
+    """One run against one environment. Keeps every secret that it has seen, and what is made with `memoize`."""
 
     def __init__(self, environment: Environment, mode: Mode, connection: Connection) -> None:
         self.environment = environment
@@ -101,9 +70,6 @@ class Session:
         for secret in connection.secrets:
             self.redactor.learn(secret)
         self.connection = replace(connection, credential=OneAtATime(connection.credential, self.redactor))
-        self.progress: Display = _Quiet()
-        self.changes: list[Change] = []
-        self.checks: list[Check] = []
         self._steps: dict[Callable[[Session], Any], Any] = {}
         self._lock = threading.RLock()
 
@@ -155,8 +121,8 @@ class Session:
             _CORRELATION.reset(reset)
 
     @contextmanager
-    def translated(self, resource: Resource) -> Iterator[None]:
-        """Turn what the SDKs raise inside into the error tree, with the original chained and secrets taken out."""
+    def translated(self, subject: object) -> Iterator[None]:
+        """Turn what the SDKs raise inside into an error of the tree about `subject`, chained and without secrets."""
         from airflowaks.cloud.error_mapping import translate
 
         try:
@@ -164,7 +130,7 @@ class Session:
         except AirflowAksError:
             raise
         except Exception as error:
-            raise translate(error, f"{resource.kind} {resource.name}", self.redactor) from error
+            raise translate(error, str(subject), self.redactor) from error
 
     # Clients
 

@@ -10,7 +10,9 @@ import pytest
 from airflowaks.cloud.connection import Connection
 from airflowaks.config.environment import load_environment
 from airflowaks.engine.changes import AFTER_APPLY, CHANGES_MIME, Action, Change, Changes, Difference, show
-from airflowaks.engine.checks import CHECKS_MIME, Check, Checks, observe
+from airflowaks.engine.checks import CHECKS_MIME, Check, Checks
+from airflowaks.engine.observation import observe
+from airflowaks.engine.results import Results
 from airflowaks.errors import CheckFailed
 from airflowaks.session import Session
 
@@ -115,7 +117,7 @@ def test_observations_become_checks(session: Session) -> None:
     session.redactor.learn("the-secret-word")
     looks = {"light": lambda: "the-secret-word burns", "door": refuse, "gas": fail}
     checks = observe(session, looks)
-    assert session.checks == list(checks)
+    assert session.memoize(Results).checks == list(checks)
     assert [(one.name, one.verdict) for one in checks] == [("light", "passed"), ("door", "FAILED"), ("gas", "FAILED")]
     assert [one.seen for one in checks] == [
         "(secret) burns",

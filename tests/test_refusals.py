@@ -27,7 +27,7 @@ from airflowaks.cloud import error_mapping as refusals
 from airflowaks.cloud.connection import Connection
 from airflowaks.config.environment import load_environment
 from airflowaks.engine.changes import Difference
-from airflowaks.engine.resource import converge
+from airflowaks.engine.converge import converge
 from airflowaks.errors import AirflowAksError, AzureError
 from airflowaks.session import Session
 from tests.conftest import run_rehearsal, start_rehearsal

@@ -17,8 +17,10 @@ from airflowaks.azure.subscription import ResourceGroup
 from airflowaks.cloud.connection import Connection
 from airflowaks.config.environment import load_environment
 from airflowaks.engine.changes import AFTER_APPLY, Action, Difference
+from airflowaks.engine.converge import converge
 from airflowaks.engine.diff import compare
-from airflowaks.engine.resource import Resource, converge
+from airflowaks.engine.resource import Resource
+from airflowaks.engine.results import Results
 from airflowaks.errors import AirflowAksError, ImmutableProperty, MissingDependency, NotConverged, Unexpected
 from airflowaks.session import Session, open_session
 
@@ -103,8 +105,8 @@ def test_apply_reads_writes_and_reads_again(session: Session, tmp_path: Path) ->
     assert json.loads(file.path.read_text()) == {"etag": "1", **WANTED}
     assert (change.action, change.applied, change.id) == (Action.CREATE, True, file.path.as_uri())
     assert change.differences == (Difference("colour", None, "blue"), Difference("size.height", None, 2))
-    assert session.changes == [change]
-    assert file.fresh
+    assert session.memoize(Results).changes == [change]
+    assert file.recently_written
 
 
 def test_what_is_as_wanted_is_read_once_and_never_written(session: Session, tmp_path: Path) -> None:
@@ -112,7 +114,7 @@ def test_what_is_as_wanted_is_read_once_and_never_written(session: Session, tmp_
     file = File(session, tmp_path / "a")
     (change,) = converge(session, file)
     assert file.journal == ["read"]
-    assert (change.action, change.applied, file.fresh) == (Action.NONE, False, False)
+    assert (change.action, change.applied, file.recently_written) == (Action.NONE, False, False)
 
 
 def test_an_update_leaves_what_it_does_not_name(session: Session, tmp_path: Path) -> None:
@@ -177,8 +179,8 @@ def test_what_another_session_made_a_moment_ago_is_fresh(
         created_path = "made.at"
 
     (tmp_path / "a").write_text(json.dumps({"made": {"at": (datetime.now(UTC) - made).isoformat()}}))
-    assert Dated(session, tmp_path / "a").fresh is fresh
-    assert not Dated(session, tmp_path / "b").fresh
+    assert Dated(session, tmp_path / "a").recently_written is fresh
+    assert not Dated(session, tmp_path / "b").recently_written
 
 
 def test_a_plan_waits_for_nothing(tmp_path: Path) -> None:
@@ -211,7 +213,7 @@ def test_what_stays_different_has_not_converged(session: Session, tmp_path: Path
 
     with pytest.raises(NotConverged, match=r"colour: red → blue; size\.height: \(none\) → 2"):
         converge(session, Stubborn(session, tmp_path / "a"))
-    assert session.changes == []
+    assert session.memoize(Results).changes == []
 
 
 def test_what_is_gone_after_its_write_has_not_converged(session: Session, tmp_path: Path) -> None:
@@ -334,7 +336,7 @@ class Watched:
 
 
 def test_after_a_failure_what_runs_may_end_and_nothing_is_begun(session: Session, tmp_path: Path) -> None:
-    session.progress = progress = Watched()
+    session.memoize(Results).display = progress = Watched()
 
     def fail() -> None:
         raise OSError("the disk is full")
@@ -349,13 +351,13 @@ def test_after_a_failure_what_runs_may_end_and_nothing_is_begun(session: Session
     with pytest.raises(Unexpected, match="file failing: OSError: the disk is full") as caught:
         converge(session, failing, running, later, never)
     assert isinstance(caught.value.__cause__, OSError)
-    assert [change.name for change in session.changes] == ["running"]
+    assert [change.name for change in session.memoize(Results).changes] == ["running"]
     assert (later.journal, never.journal) == ([], [])
     assert progress.seen[-2:] == [("failed", "failing"), ("create", "running")]
 
 
 def test_the_first_of_two_failures_is_raised(session: Session, tmp_path: Path) -> None:
-    session.progress = progress = Watched()
+    session.memoize(Results).display = progress = Watched()
 
     def first() -> None:
         raise MissingDependency("the first.", "")

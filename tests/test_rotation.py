@@ -17,6 +17,7 @@ from cryptography.fernet import Fernet, MultiFernet
 from airflowaks.azure.redis import ping
 from airflowaks.cloud.database_urls import DatabaseUrl
 from airflowaks.engine.changes import Action
+from airflowaks.engine.results import Results
 from airflowaks.errors import InvalidParameter
 from airflowaks.session import open_session
 from airflowaks.steps import backend, cluster, key_vault
@@ -96,7 +97,7 @@ def log_in(url: str) -> str:
 
 
 def applied(session: Session) -> set[str]:
-    return {change.name for change in session.changes if change.applied}
+    return {change.name for change in session.memoize(Results).changes if change.applied}
 
 
 @pytest.mark.parametrize("name", DATABASE_URLS)

@@ -147,7 +147,7 @@ class DatabaseRole(Resource):
         """Connect as the Entra administrator; a new one, or a new firewall rule, takes a while to be heeded."""
         import psycopg
 
-        spreading = any(one.fresh for one in (self.administrator, *self.firewall.values()))
+        spreading = any(one.recently_written for one in (self.administrator, *self.firewall.values()))
         return retry_on(
             lambda: connect(self.database.server, "postgres", self.administrator.name, self.session.token(TOKEN_SCOPE)),
             lambda error: spreading and isinstance(error, psycopg.OperationalError),

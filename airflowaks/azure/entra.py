@@ -112,7 +112,7 @@ class GroupMembers(Resource):
         """Send a request; repeat it while a new group is not yet replicated to every server of Graph."""
         return retry_on(
             lambda: _send(self.session, method, path, **arguments),
-            lambda error: self.group.fresh and getattr(error, "status_code", None) == _NOT_FOUND,
+            lambda error: self.group.recently_written and getattr(error, "status_code", None) == _NOT_FOUND,
         )
 
 

@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Any
 from airflowaks.azure.arm import ArmResource, rest
 
 if TYPE_CHECKING:
-    from airflowaks.azure.kubernetes_service import ManagedCluster
     from airflowaks.engine.resource import Facts, Resource
 
 _AUDIENCE = "api://AzureADTokenExchange"
@@ -56,7 +55,7 @@ class FederatedCredential(ArmResource):
     def __init__(
         self,
         identity: ManagedIdentity,
-        cluster: ManagedCluster,
+        cluster: Resource,
         namespace: str,
         service_account: str,
         *,

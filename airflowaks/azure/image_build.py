@@ -129,11 +129,11 @@ class BuiltImage(RegistryImage):
         def look() -> str:
             status = str(runs.get(*place, run, cls=rest)["properties"]["status"])
             log.extend(_read(storage, url, len(log)))
-            self.doing = next(reversed(_lines(log)), status)
+            self.activity = next(reversed(_lines(log)), status)
             return status
 
         status = wait_until(look, lambda now: now in _ENDED, _BUILD_SECONDS, longest_pause=_PAUSE_SECONDS)
-        self.doing = ""
+        self.activity = ""
         if status != "Succeeded":
             end = "".join(f"\n  | {line}" for line in _lines(log)[-_LOG_LINES:])
             message = f"The build {run} of {self.id} is {status}:{end}"

@@ -169,7 +169,7 @@ class VaultSecret(Resource):
         try:
             found = retry_on(
                 lambda: self.vault.secrets.get_secret(self.name),
-                lambda error: self.access.fresh and "ForbiddenByRbac" in error_codes(error),
+                lambda error: self.access.recently_written and "ForbiddenByRbac" in error_codes(error),
             )
         except ResourceNotFoundError:
             return None

@@ -12,6 +12,7 @@ from airflowaks.diagnosis.rules.registry import RULES, evaluate
 from airflowaks.engine.changes import Changes
 from airflowaks.engine.checks import Check, Checks
 from airflowaks.engine.polling import wait_until
+from airflowaks.engine.results import Results
 from airflowaks.engine.table import Table
 from airflowaks.errors import InvalidParameter
 
@@ -48,7 +49,7 @@ class Diagnosis:
         ]
         well = Check(name="nothing critical", passed=True, seen=self.findings.summary(), seconds=seconds)
         checks = Checks(tuple(critical or [well]))
-        session.checks.extend(checks)
+        session.memoize(Results).checks.extend(checks)
         return checks
 
     def __str__(self) -> str:

@@ -18,6 +18,7 @@ from airflowaks.cloud.airflow_api import AirflowApi
 from airflowaks.cloud.error_mapping import translate
 from airflowaks.diagnosis.readers.scope import Scope
 from airflowaks.engine.changes import Action, Change, Changes, Difference
+from airflowaks.engine.results import Results
 from airflowaks.engine.table import Table
 from airflowaks.errors import InvalidParameter, MissingDependency
 from airflowaks.kube import exec as command
@@ -211,7 +212,7 @@ def _done(
         seconds=time.monotonic() - started,
         applied=session.applies,
     )
-    session.changes.append(change)
+    session.memoize(Results).changes.append(change)
     return Changes((change,))
 
 

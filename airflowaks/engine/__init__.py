@@ -1,1 +1,1 @@
-"""Resource and converge: the one place where plan, apply and check differ, and what they return."""
+"""Resource and converge: where plan, apply and check differ, and what they return."""

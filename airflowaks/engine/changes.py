@@ -26,6 +26,13 @@ class _AfterApply:
 AFTER_APPLY: Any = _AfterApply()
 
 
+def is_unknown(value: Any) -> bool:
+    """Tell whether a value, or anything in it, is AFTER_APPLY."""
+    if isinstance(value, Mapping):
+        value = list(value.values())
+    return any(map(is_unknown, value)) if isinstance(value, (list, tuple)) else value is AFTER_APPLY
+
+
 class Action(StrEnum):
     """What happens to a resource."""
 

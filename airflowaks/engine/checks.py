@@ -1,20 +1,12 @@
-"""Checks: observations from outside that a step really works, and how they print."""
+"""Checks: what was observed from outside of a step, and how that prints."""
 
 from __future__ import annotations
 
-import time
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING, Any, overload
+from typing import Any, overload
 
-from airflowaks.cloud.error_mapping import translate
 from airflowaks.engine.table import Table
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
-
-    from airflowaks.session import Session
 
 CHECKS_MIME = "application/vnd.airflowaks.checks+json"
 
@@ -79,26 +71,3 @@ class Checks(Sequence[Check]):
 
     def _repr_mimebundle_(self, include: object = None, exclude: object = None) -> dict[str, Any]:
         return self.table()._repr_mimebundle_(include, exclude)
-
-
-def observe(session: Session, observations: Mapping[str, Callable[[], str]]) -> Checks:
-    """Make observations side by side and keep them in the session.
-
-    Each returns what it saw, or raises where that is not as it should be. A plan makes none: nothing need exist yet.
-    """
-
-    def make(name: str, look: Callable[[], str]) -> Check:
-        if session.mode == "plan":
-            return Check(name=name, passed=None, seen="a plan looks at nothing")
-        started = time.monotonic()
-        try:
-            seen, passed, action = session.redactor.redact(look()), True, ""
-        except Exception as error:  # noqa: BLE001 - whatever went wrong is what the check has seen
-            known = translate(error, name, session.redactor)
-            seen, passed, action = session.redactor.redact(known.message), False, known.action
-        return Check(name=name, passed=passed, seen=seen, action=action, seconds=time.monotonic() - started)
-
-    with ThreadPoolExecutor() as pool:
-        checks = Checks(tuple(pool.map(lambda one: make(*one), observations.items())))
-    session.checks.extend(checks)
-    return checks

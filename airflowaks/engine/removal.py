@@ -10,11 +10,13 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
-from airflowaks.engine.changes import Action, Change, Changes
+from airflowaks.engine.changes import Action, Change
+from airflowaks.engine.converge import act_on
 from airflowaks.engine.polling import wait_until
 from airflowaks.errors import NotConverged
 
 if TYPE_CHECKING:
+    from airflowaks.engine.changes import Changes
     from airflowaks.engine.resource import Resource
     from airflowaks.session import Session
 
@@ -35,19 +37,8 @@ def remove(session: Session, *resources: Resource) -> Changes:
         TypeError: one of them cannot be removed at all.
 
     """
-    changes = []
-    with session.progress.watch(resources) as progress:
-        for resource in resources:
-            progress.began(resource)
-            try:
-                change = _remove(session, resource)
-            except Exception:
-                progress.failed(resource)
-                raise
-            changes.append(change)
-            session.changes.append(change)
-            progress.ended(resource, change)
-    return Changes(tuple(changes))
+    graph = {resource: resources[:index] for index, resource in enumerate(resources)}
+    return act_on(session, graph, _remove)
 
 
 def _remove(session: Session, resource: Resource) -> Change:

@@ -1,8 +1,4 @@
-"""Resource and converge: the one place where plan, apply and check differ.
-
-A resource knows how to read the facts, what it wants and how to write it; converge compares, and writes only in apply:
-
-    read → compare → (apply) write → read again → wait until it works
+"""A resource: it knows how to read the facts, what it wants and how to write it.
 
 Facts are JSON as the service answers it, and what is wanted is the part of that JSON that matters: a property that
 `want` does not name is left as it is.
@@ -10,21 +6,16 @@ Facts are JSON as the service answers it, and what is wanted is the part of that
 
 from __future__ import annotations
 
-import re
 import threading
-import time
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
-from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
-from contextvars import copy_context
 from datetime import UTC, datetime, timedelta
-from graphlib import TopologicalSorter
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from airflowaks.engine.changes import AFTER_APPLY, Action, Change, Changes, Difference, show
+from airflowaks.engine.changes import AFTER_APPLY, Difference
 from airflowaks.engine.diff import compare
-from airflowaks.engine.polling import REPLICATION_SECONDS, wait_until
-from airflowaks.errors import AirflowAksError, ImmutableProperty, MissingDependency, NotConverged
+from airflowaks.engine.polling import REPLICATION_SECONDS
+from airflowaks.errors import MissingDependency
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -33,7 +24,6 @@ if TYPE_CHECKING:
 
 Facts = Mapping[str, Any]
 
-_SIDE_BY_SIDE = 8
 _UNREAD: Any = object()
 
 
@@ -64,10 +54,13 @@ class Resource(ABC):
         self.depends_on = (*depends_on, *((parent,) if parent else ()))
         self.written = False
         """Whether this session has written it."""
-        self.doing = ""
-        """What it waits for at the moment, in a few words, for who watches."""
+        self.activity = ""
+        """What it waits for at the moment, in a few words."""
         self._facts: Any = _UNREAD
         self._reading = threading.RLock()
+
+    def __str__(self) -> str:
+        return f"{self.kind} {self.name}"
 
     @property
     @abstractmethod
@@ -104,8 +97,8 @@ class Resource(ABC):
         return compare(self.desired(), self.facts)
 
     @property
-    def fresh(self) -> bool:
-        """Tell whether it is so new, by this session or another, that other services may not know it yet."""
+    def recently_written(self) -> bool:
+        """Tell whether this session wrote it, or any created it so recently that other services may not know it."""
         created = self.fact(self.created_path) if self.created_path else AFTER_APPLY
         if self.written or created is AFTER_APPLY:
             return self.written
@@ -143,140 +136,3 @@ class Resource(ABC):
             )
             raise MissingDependency(f"{message}.", "Run the step that makes it with mode=apply first.")
         return value
-
-
-def converge(session: Session, *resources: Resource) -> Changes:
-    """Bring resources to what they want, those that do not need each other side by side.
-
-    In plan and check nothing is written. After a failure nothing new is begun; what runs is waited for, what was done
-    is in `session.changes`, and the first failure is raised.
-
-    Raises:
-        AirflowAksError: a resource could not be read or written, or did not become what it should.
-
-    """
-    order = TopologicalSorter({one: [need for need in one.depends_on if need in resources] for one in resources})
-    order.prepare()
-    changes: dict[Resource, Change] = {}
-    failure: BaseException | None = None
-    with session.progress.watch(resources) as progress, ThreadPoolExecutor(_SIDE_BY_SIDE) as pool:
-        running: dict[Future[Change], Resource] = {}
-        while order.is_active():
-            for resource in () if failure else order.get_ready():
-                progress.began(resource)
-                running[pool.submit(copy_context().run, _converge, session, resource)] = resource
-            if not running:
-                break
-            for future in wait(running, return_when=FIRST_COMPLETED).done:
-                resource = running.pop(future)
-                try:
-                    changes[resource] = future.result()
-                except Exception as error:  # noqa: BLE001 - raised below, once what runs beside it has ended
-                    failure = failure or error
-                    progress.failed(resource)
-                    continue
-                session.changes.append(changes[resource])
-                progress.ended(resource, changes[resource])
-                order.done(resource)
-        if failure is not None:
-            raise failure
-    return Changes(tuple(changes[one] for one in resources))
-
-
-def _converge(session: Session, resource: Resource) -> Change:
-    started = time.monotonic()
-    with session.translated(resource):
-        facts = resource.refresh()
-        if facts is not None and session.applies and resource.unfinished(facts):
-            facts = wait_until(
-                resource.refresh, lambda now: now is None or not resource.unfinished(now), resource.finishing_seconds
-            )
-            _check_finished(resource)
-        action, differences = assess(resource)
-        correlation_id = ""
-        if session.applies and action is not Action.NONE:
-            _check_ready(resource, differences)
-            with session.correlated() as correlation:
-                resource.write(facts)
-            correlation_id, resource.written = correlation.id, True
-            wait_until(resource.refresh, lambda _: not resource.differences(), resource.settling_seconds)
-            _check_converged(resource)
-
-        def change() -> Change:
-            return Change(
-                kind=resource.kind,
-                name=resource.name,
-                action=action,
-                id=resource.id,
-                differences=differences,
-                seconds=time.monotonic() - started,
-                correlation_id=correlation_id,
-                applied=session.applies and action is not Action.NONE,
-            )
-
-        if session.applies:
-            try:
-                resource.await_ready()
-            except AirflowAksError:
-                # It was written all the same.
-                session.changes.append(change())
-                raise
-    return change()
-
-
-def assess(resource: Resource) -> tuple[Action, tuple[Difference, ...]]:
-    """Return what is to be done to a resource, from its facts alone. Raises ImmutableProperty where that cannot be."""
-    facts = resource.facts
-    differences = resource.differences()
-    if facts is None:
-        return Action.CREATE, differences
-    _check_immutable(resource, differences)
-    return Action.UPDATE if differences or resource.needs_rewrite(facts) else Action.NONE, differences
-
-
-def _check_immutable(resource: Resource, differences: tuple[Difference, ...]) -> None:
-    for one in differences:
-        changed = re.sub(r"\[\d+\]", "[]", one.path)
-        if any(changed == path or changed.startswith((f"{path}.", f"{path}[")) for path in resource.immutable):
-            message = (
-                f"{resource.kind} {resource.name} has {one.path} = {show(one.before)} and cannot be changed to"
-                f" {show(one.after)}."
-            )
-            action = "Set it back in the environment file, or delete the resource yourself and run the step again."
-            raise ImmutableProperty(message, action)
-
-
-def _check_ready(resource: Resource, differences: tuple[Difference, ...]) -> None:
-    missing = [resource.parent] if resource.parent is not None and resource.parent.facts is None else []
-    unknown = [one.path for one in differences if is_unknown(one.after) and one.path not in resource.decided_by_service]
-    if missing or unknown:
-        lacks = f"{missing[0].kind} {missing[0].name}, which does not exist" if missing else f"a value for {unknown[0]}"
-        message = f"{resource.kind} {resource.name} needs {lacks}."
-        raise MissingDependency(message, "Run the steps before this one with mode=apply first.")
-
-
-def is_unknown(value: Any) -> bool:
-    """Tell whether a value, or anything in it, is AFTER_APPLY."""
-    if isinstance(value, Mapping):
-        value = list(value.values())
-    return any(map(is_unknown, value)) if isinstance(value, (list, tuple)) else value is AFTER_APPLY
-
-
-def _check_finished(resource: Resource) -> None:
-    if resource.facts is not None and resource.unfinished(resource.facts):
-        message = (
-            f"{resource.kind} {resource.name} is still being written by an earlier run or another tool, after"
-            f" {resource.finishing_seconds / 60:.0f} minutes."
-        )
-        raise NotConverged(message, "See its activity log in the portal for what holds it up, then run the step again.")
-
-
-def _check_converged(resource: Resource) -> None:
-    left = resource.differences()
-    if resource.facts is None or left:
-        message = (
-            f"{resource.kind} {resource.name} was written and still reads differently: "
-            + ("it does not exist" if resource.facts is None else "; ".join(str(one) for one in left))
-            + "."
-        )
-        raise NotConverged(message, "Run the step again; if it stays so, a policy or another tool is changing it back.")

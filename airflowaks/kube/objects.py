@@ -6,10 +6,12 @@ which field are the server's business. Source: https://kubernetes.io/docs/refere
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
+from airflowaks.engine.changes import is_unknown
 from airflowaks.engine.diff import compare
-from airflowaks.engine.resource import Facts, Resource, is_unknown
+from airflowaks.engine.resource import Facts, Resource
 from airflowaks.errors import InvalidObject, MissingDependency
 from airflowaks.kube import rollouts
 from airflowaks.kube.client import Document, Kube, connect
@@ -83,7 +85,7 @@ class KubeObject(Resource):
 
     def await_ready(self) -> None:
         """Return once a Deployment's pods are available, a Job is complete, a claim is bound. Raises RolloutFailed."""
-        rollouts.await_ready(self)
+        rollouts.await_ready(self.kube, self.reference, partial(setattr, self, "activity"))
 
     def _foresee(self) -> Document | None:
         """Return the answer of a dry run; None where the server cannot be asked, or refuses to change what there is."""

@@ -17,7 +17,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from airflowaks.kube.client import Document, Kube
-    from airflowaks.kube.objects import KubeObject
 
 _CLAIM = "PersistentVolumeClaim"
 _ROLLOUT_SECONDS = 3600.0
@@ -44,17 +43,17 @@ class _State:
     failed: bool = False
 
 
-def await_ready(resource: KubeObject) -> None:
-    """Return once `resource` works; there is nothing to wait for with most kinds.
+def await_ready(kube: Kube, reference: Reference, show: Callable[[str], None] = lambda _: None) -> None:
+    """Return once an object works, most kinds at once. `show` is given how far the roll-out is, at the end "".
 
     Raises RolloutFailed, which says which pod, which container, the reason, and the last lines of its log.
     """
-    evaluate = _JUDGES.get(resource.kind)
+    evaluate = _STATES.get(reference.kind)
     if evaluate is None:
         return
-    kube, state = resource.kube, _State("not begun")
-    seconds = _CLAIM_SECONDS if resource.kind == _CLAIM else _ROLLOUT_SECONDS
-    for document in kube.follow(resource.reference, seconds):
+    state = _State("not begun")
+    seconds = _CLAIM_SECONDS if reference.kind == _CLAIM else _ROLLOUT_SECONDS
+    for document in kube.follow(reference, seconds):
         state = evaluate(kube, document) if document else _State("it was deleted meanwhile", failed=True)
         if state.done or state.failed:
             break
@@ -63,10 +62,10 @@ def await_ready(resource: KubeObject) -> None:
             state = _State(f"a container of the new pod was restarted {restarts} times", failed=True)
             break
         trouble = find_trouble(kube, pods)
-        resource.doing = f"{state.text}, {trouble.reason}" if trouble else state.text
-    resource.doing = ""
+        show(f"{state.text}, {trouble.reason}" if trouble else state.text)
+    show("")
     if not state.done:
-        raise _failed(resource, state)
+        raise _failed(kube, reference, state)
 
 
 def condition(document: Mapping[str, Any], kind: str) -> Mapping[str, Any] | None:
@@ -136,7 +135,7 @@ def _claim(kube: Kube, document: Document) -> _State:
     return _State(phase.lower(), done=phase == "Bound", failed=phase == "Lost")
 
 
-_JUDGES: dict[str, Callable[[Kube, Document], _State]] = {
+_STATES: dict[str, Callable[[Kube, Document], _State]] = {
     "Deployment": _deployment,
     "Job": _job,
     _CLAIM: _claim,
@@ -151,17 +150,16 @@ def _pods_of(kube: Kube, document: Document) -> list[Document]:
     return kube.list("v1", "Pod", document["metadata"]["namespace"], labels=selector)
 
 
-def _failed(resource: KubeObject, state: _State) -> RolloutFailed:
-    kube, reference = resource.kube, resource.reference
+def _failed(kube: Kube, reference: Reference, state: _State) -> RolloutFailed:
     document = kube.get(reference)
-    trouble = find_trouble(kube, _pods_of(kube, document)) if document and resource.kind != _CLAIM else None
+    trouble = find_trouble(kube, _pods_of(kube, document)) if document and reference.kind != _CLAIM else None
     reason, lines = f"{state.text}", ""
     if trouble:
         reason, lines = f"{state.text}; {trouble}", last_lines(kube, trouble)
     elif events := _warnings(kube, reference):
         reason = f"{state.text}; {events[-1].get('reason')}: {events[-1].get('message')}"
-    message = kube.session.redactor.redact(f"{resource.kind} {resource.name} did not become ready: {reason}.")
-    named = f"pod {trouble.pod.name}" if trouble else f"{resource.kind.lower()} {resource.name}"
+    message = kube.session.redactor.redact(f"{reference.kind} {reference.name} did not become ready: {reason}.")
+    named = f"pod {trouble.pod.name}" if trouble else f"{reference.kind.lower()} {reference.name}"
     see = f"See `kubectl describe {named} --namespace {reference.namespace}`, and run the step again."
     return RolloutFailed(message + indented(lines), _ACTIONS.get(trouble.reason, see) if trouble else see)
 

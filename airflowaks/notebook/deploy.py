@@ -12,10 +12,9 @@ import subprocess
 import sys
 import threading
 import time
-from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from graphlib import TopologicalSorter
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -23,6 +22,8 @@ from IPython.display import display
 
 from airflowaks.engine.changes import Action, Change, Difference
 from airflowaks.engine.checks import Check
+from airflowaks.engine.graph import run_in_order
+from airflowaks.engine.results import Results
 from airflowaks.engine.table import Table
 from airflowaks.errors import AirflowAksError, DriftFound, StepFailed
 from airflowaks.notebook.records import FOLDER, read_record
@@ -61,7 +62,7 @@ class Step:
     began: float | None = None
     ended: float | None = None
     exit_code: int | None = None
-    said: str = field(default="", repr=False)
+    stderr: str = field(default="", repr=False)
     _read: RunRecord | None = field(default=None, repr=False)
 
     @property
@@ -109,26 +110,14 @@ class Deployment:
     def run(self) -> None:
         """Run the steps; keep what they changed and checked in the session."""
         self.folder.mkdir(parents=True, exist_ok=True)
-        order = TopologicalSorter(NEEDS)
-        order.prepare()
-        running: dict[Future[None], str] = {}
-        with ThreadPoolExecutor(len(NEEDS)) as pool:
-            try:
-                while order.is_active():
-                    for name in order.get_ready() if self._goes_on() else ():
-                        running[pool.submit(self._run, self.steps[name])] = name
-                    if not running:
-                        break
-                    for future in wait(running, return_when=FIRST_COMPLETED).done:
-                        order.done(running.pop(future))
-                        future.result()
-            except BaseException:
-                self._stop()
-                raise
+        with suppress(StepFailed):  # once everything has been shown, `raise_failure` raises it
+            for _, future in run_in_order(NEEDS, self._run, on_interrupt=self._stop):
+                future.result()
+        results = self.session.memoize(Results)
         for step in self.steps.values():
             if record := step.read():
-                self.session.changes += map(_change, record.changes)
-                self.session.checks += (Check(**check) for check in record.checks)
+                results.changes += map(_change, record.changes)
+                results.checks += (Check(**check) for check in record.checks)
 
     def table(self, title: str = "") -> Table:
         """Return a row for each step: its state, seconds, and what its record says."""
@@ -147,20 +136,10 @@ class Deployment:
     def raise_failure(self) -> None:
         """Raise StepFailed for the first step that failed, with its own two lines."""
         for step in self.failed:
-            record = step.read()
-            # Log lines of a pod may stand between what happened and what to do.
-            told, _, action = (record.failure if record else step.said).partition("\n→ ")
-            reason = told.partition(": ")[2] or told or "it said nothing"
-            message = f"{step.notebook} failed: {reason}"
-            raise StepFailed(
-                message, f"{action or 'See its record.'} Then run this notebook again: it goes on from there."
-            )
+            raise _failure(step)
 
-    def _goes_on(self) -> bool:
-        # Only an apply builds on what the step before made: a plan or a check of the others is worth having anyway.
-        return not self.failed or not self.session.applies
-
-    def _run(self, step: Step) -> None:
+    def _run(self, name: str) -> None:
+        step = self.steps[name]
         if self._interrupted:
             return
         step.began = self._clock()
@@ -173,9 +152,12 @@ class Deployment:
         step.record.unlink(missing_ok=True)
         with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True) as program:
             self._programs[step.notebook] = program
-            _, said = program.communicate()
-        step.said = said.strip().rpartition("\n")[2]
+            _, stderr = program.communicate()
+        step.stderr = stderr.strip().rpartition("\n")[2]
         step.exit_code, step.ended = program.returncode, self._clock()
+        # Only an apply builds on what the step before made: a plan or a check of the other steps is still of use.
+        if self.session.applies and step.state == "FAILED":
+            raise _failure(step)
 
     def _stop(self) -> None:
         self._interrupted = True
@@ -238,6 +220,15 @@ def deploy(session: Session, folder: str = "", image: str = "") -> Deployment:
         ticker.join()
         handle.update(deployment.table())
     return deployment
+
+
+def _failure(step: Step) -> StepFailed:
+    record = step.read()
+    # Log lines of a pod may stand between what happened and what to do.
+    failure, _, action = (record.failure if record else step.stderr).partition("\n→ ")
+    reason = failure.partition(": ")[2] or failure or "it printed no error"
+    action = f"{action or 'See its record.'} Then run this notebook again: it goes on from there."
+    return StepFailed(f"{step.notebook} failed: {reason}", action)
 
 
 def _well(step: Step) -> bool | None:

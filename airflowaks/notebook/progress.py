@@ -98,7 +98,7 @@ class _Watch:
         now = time.monotonic()
         with self._lock:
             done = f"{len(self._done)} of {len(self._resources)} done"
-            running = [f"{_doing(one)} ({now - begun:.0f} s)" for one, begun in self._running.items()]
+            running = [f"{_activity(one)} ({now - begun:.0f} s)" for one, begun in self._running.items()]
         more = len(running) - _MOST_NAMED
         named = ", ".join(running[:_MOST_NAMED]) + (f" and {more} more" if more > 0 else "")
         return Table((), (), note=f"{done} · {named}" if named else done)
@@ -126,6 +126,6 @@ class _Watch:
         return f"{change.seconds:.1f}" if change else ""
 
 
-def _doing(resource: Resource) -> str:
+def _activity(resource: Resource) -> str:
     named = f"{resource.kind} {resource.name}"
-    return f"{named}: {resource.doing}" if resource.doing else named
+    return f"{named}: {resource.activity}" if resource.activity else named

@@ -16,6 +16,7 @@ from IPython.display import display
 
 from airflowaks.engine.changes import Changes
 from airflowaks.engine.checks import Checks
+from airflowaks.engine.results import Results
 from airflowaks.engine.table import Table
 from airflowaks.engine.times import timestamp
 from airflowaks.errors import CheckFailed, DriftFound, NotConfirmed, Unexpected
@@ -42,6 +43,7 @@ class Run:
 
     def __init__(self, session: Session, origin: Provenance, *, attended: bool) -> None:
         self.session = session
+        self.results = session.memoize(Results)
         self.provenance = origin
         self.attended = attended
         self._started = time.monotonic()
@@ -60,7 +62,7 @@ class Run:
             CheckFailed: a check failed.
 
         """
-        changes, checks = Changes(tuple(self.session.changes)), Checks(tuple(self.session.checks))
+        changes, checks = Changes(tuple(self.results.changes)), Checks(tuple(self.results.checks))
         took = f"{self.provenance.notebook} took {time.monotonic() - self._started:.0f} s in mode {self.session.mode}."
         ended = {RUN_MIME: self.provenance.record() | {"ended": timestamp()}}
         display(  # type: ignore[no-untyped-call]  # IPython's lacks them
@@ -100,7 +102,7 @@ def start(notebook: str, *, env: str, mode: str, **parameters: Any) -> Run:
     check_parameters(notebook, given, cells=shell.user_ns["In"], kinds=kinds)
     session = open_session(env, mode)
     _redact_messages(shell, session.redactor)
-    session.progress = NotebookDisplay()
+    session.memoize(Results).display = NotebookDisplay()
     run = Run(session, provenance(notebook, session, given), attended=_is_attended(shell))
     _confirm(session)
     return run

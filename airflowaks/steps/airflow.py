@@ -18,9 +18,9 @@ from typing import TYPE_CHECKING, Any
 from airflowaks.cloud.airflow_api import AirflowApi
 from airflowaks.config.paths import manifests_folder
 from airflowaks.engine.changes import AFTER_APPLY
-from airflowaks.engine.checks import Checks, observe
+from airflowaks.engine.converge import converge
+from airflowaks.engine.observation import observe
 from airflowaks.engine.polling import retry_on, wait_until
-from airflowaks.engine.resource import converge
 from airflowaks.engine.table import Table
 from airflowaks.errors import CheckFailed, NotConverged
 from airflowaks.kube import exec as command
@@ -39,6 +39,7 @@ if TYPE_CHECKING:
 
     from airflowaks.azure.key_vault import VaultSecret
     from airflowaks.engine.changes import Changes
+    from airflowaks.engine.checks import Checks
     from airflowaks.engine.resource import Resource
     from airflowaks.session import Session
 

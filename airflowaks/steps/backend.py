@@ -10,13 +10,14 @@ from typing import TYPE_CHECKING
 from airflowaks.azure.database_role import DatabaseRole
 from airflowaks.azure.postgresql import Database, EntraAdministrator, FirewallRule, FlexibleServer
 from airflowaks.azure.redis import Broker, ExistingRedis, RedisCluster, RedisDatabase, broker_url, ping
-from airflowaks.engine.checks import Checks, observe
-from airflowaks.engine.resource import converge
+from airflowaks.engine.converge import converge
+from airflowaks.engine.observation import observe
 from airflowaks.errors import CheckFailed
 from airflowaks.steps import cluster
 
 if TYPE_CHECKING:
     from airflowaks.engine.changes import Changes
+    from airflowaks.engine.checks import Checks
     from airflowaks.engine.resource import Resource
     from airflowaks.session import Session
 

@@ -9,8 +9,8 @@ from airflowaks.azure.identities import ManagedIdentity
 from airflowaks.azure.kubernetes_service import ManagedCluster
 from airflowaks.azure.roles import Role, RoleAssignment
 from airflowaks.azure.subscription import NAMESPACES, ProviderRegistration, ResourceGroup
-from airflowaks.engine.checks import Checks, observe
-from airflowaks.engine.resource import converge
+from airflowaks.engine.converge import converge
+from airflowaks.engine.observation import observe
 from airflowaks.errors import CheckFailed
 from airflowaks.kube.client import connect
 from airflowaks.kube.manifests import load
@@ -18,6 +18,7 @@ from airflowaks.kube.objects import KubeObject
 
 if TYPE_CHECKING:
     from airflowaks.engine.changes import Changes
+    from airflowaks.engine.checks import Checks
     from airflowaks.session import Session
 
 

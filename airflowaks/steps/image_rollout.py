@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Any
 
 from airflowaks.engine.changes import Changes, show
 from airflowaks.engine.checks import Check
-from airflowaks.engine.resource import converge
+from airflowaks.engine.converge import converge
+from airflowaks.engine.results import Results
 from airflowaks.engine.table import Table
 from airflowaks.errors import RolloutFailed
 from airflowaks.kube.client import Reference, connect
@@ -70,7 +71,7 @@ class ImageRollout:
 
         Raises RolloutFailed where the migration fails, before anything else is touched, or going back does.
         """
-        running, begun = self.running(), len(self._session.changes)
+        running, begun = self.running(), len(self._session.memoize(Results).changes)
         # What was interrupted goes on: the scheduler is last, so it still runs the one before.
         names = [name for group in reversed(ORDER) for name in group]
         self._before = next(running[name] for name in names if running.get(name, self.image()) != self.image())
@@ -80,7 +81,7 @@ class ImageRollout:
                 converge(self._session, *(one for one in self._step.deployments if one.name in group))
         except RolloutFailed as error:
             self.back(error.message, error.action)
-        return Changes(tuple(self._session.changes[begun:]))
+        return Changes(tuple(self._session.memoize(Results).changes[begun:]))
 
     def back(self, why: str, action: str) -> None:
         """Roll out the image before, and note as a failed check why.
@@ -97,7 +98,9 @@ class ImageRollout:
             message = f"{why} Going back to {self._before} failed too: {error.message}"
             raise RolloutFailed(message, error.action) from error
         seen = f"went back from {failed} to {self._before}, because: {why}"
-        self._session.checks.append(Check(name="the image works", passed=False, seen=seen, action=action))
+        self._session.memoize(Results).checks.append(
+            Check(name="the image works", passed=False, seen=seen, action=action)
+        )
 
     def has_migrated(self) -> bool:
         """Tell whether the last migration had something to do."""

@@ -15,8 +15,8 @@ from airflowaks.azure.redis import Rank, broker_url, ping
 from airflowaks.azure.roles import Role, RoleAssignment
 from airflowaks.cloud.database_urls import DatabaseUrl, password_of
 from airflowaks.engine.changes import AFTER_APPLY, Changes
-from airflowaks.engine.checks import Checks, observe
-from airflowaks.engine.resource import converge
+from airflowaks.engine.converge import converge
+from airflowaks.engine.observation import observe
 from airflowaks.errors import InvalidParameter
 from airflowaks.steps import backend, cluster
 
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from airflowaks.cloud.redaction import Secret
+    from airflowaks.engine.checks import Checks
     from airflowaks.session import Session
 
 FERNET_KEY = "airflow-fernet-key"

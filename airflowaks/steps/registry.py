@@ -8,12 +8,13 @@ from airflowaks.azure.image_build import BuildContext, BuiltImage
 from airflowaks.azure.registry import ContainerRegistry, ImportedImage, RegistryImage
 from airflowaks.azure.roles import Role, RoleAssignment
 from airflowaks.config.paths import manifests_folder
-from airflowaks.engine.checks import Checks, observe
-from airflowaks.engine.resource import converge
+from airflowaks.engine.converge import converge
+from airflowaks.engine.observation import observe
 from airflowaks.steps import cluster
 
 if TYPE_CHECKING:
     from airflowaks.engine.changes import Changes
+    from airflowaks.engine.checks import Checks
     from airflowaks.session import Session
 
 CONTEXT = "image"

@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from airflowaks.azure.key_vault import SoftDeletedVault
-from airflowaks.engine.checks import Checks, observe
+from airflowaks.engine.observation import observe
 from airflowaks.engine.removal import remove
 from airflowaks.engine.table import Table
 from airflowaks.errors import CheckFailed, InvalidParameter, NotConfirmed
@@ -17,6 +17,7 @@ from airflowaks.steps import cluster, key_vault
 
 if TYPE_CHECKING:
     from airflowaks.engine.changes import Changes
+    from airflowaks.engine.checks import Checks
     from airflowaks.session import Session
 
 

@@ -6,8 +6,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from airflowaks.config.paths import manifests_folder
-from airflowaks.engine.checks import Checks, observe
-from airflowaks.engine.resource import converge
+from airflowaks.engine.converge import converge
+from airflowaks.engine.observation import observe
 from airflowaks.errors import InvalidParameter
 from airflowaks.kube import exec as command
 from airflowaks.kube.client import Reference, connect
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from contextlib import AbstractContextManager
 
     from airflowaks.engine.changes import Changes
+    from airflowaks.engine.checks import Checks
     from airflowaks.session import Session
 
 DAGS_FOLDER = "/opt/airflow/dags"

@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING
 
 from airflowaks.azure.identities import FederatedCredential, ManagedIdentity
 from airflowaks.azure.roles import Role, RoleAssignment
-from airflowaks.engine.checks import Checks, observe
+from airflowaks.engine.converge import converge
+from airflowaks.engine.observation import observe
 from airflowaks.engine.polling import wait_until
-from airflowaks.engine.resource import converge
 from airflowaks.errors import CheckFailed
 from airflowaks.kube.client import Reference, connect
 from airflowaks.kube.manifests import load
@@ -23,6 +23,7 @@ from airflowaks.steps import cluster, key_vault, registry
 
 if TYPE_CHECKING:
     from airflowaks.engine.changes import Changes
+    from airflowaks.engine.checks import Checks
     from airflowaks.session import Session
 
 SERVICE_ACCOUNTS = {"airflow": "api-server", "airflow-dags": "worker"}

@@ -107,6 +107,6 @@ START = """
 env, mode = "desk", "plan"
 from airflowaks.notebook.run import start
 run = start("08_troubleshooting", env=env, mode=mode)
-from airflowaks.notebook.widgets.dashboard import Board
-board = Board(run)
+from airflowaks.notebook.widgets.dashboard import Dashboard
+dashboard = Dashboard(run)
 """

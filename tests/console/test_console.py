@@ -56,7 +56,7 @@ def ticks(page: Page) -> list[int]:
 
 
 def test_a_log_is_fetched_from_the_cluster_and_filtered_where_it_is(page: Page, rehearsal: Rehearsal) -> None:
-    page.run("board.logs()")
+    page.run("dashboard.logs()")
     assert page.widget("Pod")["_options_labels"][0] == "fails (not ready)", "what is ill comes first"
     page.choose("Pod", "talks")
     before = len(logs_asked(rehearsal, "talks"))
@@ -71,7 +71,7 @@ def test_a_log_is_fetched_from_the_cluster_and_filtered_where_it_is(page: Page, 
 
 
 def test_what_was_said_before_the_last_restart_is_fetched_too(page: Page, rehearsal: Rehearsal) -> None:
-    page.run("board.logs()")
+    page.run("dashboard.logs()")
     page.set("before its last restart", value=True)
     page.click("Fetch")
     page.until(lambda: page.shown().count("about to fail"))
@@ -79,7 +79,7 @@ def test_what_was_said_before_the_last_restart_is_fetched_too(page: Page, rehear
 
 
 def test_a_follow_shows_what_comes_until_it_is_stopped_and_leaves_no_thread(page: Page, rehearsal: Rehearsal) -> None:
-    page.run("board.logs()")
+    page.run("dashboard.logs()")
     page.choose("Pod", "talks")
     page.set("Follow", value=True)
     page.until(lambda: ticks(page))
@@ -95,7 +95,7 @@ def test_a_follow_shows_what_comes_until_it_is_stopped_and_leaves_no_thread(page
 
 
 def test_whatever_is_followed_is_no_longer_once_another_is_chosen_or_shown(page: Page) -> None:
-    page.run("board.logs()")
+    page.run("dashboard.logs()")
     page.choose("Pod", "talks")
     page.set("Follow", value=True)
     page.until(lambda: ticks(page))
@@ -103,7 +103,7 @@ def test_whatever_is_followed_is_no_longer_once_another_is_chosen_or_shown(page:
     assert page.printed(FOLLOWERS) == "0\n"
     page.set("Follow", value=True)
     page.until(lambda: "about to fail" in page.shown())
-    page.run("board.logs()")
+    page.run("dashboard.logs()")
     assert page.printed(FOLLOWERS) == "0\n"
 
 
@@ -114,7 +114,7 @@ def test_a_fix_shows_what_it_would_change_and_writes_once_the_name_is_typed(page
     def state() -> str | None:
         return session.resources.providers.get(PROVIDER).registration_state
 
-    page.run("board")
+    page.run("dashboard")
     assert PROVIDER not in page.shown()
     page.click("Look again")
     page.until(lambda: page.has(FIX) and PROVIDER in page.shown())
@@ -124,7 +124,7 @@ def test_a_fix_shows_what_it_would_change_and_writes_once_the_name_is_typed(page
     page.click("Apply to desk")
     page.set("desk", value="dusk")
     page.click("Apply to desk")
-    assert page.printed("print(len(run.session.changes))") == "0\n"
+    assert page.printed("print(len(run.results.changes))") == "0\n"
     assert not [one for one in rehearsal.requests()[before:] if is_write(one)]
     assert state() != "Registered"
     page.set("desk", value="desk")
@@ -132,13 +132,13 @@ def test_a_fix_shows_what_it_would_change_and_writes_once_the_name_is_typed(page
     page.until(lambda: "1 updated" in page.shown())
     assert state() == "Registered"
     page.until(lambda: "unregistered" not in page.shown())
-    assert page.printed("print(sum(one.applied for one in run.session.changes), run.session.mode)") == "1 plan\n"
+    assert page.printed("print(sum(one.applied for one in run.results.changes), run.session.mode)") == "1 plan\n"
 
 
 def test_a_failure_is_said_beside_its_button(page: Page) -> None:
     kube = open_session("desk", "plan").memoize(connect)
     kube.create(pod("goes", "triggerer", TALKS))
-    page.run("board.look(); board.logs()")
+    page.run("dashboard.refresh(); dashboard.logs()")
     page.choose("Pod", "goes")
     kube.delete(Reference("v1", "Pod", "goes", NAMESPACE), grace_seconds=0)
     page.click("Fetch")
@@ -147,7 +147,7 @@ def test_a_failure_is_said_beside_its_button(page: Page) -> None:
 
 def test_what_is_over_is_not_read(page: Page, rehearsal: Rehearsal) -> None:
     begun = datetime.now(UTC)
-    page.run("board.look()")
+    page.run("dashboard.refresh()")
     kube = open_session("desk", "plan").memoize(connect)
     fails = kube.get(Reference("v1", "Pod", "fails", NAMESPACE)) or {}
     (ready,) = (one for one in fails["status"]["conditions"] if one["type"] == "Ready")
@@ -162,29 +162,29 @@ def test_a_machine_that_is_silent_is_not_asked_for_logs(page: Page, rehearsal: R
     try:
         wait_until(lambda: ready_nodes(kube), lambda ready: not ready, 60)
         before = len(logs_asked(rehearsal, "talks")), len(logs_asked(rehearsal, "fails"))
-        page.run("board.look()")
+        page.run("dashboard.refresh()")
         assert (len(logs_asked(rehearsal, "talks")), len(logs_asked(rehearsal, "fails"))) == before
-        assert "AKA-812" in page.printed("print([one.id for one in board.diagnosis.findings])")
+        assert "AKA-812" in page.printed("print([one.id for one in dashboard.diagnosis.findings])")
     finally:
         rehearsal.control("DELETE")
     wait_until(lambda: ready_nodes(kube), bool, 60)
 
 
 def test_what_a_container_that_is_ready_again_said_before_is_no_evidence(page: Page) -> None:
-    page.run("board.look(); seen = board.diagnosis.facts.kubernetes.pods['fails'].containers")
+    page.run("dashboard.refresh(); seen = dashboard.diagnosis.facts.kubernetes.pods['fails'].containers")
     assert page.printed("print(seen['main'].previous.strip())") == "about to fail, as of old-password\n"
     assert page.printed("print(seen['beside'].restarts, seen['beside'].ready, seen['beside'].previous)") == "1 True \n"
 
 
 def test_a_viewer_that_was_replaced_is_forgotten(page: Page) -> None:
-    page.run("for _ in range(3):\n    newest = board.logs()\nboard.look()")
+    page.run("for _ in range(3):\n    newest = dashboard.logs()\nboard.look()")
     kept = int(page.printed(VIEWERS))
-    page.run("for _ in range(3):\n    newest = board.logs()\nboard.look()")
+    page.run("for _ in range(3):\n    newest = dashboard.logs()\nboard.look()")
     assert int(page.printed(VIEWERS)) == kept
 
 
 def test_headless_it_is_tables_and_no_widget_is_made(checkout: Path, tmp_path: Path) -> None:
-    cells = ["board", "board.history()", "board.sources()", "board.logs()"]
+    cells = ["dashboard", "dashboard.history()", "dashboard.sources()", "dashboard.logs()"]
     code = [START, *cells, "import sys; print('ipywidgets' in sys.modules)"]
     notebook = write_notebook(checkout / "small.ipynb", 'env: str = "desk"\nmode: str = "plan"', *code)
     record = execute(notebook, tmp_path / "record.ipynb")
@@ -196,14 +196,14 @@ def test_headless_it_is_tables_and_no_widget_is_made(checkout: Path, tmp_path: P
 
 
 def test_what_is_shown_with_buttons_is_kept_without(page: Page) -> None:
-    for cell in ("board", "board.history()", "board.sources()", "board.logs()"):
+    for cell in ("dashboard", "dashboard.history()", "dashboard.sources()", "dashboard.logs()"):
         (shown,) = [one["data"] for one in page.run(cell)]
         assert shown[WIDGET]
         assert "VBox" not in shown["text/plain"]
 
 
 def test_secrets_stay_out_of_widgets(page: Page) -> None:
-    page.run("_ = run.session.redactor.learn('old-password')\nboard.logs()")
+    page.run("_ = run.session.redactor.learn('old-password')\ndashboard.logs()")
     page.click("Fetch")
     page.until(lambda: "about to fail, as of (secret)" in page.shown())
     assert "old-password" not in page.shown()

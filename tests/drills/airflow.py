@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 from cryptography.fernet import Fernet
 from uv import find_uv_bin
 
+from airflowaks.engine.converge import converge
 from airflowaks.engine.polling import wait_until
-from airflowaks.engine.resource import converge
 from airflowaks.kube import exec as command
 from airflowaks.kube.client import Reference
 from airflowaks.kube.folders import PodFolder

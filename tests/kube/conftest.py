@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from airflowaks.config.environment import load_environment
-from airflowaks.engine.resource import Facts, Resource, converge
+from airflowaks.engine.converge import converge
+from airflowaks.engine.resource import Facts, Resource
 from airflowaks.kube.client import Kube, Reference, connect
 from airflowaks.kube.objects import KubeObject, objects
 from airflowaks.session import Mode, Session, open_session

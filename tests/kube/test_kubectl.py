@@ -10,6 +10,7 @@ import pytest
 
 from airflowaks.diagnosis import kubectl
 from airflowaks.engine.changes import Action
+from airflowaks.engine.results import Results
 from airflowaks.errors import InvalidParameter, KubernetesError
 from airflowaks.kube.client import Reference
 from airflowaks.kube.rollouts import await_ready
@@ -71,7 +72,7 @@ def test_each_command_is_a_table(world: World, triggerer: KubeObject) -> None:
     assert kubectl.execute(session, "triggerer", "python -c 'print(6 * 7)'", namespace).rows == [("1", "42")]
     assert "tick 0" in str(kubectl.logs(session, "triggerer", namespace))
     assert "beside it" in str(kubectl.logs(session, "", namespace, pod=pod, container="beside"))
-    assert not session.changes
+    assert not session.memoize(Results).changes
 
 
 @pytest.mark.parametrize(
@@ -110,11 +111,11 @@ def test_restarting_rolls_and_deleting_ends_what_runs_once_it_may_write(world: W
 
     session = world.session()
     assert kubectl.restart(session, "triggerer", namespace)[0].applied
-    await_ready(triggerer)
+    await_ready(triggerer.kube, triggerer.reference)
     assert not running() & before
     assert kubectl.delete(session, "triggerer", namespace)[0].applied
     assert world.kube.get(triggerer.reference) is None
-    assert [one.action for one in session.changes] == [Action.UPDATE, Action.DELETE]
+    assert [one.action for one in session.memoize(Results).changes] == [Action.UPDATE, Action.DELETE]
     with pytest.raises(InvalidParameter, match=BAD_COMPONENT):
         kubectl.restart(session, "scheduler", namespace)
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from airflowaks.engine.changes import AFTER_APPLY, Action
-from airflowaks.engine.resource import converge
+from airflowaks.engine.converge import converge
 from airflowaks.errors import FieldConflict, Forbidden, InvalidObject, MissingDependency
 from airflowaks.kube.client import connect
 from airflowaks.kube.objects import objects

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from airflowaks.engine.changes import Action
-from airflowaks.engine.resource import converge
+from airflowaks.engine.converge import converge
 from airflowaks.errors import CommandFailed, RolloutFailed
 from airflowaks.kube.exec import run
 from airflowaks.kube.folders import PodFolder

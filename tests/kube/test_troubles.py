@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from airflowaks.config.paths import manifests_folder
-from airflowaks.engine.resource import converge
+from airflowaks.engine.converge import converge
 from airflowaks.errors import RolloutFailed
 from airflowaks.kube.client import connect
 from airflowaks.kube.objects import objects

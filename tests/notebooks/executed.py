@@ -18,7 +18,7 @@ NOTEBOOKS = sorted((REPOSITORY / "notebooks").glob("*.ipynb"))
 PARAMETERS = 'env: str = "local"\nmode: str = "apply"\nforce: bool = False\n'
 START = 'from airflowaks.notebook.run import start\nrun = start("small", env=env, mode=mode, force=force)\nrun'
 CONVERGE = """
-from airflowaks.engine.resource import converge
+from airflowaks.engine.converge import converge
 from files import TextFile
 first = TextFile(run.session, "first.txt", "one")
 second = TextFile(run.session, "second.txt", "two" if not force else b"not text", first)

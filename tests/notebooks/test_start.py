@@ -106,7 +106,7 @@ def test_a_check_without_drift_passes(records: Path) -> None:
 
 def test_a_failed_check_fails_the_run_once_all_is_shown(workplace: Path) -> None:
     look = (
-        "from airflowaks.engine.checks import observe\n"
+        "from airflowaks.engine.observation import observe\n"
         'observe(run.session, {"file is there": lambda: open("no.txt").read()})'
     )
     notebook = write_notebook(workplace / "small.ipynb", PARAMETERS, START, look, CLOSE)
@@ -197,7 +197,7 @@ def test_nobody_is_asked_where_nothing_is_at_stake_or_nobody_can_answer(kernel: 
 def test_progress_is_one_output_that_keeps_changing(kernel: BlockingKernelClient) -> None:
     ask(kernel, begin("local"))
     code = """
-from airflowaks.engine.resource import converge
+from airflowaks.engine.converge import converge
 from files import SlowFile, TextFile
 _ = converge(run.session, slow := SlowFile(run.session, "slow.txt", "1"), TextFile(run.session, "next.txt", "2", slow))
 """

@@ -9,7 +9,7 @@ import pytest
 
 from airflowaks.azure.subscription import ProviderRegistration, ResourceGroup
 from airflowaks.config.environment import load_environment
-from airflowaks.engine.resource import converge
+from airflowaks.engine.converge import converge
 from airflowaks.session import Session, open_session
 
 if TYPE_CHECKING:

@@ -21,7 +21,8 @@ from airflowaks.cloud.connection import Connection, Operator
 from airflowaks.cloud.redaction import Secret
 from airflowaks.config.environment import load_environment
 from airflowaks.engine.changes import AFTER_APPLY
-from airflowaks.engine.resource import Resource, assess
+from airflowaks.engine.converge import assess
+from airflowaks.engine.resource import Resource
 from airflowaks.errors import AirflowAksError
 from airflowaks.session import Session
 from airflowaks.steps import backend, cluster, key_vault, registry

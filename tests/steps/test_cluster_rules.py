@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from airflowaks.azure.arm import merge, rest
 from airflowaks.engine.changes import AFTER_APPLY, Action
-from airflowaks.engine.resource import assess, converge
+from airflowaks.engine.converge import assess, converge
 from airflowaks.steps import backend, cluster
 
 if TYPE_CHECKING:

@@ -9,7 +9,7 @@ import pytest
 from psycopg import sql
 
 from airflowaks.engine.changes import Action
-from airflowaks.engine.resource import converge
+from airflowaks.engine.converge import converge
 from airflowaks.errors import PermissionDenied
 from airflowaks.steps import backend, cluster
 

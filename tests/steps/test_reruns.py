@@ -11,7 +11,7 @@ import pytest
 from airflowaks.azure.entra import Group
 from airflowaks.azure.roles import Role
 from airflowaks.engine.changes import Action
-from airflowaks.engine.resource import converge
+from airflowaks.engine.converge import converge
 from airflowaks.errors import PermissionDenied
 from airflowaks.session import Session
 from airflowaks.steps import backend, cluster, key_vault

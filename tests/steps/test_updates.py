@@ -16,7 +16,7 @@ from airflowaks.azure.postgresql import FlexibleServer
 from airflowaks.azure.redis import RedisCluster
 from airflowaks.azure.registry import ContainerRegistry
 from airflowaks.engine.changes import Action
-from airflowaks.engine.resource import converge
+from airflowaks.engine.converge import converge
 
 if TYPE_CHECKING:
     from collections.abc import Callable

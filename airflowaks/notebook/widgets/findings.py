@@ -16,33 +16,33 @@ if TYPE_CHECKING:
 
     from airflowaks.diagnosis.finding import Finding
     from airflowaks.engine.table import Table
-    from airflowaks.notebook.widgets.dashboard import Dashboard
+    from airflowaks.notebook.widgets.incident import Incident
 
 _COLOURS = {Severity.CRITICAL: RED, Severity.WARNING: AMBER, Severity.NOTE: GREY}
 _HIDDEN, _SHOWN = "none", ""
 
 
 class FindingsView:
-    """The findings of a board, the worst open, below a line that says when was looked and a button to look again."""
+    """The findings of an incident, the worst open, below the time of the diagnosis and a button to diagnose again."""
 
-    def __init__(self, board: Dashboard) -> None:
-        self._board = board
+    def __init__(self, incident: Incident) -> None:
+        self._incident = incident
         self._again = widgets.Button(description="Look again", icon="refresh")
         self._summary, self._line, self._fixed = widgets.HTML(), widgets.HTML(), widgets.HTML()
         self._findings = widgets.VBox()
         head = widgets.HBox([self._again, self._summary, self._line])
         self.widget = widgets.VBox([head, self._fixed, self._findings])
         self._again.on_click(self._look)
-        board.on_look(self.widget, self.show)
+        incident.on_refresh(self.widget, self.show)
         self.show()
 
     def show(self) -> None:
-        """Show the board's diagnosis as it is now."""
-        diagnosis, before = self._board.diagnosis, self._findings.children
+        """Show the last diagnosis."""
+        diagnosis, before = self._incident.diagnosis, self._findings.children
         at = max(one.at for one in diagnosis.facts.readings.values())
         self._summary.value = f"<b>{html.escape(diagnosis.findings.summary())}</b> {said(f'Seen at {at}.')}"
         self._findings.children = [
-            FindingView(self._board, one, self._done, opened=not index).widget
+            FindingView(self._incident, one, self._done, opened=not index).widget
             for index, one in enumerate(diagnosis.findings)
         ]
         for one in before:
@@ -52,15 +52,15 @@ class FindingsView:
         self._fixed.value = changes.html()
 
     def _look(self, _button: Any) -> None:
-        with busy(self._again, self._line, self._board.run.session.redactor, "looking …"):
-            self._board.look()
+        with busy(self._again, self._line, self._incident.run.session.redactor, "looking …"):
+            self._incident.refresh()
 
 
 class FindingView:
     """One finding: its cause and what to do, with buttons for its evidence and, where there is one, for its fix."""
 
-    def __init__(self, board: Dashboard, finding: Finding, done: Callable[[Table], None], *, opened: bool) -> None:
-        self._board = board
+    def __init__(self, incident: Incident, finding: Finding, done: Callable[[Table], None], *, opened: bool) -> None:
+        self._incident = incident
         self._done = done
         self._finding = finding
         self._evidence = widgets.HTML(_evidence(finding))
@@ -83,7 +83,7 @@ class FindingView:
     def _fix(self, button: Any) -> None:
         for one in self._fixing.children:
             close(one)
-        view = FixView(self._board, self._finding.id, self._done)
+        view = FixView(self._incident, self._finding.id, self._done)
         self._fixing.children = [view.widget]
         view.plan(button)
 

@@ -13,17 +13,17 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from airflowaks.engine.table import Table
-    from airflowaks.notebook.widgets.dashboard import Dashboard
+    from airflowaks.notebook.widgets.incident import Incident
 
 
 class FixView:
-    """The plan of a fix, and a question; `done` is given what it changed, before the board looks again."""
+    """The plan of a fix, and a question; `done` is given what it changed, before the next diagnosis."""
 
-    def __init__(self, board: Dashboard, fix: str, done: Callable[[Table], None]) -> None:
-        self._board = board
+    def __init__(self, incident: Incident, fix: str, done: Callable[[Table], None]) -> None:
+        self._incident = incident
         self._fix = fix
         self._done = done
-        self._environment = board.run.session.environment.name
+        self._environment = incident.run.session.environment.name
         self._changes, self._line = widgets.HTML(), widgets.HTML()
         self._answer = widgets.Text(placeholder=self._environment)
         self._apply = widgets.Button(description=f"Apply to {self._environment}", button_style="danger", disabled=True)
@@ -36,8 +36,8 @@ class FixView:
 
     def plan(self, button: Any) -> None:
         """Show what the fix would change, and ask where it would change anything."""
-        with busy(button, self._line, self._board.run.session.redactor, f"planning {self._fix} …"):
-            changes = self._board.plan(self._fix)
+        with busy(button, self._line, self._incident.run.session.redactor, f"planning {self._fix} …"):
+            changes = self._incident.plan(self._fix)
             self._changes.value = changes.table(f"What fixing {self._fix} would change").html()
             self._asked.layout.display = "" if changes.pending else "none"
 
@@ -49,11 +49,11 @@ class FixView:
             return
         # A second press that waits behind the first finds no answer.
         self._answer.value = ""
-        with busy(self._answer, self._line, self._board.run.session.redactor, f"fixing {self._fix} …"):
-            changes = self._board.apply(self._fix, NotebookDisplay(self._progress))
+        with busy(self._answer, self._line, self._incident.run.session.redactor, f"fixing {self._fix} …"):
+            changes = self._incident.apply(self._fix, NotebookDisplay(self._progress))
             self._done(changes.table(f"What fixing {self._fix} changed"))
             self._line.value = said("looking again …")
-            self._board.look()
+            self._incident.refresh()
 
     def _progress(self, first: Table) -> Callable[[Table], None]:
         def show(line: Table) -> None:

@@ -16,7 +16,7 @@ from airflowaks.notebook.widgets.findings import close
 from airflowaks.notebook.widgets.follower import Follower
 
 if TYPE_CHECKING:
-    from airflowaks.notebook.widgets.dashboard import Dashboard
+    from airflowaks.notebook.widgets.incident import Incident
 
 _LINES, _MOST_LINES = 200, 2000
 _LOG = (
@@ -26,18 +26,18 @@ _LOG = (
 
 
 class LogViewer:
-    """Shows the log of what is chosen; its pods are those of the board's diagnosis, the ill ones first.
+    """Shows the log of what is chosen; its pods are those of the last diagnosis, unhealthy ones first.
 
     One is open at a time: a cell that is run again makes another, and the one before would follow on unseen.
     """
 
     _open: ClassVar[LogViewer | None] = None
 
-    def __init__(self, board: Dashboard) -> None:
+    def __init__(self, incident: Incident) -> None:
         if LogViewer._open is not None:
             LogViewer._open.close()
         LogViewer._open = self
-        self._board = board
+        self._incident = incident
         self._lines: deque[str] = deque(maxlen=_MOST_LINES)
         self._follower: Follower | None = None
         self._tail: Tail | None = None
@@ -53,7 +53,7 @@ class LogViewer:
         self.widget = widgets.VBox([chosen, asked, self._log])
         self._list()
         self._name()
-        board.on_look(self.widget, self._list)
+        incident.on_refresh(self.widget, self._list)
         self._pod.observe(self._name, "value")
         for one in (self._pod, self._container, self._previous):
             one.observe(self._choose, "value")
@@ -71,13 +71,13 @@ class LogViewer:
     def _list(self) -> None:
         if self._tail is not None:
             return  # what is followed stays chosen
-        known, chosen = self._board.pods(), self._pod.value
+        known, chosen = self._incident.pods(), self._pod.value
         self._pod.options = [(name if one.healthy else f"{name} (not ready)", name) for name, one in known.items()]
         self._pod.value = chosen if chosen in known else next(iter(known), None)
         self._fetch.disabled = self._follow.disabled = not known
 
     def _name(self, _change: Any = None) -> None:
-        pod = self._board.pods().get(self._pod.value)
+        pod = self._incident.pods().get(self._pod.value)
         containers = pod.containers if pod else {}
         self._container.options = list(containers)
         ill = [name for name, one in containers.items() if not one.ready]
@@ -92,15 +92,15 @@ class LogViewer:
 
     @property
     def _reference(self) -> Reference:
-        return Reference("v1", "Pod", self._pod.value, self._board.diagnosis.scope.namespace)
+        return Reference("v1", "Pod", self._pod.value, self._incident.diagnosis.scope.namespace)
 
     @property
     def _kube(self) -> Kube:
-        return self._board.run.session.memoize(connect)
+        return self._incident.run.session.memoize(connect)
 
     def _read(self, _button: Any) -> None:
         self._stop()
-        redactor = self._board.run.session.redactor
+        redactor = self._incident.run.session.redactor
         with busy(self._fetch, self._line, redactor, f"reading {self._pod.value} …"):
             previous = self._previous.value
             text = self._kube.logs(self._reference, self._container.value, lines=_LINES, previous=previous)
@@ -114,7 +114,7 @@ class LogViewer:
             return
         self._previous.value = False  # what is over does not grow
         self._lines.clear()
-        with busy(self._follow, self._line, self._board.run.session.redactor, "beginning …"):
+        with busy(self._follow, self._line, self._incident.run.session.redactor, "beginning …"):
             self._tail = tail = Tail(self._kube, self._reference, self._container.value, _LINES)
             self._follower = Follower(lambda: self._grow(tail), self._stop)
 

@@ -1,0 +1,152 @@
+"""Converge: bring resources to what they want. Here plan, apply and check differ.
+
+    read → compare → (apply) write → read again → wait until it works
+
+Plan and check read and compare, and write nothing.
+"""
+
+from __future__ import annotations
+
+import re
+import time
+from typing import TYPE_CHECKING
+
+from airflowaks.engine.changes import Action, Change, Changes, Difference, is_unknown, show
+from airflowaks.engine.graph import run_in_order
+from airflowaks.engine.polling import wait_until
+from airflowaks.engine.results import Results
+from airflowaks.errors import AirflowAksError, ImmutableProperty, MissingDependency, NotConverged
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Mapping
+
+    from airflowaks.engine.resource import Resource
+    from airflowaks.session import Session
+
+
+def converge(session: Session, *resources: Resource) -> Changes:
+    """Bring resources to what they want, side by side where they do not depend on each other.
+
+    In plan and check nothing is written. After a failure nothing new is begun; what runs is waited for, what was done
+    is in the session's `Results`, and the first failure is raised.
+
+    Raises:
+        AirflowAksError: a resource could not be read or written, or did not become what it should.
+
+    """
+    graph = {resource: [need for need in resource.depends_on if need in resources] for resource in resources}
+    return act_on(session, graph, _converge)
+
+
+def act_on(
+    session: Session, graph: Mapping[Resource, Iterable[Resource]], act: Callable[[Session, Resource], Change]
+) -> Changes:
+    """Call `act` with each resource of `graph` in the order of its dependencies; show progress, keep the changes."""
+    results = session.memoize(Results)
+    changes: dict[Resource, Change] = {}
+    with results.display.watch(tuple(graph)) as progress:
+
+        def begin(resource: Resource) -> Change:
+            progress.began(resource)
+            return act(session, resource)
+
+        for resource, future in run_in_order(graph, begin):
+            if future.exception():
+                progress.failed(resource)
+                continue
+            changes[resource] = future.result()
+            results.changes.append(changes[resource])
+            progress.ended(resource, changes[resource])
+    return Changes(tuple(changes[resource] for resource in graph))
+
+
+def _converge(session: Session, resource: Resource) -> Change:
+    started = time.monotonic()
+    with session.translated(resource):
+        facts = resource.refresh()
+        if facts is not None and session.applies and resource.unfinished(facts):
+            facts = wait_until(
+                resource.refresh, lambda now: now is None or not resource.unfinished(now), resource.finishing_seconds
+            )
+            _check_finished(resource)
+        action, differences = assess(resource)
+        correlation_id = ""
+        if session.applies and action is not Action.NONE:
+            _check_ready(resource, differences)
+            with session.correlated() as correlation:
+                resource.write(facts)
+            correlation_id, resource.written = correlation.id, True
+            wait_until(resource.refresh, lambda _: not resource.differences(), resource.settling_seconds)
+            _check_converged(resource)
+
+        def change() -> Change:
+            return Change(
+                kind=resource.kind,
+                name=resource.name,
+                action=action,
+                id=resource.id,
+                differences=differences,
+                seconds=time.monotonic() - started,
+                correlation_id=correlation_id,
+                applied=session.applies and action is not Action.NONE,
+            )
+
+        if session.applies:
+            try:
+                resource.await_ready()
+            except AirflowAksError:
+                # It was written all the same.
+                session.memoize(Results).changes.append(change())
+                raise
+    return change()
+
+
+def assess(resource: Resource) -> tuple[Action, tuple[Difference, ...]]:
+    """Return what is to be done to a resource, from its facts alone. Raises ImmutableProperty where that cannot be."""
+    facts = resource.facts
+    differences = resource.differences()
+    if facts is None:
+        return Action.CREATE, differences
+    _check_immutable(resource, differences)
+    return Action.UPDATE if differences or resource.needs_rewrite(facts) else Action.NONE, differences
+
+
+def _check_immutable(resource: Resource, differences: tuple[Difference, ...]) -> None:
+    for one in differences:
+        changed = re.sub(r"\[\d+\]", "[]", one.path)
+        if any(changed == path or changed.startswith((f"{path}.", f"{path}[")) for path in resource.immutable):
+            message = (
+                f"{resource.kind} {resource.name} has {one.path} = {show(one.before)} and cannot be changed to"
+                f" {show(one.after)}."
+            )
+            action = "Set it back in the environment file, or delete the resource yourself and run the step again."
+            raise ImmutableProperty(message, action)
+
+
+def _check_ready(resource: Resource, differences: tuple[Difference, ...]) -> None:
+    missing = [resource.parent] if resource.parent is not None and resource.parent.facts is None else []
+    unknown = [one.path for one in differences if is_unknown(one.after) and one.path not in resource.decided_by_service]
+    if missing or unknown:
+        lacks = f"{missing[0].kind} {missing[0].name}, which does not exist" if missing else f"a value for {unknown[0]}"
+        message = f"{resource.kind} {resource.name} needs {lacks}."
+        raise MissingDependency(message, "Run the steps before this one with mode=apply first.")
+
+
+def _check_finished(resource: Resource) -> None:
+    if resource.facts is not None and resource.unfinished(resource.facts):
+        message = (
+            f"{resource.kind} {resource.name} is still being written by an earlier run or another tool, after"
+            f" {resource.finishing_seconds / 60:.0f} minutes."
+        )
+        raise NotConverged(message, "See its activity log in the portal for what holds it up, then run the step again.")
+
+
+def _check_converged(resource: Resource) -> None:
+    left = resource.differences()
+    if resource.facts is None or left:
+        message = (
+            f"{resource.kind} {resource.name} was written and still reads differently: "
+            + ("it does not exist" if resource.facts is None else "; ".join(str(one) for one in left))
+            + "."
+        )
+        raise NotConverged(message, "Run the step again; if it stays so, a policy or another tool is changing it back.")

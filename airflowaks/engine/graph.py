@@ -1,0 +1,50 @@
+"""Running work that depends on other work: in the order of the dependencies, side by side where they allow it."""
+
+from __future__ import annotations
+
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from contextvars import copy_context
+from graphlib import TopologicalSorter
+from typing import TYPE_CHECKING, TypeVar
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator, Mapping
+
+N = TypeVar("N")
+T = TypeVar("T")
+
+_WORKERS = 8
+
+
+def run_in_order(
+    graph: Mapping[N, Iterable[N]], work: Callable[[N], T], *, on_interrupt: Callable[[], None] = lambda: None
+) -> Iterator[tuple[N, Future[T]]]:
+    """Call `work` with each node of `graph` once the nodes that it depends on are done; yield each node as it ends.
+
+    After a failure no more work begins; what runs is waited for, then the first failure is raised. At any other
+    exception, such as an interrupt from the keyboard, `on_interrupt` is called to end the work that runs.
+    """
+    order = TopologicalSorter(graph)
+    order.prepare()
+    running: dict[Future[T], N] = {}
+    failure: BaseException | None = None
+    with ThreadPoolExecutor(_WORKERS) as pool:
+        try:
+            while order.is_active():
+                for node in () if failure else order.get_ready():
+                    running[pool.submit(copy_context().run, work, node)] = node
+                if not running:
+                    break
+                for future in wait(running, return_when=FIRST_COMPLETED).done:
+                    node = running.pop(future)
+                    if error := future.exception():
+                        failure = failure or error
+                    else:
+                        order.done(node)
+                    yield node, future
+        except BaseException:
+            pool.shutdown(wait=False, cancel_futures=True)
+            on_interrupt()
+            raise
+    if failure is not None:
+        raise failure

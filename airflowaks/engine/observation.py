@@ -1,0 +1,39 @@
+"""Observing from outside that a step really works."""
+
+from __future__ import annotations
+
+import time
+from concurrent.futures import ThreadPoolExecutor
+from typing import TYPE_CHECKING
+
+from airflowaks.cloud.error_mapping import translate
+from airflowaks.engine.checks import Check, Checks
+from airflowaks.engine.results import Results
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from airflowaks.session import Session
+
+
+def observe(session: Session, observations: Mapping[str, Callable[[], str]]) -> Checks:
+    """Make observations side by side, keep them in the session's `Results`, and return them.
+
+    An observation returns what it saw; what it raises makes a failed check. A plan makes none: nothing need exist yet.
+    """
+
+    def make(name: str, observation: Callable[[], str]) -> Check:
+        if session.mode == "plan":
+            return Check(name=name, passed=None, seen="a plan looks at nothing")
+        started = time.monotonic()
+        try:
+            seen, passed, action = session.redactor.redact(observation()), True, ""
+        except Exception as raised:  # noqa: BLE001 - whatever went wrong is what the check has seen
+            error = translate(raised, name, session.redactor)
+            seen, passed, action = session.redactor.redact(error.message), False, error.action
+        return Check(name=name, passed=passed, seen=seen, action=action, seconds=time.monotonic() - started)
+
+    with ThreadPoolExecutor() as pool:
+        checks = Checks(tuple(pool.map(lambda item: make(*item), observations.items())))
+    session.memoize(Results).checks.extend(checks)
+    return checks

@@ -1,0 +1,67 @@
+"""An incident: its last diagnosis, the next one, and fixes. The dashboard's views show it."""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+from airflowaks.diagnosis.diagnose import Diagnosis, apply_fix, diagnose
+from airflowaks.engine.results import Display, Results
+from airflowaks.session import Session
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from airflowaks.diagnosis.facts.kubernetes import Pod
+    from airflowaks.engine.changes import Changes
+    from airflowaks.notebook.run import Run
+    from airflowaks.session import Mode
+
+
+class Incident:
+    """The last diagnosis of an environment. Making it raises what `diagnose` raises; only `apply` writes."""
+
+    def __init__(self, run: Run, since: str = "1h", namespace: str = "", component: str = "") -> None:
+        self.run = run
+        self.component = component
+        self._diagnose = partial(diagnose, run.session, since, namespace, component)
+        self._views: list[tuple[Any, Callable[[], None]]] = []
+        self.diagnosis: Diagnosis = self._diagnose()
+
+    def refresh(self) -> None:
+        """Diagnose again, and have every view show it."""
+        self.diagnosis = self._diagnose()
+        self._views = [(widget, show) for widget, show in self._views if widget.comm is not None]
+        for _, show in self._views:
+            show()
+
+    def on_refresh(self, widget: Any, show: Callable[[], None]) -> None:
+        """Have `show` called whenever there is a newer diagnosis, until `widget` is closed."""
+        self._views.append((widget, show))
+
+    def pods(self) -> dict[str, Pod]:
+        """Return the pods of the last diagnosis: unhealthy ones first, then the newest first."""
+        known = self.diagnosis.facts.kubernetes.pods
+        newest = sorted(known.items(), key=lambda item: item[1].created, reverse=True)
+        return dict(sorted(newest, key=lambda item: item[1].healthy))
+
+    def plan(self, fix: str) -> Changes:
+        """Return what the fix of a finding would change. Raises InvalidParameter where it has no fix."""
+        return apply_fix(self._session("plan"), self.diagnosis, fix)
+
+    def apply(self, fix: str, display: Display) -> Changes:
+        """Apply the fix of a finding, whatever the run's mode: the operator has seen its plan and confirmed it."""
+        session = self._session("apply")
+        results = session.memoize(Results)
+        results.display = display
+        try:
+            return apply_fix(session, self.diagnosis, fix)
+        finally:
+            self.run.results.changes.extend(results.changes)
+
+    def _session(self, mode: Mode) -> Session:
+        """Return a session that has read nothing yet: what the run's own has read may have changed since."""
+        known = self.run.session
+        session = Session(known.environment, mode, known.connection)
+        session.redactor = known.redactor
+        return session
