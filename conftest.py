@@ -14,17 +14,24 @@ from typing import TYPE_CHECKING
 import pytest
 from xdist.scheduler import LoadFileScheduling
 
-from tests.conftest import run_rehearsal, start_rehearsal
+from tests.support.rehearsal import run_rehearsal, start_rehearsal
 
 if TYPE_CHECKING:
     from collections.abc import Generator
 
     from xdist.remote import Producer
 
-ON_AIRFLOW = ("notebooks", "tests/airflow", "tests/drills")
-"""The folders that need the deployed Airflow, in the order in which they use it."""
-_FOLLOWED = ("notebooks", "tests/console")
-_ON_A_CONTROL_PLANE = "tests/rehearsal/kubernetes/test_"
+ON_AIRFLOW = (
+    "notebooks",
+    "tests/deployed/test_deployed",
+    "tests/deployed/test_p",
+    "tests/deployed/test_i",
+    "tests/deployed",
+)
+"""The tests that need the deployed Airflow, in the order in which they use it."""
+_FOLLOWED = ("notebooks", "tests/airflowaks/notebook/widgets")
+_KUBERNETES = "tests/rehearsal_cloud/kubernetes"
+_ON_A_CONTROL_PLANE = tuple(f"{_KUBERNETES}/{part}/" for part in ("api", "auth", "controllers", "objects"))
 _LONGEST = ("test_deploy.py", "test_deployment.py", "test_teardown.py", "test_crashes.py")
 _HOME = pytest.StashKey[Path]()
 

@@ -2,97 +2,24 @@
 
 from __future__ import annotations
 
-import json
 import os
 import shutil
-import ssl
-import subprocess
-import sys
-import urllib.request
 import uuid
-from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import psutil
 import pytest
-from azure.identity import ClientSecretCredential
 
-from tests.airflow.deployed import Deployed
-from tests.notebooks.executed import REPOSITORY, execute
+from tests.support.deployed import Deployed
+from tests.support.notebooks import execute
+from tests.support.rehearsal import Rehearsal, run_rehearsal, start_rehearsal
+from tests.support.repository import REPOSITORY
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
 _BEGUN = psutil.Process().create_time()
-
-
-def unmeasured() -> dict[str, str]:
-    """Return the environment of a program that is left out of the coverage, and not slowed down by it."""
-    return {name: value for name, value in os.environ.items() if not name.startswith("COVERAGE_")}
-
-
-def run_rehearsal(home: Path, *arguments: str) -> str:
-    """Run the rehearsal's command line on `home` and return what it printed."""
-    command = [sys.executable, "-m", "rehearsal_cloud", *arguments, "--home", str(home)]
-    done = subprocess.run(command, check=False, capture_output=True, text=True, env=unmeasured())
-    assert done.returncode == 0, done.stderr
-    return done.stdout
-
-
-@dataclass(frozen=True)
-class Rehearsal:
-    """A running rehearsal cloud: where it lives and how to reach it."""
-
-    home: Path
-    connection: dict[str, str] = field(repr=False)
-
-    @property
-    def subscription(self) -> str:
-        return self.connection["AZURE_SUBSCRIPTION_ID"]
-
-    @property
-    def transport(self) -> dict[str, Any]:
-        """What every SDK client is given besides its credential; no wait is longer than it must be."""
-        proxy = self.connection["HTTPS_PROXY"]
-        return {
-            "proxies": {"http": proxy, "https": proxy},
-            "connection_verify": self.connection["REQUESTS_CA_BUNDLE"],
-            "polling_interval": 1,
-        }
-
-    def credential(self, client_id: str = "", secret: str = "") -> ClientSecretCredential:
-        """The operator's credential, or that of another application."""
-        return ClientSecretCredential(
-            self.connection["AZURE_TENANT_ID"],
-            client_id or self.connection["AZURE_CLIENT_ID"],
-            secret or self.connection["AZURE_CLIENT_SECRET"],
-            proxies=self.transport["proxies"],
-            connection_verify=self.connection["REQUESTS_CA_BUNDLE"],
-        )
-
-    def requests(self) -> list[dict[str, Any]]:
-        """The rehearsal's own log of the requests that it answered."""
-        return [json.loads(line) for line in (self.home / "requests.jsonl").read_text().splitlines()]
-
-    def control(self, method: str, body: dict[str, Any] | None = None) -> Any:
-        """Set (POST), list (GET) or clear (DELETE) the faults that drills and tests ask for."""
-        settings = json.loads((self.home / "settings.json").read_text())
-        request = urllib.request.Request(
-            f"https://localhost:{settings['https_port']}/rehearsal/faults",
-            data=None if body is None else json.dumps(body).encode(),
-            method=method,
-            headers={"Authorization": f"Bearer {settings['control_token']}"},
-        )
-        context = ssl.create_default_context(cafile=str(self.home / "ca.pem"))
-        handlers = (urllib.request.ProxyHandler({}), urllib.request.HTTPSHandler(context=context))
-        with urllib.request.build_opener(*handlers).open(request, timeout=10) as answer:
-            return json.load(answer)
-
-
-def start_rehearsal(home: Path, *options: str) -> Rehearsal:
-    """Start a rehearsal in `home` and return how to reach it."""
-    return Rehearsal(home, json.loads(run_rehearsal(home, "up", "--json", *options)))
 
 
 @pytest.fixture(scope="session")

@@ -29,8 +29,8 @@ import psutil
 
 from airflowaks.kube.client import Document, Kube, Reference, connect
 from airflowaks.session import open_session
-from tests.conftest import Rehearsal, run_rehearsal, start_rehearsal
-from tests.deployment import deploy, describe_environment, is_write
+from tests.support.deployment import deploy, describe_environment, is_write
+from tests.support.rehearsal import Rehearsal, run_rehearsal, start_rehearsal
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable

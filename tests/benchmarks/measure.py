@@ -22,8 +22,8 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent.parent))
 
-from tests.conftest import Rehearsal, run_rehearsal, start_rehearsal
-from tests.deployment import describe_environment, is_write
+from tests.support.deployment import describe_environment, is_write
+from tests.support.rehearsal import Rehearsal, run_rehearsal, start_rehearsal
 
 IMPORTS = (
     "airflowaks.steps.cluster",

@@ -1,0 +1,87 @@
+"""Airflow's role may do nothing but own its database: what else it can do is taken from it, or said."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import psycopg
+import pytest
+from psycopg import sql
+
+from airflowaks.engine.changes import Action
+from airflowaks.engine.converge import converge
+from airflowaks.errors import PermissionDenied
+from airflowaks.steps import backend, cluster
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from airflowaks.azure.database_role import DatabaseRole
+    from airflowaks.azure.subscription import ResourceGroup
+    from tests.support.rehearsal import Rehearsal
+
+POWERLESS = {"login": True, "powers": [], "memberships": [], "owner": True, "private": True}
+
+
+@pytest.fixture
+def role(group: ResourceGroup) -> DatabaseRole:
+    """The role as step 3 makes it."""
+    session = group.session
+    step, step1 = session.memoize(backend.Resources), session.memoize(cluster.Resources)
+    cluster.groups(session)
+    converge(session, step.server, step.administrator, *step.firewall.values(), step.database, step.role)
+    assert step1.admins.facts
+    return step.role
+
+
+@pytest.fixture
+def as_azure(rehearsal: Rehearsal, role: DatabaseRole) -> Callable[..., Any]:
+    """Runs SQL as the service itself, which no client can: Azure's superuser, on a socket of the server's machine."""
+    (folder,) = rehearsal.home.glob(f"services/postgresql-{role.database.server.name}")
+
+    def run(statement: str) -> None:
+        with psycopg.connect(host=str((folder / "run").resolve()), user="azuresu", dbname="postgres") as connection:
+            connection.execute(sql.SQL(statement))
+
+    return run
+
+
+def as_administrator(role: DatabaseRole, statement: str) -> None:
+    with role._administer() as connection:
+        connection.execute(sql.SQL(statement))
+
+
+def test_what_the_administrator_gave_is_taken(role: DatabaseRole) -> None:
+    as_administrator(role, "ALTER ROLE airflow CREATEDB CREATEROLE")
+    as_administrator(role, "CREATE ROLE analysts")
+    as_administrator(role, "GRANT azure_pg_admin, analysts TO airflow")
+    (change,) = converge(role.session, role)
+    assert (change.action, role.facts) == (Action.UPDATE, POWERLESS)
+    assert {one.path: set(one.before) for one in change.differences} == {
+        "powers": {"CREATEDB", "CREATEROLE"},
+        "memberships": {"azure_pg_admin", "analysts"},
+    }
+
+
+@pytest.mark.parametrize(
+    ("statement", "power"),
+    [
+        ("ALTER ROLE airflow BYPASSRLS", "BYPASSRLS"),
+        ("ALTER ROLE airflow REPLICATION", "REPLICATION"),
+        ("GRANT azure_pg_admin TO airflow", "membership in azure_pg_admin"),
+    ],
+)
+def test_what_the_service_gave_is_said(
+    role: DatabaseRole, as_azure: Callable[[str], None], statement: str, power: str
+) -> None:
+    as_azure(statement)
+    with pytest.raises(PermissionDenied, match=f"may not make the role airflow, which has {power},") as caught:
+        converge(role.session, role)
+    assert "postgresql.role" in caught.value.action
+
+
+def test_a_role_of_somebody_else_is_said(role: DatabaseRole, as_azure: Callable[[str], None]) -> None:
+    as_azure("CREATE ROLE theirs LOGIN")
+    role.name = "theirs"
+    with pytest.raises(PermissionDenied, match="may not make the role theirs what it should be: permission denied"):
+        converge(role.session, role)

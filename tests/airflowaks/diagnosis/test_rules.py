@@ -1,0 +1,68 @@
+"""What each rule finds: facts in, findings out, a file a case.
+
+`healthy.yaml` holds the facts of a deployment in which all is well. A case, `cases/<rule>.yaml` or `cases/<what>.yaml`,
+patches them (RFC 7396; a list is replaced as a whole) and names what is to be found: each cause with its consequences.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+from airflowaks.diagnosis.finding import Severity
+from airflowaks.diagnosis.rules.registry import RULES, SECTIONS, evaluate
+from tests.support.rule_cases import CASES, FOLDER, facts_of, read
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+@pytest.mark.parametrize("path", CASES, ids=lambda path: path.stem)
+def test_case(path: Path) -> None:
+    case = read(path)
+    findings = evaluate(facts_of(case["facts"]))
+    assert {one.id: sorted({each.id for each in one.consequences}) for one in findings} == case["finds"]
+    for one in findings:
+        assert one.evidence, one.id
+        assert one.cause.endswith(".")
+        assert one.fix.endswith(".")
+
+
+def test_all_is_well_where_nothing_is_wrong() -> None:
+    assert evaluate(facts_of({})).summary() == "Nothing is wrong."
+
+
+def test_every_rule_has_a_case_and_is_found_in_it() -> None:
+    named = {path.stem for path in CASES if path.stem in RULES}
+    assert sorted(set(RULES) - named) == []
+    lost = [name for name in named if name not in str(read(FOLDER / "cases" / f"{name}.yaml")["finds"])]
+    assert lost == []
+
+
+def test_ids_are_stable_unique_and_of_their_section() -> None:
+    listed = [one.id for section in SECTIONS for one in section]
+    assert len(listed) == len(set(listed)) >= 40
+    firsts = [{name[:5] for name in (one.id for one in section)} for section in SECTIONS]
+    assert all(len(one) == 1 for one in firsts)
+    assert all(effect for one in RULES.values() for effect in one.effects)
+    unfounded = {effect for one in RULES.values() for effect in one.effects if not _is_known(effect)}
+    assert unfounded == set()
+
+
+def _is_known(beginning: str) -> bool:
+    return any(name.startswith(beginning) for name in RULES)
+
+
+def test_findings_show_themselves() -> None:
+    findings = evaluate(facts_of(read(FOLDER / "cases" / "AKA-201.yaml")["facts"]))
+    shown = str(findings)
+    assert shown.index("AKA-201") < shown.index("does not exist") < shown.index("→ Run step 2") < shown.index("so: ")
+    assert "fix=AKA-201" in shown
+    (record,) = findings._repr_mimebundle_()["application/vnd.airflowaks.findings+json"]
+    assert (record["id"], record["automatic"]) == ("AKA-201", True)
+
+
+def test_a_difference_from_the_environment_is_a_warning() -> None:
+    findings = evaluate(facts_of(read(FOLDER / "cases" / "AKA-117.yaml")["facts"]))
+    assert [finding.severity for finding in findings] == [Severity.WARNING]

@@ -1,0 +1,154 @@
+"""Roll-outs are waited for, and where one fails it is said which pod, which container, why, and what it logged last."""
+
+from __future__ import annotations
+
+import re
+import urllib.request
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from airflowaks.engine.changes import Action
+from airflowaks.engine.converge import converge
+from airflowaks.errors import CommandFailed, RolloutFailed
+from airflowaks.kube.exec import run
+from airflowaks.kube.folders import PodFolder
+from airflowaks.kube.pods import short_lived
+from airflowaks.kube.port_forward import forward
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from airflowaks.kube.client import Document
+    from tests.support.world import World
+
+JOB = """
+apiVersion: batch/v1
+kind: Job
+metadata: {name: once, namespace: "${NAMESPACE}"}
+spec:
+  backoffLimit: 0
+  template:
+    spec:
+      restartPolicy: Never
+      containers:
+        - {name: main, image: "docker.io/library/python:3.13", command: [python, -c, "${SCRIPT}"]}
+"""
+DEPLOYMENT = """
+apiVersion: apps/v1
+kind: Deployment
+metadata: {name: server, namespace: "${NAMESPACE}"}
+spec:
+  progressDeadlineSeconds: ${DEADLINE}
+  selector: {matchLabels: {app: server}}
+  template:
+    metadata: {labels: {app: server}}
+    spec:
+      containers:
+        - name: main
+          image: docker.io/library/python:3.13
+          command: [python, -c, "${SCRIPT}"]
+          readinessProbe: {exec: {command: [python, -c, "raise SystemExit(1)"]}}
+"""
+
+
+def pod(world: World, *command: str, name: str = "one") -> Document:
+    container = {"name": "main", "image": "docker.io/library/python:3.13", "command": list(command)}
+    return {
+        "apiVersion": "v1",
+        "kind": "Pod",
+        "metadata": {"name": name, "namespace": world.namespace},
+        "spec": {"containers": [container], "restartPolicy": "Never", "terminationGracePeriodSeconds": 0},
+    }
+
+
+def test_a_job_is_waited_for(world: World) -> None:
+    (one,) = world.apply(JOB, SCRIPT="import time; time.sleep(0.5)")
+    document = world.kube.get(one.reference)
+    assert document
+    assert document["status"]["succeeded"] == 1
+
+
+def test_a_failed_job_says_what_its_container_logged_and_the_next_run_makes_it_anew(world: World) -> None:
+    with pytest.raises(RolloutFailed) as caught:
+        world.apply(JOB, SCRIPT="print('no such table'); raise SystemExit(3)")
+    assert caught.value.message.startswith("Job once did not become ready: BackoffLimitExceeded: ")
+    assert "container main: Error (exit code 3" in caught.value.message
+    assert caught.value.message.endswith("\n  | no such table")
+
+    world.apply(JOB, SCRIPT="print('well')")
+
+
+def test_a_deployment_that_cannot_start_says_why(world: World) -> None:
+    with pytest.raises(RolloutFailed) as caught:
+        world.apply(DEPLOYMENT, SCRIPT="print('cannot start'); raise SystemExit(1)", DEADLINE=2)
+    assert caught.value.message.startswith("Deployment server did not become ready: no progress in 2 s; pod server-")
+    assert "container main: " in caught.value.message
+    assert "exit code 1" in caught.value.message
+    assert caught.value.message.endswith("\n  | cannot start")
+
+
+def test_a_roll_out_whose_pods_end_again_and_again_is_given_up_while_those_before_serve(world: World) -> None:
+    probed = DEPLOYMENT.replace("SystemExit(1)", "SystemExit(${FAILS})")
+    (one,) = world.apply(probed, SCRIPT="import time; time.sleep(3600)", FAILS=0, DEADLINE=600)
+    with pytest.raises(RolloutFailed) as caught:
+        world.apply(probed, SCRIPT="print('cannot start'); raise SystemExit(1)", FAILS=1, DEADLINE=600)
+    assert re.search(r": a container of the new pod was restarted \d+ times; pod server-", caught.value.message)
+    assert caught.value.message.endswith("\n  | cannot start")
+    document = world.kube.get(one.reference)
+    assert document
+    assert document["status"]["availableReplicas"] == 1
+
+
+def test_secrets_that_a_pod_logs_are_taken_out(world: World) -> None:
+    world.describe(JOB)
+    session = world.session()
+    session.redactor.learn("hunter2-hunter2")
+    with pytest.raises(RolloutFailed) as caught:
+        converge(session, *world.objects(session, SCRIPT="print('hunter2-hunter2'); raise SystemExit(3)"))
+    assert caught.value.message.endswith("\n  | (secret)")
+
+
+def test_a_command_in_a_pod_reads_writes_and_fails(world: World) -> None:
+    kube = world.kube
+    with short_lived(kube, pod(world, "python", "-c", "import time; time.sleep(600)")) as one:
+        echo = ("python", "-c", "import sys; sys.stdout.write(sys.stdin.read().upper())")
+        assert run(kube, one, echo, stdin=[b"in ", b"and out"]) == b"IN AND OUT"
+        with pytest.raises(CommandFailed, match="`python` in pod one ended with exit code 7: too bad"):
+            run(kube, one, ("python", "-c", "import sys; print('too bad', file=sys.stderr); sys.exit(7)"))
+    for document in kube.follow(one, 30):
+        if document is None:
+            break
+    assert kube.get(one) is None
+
+
+def test_a_port_of_a_pod_is_reached_from_here(world: World) -> None:
+    serve = "import http.server as h; h.HTTPServer(('', 8080), h.SimpleHTTPRequestHandler).serve_forever()"
+    document = pod(world, "python", "-c", serve)
+    document["spec"]["containers"][0]["readinessProbe"] = {"tcpSocket": {"port": 8080}, "periodSeconds": 1}
+    with short_lived(world.kube, document) as one, forward(world.kube, one, 8080) as port:
+        for _ in range(3):
+            with urllib.request.urlopen(f"http://127.0.0.1:{port}/", timeout=30) as answer:
+                assert b"Directory listing" in answer.read()
+
+
+def test_files_are_pushed_into_a_pod_those_that_differ_alone(world: World, tmp_path: Path) -> None:
+    source = tmp_path / "dags"
+    (source / "inner" / "__pycache__").mkdir(parents=True)
+    (source / "one.py").write_text("print(1)")
+    (source / "inner" / "two.py").write_text("print(2)")
+    (source / "inner" / "__pycache__" / "two.pyc").write_text("")
+    with short_lived(world.kube, pod(world, "python", "-c", "import time; time.sleep(600)")) as one:
+        run(world.kube, one, ("python", "-c", "import os; os.makedirs('dags')"))
+
+        def push(mode: Any) -> list[str]:
+            session = world.session(mode)
+            (change,) = converge(session, PodFolder(session, source, one, "main", "dags"))
+            return [change.action, *(each.path for each in change.differences)]
+
+        assert push("plan") == [Action.UPDATE, "inner/two.py", "one.py"]
+        assert push("apply") == [Action.UPDATE, "inner/two.py", "one.py"]
+        assert push("apply") == [Action.NONE]
+        (source / "one.py").write_text("print(3)")
+        assert push("apply") == [Action.UPDATE, "one.py"]
+        assert run(world.kube, one, ("python", "dags/one.py")) == b"3\n"

@@ -1,0 +1,232 @@
+"""Rotation against the rehearsal: the new secret opens what it should, and the old one only as long as it should."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import psycopg
+import pytest
+import redis
+from cryptography.fernet import Fernet, MultiFernet
+
+from airflowaks.azure.redis import ping
+from airflowaks.cloud.database_urls import DatabaseUrl
+from airflowaks.engine.changes import Action
+from airflowaks.engine.results import Results
+from airflowaks.errors import InvalidParameter
+from airflowaks.session import open_session
+from airflowaks.steps import backend, cluster, key_vault
+from tests.support.deployment import describe_environment, is_write
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from airflowaks.session import Session
+    from tests.support.rehearsal import Rehearsal
+
+NAME = "rotated"
+DATABASE_URLS = (
+    key_vault.SQL_CONNECTION,
+    key_vault.SQL_CONNECTION_ASYNC,
+    key_vault.RESULT_BACKEND,
+    key_vault.KEDA_CONNECTION,
+)
+RANDOM_VALUES = (key_vault.API_SECRET_KEY, key_vault.JWT_SECRET, key_vault.ADMIN_PASSWORD)
+NAMES = (key_vault.FERNET_KEY, *RANDOM_VALUES, *DATABASE_URLS, key_vault.BROKER_URL)
+PATIENCE_SECONDS = 60
+ROTATE = """
+import sys
+from airflowaks.session import open_session
+from airflowaks.steps import key_vault
+key_vault.rotate(open_session(sys.argv[1]), sys.argv[2])
+"""
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Where the environment of these tests is described."""
+    folder = tmp_path_factory.mktemp("checkout")
+    describe_environment(folder, NAME)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def open_here(rehearsal: Rehearsal, folder: Path) -> Iterator[Callable[..., Session]]:
+    """Opens sessions on a deployment; each is as one of another process."""
+
+    def open_one(mode: str = "apply") -> Session:
+        return open_session(NAME, mode)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("AIRFLOWAKS_HOME", str(rehearsal.home))
+        patch.chdir(folder)
+        session = open_one()
+        for step in (cluster, backend, key_vault):
+            step.everything(session)
+        yield open_one
+
+
+@pytest.fixture(scope="module")
+def held(open_here: Callable[..., Session]) -> Callable[[], dict[str, str]]:
+    """Reads what the vault holds now."""
+
+    client = open_here().memoize(key_vault.Resources).vault.secrets
+
+    def read() -> dict[str, str]:
+        return {name: client.get_secret(name).value or "" for name in NAMES}
+
+    return read
+
+
+def certificates() -> str:
+    """The file of the certificates that the rehearsal's servers are known by."""
+    return str(Path(os.environ["AIRFLOWAKS_HOME"], "ca.pem"))
+
+
+def log_in(url: str) -> str:
+    """Log in as Airflow's libraries do with this URL, and return as whom."""
+    libpq = DatabaseUrl.parse(url).spell("postgresql")
+    with psycopg.connect(libpq, sslrootcert=certificates()) as connection:
+        (user,) = connection.execute("SELECT current_user").fetchone() or ("",)
+    return str(user)
+
+
+def applied(session: Session) -> set[str]:
+    return {change.name for change in session.memoize(Results).changes if change.applied}
+
+
+@pytest.mark.parametrize("name", DATABASE_URLS)
+def test_a_database_url_takes_a_new_password_along_with_the_others(
+    open_here: Callable[..., Session], held: Callable[[], dict[str, str]], name: str
+) -> None:
+    before = held()
+    session = open_here()
+    key_vault.rotate(session, name)
+    after = held()
+    assert applied(session) == {*DATABASE_URLS, "airflow"}
+    assert len({DatabaseUrl.parse(after[one]).password for one in DATABASE_URLS}) == 1
+    for one in DATABASE_URLS:
+        assert log_in(after[one]) == "airflow"
+        with pytest.raises(psycopg.OperationalError, match="password authentication failed"):
+            log_in(before[one])
+    assert not key_vault.checks(session).failed
+    assert {one: after[one] for one in NAMES if one not in DATABASE_URLS}.items() <= before.items()
+
+
+def test_the_brokers_key_in_use_stays_good_until_the_next_rotation(
+    open_here: Callable[..., Session], held: Callable[[], dict[str, str]]
+) -> None:
+    urls = [held()[key_vault.BROKER_URL]]
+    for _ in range(2):
+        session = open_here()
+        key_vault.rotate(session, key_vault.BROKER_URL)
+        assert applied(session) == {key_vault.BROKER_URL}
+        urls.append(held()[key_vault.BROKER_URL])
+        in_use, new = urls[-2:]
+        assert ping(in_use, certificates()).startswith("PONG")
+        assert ping(new, certificates()).startswith("PONG")
+    first, _, _ = urls
+    assert len(set(urls)) == 3
+    with pytest.raises(redis.AuthenticationError):
+        ping(first, certificates())
+
+
+def test_what_the_old_fernet_key_encrypted_is_readable_with_the_new_value(
+    open_here: Callable[..., Session], held: Callable[[], dict[str, str]]
+) -> None:
+    before = held()[key_vault.FERNET_KEY]
+    token = MultiFernet([Fernet(key) for key in before.split(",")]).encrypt(b"a connection's password")
+    session = open_here()
+    key_vault.rotate(session, key_vault.FERNET_KEY)
+    assert applied(session) == {key_vault.FERNET_KEY}
+    newest, *others = held()[key_vault.FERNET_KEY].split(",")
+    assert others == before.split(",")
+    both = MultiFernet([Fernet(newest), *map(Fernet, others)])
+    assert both.decrypt(token) == b"a connection's password"
+    assert Fernet(newest).decrypt(both.rotate(token)) == b"a connection's password"
+
+
+@pytest.mark.parametrize("name", RANDOM_VALUES)
+def test_a_random_value_is_made_anew(
+    open_here: Callable[..., Session], held: Callable[[], dict[str, str]], name: str
+) -> None:
+    before = held()
+    session = open_here()
+    key_vault.rotate(session, name)
+    after = held()
+    assert applied(session) == {one for one in NAMES if after[one] != before[one]} == {name}
+    assert len(after[name]) >= 64
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_plan_shows_what_it_would_renew_and_writes_nothing(
+    rehearsal: Rehearsal, open_here: Callable[..., Session], held: Callable[[], dict[str, str]], name: str
+) -> None:
+    before, served = held(), len(rehearsal.requests())
+    changes = key_vault.rotate(open_here("plan"), name)
+    assert [one for one in rehearsal.requests()[served:] if is_write(one)] == []
+    renewed = {*DATABASE_URLS, "airflow"} if name in DATABASE_URLS else {name}
+    assert {change.name for change in changes if change.action is Action.UPDATE} == renewed
+    assert not any(change.applied for change in changes)
+    assert held() == before
+
+
+def test_an_unknown_name_is_refused(open_here: Callable[..., Session]) -> None:
+    with pytest.raises(InvalidParameter, match='no secret "airflow-jwt"') as caught:
+        key_vault.rotate(open_here(), "airflow-jwt")
+    assert all(name in caught.value.action for name in NAMES)
+
+
+def kill_rotation(rehearsal: Rehearsal, folder: Path, name: str, *, after: str) -> None:
+    """Rotate in another process and kill -9 it when a write to the path has been served."""
+    rehearsal.control("POST", {"path": after, "hold": True, "after": True})
+    process = subprocess.Popen([sys.executable, "-c", ROTATE, NAME, name], cwd=folder)
+    deadline = time.monotonic() + PATIENCE_SECONDS
+    while not any(fault["holding"] for fault in rehearsal.control("GET")):
+        assert process.poll() is None
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+    process.kill()
+    process.wait()
+    rehearsal.control("DELETE")
+
+
+@pytest.mark.parametrize("name", DATABASE_URLS)
+def test_killed_between_the_vault_and_the_database_step_4_heals(
+    rehearsal: Rehearsal,
+    open_here: Callable[..., Session],
+    held: Callable[[], dict[str, str]],
+    folder: Path,
+    name: str,
+) -> None:
+    before = held()
+    kill_rotation(rehearsal, folder, key_vault.SQL_CONNECTION, after=f"^/secrets/{name}$")
+    torn = held()
+    assert torn[name] != before[name]
+    with pytest.raises(psycopg.OperationalError, match="password authentication failed"):
+        log_in(torn[name])
+
+    session = open_here()
+    key_vault.everything(session)
+
+    after = held()
+    assert after[key_vault.SQL_CONNECTION] == torn[key_vault.SQL_CONNECTION]
+    assert {log_in(after[one]) for one in DATABASE_URLS} == {"airflow"}
+    assert not key_vault.checks(session).failed
+
+
+def test_killed_between_the_broker_and_the_vault_what_runs_goes_on(
+    rehearsal: Rehearsal, open_here: Callable[..., Session], held: Callable[[], dict[str, str]], folder: Path
+) -> None:
+    before = held()
+    kill_rotation(rehearsal, folder, key_vault.BROKER_URL, after="/regenerateKey$")
+    assert held() == before
+    assert ping(before[key_vault.BROKER_URL], certificates()).startswith("PONG")
+    session = open_here()
+    assert {change.action for change in key_vault.everything(session)} == {Action.NONE}
+    assert not key_vault.checks(session).failed

@@ -1,0 +1,169 @@
+"""Sessions: environments, modes, who is signed in, and a rehearsal that does not start."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from base64 import urlsafe_b64encode
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from azure.core.credentials import AccessToken
+
+from airflowaks.cloud.connection import Connection, Operator, token_claims
+from airflowaks.config.environment import load_environment
+from airflowaks.errors import InvalidEnvironment, InvalidParameter, RehearsalUnavailable, SignInFailed
+from airflowaks.session import Session, open_session
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from tests.support.rehearsal import Rehearsal
+
+TENANT = "22222222-2222-4222-8222-222222222222"
+SCOPE = "https://management.azure.com/.default"
+
+
+class Given:
+    """A credential whose token says what it is given, unsigned: a session reads tokens and leaves proof to Azure."""
+
+    def __init__(self, **claims: str) -> None:
+        self.claims = {"oid": "object", "tid": TENANT, **claims}
+
+    def get_token(self, *_scopes: str, **_options: Any) -> AccessToken:
+        parts = ({"alg": "none"}, self.claims)
+        header, payload = (urlsafe_b64encode(json.dumps(part).encode()).decode().rstrip("=") for part in parts)
+        return AccessToken(f"{header}.{payload}.", 0)
+
+
+def session_of(credential: Any, mode: Any = "plan") -> Session:
+    return Session(load_environment("local"), mode, Connection(credential=credential))
+
+
+@pytest.mark.parametrize("step", ["cluster", "registry", "backend", "key_vault"])
+def test_importing_a_step_imports_nothing_that_is_slow(step: str) -> None:
+    program = f"import sys, airflowaks.steps.{step}; print(*sys.modules)"
+    done = subprocess.run([sys.executable, "-c", program], check=True, capture_output=True, text=True)
+    imported = {name.partition(".")[0] for name in done.stdout.split()}
+    assert imported & {"airflowaks", "azure", "psycopg", "pydantic", "redis", "tenacity"} == {"airflowaks"}
+
+
+def test_there_are_three_modes() -> None:
+    with pytest.raises(InvalidParameter, match='no mode "destroy", only: plan, apply, check'):
+        open_session("local", "destroy")
+    assert [session_of(None, mode).applies for mode in ("plan", "apply", "check")] == [False, True, False]
+
+
+def test_an_environment_that_does_not_exist_is_named() -> None:
+    with pytest.raises(InvalidEnvironment, match='no environment "prd"') as caught:
+        open_session("prd", "plan")
+    assert "prod" in caught.value.action
+
+
+@pytest.mark.parametrize(
+    ("claims", "operator"),
+    [
+        (
+            {"idtyp": "app", "appid": "client", "app_displayname": "pipeline"},
+            Operator("object", "ServicePrincipal", "pipeline"),
+        ),
+        ({"appid": "client"}, Operator("object", "ServicePrincipal", "client")),
+        (
+            {"idtyp": "user", "scp": "user_impersonation", "upn": "ada@example.com", "appid": "az"},
+            Operator("object", "User", "ada@example.com"),
+        ),
+        (
+            {"scp": "user_impersonation", "upn": "ada@example.com", "appid": "az"},
+            Operator("object", "User", "ada@example.com"),
+        ),
+        # A guest's token has no upn.
+        (
+            {"scp": "user_impersonation", "unique_name": "live.com#ada@example.org", "appid": "az"},
+            Operator("object", "User", "live.com#ada@example.org"),
+        ),
+    ],
+    ids=["pipeline", "managed identity", "person", "person without idtyp", "guest"],
+)
+def test_the_operator_is_who_the_token_is_for(claims: dict[str, str], operator: Operator) -> None:
+    assert session_of(Given(**claims)).operator == operator
+
+
+def test_a_sign_in_to_another_tenant_is_refused() -> None:
+    with pytest.raises(SignInFailed, match="signed in to tenant elsewhere, and the environment is in tenant 2222"):
+        _ = session_of(Given(tid="elsewhere")).operator
+
+
+def test_a_token_is_a_secret() -> None:
+    session = session_of(Given())
+    token = session.token(SCOPE)
+    assert token_claims(token)["oid"] == "object"
+    assert session.redactor.redact(f"Authorization: Bearer {token}") == "Authorization: Bearer (secret)"
+
+
+def test_what_sdk_clients_sign_in_with_is_secret(rehearsal: Rehearsal) -> None:
+    session = open_session("local", "plan")
+    list(session.resources.resource_groups.list())
+    tokens = [session.connection.credential.get_token(SCOPE).token, rehearsal.connection["AZURE_CLIENT_SECRET"]]
+    again = Session(session.environment, "plan", session.connection)
+    for token in tokens:
+        assert session.redactor.redact(f"<{token}>") == "<(secret)>"
+    assert again.redactor.redact(f"<{tokens[1]}>") == "<(secret)>"
+
+
+def test_steps_share_what_was_made_once() -> None:
+    session, made = session_of(None), []
+
+    def make(of: Session) -> object:
+        made.append(of)
+        return object()
+
+    assert session.memoize(make) is session.memoize(make)
+    assert made == [session]
+
+
+@pytest.mark.parametrize(
+    ("proxy", "ca_bundle", "transport"),
+    [
+        (None, None, {}),
+        ("http://p:1", None, {"proxies": {"http": "http://p:1", "https": "http://p:1"}}),
+        (None, "/ca.pem", {"connection_verify": "/ca.pem"}),
+    ],
+)
+def test_a_connection_differs_in_proxy_and_ca_alone(
+    proxy: str | None, ca_bundle: str | None, transport: dict[str, Any]
+) -> None:
+    connection = Connection(credential=None, proxy=proxy, ca_bundle=ca_bundle)  # type: ignore[arg-type]
+    assert connection.transport == transport
+
+
+def test_a_session_on_azure_is_opened_without_asking_azure(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    fields = {"subscription_id": "11111111-1111-4111-8111-111111111111", "tenant_id": TENANT, "location": "westeurope"}
+    folder = tmp_path / "manifests" / "environments"
+    folder.mkdir(parents=True)
+    (folder / "far.yaml").write_text(json.dumps({**fields, "proxy": "http://127.0.0.1:9"}))
+    monkeypatch.chdir(tmp_path)
+    session = open_session("far", "plan")
+    assert (session.environment.name, session.environment.is_local) == ("far", False)
+    assert session.connection.proxy == "http://127.0.0.1:9"
+
+
+def test_a_rehearsal_starts_by_itself_and_signs_its_operator_in(rehearsal: Rehearsal) -> None:
+    session = open_session("local", "plan")
+    claims = token_claims(session.token(SCOPE))
+    assert claims["tid"] == session.environment.tenant_id == TENANT
+    assert session.operator == Operator(claims["oid"], "ServicePrincipal", claims["app_displayname"])
+    assert session.connection.proxy == rehearsal.connection["HTTPS_PROXY"]
+
+
+def test_a_rehearsal_that_does_not_start_says_why_in_one_sentence(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "in-the-way").write_text("")
+    monkeypatch.setenv("AIRFLOWAKS_HOME", str(tmp_path / "in-the-way" / "home"))
+    with pytest.raises(RehearsalUnavailable) as caught:
+        open_session("local", "plan")
+    assert caught.value.message.startswith("The rehearsal cloud did not start: ")
+    assert "in-the-way" in caught.value.message
+    assert "\n" not in caught.value.message
+    assert "rehearsal_cloud status" in caught.value.action

@@ -1,0 +1,112 @@
+"""Groups, applications and service principals on Microsoft Graph."""
+
+from __future__ import annotations
+
+import uuid
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from rehearsal_cloud.home import OPERATOR_CLIENT_ID, OPERATOR_OBJECT_ID
+from tests.support.azure_requests import GRAPH
+
+if TYPE_CHECKING:
+    from tests.support.azure_requests import Newcomer, Sender
+
+
+def wanted(**changes: Any) -> dict[str, Any]:
+    name = f"group-{uuid.uuid4().hex[:8]}"
+    return {"displayName": name, "mailNickname": name, "mailEnabled": False, "securityEnabled": True} | changes
+
+
+@pytest.fixture
+def group_id(send: Sender) -> str:
+    made = send("POST", f"{GRAPH}/groups", wanted())
+    assert made.status_code == 201
+    return str(made.json()["id"])
+
+
+def test_a_group_is_found_by_its_name(send: Sender) -> None:
+    body = wanted(displayName="O'Brien's admins", description="who may")
+    made = send("POST", f"{GRAPH}/groups", body).json()
+    found = send("GET", f"{GRAPH}/groups?$filter=displayName eq 'O''Brien''s admins'").json()["value"]
+    assert [one["id"] for one in found] == [made["id"]]
+    assert found[0]["description"] == "who may"
+    both = f"displayName eq 'O''Brien''s admins' and mailNickname eq '{body['mailNickname']}'"
+    assert len(send("GET", f"{GRAPH}/groups?$filter={both}").json()["value"]) == 1
+    assert send("GET", f"{GRAPH}/groups?$filter=displayName eq 'other'").json()["value"] == []
+
+
+@pytest.mark.parametrize("missing", ["displayName", "mailEnabled", "mailNickname", "securityEnabled"])
+def test_what_a_group_needs_must_be_there(send: Sender, missing: str) -> None:
+    body = wanted()
+    del body[missing]
+    answer = send("POST", f"{GRAPH}/groups", body)
+    assert (answer.status_code, answer.json()["error"]["code"]) == (400, "Request_BadRequest")
+    assert missing in answer.json()["error"]["message"]
+
+
+def test_a_nickname_without_spaces_is_needed(send: Sender) -> None:
+    assert send("POST", f"{GRAPH}/groups", wanted(mailNickname="with space")).status_code == 400
+
+
+def test_members_come_and_go(send: Sender, group_id: str) -> None:
+    reference = {"@odata.id": f"{GRAPH}/directoryObjects/{OPERATOR_OBJECT_ID}"}
+    url = f"{GRAPH}/groups/{group_id}/members"
+    assert send("POST", f"{url}/$ref", reference).status_code == 204
+    members = send("GET", url).json()["value"]
+    assert [(one["id"], one["@odata.type"]) for one in members] == [
+        (OPERATOR_OBJECT_ID, "#microsoft.graph.servicePrincipal")
+    ]
+    again = send("POST", f"{url}/$ref", reference)
+    assert (again.status_code, again.json()["error"]["code"]) == (400, "Request_BadRequest")
+    assert send("DELETE", f"{url}/{OPERATOR_OBJECT_ID}/$ref").status_code == 204
+    assert send("GET", url).json()["value"] == []
+    assert send("DELETE", f"{url}/{OPERATOR_OBJECT_ID}/$ref").status_code == 404
+
+
+def test_an_unknown_member_is_refused(send: Sender, group_id: str) -> None:
+    reference = {"@odata.id": f"{GRAPH}/directoryObjects/{uuid.uuid4()}"}
+    answer = send("POST", f"{GRAPH}/groups/{group_id}/members/$ref", reference)
+    assert (answer.status_code, answer.json()["error"]["code"]) == (404, "Request_ResourceNotFound")
+
+
+def test_a_deleted_group_is_gone(send: Sender, group_id: str) -> None:
+    assert send("DELETE", f"{GRAPH}/groups/{group_id}").status_code == 204
+    assert send("GET", f"{GRAPH}/groups/{group_id}").status_code == 404
+    assert send("DELETE", f"{GRAPH}/groups/{group_id}").status_code == 404
+
+
+def test_a_service_principal_is_found_by_its_application(send: Sender) -> None:
+    for condition in (
+        f"appId eq '{OPERATOR_CLIENT_ID}'",
+        f"servicePrincipalNames/any(c:c eq '{OPERATOR_CLIENT_ID}')",
+    ):
+        found = send("GET", f"{GRAPH}/servicePrincipals?$filter={condition}").json()["value"]
+        assert [one["id"] for one in found] == [OPERATOR_OBJECT_ID]
+
+
+def test_objects_are_found_by_their_ids(send: Sender, group_id: str) -> None:
+    ids = [group_id, OPERATOR_OBJECT_ID, str(uuid.uuid4())]
+    found = send("POST", f"{GRAPH}/directoryObjects/getByIds", {"ids": ids}).json()["value"]
+    assert {one["id"] for one in found} == {group_id, OPERATOR_OBJECT_ID}
+
+
+def test_a_second_service_principal_of_an_application_is_refused(send: Sender, newcomer: Newcomer) -> None:
+    answer = send("POST", f"{GRAPH}/servicePrincipals", {"appId": newcomer.client_id})
+    assert answer.json()["error"]["code"] == "Request_MultipleObjectsWithSameKeyValue"
+
+
+def test_another_than_the_operator_reads_but_does_not_write(send: Sender, newcomer: Newcomer, group_id: str) -> None:
+    assert send("GET", f"{GRAPH}/groups/{group_id}", credential=newcomer.credential).status_code == 200
+    for method, path in (("POST", "groups"), ("DELETE", f"groups/{group_id}"), ("POST", "applications")):
+        answer = send(method, f"{GRAPH}/{path}", wanted(), credential=newcomer.credential)
+        assert (answer.status_code, answer.json()["error"]["code"]) == (403, "Authorization_RequestDenied")
+
+
+def test_a_program_is_nobody_at_me(send: Sender) -> None:
+    assert send("GET", f"{GRAPH}/me").status_code == 400
+
+
+def test_without_token_nobody_is_served(send: Sender) -> None:
+    assert send("GET", f"{GRAPH}/groups", scope="").status_code == 401

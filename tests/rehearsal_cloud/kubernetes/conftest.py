@@ -1,0 +1,82 @@
+"""The differential tests' two sides: the rehearsal's cluster, and a real control plane where there is one.
+
+A test that takes `cluster_api` runs on both with the same assertions. Neither has a node: pods stay as they are.
+"""
+
+from __future__ import annotations
+
+import shutil
+import time
+import uuid
+from contextlib import ExitStack, suppress
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+from kubernetes.client import CoreV1Api
+from kubernetes.client.exceptions import ApiException
+
+from tests.support.control_plane import ClusterApi, Server, control_plane, managed_cluster, running_cluster
+
+if TYPE_CHECKING:
+    from collections.abc import Generator, Iterator
+
+
+# The rehearsal's side
+
+
+# The real side
+
+
+# Both
+
+
+_SERVERS = ExitStack()
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_protocol(nextitem: pytest.Item | None) -> Generator[None, object, object]:
+    """End both servers with the last test that compares them: idle, they take a fifth of a processor."""
+    ran = yield
+    if nextitem is None or not nextitem.path.is_relative_to(Path(__file__).parent):
+        _SERVERS.close()
+    return ran
+
+
+@pytest.fixture(scope="session")
+def rehearsal_server(tmp_path_factory: pytest.TempPathFactory) -> Server:
+    folder = tmp_path_factory.mktemp("rehearsal")
+    _SERVERS.callback(shutil.rmtree, folder, ignore_errors=True)
+    return _SERVERS.enter_context(running_cluster(folder, managed_cluster()))[1]
+
+
+@pytest.fixture(scope="session")
+def control_plane_server(tmp_path_factory: pytest.TempPathFactory) -> Server:
+    folder = tmp_path_factory.mktemp("control-plane")
+    _SERVERS.callback(shutil.rmtree, folder, ignore_errors=True)
+    return _SERVERS.enter_context(control_plane(folder))
+
+
+@pytest.fixture(scope="session", params=["rehearsal", "control-plane"])
+def api_server(request: pytest.FixtureRequest) -> Server:
+    """An API server of each side, one for all tests: by a fixture each, for pytest ends one whose parameter changes."""
+    server: Server = request.getfixturevalue(f"{request.param.replace('-', '_')}_server")
+    return server
+
+
+@pytest.fixture
+def cluster_api(request: pytest.FixtureRequest, api_server: Server) -> Iterator[ClusterApi]:
+    """The API of each side in turn, with a fresh namespace."""
+    name = f"test-{uuid.uuid4().hex[:10]}"
+    with api_server.client() as client:
+        core = CoreV1Api(client)
+        core.create_namespace({"metadata": {"name": name}})
+        deadline = time.monotonic() + 60
+        while True:
+            with suppress(ApiException):
+                core.read_namespaced_service_account("default", name)
+                break
+            assert time.monotonic() < deadline
+            time.sleep(0.02)
+        yield ClusterApi(client, name, request.node.callspec.params["api_server"])
+        core.delete_namespace(name)

@@ -1,0 +1,51 @@
+"""azure-pipelines.yml: that Azure Pipelines takes it, and that it does what is done here."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from typing import TYPE_CHECKING
+
+import pytest
+
+from tests.support import pipelines
+from tests.support.repository import REPOSITORY
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+FILES = [pipelines.PIPELINE, *(f".azure-pipelines/{path.name}" for path in (REPOSITORY / ".azure-pipelines").iterdir())]
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_it_is_as_the_published_schema_says(name: str, tmp_path: Path) -> None:
+    (tmp_path / "document.json").write_text(json.dumps(pipelines.read(name)))
+    azure = ("--builtin-schema", "vendor.azure-pipelines", "--data-transform", "azure-pipelines")
+    # Its patterns are those of Python and JavaScript alike, but not of regular expressions for Unicode.
+    command = [sys.executable, "-m", "check_jsonschema", *azure, "--regex-variant", "python"]
+    done = subprocess.run([*command, tmp_path / "document.json"], check=False, capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout
+
+
+def test_every_template_is_used_with_the_parameters_that_it_has() -> None:
+    used = set()
+    for stage in pipelines.read(pipelines.PIPELINE)["stages"]:
+        for job in pipelines.jobs(stage["stage"], image="build"):
+            found = pipelines.steps(job)
+            assert "${{" not in json.dumps(found)
+            used |= {step.get("env", {}).get("ENVIRONMENT") for step in found}
+    assert used == {None, "dev", "prod"}
+
+
+def test_what_it_lints_is_what_ci_does() -> None:
+    lint = next(one for one in pipelines.steps(pipelines.jobs("validate")[0]) if one.get("displayName") == "Lint")
+    ours = (REPOSITORY / ".ci/run").read_text()
+    commands = [line for line in lint["bash"].splitlines() if "pip" not in line]
+    assert len(commands) == 4
+    assert [one for one in commands if f"\n{one}" not in ours] == []
+
+
+def test_the_command_that_tests_is_the_readmes() -> None:
+    test = next(one for one in pipelines.steps(pipelines.jobs("validate")[0]) if one.get("displayName") == "Test")
+    assert test["bash"].partition(" --junitxml")[0] in (REPOSITORY / "README.md").read_text()

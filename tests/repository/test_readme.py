@@ -1,0 +1,53 @@
+from __future__ import annotations
+
+import re
+import tomllib
+
+import pytest
+
+from airflowaks.steps import key_vault
+from tests.support.drills.table import table
+from tests.support.repository import REPOSITORY
+
+README = (REPOSITORY / "README.md").read_text()
+PROJECT = tomllib.loads((REPOSITORY / "pyproject.toml").read_text())["project"]
+SECTIONS = dict(re.findall(r"^## (.+?)\n(.*?)(?=^## |\Z)", README, re.DOTALL | re.MULTILINE))
+
+
+def dependencies() -> set[str]:
+    """The names of what the runbook and its rehearsal need to run."""
+    extras = PROJECT["optional-dependencies"]
+    wanted = [*PROJECT["dependencies"], *extras["rehearsal"], *extras["notebooks"], *extras["lab"]]
+    return {re.split(r"[\[<>=;! ]", one, maxsplit=1)[0] for one in wanted} - {"airflowaks"}
+
+
+@pytest.mark.parametrize("heading", ["Run it", "Test it"])
+def test_each_of_the_two_commands_is_one_block(heading: str) -> None:
+    assert SECTIONS[heading].count("```bash\n") == 1
+
+
+def test_every_module_is_in_the_table_of_how_it_is_built() -> None:
+    built = SECTIONS["How it is built"]
+    places = [path.name for path in (REPOSITORY / "airflowaks").glob("*.py") if path.name != "__init__.py"]
+    places += [f"{path.parent.name}/" for path in (REPOSITORY / "airflowaks").glob("*/__init__.py")]
+
+    assert [place for place in places if f"`{place}`" not in built] == []
+
+
+def test_every_dependency_is_in_the_table_with_what_it_is_for() -> None:
+    rows = SECTIONS["How it is built"].partition("| dependency |")[2].lower()
+    names = rows.replace(", -", ", azure-mgmt-")
+
+    assert sorted(one for one in dependencies() if one.lower() not in names) == []
+
+
+def test_every_secret_is_in_the_table_of_rotation() -> None:
+    named = {value for name, value in vars(key_vault).items() if name.isupper() and str(value).startswith("airflow-")}
+
+    assert len(named) == 9
+    shorthand = SECTIONS["The steps"].replace("`-async`", "`airflow-sql-alchemy-conn-async`")
+    assert [one for one in named if f"`{one}`" not in shorthand] == []
+
+
+def test_the_table_of_findings_is_as_rules_and_drills_have_it() -> None:
+    assert table() in README

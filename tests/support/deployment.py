@@ -1,0 +1,113 @@
+"""Steps 1 to 4 as a program runs them, in a process that can be killed, and what they leave behind in the cloud."""
+
+from __future__ import annotations
+
+import os
+import re
+import sys
+from typing import TYPE_CHECKING, Any
+
+import azure.containerregistry
+import azure.identity
+import azure.keyvault.secrets
+import azure.mgmt.authorization
+import azure.mgmt.containerregistry
+import azure.mgmt.containerservice
+import azure.mgmt.keyvault
+import azure.mgmt.msi
+import azure.mgmt.postgresqlflexibleservers
+import azure.mgmt.redisenterprise
+import azure.mgmt.resource.resources
+import psycopg
+import redis
+
+from airflowaks.session import open_session
+from airflowaks.steps import backend, cluster, key_vault, registry
+from tests.support.repository import REPOSITORY
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+    from pathlib import Path
+
+    from airflowaks.session import Session
+
+# The SDKs are imported here so that a forked process has them already: importing them takes longer than using them.
+SDKS = (
+    azure.containerregistry,
+    azure.identity,
+    azure.keyvault.secrets,
+    azure.mgmt.authorization,
+    azure.mgmt.containerregistry,
+    azure.mgmt.containerservice,
+    azure.mgmt.keyvault,
+    azure.mgmt.msi,
+    azure.mgmt.postgresqlflexibleservers,
+    azure.mgmt.redisenterprise,
+    azure.mgmt.resource.resources,
+    psycopg,
+    redis,
+)
+STEPS = (cluster, registry, backend, key_vault)
+WRITES = ("PUT", "POST", "PATCH", "DELETE")
+GUID = r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}"
+READING_POSTS = r"/(oauth2|listKeys|listClusterUserCredential|getByIds)"
+"""POSTs that change nothing: sign-ins, and questions that Azure asks in this way."""
+
+
+def describe_environment(folder: Path, name: str) -> None:
+    """Write an environment of its own for the rehearsal cloud: own resource group, groups and global names."""
+    environments = folder / "manifests" / "environments"
+    environments.mkdir(parents=True, exist_ok=True)
+    text = (REPOSITORY / "manifests" / "environments" / "local.yaml").read_text()
+    (environments / f"{name}.yaml").write_text(text)
+
+
+def deploy(name: str, folder: Path, home: Path) -> None:
+    """Run steps 1 to 4 with their checks; the process exits with 1 where a check fails."""
+    os.chdir(folder)
+    os.environ["AIRFLOWAKS_HOME"] = str(home)
+    session = open_session(name)
+    for step in STEPS:
+        step.everything(session)
+        if failed := step.checks(session).failed:
+            print(failed, file=sys.stderr)
+            sys.exit(1)
+
+
+def is_write(entry: dict[str, Any]) -> bool:
+    """Tell whether an entry of the rehearsal's request log is one that changes something."""
+    asking = ("/token", "/exchange", "/listKeys", "/listClusterUserCredential", "/getByIds", "accessreviews")
+    reading = entry["path"].endswith(asking) or "dryRun=All" in entry["query"]
+    return entry["method"] in WRITES and not reading and entry["host"] != "localhost"
+
+
+def is_held(entry: dict[str, Any]) -> bool:
+    """Tell whether a fault can hold the request's answer back: a cluster's API, at a port of its own, has no faults."""
+    return ":" not in entry["host"]
+
+
+def state(session: Session) -> list[str]:
+    """Return all that the environment has in the cloud, under names that are the same for every environment."""
+    group, name = session.environment.resource_group, session.environment.name
+    found = [one.id for one in session.resources.resources.list()]
+    roles = session.authorization.role_assignments.list_for_subscription()
+    found += [f"{one.scope} {one.role_definition_id} {one.principal_type}" for one in roles]
+    found = [one for one in found if f"/{group}/" in one or f"_{group}_" in one]
+    found += [
+        f"secret {one.name}" for one in session.memoize(key_vault.Resources).vault.secrets.list_properties_of_secrets()
+    ]
+    found += [f"group {one}" for one in _groups(session) if one.startswith(f"airflow-{name}-")]
+    suffix = session.environment.postgresql.name.rpartition("-")[2]
+    known = [
+        one.replace(suffix, "SUFFIX").replace(f"airflow-{name}", "NAME").replace(f"airflow{name}", "NAME")
+        for one in found
+    ]
+    return sorted(re.sub(GUID, "GUID", one) for one in known)
+
+
+def _groups(session: Session) -> Iterable[str]:
+    from azure.core.rest import HttpRequest
+
+    response = session.graph.send_request(HttpRequest("GET", session.graph.format_url("/groups")))
+    response.raise_for_status()
+    return [one["displayName"] for one in response.json()["value"]]

@@ -1,0 +1,172 @@
+"""Drills of the database."""
+
+from __future__ import annotations
+
+from contextlib import ExitStack, suppress
+from typing import TYPE_CHECKING, Any
+
+import psycopg
+
+from airflowaks.azure.database_role import connect
+from airflowaks.cloud.database_urls import DatabaseUrl
+from airflowaks.kube.client import Reference
+from airflowaks.steps import backend, key_vault
+from tests.support.deployed import NAMESPACE
+from tests.support.drills.drill import NAME, Drills
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from tests.support.drills.drill import Scene
+
+DATABASE = Drills()
+_COMPONENT = "triggerer"
+_CONNECTION = "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN"
+_MOST_CONNECTIONS = 1000
+_SETTINGS = Reference("v1", "ConfigMap", "airflow-configuration", NAMESPACE)
+
+
+@DATABASE.drill("AKA-501")
+def the_server_is_stopped(scene: Scene) -> Iterator[None]:
+    server = scene.step(backend).server
+    scene.session.postgresql.servers.begin_stop(server.group, server.name).result()
+    yield
+    scene.session.postgresql.servers.begin_start(server.group, server.name).result()
+
+
+@DATABASE.drill("AKA-502", proof=backend)
+def the_clusters_firewall_rule_is_deleted(scene: Scene) -> Iterator[None]:
+    _delete_rule(scene, backend.CLUSTER_RULE)
+    yield
+
+
+@DATABASE.drill("AKA-502")
+def nobody_is_let_in(scene: Scene) -> Iterator[None]:
+    """On one machine everybody calls from here: without this rule Airflow and the operator are locked out."""
+    _delete_rule(scene, "this-machine")
+    yield
+
+
+def _delete_rule(scene: Scene, name: str) -> None:
+    server = scene.step(backend).server
+    scene.session.postgresql.firewall_rules.begin_delete(server.group, server.name, name).result()
+
+
+@DATABASE.drill("AKA-502")
+def the_server_is_closed_to_the_internet(scene: Scene) -> Iterator[None]:
+    server = scene.step(backend).server
+    parameters: Any = {"properties": {"network": {"publicNetworkAccess": "Disabled"}}}
+    scene.session.postgresql.servers.begin_update(server.group, server.name, parameters).result()
+    yield
+
+
+@DATABASE.drill("AKA-503")
+def the_vaults_url_does_without_tls(scene: Scene) -> Iterator[None]:
+    step4 = scene.step(key_vault)
+    secret = step4.sql_connection
+    url = secret.require("value").reveal().partition("?")[0]
+    step4.vault.secrets.set_secret(secret.name, f"{url}?sslmode=disable")
+    scene.await_synced()
+    scene.replace(_COMPONENT)
+    yield
+
+
+@DATABASE.drill("AKA-504")
+def the_database_is_given_to_somebody_else(scene: Scene) -> Iterator[None]:
+    step3 = scene.step(backend)
+    scene.administer(f"GRANT {step3.role.name} TO CURRENT_USER")
+    scene.administer(f'ALTER DATABASE {step3.database.name} OWNER TO "{step3.administrator.name}"')
+    yield
+
+
+@DATABASE.drill("AKA-507", fast=True, proof=key_vault)
+def the_password_is_changed_in_the_database_alone(scene: Scene) -> Iterator[None]:
+    scene.administer(f"ALTER ROLE {scene.step(backend).role.name} PASSWORD 'of-somebody-else'")
+    yield
+
+
+@DATABASE.drill("AKA-508")
+def connections_are_used_up(scene: Scene) -> Iterator[None]:
+    step3, url = scene.step(backend), _url(scene)
+    with ExitStack() as opened:
+        with suppress(psycopg.OperationalError):
+            for _ in range(_MOST_CONNECTIONS):
+                opened.enter_context(connect(step3.server, url.database, url.user, url.password))
+        yield
+
+
+def _url(scene: Scene) -> DatabaseUrl:
+    return DatabaseUrl.parse(scene.step(key_vault).sql_connection.require("value").reveal())
+
+
+@DATABASE.drill("AKA-509")
+def the_role_may_not_log_in(scene: Scene) -> Iterator[None]:
+    scene.administer(f"ALTER ROLE {scene.step(backend).role.name} NOLOGIN")
+    yield
+
+
+@DATABASE.drill("AKA-510")
+def the_database_has_another_name(scene: Scene) -> Iterator[None]:
+    name = scene.step(backend).database.name
+    _rename(scene, name, "elsewhere")
+    yield
+    _rename(scene, "elsewhere", name)
+
+
+def _rename(scene: Scene, name: str, other: str) -> None:
+    scene.administer(f"ALTER DATABASE {name} ALLOW_CONNECTIONS false")
+    scene.administer("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = %s", name)
+    scene.administer(f"ALTER DATABASE {name} RENAME TO {other}")
+    scene.administer(f"ALTER DATABASE {other} ALLOW_CONNECTIONS true")
+
+
+@DATABASE.drill("AKA-511")
+def pods_are_not_told_whom_to_trust(scene: Scene) -> Iterator[None]:
+    scene.patch(_SETTINGS, {"data": {"SSL_CERT_FILE": None}}, "application/merge-patch+json")
+    scene.replace(_COMPONENT)
+    yield
+
+
+@DATABASE.drill("AKA-513")
+def pods_are_told_of_a_server_that_is_not_there(scene: Scene) -> Iterator[None]:
+    url = "postgresql+psycopg2://airflow@nobodys-server.postgres.database.azure.com:5432/airflow"
+    scene.edit(_COMPONENT, env=[{"name": _CONNECTION, "value": url}])
+    yield
+    scene.edit(_COMPONENT, env=[{"name": _CONNECTION, "$patch": "delete"}])
+
+
+@DATABASE.drill("AKA-514")
+def the_administrator_is_removed(scene: Scene) -> Iterator[None]:
+    administrator = scene.step(backend).administrator
+    operations = scene.session.postgresql.administrators_microsoft_entra
+    operations.begin_delete(
+        administrator.group, administrator.server.name, administrator.id.rpartition("/")[2]
+    ).result()
+    yield
+
+
+@DATABASE.drill("AKA-506")
+def a_task_asks_for_an_extension_that_is_not_allowed(scene: Scene) -> Iterator[None]:
+    url = _url(scene)
+    known = {
+        "connection_id": NAME,
+        "conn_type": "generic",
+        "host": url.host,
+        "port": url.port,
+        "schema": url.database,
+        "login": url.user,
+    }
+    with scene.kept("connections", **known, password=url.password):
+        scene.fail("extension")
+        yield
+        _allow(scene, "hstore")
+        scene.await_run("extension", scene.run_dag("extension"), "success")
+    scene.forget_failures()
+    _allow(scene, "")
+
+
+def _allow(scene: Scene, extensions: str) -> None:
+    server = scene.step(backend).server
+    parameters: Any = {"properties": {"value": extensions, "source": "user-override"}}
+    operations = scene.session.postgresql.configurations
+    operations.begin_update(server.group, server.name, "azure.extensions", parameters).result()

@@ -1,0 +1,41 @@
+"""The README's table of rules: what each finds, whether it is drilled, and who heals it.
+
+`python -m tests.support.drills.table` writes it into the README anew.
+"""
+
+from __future__ import annotations
+
+import re
+
+from airflowaks.diagnosis.rules.registry import RULES, evaluate
+from tests.support.drills.registry import DRILLS, every_run
+from tests.support.repository import REPOSITORY
+from tests.support.rule_cases import FOLDER, facts_of, read
+
+README = REPOSITORY / "README.md"
+HEAD = ("| finding | what is wrong | drilled | healed |", "|---|---|---|---|")
+TABLE = re.compile(re.escape("\n".join(HEAD)) + r"\n(?:\|.*\n)+")
+
+
+def table() -> str:
+    """Return the table, with the sentences that the rules' cases give."""
+    always = every_run()
+    rows = []
+    for name in sorted(RULES):
+        drills = [one for one in DRILLS if one.rule == name]
+        drilled = "in every run" if name in always else "in full"
+        by_hand = "by hand" if drills else "with its cause"
+        healed = "automatically" if any(one.automatic for one in drills) else by_hand
+        rows.append(f"| `{name}` | {_cause(name)} | {drilled} | {healed} |")
+    return "\n".join((*HEAD, *rows)) + "\n"
+
+
+def _cause(name: str) -> str:
+    findings = evaluate(facts_of(read(FOLDER / "cases" / f"{name}.yaml")["facts"]))
+    said = {one.id: one.cause for each in findings for one in (*each.consequences, each)}
+    return said[name].replace("|", "\\|")
+
+
+if __name__ == "__main__":
+    text = README.read_text(encoding="utf-8")
+    README.write_text(TABLE.sub(lambda _: table(), text), encoding="utf-8")
