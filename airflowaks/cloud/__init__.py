@@ -1,1 +1,1 @@
-"""How the cloud is reached: connection, error mapping, redaction, database URLs and Airflow's REST API."""
+"""Access to the cloud: connection, error mapping, redaction, database URLs and Airflow's REST API."""

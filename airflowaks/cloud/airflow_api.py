@@ -1,4 +1,4 @@
-"""Airflow's own REST API, as a user of Airflow: signed in with a name and a password.
+"""A client for Airflow's REST API, signed in as an Airflow user.
 
 Source: https://airflow.apache.org/docs/apache-airflow/stable/stable-rest-api-ref.html
 """
@@ -22,7 +22,7 @@ _MOST_ERRORS = 50
 
 
 class AirflowApi:
-    """The REST API at a URL of this machine. Every method raises azure-core's HttpResponseError where it is refused."""
+    """The REST API at a URL of this machine. Every method raises azure-core's HttpResponseError if it is refused."""
 
     def __init__(self, url: str, redactor: Redactor) -> None:
         self._url, self._redactor = url, redactor
@@ -30,45 +30,45 @@ class AirflowApi:
         self._client = _client(url)
 
     def sign_in(self, user: str, password: Secret) -> None:
-        """Take a token for all that follows."""
+        """Get a token for the requests that follow."""
         token = self._send("POST", "/auth/token", {"username": user, "password": password.reveal()})["access_token"]
         self._headers["Authorization"] = f"Bearer {self._redactor.learn(token).reveal()}"
 
     def health(self) -> dict[str, dict[str, Any]]:
-        """Return what each component is said to be; the answer's status is 200 whatever that is."""
+        """Return the state of each component. The HTTP status is 200 even if a component is unhealthy."""
         components: dict[str, dict[str, Any]] = self._send("GET", f"{_API}/monitor/health")
         return {name: state for name, state in components.items() if state}
 
     def unpause(self, dag: str) -> None:
-        """Let a DAG run; refused with 404 until the dag-processor has read its file."""
+        """Unpause a DAG; 404 until the dag-processor has parsed its file."""
         self._send("PATCH", f"{_API}/dags/{dag}", {"is_paused": False})
 
     def trigger(self, dag: str) -> str:
-        """Begin a run of a DAG and return its ID."""
+        """Start a DAG run and return its ID."""
         run: str = self._send("POST", f"{_API}/dags/{dag}/dagRuns", {"logical_date": None})["dag_run_id"]
         return run
 
     def state(self, dag: str, run: str) -> str:
-        """Return the state of a run: queued, running, success or failed."""
+        """Return the state of a DAG run: queued, running, success or failed."""
         state: str = self._send("GET", f"{_API}/dags/{dag}/dagRuns/{run}")["state"]
         return state
 
-    def tasks(self, state: str, most: int, *, ended_since: datetime | None = None) -> tuple[list[dict[str, Any]], int]:
-        """Return the newest tasks of all DAGs in a state (queued, failed), not more than `most`, and how many are."""
+    def tasks(self, state: str, limit: int, *, ended_since: datetime | None = None) -> tuple[list[dict[str, Any]], int]:
+        """Return the newest task instances of all DAGs in a state (queued, failed), at most `limit`, and the total."""
         since = {"end_date_gte": ended_since.isoformat()} if ended_since else {}
-        query = urlencode({"state": state, "limit": most, "order_by": "-id", **since})
+        query = urlencode({"state": state, "limit": limit, "order_by": "-id", **since})
         answer = self._send("GET", f"{_API}/dags/~/dagRuns/~/taskInstances?{query}")
         return answer["task_instances"], answer["total_entries"]
 
     def import_errors(self) -> list[dict[str, Any]]:
-        """Return the first files that cannot be imported, each with its stack trace."""
+        """Return the first fifty DAG files that cannot be imported, each with its stack trace."""
         errors: list[dict[str, Any]] = self._send("GET", f"{_API}/importErrors?limit={_MOST_ERRORS}")["import_errors"]
         return errors
 
     def log(self, dag: str, run: str, task: str, attempt: int = 1) -> list[str]:
-        """Return the lines that a try of a task logged, exceptions as the last line of their traceback has them."""
+        """Return the log lines of a task attempt; of an exception, type and message."""
         answer = self._send("GET", f"{_API}/dags/{dag}/dagRuns/{run}/taskInstances/{task}/logs/{attempt}")
-        return [line for one in answer["content"] for line in _lines(one)]
+        return [line for entry in answer["content"] for line in _lines(entry)]
 
     def _send(self, method: str, path: str, body: Any = None) -> Any:
         from azure.core.rest import HttpRequest
@@ -91,7 +91,7 @@ def _lines(entry: str | dict[str, Any]) -> Iterator[str]:
 
 
 def _client(url: str) -> PipelineClient[Any, Any]:
-    """Return a client that retries what may be repeated; proxies lead nowhere from this machine to itself."""
+    """Return a client that retries idempotent requests and ignores proxy settings: the URL is on this machine."""
     from azure.core import PipelineClient
     from azure.core.pipeline import policies
     from azure.core.pipeline.transport import RequestsTransport

@@ -1,6 +1,6 @@
-"""How the cloud is reached, and who signs in: proxy, CA bundle and credential.
+"""The connection to the cloud: proxy, CA bundle and credential.
 
-Nothing else differs between Azure, Azure behind a company's proxy, and the rehearsal cloud.
+Only these differ between Azure, Azure behind a company proxy, and the rehearsal cloud.
 """
 
 from __future__ import annotations
@@ -27,22 +27,22 @@ _SERVICE_CONNECTION = {
     "service_connection_id": "AZURESUBSCRIPTION_SERVICE_CONNECTION_ID",
     "system_access_token": "SYSTEM_ACCESSTOKEN",
 }
-"""What the task AzureCLI of Azure Pipelines says of a service connection with workload identity federation."""
+"""Set by the AzureCLI task of Azure Pipelines for a service connection with workload identity federation."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Connection:
-    """How the cloud is reached, and who signs in. `ca_bundle` is a file's path, or None for the system's own CAs."""
+    """Proxy, CA bundle and credential. `ca_bundle` is a file path; None means the system's CAs."""
 
     credential: TokenCredential
     proxy: str | None = None
     ca_bundle: str | None = None
     secrets: tuple[Secret, ...] = ()
-    """What is signed in with, where this program was told: it is kept out of all that prints."""
+    """The secrets that the credential holds, for the redactor."""
 
     @property
     def transport(self) -> dict[str, Any]:
-        """Return the arguments that every SDK client takes."""
+        """Return the transport arguments of an SDK client."""
         arguments: dict[str, Any] = {}
         if self.proxy:
             arguments["proxies"] = {"http": self.proxy, "https": self.proxy}
@@ -52,10 +52,10 @@ class Connection:
 
 
 class OneAtATime:
-    """A credential that fetches one token at a time, and tells the redactor each.
+    """A credential that fetches one token at a time and passes each token to the redactor.
 
-    So clients which start side by side share the first one: the credentials of azure-identity keep tokens, but let
-    every thread that finds none fetch its own.
+    Clients that start in parallel share the first token: azure-identity caches tokens, but lets each thread that finds
+    the cache empty fetch its own.
     """
 
     def __init__(self, credential: Any, redactor: Redactor) -> None:
@@ -73,7 +73,7 @@ class OneAtATime:
 
 @dataclass(frozen=True)
 class Operator:
-    """Who is signed in, as the access token says: Entra object ID, kind of principal, and a name for people."""
+    """The signed-in principal from the access token's claims: Entra object ID, principal type and display name."""
 
     object_id: str
     kind: Literal["User", "ServicePrincipal"]
@@ -81,7 +81,7 @@ class Operator:
 
 
 def token_claims(token: str) -> dict[str, Any]:
-    """Return what an access token says; it is not verified, that is for the service it is for (RFC 7519)."""
+    """Return the claims of an access token (RFC 7519), unverified: verification is up to the token's audience."""
     from base64 import urlsafe_b64decode
 
     payload = token.split(".")[1]
@@ -90,42 +90,45 @@ def token_claims(token: str) -> dict[str, Any]:
 
 
 def azure_connection(environment: Environment) -> Connection:
-    """Return how Azure is reached, signed in as a pipeline's connection, `az login` or a managed identity says."""
+    """Return the connection to Azure, with a pipeline's service connection, `az login` or a managed identity."""
     ca_bundle = str(environment.ca_bundle) if environment.ca_bundle else None
-    reach = Connection(credential=None, proxy=environment.proxy, ca_bundle=ca_bundle)  # type: ignore[arg-type]
-    given = {argument: os.environ.get(name, "") for argument, name in _SERVICE_CONNECTION.items()}
-    if all(given.values()):
-        # `az` of the pipeline's task signs in once, for an hour; this asks for a token whenever one is needed.
+    anonymous = Connection(credential=None, proxy=environment.proxy, ca_bundle=ca_bundle)  # type: ignore[arg-type]
+    service_connection = {argument: os.environ.get(name, "") for argument, name in _SERVICE_CONNECTION.items()}
+    if all(service_connection.values()):
+        # The task's `az` session expires after an hour; this credential gets a token whenever it needs one.
         from azure.identity import AzurePipelinesCredential
 
-        token = Secret(given["system_access_token"])
-        return replace(reach, credential=AzurePipelinesCredential(**given, **reach.transport), secrets=(token,))
+        credential = AzurePipelinesCredential(**service_connection, **anonymous.transport)
+        return replace(anonymous, credential=credential, secrets=(Secret(service_connection["system_access_token"]),))
     from azure.identity import DefaultAzureCredential
 
-    return replace(reach, credential=DefaultAzureCredential(**reach.transport))
+    return replace(anonymous, credential=DefaultAzureCredential(**anonymous.transport))
 
 
 def rehearsal_connection() -> Connection:
-    """Start the rehearsal cloud where it does not run yet, by its own command line, and sign in as its operator.
+    """Start the rehearsal cloud with its command line if it does not run, and sign in as its operator.
 
     Raises RehearsalUnavailable.
     """
     from azure.identity import ClientSecretCredential
 
     if sys.platform == "win32":
-        message = "The rehearsal cloud runs on Linux and macOS, and this is Windows."
-        raise RehearsalUnavailable(message, "Run env=local inside WSL 2; every other environment works from here.")
+        message = "The rehearsal cloud does not run on Windows, only on Linux and macOS."
+        raise RehearsalUnavailable(message, "Run env=local in WSL 2. All other environments run on Windows.")
     command = [sys.executable, "-m", "rehearsal_cloud", "up", "--json"]
     done = subprocess.run(command, check=False, capture_output=True, text=True)
     if done.returncode != 0:
-        reason = (done.stderr.strip().splitlines() or ["it said nothing"])[-1]
-        action = "Install it with `pip install 'airflowaks[rehearsal]'`, or see `python -m rehearsal_cloud status`."
+        reason = (done.stderr.strip().splitlines() or ["it printed no error"])[-1]
+        action = "Install it with `pip install 'airflowaks[rehearsal]'`, or run `python -m rehearsal_cloud status`."
         raise RehearsalUnavailable(f"The rehearsal cloud did not start: {reason}", action)
     settings = json.loads(done.stdout)
-    reach = {"proxy": settings["HTTPS_PROXY"], "ca_bundle": settings["REQUESTS_CA_BUNDLE"]}
-    transport = Connection(credential=None, **reach).transport  # type: ignore[arg-type]
+    anonymous = Connection(
+        credential=None,  # type: ignore[arg-type]
+        proxy=settings["HTTPS_PROXY"],
+        ca_bundle=settings["REQUESTS_CA_BUNDLE"],
+    )
     secret = Secret(settings["AZURE_CLIENT_SECRET"])
     credential = ClientSecretCredential(
-        settings["AZURE_TENANT_ID"], settings["AZURE_CLIENT_ID"], secret.reveal(), **transport
+        settings["AZURE_TENANT_ID"], settings["AZURE_CLIENT_ID"], secret.reveal(), **anonymous.transport
     )
-    return Connection(credential=credential, secrets=(secret,), **reach)
+    return replace(anonymous, credential=credential, secrets=(secret,))

@@ -1,10 +1,10 @@
-"""The URLs that Airflow opens its database with: one password, in the three spellings that Airflow wants.
+"""The database URLs of Airflow: one password, in the schemes of Airflow's drivers.
 
-SQLAlchemy 2.1 takes a bare `postgresql://` for psycopg 3, so the driver is always spelled out. Airflow derives the
-asynchronous URL by itself and gets it wrong as soon as the synchronous one has an `sslmode`, so it is given too.
+SQLAlchemy 2.1 takes a bare `postgresql://` to mean psycopg 3, so each URL names its driver. Airflow derives an invalid
+asynchronous URL from a synchronous one with an `sslmode`, so both are set.
 
-No URL names a file: who opens it may be on another machine than who wrote it. `sslrootcert=system` (libpq 16 or newer)
-are the certificates that OpenSSL trusts, and the environment variable SSL_CERT_FILE says where those are.
+No URL has a file path, because the client may run on another machine. `sslrootcert=system` (libpq 16 or newer) means
+the certificates that OpenSSL trusts; the environment variable SSL_CERT_FILE sets their path.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from urllib.parse import quote, unquote, urlsplit
 
 
 class DatabaseUrl(NamedTuple):
-    """What a database is opened with, over TLS with the server's name and certificate verified."""
+    """The parts of a database URL, which always verifies the server's name and certificate."""
 
     user: str
     password: str
@@ -23,22 +23,22 @@ class DatabaseUrl(NamedTuple):
     database: str
 
     def __repr__(self) -> str:
-        """Return everything but the password."""
+        """Return the URL without the password."""
         return f"postgresql://{self.user}@{self.host}:{self.port}/{self.database}"
 
     def spell(self, scheme: str) -> str:
-        """Return the URL under a scheme such as `postgresql+psycopg2`."""
-        user, password, database = (quote(one, safe="") for one in (self.user, self.password, self.database))
+        """Return the URL with a scheme such as `postgresql+psycopg2`."""
+        user, password, database = (quote(part, safe="") for part in (self.user, self.password, self.database))
         return f"{scheme}://{user}:{password}@{self.host}:{self.port}/{database}?sslmode=verify-full&sslrootcert=system"
 
     @classmethod
     def parse(cls, url: str) -> DatabaseUrl:
-        """Return what a URL says. Raises ValueError where it is not of this form."""
+        """Return the parts of a URL. Raises ValueError if it lacks a host, a port or a password."""
         try:
             parts = urlsplit(url)
             port = parts.port
         except ValueError:
-            # Its text repeats a piece of the URL, which may be a piece of the password.
+            # The original message repeats a part of the URL, possibly of the password.
             raise ValueError("the URL is not well-formed") from None
         if port is None or not parts.password or not parts.hostname:
             raise ValueError("the URL lacks a host, a port or a password")
@@ -47,7 +47,7 @@ class DatabaseUrl(NamedTuple):
 
 
 def password_of(url: str) -> str | None:
-    """Return the password in a URL, or None where there is none."""
+    """Return the password in a URL, or None."""
     try:
         password = urlsplit(url).password
     except ValueError:

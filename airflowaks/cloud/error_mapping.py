@@ -1,7 +1,7 @@
-"""What Azure, PostgreSQL and Redis refuse, turned into the error tree where the operator can act on it.
+"""The mapping from errors of Azure, PostgreSQL and Redis to the error tree.
 
-The codes and their causes are collected in the troubleshooting guides of the services; a code that is not here becomes
-an AzureError with the service's own words. The original is always chained by the caller.
+The codes come from the services' troubleshooting guides. Any other code becomes an AzureError with the service's
+message. The caller chains the original exception.
 """
 
 from __future__ import annotations
@@ -20,8 +20,8 @@ _LONGEST_REASON = 400
 
 
 @dataclass(frozen=True)
-class _Known:
-    """Azure error codes, outer or inner, and words of their text, that the operator can act on."""
+class _Mapping:
+    """One entry: Azure error codes, outer or inner, and words of the message, with the error and action for them."""
 
     error: type[AzureError]
     codes: tuple[str, ...]
@@ -32,48 +32,48 @@ class _Known:
         return not set(self.codes).isdisjoint(codes) and self.words.lower() in text.lower()
 
 
-_KNOWN = (
-    _Known(
+_MAPPINGS = (
+    _Mapping(
         errors.ServiceRetired,
         ("BadRequest",),
-        "Set `broker.kind: managed_redis` in the environment file: this tenant may not create classic caches.",
+        "Set `broker.kind: managed_redis` in the environment file: this tenant cannot create classic caches.",
         "Azure Cache for Redis is retiring",
     ),
-    _Known(
+    _Mapping(
         errors.ServiceRetired,
         ("BadRequest",),
         "Choose a Balanced_*, MemoryOptimized_* or ComputeOptimized_* SKU for the broker.",
         "Enterprise resources is no longer supported",
     ),
-    _Known(
+    _Mapping(
         errors.ProviderNotRegistered,
         ("MissingSubscriptionRegistration",),
-        "Run step 1, which registers the providers, or `az provider register --namespace …`, and run again.",
+        "Run step 1, which registers the providers, or `az provider register --namespace …`; then run again.",
     ),
-    _Known(
+    _Mapping(
         errors.QuotaExceeded,
         ("OperationNotAllowed", "QuotaExceeded", "ErrCode_InsufficientVCPUQuota"),
-        "Choose a smaller size or another region, or ask for more quota in the portal under Quotas.",
+        "Choose a smaller size or another region, or request more quota in the portal under Quotas.",
         "quota",
     ),
-    _Known(
+    _Mapping(
         errors.SkuNotAvailable,
         ("SkuNotAvailable", "AvailabilityZoneNotSupported", "AKSCapacityHeavyUsage", "SkuNotSupported"),
         "Choose another size, zone or region in the environment file.",
     ),
-    _Known(
+    _Mapping(
         errors.SoftDeleted,
         ("ConflictError", "Conflict"),
         "Recover it with `az keyvault recover --name …`, purge it with `az keyvault purge --name …`, or set another"
         " `key_vault.name`.",
         "deleted state",
     ),
-    _Known(
+    _Mapping(
         errors.SoftDeleted,
         ("ObjectIsDeletedButRecoverable",),
         "Recover the secret with `az keyvault secret recover`, then run step 4 again.",
     ),
-    _Known(
+    _Mapping(
         errors.NameTaken,
         (
             "VaultAlreadyExists",
@@ -85,84 +85,81 @@ _KNOWN = (
         ),
         "Set another name in the environment file: it must be unique in all of Azure.",
     ),
-    _Known(
+    _Mapping(
         AzureError,
         ("SecretDisabled",),
         "Enable it with `az keyvault secret set-attributes --enabled true`, or delete it; then run step 4 again.",
     ),
-    _Known(
+    _Mapping(
         errors.PermissionDenied,
         ("ForbiddenByRbac",),
-        "Run step 4 with mode=apply, which first assigns you Key Vault Secrets Officer, or ask for that role on the"
-        " vault; it is heeded within ten minutes.",
+        "Run step 4 with mode=apply, which assigns you Key Vault Secrets Officer, or request that role on the vault; it"
+        " takes effect within ten minutes.",
     ),
-    _Known(
+    _Mapping(
         errors.PermissionDenied,
         ("AuthorizationFailed", "Authorization_RequestDenied", "LinkedAuthorizationFailed", "Forbidden"),
-        "Ask for the role that the text names; the whole runbook takes Owner on the subscription and, in Entra, Groups"
-        " Administrator.",
+        "Request the role that the message names; the whole runbook needs Owner on the subscription and Groups"
+        " Administrator in Entra.",
     ),
-    _Known(
+    _Mapping(
         errors.PrincipalNotFound,
         ("PrincipalNotFound",),
-        "Entra does not know the principal yet: wait a few minutes and run the step again.",
+        "Wait a few minutes until Entra has replicated the principal, then run the step again.",
     ),
-    _Known(
+    _Mapping(
         errors.PolicyViolation,
         ("RequestDisallowedByPolicy",),
-        "Ask the owner of the policy that the text names for an exemption, or change the environment to comply.",
+        "Request an exemption from the owner of the policy that the message names, or change the environment.",
     ),
-    _Known(
+    _Mapping(
         errors.Throttled,
         ("SubscriptionRequestsThrottled", "TooManyRequests", "ResourceRequestsThrottled"),
-        "Wait a few minutes and run the step again: it goes on where it stopped.",
+        "Wait a few minutes and run the step again: it continues where it stopped.",
     ),
 )
 
 
 def translate(error: BaseException, subject: str, redactor: Redactor) -> AirflowAksError:
-    """Return the error of the tree for what was raised while something was done to `subject`.
-
-    An error that is of the tree already is returned as it is.
-    """
+    """Return the error of the tree for an exception about `subject`; an error of the tree is returned unchanged."""
     if isinstance(error, AirflowAksError):
         return error
     codes, reason = error_codes(error), _reason(error, redactor)
     code = codes[0] if codes else ""
-    for known in _KNOWN:
-        if known.matches(codes, reason):
-            return known.error(f"{subject} was refused ({code}): {reason}", known.action, code)
+    refused = f"{subject}: Azure refused the request{f' ({code})' if code else ''}: {reason}"
+    for mapping in _MAPPINGS:
+        if mapping.matches(codes, reason):
+            return mapping.error(refused, mapping.action, code)
     kinds = {kind.__name__ for kind in type(error).__mro__}
     match type(error).__module__.partition(".")[0]:
         case "azure" if "ClientAuthenticationError" in kinds:
-            action = "Sign in with `az login`, or in a pipeline give the job a service connection; then run again."
-            return errors.SignInFailed(f"{subject}: the sign-in was refused: {reason}", action)
+            action = "Sign in with `az login`, or give the pipeline's job a service connection; then run again."
+            return errors.SignInFailed(f"{subject}: sign-in failed: {reason}", action)
         case "azure" if not kinds.isdisjoint({"ServiceRequestError", "ServiceResponseError"}):
             action = "Check the network, and `proxy` and `ca_bundle` in the environment file; then run the step again."
-            return AzureError(f"{subject}: Azure could not be reached: {reason}", action)
+            return AzureError(f"{subject}: Azure is unreachable: {reason}", action)
         case "azure":
-            action = "The text is Azure's own; run the step again once its cause is gone."
-            return AzureError(f"{subject} was refused{f' ({code})' if code else ''}: {reason}", action, code)
+            return AzureError(refused, "Fix the cause that Azure's message names, then run the step again.", code)
         case "psycopg":
             action = (
-                "Check the server's firewall rules, its state and the role's password: step 4 sets it anew. What was"
-                " made in the last minutes may need a few more to be heeded."
+                "Check the server's state, its firewall rules and the role's password, which step 4 resets. Recent"
+                " changes take a few minutes to apply."
             )
             return AzureError(f"{subject}: PostgreSQL refused: {reason}", action, getattr(error, "sqlstate", "") or "")
         case "redis":
-            action = "Check that access keys are enabled and that the vault holds one of them: step 4 puts it there."
+            action = "Check that access keys are enabled and that the vault holds a current one, which step 4 writes."
             return AzureError(f"{subject}: the broker refused: {reason}", action)
-    action = "This is unexpected: run again with the traceback (`raise error.__cause__`) and report it."
+    action = "Report this error with its traceback (`raise error.__cause__`)."
     return Unexpected(f"{subject}: {type(error).__name__}: {reason}", action)
 
 
 def error_code(error: BaseException) -> str:
-    """Return Azure's own code of an SDK error (`PrincipalNotFound`), or an empty string."""
+    """Return the Azure code of an SDK error, such as `PrincipalNotFound`, or an empty string."""
     return next(iter(error_codes(error)), "")
 
 
 def error_codes(error: BaseException) -> tuple[str, ...]:
-    """Return the error's code, then those inside it, each more precise: `Forbidden`, `SecretDisabled`."""
+    """Return the error's code and its inner codes, each more specific: `Forbidden`, `SecretDisabled`."""
     codes = []
     details = _details(error)
     while details:

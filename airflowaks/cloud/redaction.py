@@ -1,4 +1,4 @@
-"""Redaction by value: whatever a session has read or made as a secret is replaced wherever it would print."""
+"""Redaction by value: each secret that a session reads or generates is masked wherever it would print."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from urllib.parse import quote, quote_plus
 from airflowaks.cloud.database_urls import password_of
 
 MASK = "(secret)"
-# Shorter values would blank out ordinary words; no secret of the runbook is that short.
+# Shorter values could match ordinary words; no secret of the runbook is shorter.
 _SHORTEST = 8
 
 
 class Secret:
-    """A secret value. It is no str, so that only `reveal` gets the text out: no join, format or JSON encoder does."""
+    """A secret value. It is not a str, so only `reveal` returns the text; join, format and JSON encoders cannot."""
 
     __slots__ = ("_text",)
 
@@ -36,30 +36,30 @@ class Secret:
         return hash((Secret, self._text))
 
     def reveal(self) -> str:
-        """Return the plain text, for the one place that needs it."""
+        """Return the plain text."""
         return self._text
 
 
 class Redactor:
-    """Knows secrets by value and takes them out of text. Safe to use from several threads."""
+    """Masks all secrets that it has learned, by value. Thread-safe."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._known: set[str] = set()
+        self._learned: set[str] = set()
         self._longest_first: list[str] = []
 
     def learn(self, value: str | Secret) -> Secret:
-        """Remember `value`, its parts, and how they are written elsewhere, and return it as a Secret."""
+        """Learn `value`, its secret parts and their encodings, and return it as a Secret."""
         plain = value.reveal() if isinstance(value, Secret) else value
         spellings = {spelling for part in _parts(plain) if len(part) >= _SHORTEST for spelling in _spellings(part)}
         with self._lock:
-            if not spellings <= self._known:
-                self._known |= spellings
-                self._longest_first = sorted(self._known, key=len, reverse=True)
+            if not spellings <= self._learned:
+                self._learned |= spellings
+                self._longest_first = sorted(self._learned, key=len, reverse=True)
         return Secret(plain)
 
     def redact(self, text: str) -> str:
-        """Return `text` with every known secret masked, the longest first."""
+        """Return `text` with every learned secret masked, the longest first."""
         if len(text) >= _SHORTEST:
             for value in self._longest_first:
                 text = text.replace(value, MASK)
@@ -67,12 +67,12 @@ class Redactor:
 
 
 def _parts(plain: str) -> set[str]:
-    """Return `plain` and what is secret by itself in it: a URL's password, each of several Fernet keys."""
+    """Return `plain` and the secrets inside it: a URL's password, each key of a list of Fernet keys."""
     return {plain, password_of(plain) or "", *plain.split(",")}
 
 
 def _spellings(plain: str) -> set[str]:
-    """Return `plain` as it stands in text, a URL, HTML, JSON, Python's repr and a Kubernetes Secret."""
+    """Return `plain` as text, URL, HTML, JSON, Python repr and Kubernetes Secret encode it."""
     return {
         plain,
         quote(plain),

@@ -41,7 +41,8 @@ def _stand(resource: Resource) -> ResourceStatus:
             known = resource.facts
             differences = () if known is None else tuple(map(str, resource.differences()))
     except AirflowAksError as error:
-        return ResourceStatus(resource.kind, resource.name, problem=error.message)
+        problem = error.message.removeprefix(f"{resource.kind} {resource.name}: ")
+        return ResourceStatus(resource.kind, resource.name, problem=problem)
     orphaned = known is None and resource.parent is not None and resource.parent.facts is None
     state = resource.fact(resource.state_path) if isinstance(resource, ArmResource) else AFTER_APPLY
     return ResourceStatus(

@@ -23,7 +23,7 @@ from airflowaks.azure.redis import ping
 from airflowaks.azure.registry import ContainerRegistry
 from airflowaks.azure.roles import Role, RoleAssignment
 from airflowaks.azure.subscription import ProviderRegistration, ResourceGroup
-from airflowaks.cloud import error_mapping as refusals
+from airflowaks.cloud import error_mapping
 from airflowaks.cloud.connection import Connection
 from airflowaks.config.environment import load_environment
 from airflowaks.engine.changes import Difference
@@ -125,7 +125,9 @@ def test_a_soft_deleted_vault_of_somebody_else(session: Session, group: Resource
     session.vaults.vaults.delete(vault.group, vault.name)
     elsewhere = ResourceGroup(session, f"{group.name}-b")
     namesake = Vault(session, vault.name, group=elsewhere.name, parent=elsewhere)
-    with refused(errors.SoftDeleted, "ConflictError", by=f"key vault {vault.name} was", action="az keyvault recover"):
+    with refused(
+        errors.SoftDeleted, "ConflictError", by=f"key vault {vault.name}: Azure refused", action="az keyvault recover"
+    ):
         converge(session, elsewhere, namesake)
 
 
@@ -276,7 +278,7 @@ def test_a_principal_that_entra_does_not_know(session: Session, group: ResourceG
     }
     create = session.authorization.role_assignments.create
     with (
-        refused(errors.PrincipalNotFound, "PrincipalNotFound", by="does not exist in", action="wait a few minutes"),
+        refused(errors.PrincipalNotFound, "PrincipalNotFound", by="does not exist in", action="Wait a few minutes"),
         session.translated(nobody),
     ):
         create(group.id, nobody.assignment_name, body)
@@ -307,7 +309,7 @@ def test_a_principal_that_entra_does_not_know(session: Session, group: ResourceG
             409,
             "OperationNotAllowed",
             "Operation is not allowed because there's an in progress update managed cluster operation.",
-            "Azure's own",
+            "Azure's message",
         ),
         (
             errors.SkuNotAvailable,
@@ -342,7 +344,7 @@ def test_a_principal_that_entra_does_not_know(session: Session, group: ResourceG
             403,
             "LinkedAuthorizationFailed",
             "The client has permission to perform action 'write', however the linked scope is not authorized.",
-            "the role that the text names",
+            "the role that the message names",
         ),
         (
             errors.Throttled,
@@ -351,7 +353,7 @@ def test_a_principal_that_entra_does_not_know(session: Session, group: ResourceG
             "The request is being throttled as the limit has been reached for operation type - Write.",
             "Wait a few minutes",
         ),
-        (AzureError, 400, "InvalidParameter", "Agent pool name must start with a lowercase letter.", "Azure's own"),
+        (AzureError, 400, "InvalidParameter", "Agent pool name must start with a lowercase letter.", "Azure's message"),
     ],
 )
 def test_a_refusal_on_writing(
@@ -363,7 +365,9 @@ def test_a_refusal_on_writing(
     headers = {"x-ms-retry-after-ms": "1"} if status == 429 else {}
     fresh.control("POST", {**fault, "message": f"{message} {SECRET}", "headers": headers})
     identity = ManagedIdentity(session, "identity", parent=group)
-    with refused(error, code, by=f"managed identity identity was refused ({code}): {message}", action=action):
+    with refused(
+        error, code, by=f"managed identity identity: Azure refused the request ({code}): {message}", action=action
+    ):
         converge(session, identity)
 
 
@@ -394,7 +398,7 @@ def test_a_group_of_long_ago_that_is_gone_is_not_waited_for(
     group._facts = {**(group.facts or {}), "createdDateTime": "2020-01-01T00:00:00Z"}
     missing = {"status": 404, "code": "Request_ResourceNotFound", "message": "Resource does not exist."}
     fresh.control("POST", {"methods": ["GET"], "path": "/members", **missing})
-    with refused(AzureError, "Request_ResourceNotFound", by="does not exist", action="Azure's own"):
+    with refused(AzureError, "Request_ResourceNotFound", by="does not exist", action="Azure's message"):
         converge(session, GroupMembers(group, []))
 
 
@@ -425,7 +429,7 @@ def test_a_network_that_is_down(fresh: Rehearsal, session: Session, closed_port:
     cut_off = Session(session.environment, "apply", reach)
     client = cut_off.resources
     with (
-        pytest.raises(AzureError, match="Azure could not be reached") as caught,
+        pytest.raises(AzureError, match="Azure is unreachable") as caught,
         cut_off.translated(ResourceGroup(cut_off, group_name)),
     ):
         client.resource_groups.get(group_name, retry_total=0)
@@ -468,8 +472,10 @@ def translated(session: Session, resource: Resource, act: Callable[[], object]) 
 
 
 def test_every_code_that_is_known_can_be_acted_on() -> None:
-    codes = [(code, known.words) for known in refusals._KNOWN for code in known.codes]
+    codes = [(code, mapping.words) for mapping in error_mapping._MAPPINGS for code in mapping.codes]
     assert len(codes) == len(set(codes))
     leaves = {each for each in vars(errors).values() if isinstance(each, type) and issubclass(each, AzureError)}
-    assert {known.error for known in refusals._KNOWN} == leaves
-    assert all(issubclass(known.error, AirflowAksError) and known.action.endswith(".") for known in refusals._KNOWN)
+    assert {mapping.error for mapping in error_mapping._MAPPINGS} == leaves
+    for mapping in error_mapping._MAPPINGS:
+        assert issubclass(mapping.error, AirflowAksError)
+        assert mapping.action.endswith(".")

@@ -63,7 +63,7 @@ def test_a_role_of_long_ago_is_not(group: ResourceGroup, rehearsal: Rehearsal) -
     age(rerun)
     rehearsal.control("POST", {**FORBIDDEN, "host": step_of(rerun).vault.name})
     started = time.monotonic()
-    with pytest.raises(PermissionDenied, match="secret airflow-jwt-secret was refused"):
+    with pytest.raises(PermissionDenied, match="secret airflow-jwt-secret: Azure refused the request"):
         converge(rerun, step_of(rerun).jwt_secret)
     assert time.monotonic() - started < 10
     rehearsal.control("DELETE")
@@ -117,6 +117,6 @@ def test_secrets_are_read_with_an_inherited_role(group: ResourceGroup) -> None:
 def test_secrets_that_may_not_be_read_are_not_taken_for_absent(group: ResourceGroup) -> None:
     converge(group.session, step_of(group.session).vault)
     planning = another(group.session, "plan")
-    with pytest.raises(PermissionDenied, match="secret airflow-jwt-secret was refused") as caught:
+    with pytest.raises(PermissionDenied, match="secret airflow-jwt-secret: Azure refused the request") as caught:
         converge(planning, step_of(planning).jwt_secret)
     assert "Run step 4 with mode=apply, which first assigns you Key Vault Secrets Officer" in caught.value.action
