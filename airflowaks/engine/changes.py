@@ -1,4 +1,4 @@
-"""What converge found or did, and how that prints: `+` create, `~` update, `-` delete, `=` as wanted."""
+"""The changes that converge plans or makes, and their table: `+` create, `~` update, `-` delete, `=` up to date."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ class Action(StrEnum):
 
 @dataclass(frozen=True)
 class Difference:
-    """One property that is not as wanted: its dotted path, the value read and the value wanted."""
+    """One property that differs from the environment: its dotted path, the current value and the desired value."""
 
     path: str
     before: Any
@@ -126,7 +126,7 @@ class Changes(Sequence[Change]):
         done = [f"{self._count(action, applied=True)} {verb}" for action, verb in verbs.items()]
         todo = [f"{self._count(action, applied=False)} to {action}" for action in verbs]
         parts = [part for part in (*done, *todo) if not part.startswith("0 ")]
-        return ", ".join([*parts, f"{self.count(Action.NONE)} as wanted"]) + "."
+        return ", ".join([*parts, f"{self.count(Action.NONE)} up to date"]) + "."
 
     def table(self, title: str = "") -> Table:
         """Return the table: one row a resource, its differences below it."""
@@ -166,7 +166,7 @@ def show(value: Any) -> str:
 def _detail(change: Change) -> str:
     match change.action:
         case Action.NONE:
-            return "as wanted"
+            return "up to date"
         case Action.UPDATE:
             return "updated" if change.applied else "to update"
         case Action.CREATE:

@@ -2,7 +2,7 @@
 
     read → (apply) delete → read again
 
-In plan and check nothing is removed. What is not there any more is as wanted, so a removal can be run again.
+In plan and check nothing is removed. A resource that does not exist counts as removed, so a removal can run again.
 """
 
 from __future__ import annotations

@@ -85,7 +85,7 @@ class Resource(ABC):
         return False
 
     def needs_rewrite(self, facts: Facts) -> bool:
-        """Tell whether the resource has to be written again although its properties are as wanted."""
+        """Tell whether the resource must be written again although its properties are up to date."""
         del facts
         return False
 

@@ -46,10 +46,10 @@ class RunRecord:
         return f"failed: {self.failure}" if self.failure else "done" if self.ended else "not finished"
 
     def changes_summary(self) -> str:
-        """Return how many resources were changed, would be, and are as wanted."""
+        """Return how many resources were changed, would be changed, and are up to date."""
         made = sum(change["applied"] for change in self.changes)
         left = sum(not change["applied"] and change["action"] != Action.NONE for change in self.changes)
-        counts = [(made, "changed"), (left, "to change"), (len(self.changes) - made - left, "as wanted")]
+        counts = [(made, "changed"), (left, "to change"), (len(self.changes) - made - left, "up to date")]
         return ", ".join(f"{count} {what}" for count, what in counts if count) or "no changes"
 
     def checks_summary(self) -> str:

@@ -44,7 +44,7 @@ WHERE one.id = (SELECT id FROM task_instance WHERE state = 'success' LIMIT 1)
 
 
 @pytest.mark.parametrize("path", NOTEBOOKS[1:8], ids=lambda path: path.stem)
-def test_the_record_of_each_step_says_that_all_is_as_wanted(airflow: Deployed, path: Path) -> None:
+def test_the_record_of_each_step_shows_everything_up_to_date(airflow: Deployed, path: Path) -> None:
     record = Executed(airflow.records / path.name)
     assert not record.errors
     assert {check["passed"] for check in record.shown(CHECKS_MIME)[-1]} == {True}

@@ -77,7 +77,7 @@ class Namespace:
         return found
 
     def reaches(self, pod: str, reached: Callable[[Any], Any]) -> Any:
-        """Wait until the pod is as wanted, and return it."""
+        """Wait until the pod meets the condition, and return it."""
         deadline = time.monotonic() + SECONDS
         while not reached(found := self.read(pod)):
             assert time.monotonic() < deadline, found.status

@@ -34,9 +34,9 @@ def test_a_row_a_resource_with_its_differences_below_it() -> None:
         ["+", "vault", "one", "to", "create", "1.2"],
         ["~", "vault", "two", "updated", "1.2"],
         ["sku.name:", "<free>", "→", "standard"],
-        ["=", "vault", "three", "as", "wanted", "1.2"],
+        ["=", "vault", "three", "up", "to", "date", "1.2"],
         ["-", "vault", "four", "to", "delete", "1.2"],
-        ["1", "updated,", "1", "to", "create,", "1", "to", "delete,", "1", "as", "wanted."],
+        ["1", "updated,", "1", "to", "create,", "1", "to", "delete,", "1", "up", "to", "date."],
     ]
 
 
@@ -72,11 +72,11 @@ def test_pending_is_what_an_apply_would_still_do() -> None:
 @pytest.mark.parametrize(
     ("changes", "summary"),
     [
-        (Changes(), "0 as wanted."),
-        (Changes((change(Action.NONE),)), "1 as wanted."),
-        (Changes((UPDATED, change(Action.CREATE))), "1 updated, 1 to create, 0 as wanted."),
-        (Changes((change(Action.CREATE, applied=True),) * 10), "10 created, 0 as wanted."),
-        (Changes((change(Action.DELETE, applied=True),)), "1 deleted, 0 as wanted."),
+        (Changes(), "0 up to date."),
+        (Changes((change(Action.NONE),)), "1 up to date."),
+        (Changes((UPDATED, change(Action.CREATE))), "1 updated, 1 to create, 0 up to date."),
+        (Changes((change(Action.CREATE, applied=True),) * 10), "10 created, 0 up to date."),
+        (Changes((change(Action.DELETE, applied=True),)), "1 deleted, 0 up to date."),
     ],
 )
 def test_a_summary_counts(changes: Changes, summary: str) -> None:

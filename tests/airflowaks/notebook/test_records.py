@@ -27,8 +27,8 @@ def test_runs_are_listed_with_where_they_come_from_and_how_they_ended(records: P
     applied, checked, failed = (found[f"{name}.ipynb"] for name in ("applied", "checked", "failed"))
     assert applied["run"] == "small\napply local"
     assert applied["operator, commit"] == "rehearsal-operator\nno git"
-    assert (applied["changes, checks"], applied["outcome"]) == ("2 changed, 1 as wanted\nno checks", "done")
-    assert (checked["run"], checked["changes, checks"]) == ("small\ncheck local", "3 as wanted\nno checks")
+    assert (applied["changes, checks"], applied["outcome"]) == ("2 changed, 1 up to date\nno checks", "done")
+    assert (checked["run"], checked["changes, checks"]) == ("small\ncheck local", "3 up to date\nno checks")
     assert (failed["changes, checks"], failed["outcome"]) == ("1 changed\nno checks", "failed: Unexpected")
 
 

@@ -1,6 +1,6 @@
 """What each step would do, by its resources' facts alone: one case a file, and adding a case is adding a file.
 
-`world.json` holds the facts of a deployment in which all is as wanted, as Azure answers them. A case,
+`world.json` holds the facts of a deployment in which everything is up to date, as Azure answers them. A case,
 `<step>/<case>.json`, says why it matters, which resource is assessed, and by JSON merge patches (RFC 7396) how the
 environment and the facts differ from that; `null` is a resource that does not exist. It expects an action with every
 difference as [path, before, after], or the code of an error.
