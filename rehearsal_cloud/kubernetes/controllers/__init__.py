@@ -1,4 +1,4 @@
-"""The controllers of a rehearsal's cluster: what kube-controller-manager, the scheduler and AKS's add-ons do there."""
+"""The controllers of a rehearsal's cluster: the work of kube-controller-manager, the scheduler and AKS's add-ons."""
 
 from __future__ import annotations
 
@@ -60,10 +60,10 @@ class Controllers:
     """The running controllers of one cluster."""
 
     def __init__(self, controllers: Sequence[Controller]) -> None:
-        self._tasks = [asyncio.create_task(one.run(), name=one.component) for one in controllers]
+        self._tasks = [asyncio.create_task(controller.run(), name=controller.component) for controller in controllers]
 
     async def stop(self) -> None:
-        """Stop them where they are; the objects say all that is needed to go on."""
+        """Stop the controllers at once; the stored objects hold everything that a restart needs."""
         for task in self._tasks:
             task.cancel()
         for task in self._tasks:

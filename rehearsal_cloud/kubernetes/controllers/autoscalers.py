@@ -1,7 +1,7 @@
-"""The horizontal autoscaler: as many replicas as external metrics ask for, between a least and a most.
+"""The horizontal pod autoscaler: sets replicas from external metrics, between a minimum and a maximum.
 
 The algorithm: https://kubernetes.io/docs/concepts/workloads/autoscaling/horizontal-pod-autoscale/#algorithm-details
-Metrics come from KEDA's scalers; there is no metrics server, so a target for CPU or memory has none, and says so.
+Metrics come from KEDA's scalers; there is no metrics server, so a CPU or memory target reports a failed metric.
 """
 
 from __future__ import annotations
@@ -46,14 +46,14 @@ class Autoscalers(Controller):
         self._recommended: dict[Key, deque[tuple[float, int]]] = {}
 
     def keys(self, event: Event) -> Iterator[Key]:
-        """Return the autoscaler, when it is new or asks for something else than before."""
+        """Return the autoscaler when it is new or its spec has changed."""
         if event.type == "DELETED":
             self._recommended.pop(key_of(event.document), None)
         elif event.previous is None or event.previous["spec"] != event.document["spec"]:
             yield key_of(event.document)
 
     async def reconcile(self, key: Key) -> float | None:
-        """Measure, decide and scale; look again after 15 seconds, as the real one does."""
+        """Measure, decide and scale every 15 seconds, the real controller's sync period."""
         namespace, name = key
         autoscaler = self.objects.get("HorizontalPodAutoscaler", name, namespace)
         if autoscaler is None or "deletionTimestamp" in autoscaler["metadata"]:
@@ -78,7 +78,9 @@ class Autoscalers(Controller):
             self._report(autoscaler, self._counts(target, 0), able, ("ScalingActive", "False", "ScalingDisabled", text))
             return _SYNC_SECONDS
         try:
-            measured = [await self._measure(autoscaler, target, one) for one in autoscaler["spec"].get("metrics") or ()]
+            measured = [
+                await self._measure(autoscaler, target, metric) for metric in autoscaler["spec"].get("metrics") or ()
+            ]
         except ScalerFailed as fault:
             reason = "FailedGetExternalMetric"
             text = f"the HPA was unable to compute the replica count: {fault}"
@@ -89,31 +91,31 @@ class Autoscalers(Controller):
         return _SYNC_SECONDS
 
     async def _measure(self, autoscaler: Document, target: Document, metric: Document) -> tuple[str, Decimal, int]:
-        """Return what a metric is called, its value, and how many replicas it asks for. Raises ScalerFailed."""
+        """Return a metric's name and value, and the replicas that it recommends. Raises ScalerFailed."""
         if metric["type"] != "External":
             name = (metric.get("resource") or {}).get("name", metric["type"])
             raise ScalerFailed(
                 f"failed to get {name} utilization: unable to get metrics for resource {name}: unable to fetch metrics"
                 " from resource metrics API: the server could not find the requested resource (get pods.metrics.k8s.io)"
             )
-        name, wanted = metric["external"]["metric"]["name"], metric["external"]["target"]
+        name, goal = metric["external"]["metric"]["name"], metric["external"]["target"]
         owner = controller_of(autoscaler)
         namespace = autoscaler["metadata"]["namespace"]
         scaled = self.objects.get("ScaledObject", owner["name"], namespace) if owner else None
         authorities = self.cluster.cloud.home.ca_file
-        found = scalers(self.objects, scaled, target, authorities) if scaled else []
-        scaler = next((one for one in found if one.metric == name), None)
+        candidates = scalers(self.objects, scaled, target, authorities) if scaled else []
+        scaler = next((candidate for candidate in candidates if candidate.metric == name), None)
         if scaler is None:
             raise ScalerFailed(f"unable to get external metric {namespace}/{name}: no matching metrics found")
         value = await scaler.value()
         replicas = (target.get("status") or {}).get("replicas", 0) or target["spec"]["replicas"]
-        if "averageValue" in wanted:
-            asked = float(value) / float(amount(wanted["averageValue"]))
-            ratio = asked / replicas
+        if "averageValue" in goal:
+            usage = float(value) / float(amount(goal["averageValue"]))
+            ratio = usage / replicas
         else:
-            ratio = float(value) / float(amount(wanted["value"]))
-            asked = ratio * replicas
-        count = target["spec"]["replicas"] if abs(ratio - 1) <= _TOLERANCE else math.ceil(asked)
+            ratio = float(value) / float(amount(goal["value"]))
+            usage = ratio * replicas
+        count = target["spec"]["replicas"] if abs(ratio - 1) <= _TOLERANCE else math.ceil(usage)
         return f"external metric {name}", value, count
 
     def _rescale(self, key: Key, autoscaler: Document, measured: list[tuple[str, Decimal, int]]) -> None:
@@ -125,7 +127,7 @@ class Autoscalers(Controller):
             return
         autoscaler, spec = current_autoscaler, current_autoscaler["spec"]
         current = target["spec"]["replicas"]
-        why, _, proposed = max(measured, key=lambda one: one[2])
+        why, _, proposed = max(measured, key=lambda measurement: measurement[2])
         stable = self._stabilized(key, spec, current, proposed)
         fastest = max(current * 2, current + _FEWEST_ADDED)
         least, most = spec.get("minReplicas", 1), spec["maxReplicas"]
@@ -144,14 +146,14 @@ class Autoscalers(Controller):
         else:
             able = ("AbleToScale", "True", "ReadyForNewScale", "recommended size matches current size")
         text = f"the HPA was able to successfully calculate a replica count from {why}"
-        found = ("ScalingActive", "True", "ValidMetricFound", text)
+        active = ("ScalingActive", "True", "ValidMetricFound", text)
         status = self._counts(target, desired) | {"currentMetrics": _shown(spec, measured, current)}
         if desired != current:
             status["lastScaleTime"] = stamp()
-        self._report(autoscaler, status, able, found, limited)
+        self._report(autoscaler, status, able, active, limited)
 
     def _stabilized(self, key: Key, spec: Document, current: int, proposed: int) -> int:
-        """Return the highest recommendation of the window within which a lower one must prove itself."""
+        """Return the highest recommendation of the scale-down stabilization window."""
         rules = (spec.get("behavior") or {}).get("scaleDown") or {}
         window = rules.get("stabilizationWindowSeconds")
         window = _STABILIZATION_SECONDS if window is None else window
@@ -169,18 +171,18 @@ class Autoscalers(Controller):
 
     def _report(self, autoscaler: Document, changes: Document, *states: tuple[str, str, str, str]) -> None:
         status = autoscaler.get("status") or {}
-        known = {one["type"]: one for one in status.get("conditions") or ()}
+        conditions = {condition["type"]: condition for condition in status.get("conditions") or ()}
         for kind, state, reason, message in states:
             before = pods.condition(autoscaler, kind)
             since = before["lastTransitionTime"] if before and before["status"] == state else stamp()
-            known[kind] = {
+            conditions[kind] = {
                 "type": kind,
                 "status": state,
                 "lastTransitionTime": since,
                 "reason": reason,
                 "message": message,
             }
-        fresh = {"currentMetrics": None, **status, **changes, "conditions": list(known.values())}
+        fresh = {"currentMetrics": None, **status, **changes, "conditions": list(conditions.values())}
         fresh["observedGeneration"] = autoscaler["metadata"].get("generation", 1)
         if fresh != status:
             self.objects.update_status({**autoscaler, "status": fresh})

@@ -1,4 +1,4 @@
-"""The claims' controllers: bind claims to volumes, and keep what is in use from being deleted.
+"""The controllers of persistent volume claims: bind claims to volumes, and protect volumes and claims in use.
 
 After https://github.com/kubernetes/kubernetes/tree/master/pkg/controller/volume/persistentvolume
 """
@@ -30,13 +30,13 @@ _VOLUME_FINALIZER = "kubernetes.io/pv-protection"
 
 
 class Claims(Controller):
-    """Finds a volume for each claim, or has one made; a key is a claim's, or a volume's with no namespace."""
+    """Finds a volume for each claim or has it provisioned; a key without a namespace is a volume's."""
 
     component = "persistentvolume-controller"
     watches: ClassVar[tuple[str, ...]] = ("PersistentVolumeClaim", "PersistentVolume", "StorageClass")
 
     def keys(self, event: Event) -> Iterator[Key]:
-        """Return the claim and its volume, the volume and its claim, or all claims that still wait."""
+        """Return the claim and its volume, the volume and its claim, or all pending claims."""
         document = event.document
         if document["kind"] == "PersistentVolumeClaim":
             yield key_of(document)
@@ -53,7 +53,7 @@ class Claims(Controller):
                 yield key_of(claim)
 
     async def reconcile(self, key: Key) -> None:
-        """Bring a claim, or a volume, to its phase."""
+        """Bind the claim, or set the volume's phase."""
         namespace, name = key
         if not namespace:
             volume = self.objects.get("PersistentVolume", name)
@@ -78,14 +78,14 @@ class Claims(Controller):
             phase = "Available"
         else:
             claim = self.objects.get("PersistentVolumeClaim", reference["name"], reference["namespace"])
-            there = claim is not None and claim["metadata"]["uid"] == reference["uid"]
-            phase = "Bound" if there else "Released"
+            exists = claim is not None and claim["metadata"]["uid"] == reference["uid"]
+            phase = "Bound" if exists else "Released"
         status = volume.get("status") or {}
         if status.get("phase") != phase:
             self.objects.update_status({**volume, "status": {**status, "phase": phase}})
 
     def _check(self, claim: Document) -> None:
-        """Have a bound claim grow with its volume, or say that it has lost it."""
+        """Copy the volume's capacity to a bound claim, or report the claim as lost."""
         volume = self.objects.get("PersistentVolume", claim["spec"]["volumeName"])
         status = claim["status"]
         if volume is None:
@@ -94,27 +94,27 @@ class Claims(Controller):
                 text = "Bound claim has lost its PersistentVolume. Data on the volume is lost!"
                 self.recorder.warning(claim, "ClaimLost", text)
             return
-        wanted = {
+        expected = {
             "phase": "Bound",
             "accessModes": volume["spec"]["accessModes"],
             "capacity": volume["spec"]["capacity"],
         }
-        if status != {**status, **wanted}:
-            self.objects.update_status({**claim, "status": {**status, **wanted}})
+        if status != {**status, **expected}:
+            self.objects.update_status({**claim, "status": {**status, **expected}})
 
     def _volume_for(self, claim: Document) -> Document | None:
-        """Return the volume that the claim names or that was made for it, else the smallest that fits."""
+        """Return the volume that the claim names or that is reserved for it, else the smallest that fits."""
         if name := claim["spec"].get("volumeName"):
             volume = self.objects.get("PersistentVolume", name)
             return volume if volume is not None and _free_for(volume, claim) else None
-        free = [one for one in self.objects.list("PersistentVolume") if _free_for(one, claim)]
-        reserved = [one for one in free if one["spec"].get("claimRef")]
+        free = [volume for volume in self.objects.list("PersistentVolume") if _free_for(volume, claim)]
+        reserved = [volume for volume in free if volume["spec"].get("claimRef")]
         if reserved:
             return reserved[0]
         if self._binds_late(claim) and SELECTED_NODE not in annotations_of(claim):
             return None
-        fitting = [one for one in free if _fits(one, claim)]
-        return min(fitting, key=lambda one: amount(one["spec"]["capacity"]["storage"]), default=None)
+        fitting = [volume for volume in free if _fits(volume, claim)]
+        return min(fitting, key=lambda volume: amount(volume["spec"]["capacity"]["storage"]), default=None)
 
     def _binds_late(self, claim: Document) -> bool:
         storage_class = self.objects.get("StorageClass", claim["spec"].get("storageClassName") or "")
@@ -130,14 +130,14 @@ class Claims(Controller):
             "uid": claim["metadata"]["uid"],
             "resourceVersion": claim["metadata"]["resourceVersion"],
         }
-        ours = not (volume["spec"].get("claimRef") or {}).get("uid")
-        if ours:
+        unbound = not (volume["spec"].get("claimRef") or {}).get("uid")
+        if unbound:
             chosen = {} if volume["spec"].get("claimRef") else {_BOUND_BY_CONTROLLER: "yes"}
             volume = with_metadata(volume, annotations=annotations_of(volume) | chosen)
             volume = self.objects.update({**volume, "spec": {**volume["spec"], "claimRef": reference}})
         self._settle(volume)
-        asked = bool(claim["spec"].get("volumeName"))
-        marks = {_BIND_COMPLETED: "yes"} | ({} if asked else {_BOUND_BY_CONTROLLER: "yes"})
+        by_name = bool(claim["spec"].get("volumeName"))
+        marks = {_BIND_COMPLETED: "yes"} | ({} if by_name else {_BOUND_BY_CONTROLLER: "yes"})
         claim = with_metadata(claim, annotations=annotations_of(claim) | marks)
         spec = {**claim["spec"], "volumeName": volume["metadata"]["name"]}
         self._check(self.objects.update({**claim, "spec": spec}))
@@ -171,7 +171,7 @@ class Claims(Controller):
 
 
 class StorageProtection(Controller):
-    """Keeps claims that pods use, and volumes that claims use, from being deleted under them."""
+    """Protects claims in use by pods, and volumes in use by claims, from deletion."""
 
     component = "persistentvolume-protection-controller"
     watches: ClassVar[tuple[str, ...]] = ("PersistentVolumeClaim", "PersistentVolume", "Pod")
@@ -186,7 +186,7 @@ class StorageProtection(Controller):
                 yield document["metadata"]["namespace"], name
 
     async def reconcile(self, key: Key) -> None:
-        """Put the finalizer on what lives, and take it off what is to go and is not in use."""
+        """Add the finalizer to a living object; remove it from a deleted object that is not in use."""
         namespace, name = key
         kind, finalizer = (
             ("PersistentVolumeClaim", _CLAIM_FINALIZER) if namespace else ("PersistentVolume", _VOLUME_FINALIZER)
@@ -199,7 +199,7 @@ class StorageProtection(Controller):
             if finalizer not in finalizers:
                 self.objects.update(with_metadata(document, finalizers=[*finalizers, finalizer]))
         elif finalizer in finalizers and not self._used(document):
-            kept = [one for one in finalizers if one != finalizer]
+            kept = [item for item in finalizers if item != finalizer]
             self.objects.update(with_metadata(document, finalizers=kept))
 
     def _used(self, document: Document) -> bool:
@@ -215,7 +215,7 @@ class StorageProtection(Controller):
 
 def _claims_of(pod: Document) -> list[str]:
     volumes = pod["spec"].get("volumes") or ()
-    return [one["persistentVolumeClaim"]["claimName"] for one in volumes if one.get("persistentVolumeClaim")]
+    return [volume["persistentVolumeClaim"]["claimName"] for volume in volumes if volume.get("persistentVolumeClaim")]
 
 
 def _free_for(volume: Document, claim: Document) -> bool:
@@ -224,16 +224,16 @@ def _free_for(volume: Document, claim: Document) -> bool:
     reference = volume["spec"].get("claimRef")
     if reference is None:
         return True
-    same = (reference["namespace"], reference["name"]) == key_of(claim)
-    return same and reference.get("uid", claim["metadata"]["uid"]) == claim["metadata"]["uid"]
+    is_reserved = (reference["namespace"], reference["name"]) == key_of(claim)
+    return is_reserved and reference.get("uid", claim["metadata"]["uid"]) == claim["metadata"]["uid"]
 
 
 def _fits(volume: Document, claim: Document) -> bool:
-    offered, asked = volume["spec"], claim["spec"]
-    large = amount(offered["capacity"]["storage"]) >= amount(asked["resources"]["requests"]["storage"])
-    same = all(
-        (offered.get(key) or other) == (asked.get(key) or other)
-        for key, other in (("storageClassName", ""), ("volumeMode", "Filesystem"))
+    offered, requested = volume["spec"], claim["spec"]
+    large = amount(offered["capacity"]["storage"]) >= amount(requested["resources"]["requests"]["storage"])
+    same_kind = all(
+        (offered.get(key) or default) == (requested.get(key) or default)
+        for key, default in (("storageClassName", ""), ("volumeMode", "Filesystem"))
     )
-    selected = matches_selector(asked.get("selector") or {}, labels_of(volume))
-    return large and same and selected and set(asked["accessModes"]) <= set(offered["accessModes"])
+    selected = matches_selector(requested.get("selector") or {}, labels_of(volume))
+    return large and same_kind and selected and set(requested["accessModes"]) <= set(offered["accessModes"])

@@ -1,4 +1,4 @@
-"""The environment of a container as its spec and the objects that it names give it, seen from outside."""
+"""The environment variables of a container, read from its spec and from the objects that it names."""
 
 from __future__ import annotations
 
@@ -11,18 +11,18 @@ if TYPE_CHECKING:
 
 
 def environment(objects: Objects, container: Document, namespace: str) -> dict[str, str]:
-    """Return the variables that come from literals, config maps and Secrets; what is missing is left out."""
-    known: dict[str, str] = {}
+    """Return the variables that come from literals, config maps and Secrets; a missing source is left out."""
+    variables: dict[str, str] = {}
     for source in container.get("envFrom") or ():
         for kind, key in (("ConfigMap", "configMapRef"), ("Secret", "secretRef")):
             if key in source:
                 data = _data(objects, kind, source[key]["name"], namespace)
-                known |= {source.get("prefix", "") + name: value for name, value in data.items()}
+                variables |= {source.get("prefix", "") + name: value for name, value in data.items()}
     for variable in container.get("env") or ():
         value = _value(objects, variable, namespace)
         if value is not None:
-            known[variable["name"]] = value
-    return known
+            variables[variable["name"]] = value
+    return variables
 
 
 def secret_value(objects: Objects, name: str, key: str, namespace: str) -> str | None:

@@ -1,4 +1,4 @@
-"""A controller: a loop that makes the cluster as its objects say, woken by what changes."""
+"""A controller: a reconcile loop that watched objects wake."""
 
 from __future__ import annotations
 
@@ -40,18 +40,20 @@ class Controller(ABC):
 
     @abstractmethod
     def keys(self, event: Event) -> Iterable[Key]:
-        """Return what to reconcile because of this event."""
+        """Return the keys to reconcile because of this event."""
 
     @abstractmethod
     async def reconcile(self, key: Key) -> float | None:
-        """Bring what the key names nearer to what it should be; return the seconds after which to look again, if so."""
+        """Reconcile the object that the key names; return the seconds after which to reconcile it again, if any."""
 
     async def run(self) -> None:
         """Watch and reconcile until cancelled."""
         subscription = self.objects.subscribe(*self.watches)
         try:
             # What was there before; the subscription stands already, so nothing falls between.
-            for kind in self.watches or sorted({one.kind for one in self.cluster.kinds if one.stored}):
+            for kind in self.watches or sorted(
+                {kind_info.kind for kind_info in self.cluster.kinds if kind_info.stored}
+            ):
                 for document in self.objects.list(kind):
                     self._wake(Event("ADDED", document, int(document["metadata"]["resourceVersion"]), kind))
             async with asyncio.TaskGroup() as tasks:

@@ -1,4 +1,4 @@
-"""Schedules as cron writes them: minute, hour, day of the month, month, day of the week.
+"""Cron schedules: minute, hour, day of the month, month, day of the week.
 
 https://kubernetes.io/docs/concepts/workloads/controllers/cron-jobs/#schedule-syntax
 """
@@ -24,7 +24,7 @@ _LONGEST_DAYS = 366 * 5  # the 29th of February comes every four years, or eight
 
 @dataclass(frozen=True)
 class Schedule:
-    """When something is due: the values that each field may have."""
+    """A cron schedule: the values that each field may have."""
 
     minutes: frozenset[int]
     hours: frozenset[int]
@@ -43,12 +43,12 @@ class Schedule:
             hours=_field(hour, 0, 23),
             days=_field(day, 1, 31),
             months=_field(month, 1, 12, _MONTHS, 1),
-            weekdays=frozenset(one % 7 for one in _field(weekday, 0, 7, _DAYS, 0)),
+            weekdays=frozenset(number % 7 for number in _field(weekday, 0, 7, _DAYS, 0)),
             either_day=day[0] not in "*?" and weekday[0] not in "*?",
         )
 
     def next(self, after: datetime) -> datetime | None:
-        """Return the first time that is due after a moment, in that moment's time zone; None where there is none."""
+        """Return the first due time after a moment, in that moment's time zone, or None."""
         moment = after.replace(second=0, microsecond=0) + timedelta(minutes=1)
         for offset in range(_LONGEST_DAYS):
             day = (moment + timedelta(days=offset)).date()
@@ -62,8 +62,8 @@ class Schedule:
         return None
 
     def _on(self, day: int, weekday: int) -> bool:
-        found = (day in self.days, weekday in self.weekdays)
-        return any(found) if self.either_day else all(found)
+        matches = (day in self.days, weekday in self.weekdays)
+        return any(matches) if self.either_day else all(matches)
 
 
 def _field(text: str, first: int, last: int, names: list[str] | None = None, names_from: int = 0) -> frozenset[int]:
@@ -71,7 +71,7 @@ def _field(text: str, first: int, last: int, names: list[str] | None = None, nam
         lower = word.lower()
         return names.index(lower) + names_from if names and lower in names else int(word)
 
-    found: set[int] = set()
+    values: set[int] = set()
     for part in text.split(","):
         span, _, step = part.partition("/")
         low, _, high = span.partition("-")
@@ -82,5 +82,5 @@ def _field(text: str, first: int, last: int, names: list[str] | None = None, nam
             end = number(high) if high else last if step else start
         if not first <= start <= end <= last or (step and int(step) < 1):
             raise ValueError(f"{part} is not between {first} and {last}")
-        found.update(range(start, end + 1, int(step or 1)))
-    return frozenset(found)
+        values.update(range(start, end + 1, int(step or 1)))
+    return frozenset(values)

@@ -1,4 +1,4 @@
-"""The CronJob controller: makes a job whenever one is due, and keeps as many old ones as it is told.
+"""The CronJob controller: creates the Jobs that are due, and deletes old ones beyond the history limits.
 
 After https://github.com/kubernetes/kubernetes/blob/master/pkg/controller/cronjob/cronjob_controllerv2.go
 """
@@ -27,13 +27,13 @@ _SCHEDULED = "batch.kubernetes.io/cronjob-scheduled-timestamp"
 
 
 class CronJobs(Controller):
-    """Looks at each CronJob when it changes, when one of its jobs does, and when it is due."""
+    """Reconciles a CronJob when it changes, when a Job of it changes, and when it is due."""
 
     component = "cronjob-controller"
     watches: ClassVar[tuple[str, ...]] = ("CronJob", "Job")
 
     def keys(self, event: Event) -> Iterator[Key]:
-        """Return the CronJob, or the job's."""
+        """Return the CronJob, or the owner of the Job."""
         if event.document["kind"] == "CronJob":
             yield key_of(event.document)
             return
@@ -42,12 +42,12 @@ class CronJobs(Controller):
             yield event.document["metadata"]["namespace"], owner["name"]
 
     async def reconcile(self, key: Key) -> float | None:
-        """Forget old jobs, make the one that is due, and return how long it is until the next."""
+        """Delete old Jobs, create the due Job, and return the seconds until the next."""
         namespace, name = key
         cron_job = self.objects.get("CronJob", name, namespace)
         if cron_job is None or "deletionTimestamp" in cron_job["metadata"]:
             return None
-        owned = [one for one in self.objects.list("Job", namespace) if controlled_by(one, cron_job)]
+        owned = [job for job in self.objects.list("Job", namespace) if controlled_by(job, cron_job)]
         self._forget(cron_job, owned)
         cron_job = self._report(cron_job, owned)
         if cron_job["spec"].get("suspend"):
@@ -55,21 +55,21 @@ class CronJobs(Controller):
         schedule, present = Schedule.parse(cron_job["spec"]["schedule"]), _present(cron_job)
         due = _last_due(cron_job, schedule, present)
         if due is not None:
-            self._start(cron_job, due, [one for one in owned if not job_status.ended(one)])
+            self._start(cron_job, due, [job for job in owned if not job_status.ended(job)])
         following = schedule.next(present)
         return None if following is None else (following - now()).total_seconds()
 
     def _report(self, cron_job: Document, owned: list[Document]) -> Document:
         status: Document = cron_job.get("status") or {}
-        ended = [one for one in owned if (job_status.condition(one, "Complete") or {}).get("status") == "True"]
-        for one in status.get("active") or ():
-            job = next((it for it in owned if it["metadata"]["uid"] == one["uid"]), None)
+        ended = [job for job in owned if (job_status.condition(job, "Complete") or {}).get("status") == "True"]
+        for reference in status.get("active") or ():
+            job = next((job for job in owned if job["metadata"]["uid"] == reference["uid"]), None)
             if job is not None and job_status.ended(job):
                 how = "Complete" if job in ended else "Failed"
-                text = f"Saw completed job: {one['name']}, condition: {how}"
+                text = f"Saw completed job: {reference['name']}, condition: {how}"
                 self.recorder.normal(cron_job, "SawCompletedJob", text)
-        last = max((one["status"].get("completionTime", "") for one in ended), default="")
-        active = [_reference(one) for one in owned if not job_status.ended(one)]
+        last = max((job["status"].get("completionTime", "") for job in ended), default="")
+        active = [_reference(job) for job in owned if not job_status.ended(job)]
         fresh = {key: value for key, value in status.items() if key != "active"}
         fresh |= {"active": active} if active else {}
         fresh |= {"lastSuccessfulTime": last} if last > status.get("lastSuccessfulTime", "") else {}
@@ -81,8 +81,8 @@ class CronJobs(Controller):
             ("Complete", spec.get("successfulJobsHistoryLimit", 3)),
             ("Failed", spec.get("failedJobsHistoryLimit", 1)),
         ):
-            past = [one for one in owned if (job_status.condition(one, how) or {}).get("status") == "True"]
-            past.sort(key=lambda one: one["status"].get("startTime", ""))
+            past = [job for job in owned if (job_status.condition(job, how) or {}).get("status") == "True"]
+            past.sort(key=lambda job: job["status"].get("startTime", ""))
             for job in past[: max(0, len(past) - limit)]:
                 self._delete(cron_job, job)
                 owned.remove(job)
@@ -102,17 +102,19 @@ class CronJobs(Controller):
             for job in active:
                 self._delete(cron_job, job)
         metadata, template = cron_job["metadata"], spec["jobTemplate"]
-        given = template.get("metadata") or {}
+        template_metadata = template.get("metadata") or {}
         name = f"{metadata['name']}-{int(due.timestamp()) // 60}"
         if self.objects.get("Job", name, metadata["namespace"]) is None:
-            made = {
+            job_metadata = {
                 "name": name,
                 "namespace": metadata["namespace"],
-                "labels": given.get("labels") or {},
-                "annotations": (given.get("annotations") or {}) | {_SCHEDULED: stamp(due)},
+                "labels": template_metadata.get("labels") or {},
+                "annotations": (template_metadata.get("annotations") or {}) | {_SCHEDULED: stamp(due)},
                 "ownerReferences": [reference_to(cron_job)],
             }
-            self.objects.create({"apiVersion": "batch/v1", "kind": "Job", "metadata": made, "spec": template["spec"]})
+            self.objects.create(
+                {"apiVersion": "batch/v1", "kind": "Job", "metadata": job_metadata, "spec": template["spec"]}
+            )
             self.recorder.normal(cron_job, "SuccessfulCreate", f"Created job {name}")
         current = self.objects.get("CronJob", metadata["name"], metadata["namespace"]) or cron_job
         status = {**(current.get("status") or {}), "lastScheduleTime": stamp(due)}
@@ -125,7 +127,7 @@ class CronJobs(Controller):
 
 
 def _present(cron_job: Document) -> datetime:
-    """Return the present in the CronJob's time zone."""
+    """Return the current time in the CronJob's time zone."""
     zone = cron_job["spec"].get("timeZone")
     return now().astimezone(ZoneInfo(zone) if zone else UTC)
 
@@ -134,10 +136,10 @@ def _last_due(cron_job: Document, schedule: Schedule, present: datetime) -> date
     """Return the latest time that the CronJob was due since it last ran, or None."""
     status = cron_job.get("status") or {}
     since = status.get("lastScheduleTime") or cron_job["metadata"]["creationTimestamp"]
-    found, due = None, schedule.next(moment(since).astimezone(present.tzinfo))
+    latest, due = None, schedule.next(moment(since).astimezone(present.tzinfo))
     while due is not None and due <= present:
-        found, due = due, schedule.next(due)
-    return found
+        latest, due = due, schedule.next(due)
+    return latest
 
 
 def _reference(job: Document) -> Document:

@@ -1,4 +1,4 @@
-"""The status of a Deployment: counts, and the conditions Available, Progressing and ReplicaFailure in their words.
+"""The status of a Deployment: counts, and the conditions Available, Progressing and ReplicaFailure.
 
 https://github.com/kubernetes/kubernetes/blob/master/pkg/controller/deployment/progress.go
 """
@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from rehearsal_cloud.kubernetes.controllers.pods import condition
-from rehearsal_cloud.kubernetes.controllers.rollout import asked, counted, limits
+from rehearsal_cloud.kubernetes.controllers.rollout import counted, requested, limits
 from rehearsal_cloud.kubernetes.controllers.timestamps import seconds_since, stamp
 
 if TYPE_CHECKING:
@@ -22,7 +22,7 @@ _COUNTS = ("replicas", "updatedReplicas", "readyReplicas", "availableReplicas", 
 
 
 def has_deadline(deployment: Document) -> bool:
-    """Tell whether a roll-out that stands still for too long is to be reported."""
+    """Tell whether the Deployment has a progress deadline."""
     seconds = deployment["spec"].get("progressDeadlineSeconds")
     return seconds is not None and seconds != _NO_DEADLINE
 
@@ -37,7 +37,7 @@ def counts(deployment: Document, everyone: list[Document], new: Document | None)
         "updatedReplicas": counted([new] if new else [], "replicas"),
         "readyReplicas": counted(everyone, "readyReplicas"),
         "availableReplicas": available,
-        "unavailableReplicas": max(0, asked(everyone) - available),
+        "unavailableReplicas": max(0, requested(everyone) - available),
     }
     status = {key: value for key, value in status.items() if value}
     status |= {key: before[key] for key in ("collisionCount", "conditions") if before.get(key)}
@@ -50,9 +50,9 @@ def counts(deployment: Document, everyone: list[Document], new: Document | None)
 
 
 def with_condition(status: Document, kind: str, state: str, reason: str, message: str) -> Document:
-    """Return the status with the condition; nothing changes where it has this state and reason already."""
+    """Return the status with the condition; a condition with this state and reason stays as it is."""
     conditions = status.get("conditions") or []
-    before = next((one for one in conditions if one["type"] == kind), None)
+    before = next((condition for condition in conditions if condition["type"] == kind), None)
     if before is not None and (before["status"], before["reason"]) == (state, reason):
         return status
     now = stamp()
@@ -65,23 +65,23 @@ def with_condition(status: Document, kind: str, state: str, reason: str, message
         "reason": reason,
         "message": message,
     }
-    return {**status, "conditions": [*(one for one in conditions if one["type"] != kind), fresh]}
+    return {**status, "conditions": [*(condition for condition in conditions if condition["type"] != kind), fresh]}
 
 
 def without_condition(status: Document, kind: str) -> Document:
     """Return the status without the condition."""
-    conditions = [one for one in status.get("conditions") or () if one["type"] != kind]
+    conditions = [condition for condition in status.get("conditions") or () if condition["type"] != kind]
     return {**{key: value for key, value in status.items() if key != "conditions"}, "conditions": conditions}
 
 
 def is_complete(deployment: Document, status: Document) -> bool:
-    """Tell whether all that was asked for is there, up to date and available, and nothing else."""
+    """Tell whether all replicas are updated and available, and no old ones are left."""
     replicas = deployment["spec"]["replicas"]
     return all(status.get(key, 0) == replicas for key in ("updatedReplicas", "replicas", "availableReplicas"))
 
 
 def rolled_out(deployment: Document, everyone: list[Document], new: Document | None) -> Document:
-    """Return the status of a Deployment that is being rolled out, with how it progresses."""
+    """Return the status of a Deployment during a roll-out, with its Progressing condition."""
     status = counts(deployment, everyone, new)
     current = condition(deployment, PROGRESSING)
     if not has_deadline(deployment):
@@ -92,12 +92,16 @@ def rolled_out(deployment: Document, everyone: list[Document], new: Document | N
         and current["reason"] == _AVAILABLE
     ):
         status = _progressed(deployment, status, new, current)
-    failures = [one for one in (new, *everyone) if one is not None and condition(one, "ReplicaFailure")]
+    failures = [
+        replica_set
+        for replica_set in (new, *everyone)
+        if replica_set is not None and condition(replica_set, "ReplicaFailure")
+    ]
     status = without_condition(status, "ReplicaFailure")
     if failures:
         failed = condition(failures[0], "ReplicaFailure") or {}
-        mine = condition(deployment, "ReplicaFailure")
-        kept = mine if mine and mine["reason"] == failed["reason"] else None
+        own = condition(deployment, "ReplicaFailure")
+        kept = own if own and own["reason"] == failed["reason"] else None
         base = {**status, "conditions": [*status["conditions"], kept]} if kept else status
         status = with_condition(base, "ReplicaFailure", failed["status"], failed["reason"], failed["message"])
     return status
@@ -128,13 +132,13 @@ def _moved(before: Document, after: Document) -> bool:
 
 
 def is_overdue(deployment: Document) -> bool:
-    """Tell whether the roll-out has stood still for longer than its deadline."""
-    left = seconds_left(deployment)
-    return left is not None and left < 0
+    """Tell whether the roll-out has made no progress for longer than its deadline."""
+    remaining = seconds_left(deployment)
+    return remaining is not None and remaining < 0
 
 
 def seconds_left(deployment: Document) -> float | None:
-    """Return how long the roll-out may stand still yet, negative when overdue; None when nothing waits."""
+    """Return the seconds left until the progress deadline, negative when overdue; None without a deadline."""
     current = condition(deployment, PROGRESSING)
     if not has_deadline(deployment) or current is None or current["reason"] == _AVAILABLE:
         return None
@@ -145,7 +149,7 @@ def seconds_left(deployment: Document) -> float | None:
 
 
 def paused_or_resumed(deployment: Document) -> Document:
-    """Return the status of a Deployment that knows that it is paused, or no longer so."""
+    """Return the status with the Progressing condition of a paused or resumed Deployment."""
     status: Document = deployment.get("status") or {}
     current = condition(deployment, PROGRESSING)
     if not has_deadline(deployment) or (current is not None and current["reason"] == _EXCEEDED):

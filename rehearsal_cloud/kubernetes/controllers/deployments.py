@@ -38,13 +38,13 @@ _ALREADY_EXISTS = 409
 
 
 class Deployments(Controller):
-    """Makes a ReplicaSet for each template, scales them, and reports how the roll-out progresses."""
+    """Creates a ReplicaSet for each template, scales them, and reports the progress of the roll-out."""
 
     component = "deployment-controller"
     watches: ClassVar[tuple[str, ...]] = ("Deployment", "ReplicaSet", "Pod")
 
     def keys(self, event: Event) -> Iterator[Key]:
-        """Return the Deployment, that of a ReplicaSet, or that of a pod that has ended (Recreate waits for those)."""
+        """Return the Deployment, or the owner of a ReplicaSet or of an ended pod (Recreate waits for those)."""
         document = event.document
         if document["kind"] == "Deployment":
             yield key_of(document)
@@ -60,20 +60,22 @@ class Deployments(Controller):
             if owner is None:
                 return
         if owner is None:
-            for one in self.objects.list("Deployment", namespace):
-                if matches_selector(one["spec"]["selector"], labels_of(document)):
-                    yield key_of(one)
+            for deployment in self.objects.list("Deployment", namespace):
+                if matches_selector(deployment["spec"]["selector"], labels_of(document)):
+                    yield key_of(deployment)
         elif owner["kind"] == "Deployment":
             yield namespace, owner["name"]
 
     async def reconcile(self, key: Key) -> float | None:
-        """Take the next step of the roll-out, if one can be taken, and report."""
+        """Take the next possible step of the roll-out, and report."""
         namespace, name = key
         deployment = self.objects.get("Deployment", name, namespace)
         if deployment is None:
             return None
         owned = claimed(self.objects, "ReplicaSet", deployment)
-        owned.sort(key=lambda one: (one["metadata"]["creationTimestamp"], one["metadata"]["name"]))
+        owned.sort(
+            key=lambda replica_set: (replica_set["metadata"]["creationTimestamp"], replica_set["metadata"]["name"])
+        )
         if "deletionTimestamp" in deployment["metadata"]:
             self._write(deployment, progress.counts(deployment, owned, self._new(deployment, owned)))
             return None
@@ -84,9 +86,9 @@ class Deployments(Controller):
             self._roll(deployment, owned)
         else:
             self._recreate(deployment, owned)
-        left = progress.seconds_left(self.objects.get("Deployment", name, namespace) or deployment)
+        remaining = progress.seconds_left(self.objects.get("Deployment", name, namespace) or deployment)
         # A second more, for stamps are in whole ones.
-        return None if left is None or left < 0 else left + 1
+        return None if remaining is None or remaining < 0 else remaining + 1
 
     def _roll(self, deployment: Document, owned: list[Document]) -> None:
         deployment, new, old = self._with_new(deployment, owned)
@@ -97,14 +99,16 @@ class Deployments(Controller):
             new = self._resize(deployment, new, size)
         else:
             sizes = rollout.old_sizes(deployment, new, old)
-            old = [self._resize(deployment, one, sizes.get(one["metadata"]["name"])) for one in old]
+            old = [
+                self._resize(deployment, replica_set, sizes.get(replica_set["metadata"]["name"])) for replica_set in old
+            ]
         self._finish(deployment, new, old)
 
     def _recreate(self, deployment: Document, owned: list[Document]) -> None:
         new = self._new(deployment, owned)
-        old = [one for one in owned if one is not new]
-        if rollout.asked(old):
-            old = [self._resize(deployment, one, 0) for one in old]
+        old = [replica_set for replica_set in owned if replica_set is not new]
+        if rollout.requested(old):
+            old = [self._resize(deployment, replica_set, 0) for replica_set in old]
         elif not self._runs(old):
             deployment, new, old = self._with_new(deployment, owned)
             if new is None:
@@ -113,7 +117,7 @@ class Deployments(Controller):
         self._finish(deployment, new, old)
 
     def _runs(self, replica_sets: list[Document]) -> bool:
-        uids = {one["metadata"]["uid"] for one in replica_sets}
+        uids = {replica_set["metadata"]["uid"] for replica_set in replica_sets}
         namespace = replica_sets[0]["metadata"]["namespace"] if replica_sets else ""
         listed = self.objects.list("Pod", namespace) if replica_sets else []
         return any((controller_of(pod) or {}).get("uid") in uids and not pods.is_done(pod) for pod in listed)
@@ -128,26 +132,32 @@ class Deployments(Controller):
     # Scaling
 
     def _is_rescaled(self, deployment: Document, owned: list[Document]) -> bool:
-        wanted = str(deployment["spec"]["replicas"])
-        annotated = (annotations_of(one).get(DESIRED_REPLICAS) for one in owned if one["spec"]["replicas"])
-        return any(one is not None and one != wanted for one in annotated)
+        desired = str(deployment["spec"]["replicas"])
+        annotated = (
+            annotations_of(replica_set).get(DESIRED_REPLICAS)
+            for replica_set in owned
+            if replica_set["spec"]["replicas"]
+        )
+        return any(replicas is not None and replicas != desired for replicas in annotated)
 
     def _scale(self, deployment: Document, owned: list[Document]) -> None:
         deployment, new, old = self._with_new(deployment, owned, make=False)
         replicas: int = deployment["spec"]["replicas"]
-        active = [one for one in (*old, new) if one is not None and one["spec"]["replicas"]]
+        active = [
+            replica_set for replica_set in (*old, new) if replica_set is not None and replica_set["spec"]["replicas"]
+        ]
         latest = new or (old[-1] if old else None)
         if len(active) <= 1:
             only = active[0] if active else latest
             sizes = {only["metadata"]["name"]: replicas} if only else {}
         elif new is not None and self._is_saturated(deployment, new):
-            sizes = {one["metadata"]["name"]: 0 for one in old if one["spec"]["replicas"]}
+            sizes = {replica_set["metadata"]["name"]: 0 for replica_set in old if replica_set["spec"]["replicas"]}
         elif rollout.is_rolling(deployment):
             sizes = rollout.proportional_sizes(deployment, active)
         else:
             sizes = {}
         # Each has the new scale in its annotations, resized or not, or would ask for this again.
-        old = [self._resize(deployment, one, sizes.get(one["metadata"]["name"])) for one in old]
+        old = [self._resize(deployment, replica_set, sizes.get(replica_set["metadata"]["name"])) for replica_set in old]
         new = self._resize(deployment, new, sizes.get(new["metadata"]["name"])) if new else None
         everyone = [*old, *([new] if new else [])]
         if deployment["spec"].get("paused"):
@@ -182,18 +192,20 @@ class Deployments(Controller):
     @staticmethod
     def _new(deployment: Document, owned: list[Document]) -> Document | None:
         template = without_hash(deployment["spec"]["template"])
-        return next((one for one in owned if without_hash(one["spec"]["template"]) == template), None)
+        return next(
+            (replica_set for replica_set in owned if without_hash(replica_set["spec"]["template"]) == template), None
+        )
 
     def _with_new(
         self, deployment: Document, owned: list[Document], *, make: bool = True
     ) -> tuple[Document, Document | None, list[Document]]:
         """Return the Deployment, its new ReplicaSet with its revision brought up to date, and the old ones."""
         new = self._new(deployment, owned)
-        old = [one for one in owned if one is not new]
+        old = [replica_set for replica_set in owned if replica_set is not new]
         if new is None and not make:
             return deployment, None, old
         current = next_revision(old)
-        found = new is not None
+        exists = new is not None
         if new is not None:
             annotations = advanced(annotations_of(new) | copied_annotations(deployment), current)
             spec = new["spec"]
@@ -211,10 +223,10 @@ class Deployments(Controller):
         annotations = {**annotations_of(deployment), REVISION: str(revision(new))}
         deployment = self.objects.update(with_metadata(deployment, annotations=annotations))
         status: Document = deployment.get("status") or {}
-        known = pods.condition(deployment, progress.PROGRESSING)
-        if progress.has_deadline(deployment) and (known is None or not found):
-            reason = "FoundNewReplicaSet" if found else "NewReplicaSetCreated"
-            verb = "Found" if found else "Created"
+        condition = pods.condition(deployment, progress.PROGRESSING)
+        if progress.has_deadline(deployment) and (condition is None or not exists):
+            reason = "FoundNewReplicaSet" if exists else "NewReplicaSetCreated"
+            verb = "Found" if exists else "Created"
             text = f'{verb} new replica set "{new["metadata"]["name"]}"'
             status = progress.with_condition(status, progress.PROGRESSING, "True", reason, text)
             deployment = self._write(deployment, status)
@@ -232,7 +244,7 @@ class Deployments(Controller):
         surge, _ = rollout.limits(deployment)
         annotations = copied_annotations(deployment) | scaled_annotations(spec["replicas"], surge)
         name = f"{deployment['metadata']['name']}-{suffix}"
-        wanted = {
+        replica_set = {
             "apiVersion": "apps/v1",
             "kind": "ReplicaSet",
             "metadata": {
@@ -250,7 +262,7 @@ class Deployments(Controller):
             | ({"minReadySeconds": spec["minReadySeconds"]} if spec.get("minReadySeconds") else {}),
         }
         try:
-            made = self.objects.create(wanted)
+            created = self.objects.create(replica_set)
         except Failure as failure:
             if failure.code == _ALREADY_EXISTS and failure.reason == "AlreadyExists":
                 return self._collided(deployment, name, collisions)
@@ -263,12 +275,12 @@ class Deployments(Controller):
         if size:
             text = f"Scaled up replica set {name} from 0 to {size}"
             self.recorder.normal(deployment, "ScalingReplicaSet", text)
-        return deployment, made
+        return deployment, created
 
     def _collided(self, deployment: Document, name: str, collisions: int) -> tuple[Document, Document | None]:
-        there = self.objects.get("ReplicaSet", name, deployment["metadata"]["namespace"])
-        if there is not None and controlled_by(there, deployment):
-            return deployment, there
+        existing = self.objects.get("ReplicaSet", name, deployment["metadata"]["namespace"])
+        if existing is not None and controlled_by(existing, deployment):
+            return deployment, existing
         status = {**(deployment.get("status") or {}), "collisionCount": collisions + 1}
         return self._write(deployment, status), None
 
@@ -276,11 +288,11 @@ class Deployments(Controller):
         limit = deployment["spec"].get("revisionHistoryLimit")
         if limit is None:
             return
-        past = [one for one in old if "deletionTimestamp" not in one["metadata"]]
-        for one in sorted(past, key=revision)[: max(0, len(past) - limit)]:
-            metadata, status = one["metadata"], one.get("status") or {}
+        past = [replica_set for replica_set in old if "deletionTimestamp" not in replica_set["metadata"]]
+        for replica_set in sorted(past, key=revision)[: max(0, len(past) - limit)]:
+            metadata, status = replica_set["metadata"], replica_set.get("status") or {}
             settled = metadata["generation"] <= status.get("observedGeneration", 0)
-            if settled and not status.get("replicas") and not one["spec"]["replicas"]:
+            if settled and not status.get("replicas") and not replica_set["spec"]["replicas"]:
                 self.objects.delete("ReplicaSet", metadata["name"], metadata["namespace"], uid=metadata["uid"])
 
     def _write(self, deployment: Document, status: Document) -> Document:

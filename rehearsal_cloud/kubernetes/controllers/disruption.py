@@ -1,4 +1,4 @@
-"""Disruption budgets: how many pods may be evicted now, and eviction, which asks them first.
+"""Disruption budgets: how many pods may be evicted now, and the eviction of pods.
 
 https://kubernetes.io/docs/concepts/scheduling-eviction/api-eviction/
 """
@@ -35,14 +35,14 @@ class Disruption(Controller):
     watches: ClassVar[tuple[str, ...]] = (_BUDGET, "Pod", "ReplicaSet", "Deployment", "StatefulSet")
 
     def keys(self, event: Event) -> Iterator[Key]:
-        """Return the budget, or those of the namespace: a scale, or a pod's labels, may concern any."""
+        """Return the budget, or all of the namespace: a scale or a pod's labels may concern any of them."""
         if event.document["kind"] == _BUDGET:
             yield key_of(event.document)
         else:
             yield from map(key_of, self.objects.list(_BUDGET, event.document["metadata"]["namespace"]))
 
     async def reconcile(self, key: Key) -> None:
-        """Count the healthy pods and what they allow."""
+        """Count the healthy pods and the disruptions that they allow."""
         namespace, name = key
         budget = self.objects.get(_BUDGET, name, namespace)
         if budget is None:
@@ -108,7 +108,7 @@ def evict(objects: Objects, pod: Document, *, grace: int | None = None) -> None:
     namespace, name = key_of(pod)
     ends = pods.is_done(pod) or pods.is_terminating(pod) or pods.phase(pod) == "Pending"
     if not ends:
-        budgets = [one for one in objects.list(_BUDGET, namespace) if _covers(one, pod)]
+        budgets = [budget for budget in objects.list(_BUDGET, namespace) if _covers(budget, pod)]
         if len(budgets) > 1:
             text = "This pod has more than one PodDisruptionBudget, which the eviction subresource does not support."
             raise internal(text)
@@ -118,7 +118,7 @@ def evict(objects: Objects, pod: Document, *, grace: int | None = None) -> None:
 
 
 def _spend(objects: Objects, budget: Document, pod: Document) -> None:
-    """Take one from what the budget allows, for the pod. Raises Failure (429) where there is none."""
+    """Reduce the budget's allowed disruptions by one for the pod. Raises Failure (429) when none are left."""
     name, status = budget["metadata"]["name"], budget.get("status") or {}
     healthy, desired = status.get("currentHealthy", 0), status.get("desiredHealthy", 0)
     if not pods.is_ready(pod):
@@ -132,8 +132,8 @@ def _spend(objects: Objects, budget: Document, pod: Document) -> None:
     if status.get("disruptionsAllowed", 0) <= 0:
         text = f"The disruption budget {name} needs {desired} healthy pods and has {healthy} currently"
         raise too_many_requests(_REFUSED, [Cause("DisruptionBudget", "", text)])
-    left = {"disruptionsAllowed": status["disruptionsAllowed"] - 1}
-    objects.update_status({**budget, "status": {**status, **left}})
+    remaining = {"disruptionsAllowed": status["disruptionsAllowed"] - 1}
+    objects.update_status({**budget, "status": {**status, **remaining}})
 
 
 def _covers(budget: Document, pod: Document) -> bool:

@@ -28,17 +28,17 @@ _SLICE_CONTROLLER = "endpointslice-controller.k8s.io"
 
 
 class _Backends(Controller):
-    """What both have in common: services, and the pods that their selectors choose."""
+    """The base of both controllers: services, and the pods that their selectors choose."""
 
     def keys(self, event: Event) -> Iterator[Key]:
-        """Return the service, those that choose the pod or chose it, or the one that the endpoints are of."""
+        """Return the service, those that select or selected the pod, or the owner of the endpoints."""
         document = event.document
         namespace = document["metadata"]["namespace"]
         if document["kind"] == "Pod":
-            known = [labels_of(one) for one in (document, event.previous) if one is not None]
+            label_sets = [labels_of(version) for version in (document, event.previous) if version is not None]
             for service in self.objects.list("Service", namespace):
                 selector = service["spec"].get("selector")
-                if selector and any(matches_selector({"matchLabels": selector}, labels) for labels in known):
+                if selector and any(matches_selector({"matchLabels": selector}, labels) for labels in label_sets):
                     yield key_of(service)
         elif document["kind"] == "EndpointSlice":
             yield namespace, labels_of(document).get(_SERVICE_NAME, "")
@@ -64,25 +64,27 @@ class Endpoints(_Backends):
     watches: ClassVar[tuple[str, ...]] = ("Service", "Pod", "Endpoints")
 
     async def reconcile(self, key: Key) -> None:
-        """Write the service's Endpoints where they differ; a service that is gone takes its own with it."""
+        """Write the service's Endpoints where they differ; delete those of a deleted service."""
         namespace, name = key
         service = self._service(key)
-        known = self.objects.get("Endpoints", name, namespace)
+        existing = self.objects.get("Endpoints", name, namespace)
         if service is None:
-            if known is not None:
-                self.objects.delete("Endpoints", name, namespace, uid=known["metadata"]["uid"])
+            if existing is not None:
+                self.objects.delete("Endpoints", name, namespace, uid=existing["metadata"]["uid"])
             return
         if not service["spec"].get("selector") or service["spec"].get("type") == "ExternalName":
             return
         subsets = _subsets(service, self._pods(service))
         headless = {_HEADLESS: ""} if service["spec"].get("clusterIP") == "None" else {}
         labels = labels_of(service) | {"endpoints.kubernetes.io/managed-by": "endpoint-controller"} | headless
-        if known is None:
+        if existing is None:
             metadata = {"name": name, "namespace": namespace, "labels": labels}
-            made = {"apiVersion": "v1", "kind": "Endpoints", "metadata": metadata}
-            self.objects.create(made | ({"subsets": subsets} if subsets else {}))
-        elif (known.get("subsets") or []) != subsets or labels_of(known) != labels:
-            self.objects.update({**known, "metadata": {**known["metadata"], "labels": labels}, "subsets": subsets})
+            endpoints = {"apiVersion": "v1", "kind": "Endpoints", "metadata": metadata}
+            self.objects.create(endpoints | ({"subsets": subsets} if subsets else {}))
+        elif (existing.get("subsets") or []) != subsets or labels_of(existing) != labels:
+            self.objects.update(
+                {**existing, "metadata": {**existing["metadata"], "labels": labels}, "subsets": subsets}
+            )
 
 
 class EndpointSlices(_Backends):
@@ -97,20 +99,24 @@ class EndpointSlices(_Backends):
         if service is None or not service["spec"].get("selector") or service["spec"].get("type") == "ExternalName":
             return
         metadata = service["metadata"]
-        known = [
-            one for one in self.objects.list("EndpointSlice", metadata["namespace"]) if controlled_by(one, service)
+        existing = [
+            endpoint_slice
+            for endpoint_slice in self.objects.list("EndpointSlice", metadata["namespace"])
+            if controlled_by(endpoint_slice, service)
         ]
         for ports, chosen in _by_ports(service, self._pods(service), empty=True):
-            wanted = {"ports": ports, "endpoints": [_endpoint(service, pod) for pod in chosen]}
-            same = next((one for one in known if (one.get("ports") or []) == ports), None)
-            if same is None:
-                self.objects.create(_slice(service) | wanted)
+            content = {"ports": ports, "endpoints": [_endpoint(service, pod) for pod in chosen]}
+            current = next(
+                (endpoint_slice for endpoint_slice in existing if (endpoint_slice.get("ports") or []) == ports), None
+            )
+            if current is None:
+                self.objects.create(_slice(service) | content)
                 continue
-            known.remove(same)
-            if (same.get("endpoints") or []) != wanted["endpoints"]:
-                self.objects.update({**same, **wanted})
-        for one in known:
-            self.objects.delete("EndpointSlice", one["metadata"]["name"], metadata["namespace"])
+            existing.remove(current)
+            if (current.get("endpoints") or []) != content["endpoints"]:
+                self.objects.update({**current, **content})
+        for endpoint_slice in existing:
+            self.objects.delete("EndpointSlice", endpoint_slice["metadata"]["name"], metadata["namespace"])
 
 
 def _subsets(service: Document, chosen: list[Document]) -> list[Document]:
@@ -119,17 +125,17 @@ def _subsets(service: Document, chosen: list[Document]) -> list[Document]:
     living = [pod for pod in chosen if every or not pods.is_terminating(pod)]
     for ports, group in _by_ports(service, living, empty=False):
         ready = [_address(service, pod) for pod in group if every or pods.is_ready(pod)]
-        others = [_address(service, pod) for pod in group if not every and not pods.is_ready(pod)]
+        not_ready = [_address(service, pod) for pod in group if not every and not pods.is_ready(pod)]
         subset: Document = {"addresses": ready} if ready else {}
-        subset |= {"notReadyAddresses": others} if others else {}
+        subset |= {"notReadyAddresses": not_ready} if not_ready else {}
         subsets.append(subset | ({"ports": [_shown(port) for port in ports]} if ports else {}))
     return subsets
 
 
 def _by_ports(service: Document, chosen: list[Document], *, empty: bool) -> list[tuple[list[Document], list[Document]]]:
-    """Group pods by the ports that the service's target ports are in them; a name may differ from pod to pod."""
+    """Group pods by their target port numbers; a named port may have another number in each pod."""
     groups: dict[str, list[Document]] = {}
-    for pod in sorted(chosen, key=lambda one: (one["status"]["podIP"], one["metadata"]["uid"])):
+    for pod in sorted(chosen, key=lambda pod: (pod["status"]["podIP"], pod["metadata"]["uid"])):
         groups.setdefault(json.dumps(_ports(service, pod)), []).append(pod)
     if not groups and empty:
         return [([], [])]
@@ -141,8 +147,8 @@ def _ports(service: Document, pod: Document) -> list[Document]:
     for port in service["spec"].get("ports") or ():
         number = target_port(port, pod)
         if number is not None:
-            known = {"name": port.get("name", ""), "port": number, "protocol": port.get("protocol", "TCP")}
-            ports.append(known | ({"appProtocol": port["appProtocol"]} if port.get("appProtocol") else {}))
+            resolved = {"name": port.get("name", ""), "port": number, "protocol": port.get("protocol", "TCP")}
+            ports.append(resolved | ({"appProtocol": port["appProtocol"]} if port.get("appProtocol") else {}))
     return ports
 
 
@@ -152,16 +158,20 @@ def target_port(port: Document, pod: Document) -> int | None:
     if isinstance(target, int):
         return target
     spec = pod["spec"]
-    sidecars = [one for one in spec.get("initContainers") or () if one.get("restartPolicy") == "Always"]
+    sidecars = [
+        container for container in spec.get("initContainers") or () if container.get("restartPolicy") == "Always"
+    ]
     for container in [*spec["containers"], *sidecars]:
-        for one in container.get("ports") or ():
-            if one.get("name") == target and one.get("protocol", "TCP") == port.get("protocol", "TCP"):
-                return int(one["containerPort"])
+        for container_port in container.get("ports") or ():
+            if container_port.get("name") == target and container_port.get("protocol", "TCP") == port.get(
+                "protocol", "TCP"
+            ):
+                return int(container_port["containerPort"])
     return None
 
 
 def _shown(port: Document) -> Document:
-    """Return a port as Endpoints have it: one without a name has no name at all."""
+    """Return a port as Endpoints show it: without the key `name` when the name is empty."""
     return {key: value for key, value in port.items() if key != "name" or value}
 
 

@@ -1,4 +1,4 @@
-"""How long events are kept: an hour after they last happened, as an API server keeps them."""
+"""The retention of events: one hour after their last occurrence, the API server's default."""
 
 from __future__ import annotations
 
@@ -24,19 +24,19 @@ class Events(Controller):
     watches: ClassVar[tuple[str, ...]] = ("Event",)
 
     def keys(self, event: Event) -> Iterator[Key]:
-        """Return a new event; one that repeats looks at its own time again."""
+        """Return a new event; a repeated event is checked again when its first hour is over."""
         if event.type == "ADDED":
             yield key_of(event.document)
 
     async def reconcile(self, key: Key) -> float | None:
-        """Delete the event once its time has come."""
+        """Delete the event when its retention is over."""
         namespace, name = key
         event = self.objects.get("Event", name, namespace)
         if event is None:
             return None
         last = event.get("lastTimestamp") or event.get("eventTime") or event["metadata"]["creationTimestamp"]
-        left = _KEPT_SECONDS - seconds_since(last)
-        if left > 0:
-            return left
+        remaining = _KEPT_SECONDS - seconds_since(last)
+        if remaining > 0:
+            return remaining
         self.objects.delete("Event", name, namespace, uid=event["metadata"]["uid"])
         return None

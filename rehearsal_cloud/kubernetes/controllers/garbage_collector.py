@@ -1,4 +1,4 @@
-"""The garbage collector: deletes what its owners leave behind, in the background, before them, or not at all.
+"""The garbage collector: deletes dependents of deleted owners (background, foreground), or orphans them.
 
 https://kubernetes.io/docs/concepts/architecture/garbage-collection/
 """
@@ -35,14 +35,14 @@ class GarbageCollector(Controller):
         self._owners: dict[str, set[str]] = {}
 
     def keys(self, event: Event) -> Iterator[Key]:
-        """Return an object that has owners or waits to go, and those that its going concerns."""
+        """Return an object with owners or with a collector's finalizer, its owners and its dependents."""
         document = event.document
         metadata = document["metadata"]
         uid = metadata["uid"]
         identity = _identity(document)
-        owners = {} if event.type == "DELETED" else {one["uid"]: one for one in _references(document)}
-        for gone in self._owners.pop(uid, set()) - owners.keys():
-            self._dependents[gone].pop(uid, None)
+        owners = {} if event.type == "DELETED" else {reference["uid"]: reference for reference in _references(document)}
+        for former_owner in self._owners.pop(uid, set()) - owners.keys():
+            self._dependents[former_owner].pop(uid, None)
         for owner in owners:
             self._dependents[owner][uid] = identity
         if owners:
@@ -56,12 +56,14 @@ class GarbageCollector(Controller):
             yield owner["kind"], self._namespace(owner, document), owner["name"], owner["uid"]
 
     async def reconcile(self, key: Key) -> None:
-        """Let an object go on with its deletion, or delete it when it has no owner left."""
+        """Continue the object's deletion, or delete the object when it has no owner left."""
         kind, namespace, name, uid = key
         document = self._living(kind, namespace, name, uid)
         if document is None:
             return
-        dependents = [one for one in map(self._find, self._dependents.get(uid, {}).values()) if one is not None]
+        dependents = [
+            dependent for dependent in map(self._find, self._dependents.get(uid, {}).values()) if dependent is not None
+        ]
         if _waits(document, _ORPHAN):
             self._orphan(document, dependents)
         elif _waits(document, _FOREGROUND):
@@ -70,34 +72,36 @@ class GarbageCollector(Controller):
             self._collect(document, has_dependents=bool(dependents))
 
     def _orphan(self, document: Document, dependents: list[Document]) -> None:
-        for one in dependents:
-            self._disown(one, {document["metadata"]["uid"]})
+        for dependent in dependents:
+            self._disown(dependent, {document["metadata"]["uid"]})
         self._release(document, _ORPHAN)
 
     def _await(self, document: Document, dependents: list[Document]) -> None:
         uid = document["metadata"]["uid"]
         blocking = [
-            one
-            for one in dependents
-            if any(it["uid"] == uid and it.get("blockOwnerDeletion") for it in _references(one))
+            dependent
+            for dependent in dependents
+            if any(
+                reference["uid"] == uid and reference.get("blockOwnerDeletion") for reference in _references(dependent)
+            )
         ]
-        for one in dependents:
-            if "deletionTimestamp" not in one["metadata"]:
-                self.queue.add(_identity(one))
+        for dependent in dependents:
+            if "deletionTimestamp" not in dependent["metadata"]:
+                self.queue.add(_identity(dependent))
         if not blocking:
             self._release(document, _FOREGROUND)
 
     def _collect(self, document: Document, *, has_dependents: bool) -> None:
-        gone: set[str] = set()
+        absent: set[str] = set()
         going: set[str] = set()
         solid: set[str] = set()
         for owner in _references(document):
-            found = self._find((owner["kind"], self._namespace(owner, document), owner["name"], owner["uid"]))
-            chosen = gone if found is None else going if _waits(found, _FOREGROUND) else solid
+            current = self._find((owner["kind"], self._namespace(owner, document), owner["name"], owner["uid"]))
+            chosen = absent if current is None else going if _waits(current, _FOREGROUND) else solid
             chosen.add(owner["uid"])
         if solid:
-            if gone or going:
-                self._disown(document, gone | going)
+            if absent or going:
+                self._disown(document, absent | going)
             return
         metadata = document["metadata"]
         if "deletionTimestamp" in metadata:
@@ -111,11 +115,11 @@ class GarbageCollector(Controller):
         self.objects.delete(document["kind"], metadata["name"], namespace, propagation=propagation, uid=metadata["uid"])
 
     def _disown(self, document: Document, owners: set[str]) -> None:
-        kept = [one for one in _references(document) if one["uid"] not in owners]
+        kept = [reference for reference in _references(document) if reference["uid"] not in owners]
         self.objects.update(with_metadata(document, ownerReferences=kept))
 
     def _release(self, document: Document, finalizer: str) -> None:
-        kept = [one for one in document["metadata"]["finalizers"] if one != finalizer]
+        kept = [name for name in document["metadata"]["finalizers"] if name != finalizer]
         self.objects.update(with_metadata(document, finalizers=kept))
 
     def _namespace(self, owner: Document, dependent: Document) -> str:
@@ -141,6 +145,6 @@ def _references(document: Document) -> list[Document]:
 
 
 def _waits(document: Document, *finalizers: str) -> bool:
-    """Tell whether the object is being deleted and one of these finalizers keeps it."""
+    """Tell whether the object is being deleted and still has one of these finalizers."""
     metadata = document["metadata"]
-    return "deletionTimestamp" in metadata and any(one in finalizers for one in metadata.get("finalizers") or ())
+    return "deletionTimestamp" in metadata and any(name in finalizers for name in metadata.get("finalizers") or ())

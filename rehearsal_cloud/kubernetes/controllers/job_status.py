@@ -1,4 +1,4 @@
-"""What a Job's status says: how its pods ended, whether the job is to end and why, and how many pods it wants.
+"""The status of a Job: the outcomes of its pods, its own outcome and reason, and its number of running pods.
 
 https://github.com/kubernetes/kubernetes/blob/master/pkg/controller/job/job_controller.go
 """
@@ -22,7 +22,7 @@ FINALIZER = "batch.kubernetes.io/job-tracking"
 
 @dataclass(frozen=True)
 class Verdict:
-    """How a job is to end, and why."""
+    """The outcome of a Job: the condition, the reason and the message."""
 
     succeeded: bool
     reason: str
@@ -30,16 +30,16 @@ class Verdict:
 
 
 def ended(job: Document) -> str:
-    """Return when the job ended, or nothing while it runs."""
+    """Return the time at which the Job ended, or "" while it runs."""
     for kind in ("Complete", "Failed"):
-        found = condition(job, kind)
-        if found is not None and found["status"] == "True":
-            return str(found["lastTransitionTime"])
+        ending = condition(job, kind)
+        if ending is not None and ending["status"] == "True":
+            return str(ending["lastTransitionTime"])
     return ""
 
 
 def outcome(job: Document, pod: Document) -> str:
-    """Return `succeeded` or `failed` for a pod that is over, else nothing; one being deleted has failed."""
+    """Return `succeeded` or `failed` for an ended pod, else ""; a pod being deleted has failed."""
     phase = pods.phase(pod)
     if phase in ("Succeeded", "Failed"):
         return phase.lower()
@@ -48,29 +48,32 @@ def outcome(job: Document, pod: Document) -> str:
 
 
 def ended_at(pod: Document) -> str:
-    """Return when the last of the pod's containers ended."""
-    states = [one.get("state") or {} for one in (pod.get("status") or {}).get("containerStatuses") or ()]
-    ends = [one["terminated"]["finishedAt"] for one in states if (one.get("terminated") or {}).get("finishedAt")]
+    """Return the time at which the last of the pod's containers ended."""
+    states = [
+        container_status.get("state") or {}
+        for container_status in (pod.get("status") or {}).get("containerStatuses") or ()
+    ]
+    ends = [state["terminated"]["finishedAt"] for state in states if (state.get("terminated") or {}).get("finishedAt")]
     metadata = pod["metadata"]
     return str(max(ends, default=metadata.get("deletionTimestamp") or metadata["creationTimestamp"]))
 
 
 def verdict(job: Document, owned: list[Document]) -> Verdict | None:
-    """Return how the job is to end, or None while it may go on."""
+    """Return the outcome of the Job, or None while it may continue."""
     for kind in ("FailureTarget", "SuccessCriteriaMet"):
-        known = condition(job, kind)
-        if known is not None:
-            return Verdict(kind == "SuccessCriteriaMet", known["reason"], known["message"])
+        target = condition(job, kind)
+        if target is not None:
+            return Verdict(kind == "SuccessCriteriaMet", target["reason"], target["message"])
     spec, status = job["spec"], job.get("status") or {}
     limit = spec.get("backoffLimit", 6)
     if status.get("failed", 0) > limit or _restarted_too_often(spec, owned, limit):
         return Verdict(False, "BackoffLimitExceeded", "Job has reached the specified backoff limit")  # noqa: FBT003 - a fact
-    left = seconds_left(job)
-    if left is not None and left <= 0 and not spec.get("suspend"):
+    remaining = seconds_left(job)
+    if remaining is not None and remaining <= 0 and not spec.get("suspend"):
         return Verdict(False, "DeadlineExceeded", "Job was active longer than specified deadline")  # noqa: FBT003 - a fact
-    done = status.get("succeeded", 0)
+    succeeded = status.get("succeeded", 0)
     completions = spec.get("completions")
-    complete = done > 0 and not status.get("active") if completions is None else done >= completions
+    complete = succeeded > 0 and not status.get("active") if completions is None else succeeded >= completions
     return Verdict(True, "CompletionsReached", "Reached expected number of succeeded pods") if complete else None  # noqa: FBT003 - a fact
 
 
@@ -83,15 +86,15 @@ def _restarted_too_often(spec: Document, owned: list[Document], limit: int) -> b
 
 def wanted(job: Document, active: int) -> int:
     """Return how many pods the job should have running."""
-    spec, done = job["spec"], (job.get("status") or {}).get("succeeded", 0)
+    spec, succeeded = job["spec"], (job.get("status") or {}).get("succeeded", 0)
     parallelism: int = spec.get("parallelism", 1)
     if spec.get("completions") is None:
-        return min(active, parallelism) if done else parallelism
-    return int(max(0, min(spec["completions"] - done, parallelism)))
+        return min(active, parallelism) if succeeded else parallelism
+    return int(max(0, min(spec["completions"] - succeeded, parallelism)))
 
 
 def seconds_left(job: Document) -> float | None:
-    """Return how long the job may be active yet, or None where it has no deadline."""
+    """Return the seconds left until the Job's deadline, or None without a deadline."""
     deadline = job["spec"].get("activeDeadlineSeconds")
     started = (job.get("status") or {}).get("startTime")
     return None if deadline is None or not started else deadline - seconds_since(started)
@@ -100,7 +103,7 @@ def seconds_left(job: Document) -> float | None:
 def with_condition(status: Document, kind: str, state: str, reason: str, message: str) -> Document:
     """Return the status with the condition."""
     conditions = status.get("conditions") or []
-    if any(one["type"] == kind and one["status"] == state for one in conditions):
+    if any(condition["type"] == kind and condition["status"] == state for condition in conditions):
         return status
     now = stamp()
     fresh = {
@@ -111,4 +114,4 @@ def with_condition(status: Document, kind: str, state: str, reason: str, message
         "reason": reason,
         "message": message,
     }
-    return {**status, "conditions": [*(one for one in conditions if one["type"] != kind), fresh]}
+    return {**status, "conditions": [*(condition for condition in conditions if condition["type"] != kind), fresh]}

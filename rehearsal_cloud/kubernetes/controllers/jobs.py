@@ -1,6 +1,6 @@
-"""The Job controller: runs pods until enough of them have succeeded, or too many have failed, or time is up.
+"""The Job controller: runs pods until enough have succeeded, too many have failed, or the deadline has passed.
 
-Pods carry a finalizer until they are counted, so that none is lost or counted twice however they go:
+Pods carry a finalizer until they are counted, so that no pod is lost or counted twice:
 https://kubernetes.io/docs/concepts/workloads/controllers/job/#job-tracking-with-finalizers
 """
 
@@ -34,7 +34,7 @@ class Jobs(Controller):
     watches: ClassVar[tuple[str, ...]] = ("Job", "Pod")
 
     def keys(self, event: Event) -> Iterator[Key]:
-        """Return the job, or the pod's."""
+        """Return the Job, or the owner of the pod."""
         if event.document["kind"] == "Job":
             yield key_of(event.document)
             return
@@ -45,7 +45,7 @@ class Jobs(Controller):
                 yield event.document["metadata"]["namespace"], owner["name"]
 
     async def reconcile(self, key: Key) -> float | None:
-        """Count, then end the job or make what it lacks."""
+        """Count the ended pods, then end the Job or create the missing pods."""
         namespace, name = key
         job = self.objects.get("Job", name, namespace)
         self._release_orphans(namespace)
@@ -89,7 +89,7 @@ class Jobs(Controller):
         return job
 
     def _counted(self, job: Document) -> Document:
-        """Count the pods that have ended. Each step may be the last before a crash, and the next start goes on."""
+        """Count the ended pods; after a crash at any step, the next start continues."""
         status = job.get("status") or {}
         waiting = status.get("uncountedTerminatedPods") or {}
         noted = {way: list(waiting.get(way) or ()) for way in ("succeeded", "failed")}
@@ -113,18 +113,18 @@ class Jobs(Controller):
             "ready": sum(map(pods.is_ready, active)),
         }
         shown = {key: count for key, count in counts.items() if count or key in ("ready", "terminating")}
-        rest = {key: value for key, value in status.items() if key not in counts}
-        status = {**rest, **shown, "uncountedTerminatedPods": {}}
+        unchanged = {key: value for key, value in status.items() if key not in counts}
+        status = {**unchanged, **shown, "uncountedTerminatedPods": {}}
         return self.objects.update_status({**job, "status": status})
 
     def _release(self, counted: list[Document]) -> None:
         for pod in counted:
             kept = pod["metadata"].get("finalizers") or []
             if FINALIZER in kept:
-                self.objects.update(with_metadata(pod, finalizers=[one for one in kept if one != FINALIZER]))
+                self.objects.update(with_metadata(pod, finalizers=[name for name in kept if name != FINALIZER]))
 
     def _release_orphans(self, namespace: str) -> None:
-        """Let go of pods whose job is not there any more: nobody will count them."""
+        """Remove the finalizer from the pods of a deleted Job: nothing counts them."""
         for pod in self.objects.list("Pod", namespace):
             owner = controller_of(pod)
             job = self.objects.get("Job", owner["name"], namespace) if owner and owner["kind"] == "Job" else None
@@ -134,7 +134,7 @@ class Jobs(Controller):
     # Ending
 
     def _end(self, job: Document, verdict: Verdict) -> None:
-        """Stop what still runs, say how the job is to end, and end it once nothing runs any more."""
+        """Delete the running pods, record the outcome, and end the Job when no pod runs any more."""
         self._delete(job, self._active(job), quiet=True)
         job = self._counted(self.objects.get("Job", job["metadata"]["name"], job["metadata"]["namespace"]) or job)
         status = job["status"]
@@ -154,9 +154,9 @@ class Jobs(Controller):
         seconds = job["spec"].get("ttlSecondsAfterFinished")
         if seconds is None or "deletionTimestamp" in job["metadata"]:
             return None
-        left: float = seconds - seconds_since(job_status.ended(job))
-        if left > 0:
-            return left
+        remaining: float = seconds - seconds_since(job_status.ended(job))
+        if remaining > 0:
+            return remaining
         namespace, name = key_of(job)
         self.objects.delete("Job", name, namespace, propagation="Foreground", uid=job["metadata"]["uid"])
         return None
@@ -174,20 +174,20 @@ class Jobs(Controller):
 
     def _manage(self, job: Document) -> float | None:
         active = self._active(job)
-        wanted = job_status.wanted(job, len(active))
-        if len(active) > wanted:
-            self._delete(job, active[wanted:])
+        desired = job_status.wanted(job, len(active))
+        if len(active) > desired:
+            self._delete(job, active[desired:])
             self._counted(job)
-        elif len(active) < wanted:
+        elif len(active) < desired:
             wait = self._back_off(job)
             if wait > 0:
                 return wait
-            self._make(job, wanted - len(active))
+            self._make(job, desired - len(active))
             self._counted(self.objects.get("Job", job["metadata"]["name"], job["metadata"]["namespace"]) or job)
         return job_status.seconds_left(job)
 
     def _back_off(self, job: Document) -> float:
-        """Return how long to wait before the next pod, after those that failed since the last that succeeded."""
+        """Return the seconds to wait before the next pod, from the failures since the last success."""
         ends = [(job_status.ended_at(pod), pods.phase(pod)) for pod in self._pods(job) if pods.is_done(pod)]
         last_success = max((when for when, phase in ends if phase == "Succeeded"), default="")
         failures = [when for when, phase in ends if phase == "Failed" and when > last_success]
@@ -201,11 +201,11 @@ class Jobs(Controller):
             pod = pods.from_template(job["spec"]["template"], job)
             finalizers = [*(pod["metadata"].get("finalizers") or ()), FINALIZER]
             try:
-                made = self.objects.create(with_metadata(pod, finalizers=finalizers))
+                created = self.objects.create(with_metadata(pod, finalizers=finalizers))
             except Failure as failure:
                 self.recorder.warning(job, "FailedCreate", f"Error creating: {failure.message}")
                 raise
-            self.recorder.normal(job, "SuccessfulCreate", f"Created pod: {made['metadata']['name']}")
+            self.recorder.normal(job, "SuccessfulCreate", f"Created pod: {created['metadata']['name']}")
 
     def _delete(self, job: Document, surplus: list[Document], *, quiet: bool = False) -> None:
         for pod in surplus:

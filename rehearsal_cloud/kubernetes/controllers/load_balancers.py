@@ -31,7 +31,7 @@ _INSIDE = ipaddress.IPv4Network("10.224.1.0/24")
 
 
 class LoadBalancers(Controller):
-    """Makes load balancers and takes them away."""
+    """Gives services a load balancer's address and releases it."""
 
     component = "service-controller"
     watches: ClassVar[tuple[str, ...]] = ("Service",)
@@ -41,7 +41,7 @@ class LoadBalancers(Controller):
         yield key_of(event.document)
 
     async def reconcile(self, key: Key) -> None:
-        """Give the service an address, or take it back."""
+        """Give the service an address, or release it."""
         namespace, name = key
         service = self.objects.get("Service", name, namespace)
         if service is None:
@@ -64,13 +64,13 @@ class LoadBalancers(Controller):
             self.recorder.normal(service, "DeletingLoadBalancer", "Deleting load balancer")
             service = self.objects.update_status({**service, "status": {"loadBalancer": {}}})
             self.recorder.normal(service, "DeletedLoadBalancer", "Deleted load balancer")
-            kept = [one for one in finalizers if one != _FINALIZER]
+            kept = [item for item in finalizers if item != _FINALIZER]
             self.objects.update(with_metadata(service, finalizers=kept))
 
     def _address(self, service: Document) -> str:
         annotations = annotations_of(service)
-        wanted = annotations.get(_WANTED_ADDRESS) or service["spec"].get("loadBalancerIP")
-        if wanted:
-            return str(wanted)
+        requested = annotations.get(_WANTED_ADDRESS) or service["spec"].get("loadBalancerIP")
+        if requested:
+            return str(requested)
         network = _INSIDE if annotations.get(_INTERNAL) == "true" else _PUBLIC
         return str(network[1 + secrets.randbelow(network.num_addresses - 2)])

@@ -1,4 +1,4 @@
-"""What every object's metadata says: its key, labels and annotations."""
+"""The metadata of an object: its key, labels and annotations."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ if TYPE_CHECKING:
 
 
 def key_of(document: Document) -> Key:
-    """Return an object's namespace ("" for what is cluster-wide) and name."""
+    """Return an object's namespace ("" for a cluster-wide kind) and name."""
     metadata = document["metadata"]
     return metadata.get("namespace", ""), metadata["name"]
 
@@ -26,5 +26,5 @@ def annotations_of(document: Document) -> dict[str, str]:
 
 
 def with_metadata(document: Document, **changes: object) -> Document:
-    """Return the object with other metadata."""
+    """Return the object with changed metadata."""
     return {**document, "metadata": {**document["metadata"], **changes}}

@@ -1,4 +1,4 @@
-"""The namespace controller: empties a namespace that is being deleted, then lets it go.
+"""The namespace controller: deletes the content of a terminating namespace, then its finalizer.
 
 After https://github.com/kubernetes/kubernetes/blob/master/pkg/controller/namespace/deletion
 """
@@ -30,13 +30,13 @@ _ALWAYS = (
 
 
 class Namespaces(Controller):
-    """Deletes what is in a terminating namespace, of every kind."""
+    """Deletes all objects of a terminating namespace."""
 
     component = "namespace-controller"
     watches: ClassVar[tuple[str, ...]] = ()
 
     def keys(self, event: Event) -> Iterator[Key]:
-        """Return a namespace that is being deleted, and that of anything that went."""
+        """Return a terminating namespace, or the namespace of a deleted object."""
         metadata = event.document["metadata"]
         if event.document["kind"] == "Namespace":
             if "deletionTimestamp" in metadata:
@@ -45,7 +45,7 @@ class Namespaces(Controller):
             yield (metadata["namespace"],)
 
     async def reconcile(self, key: Key) -> None:
-        """Delete what is there; once nothing is, take out the finalizer, and the namespace is gone."""
+        """Delete the objects of the namespace; when it is empty, remove its finalizer."""
         (name,) = key
         namespace = self.objects.get("Namespace", name)
         if namespace is None or "deletionTimestamp" not in namespace["metadata"]:
@@ -65,12 +65,12 @@ class Namespaces(Controller):
         return [document for kind in sorted(kinds) for document in self.objects.list(kind, namespace)]
 
     def _report(self, namespace: Document, remaining: list[Document]) -> None:
-        kinds = [self.cluster.kinds.of(one) for one in remaining]
+        kinds = [self.cluster.kinds.of(document) for document in remaining]
         counted = Counter(f"{kind.plural}.{kind.group}" for kind in kinds)
         resources = ", ".join(
             f"{resource} has {count} resource instances" for resource, count in sorted(counted.items())
         )
-        held = Counter(name for one in remaining for name in one["metadata"].get("finalizers") or ())
+        held = Counter(name for document in remaining for name in document["metadata"].get("finalizers") or ())
         finalizers = ", ".join(f"{name} in {count} resource instances" for name, count in sorted(held.items()))
         states = [
             *((kind, "False", reason, text) for kind, reason, text in _ALWAYS),
@@ -95,10 +95,10 @@ class Namespaces(Controller):
             ),
         ]
         status = namespace.get("status") or {}
-        known = {one["type"]: one for one in status.get("conditions") or ()}
+        current = {condition["type"]: condition for condition in status.get("conditions") or ()}
         conditions = []
         for kind, state, reason, text in states:
-            before = known.get(kind)
+            before = current.get(kind)
             since = before["lastTransitionTime"] if before and before["status"] == state else stamp()
             condition = {"type": kind, "status": state, "lastTransitionTime": since, "reason": reason, "message": text}
             conditions.append(condition)

@@ -1,4 +1,4 @@
-"""Whether a node can take a pod: taints, selectors, affinity, requests and host ports, in the scheduler's words."""
+"""Whether a pod fits a node: taints, selectors, affinity, requests and host ports, with the scheduler's messages."""
 
 from __future__ import annotations
 
@@ -24,17 +24,19 @@ _CORDONED = {"key": "node.kubernetes.io/unschedulable", "effect": "NoSchedule"}
 
 
 def reasons(pod: Document, node: Document, placed: list[Document], nodes: list[Document]) -> list[str]:
-    """Return why the node cannot take the pod, beside the `placed` ones; nothing where it can.
+    """Return the reasons why the node cannot take the pod beside the `placed` pods; empty if it can.
 
-    As in the scheduler the first filter that refuses ends the search, and the one for resources names all that lack.
+    As in the scheduler, the first failing filter ends the search; the resource filter names all missing resources.
     """
-    here = [one for one in placed if one["spec"]["nodeName"] == node["metadata"]["name"]]
+    on_node = [other_pod for other_pod in placed if other_pod["spec"]["nodeName"] == node["metadata"]["name"]]
     filters: tuple[Callable[[], list[str]], ...] = (
         lambda: _cordoned(pod, node),
         lambda: _taints(pod, node),
         lambda: [] if _selected(pod, node) else [_AFFINITY],
-        lambda: [_PORTS] if _host_ports(pod) & {port for one in here for port in _host_ports(one)} else [],
-        lambda: _resources(pod, node, here),
+        lambda: (
+            [_PORTS] if _host_ports(pod) & {port for other_pod in on_node for port in _host_ports(other_pod)} else []
+        ),
+        lambda: _resources(pod, node, on_node),
         lambda: _spread(pod, node, placed, nodes),
         lambda: _neighbours(pod, node, placed, nodes),
     )
@@ -47,21 +49,24 @@ def is_resolvable(reason: str) -> bool:
 
 
 def requests(pod: Document) -> dict[str, Decimal]:
-    """Return what a pod asks of a node, by resource: the containers' sum or the largest init container's."""
+    """Return the resource requests of a pod: the containers' sum or the largest init container's."""
     spec = pod["spec"]
-    total = _sum(_requested(one) for one in spec["containers"])
+    total = _sum(_requested(container) for container in spec["containers"])
     for container in spec.get("initContainers") or ():
-        asked = _requested(container)
+        container_requests = _requested(container)
         if container.get("restartPolicy") == "Always":  # a sidecar runs beside all that come after it
-            total = _sum((total, asked))
+            total = _sum((total, container_requests))
         else:
-            total = {name: max(total.get(name, Decimal(0)), asked.get(name, Decimal(0))) for name in total | asked}
+            total = {
+                name: max(total.get(name, Decimal(0)), container_requests.get(name, Decimal(0)))
+                for name in total | container_requests
+            }
     return _sum((total, {name: amount(value) for name, value in (spec.get("overhead") or {}).items()}))
 
 
 def _requested(container: Document) -> dict[str, Decimal]:
-    asked = (container.get("resources") or {}).get("requests") or {}
-    return {name: amount(value) for name, value in asked.items()}
+    container_requests = (container.get("resources") or {}).get("requests") or {}
+    return {name: amount(value) for name, value in container_requests.items()}
 
 
 def _sum(parts: Iterable[dict[str, Decimal]]) -> dict[str, Decimal]:
@@ -72,27 +77,27 @@ def _sum(parts: Iterable[dict[str, Decimal]]) -> dict[str, Decimal]:
     return total
 
 
-def _resources(pod: Document, node: Document, here: list[Document]) -> list[str]:
+def _resources(pod: Document, node: Document, on_node: list[Document]) -> list[str]:
     allocatable = {name: amount(value) for name, value in (node["status"].get("allocatable") or {}).items()}
-    wrong = ["Too many pods"] if len(here) + 1 > allocatable.get("pods", Decimal(0)) else []
-    used = _sum(requests(one) for one in here)
-    for name, asked in requests(pod).items():
-        if asked > allocatable.get(name, Decimal(0)) - used.get(name, Decimal(0)):
+    wrong = ["Too many pods"] if len(on_node) + 1 > allocatable.get("pods", Decimal(0)) else []
+    used = _sum(requests(other_pod) for other_pod in on_node)
+    for name, request in requests(pod).items():
+        if request > allocatable.get(name, Decimal(0)) - used.get(name, Decimal(0)):
             wrong.append(f"Insufficient {name}")
     return wrong
 
 
 def _tolerates(pod: Document, taint: Document) -> bool:
-    def fits(one: Document) -> bool:
-        if one.get("effect") and one["effect"] != taint["effect"]:
+    def fits(toleration: Document) -> bool:
+        if toleration.get("effect") and toleration["effect"] != taint["effect"]:
             return False
-        if one.get("key") and one["key"] != taint["key"]:
+        if toleration.get("key") and toleration["key"] != taint["key"]:
             return False
-        return one.get("operator") == "Exists" or bool(
-            one.get("value", "") == taint.get("value", "") and one.get("key")
+        return toleration.get("operator") == "Exists" or bool(
+            toleration.get("value", "") == taint.get("value", "") and toleration.get("key")
         )
 
-    return any(fits(one) for one in pod["spec"].get("tolerations") or ())
+    return any(fits(toleration) for toleration in pod["spec"].get("tolerations") or ())
 
 
 def _cordoned(pod: Document, node: Document) -> list[str]:
@@ -122,7 +127,9 @@ def _selected(pod: Document, node: Document) -> bool:
 def _term(term: Document, node: Document) -> bool:
     expressions, fields = term.get("matchExpressions") or (), term.get("matchFields") or ()
     by_name = {"metadata.name": node["metadata"]["name"]}
-    met = [_node_holds(one, labels_of(node)) for one in expressions] + [_node_holds(one, by_name) for one in fields]
+    met = [_node_holds(expression, labels_of(node)) for expression in expressions] + [
+        _node_holds(expression, by_name) for expression in fields
+    ]
     return bool(met) and all(met)
 
 
@@ -136,19 +143,23 @@ def _node_holds(expression: Document, labels: dict[str, str]) -> bool:
 
 def _host_ports(pod: Document) -> set[tuple[int, str]]:
     containers = pod["spec"]["containers"]
-    ports = [port for one in containers for port in one.get("ports") or () if port.get("hostPort")]
+    ports = [port for container in containers for port in container.get("ports") or () if port.get("hostPort")]
     return {(port["hostPort"], port.get("protocol", "TCP")) for port in ports}
 
 
 def _domain(node_name: str, nodes: list[Document], key: str) -> str | None:
-    found = next((one for one in nodes if one["metadata"]["name"] == node_name), None)
-    return labels_of(found).get(key) if found else None
+    node = next((candidate for candidate in nodes if candidate["metadata"]["name"] == node_name), None)
+    return labels_of(node).get(key) if node else None
 
 
 def _matching(pod: Document, selector: Document | None, placed: list[Document]) -> list[Document]:
     namespace = pod["metadata"]["namespace"]
-    mine = [one for one in placed if one["metadata"]["namespace"] == namespace]
-    return [one for one in mine if selector is not None and matches_selector(selector, labels_of(one))]
+    in_namespace = [other_pod for other_pod in placed if other_pod["metadata"]["namespace"] == namespace]
+    return [
+        other_pod
+        for other_pod in in_namespace
+        if selector is not None and matches_selector(selector, labels_of(other_pod))
+    ]
 
 
 def _spread(pod: Document, node: Document, placed: list[Document], nodes: list[Document]) -> list[str]:
@@ -156,30 +167,37 @@ def _spread(pod: Document, node: Document, placed: list[Document], nodes: list[D
         if rule["whenUnsatisfiable"] != "DoNotSchedule":
             continue
         key = rule["topologyKey"]
-        mine = labels_of(node).get(key)
-        domains = {labels_of(one)[key]: 0 for one in nodes if key in labels_of(one) and _selected(pod, one)}
-        if mine is None:
+        own_domain = labels_of(node).get(key)
+        domains = {
+            labels_of(other_node)[key]: 0
+            for other_node in nodes
+            if key in labels_of(other_node) and _selected(pod, other_node)
+        }
+        if own_domain is None:
             return [f"{_SPREAD} (missing required label)"]
-        for one in _matching(pod, rule.get("labelSelector"), placed):
-            domain = _domain(one["spec"]["nodeName"], nodes, key)
-            if domain in domains and "deletionTimestamp" not in one["metadata"]:
+        for other_pod in _matching(pod, rule.get("labelSelector"), placed):
+            domain = _domain(other_pod["spec"]["nodeName"], nodes, key)
+            if domain in domains and "deletionTimestamp" not in other_pod["metadata"]:
                 domains[domain] += 1
         own = matches_selector(rule.get("labelSelector") or {}, labels_of(pod))
-        if domains[mine] + own - min(domains.values()) > rule["maxSkew"]:
+        if domains[own_domain] + own - min(domains.values()) > rule["maxSkew"]:
             return [_SPREAD]
     return []
 
 
 def _neighbours(pod: Document, node: Document, placed: list[Document], nodes: list[Document]) -> list[str]:
     affinity = pod["spec"].get("affinity") or {}
-    for kind, wanted, text in (("podAffinity", True, _POD_AFFINITY), ("podAntiAffinity", False, _POD_ANTI_AFFINITY)):
+    for kind, near_wanted, text in (
+        ("podAffinity", True, _POD_AFFINITY),
+        ("podAntiAffinity", False, _POD_ANTI_AFFINITY),
+    ):
         for term in (affinity.get(kind) or {}).get("requiredDuringSchedulingIgnoredDuringExecution") or ():
             key = term["topologyKey"]
             matching = _matching(pod, term.get("labelSelector"), placed)
-            domains = {_domain(one["spec"]["nodeName"], nodes, key) for one in matching}
+            domains = {_domain(other_pod["spec"]["nodeName"], nodes, key) for other_pod in matching}
             near = labels_of(node).get(key) in domains - {None}
             # The first of pods that want to be near each other has nobody to be near to.
-            first = wanted and not matching and matches_selector(term.get("labelSelector") or {}, labels_of(pod))
-            if near is not wanted and not first:
+            first = near_wanted and not matching and matches_selector(term.get("labelSelector") or {}, labels_of(pod))
+            if near is not near_wanted and not first:
                 return [text]
     return []

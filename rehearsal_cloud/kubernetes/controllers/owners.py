@@ -1,4 +1,4 @@
-"""Owners: which controller an object belongs to, and how a controller takes in what fits it and lets go what does not.
+"""Owner references: which controller an object belongs to, and how controllers adopt and release objects.
 
 https://kubernetes.io/docs/concepts/workloads/controllers/replicaset/#non-template-pod-acquisitions
 """
@@ -16,9 +16,9 @@ if TYPE_CHECKING:
 
 
 def controller_of(document: Document) -> Document | None:
-    """Return the reference to the one owner that controls the object, or None."""
+    """Return the reference to the controlling owner of the object, or None."""
     references = document["metadata"].get("ownerReferences") or ()
-    return next((one for one in references if one.get("controller")), None)
+    return next((reference for reference in references if reference.get("controller")), None)
 
 
 def controlled_by(document: Document, owner: Document) -> bool:
@@ -28,7 +28,7 @@ def controlled_by(document: Document, owner: Document) -> bool:
 
 
 def reference_to(owner: Document) -> Document:
-    """Return the reference by which a controller owns what it makes."""
+    """Return the owner reference of the objects that a controller creates."""
     return {
         "apiVersion": owner["apiVersion"],
         "kind": owner["kind"],
@@ -40,21 +40,29 @@ def reference_to(owner: Document) -> Document:
 
 
 def claimed(objects: Objects, kind: str, owner: Document) -> list[Document]:
-    """Return the objects of a kind that `owner` controls, after adopting orphans and releasing what fits no more."""
+    """Return the objects of a kind that `owner` controls; adopt orphans and release those that no longer match."""
     metadata, selector = owner["metadata"], owner["spec"]["selector"]
-    ours = []
-    for one in objects.list(kind, metadata["namespace"]):
-        reference = controller_of(one)
-        fits = matches_selector(selector, labels_of(one))
+    owned = []
+    for document in objects.list(kind, metadata["namespace"]):
+        reference = controller_of(document)
+        fits = matches_selector(selector, labels_of(document))
         if reference is not None and reference["uid"] == metadata["uid"]:
             if fits or "deletionTimestamp" in metadata:
-                ours.append(one)
+                owned.append(document)
             else:
-                _own(objects, one, [it for it in one["metadata"]["ownerReferences"] if it["uid"] != metadata["uid"]])
-        elif reference is None and fits and not any("deletionTimestamp" in it["metadata"] for it in (one, owner)):
-            references = one["metadata"].get("ownerReferences") or []
-            ours.append(_own(objects, one, [*references, reference_to(owner)]))
-    return ours
+                _own(
+                    objects,
+                    document,
+                    [item for item in document["metadata"]["ownerReferences"] if item["uid"] != metadata["uid"]],
+                )
+        elif (
+            reference is None
+            and fits
+            and not any("deletionTimestamp" in either["metadata"] for either in (document, owner))
+        ):
+            references = document["metadata"].get("ownerReferences") or []
+            owned.append(_own(objects, document, [*references, reference_to(owner)]))
+    return owned
 
 
 def _own(objects: Objects, document: Document, references: list[Document]) -> Document:

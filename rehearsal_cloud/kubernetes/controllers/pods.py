@@ -1,4 +1,4 @@
-"""Pods as controllers see them: active or done, ready or not, and since when; and pods made from a template."""
+"""The state of pods for controllers (active, done, ready, since when), and pods from a template."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 
 def phase(pod: Document) -> str:
-    """Return the pod's phase; one that no node has reported yet is Pending."""
+    """Return the pod's phase; it is Pending until a node reports."""
     return str((pod.get("status") or {}).get("phase") or "Pending")
 
 
@@ -34,7 +34,7 @@ def is_active(pod: Document) -> bool:
 def condition(document: Document, kind: str) -> Document | None:
     """Return an object's condition of a type, or None."""
     conditions = (document.get("status") or {}).get("conditions") or ()
-    return next((one for one in conditions if one["type"] == kind), None)
+    return next((item for item in conditions if item["type"] == kind), None)
 
 
 def is_ready(pod: Document) -> bool:
@@ -60,13 +60,15 @@ def restarts(pod: Document) -> int:
     """Return how often containers of the pod were restarted."""
     status = pod.get("status") or {}
     listed = [*(status.get("initContainerStatuses") or ()), *(status.get("containerStatuses") or ())]
-    return sum(one.get("restartCount", 0) for one in listed)
+    return sum(container_status.get("restartCount", 0) for container_status in listed)
 
 
 def from_template(template: Document, owner: Document) -> Document:
     """Return a new pod of `owner`, named by the server."""
-    given = template.get("metadata") or {}
-    kept = {key: given[key] for key in ("labels", "annotations", "finalizers") if given.get(key)}
+    template_metadata = template.get("metadata") or {}
+    kept = {
+        key: template_metadata[key] for key in ("labels", "annotations", "finalizers") if template_metadata.get(key)
+    }
     metadata = {
         "generateName": f"{owner['metadata']['name']}-",
         "namespace": owner["metadata"]["namespace"],

@@ -1,4 +1,4 @@
-"""The provisioner of the Azure CSI drivers: makes a folder, and the volume that stands for it, for a claim.
+"""The provisioner of the Azure CSI drivers: creates a folder and its persistent volume for a claim.
 
 Attributes of the volumes: https://github.com/kubernetes-sigs/azurefile-csi-driver/blob/master/docs/driver-parameters.md
 """
@@ -34,12 +34,12 @@ _GLOBAL_MOUNTS = "/var/lib/kubelet/plugins/kubernetes.io/csi/file.csi.azure.com"
 
 
 def volume_folder(cluster: Cluster, volume: str) -> Path:
-    """Return the folder that a persistent volume of this name is."""
+    """Return the folder of a persistent volume."""
     return cluster.folder / "volumes" / volume
 
 
 def mount_arguments(volume: Document) -> dict[str, str]:
-    """Return what the driver of Azure Files has a node mount for a persistent volume, in the words of its errors."""
+    """Return the mount arguments of a persistent volume as the errors of the Azure Files driver show them."""
     source = volume["spec"]["csi"]
     identity: str = source["volumeHandle"]
     account, share = [*identity.split("#"), "", ""][1:3]
@@ -53,7 +53,7 @@ def mount_arguments(volume: Document) -> dict[str, str]:
 
 
 class Provisioner(Controller):
-    """Makes volumes for claims, makes them larger, and removes released ones whose policy is Delete."""
+    """Creates and enlarges volumes for claims, and deletes released volumes whose policy is Delete."""
 
     component = "file.csi.azure.com_csi-azurefile-controller"
     watches: ClassVar[tuple[str, ...]] = ("PersistentVolumeClaim", "PersistentVolume")
@@ -63,7 +63,7 @@ class Provisioner(Controller):
         yield key_of(event.document)
 
     async def reconcile(self, key: Key) -> float | None:
-        """Make, enlarge or remove the volume that the key asks for."""
+        """Create, enlarge or delete the volume of the claim, or the volume itself."""
         namespace, name = key
         if not namespace:
             await self._remove(name)
@@ -97,8 +97,10 @@ class Provisioner(Controller):
         refused = self.cluster.cloud.faults.breakdown("provision", name)
         if refused is not None:
             text = f'failed to provision volume with StorageClass "{storage_class["metadata"]["name"]}": '
-            made = self._volume(volume, claim, storage_class)
-            self.recorder.warning(claim, "ProvisioningFailed", text + refused.message.format_map(mount_arguments(made)))
+            persistent_volume = self._volume(volume, claim, storage_class)
+            self.recorder.warning(
+                claim, "ProvisioningFailed", text + refused.message.format_map(mount_arguments(persistent_volume))
+            )
             return _RETRY_SECONDS
         folder = volume_folder(self.cluster, volume)
         await asyncio.to_thread(folder.mkdir, parents=True, exist_ok=True)
@@ -163,9 +165,9 @@ class Provisioner(Controller):
 
     def _enlarge(self, claim: Document) -> None:
         volume = self.objects.get("PersistentVolume", claim["spec"]["volumeName"])
-        asked = claim["spec"]["resources"]["requests"]["storage"]
-        if volume is not None and amount(asked) > amount(volume["spec"]["capacity"]["storage"]):
-            spec = {**volume["spec"], "capacity": {**volume["spec"]["capacity"], "storage": asked}}
+        requested = claim["spec"]["resources"]["requests"]["storage"]
+        if volume is not None and amount(requested) > amount(volume["spec"]["capacity"]["storage"]):
+            spec = {**volume["spec"], "capacity": {**volume["spec"]["capacity"], "storage": requested}}
             self.objects.update({**volume, "spec": spec}, manager="csi-resizer")
 
     async def _remove(self, name: str) -> None:
@@ -177,7 +179,7 @@ class Provisioner(Controller):
         phase = (volume.get("status") or {}).get("phase")
         if "deletionTimestamp" in metadata:
             if _FINALIZER in (metadata.get("finalizers") or ()) and phase != "Bound":
-                finalizers = [one for one in metadata["finalizers"] if one != _FINALIZER]
+                finalizers = [item for item in metadata["finalizers"] if item != _FINALIZER]
                 self.objects.update(with_metadata(volume, finalizers=finalizers))
         elif phase == "Released" and not kept:
             await asyncio.to_thread(shutil.rmtree, volume_folder(self.cluster, name), ignore_errors=True)

@@ -1,4 +1,4 @@
-"""The ReplicaSet controller: as many active pods as a ReplicaSet asks for.
+"""The ReplicaSet controller: keeps the requested number of active pods.
 
 After https://github.com/kubernetes/kubernetes/blob/master/pkg/controller/replicaset/replica_set.go
 """
@@ -27,13 +27,13 @@ _DELETION_COST = "controller.kubernetes.io/pod-deletion-cost"
 
 
 class ReplicaSets(Controller):
-    """Makes and deletes pods, and counts them in the status."""
+    """Creates and deletes pods, and counts them in the status."""
 
     component = "replicaset-controller"
     watches: ClassVar[tuple[str, ...]] = ("ReplicaSet", "Pod")
 
     def keys(self, event: Event) -> Iterator[Key]:
-        """Return the ReplicaSet, the pod's, or those that an orphan fits."""
+        """Return the ReplicaSet, the owner of the pod, or those whose selectors match an orphan."""
         document = event.document
         if document["kind"] == "ReplicaSet":
             yield key_of(document)
@@ -41,14 +41,14 @@ class ReplicaSets(Controller):
         namespace = document["metadata"]["namespace"]
         owner = controller_of(document)
         if owner is None:
-            for one in self.objects.list("ReplicaSet", namespace):
-                if matches_selector(one["spec"]["selector"], labels_of(document)):
-                    yield key_of(one)
+            for replica_set in self.objects.list("ReplicaSet", namespace):
+                if matches_selector(replica_set["spec"]["selector"], labels_of(document)):
+                    yield key_of(replica_set)
         elif owner["kind"] == "ReplicaSet":
             yield namespace, owner["name"]
 
     async def reconcile(self, key: Key) -> float | None:
-        """Make or delete what differs from `spec.replicas`, then report."""
+        """Create or delete pods up to `spec.replicas`, then report."""
         namespace, name = key
         replica_set = self.objects.get("ReplicaSet", name, namespace)
         if replica_set is None:
@@ -68,7 +68,7 @@ class ReplicaSets(Controller):
         return _until_available(replica_set, active)
 
     def _make(self, replica_set: Document, active: list[Document]) -> list[Document]:
-        made = list(active)
+        current = list(active)
         for _ in range(replica_set["spec"]["replicas"] - len(active)):
             try:
                 pod = self.objects.create(pods.from_template(replica_set["spec"]["template"], replica_set))
@@ -76,8 +76,8 @@ class ReplicaSets(Controller):
                 self.recorder.warning(replica_set, "FailedCreate", f"Error creating: {failure.message}")
                 raise
             self.recorder.normal(replica_set, "SuccessfulCreate", f"Created pod: {pod['metadata']['name']}")
-            made.append(pod)
-        return made
+            current.append(pod)
+        return current
 
     def _delete(self, replica_set: Document, active: list[Document], surplus: int) -> list[Document]:
         ranked = sorted(active, key=_worth)
@@ -90,14 +90,16 @@ class ReplicaSets(Controller):
     def _report(self, replica_set: Document, active: list[Document], fault: Failure | None, surplus: int) -> None:
         before = replica_set.get("status") or {}
         spec = replica_set["spec"]
-        wanted = (spec["template"].get("metadata") or {}).get("labels") or {}
+        labels = (spec["template"].get("metadata") or {}).get("labels") or {}
         counts = {
             "replicas": len(active),
-            "fullyLabeledReplicas": sum(wanted.items() <= labels_of(pod).items() for pod in active),
+            "fullyLabeledReplicas": sum(labels.items() <= labels_of(pod).items() for pod in active),
             "readyReplicas": sum(map(pods.is_ready, active)),
             "availableReplicas": sum(pods.is_available(pod, spec.get("minReadySeconds", 0)) for pod in active),
         }
-        conditions = [one for one in before.get("conditions") or () if one["type"] != "ReplicaFailure"]
+        conditions = [
+            condition for condition in before.get("conditions") or () if condition["type"] != "ReplicaFailure"
+        ]
         failed = pods.condition(replica_set, "ReplicaFailure")
         if fault is not None:
             reason = "FailedCreate" if surplus < 0 else "FailedDelete"
@@ -120,7 +122,7 @@ class ReplicaSets(Controller):
 
 
 def _worth(pod: Document) -> tuple[object, ...]:
-    """Return a key by which the pods that can best be spared come first."""
+    """Return the sort key of a pod: the pods to delete first come first."""
     cost = int(annotations_of(pod).get(_DELETION_COST, "0"))
     return (
         bool(pod["spec"].get("nodeName")),
@@ -135,5 +137,5 @@ def _worth(pod: Document) -> tuple[object, ...]:
 
 def _until_available(replica_set: Document, active: list[Document]) -> float | None:
     wait = replica_set["spec"].get("minReadySeconds", 0)
-    left = [wait - pods.ready_seconds(pod) for pod in active if pods.is_ready(pod)]
-    return min((seconds for seconds in left if seconds > 0), default=None)
+    remaining = [wait - pods.ready_seconds(pod) for pod in active if pods.is_ready(pod)]
+    return min((seconds for seconds in remaining if seconds > 0), default=None)

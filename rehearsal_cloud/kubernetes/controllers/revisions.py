@@ -1,4 +1,4 @@
-"""Revisions: the annotations by which a Deployment and its ReplicaSets remember the order of their templates.
+"""Revisions: the annotations that number the templates of a Deployment in its ReplicaSets.
 
 https://github.com/kubernetes/kubernetes/blob/master/pkg/controller/deployment/util/deployment_util.go
 """
@@ -43,7 +43,7 @@ def next_revision(old: Iterable[Document]) -> int:
 
 
 def template_hash(template: Document, collisions: int) -> str:
-    """Return the letters that tell ReplicaSets of different templates apart: FNV-1a of the template."""
+    """Return the hash (FNV-1a) of the template that names its ReplicaSet."""
     value = 0x811C9DC5
     for byte in json.dumps([template, collisions], sort_keys=True).encode():
         value = (value ^ byte) * 0x01000193 & 0xFFFFFFFF
@@ -58,12 +58,12 @@ def without_hash(template: Document) -> Document:
 
 
 def copied_annotations(deployment: Document) -> dict[str, str]:
-    """Return the annotations that a Deployment hands down to its new ReplicaSet."""
+    """Return the annotations that a new ReplicaSet copies from its Deployment."""
     return {name: value for name, value in annotations_of(deployment).items() if name not in _NOT_COPIED}
 
 
 def advanced(annotations: dict[str, str], to: int) -> dict[str, str]:
-    """Return a ReplicaSet's annotations at revision `to`; the one that it leaves joins its history."""
+    """Return a ReplicaSet's annotations at revision `to`; its former revision joins its history."""
     before = annotations.get(REVISION, "")
     if int(before or 0) >= to:
         return annotations
@@ -75,5 +75,5 @@ def advanced(annotations: dict[str, str], to: int) -> dict[str, str]:
 
 
 def scaled_annotations(replicas: int, surge: int) -> dict[str, str]:
-    """Return the annotations by which a scaling in the middle of a roll-out is shared out."""
+    """Return the annotations for proportional scaling during a roll-out."""
     return {DESIRED_REPLICAS: str(replicas), MAX_REPLICAS: str(replicas + surge)}

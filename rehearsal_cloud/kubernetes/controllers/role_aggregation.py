@@ -21,22 +21,22 @@ class RoleAggregation(Controller):
     watches = ("ClusterRole",)
 
     def keys(self, event: Event) -> Iterable[Key]:
-        """Return all aggregated roles: a role's labels, old or new, may concern any."""
+        """Return all aggregated roles: a role's old or new labels may concern any of them."""
         del event
-        return [(one["metadata"]["name"],) for one in self.objects.list("ClusterRole") if one.get("aggregationRule")]
+        return [(role["metadata"]["name"],) for role in self.objects.list("ClusterRole") if role.get("aggregationRule")]
 
     async def reconcile(self, key: Key) -> float | None:
-        """Write the role's rules anew where they differ."""
+        """Write the role's rules again where they differ."""
         role = self.objects.get("ClusterRole", *key)
         if role is None or not role.get("aggregationRule"):
             return None
         selectors = role["aggregationRule"].get("clusterRoleSelectors") or []
         rules: list[object] = []
-        for one in self.objects.list("ClusterRole"):
-            labels = one["metadata"].get("labels") or {}
+        for other_role in self.objects.list("ClusterRole"):
+            labels = other_role["metadata"].get("labels") or {}
             selected = any(matches_selector(selector, labels) for selector in selectors)
-            if selected and one["metadata"]["name"] != role["metadata"]["name"]:
-                rules += [rule for rule in one.get("rules") or [] if rule not in rules]
+            if selected and other_role["metadata"]["name"] != role["metadata"]["name"]:
+                rules += [rule for rule in other_role.get("rules") or [] if rule not in rules]
         if rules != (role.get("rules") or []):
             self.objects.update({**role, "rules": rules}, manager=self.component)
         return None

@@ -1,4 +1,4 @@
-"""The arithmetic of a Deployment's roll-out: how many pods there may and must be while one revision replaces another.
+"""The arithmetic of a Deployment's roll-out: how many pods may and must exist while one revision replaces another.
 
 https://kubernetes.io/docs/concepts/workloads/controllers/deployment/#rolling-update-deployment
 """
@@ -26,12 +26,12 @@ def resolved(value: int | str, total: int, *, up: bool) -> int:
 
 
 def is_rolling(deployment: Document) -> bool:
-    """Tell whether pods are replaced a few at a time."""
+    """Tell whether the strategy is RollingUpdate."""
     return bool(deployment["spec"]["strategy"]["type"] == "RollingUpdate")
 
 
 def limits(deployment: Document) -> tuple[int, int]:
-    """Return how many pods there may be too many, and too few, while rolling out."""
+    """Return the numbers of surplus and of unavailable pods that a roll-out allows."""
     replicas: int = deployment["spec"]["replicas"]
     if not is_rolling(deployment):
         return 0, 0
@@ -43,14 +43,14 @@ def limits(deployment: Document) -> tuple[int, int]:
     return surge, min(unavailable, replicas)
 
 
-def asked(replica_sets: Iterable[Document]) -> int:
-    """Return how many pods the ReplicaSets ask for."""
-    return sum(one["spec"]["replicas"] for one in replica_sets)
+def requested(replica_sets: Iterable[Document]) -> int:
+    """Return the sum of the ReplicaSets' requested replicas."""
+    return sum(replica_set["spec"]["replicas"] for replica_set in replica_sets)
 
 
 def counted(replica_sets: Iterable[Document], field: str) -> int:
     """Return the sum of a field of the ReplicaSets' statuses."""
-    return sum((one.get("status") or {}).get(field, 0) for one in replica_sets)
+    return sum((replica_set.get("status") or {}).get(field, 0) for replica_set in replica_sets)
 
 
 def new_size(deployment: Document, new: Document | None, everyone: list[Document]) -> int:
@@ -60,53 +60,59 @@ def new_size(deployment: Document, new: Document | None, everyone: list[Document
     if not is_rolling(deployment) or current > replicas:
         return replicas
     surge, _ = limits(deployment)
-    room = replicas + surge - asked(everyone)
+    room = replicas + surge - requested(everyone)
     return int(current + max(0, min(room, replicas - current)))
 
 
 def old_sizes(deployment: Document, new: Document, old: list[Document]) -> dict[str, int]:
     """Return how many pods old ReplicaSets, by name and oldest first, should go down to now.
 
-    Pods that are not available anyway go first, then as many as may be missing.
+    Unavailable pods go first, then as many as `maxUnavailable` allows.
     """
     _, unavailable = limits(deployment)
     required = deployment["spec"]["replicas"] - unavailable
     new_unavailable = new["spec"]["replicas"] - counted([new], "availableReplicas")
-    spare = asked([*old, new]) - required - new_unavailable
-    if not asked(old) or spare <= 0:
+    spare = requested([*old, new]) - required - new_unavailable
+    if not requested(old) or spare <= 0:
         return {}
-    sizes = {one["metadata"]["name"]: one["spec"]["replicas"] for one in old}
+    sizes = {replica_set["metadata"]["name"]: replica_set["spec"]["replicas"] for replica_set in old}
     before = dict(sizes)
-    for one in old:
-        name = one["metadata"]["name"]
-        unhealthy = max(0, sizes[name] - counted([one], "availableReplicas"))
+    for replica_set in old:
+        name = replica_set["metadata"]["name"]
+        unhealthy = max(0, sizes[name] - counted([replica_set], "availableReplicas"))
         sizes[name] -= min(spare, unhealthy)
         spare -= before[name] - sizes[name]
     spare = counted([*old, new], "availableReplicas") - required
     for name, size in sizes.items():
-        gone = min(size, max(0, spare))
-        sizes[name] -= gone
-        spare -= gone
+        removed = min(size, max(0, spare))
+        sizes[name] -= removed
+        spare -= removed
     return {name: size for name, size in sizes.items() if size != before[name]}
 
 
 def proportional_sizes(deployment: Document, replica_sets: list[Document]) -> dict[str, int]:
     """Return the sizes of ReplicaSets, by name, when the Deployment is scaled in the middle of a roll-out.
 
-    What is to be added or taken is shared out in proportion; what rounding leaves over goes to the largest.
+    The difference is shared out in proportion to the sizes; the largest takes the rounding remainder.
     """
     surge, _ = limits(deployment)
     replicas = deployment["spec"]["replicas"]
-    adding = (replicas + surge if replicas > 0 else 0) - asked(replica_sets)
-    newest_first = sorted(replica_sets, key=lambda one: one["metadata"]["creationTimestamp"], reverse=adding > 0)
-    largest_first = sorted(newest_first, key=lambda one: -one["spec"]["replicas"])
+    adding = (replicas + surge if replicas > 0 else 0) - requested(replica_sets)
+    newest_first = sorted(
+        replica_sets, key=lambda replica_set: replica_set["metadata"]["creationTimestamp"], reverse=adding > 0
+    )
+    largest_first = sorted(newest_first, key=lambda replica_set: -replica_set["spec"]["replicas"])
     sizes: dict[str, int] = {}
     added = 0
-    for one in largest_first:
-        share = _share(deployment, one, replicas + surge)
-        left = adding - added
-        share = (min(share, left) if adding > 0 else max(share, left)) if one["spec"]["replicas"] and left else 0
-        sizes[one["metadata"]["name"]] = one["spec"]["replicas"] + share
+    for replica_set in largest_first:
+        share = _share(deployment, replica_set, replicas + surge)
+        remaining = adding - added
+        share = (
+            (min(share, remaining) if adding > 0 else max(share, remaining))
+            if replica_set["spec"]["replicas"] and remaining
+            else 0
+        )
+        sizes[replica_set["metadata"]["name"]] = replica_set["spec"]["replicas"] + share
         added += share
     if largest_first:
         first = largest_first[0]["metadata"]["name"]

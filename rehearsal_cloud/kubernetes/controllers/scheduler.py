@@ -1,4 +1,4 @@
-"""The scheduler: gives each pod a node that can take it, or says what is missing.
+"""The scheduler: binds each pod to a node that fits, or reports the reason.
 
 Reasons as https://github.com/kubernetes/kubernetes/tree/master/pkg/scheduler/framework/plugins words them.
 """
@@ -24,13 +24,13 @@ SELECTED_NODE = "volume.kubernetes.io/selected-node"
 
 
 class Scheduler(Controller):
-    """Binds pods to nodes. What cannot be placed is tried again whenever a node, pod or claim changes."""
+    """Binds pods to nodes; retries unschedulable pods when a node, pod or claim changes."""
 
     component = "default-scheduler"
     watches: ClassVar[tuple[str, ...]] = ("Pod", "Node", "PersistentVolumeClaim", "StorageClass")
 
     def keys(self, event: Event) -> Iterator[Key]:
-        """Return the pod, or all that wait when something changed that they may have waited for."""
+        """Return the pod, or all pending pods when a node, pod or claim changes."""
         document = event.document
         if document["kind"] == "Pod" and event.type != "DELETED" and not document["spec"].get("nodeName"):
             yield key_of(document)
@@ -42,12 +42,12 @@ class Scheduler(Controller):
     @staticmethod
     def _waits(pod: Document) -> bool:
         spec = pod["spec"]
-        ours = spec.get("schedulerName", "default-scheduler") == "default-scheduler"
+        default_scheduler = spec.get("schedulerName", "default-scheduler") == "default-scheduler"
         free = not spec.get("nodeName") and not spec.get("schedulingGates")
-        return ours and free and not pods.is_terminating(pod) and not pods.is_done(pod)
+        return default_scheduler and free and not pods.is_terminating(pod) and not pods.is_done(pod)
 
     async def reconcile(self, key: Key) -> None:
-        """Bind the pod to the node that has the fewest pods among those that fit, or report why none does."""
+        """Bind the pod to the fitting node with the fewest pods, or report why no node fits."""
         namespace, name = key
         pod = self.objects.get("Pod", name, namespace)
         if pod is None or not self._waits(pod):
@@ -60,7 +60,11 @@ class Scheduler(Controller):
         if problem:
             self._refuse(pod, f"0/{len(nodes)} nodes are available: {problem}. {_no_preemption(nodes, {})}")
             return
-        placed = [one for one in self.objects.list("Pod") if one["spec"].get("nodeName") and not pods.is_done(one)]
+        placed = [
+            other_pod
+            for other_pod in self.objects.list("Pod")
+            if other_pod["spec"].get("nodeName") and not pods.is_done(other_pod)
+        ]
         reasons: Counter[str] = Counter()
         helpful: Counter[str] = Counter()
         fitting = []
@@ -75,15 +79,15 @@ class Scheduler(Controller):
             listed = ", ".join(sorted(f"{count} {reason}" for reason, count in reasons.items()))
             self._refuse(pod, f"0/{len(nodes)} nodes are available: {listed}. {_no_preemption(nodes, helpful)}")
             return
-        load = Counter(one["spec"]["nodeName"] for one in placed)
-        node = min(fitting, key=lambda one: (load[one["metadata"]["name"]], one["metadata"]["name"]))
+        load = Counter(other_pod["spec"]["nodeName"] for other_pod in placed)
+        node = min(fitting, key=lambda candidate: (load[candidate["metadata"]["name"]], candidate["metadata"]["name"]))
         if unbound:
             self._select_node(unbound, node)
             return  # the claims wake us once they are bound
         self._bind(pod, node["metadata"]["name"])
 
     def _claims(self, pod: Document) -> tuple[list[Document], str]:
-        """Return the claims that wait for this pod, and what is wrong with the others."""
+        """Return the claims that wait for this pod, and the problems of the remaining claims."""
         waiting = []
         for volume in pod["spec"].get("volumes") or ():
             if "persistentVolumeClaim" not in volume:
@@ -114,7 +118,7 @@ class Scheduler(Controller):
         namespace, name = key_of(pod)
         status = pod.get("status") or {}
         placed = {"type": "PodScheduled", "status": "True", "lastProbeTime": None, "lastTransitionTime": stamp()}
-        conditions = [one for one in status.get("conditions") or () if one["type"] != "PodScheduled"]
+        conditions = [condition for condition in status.get("conditions") or () if condition["type"] != "PodScheduled"]
         # The condition first: once it has its node, the pod is the kubelet's.
         pod = self.objects.update_status({**pod, "status": {**status, "conditions": [*conditions, placed]}})
         pod = self.objects.update({**pod, "spec": {**pod["spec"], "nodeName": node}}, subresource="binding")
@@ -133,7 +137,9 @@ class Scheduler(Controller):
                 "message": message,
             }
             status = pod.get("status") or {}
-            conditions = [one for one in status.get("conditions") or () if one["type"] != "PodScheduled"]
+            conditions = [
+                condition for condition in status.get("conditions") or () if condition["type"] != "PodScheduled"
+            ]
             self.objects.update_status({**pod, "status": {**status, "conditions": [*conditions, fresh]}})
             self.recorder.warning(pod, "FailedScheduling", message)
 

@@ -1,4 +1,4 @@
-"""What every namespace has from the start: the service account `default` and the cluster's root certificate."""
+"""The default objects of every namespace: the service account `default` and the cluster's root certificate."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _DESCRIPTION = (
 
 
 class _InEveryNamespace(Controller):
-    """Keeps one object of the second watched kind, of one name, in each namespace that is not being deleted."""
+    """Keeps one object of a fixed kind and name in each namespace that is not being deleted."""
 
     object_name: ClassVar[str]
 
@@ -34,20 +34,20 @@ class _InEveryNamespace(Controller):
             yield (metadata["namespace"],)
 
     def _lacks(self, namespace: str) -> bool:
-        there = self.objects.get("Namespace", namespace)
-        lives = there is not None and "deletionTimestamp" not in there["metadata"]
+        live_namespace = self.objects.get("Namespace", namespace)
+        lives = live_namespace is not None and "deletionTimestamp" not in live_namespace["metadata"]
         return lives and self.objects.get(self.watches[1], self.object_name, namespace) is None
 
 
 class ServiceAccounts(_InEveryNamespace):
-    """Makes the service account of pods that name none."""
+    """Creates the service account that pods use by default."""
 
     component = "serviceaccount-controller"
     watches = ("Namespace", "ServiceAccount")
     object_name = "default"
 
     async def reconcile(self, key: Key) -> None:
-        """Make the service account where it is missing."""
+        """Create the service account where it is missing."""
         (namespace,) = key
         if self._lacks(namespace):
             metadata = {"name": self.object_name, "namespace": namespace}
@@ -55,14 +55,14 @@ class ServiceAccounts(_InEveryNamespace):
 
 
 class RootCertificates(_InEveryNamespace):
-    """Publishes the certificate by which pods know the API server."""
+    """Publishes the CA certificate with which pods verify the API server."""
 
     component = "root-ca-certificate-publisher"
     watches = ("Namespace", "ConfigMap")
     object_name = _ROOT_CA
 
     async def reconcile(self, key: Key) -> None:
-        """Make the config map, or make it right again."""
+        """Create the config map, or restore its content."""
         (namespace,) = key
         data = {"ca.crt": self.cluster.cloud.home.ca_file.read_text()}
         if self._lacks(namespace):
@@ -70,6 +70,6 @@ class RootCertificates(_InEveryNamespace):
             metadata = {"name": _ROOT_CA, "namespace": namespace, "annotations": described}
             self.objects.create({"apiVersion": "v1", "kind": "ConfigMap", "metadata": metadata, "data": data})
             return
-        known = self.objects.get("ConfigMap", _ROOT_CA, namespace)
-        if known is not None and known.get("data") != data:
-            self.objects.update({**known, "data": data})
+        existing = self.objects.get("ConfigMap", _ROOT_CA, namespace)
+        if existing is not None and existing.get("data") != data:
+            self.objects.update({**existing, "data": data})

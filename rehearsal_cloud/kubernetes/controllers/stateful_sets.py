@@ -1,4 +1,4 @@
-"""The StatefulSet controller: pods with names and claims of their own, made, replaced and removed in their order.
+"""The StatefulSet controller: pods with stable names and claims, created, replaced and deleted in order.
 
 After https://github.com/kubernetes/kubernetes/tree/master/pkg/controller/statefulset
 """
@@ -27,13 +27,13 @@ _POD_INDEX = "apps.kubernetes.io/pod-index"
 
 
 class StatefulSets(Controller):
-    """Takes one step at a time unless the policy is Parallel: the next waits until this one is ready."""
+    """Takes one step at a time unless the policy is Parallel: each pod waits until the pod before it is ready."""
 
     component = "statefulset-controller"
     watches: ClassVar[tuple[str, ...]] = ("StatefulSet", "Pod")
 
     def keys(self, event: Event) -> Iterator[Key]:
-        """Return the StatefulSet, or the pod's."""
+        """Return the StatefulSet, or the owner of the pod."""
         if event.document["kind"] == "StatefulSet":
             yield key_of(event.document)
             return
@@ -56,14 +56,15 @@ class StatefulSets(Controller):
     # Revisions
 
     def _revisions(self, stateful_set: Document) -> list[Document]:
-        """Return the revisions of the template, the present one last; it is made where it is new."""
+        """Return the revisions, the current template's last; create it where it is missing."""
         metadata, template = stateful_set["metadata"], stateful_set["spec"]["template"]
         listed = self.objects.list("ControllerRevision", metadata["namespace"])
-        known = sorted(
-            (one for one in listed if controlled_by(one, stateful_set)), key=lambda one: int(one["revision"])
+        past = sorted(
+            (revision for revision in listed if controlled_by(revision, stateful_set)),
+            key=lambda revision: int(revision["revision"]),
         )
-        present = next((one for one in known if one["data"]["spec"]["template"] == template), None)
-        number = known[-1]["revision"] + 1 if known else 1
+        present = next((revision for revision in past if revision["data"]["spec"]["template"] == template), None)
+        number = past[-1]["revision"] + 1 if past else 1
         if present is None:
             suffix = template_hash(template, 0)
             present = self.objects.create(
@@ -80,15 +81,18 @@ class StatefulSets(Controller):
                     "revision": number,
                 }
             )
-        elif present is not known[-1]:
+        elif present is not past[-1]:
             present = self.objects.update({**present, "revision": number})
-        return [*(one for one in known if one["metadata"]["name"] != present["metadata"]["name"]), present]
+        return [
+            *(revision for revision in past if revision["metadata"]["name"] != present["metadata"]["name"]),
+            present,
+        ]
 
     @staticmethod
     def _current(stateful_set: Document, revisions: list[Document]) -> Document:
-        """Return the revision that pods below the partition are of: the one before, until the update is through."""
+        """Return the revision of pods below the partition: the previous revision until the update is complete."""
         name = (stateful_set.get("status") or {}).get("currentRevision")
-        return next((one for one in revisions if one["metadata"]["name"] == name), revisions[-1])
+        return next((revision for revision in revisions if revision["metadata"]["name"] == name), revisions[-1])
 
     # Steps
 
@@ -98,7 +102,7 @@ class StatefulSets(Controller):
             self._roll(stateful_set, owned, update)
 
     def _fill(self, stateful_set: Document, owned: dict[int, Document], current: Document, update: Document) -> bool:
-        """Make the pods that are missing or done; tell whether to go on."""
+        """Create missing pods and delete ended ones; tell whether to continue."""
         for ordinal in _wanted(stateful_set):
             pod = owned.get(ordinal)
             if pod is None:
@@ -110,9 +114,9 @@ class StatefulSets(Controller):
         return True
 
     def _trim(self, stateful_set: Document, owned: dict[int, Document]) -> bool:
-        """Delete the pods that are too many, from the last; tell whether to go on."""
-        wanted = _wanted(stateful_set)
-        for ordinal in sorted((one for one in owned if one not in wanted), reverse=True):
+        """Delete surplus pods from the last on; tell whether to continue."""
+        desired = _wanted(stateful_set)
+        for ordinal in sorted((number for number in owned if number not in desired), reverse=True):
             if not pods.is_terminating(owned[ordinal]):
                 self._delete(stateful_set, owned[ordinal])
             if _in_order(stateful_set):
@@ -120,7 +124,7 @@ class StatefulSets(Controller):
         return True
 
     def _roll(self, stateful_set: Document, owned: dict[int, Document], update: Document) -> None:
-        """Replace the last pod that is not up to date, once those after it are ready."""
+        """Replace the last outdated pod when those after it are ready."""
         if (stateful_set["spec"].get("updateStrategy") or {}).get("type") == "OnDelete":
             return
         for ordinal in reversed(_wanted(stateful_set)[_partition(stateful_set) :]):
@@ -149,11 +153,14 @@ class StatefulSets(Controller):
         pod["metadata"] |= {"name": name, "labels": labels_of(pod) | labels}
         claims = spec.get("volumeClaimTemplates") or []
         volumes = [
-            {"name": one["metadata"]["name"], "persistentVolumeClaim": {"claimName": _claim_name(one, name)}}
-            for one in claims
+            {
+                "name": claim["metadata"]["name"],
+                "persistentVolumeClaim": {"claimName": _claim_name(claim, name)},
+            }
+            for claim in claims
         ]
-        ours = {one["name"] for one in volumes}
-        kept = [one for one in pod["spec"].get("volumes") or () if one["name"] not in ours]
+        claimed_names = {volume["name"] for volume in volumes}
+        kept = [volume for volume in pod["spec"].get("volumes") or () if volume["name"] not in claimed_names]
         pod["spec"] = {**pod["spec"], "hostname": name, "volumes": [*kept, *volumes]}
         if spec.get("serviceName"):
             pod["spec"]["subdomain"] = spec["serviceName"]
@@ -169,14 +176,19 @@ class StatefulSets(Controller):
         self.recorder.normal(stateful_set, "SuccessfulCreate", text)
 
     def _claim(self, stateful_set: Document, claim: Document, pod: str) -> None:
-        """Make the pod's claim where it is missing; it stays when the pod goes."""
+        """Create the pod's missing claim; the claim outlives the pod."""
         name, namespace = _claim_name(claim, pod), stateful_set["metadata"]["namespace"]
         if self.objects.get("PersistentVolumeClaim", name, namespace) is not None:
             return
         labels = labels_of(claim) | (stateful_set["spec"]["selector"].get("matchLabels") or {})
         metadata = {**claim["metadata"], "name": name, "namespace": namespace, "labels": labels}
-        made = {"apiVersion": "v1", "kind": "PersistentVolumeClaim", "metadata": metadata, "spec": claim["spec"]}
-        self.objects.create(made)
+        new_claim = {
+            "apiVersion": "v1",
+            "kind": "PersistentVolumeClaim",
+            "metadata": metadata,
+            "spec": claim["spec"],
+        }
+        self.objects.create(new_claim)
         text = f"create Claim {name} Pod {pod} in StatefulSet {stateful_set['metadata']['name']} success"
         self.recorder.normal(stateful_set, "SuccessfulCreate", text)
 

@@ -1,4 +1,4 @@
-"""Times as objects carry them: RFC 3339, in whole seconds, in UTC."""
+"""Times in objects: RFC 3339, in whole seconds, in UTC."""
 
 from __future__ import annotations
 
@@ -6,20 +6,20 @@ from datetime import UTC, datetime
 
 
 def now() -> datetime:
-    """Return the present."""
+    """Return the current time."""
     return datetime.now(UTC)
 
 
 def stamp(moment: datetime | None = None) -> str:
-    """Return the moment, or the present, as an object carries it."""
+    """Return a moment, by default now, in an object's format."""
     return (moment or now()).astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
 def moment(text: str) -> datetime:
-    """Return the moment that an object carries."""
+    """Parse an object's time."""
     return datetime.fromisoformat(text)
 
 
 def seconds_since(text: str) -> float:
-    """Return how many seconds ago the moment was that an object carries."""
+    """Return the seconds since an object's time."""
     return (now() - moment(text)).total_seconds()

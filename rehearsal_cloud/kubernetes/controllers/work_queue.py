@@ -1,4 +1,4 @@
-"""The work queue of a controller: each key waits in it at most once, and comes back later when it failed.
+"""The work queue of a controller: each key waits at most once; a failed key returns after a back-off.
 
 Back-off as client-go's default rate limiter has it, 5 ms doubling to 1000 s:
 https://pkg.go.dev/k8s.io/client-go/util/workqueue
@@ -25,14 +25,14 @@ class WorkQueue:
         self._ready = asyncio.Event()
 
     def add(self, key: Key) -> None:
-        """Have the key reconciled as soon as its turn comes."""
+        """Queue the key for reconciliation."""
         if timer := self._later.pop(key, None):
             timer.cancel()
         self._due[key] = None
         self._ready.set()
 
     def add_after(self, key: Key, seconds: float) -> None:
-        """Have the key reconciled after `seconds`, unless it is due earlier anyway."""
+        """Queue the key after `seconds`, unless it is due earlier."""
         loop = asyncio.get_running_loop()
         timer = self._later.get(key)
         if key in self._due or (timer is not None and timer.when() <= loop.time() + seconds):
@@ -42,7 +42,7 @@ class WorkQueue:
         self._later[key] = loop.call_later(seconds, self.add, key)
 
     def retry(self, key: Key) -> None:
-        """Have the key reconciled again after a failure; each in a row doubles the wait."""
+        """Queue the key again after a failure; each consecutive failure doubles the wait."""
         self.add_after(key, min(_FIRST_SECONDS * 2 ** self._failures[key], _LONGEST_SECONDS))
         self._failures[key] += 1
 
@@ -60,7 +60,7 @@ class WorkQueue:
         return key
 
     def close(self) -> None:
-        """Drop what waits for its time."""
+        """Drop the delayed keys."""
         for timer in self._later.values():
             timer.cancel()
         self._later.clear()
