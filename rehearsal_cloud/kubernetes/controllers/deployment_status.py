@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from rehearsal_cloud.kubernetes.controllers.pods import condition
-from rehearsal_cloud.kubernetes.controllers.rollout import counted, requested, limits
+from rehearsal_cloud.kubernetes.controllers.rollout import counted, limits, requested
 from rehearsal_cloud.kubernetes.controllers.timestamps import seconds_since, stamp
 
 if TYPE_CHECKING:
