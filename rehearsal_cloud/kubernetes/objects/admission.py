@@ -1,4 +1,4 @@
-"""Admission: what the API server adds to objects, and refuses of them, before it keeps them.
+"""Admission: changes and refusals of the API server before it stores an object.
 
 The plugins, in their order: ServiceAccount, Priority, DefaultTolerationSeconds, DefaultStorageClass, and AKS's workload
 identity webhook: https://kubernetes.io/docs/reference/access-authn-authz/admission-controllers/
@@ -25,7 +25,7 @@ _TOLERATED_SECONDS = 300
 
 
 def admit(cluster: Cluster, document: Document, old: Document | None) -> Document:
-    """Return the object as it is to be kept; `old` is what it replaces. Raises Failure (403, 400)."""
+    """Return the object as admitted; `old` is the stored object that it replaces. Raises Failure (403, 400)."""
     if old is not None:
         return document
     admitted = copy.deepcopy(document)
@@ -40,7 +40,7 @@ def admit(cluster: Cluster, document: Document, old: Document | None) -> Documen
 
 
 def _service_account(cluster: Cluster, pod: Document) -> Document:
-    """Give the pod its service account, and that one's token in every container, as far as they want it."""
+    """Set the pod's service account, and mount its token in every container unless the pod opts out."""
     spec, namespace = pod["spec"], pod["metadata"]["namespace"]
     name = spec.get("serviceAccountName") or spec.get("serviceAccount") or "default"
     spec["serviceAccountName"] = spec["serviceAccount"] = name
@@ -63,7 +63,7 @@ def _mount_token(spec: Document) -> None:
     mounted = False
     for container in (*(spec.get("initContainers") or ()), *spec["containers"]):
         mounts = container.setdefault("volumeMounts", [])
-        if all(one["mountPath"] != _TOKEN_PATH for one in mounts):
+        if all(mount["mountPath"] != _TOKEN_PATH for mount in mounts):
             mounts.append({"name": volume, "mountPath": _TOKEN_PATH, "readOnly": True})
             mounted = True
     if mounted:
@@ -81,11 +81,11 @@ def _priority(cluster: Cluster, pod: Document) -> None:
     name, policy = spec.get("priorityClassName"), "PreemptLowerPriority"
     value = _SYSTEM_PRIORITIES.get(name or "", 0)
     if name and name not in _SYSTEM_PRIORITIES:
-        found = cluster.objects.get("PriorityClass", name)
-        if found is None:
+        priority_class = cluster.objects.get("PriorityClass", name)
+        if priority_class is None:
             why = f"no PriorityClass with name {name} was found"
             raise forbidden(cluster.kinds.named("Pod"), pod["metadata"]["name"], why)
-        value, policy = found["value"], found.get("preemptionPolicy") or policy
+        value, policy = priority_class["value"], priority_class.get("preemptionPolicy") or policy
     if spec.setdefault("priority", value) != value:
         why = (
             f"the integer value of priority ({spec['priority']}) must not be provided in pod spec; priority admission"
@@ -96,12 +96,13 @@ def _priority(cluster: Cluster, pod: Document) -> None:
 
 
 def _tolerations(pod: Document) -> None:
-    """Let the pod stay for five minutes on a node that is lost, unless it says how long itself."""
+    """Add the tolerations of five minutes for a lost node, unless the pod sets its own."""
     tolerations = pod["spec"].get("tolerations") or []
     for reason in ("not-ready", "unreachable"):
         taint = f"node.kubernetes.io/{reason}"
         if not any(
-            one.get("key", taint) == taint and one.get("effect", "NoExecute") == "NoExecute" for one in tolerations
+            toleration.get("key", taint) == taint and toleration.get("effect", "NoExecute") == "NoExecute"
+            for toleration in tolerations
         ):
             lasting = {"effect": "NoExecute", "tolerationSeconds": _TOLERATED_SECONDS}
             tolerations = [*tolerations, {"key": taint, "operator": "Exists", **lasting}]
@@ -109,13 +110,19 @@ def _tolerations(pod: Document) -> None:
 
 
 def _storage_class(cluster: Cluster, claim: Document) -> None:
-    """Give a claim that names no class the default one, the newest where there are several."""
+    """Set the default storage class of a claim without a class: the newest of several."""
     annotations = claim["metadata"].get("annotations") or {}
     if claim["spec"].get("storageClassName") is not None or "volume.beta.kubernetes.io/storage-class" in annotations:
         return
-    defaults = [one for one in cluster.objects.list("StorageClass") if _is_default(one)]
+    defaults = [storage_class for storage_class in cluster.objects.list("StorageClass") if _is_default(storage_class)]
     if defaults:
-        newest = max(defaults, key=lambda one: (one["metadata"]["creationTimestamp"], one["metadata"]["name"]))
+        newest = max(
+            defaults,
+            key=lambda storage_class: (
+                storage_class["metadata"]["creationTimestamp"],
+                storage_class["metadata"]["name"],
+            ),
+        )
         claim["spec"]["storageClassName"] = newest["metadata"]["name"]
 
 

@@ -1,4 +1,4 @@
-"""Types of applied objects: whether what a manager applies fits its schema, in structured-merge-diff's words.
+"""Type checks of applied objects against their schema, with structured-merge-diff's messages.
 
 https://github.com/kubernetes-sigs/structured-merge-diff/blob/master/typed/validate.go
 """
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 def check(type_: Type, document: Any) -> str:
-    """Return what is wrong with an applied object, or nothing."""
+    """Return the error of an applied object, or ""."""
     wrong = [f"{path}: {text}" if path else text for path, text in _wrong(type_, document, "")]
     return wrong[0] if len(wrong) == 1 else "\n  ".join(["errors:", *wrong]) if wrong else ""
 
@@ -51,7 +51,7 @@ def _wrong_items(type_: Type, value: Any, path: str) -> Iterator[tuple[str, str]
         yield path, f"expected list, got &{{{_go(value)}}}"
         return
     inner = type_.values or ANY
-    seen: set[str] = set()
+    elements: set[str] = set()
     for index, item in enumerate(value):
         where = f"[{index}]"
         if not type_.atomic:
@@ -61,9 +61,9 @@ def _wrong_items(type_: Type, value: Any, path: str) -> Iterator[tuple[str, str]
                 yield path, f"element {index}: {error}"
                 return
             where = field_sets.text((element,))
-            if element in seen:
+            if element in elements:
                 yield path, f"duplicate entries for key {where}"
-            seen.add(element)
+            elements.add(element)
         yield from _wrong(inner, item, f"{path}{where}")
 
 
@@ -85,7 +85,7 @@ def _go(value: Any) -> str:
     if isinstance(value, dict):
         return f"map[{' '.join(f'{name}:{_go(child)}' for name, child in sorted(value.items()))}]"
     if isinstance(value, list):
-        return f"[{' '.join(_go(one) for one in value)}]"
+        return f"[{' '.join(_go(item) for item in value)}]"
     if isinstance(value, bool):
         return "true" if value else "false"
     return "<nil>" if value is None else str(value)

@@ -1,4 +1,4 @@
-"""Server-side apply: merging what a manager wants into an object, with ownership, conflicts and removal.
+"""Server-side apply: merges a manager's configuration into an object, with ownership, conflicts and removal.
 
 https://kubernetes.io/docs/reference/using-api/server-side-apply/ and the Updater of structured-merge-diff.
 """
@@ -34,10 +34,11 @@ def apply(
     force: bool = False,
     subresource: str = "",
 ) -> Document:
-    """Return the object that applying `patch` makes of `live`, managedFields included.
+    """Return `live` with `patch` applied, managedFields included.
 
-    What comes back still has to be decoded, defaulted and validated. Raises Failure: 400 for a patch of another version
-    or with managedFields, 409 with one cause for each field that others own, 500 for one that its schema doesn't allow.
+    The caller must still decode, default and validate the result. Raises Failure: 400 for a patch of another version
+    or with managedFields, 409 with one cause for each field that another manager owns, 500 for a field that is not in
+    the schema.
     """
     _refuse(kind, patch)
     type_ = schemas.of(kind)
@@ -45,27 +46,27 @@ def apply(
     if wrong:
         raise Failure(500, "", f"failed to create typed patch object ({_called(kind, patch)}): {wrong}")
     present = live or {"apiVersion": kind.api_version, "kind": kind.kind, "metadata": {}}
-    found = managed_fields.entries(present)
+    entries = managed_fields.entries(present)
     before = managed_fields.without_managed_fields(present)
-    if live and not found:
-        found = _before_first_apply(type_, kind, before)
-    mine = Manager(manager, "Apply", kind.api_version, subresource)
+    if live and not entries:
+        entries = _before_first_apply(type_, kind, before)
+    applier = Manager(manager, "Apply", kind.api_version, subresource)
     wanted = managed_fields.owned(kind, structured_merge.field_set(type_, patch), subresource)
-    last = found.get(mine.key)
-    found[mine.key] = Entry(mine, wanted, last.time if last else "")
+    last = entries.get(applier.key)
+    entries[applier.key] = Entry(applier, wanted, last.time if last else "")
     after = structured_merge.merge(type_, before, patch)
     if last:
-        after = _pruned(type_, after, found, last)
+        after = _pruned(type_, after, entries, last)
     comparison = structured_merge.compare(type_, before, after)
     written = managed_fields.owned(kind, comparison.written, subresource)
     removed = managed_fields.owned(kind, comparison.removed, subresource)
-    del found[mine.key]
+    del entries[applier.key]
     if not force:
-        _refuse_conflicts(found, written - (_last_applied(type_, before) if manager == "kubectl" else frozenset()))
-    kept = {key: replace(one, fields=one.fields - written - removed) for key, one in found.items()}
+        _refuse_conflicts(entries, written - (_last_applied(type_, before) if manager == "kubectl" else frozenset()))
+    kept = {key: replace(entry, fields=entry.fields - written - removed) for key, entry in entries.items()}
     unchanged = last is not None and before == after
     time = last.time if last and unchanged else managed_fields.now()
-    kept[mine.key] = Entry(mine, managed_fields.stripped(wanted), time)
+    kept[applier.key] = Entry(applier, managed_fields.stripped(wanted), time)
     return managed_fields.with_entries(after, kept)
 
 
@@ -84,24 +85,24 @@ def _called(kind: Kind, patch: Document) -> str:
 
 
 def _before_first_apply(type_: Type, kind: Kind, live: Document) -> Entries:
-    """Return who owns an object that has no managedFields: one manager, everything."""
+    """Return the entries of an object without managedFields: one manager owns all fields."""
     earlier = Manager("before-first-apply", "Update", kind.api_version)
     written = structured_merge.compare(type_, {}, live).written
     fields = managed_fields.stripped(managed_fields.owned(kind, written))
     return {earlier.key: Entry(earlier, fields, managed_fields.now())}
 
 
-def _pruned(type_: Type, merged: Document, found: Entries, last: Entry) -> Document:
-    """Return the merged object without what was applied the last time, not this time, and belongs to nobody else."""
+def _pruned(type_: Type, merged: Document, entries: Entries, last: Entry) -> Document:
+    """Return the merged object without the fields that only the last apply of this manager set."""
     if not last.fields:
         return merged
     before = field_sets.with_named_parents(last.fields, type_)
     pruned = structured_merge.remove(type_, merged, before)
-    everybodys = field_sets.with_named_parents(frozenset().union(*(one.fields for one in found.values())), type_)
-    had, has = (_all_fields(type_, one) for one in (merged, pruned))
-    pruned = structured_merge.remove(type_, merged, had - (has | everybodys))
+    everybodys = field_sets.with_named_parents(frozenset().union(*(entry.fields for entry in entries.values())), type_)
+    fields_before, has = (_all_fields(type_, document) for document in (merged, pruned))
+    pruned = structured_merge.remove(type_, merged, fields_before - (has | everybodys))
     has = _all_fields(type_, pruned)
-    left: Document = structured_merge.remove(type_, merged, (had - has) & before)
+    left: Document = structured_merge.remove(type_, merged, (fields_before - has) & before)
     return left
 
 
@@ -109,16 +110,19 @@ def _all_fields(type_: Type, document: Document) -> FieldSet:
     return field_sets.with_named_parents(structured_merge.field_set(type_, document), type_)
 
 
-def _refuse_conflicts(others: Entries, written: FieldSet) -> None:
-    """Raise Failure (409) where others own what is written."""
-    conflicts = [(one, path) for one in others.values() for path in field_sets.in_order(one.fields & written)]
+def _refuse_conflicts(other_entries: Entries, written: FieldSet) -> None:
+    """Raise Failure (409) where another manager owns a written field."""
+    conflicts = [
+        (entry, path) for entry in other_entries.values() for path in field_sets.in_order(entry.fields & written)
+    ]
     if conflicts:
         raise _conflict(conflicts)
 
 
 def _conflict(conflicts: list[tuple[Entry, Path]]) -> Failure:
     causes = [
-        Cause("FieldManagerConflict", field_sets.text(path), f"conflict with {_shown(one)}") for one, path in conflicts
+        Cause("FieldManagerConflict", field_sets.text(path), f"conflict with {_shown(entry)}")
+        for entry, path in conflicts
     ]
     if len(conflicts) == 1:
         entry, path = conflicts[0]
@@ -130,7 +134,7 @@ def _conflict(conflicts: list[tuple[Entry, Path]]) -> Failure:
     listed = [
         line
         for manager in sorted(by_manager)
-        for line in (f"conflicts with {manager}:", *(f"- {one}" for one in by_manager[manager]))
+        for line in (f"conflicts with {manager}:", *(f"- {path}" for path in by_manager[manager]))
     ]
     return apply_conflict(f"Apply failed with {len(conflicts)} conflicts: " + "\n".join(listed), causes)
 
@@ -142,7 +146,7 @@ def _shown(entry: Entry) -> str:
 
 
 def _last_applied(type_: Type, live: Document) -> FieldSet:
-    """Return the fields that kubectl owned by client-side apply, and that nobody changed since."""
+    """Return the fields of kubectl's last client-side apply that are unchanged since."""
     try:
         applied = json.loads(live["metadata"]["annotations"][LAST_APPLIED])
     except (KeyError, ValueError):

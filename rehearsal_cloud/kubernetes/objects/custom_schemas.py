@@ -1,4 +1,4 @@
-"""Custom schemas: defaults and validation of custom resources by the openAPIV3Schema of their definition.
+"""Custom schemas: default and validate custom resources by the openAPIV3Schema of their definition.
 
 https://kubernetes.io/docs/tasks/extend-kubernetes/custom-resources/custom-resource-definitions/#defaulting
 """
@@ -20,13 +20,13 @@ if TYPE_CHECKING:
 
 
 def default(type_: Type, document: Document) -> Document:
-    """Return a custom resource with the defaults of its schema; a null counts as unset where there is a default."""
-    found: Document = _defaulted(type_, document)
-    return found
+    """Return a custom resource with the defaults of its schema; a null counts as unset if there is a default."""
+    defaulted: Document = _defaulted(type_, document)
+    return defaulted
 
 
 def validate(type_: Type, document: Document) -> list[Cause]:
-    """Return what the schema finds wrong with a custom resource."""
+    """Return the validation errors of a custom resource."""
     return [
         cause
         for name, child in type_.fields.items()
@@ -37,17 +37,17 @@ def validate(type_: Type, document: Document) -> list[Cause]:
 
 def _defaulted(type_: Type, value: Any) -> Any:
     if isinstance(value, dict) and type_.form in ("struct", "map"):
-        found = dict(value)
+        fields = dict(value)
         for name, child in type_.fields.items():
             node = child.node
-            if "default" in node and (name not in found or (found[name] is None and not node.get("nullable"))):
-                found[name] = copy.deepcopy(node["default"])
+            if "default" in node and (name not in fields or (fields[name] is None and not node.get("nullable"))):
+                fields[name] = copy.deepcopy(node["default"])
         return {
             name: _defaulted(inner, child) if (inner := type_.child(name)) and inner.custom else child
-            for name, child in found.items()
+            for name, child in fields.items()
         }
     if isinstance(value, list) and type_.form == "list" and type_.values:
-        return [_defaulted(type_.values, one) for one in value]
+        return [_defaulted(type_.values, item) for item in value]
     return value
 
 
@@ -77,14 +77,14 @@ def _wrong_inside(type_: Type, value: Any, path: str) -> Iterator[Cause]:
             if inner is not None:
                 yield from _wrong(inner, child, f"{path}.{name}")
     elif isinstance(value, list) and type_.values:
-        for index, one in enumerate(value):
-            yield from _wrong(type_.values, one, f"{path}[{index}]")
+        for index, item in enumerate(value):
+            yield from _wrong(type_.values, item, f"{path}[{index}]")
 
 
 def _wrong_value(node: Document, value: Any, path: str) -> Iterator[Cause]:
     shown = json.dumps(value, separators=(",", ":"), ensure_ascii=False)
     if "enum" in node and value not in node["enum"]:
-        listed = ", ".join(json.dumps(one) for one in node["enum"])
+        listed = ", ".join(json.dumps(choice) for choice in node["enum"])
         yield Cause("FieldValueNotSupported", path, f"Unsupported value: {shown}: supported values: {listed}")
     if isinstance(value, str):
         yield from _wrong_text(node, value, path)

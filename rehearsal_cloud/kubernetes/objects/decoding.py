@@ -1,6 +1,6 @@
-"""Decoding: what the API server makes of a client's document before anything else looks at it.
+"""Decoding: the API server's conversion of a client's document into Go's types, the first step of a write.
 
-Fields that the schema does not know are dropped and told of, types are checked in the words of Go's JSON decoder, and
+Unknown fields are dropped with a warning, types are checked with the messages of Go's JSON decoder, and
 the document comes out as Go's types would write it: quantities in their canonical form, unset fields left out.
 """
 
@@ -47,13 +47,13 @@ def decode(
     type_ = schemas.of(kind)
     reading = _Reading()
     try:
-        found: Document = reading.struct(type_, document, "", kind.kind)
+        decoded: Document = reading.struct(type_, document, "", kind.kind)
     except _WrongType as error:
         raise bad_request(f"{_prefix(kind)}: {error}") from error
-    found = {"apiVersion": kind.api_version, "kind": kind.kind} | found
+    decoded = {"apiVersion": kind.api_version, "kind": kind.kind} | decoded
     if kind.custom:
-        found = custom_schemas.default(type_, found)
-    return found, told(kind, duplicates, field_validation, reading.unknown)
+        decoded = custom_schemas.default(type_, decoded)
+    return decoded, told(kind, duplicates, field_validation, reading.unknown)
 
 
 def told(
@@ -84,11 +84,11 @@ def _same_kind(kind: Kind, document: Any) -> None:
 
 
 class _WrongType(Exception):
-    """A value that Go's decoder refuses."""
+    """A value of a type that Go's decoder rejects."""
 
 
 class _Reading:
-    """One reading of a document: what was unknown is noted on the way."""
+    """The decoding of one document; collects the paths of unknown fields."""
 
     def __init__(self) -> None:
         self.unknown: list[str] = []
@@ -110,8 +110,8 @@ class _Reading:
         return _scalar(type_, value, path, struct)
 
     def struct(self, type_: Type, value: Document, path: str, struct: str) -> Document:
-        """Return a struct with the fields that are known, set and not zero."""
-        found: Document = {}
+        """Return a struct with the known fields that are set and not zero."""
+        fields: Document = {}
         for name, child in value.items():
             inner = type_.child(name)
             below = f"{path}.{name}" if path else name
@@ -122,20 +122,20 @@ class _Reading:
                 continue
             read = self.value(inner, child, below, struct)
             if not zero_values.omitted(type_, name, inner, read):
-                found[name] = read
+                fields[name] = read
         if not type_.custom:
             for name in type_.fields:
-                if name not in found and zero_values.by_value(type_, name):
-                    found[name] = self.struct(type_.fields[name], {}, path, struct)
-        return found
+                if name not in fields and zero_values.by_value(type_, name):
+                    fields[name] = self.struct(type_.fields[name], {}, path, struct)
+        return fields
 
     def _custom(self, type_: Type, value: Any, path: str, struct: str) -> Any:
-        """Return a custom resource's value without unknown fields. Its types are validation's business, not Go's."""
+        """Return a custom resource's value without unknown fields. Validation checks its types."""
         if isinstance(value, dict) and type_.form in ("struct", "map"):
             return self.struct(type_, value, path, struct)
         if isinstance(value, list) and type_.form == "list":
             inner = type_.values or ANY
-            return [self.value(inner, one, f"{path}[{index}]", struct) for index, one in enumerate(value)]
+            return [self.value(inner, item, f"{path}[{index}]", struct) for index, item in enumerate(value)]
         return value
 
     def _map(self, type_: Type, value: Any, path: str, struct: str) -> Any:
@@ -154,8 +154,8 @@ class _Reading:
             raise _mismatch(value, path, struct, f"[]{_go_type(inner)}")
         empty: Any = {"string": "", "struct": {}}.get(inner.form)
         return [
-            self.value(inner, empty if one is None else one, f"{path}[{index}]", struct)
-            for index, one in enumerate(value)
+            self.value(inner, empty if item is None else item, f"{path}[{index}]", struct)
+            for index, item in enumerate(value)
         ]
 
 

@@ -1,4 +1,4 @@
-"""CustomResourceDefinitions: what the server says of one as soon as its kinds are served."""
+"""The status of a CustomResourceDefinition whose kinds are served."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ _CONDITIONS = (
 
 
 def established(definition: Document) -> Document:
-    """Return the definition with the status that it has once its names are accepted and its versions served."""
+    """Return the definition with the status of accepted names and served versions."""
     spec, status = definition["spec"], definition.get("status") or {}
-    stored = [one["name"] for one in spec["versions"] if one["storage"]]
+    stored = [version["name"] for version in spec["versions"] if version["storage"]]
     versions = list(dict.fromkeys([*(status.get("storedVersions") or ()), *stored]))
     conditions = status.get("conditions") or [
         {"type": kind, "status": "True", "lastTransitionTime": now(), "reason": reason, "message": message}

@@ -1,4 +1,4 @@
-"""What deleting an object comes to: it goes at once, or it is marked and stays until its time or its finalizers end.
+"""Deletion of an object: removed at once, or marked until its grace period or its finalizers end.
 
 https://kubernetes.io/docs/concepts/architecture/garbage-collection/#cascading-deletion
 """
@@ -36,19 +36,19 @@ class DeleteOptions:
 
 @dataclass(frozen=True)
 class Deletion:
-    """What became of the object: its last or present state, and whether it is gone."""
+    """The result of a deletion: the object's last or current state, and whether it is gone."""
 
     document: Document
     gone: bool
 
 
 def orphans_by_default(kind: Kind) -> bool:
-    """Tell whether the kind's dependents are left when nobody says what to do with them."""
+    """Tell whether the kind orphans its dependents when no propagation policy is set."""
     return kind.kind in _ORPHANING
 
 
 def doomed(kind: Kind, document: Document, options: DeleteOptions) -> Deletion:
-    """Return the object as deleting it leaves it, or as gone. Raises Failure where it may not be deleted."""
+    """Return the result of deleting the object. Raises Failure where it may not be deleted."""
     _check(kind, document, options)
     document = _with_finalizers(kind, document, options.propagation)
     if kind.kind == "Namespace":
@@ -67,7 +67,7 @@ def doomed(kind: Kind, document: Document, options: DeleteOptions) -> Deletion:
 
 
 def may_go(document: Document) -> bool:
-    """Tell whether nothing keeps an object any more that is marked for deletion."""
+    """Tell whether an object marked for deletion can be removed."""
     return is_dying(document) and not held(document) and not document["metadata"].get("deletionGracePeriodSeconds")
 
 
@@ -88,14 +88,16 @@ def _check(kind: Kind, document: Document, options: DeleteOptions) -> None:
 
 
 def _precondition_failed(kind: Kind, name: str, why: str) -> Failure:
-    """Return the 409 that names the kind where others name its resource."""
+    """Return the 409 of a failed precondition; it names the kind, not the resource."""
     return conflict(replace(kind, plural=kind.kind), name, why)
 
 
 def _with_finalizers(kind: Kind, document: Document, propagation: str | None) -> Document:
     if propagation is None and not orphans_by_default(kind):
         return document
-    kept = [one for one in document["metadata"].get("finalizers") or () if one not in _BY_POLICY.values()]
+    kept = [
+        finalizer for finalizer in document["metadata"].get("finalizers") or () if finalizer not in _BY_POLICY.values()
+    ]
     policy = propagation or "Orphan"
     finalizers = [*kept, *([_BY_POLICY[policy]] if policy in _BY_POLICY else [])]
     metadata = {key: value for key, value in document["metadata"].items() if key != "finalizers"}
@@ -112,7 +114,7 @@ def _pod_grace(pod: Document, wanted: int | None) -> int:
 
 
 def _hastened(pod: Document, grace: int) -> Document:
-    """Return the dying pod with less time left, if the new grace is less; time already granted is never extended."""
+    """Return the terminating pod with the new grace period if it is shorter; a period is never extended."""
     metadata = pod["metadata"]
     granted = metadata.get("deletionGracePeriodSeconds", 0)
     if grace >= granted:

@@ -1,6 +1,6 @@
-"""Field sets: which fields of an object somebody owns, and their form in managedFields (FieldsV1).
+"""Field sets: the fields of an object that a manager owns, and their form in managedFields (FieldsV1).
 
-A path is a tuple of elements in the words of FieldsV1: `f:spec`, `k:{"name":"web"}`, `v:"a"`, `i:0`.
+A path is a tuple of elements as in FieldsV1: `f:spec`, `k:{"name":"web"}`, `v:"a"`, `i:0`.
 https://github.com/kubernetes-sigs/structured-merge-diff/tree/master/fieldpath
 """
 
@@ -35,16 +35,16 @@ def value(item: object) -> str:
 
 
 def from_fields(fields: Document, above: Path = ()) -> FieldSet:
-    """Return the set that a FieldsV1 document stands for."""
-    found: set[Path] = set()
+    """Return the set of a FieldsV1 document."""
+    paths: set[Path] = set()
     for element, below in fields.items():
         if element == ".":
-            found.add(above)
+            paths.add(above)
         elif below:
-            found |= from_fields(below, (*above, element))
+            paths |= from_fields(below, (*above, element))
         else:
-            found.add((*above, element))
-    return frozenset(found)
+            paths.add((*above, element))
+    return frozenset(paths)
 
 
 def to_fields(fields: FieldSet) -> Document:
@@ -60,25 +60,25 @@ def to_fields(fields: FieldSet) -> Document:
 
 def text(path: Path) -> str:
     """Return a path as conflicts and errors write it: `.spec.ports[port=80,protocol="TCP"].name`."""
-    return "".join(_text(one) for one in path)
+    return "".join(_text(element) for element in path)
 
 
 def in_order(fields: Iterable[Path]) -> Iterator[Path]:
-    """Yield paths in the order in which conflicts list them: what is nearer the root first, in each branch."""
+    """Yield paths in the order of conflict messages: in each branch, fields nearer the root first."""
     return iter(
-        sorted(fields, key=lambda path: [*((1, *_element(one)) for one in path[:-1]), (0, *_element(path[-1]))])
+        sorted(fields, key=lambda path: [*((1, *_element(element)) for element in path[:-1]), (0, *_element(path[-1]))])
     )
 
 
 def below(fields: FieldSet, roots: Iterable[Path]) -> FieldSet:
     """Return the paths of a set that are one of `roots` or lie under one."""
     starts = tuple(roots)
-    return frozenset(path for path in fields if any(path[: len(one)] == one for one in starts))
+    return frozenset(path for path in fields if any(path[: len(start)] == start for start in starts))
 
 
 def with_named_parents(fields: FieldSet, type_: Type) -> FieldSet:
-    """Return a set with the structs' fields that its paths lead through, which sets leave out."""
-    found = set(fields)
+    """Return a set with the struct fields on the way to its paths, which sets leave out."""
+    extended = set(fields)
     for path in fields:
         node: Type | None = type_
         for depth, element in enumerate(path[:-1], 1):
@@ -87,11 +87,11 @@ def with_named_parents(fields: FieldSet, type_: Type) -> FieldSet:
             name = element[2:]
             if element.startswith("f:"):
                 if name in node.fields:
-                    found.add(path[:depth])
+                    extended.add(path[:depth])
                 node = node.child(name)
             else:
                 node = node.values
-    return frozenset(found)
+    return frozenset(extended)
 
 
 def _marked(document: Document, fields: FieldSet, above: Path) -> Document:
@@ -108,12 +108,12 @@ def _text(element: str) -> str:
     if form == "f":
         return f".{content}"
     if form == "k":
-        return f"[{','.join(f'{name}={_quoted(one)}' for name, one in json.loads(content).items())}]"
+        return f"[{','.join(f'{name}={_quoted(item)}' for name, item in json.loads(content).items())}]"
     return f"[={_quoted(json.loads(content))}]" if form == "v" else f"[{content}]"
 
 
-def _quoted(one: Any) -> str:
-    return json.dumps(one, ensure_ascii=False)
+def _quoted(item: Any) -> str:
+    return json.dumps(item, ensure_ascii=False)
 
 
 def _element(element: str) -> tuple[int, str]:
@@ -121,4 +121,4 @@ def _element(element: str) -> tuple[int, str]:
 
 
 def _order(path: Path) -> list[tuple[int, str]]:
-    return [_element(one) for one in path]
+    return [_element(element) for element in path]

@@ -1,4 +1,4 @@
-"""The kinds that a cluster serves: what discovery tells of them, and how they are found by name, path or document.
+"""The kinds that a cluster serves, for discovery, and their look-up by name, path or document.
 
 Names, verbs and subresources are those of Kubernetes 1.35 (https://kubernetes.io/docs/reference/kubernetes-api/).
 """
@@ -20,7 +20,7 @@ ALL_VERBS = ("create", "delete", "deletecollection", "get", "list", "patch", "up
 
 @dataclass(frozen=True)
 class Kind:
-    """One kind of object in one version of its group."""
+    """A kind of object in a version of its group."""
 
     group: str
     version: str
@@ -42,12 +42,12 @@ class Kind:
 
     @property
     def resource(self) -> str:
-        """Return what messages call it: `deployments.apps`, or `pods` in the core group."""
+        """Return the resource's name in messages: `deployments.apps`, or `pods` in the core group."""
         return f"{self.plural}.{self.group}" if self.group else self.plural
 
     @property
     def stored(self) -> bool:
-        """Tell whether there are objects of it; reviews are answered and forgotten."""
+        """Tell whether its objects are stored; reviews are not."""
         return "get" in self.verbs
 
 
@@ -123,8 +123,8 @@ class Kinds:
     """The built-in kinds of a cluster and those of its CustomResourceDefinitions."""
 
     def __init__(self) -> None:
-        self._by_path = {(one.group, one.version, one.plural): one for one in _BUILT_IN}
-        self._by_name = {one.kind: one for one in _BUILT_IN}
+        self._by_path = {(kind.group, kind.version, kind.plural): kind for kind in _BUILT_IN}
+        self._by_name = {kind.kind: kind for kind in _BUILT_IN}
 
     def __iter__(self) -> Iterator[Kind]:
         return iter(self._by_path.values())
@@ -138,16 +138,16 @@ class Kinds:
         return self._by_path.get((group, version, plural))
 
     def of(self, document: Document) -> Kind:
-        """Return the kind that a document says it is. Raises Failure (400) where none is served."""
+        """Return the kind that a document names. Raises Failure (400) where it is not served."""
         api_version, kind = document.get("apiVersion"), document.get("kind")
-        for one in self:
-            if one.kind == kind and one.api_version == api_version:
-                return one
+        for served in self:
+            if served.kind == kind and served.api_version == api_version:
+                return served
         group, _, version = str(api_version or "").rpartition("/")
         raise bad_request(f'no kind "{kind}" is registered for version "{group + "/" if group else ""}{version}"')
 
     def define(self, definition: Document) -> None:
-        """Serve what a CustomResourceDefinition defines, in each of its served versions."""
+        """Serve the kind of a CustomResourceDefinition, in each of its served versions."""
         self.forget(definition)
         for kind, storage in kinds_of(definition):
             self._by_path[kind.group, kind.version, kind.plural] = kind
@@ -155,11 +155,13 @@ class Kinds:
                 self._by_name[kind.kind] = kind
 
     def forget(self, definition: Document) -> None:
-        """Serve what a CustomResourceDefinition defined no longer."""
+        """Stop serving the kind of a CustomResourceDefinition."""
         spec = definition["spec"]
-        for path in [one for one in self._by_path if (one[0], one[2]) == (spec["group"], spec["names"]["plural"])]:
-            gone = self._by_path.pop(path)
-            self._by_name.pop(gone.kind, None)
+        for path in [
+            served for served in self._by_path if (served[0], served[2]) == (spec["group"], spec["names"]["plural"])
+        ]:
+            kind = self._by_path.pop(path)
+            self._by_name.pop(kind.kind, None)
 
 
 def kinds_of(definition: Document) -> Iterator[tuple[Kind, bool]]:

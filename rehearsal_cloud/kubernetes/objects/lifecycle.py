@@ -1,4 +1,4 @@
-"""The part of an object that is the server's own: identity, generation, status and the marks of deletion.
+"""The server's part of an object: identity, generation, status and the marks of deletion.
 
 After the strategies of https://github.com/kubernetes/kubernetes/tree/master/pkg/registry
 """
@@ -54,22 +54,22 @@ CREATED_BY_UPDATE = frozenset(
 
 
 def now() -> str:
-    """Return the present as metadata carries it."""
+    """Return the current time in the format of metadata."""
     return datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
 def random_suffix(length: int = 5) -> str:
-    """Return letters such as generated names end in: no vowels, so no words."""
+    """Return the random suffix of a generated name: no vowels, so no words."""
     return "".join(secrets.choice(_RANDOM_LETTERS) for _ in range(length))
 
 
 def has_status(kind: Kind) -> bool:
-    """Tell whether the kind's status is written through its own subresource alone."""
+    """Tell whether only the status subresource writes the kind's status."""
     return "status" in kind.subresources
 
 
 def born(kind: Kind, document: Document) -> Document:
-    """Return a new object with the identity that the server gives it. Raises Failure (422) where it has no name."""
+    """Return a new object with the identity that the server sets. Raises Failure (422) where it has no name."""
     metadata = dict(document.get("metadata") or {})
     if not metadata.get("name"):
         if not metadata.get("generateName"):
@@ -95,17 +95,17 @@ def born(kind: Kind, document: Document) -> Document:
 
 
 def check_current(kind: Kind, document: Document, old: Document) -> None:
-    """Raise Failure (409) where the document is of an older version, or of another object of that name."""
-    given, kept = document["metadata"], old["metadata"]
+    """Raise Failure (409) where the document has an older version, or is another object of that name."""
+    metadata, kept = document["metadata"], old["metadata"]
     name = kept["name"]
-    if given.get("uid") and given["uid"] != kept["uid"]:
+    if metadata.get("uid") and metadata["uid"] != kept["uid"]:
         key = "/".join(filter(None, (f"/registry/{kind.plural}", kept.get("namespace"), name)))
         why = (
             f"StorageError: invalid object, Code: 4, Key: {key}, ResourceVersion: 0, AdditionalErrorMsg: Precondition"
-            f" failed: UID in precondition: {given['uid']}, UID in object meta: {kept['uid']}"
+            f" failed: UID in precondition: {metadata['uid']}, UID in object meta: {kept['uid']}"
         )
         raise conflict(kind, name, why)
-    version = given.get("resourceVersion")
+    version = metadata.get("resourceVersion")
     if version and version != kept["resourceVersion"]:
         if not version.isdigit():
             raise Failure(500, "", f'strconv.ParseUint: parsing "{version}": invalid syntax')
@@ -116,7 +116,7 @@ def check_current(kind: Kind, document: Document, old: Document) -> None:
 
 
 def updated(kind: Kind, document: Document, old: Document, subresource: str) -> Document:
-    """Return what an update makes of `old`: the server's own part stays, and with it what the path does not write."""
+    """Return the updated `old`: the server's part stays, and the part that the path does not write."""
     if subresource in ("status", "finalize"):
         return _below(kind, document, old, subresource)
     metadata = dict(document["metadata"])
@@ -159,7 +159,7 @@ def _below(kind: Kind, document: Document, old: Document, subresource: str) -> D
 
 
 def _content(kind: Kind, document: Document) -> Document:
-    """Return the part of the object whose changes its generation counts."""
+    """Return the part of the object that its generation counts."""
     content = {key: value for key, value in document.items() if key not in ("metadata", "apiVersion", "kind")}
     if has_status(kind):
         content.pop("status", None)
@@ -169,14 +169,14 @@ def _content(kind: Kind, document: Document) -> Document:
 
 
 def same(new: Document, old: Document) -> bool:
-    """Tell whether nothing would change; when a manager last wrote its fields is no change."""
+    """Tell whether a write would change nothing; the times of managedFields do not count."""
     return _timeless(new) == _timeless(old)
 
 
 def _timeless(document: Document) -> Document:
     metadata = {key: value for key, value in document["metadata"].items() if value not in (None, {}, [])}
     metadata.pop("resourceVersion", None)
-    managers = [{**one, "time": None} for one in metadata.get("managedFields") or ()]
+    managers = [{**entry, "time": None} for entry in metadata.get("managedFields") or ()]
     return {**document, "metadata": {**metadata, "managedFields": managers}}
 
 
@@ -197,6 +197,6 @@ def is_dying(document: Document) -> bool:
 
 
 def held(document: Document) -> bool:
-    """Tell whether finalizers keep the object from going."""
+    """Tell whether finalizers keep the object."""
     in_spec = (document.get("spec") or {}).get("finalizers") if document["kind"] == "Namespace" else None
     return bool(document["metadata"].get("finalizers") or in_spec)

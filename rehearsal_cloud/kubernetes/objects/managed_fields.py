@@ -1,14 +1,14 @@
-"""Managed fields: who owns which fields of an object, kept in its metadata for every write.
+"""Managed fields: the owners of an object's fields, recorded in its metadata at every write.
 
 The rules are those of https://github.com/kubernetes/apimachinery/tree/master/pkg/util/managedfields: entries of updates
-are told apart by manager, version and subresource, entries of applies by manager and subresource.
+are distinguished by manager, version and subresource, entries of applies by manager and subresource.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from rehearsal_cloud.kubernetes.objects import field_sets, structured_merge
 from rehearsal_cloud.kubernetes.objects.zero_values import zero
@@ -33,7 +33,7 @@ _MOST_UPDATERS = 10
 
 @dataclass(frozen=True)
 class Manager:
-    """Who wrote: the entry of managedFields that a write goes to."""
+    """The manager of a write: it identifies the entry of managedFields."""
 
     name: str
     operation: str
@@ -42,18 +42,18 @@ class Manager:
 
     @property
     def applies(self) -> bool:
-        """Tell whether it owns by applying."""
+        """Tell whether the manager applies."""
         return self.operation == "Apply"
 
     @property
     def key(self) -> tuple[str, ...]:
-        """Return what tells entries apart. An applier has one entry, in whatever version it applies."""
+        """Return the key of the entry. An applier has one entry for all versions."""
         return self.name, self.operation, "" if self.applies else self.api_version, self.subresource
 
 
 @dataclass(frozen=True)
 class Entry:
-    """What one manager owns, and since when."""
+    """The fields that a manager owns, and since when."""
 
     manager: Manager
     fields: FieldSet
@@ -65,79 +65,74 @@ Entries = dict[tuple[str, ...], Entry]
 
 def entries(document: Document) -> Entries:
     """Return the entries of an object's managedFields."""
-    found: Entries = {}
-    for one in document.get("metadata", {}).get("managedFields") or ():
+    by_key: Entries = {}
+    for item in document.get("metadata", {}).get("managedFields") or ():
         manager = Manager(
-            one.get("manager", ""), one.get("operation", ""), one.get("apiVersion", ""), one.get("subresource", "")
+            item.get("manager", ""), item.get("operation", ""), item.get("apiVersion", ""), item.get("subresource", "")
         )
-        found[manager.key] = Entry(manager, field_sets.from_fields(one.get("fieldsV1") or {}), one.get("time") or "")
-    return found
+        by_key[manager.key] = Entry(manager, field_sets.from_fields(item.get("fieldsV1") or {}), item.get("time") or "")
+    return by_key
 
 
-def with_entries(document: Document, found: Entries) -> Document:
+def with_entries(document: Document, by_key: Entries) -> Document:
     """Return an object whose managedFields are these entries: appliers first, then by time."""
     ordered = sorted(
-        (one for one in found.values() if one.fields),
-        key=lambda one: (
-            one.manager.operation,
-            one.time,
-            one.manager.name,
-            one.manager.api_version,
-            one.manager.subresource,
+        (entry for entry in by_key.values() if entry.fields),
+        key=lambda entry: (
+            entry.manager.operation,
+            entry.time,
+            entry.manager.name,
+            entry.manager.api_version,
+            entry.manager.subresource,
         ),
     )
     metadata = {name: value for name, value in document.get("metadata", {}).items() if name != "managedFields"}
     return {
         **document,
-        "metadata": metadata | ({"managedFields": [_written(one) for one in ordered]} if ordered else {}),
+        "metadata": metadata | ({"managedFields": [_written(entry) for entry in ordered]} if ordered else {}),
     }
 
 
 def track(
     schemas: Schemas, kind: Kind, old: Document | None, new: Document, *, manager: str, subresource: str = ""
 ) -> Document:
-    """Return `new`, a create's or an update's object, with managedFields that say what `manager` changed in `old`.
+    """Return `new`, a create's or an update's object, with managedFields that record `manager`'s changes to `old`.
 
-    An empty list of managedFields in `new` is a client's wish to start over; none at all keeps what `old` had.
+    An empty list of managedFields in `new` resets them; without the field those of `old` stay.
     """
-    given = new.get("metadata", {}).get("managedFields")
-    reset = given in ([], [{}]) and not subresource
-    found = entries(new if given and not subresource else old or {}) if not reset else {}
+    requested = new.get("metadata", {}).get("managedFields")
+    reset = requested in ([], [{}]) and not subresource
+    by_key = entries(new if requested and not subresource else old or {}) if not reset else {}
     type_ = schemas.of(kind)
     before = without_managed_fields(old) if old else zero(type_)
-    if not found and old:
-        return with_entries(new, found)
+    if not by_key and old:
+        return with_entries(new, by_key)
     try:
         comparison = structured_merge.compare(type_, before, without_managed_fields(new))
     except ValueError:  # an item without its key, which is validation's to refuse
-        return with_entries(new, found)
-    removed, written = (owned(kind, one, subresource) for one in (comparison.removed, comparison.written))
-    found = {key: replace(one, fields=one.fields - removed - written) for key, one in found.items()}
-    mine = Manager(manager or "unknown", "Update", kind.api_version, subresource)
+        return with_entries(new, by_key)
+    removed, written = (owned(kind, paths, subresource) for paths in (comparison.removed, comparison.written))
+    by_key = {key: replace(entry, fields=entry.fields - removed - written) for key, entry in by_key.items()}
+    updater = Manager(manager or "unknown", "Update", kind.api_version, subresource)
     taken = written - _NEVER_OWNED
     if taken:
-        fields = found[mine.key].fields | taken if mine.key in found else taken
-        found[mine.key] = Entry(mine, fields, now())
-    return with_entries(new, _capped({key: one for key, one in found.items() if one.fields}, kind))
+        fields = by_key[updater.key].fields | taken if updater.key in by_key else taken
+        by_key[updater.key] = Entry(updater, fields, now())
+    return with_entries(new, _capped({key: entry for key, entry in by_key.items() if entry.fields}, kind))
 
 
 def owned(kind: Kind, fields: Iterable[field_sets.Path], subresource: str = "") -> FieldSet:
-    """Return those of `fields` that a write to the main resource, or to a subresource, can own at all."""
-    found = frozenset(fields)
-    status = field_sets.below(found, [("f:status",)])
+    """Return the fields that a write to the main resource, or to a subresource, can own."""
+    kept = frozenset(fields)
+    status = field_sets.below(kept, [("f:status",)])
     if subresource == "status":
-        return status | field_sets.below(found, [("f:metadata",)])
-    return found - status if "status" in kind.subresources else found
+        return status | field_sets.below(kept, [("f:metadata",)])
+    return kept - status if "status" in kind.subresources else kept
 
 
 def stripped(fields: FieldSet) -> FieldSet:
-    """Return a set without the fields that say which object it is, and those that the server sets."""
+    """Return a set without the object's identity and the fields that the server sets."""
     return fields - _NEVER_OWNED
-
-
-def same_but_for_times(old: Document, new: Document) -> bool:
-    """Tell whether two objects differ in nothing but their resourceVersion and the times of their managedFields."""
-    return _timeless(old) == _timeless(new)
 
 
 def without_managed_fields(document: Document) -> Document:
@@ -147,43 +142,33 @@ def without_managed_fields(document: Document) -> Document:
 
 
 def now() -> str:
-    """Return the time as entries write it."""
+    """Return the current time in the format of entries."""
     return datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
-def _timeless(document: Document) -> Document:
-    metadata: dict[str, Any] = {
-        name: value for name, value in document.get("metadata", {}).items() if name != "resourceVersion"
-    }
-    if "managedFields" in metadata:
-        metadata["managedFields"] = [
-            {name: value for name, value in one.items() if name != "time"} for one in metadata["managedFields"]
-        ]
-    return {**document, "metadata": metadata}
-
-
-def _written(one: Entry) -> Document:
+def _written(entry: Entry) -> Document:
     written = {
-        "manager": one.manager.name,
-        "operation": one.manager.operation,
-        "apiVersion": one.manager.api_version,
-        "time": one.time,
+        "manager": entry.manager.name,
+        "operation": entry.manager.operation,
+        "apiVersion": entry.manager.api_version,
+        "time": entry.time,
         "fieldsType": "FieldsV1",
-        "fieldsV1": field_sets.to_fields(one.fields),
-        "subresource": one.manager.subresource,
+        "fieldsV1": field_sets.to_fields(entry.fields),
+        "subresource": entry.manager.subresource,
     }
     return {name: value for name, value in written.items() if value or name == "fieldsV1"}
 
 
-def _capped(found: Entries, kind: Kind) -> Entries:
-    """Return the entries with the oldest updaters in one, as soon as there are more than ten."""
+def _capped(by_key: Entries, kind: Kind) -> Entries:
+    """Return the entries with the oldest updaters merged when there are more than ten."""
     updaters = sorted(
-        (one for one in found.values() if not one.manager.applies), key=lambda one: (one.time, one.manager.key)
+        (entry for entry in by_key.values() if not entry.manager.applies),
+        key=lambda entry: (entry.time, entry.manager.key),
     )
     if len(updaters) <= _MOST_UPDATERS:
-        return found
+        return by_key
     oldest = updaters[: len(updaters) - _MOST_UPDATERS + 1]
     ancient = Manager("ancient-changes", "Update", kind.api_version)
-    fields: FieldSet = frozenset().union(*(one.fields for one in oldest))
-    kept = {key: one for key, one in found.items() if one not in oldest}
+    fields: FieldSet = frozenset().union(*(entry.fields for entry in oldest))
+    kept = {key: entry for key, entry in by_key.items() if entry not in oldest}
     return {**kept, ancient.key: Entry(ancient, fields, oldest[-1].time)}

@@ -1,4 +1,4 @@
-"""The objects of one cluster: what the API, the controllers and the node create, read, change, delete and watch."""
+"""The objects of a cluster, for the API, the controllers and the node to read, write, delete and watch."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ _MANAGER = "kube-controller-manager"
 
 @dataclass(frozen=True, kw_only=True)
 class Write:
-    """Who writes and how: `decoded` and `applied` tell what has been done to the document already.
+    """The options of a write: `decoded` and `applied` mark steps already done to the document.
 
     `managed_as` is the subresource that managedFields name, where it writes a field of the object's main part: scale.
     """
@@ -48,9 +48,9 @@ class Write:
 
 
 class Objects:
-    """All objects of a cluster. What it returns are copies: change them, then write them back.
+    """All objects of a cluster. It returns copies: change them, then write them back.
 
-    `admit` is asked before every write of an object's main part, with the object as it is now (None: it is new).
+    `admit` is called before every write of an object's main part, with the stored object (None: it is new).
     """
 
     def __init__(self, file: Path, kinds: Kinds, schemas: Schemas, admit: Admit | None = None) -> None:
@@ -73,13 +73,13 @@ class Objects:
         return None if text is None else json.loads(text)
 
     def entries(self, kind: str, namespace: str = "", *, labels: str = "", fields: str = "") -> list[Entry]:
-        """Return the objects that `list` does as the storage has them, so that to keep them takes no memory."""
+        """Return the objects of `list` as stored JSON, which takes no further memory."""
         if not (labels or fields):
             return self.storage.scan(kind, namespace)
         return [entry for entry, _ in self._selected(kind, namespace, labels, fields)]
 
     def list(self, kind: str, namespace: str = "", *, labels: str = "", fields: str = "") -> list[Document]:
-        """Return the objects in one namespace, or in all, that meet the selectors, in the order of their names."""
+        """Return the objects in one namespace, or in all, that match the selectors, ordered by name."""
         return [document for _, document in self._selected(kind, namespace, labels, fields)]
 
     def _selected(self, kind: str, namespace: str, labels: str, fields: str) -> Iterator[tuple[Entry, Document]]:
@@ -93,17 +93,17 @@ class Objects:
                 yield entry, document
 
     def subscribe(self, *kinds: str) -> Subscription:
-        """Return the changes of these kinds (of all, where none is named) from now on."""
+        """Return the future changes of these kinds (without arguments: of all)."""
         return self.storage.subscribe(*kinds)
 
     # Writing
 
     def create(self, document: Document, *, manager: str = _MANAGER) -> Document:
-        """Make the object and return it as it is kept. Raises Failure (409, 422, 403, 404)."""
+        """Create the object and return it as stored. Raises Failure (409, 422, 403, 404)."""
         return self.create_as(document, Write(manager=manager))
 
     def create_as(self, document: Document, write: Write) -> Document:
-        """Make the object as a request wants it made."""
+        """Create the object with the options of a request."""
         kind = self.kinds.of(document)
         made = default(kind, lifecycle.born(kind, self._decoded(kind, document, write)))
         self._check_namespace(kind, made)
@@ -114,15 +114,15 @@ class Objects:
         return made if write.dry_run else self._put(kind, made)
 
     def update(self, document: Document, *, subresource: str = "", manager: str = _MANAGER) -> Document:
-        """Write the object over the one that is there and return it as it is kept.
+        """Replace the stored object and return it as stored.
 
-        Nothing is written where nothing changes. Raises Failure: 404 where there is none, 409 where the document's
+        An update without changes writes nothing. Raises Failure: 404 for a missing object, 409 where the document's
         resourceVersion is stale, 422 and 403.
         """
         return self.update_as(document, Write(manager=manager, subresource=subresource))
 
     def update_as(self, document: Document, write: Write) -> Document:
-        """Write the object as a request wants it written."""
+        """Update the object with the options of a request."""
         kind = self.kinds.of(document)
         document = default(kind, self._decoded(kind, document, write))
         metadata = document["metadata"]
@@ -139,7 +139,7 @@ class Objects:
         return self._remove(kind, new) if may_go(new) else self._put(kind, new)
 
     def update_status(self, document: Document, *, manager: str = _MANAGER) -> Document:
-        """Write the object's status alone."""
+        """Write only the object's status."""
         return self.update(document, subresource="status", manager=manager)
 
     def delete(
@@ -157,7 +157,7 @@ class Objects:
         return self.delete_with(self.kinds.named(kind), name, namespace, options)
 
     def delete_with(self, kind: Kind, name: str, namespace: str, options: DeleteOptions) -> Deletion:
-        """Delete the object by the options of a request."""
+        """Delete the object with the options of a request."""
         old = self.get(kind.kind, name, namespace)
         if old is None:
             raise not_found(kind, name)
@@ -169,7 +169,7 @@ class Objects:
         return Deletion(self._put(kind, deletion.document), gone=False)
 
     def remove(self, kind: str, name: str, namespace: str = "", uid: str = "") -> None:
-        """End an object whose deletion has been carried out; finalizers may still keep it for a while."""
+        """Remove an object after its graceful deletion; finalizers may still keep it."""
         old = self.get(kind, name, namespace)
         if old is None or (uid and old["metadata"]["uid"] != uid):
             return
@@ -198,7 +198,7 @@ class Objects:
         return new
 
     def _check_namespace(self, kind: Kind, document: Document) -> None:
-        """Raise Failure where the object's namespace is not there (404) or on its way out (403)."""
+        """Raise Failure where the object's namespace is missing (404) or terminating (403)."""
         if not kind.namespaced:
             return
         name = document["metadata"].get("namespace", "")
@@ -218,8 +218,8 @@ class Objects:
 
     def _remove(self, kind: Kind, document: Document) -> Document:
         if kind.kind == "CustomResourceDefinition":
-            for one in self.list(document["spec"]["names"]["kind"]):
-                self.storage.remove(document["spec"]["names"]["kind"], one)
+            for stored in self.list(document["spec"]["names"]["kind"]):
+                self.storage.remove(document["spec"]["names"]["kind"], stored)
             self.kinds.forget(document)
             self.schemas.forget(document)
         return self.storage.remove(kind.kind, document)

@@ -1,4 +1,4 @@
-"""Patches: changing an object by a JSON patch, a merge patch or a strategic merge patch.
+"""Patches: change an object with a JSON patch, a merge patch or a strategic merge patch.
 
 RFC 6902, RFC 7386 and https://kubernetes.io/docs/tasks/manage-kubernetes-objects/update-api-object-kubectl-patch/.
 """
@@ -33,9 +33,9 @@ _MOST_OPERATIONS = 10_000
 def patch(
     schemas: Schemas, kind: Kind, live: Document, body: Any, media_type: str, field_validation: FieldValidation = "Warn"
 ) -> tuple[Document, list[str]]:
-    """Return what a patch of one of the first three media types makes of `live`, decoded, and warnings for the client.
+    """Return `live` with a patch of one of the first three media types, decoded, and warnings for the client.
 
-    Raises Failure: 400 for what is no patch, 422 for one that does not fit or gives something that can't be decoded,
+    Raises Failure: 400 for an invalid patch, 422 where it does not apply or its result cannot be decoded,
     415 for strategic merge patches of custom resources.
     """
     if media_type == JSON:
@@ -52,7 +52,7 @@ def patch(
 
 
 def json_patch(document: Document, operations: Any) -> Document:
-    """Return a document with a JSON patch. Raises Failure: 400 for what is no patch, 422 when an operation fails."""
+    """Return a document with a JSON patch. Raises Failure: 400 for an invalid patch, 422 when an operation fails."""
     if not isinstance(operations, list):
         raise bad_request(f"json: cannot unmarshal {_json_type(operations)} into Go value of type jsonpatch.Patch")
     if len(operations) > _MOST_OPERATIONS:
@@ -67,16 +67,16 @@ def json_patch(document: Document, operations: Any) -> Document:
 
 
 def merge_patch(document: Any, patch: Any) -> Any:
-    """Return a document with a JSON merge patch: a null takes a field away, a list replaces a list."""
+    """Return a document with a JSON merge patch: a null removes a field, a list replaces a list."""
     if not isinstance(patch, dict):
         return patch
-    found = dict(document) if isinstance(document, dict) else {}
+    merged = dict(document) if isinstance(document, dict) else {}
     for name, value in patch.items():
         if value is None:
-            found.pop(name, None)
+            merged.pop(name, None)
         else:
-            found[name] = merge_patch(found.get(name), value)
-    return found
+            merged[name] = merge_patch(merged.get(name), value)
+    return merged
 
 
 def strategic_merge_patch(schemas: Schemas, kind: Kind, document: Document, patch: Any) -> Document:

@@ -1,6 +1,6 @@
-"""Schemas: what the fields of each kind are, from Kubernetes' own OpenAPI and from CustomResourceDefinitions.
+"""Schemas: the fields of each kind, from Kubernetes' OpenAPI and from CustomResourceDefinitions.
 
-The built-in ones come with the package kubernetes-validate. Types are made when they are first looked at: reading the
+The built-in ones come with the package kubernetes-validate. Types are built on first use: reading the
 definitions takes about 20 ms, and a cluster uses a small part of them.
 """
 
@@ -38,22 +38,22 @@ def definitions() -> Document:
     if specification is None or specification.origin is None:
         raise ModuleNotFoundError("kubernetes-validate is not installed: pip install 'airflowaks[rehearsal]'")
     folder = Path(specification.origin).parent / "kubernetes-json-schema" / f"v{VERSION}-local"
-    found: Document = json.loads((folder / "_definitions.json").read_bytes())["$defs"]
-    return found
+    by_name: Document = json.loads((folder / "_definitions.json").read_bytes())["$defs"]
+    return by_name
 
 
 @cache
 def _names() -> dict[tuple[str, str, str], str]:
     """Return the name of each kind's definition by group, version and kind."""
     return {
-        (one["group"], one["version"], one["kind"]): name
+        (group_version_kind["group"], group_version_kind["version"], group_version_kind["kind"]): name
         for name, definition in definitions().items()
-        for one in definition.get("x-kubernetes-group-version-kind", ())
+        for group_version_kind in definition.get("x-kubernetes-group-version-kind", ())
     }
 
 
 class Type:
-    """What a value can be: its form, the types of what is in it, and how it is merged and owned."""
+    """The type of a value: its form, the types of its content, and its rules for merging and ownership."""
 
     def __init__(self, node: Document, *, custom: bool = False) -> None:
         reference = node.get("$ref", "")
@@ -65,7 +65,7 @@ class Type:
 
     @cached_property
     def form(self) -> Form:
-        """Return what kind of value it is."""
+        """Return the form of the value."""
         node = self.node
         if self.definition == _QUANTITY:
             return "quantity"
@@ -90,7 +90,7 @@ class Type:
 
     @cached_property
     def open(self) -> bool:
-        """Tell whether fields that it does not name are kept."""
+        """Tell whether unnamed fields are kept."""
         return bool(self.node.get("x-kubernetes-preserve-unknown-fields"))
 
     @cached_property
@@ -100,7 +100,7 @@ class Type:
 
     @cached_property
     def values(self) -> Type | None:
-        """Return the type of a map's values, or of a list's items; None where there can be none."""
+        """Return the type of a map's values, or of a list's items; None for another form."""
         if self.form == "list":
             return Type(self.node.get("items", {}), custom=self.custom)
         if self.form == "map":
@@ -109,12 +109,12 @@ class Type:
         return ANY if self.form == "any" or self.open else None
 
     def child(self, name: str) -> Type | None:
-        """Return the type of a field of a struct or of a key of a map; None where there is no such field."""
+        """Return the type of a field of a struct or of a key of a map; None for an unknown field."""
         return self.fields.get(name) or (self.values if self.form != "list" else None)
 
     @cached_property
     def required(self) -> frozenset[str]:
-        """Return the names of the fields that must be there."""
+        """Return the names of the required fields."""
         return frozenset(self.node.get("required", ()))
 
     @cached_property
@@ -126,7 +126,7 @@ class Type:
 
     @cached_property
     def keys(self) -> tuple[str, ...]:
-        """Return the names of the fields that tell the items of a list of type map apart."""
+        """Return the names of the key fields of a list of type map."""
         return tuple(self._field.get("x-kubernetes-list-map-keys", ()))
 
     def key_default(self, name: str) -> object:
@@ -137,7 +137,7 @@ class Type:
 
     @cached_property
     def merge_key(self) -> str:
-        """Return the field by which a strategic merge patch finds the items of a list, or nothing."""
+        """Return the merge key of a list for strategic merge patches, or ""."""
         return str(self._field.get("x-kubernetes-patch-merge-key", ""))
 
     @cached_property
@@ -169,7 +169,7 @@ class Schemas:
         return self._types[key]
 
     def define(self, definition: Document) -> None:
-        """Take the types of a CustomResourceDefinition in, one for each of its versions."""
+        """Add the types of a CustomResourceDefinition, one for each of its versions."""
         spec = definition["spec"]
         for version in spec["versions"]:
             schema = version["schema"]["openAPIV3Schema"]
@@ -184,5 +184,7 @@ class Schemas:
     def forget(self, definition: Document) -> None:
         """Forget the types of a CustomResourceDefinition."""
         spec = definition["spec"]
-        for key in [one for one in self._types if (one[0], one[2]) == (spec["group"], spec["names"]["kind"])]:
+        for key in [
+            type_key for type_key in self._types if (type_key[0], type_key[2]) == (spec["group"], spec["names"]["kind"])
+        ]:
             del self._types[key]

@@ -48,7 +48,7 @@ _FIELDS = {
         "status.nominatedNodeName",
     ),
     "Event": (
-        *(f"involvedObject.{one}" for one in ("kind", "namespace", "name", "uid", "apiVersion", "resourceVersion")),
+        *(f"involvedObject.{name}" for name in ("kind", "namespace", "name", "uid", "apiVersion", "resourceVersion")),
         "involvedObject.fieldPath",
         "reason",
         "reportingComponent",
@@ -77,13 +77,13 @@ class Requirement:
 
     def matches(self, labels: Mapping[str, str]) -> bool:
         """Tell whether the labels meet it."""
-        there, value = self.key in labels, labels.get(self.key, "")
+        present, value = self.key in labels, labels.get(self.key, "")
         if self.operator == "in":
-            return there and value in self.values
+            return present and value in self.values
         if self.operator == "notin":
-            return not there or value not in self.values
+            return not present or value not in self.values
         if self.operator in ("exists", "!"):
-            return there is (self.operator == "exists")
+            return present is (self.operator == "exists")
         (limit,) = self.values
         if not re.fullmatch(r"-?\d+", value):
             return False
@@ -99,29 +99,32 @@ class LabelSelector:
     def matches(self, document: Document) -> bool:
         """Tell whether the object's labels meet all requirements."""
         labels = document["metadata"].get("labels") or {}
-        return all(one.matches(labels) for one in self.requirements)
+        return all(requirement.matches(labels) for requirement in self.requirements)
 
 
 def matches_selector(selector: Document, labels: Mapping[str, str]) -> bool:
-    """Tell whether labels meet a metav1.LabelSelector; one that says nothing is met by all."""
+    """Tell whether labels meet a metav1.LabelSelector; an empty selector matches everything."""
     expressions = selector.get("matchExpressions") or []
     operators = {"In": "in", "NotIn": "notin", "Exists": "exists", "DoesNotExist": "!"}
-    wanted = [Requirement(key, "in", frozenset([value])) for key, value in (selector.get("matchLabels") or {}).items()]
-    wanted += [
-        Requirement(one["key"], operators[one["operator"]], frozenset(one.get("values") or ())) for one in expressions
+    requirements = [
+        Requirement(key, "in", frozenset([value])) for key, value in (selector.get("matchLabels") or {}).items()
     ]
-    return all(one.matches(labels) for one in wanted)
+    requirements += [
+        Requirement(expression["key"], operators[expression["operator"]], frozenset(expression.get("values") or ()))
+        for expression in expressions
+    ]
+    return all(requirement.matches(labels) for requirement in requirements)
 
 
 def selector_text(selector: Document) -> str:
-    """Return a metav1.LabelSelector in the form that queries and `.status.selector` of a scale have."""
+    """Return a metav1.LabelSelector in the form of queries and of a scale's `.status.selector`."""
     parts = [f"{key}={value}" for key, value in sorted((selector.get("matchLabels") or {}).items())]
-    for one in selector.get("matchExpressions") or []:
-        operator = one["operator"]
+    for expression in selector.get("matchExpressions") or []:
+        operator = expression["operator"]
         if operator in ("Exists", "DoesNotExist"):
-            parts.append(("" if operator == "Exists" else "!") + one["key"])
+            parts.append(("" if operator == "Exists" else "!") + expression["key"])
         else:
-            parts.append(f"{one['key']} {operator.lower()} ({','.join(sorted(one.get('values') or ()))})")
+            parts.append(f"{expression['key']} {operator.lower()} ({','.join(sorted(expression.get('values') or ()))})")
     return ",".join(parts)
 
 
@@ -130,18 +133,18 @@ class FieldSelector:
 
     def __init__(self, text: str, kind: Kind) -> None:
         self.terms: list[tuple[str, bool, str]] = []
-        known = (*_META_FIELDS, *_FIELDS.get(kind.kind, ()))
-        for part in filter(None, (one.strip() for one in text.split(","))):
-            found = re.fullmatch(r"([^=!]+?)\s*(!=|==|=)\s*(.*)", part)
-            if found is None:
+        supported = (*_META_FIELDS, *_FIELDS.get(kind.kind, ()))
+        for part in filter(None, (part.strip() for part in text.split(","))):
+            match = re.fullmatch(r"([^=!]+?)\s*(!=|==|=)\s*(.*)", part)
+            if match is None:
                 raise bad_request(f"invalid selector: '{text}'; can't understand '{part}'")
-            field, operator, value = found.groups()
-            if field not in known:
+            field, operator, value = match.groups()
+            if field not in supported:
                 raise bad_request(_unknown_field(field, kind))
             self.terms.append((field, operator != "!=", value))
 
     def may_match(self, text: str) -> bool:
-        """Tell whether an object's JSON is worth reading: of thousands, few say at all what is asked for."""
+        """Tell whether an object's JSON contains the selector's values, so that most objects need no parsing."""
         return all(value in text for field, equal, value in self.terms if equal and _is_plain(field, value))
 
     def matches(self, document: Document) -> bool:
@@ -150,40 +153,40 @@ class FieldSelector:
 
 
 def _is_plain(field: str, value: str) -> bool:
-    """Tell whether a value stands in JSON as it stands here, and has to stand there."""
+    """Tell whether JSON holds this value unescaped, and always holds the field."""
     return field not in _ZEROES and re.fullmatch(r"[\w.:-]+", value, re.ASCII) is not None
 
 
 def named(text: str) -> str:
-    """Return the one name that can meet a field selector, or nothing where it asks for none."""
-    found = re.search(r"(?:^|,)\s*metadata\.name\s*==?([^,=]+)", text)
-    return found.group(1).strip() if found else ""
+    """Return the only name that can meet a field selector, or "" where it names none."""
+    match = re.search(r"(?:^|,)\s*metadata\.name\s*==?([^,=]+)", text)
+    return match.group(1).strip() if match else ""
 
 
 def _requirement(part: str, text: str) -> Requirement:
-    if found := _SET.fullmatch(part):
-        key, operator, values = found.groups()
-        return Requirement(key, operator, frozenset(one.strip() for one in values.split(",")))
-    if found := _EQUALITY.fullmatch(part):
-        key, operator, value = found.groups()
+    if match := _SET.fullmatch(part):
+        key, operator, values = match.groups()
+        return Requirement(key, operator, frozenset(value.strip() for value in values.split(",")))
+    if match := _EQUALITY.fullmatch(part):
+        key, operator, value = match.groups()
         if operator in "<>":
             if not re.fullmatch(r"-?\d+", value):
                 raise bad_request(f'unable to parse requirement: values[0][{key}]: Invalid value: "{value}": for')
             return Requirement(key, "gt" if operator == ">" else "lt", frozenset([value]))
         return Requirement(key, "notin" if operator == "!=" else "in", frozenset([value]))
-    if found := _PRESENCE.fullmatch(part):
-        return Requirement(found.group(2), "!" if found.group(1) else "exists")
+    if match := _PRESENCE.fullmatch(part):
+        return Requirement(match.group(2), "!" if match.group(1) else "exists")
     raise bad_request(_complaint(part, text))
 
 
 def _complaint(part: str, text: str) -> str:
-    """Return what the server's parser says of a requirement that it can't read."""
+    """Return the parser's error for an invalid requirement."""
     operators = "in, notin, =, ==, !=, gt, lt"
     if not part:
         return "found ',', expected: !, identifier, or 'end of string'"
-    found = re.match(r"!?\s*([^\s=!<>(),]*)\s*", part)
-    word = found.group(1) if found else ""
-    rest = part[found.end() :] if found else part
+    match = re.match(r"!?\s*([^\s=!<>(),]*)\s*", part)
+    word = match.group(1) if match else ""
+    rest = part[match.end() :] if match else part
     if not word:
         return f"unable to parse requirement: found '{rest[:1]}', expected: identifier"
     if not re.fullmatch(_KEY, word):

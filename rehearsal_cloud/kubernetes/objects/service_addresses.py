@@ -1,4 +1,4 @@
-"""The addresses of services: cluster IPs and node ports, given out when a service is written.
+"""The addresses of services: cluster IPs and node ports, allocated when a service is written.
 
 https://kubernetes.io/docs/concepts/services-networking/cluster-ip-allocation/
 """
@@ -21,9 +21,9 @@ _WITH_NODE_PORTS = ("NodePort", "LoadBalancer")
 
 
 def allocate(objects: Objects, service: Document, old: Document | None, network: str) -> Document:
-    """Return the service with the addresses it has or gets, from `network` (a CIDR).
+    """Return the service with its kept or newly allocated addresses from `network` (a CIDR).
 
-    Raises Failure (422) where it asks for one that is taken or that is not in the network.
+    Raises Failure (422) where a requested address is taken or outside the network.
     """
     spec = dict(service["spec"])
     kept = (old or {}).get("spec") or {}
@@ -32,49 +32,51 @@ def allocate(objects: Objects, service: Document, old: Document | None, network:
         for key in ("clusterIP", "clusterIPs", "ipFamilies", "ipFamilyPolicy", "internalTrafficPolicy"):
             spec.pop(key, None)
         return {**service, "spec": spec}
-    others = [one for one in objects.list("Service") if not _same(one, service)]
+    other_services = [candidate for candidate in objects.list("Service") if not _same(candidate, service)]
     address = spec.get("clusterIP") or next(iter(spec.get("clusterIPs") or ()), "") or kept.get("clusterIP", "")
     if not address:
-        address = _free_address(others, network)
+        address = _free_address(other_services, network)
     elif address not in ("None", kept.get("clusterIP")):
-        _check_address(objects, service, address, others, network)
+        _check_address(objects, service, address, other_services, network)
     spec |= {"clusterIP": address, "clusterIPs": [address]}
     headless = address == "None" and not spec.get("selector")
     spec.setdefault("ipFamilies", ["IPv4", "IPv6"] if headless else ["IPv4"])
     spec.setdefault("ipFamilyPolicy", "RequireDualStack" if headless else "SingleStack")
     wanted = kind == "NodePort" or (kind == "LoadBalancer" and spec.get("allocateLoadBalancerNodePorts", True))
-    spec["ports"] = _node_ports(objects, service, kept, others) if wanted else _without(spec, kept)
+    spec["ports"] = _node_ports(objects, service, kept, other_services) if wanted else _without(spec, kept)
     if not spec["ports"]:
         del spec["ports"]
     return {**service, "spec": spec}
 
 
-def _same(one: Document, other: Document) -> bool:
+def _same(service: Document, other_service: Document) -> bool:
     keys = ("namespace", "name")
-    return all(one["metadata"].get(key) == other["metadata"].get(key) for key in keys)
+    return all(service["metadata"].get(key) == other_service["metadata"].get(key) for key in keys)
 
 
-def _taken(others: list[Document]) -> set[str]:
-    return {address for one in others for address in one["spec"].get("clusterIPs") or ()}
+def _taken(services: list[Document]) -> set[str]:
+    return {address for service in services for address in service["spec"].get("clusterIPs") or ()}
 
 
-def _free_address(others: list[Document], network: str) -> str:
-    """Return a free address from above the band that is for those who ask for one."""
-    whole = ipaddress.IPv4Network(network)
-    first = min(max(16, whole.num_addresses // 16), _MOST_STATIC)
-    taken = _taken(others)
+def _free_address(other_services: list[Document], network: str) -> str:
+    """Return a free address from above the band reserved for static addresses."""
+    range_ = ipaddress.IPv4Network(network)
+    first = min(max(16, range_.num_addresses // 16), _MOST_STATIC)
+    taken = _taken(other_services)
     while True:
-        address = str(whole[first + secrets.randbelow(whole.num_addresses - first - 1)])
+        address = str(range_[first + secrets.randbelow(range_.num_addresses - first - 1)])
         if address not in taken:
             return address
 
 
-def _check_address(objects: Objects, service: Document, address: str, others: list[Document], network: str) -> None:
+def _check_address(
+    objects: Objects, service: Document, address: str, other_services: list[Document], network: str
+) -> None:
     try:
         inside = ipaddress.IPv4Address(address) in ipaddress.IPv4Network(network)
     except ValueError:
         return  # no address at all: validation has words for that
-    why = "provided IP is already allocated" if address in _taken(others) else ""
+    why = "provided IP is already allocated" if address in _taken(other_services) else ""
     why = (
         why if inside else f"the provided IP ({address}) is not in the valid range. The range of valid IPs is {network}"
     )
@@ -83,9 +85,11 @@ def _check_address(objects: Objects, service: Document, address: str, others: li
         raise _refused(objects, service, Cause("FieldValueInvalid", "spec.clusterIPs", text))
 
 
-def _node_ports(objects: Objects, service: Document, kept: Document, others: list[Document]) -> list[Document]:
+def _node_ports(objects: Objects, service: Document, kept: Document, other_services: list[Document]) -> list[Document]:
     by_name = {port.get("name", ""): port.get("nodePort") for port in kept.get("ports") or ()}
-    taken = {port.get("nodePort") for one in others for port in one["spec"].get("ports") or ()}
+    taken = {
+        port.get("nodePort") for other_service in other_services for port in other_service["spec"].get("ports") or ()
+    }
     ports = []
     for index, port in enumerate(service["spec"].get("ports") or ()):
         number = port.get("nodePort") or by_name.get(port.get("name", ""))
@@ -101,7 +105,7 @@ def _node_ports(objects: Objects, service: Document, kept: Document, others: lis
 
 
 def _without(spec: Document, kept: Document) -> list[Document]:
-    """Return the ports of a service that has no node ports; those that it had when it was of another type go."""
+    """Return the ports of a service without node ports; it drops those of its former type."""
     ports: list[Document] = spec.get("ports") or []
     if kept.get("type") not in _WITH_NODE_PORTS:
         return ports

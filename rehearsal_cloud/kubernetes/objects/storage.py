@@ -1,7 +1,7 @@
-"""What etcd and the watch cache are to an API server: objects in one SQLite file, one counter, and a stream of changes.
+"""The storage of a cluster, its etcd and watch cache: objects in one SQLite file, one counter, a stream of changes.
 
-A write is committed before it is answered or seen by a watch, so a cluster that is killed comes back with all that it
-had said. The history of changes is not kept over a restart: an older watch is told that its version is gone.
+A write is committed before it is answered or seen by a watch, so a killed cluster comes back with every answered
+write. The history of changes does not survive a restart: an older watch gets the error that its version is expired.
 """
 
 from __future__ import annotations
@@ -26,16 +26,16 @@ _HISTORY = 4096
 
 
 class Entry(NamedTuple):
-    """One object as it is kept: its namespace and name, and its JSON."""
+    """A stored object: its namespace and name, and its JSON."""
 
     key: tuple[str, str]
     text: str
 
 
 class Event:
-    """One change of one object: ADDED, MODIFIED or DELETED, and the resource version that it made.
+    """A change of an object: ADDED, MODIFIED or DELETED, and its resource version.
 
-    The object may be given as JSON: it is read when somebody asks for it.
+    The object may be JSON: it is parsed on first access.
     """
 
     def __init__(
@@ -49,7 +49,7 @@ class Event:
 
     @cached_property
     def document(self) -> Document:
-        """Return the object; of a deleted one, its last state."""
+        """Return the object; for a deletion, its last state."""
         document: Document = json.loads(self._given) if isinstance(self._given, str) else self._given
         return document
 
@@ -64,12 +64,12 @@ class Event:
         return None if self._previous is None else json.loads(self._previous)
 
     def copy(self) -> Event:
-        """Return the same event with documents of its own."""
+        """Return a copy of the event with its own documents."""
         return Event(self.type, self.text, self.resource_version, self.kind, self._previous)
 
 
 class Subscription:
-    """The changes of some kinds since it was made, in their order; iteration ends once it is closed."""
+    """The ordered changes of some kinds since the subscription; iteration ends when it is closed."""
 
     def __init__(self, storage: Storage, kinds: frozenset[str]) -> None:
         self._storage = storage
@@ -77,12 +77,12 @@ class Subscription:
         self._queue: asyncio.Queue[Event | None] = asyncio.Queue()
 
     def publish(self, event: Event) -> None:
-        """Take note of a change, where its kind is of interest; each subscriber has documents of its own."""
+        """Queue a change of a subscribed kind; each subscriber has its own documents."""
         if not self._kinds or event.kind in self._kinds:
             self._queue.put_nowait(event.copy())
 
     def close(self) -> None:
-        """End the iteration; nothing more is noted."""
+        """End the iteration; no more changes are queued."""
         self._storage.unsubscribe(self)
         self._queue.put_nowait(None)
 
@@ -131,12 +131,12 @@ class Storage:
         return self._objects.get(kind, {}).get((namespace, name))
 
     def scan(self, kind: str, namespace: str = "") -> list[Entry]:
-        """Return the objects of a kind with their keys, in one namespace or in all, in the order of the keys."""
-        found = self._objects.get(kind, {})
-        return [Entry(key, found[key]) for key in sorted(found) if not namespace or key[0] == namespace]
+        """Return the objects of a kind with their keys, in one namespace or in all, ordered by key."""
+        by_key = self._objects.get(kind, {})
+        return [Entry(key, by_key[key]) for key in sorted(by_key) if not namespace or key[0] == namespace]
 
     def put(self, kind: str, document: Document) -> Document:
-        """Write the object under the next resource version and tell who watches. Returns it with that version."""
+        """Write the object under the next resource version and publish the change. Returns it with that version."""
         namespace, name = _key(document)
         version = self.version + 1
         metadata = {**document["metadata"], "resourceVersion": str(version)}
@@ -153,7 +153,7 @@ class Storage:
         return document
 
     def remove(self, kind: str, document: Document) -> Document:
-        """Delete the object and tell who watches. Returns its last state, under the version of the deletion."""
+        """Delete the object and publish the change. Returns its last state, with the version of the deletion."""
         namespace, name = _key(document)
         version = self.version + 1
         document = {**document, "metadata": {**document["metadata"], "resourceVersion": str(version)}}
@@ -167,32 +167,32 @@ class Storage:
         return document
 
     def subscribe(self, *kinds: str) -> Subscription:
-        """Return the changes of these kinds from now on."""
+        """Return the future changes of these kinds."""
         subscription = Subscription(self, frozenset(kinds))
         self._subscriptions.add(subscription)
         return subscription
 
     def unsubscribe(self, subscription: Subscription) -> None:
-        """Publish to the subscription no longer."""
+        """Stop publishing to the subscription."""
         self._subscriptions.discard(subscription)
 
     def since(self, version: int) -> list[Event]:
-        """Return the changes after a version. Raises Failure: 410 where they are forgotten, 504 for the future."""
+        """Return the changes after a version. Raises Failure: 410 for an expired version, 504 for a future one."""
         if version > self.version:
             raise too_large_version(version, self.version)
         oldest = self._history[0].resource_version - 1 if len(self._history) == _HISTORY else self._begin
         if version < oldest:
             raise gone(f"too old resource version: {version} ({oldest})")
-        return [one for one in self._history if one.resource_version > version]
+        return [event for event in self._history if event.resource_version > version]
 
     def forget_history(self) -> None:
-        """Forget the changes so far, as an API server that has just started knows none."""
+        """Forget the changes so far, like a restarted API server."""
         self._history.clear()
         self._begin = self.version
 
     @contextmanager
     def _transaction(self, version: int) -> Iterator[None]:
-        """Make one write and the counter's one: both are kept, or neither."""
+        """Commit a write and its counter together."""
         self._connection.execute("BEGIN IMMEDIATE")
         try:
             self._connection.execute("UPDATE counter SET version = ?", (version,))

@@ -1,4 +1,4 @@
-"""Strategic merge patches: merging by the patch strategies of Kubernetes' types, with their directives.
+"""Strategic merge patches: merge by the patch strategies of Kubernetes' types, with directives.
 
 The semantics are those of https://github.com/kubernetes/apimachinery/blob/master/pkg/util/strategicpatch/patch.go:
 lists with a merge key are merged by it, `$patch` deletes or replaces, `$retainKeys` clears the rest of a struct,
@@ -23,11 +23,11 @@ _ABSENT = object()
 
 
 class BadPatch(Exception):
-    """A patch that can't be merged, in the server's words."""
+    """A patch that cannot be merged, with the server's message."""
 
 
 class BadDirective(BadPatch):
-    """A patch whose directives have the wrong form: a client's error, where others count as the server's."""
+    """A patch with malformed directives: a client error (400); a BadPatch is a server error (500)."""
 
 
 def merge(type_: Type, original: Document, patch: Document) -> Document:
@@ -39,29 +39,29 @@ def merge(type_: Type, original: Document, patch: Document) -> Document:
         return {}
     if directive is not _ABSENT:
         raise BadPatch(f"unknown patch type: {directive} in map: {patch}")
-    found = _retained(original, patch)
+    merged = _retained(original, patch)
     orders = {name.removeprefix(_ORDER): order for name, order in patch.items() if name.startswith(_ORDER)}
     for name, value in patch.items():
         if name.startswith(_DELETE):
             key = name.removeprefix(_DELETE)
-            found |= {key: [one for one in found[key] if one not in value]} if key in found else {}
+            merged |= {key: [item for item in merged[key] if item not in value]} if key in merged else {}
         elif name != _RETAIN and not name.startswith(_ORDER):
-            _set(found, name, _merged(type_.child(name) or ANY, found.get(name, _ABSENT), value, orders.get(name)))
+            _set(merged, name, _merged(type_.child(name) or ANY, merged.get(name, _ABSENT), value, orders.get(name)))
     for name, order in orders.items():
-        if name in found and name not in patch:
-            found[name] = _ordered(type_.child(name) or ANY, found[name], _checked(order), found[name])
-    return found
+        if name in merged and name not in patch:
+            merged[name] = _ordered(type_.child(name) or ANY, merged[name], _checked(order), merged[name])
+    return merged
 
 
-def _set(found: Document, name: str, value: Any) -> None:
+def _set(merged: Document, name: str, value: Any) -> None:
     if value is _ABSENT:
-        found.pop(name, None)
+        merged.pop(name, None)
     else:
-        found[name] = value
+        merged[name] = value
 
 
 def _merged(type_: Type, original: Any, patch: Any, order: Any) -> Any:
-    """Return the new value of a field, or _ABSENT where the patch takes it away."""
+    """Return the new value of a field, or _ABSENT where the patch removes it."""
     if patch is None:
         return _ABSENT
     if isinstance(original, dict) and isinstance(patch, dict):
@@ -76,52 +76,52 @@ def _merged(type_: Type, original: Any, patch: Any, order: Any) -> Any:
 def _merged_list(type_: Type, original: list[Any], patch: list[Any], order: list[Any] | None) -> list[Any]:
     key = type_.merge_key
     if not key:
-        both = list(dict.fromkeys([*original, *patch]))
-        return _ordered(type_, both, order or patch, original)
+        items = list(dict.fromkeys([*original, *patch]))
+        return _ordered(type_, items, order or patch, original)
     if order is not None:
         _same_order(patch, order, key)
-    if any(isinstance(one, dict) and one.get(_PATCH) == "replace" for one in patch):
-        return [one for one in patch if _PATCH not in one]
-    found = list(original)
-    for one in patch:
-        if not isinstance(one, dict) or key not in one:
-            raise BadPatch(f"map: {_go(one)} does not contain declared merge key: {key}")
-        matching = [index for index, other in enumerate(found) if other.get(key) == one[key]]
-        if one.get(_PATCH) == "delete":
-            found = [other for other in found if other.get(key) != one[key]]
-        elif _PATCH in one:
-            raise BadPatch(f"unknown patch type: {one[_PATCH]} in map: {_go(one)}")
+    if any(isinstance(item, dict) and item.get(_PATCH) == "replace" for item in patch):
+        return [item for item in patch if _PATCH not in item]
+    merged = list(original)
+    for item in patch:
+        if not isinstance(item, dict) or key not in item:
+            raise BadPatch(f"map: {_go(item)} does not contain declared merge key: {key}")
+        matching = [index for index, current in enumerate(merged) if current.get(key) == item[key]]
+        if item.get(_PATCH) == "delete":
+            merged = [current for current in merged if current.get(key) != item[key]]
+        elif _PATCH in item:
+            raise BadPatch(f"unknown patch type: {item[_PATCH]} in map: {_go(item)}")
         elif matching:
-            found[matching[0]] = merge(type_.values or ANY, found[matching[0]], one)
+            merged[matching[0]] = merge(type_.values or ANY, merged[matching[0]], item)
         else:
-            found.append(_plain(one))
-    return _ordered(type_, found, order or [one for one in patch if _PATCH not in one], original)
+            merged.append(_plain(item))
+    return _ordered(type_, merged, order or [item for item in patch if _PATCH not in item], original)
 
 
 def _ordered(type_: Type, merged: list[Any], order: list[Any], original: list[Any]) -> list[Any]:
-    """Return a list's items with those of `order` in its order, and the others near where they stood."""
+    """Return a list's items: those of `order` in its order, the remaining items near their old places."""
 
-    def name(one: Any) -> Any:
-        return one.get(type_.merge_key) if isinstance(one, dict) else one
+    def name(item: Any) -> Any:
+        return item.get(type_.merge_key) if isinstance(item, dict) else item
 
-    wanted = {name(one): index for index, one in enumerate(order)}
-    stood = {name(one): index for index, one in enumerate(original)}
-    ours = sorted((one for one in merged if name(one) in wanted), key=lambda one: wanted[name(one)])
-    theirs = [one for one in merged if name(one) not in wanted]
-    found: list[Any] = []
-    while ours and theirs:
-        # One of the server's goes first only where it stood before the next one of the patch.
-        left, right = name(theirs[0]), name(ours[0])
+    wanted = {name(item): index for index, item in enumerate(order)}
+    stood = {name(item): index for index, item in enumerate(original)}
+    patched = sorted((item for item in merged if name(item) in wanted), key=lambda item: wanted[name(item)])
+    unpatched = [item for item in merged if name(item) not in wanted]
+    ordered: list[Any] = []
+    while patched and unpatched:
+        # An unpatched item goes first only if it stood before the next patched item.
+        left, right = name(unpatched[0]), name(patched[0])
         first = left in stood and right in stood and stood[left] < stood[right]
-        found.append((theirs if first else ours).pop(0))
-    return [*found, *ours, *theirs]
+        ordered.append((unpatched if first else patched).pop(0))
+    return [*ordered, *patched, *unpatched]
 
 
 def _same_order(patch: list[Any], order: list[Any], key: str) -> None:
-    """Raise BadPatch unless the items of a patch are all in its order, and stand in it."""
-    wanted = [one.get(key) for one in patch if _PATCH not in one]
-    left = iter([one.get(key) for one in order])
-    if not all(any(one == other for other in left) for one in wanted):
+    """Raise BadPatch unless the items of a patch follow its $setElementOrder."""
+    wanted = [item.get(key) for item in patch if _PATCH not in item]
+    left = iter([item.get(key) for item in order])
+    if not all(any(merge_key == placed for placed in left) for merge_key in wanted):
         text = f"The order in patch list:\n{_go(patch)}\n doesn't match $setElementOrder list:\n{_go(order)}\n"
         raise BadPatch(text)
 
@@ -143,14 +143,14 @@ def _checked(order: Any) -> list[Any]:
 
 
 def _plain(value: Any) -> Any:
-    """Return a value that was not there before without nulls and directives, or _ABSENT where it is one."""
+    """Return a new value without nulls and directives, or _ABSENT where it is a directive."""
     if isinstance(value, dict):
         if _PATCH in value:
             return _ABSENT
         plain = {name: _plain(child) for name, child in value.items() if child is not None}
         return {name: child for name, child in plain.items() if child is not _ABSENT}
     if isinstance(value, list):
-        return [one for one in map(_plain, value) if one is not _ABSENT]
+        return [item for item in map(_plain, value) if item is not _ABSENT]
     return value
 
 

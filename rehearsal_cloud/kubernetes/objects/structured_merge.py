@@ -1,8 +1,8 @@
-"""Structured merge: comparing, merging and pruning objects by their types, as server-side apply does.
+"""Structured merge: compare, merge and prune objects by their types, as server-side apply does.
 
 The semantics are those of https://github.com/kubernetes-sigs/structured-merge-diff (package typed): structs and maps
-are merged by field, lists of type map by their keys, sets by value, and everything else is one leaf. Where no schema
-tells, maps are merged and lists are leaves.
+are merged by field, lists of type map by their keys, sets by value, and everything else is one leaf. Without a
+schema, maps are merged and lists are leaves.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ class Comparison:
 
     @property
     def written(self) -> set[Path]:
-        """Return the fields that the newer object has and the older has not, or not so."""
+        """Return the added and modified fields."""
         return self.added | self.modified
 
 
@@ -47,34 +47,34 @@ def items(type_: Type, values: list[Any]) -> Iterator[tuple[str, Any]]:
 
 
 def element(type_: Type, item: Any) -> str:
-    """Return the path element of one item of a list of type map or set. Raises ValueError for one without keys."""
+    """Return the path element of one item of a list of type map or set. Raises ValueError for an item without keys."""
     if not type_.keys:
         if isinstance(item, (dict, list)) or item is None:
             raise ValueError("associative list without keys has an element that's not a scalar")
         return field_sets.value(item)
     if not isinstance(item, dict):
-        what = "a null element" if item is None else "non-map elements"
-        raise ValueError(f"associative list with keys may not have {what}")  # noqa: TRY004 - as its other faults
-    found = {name: item[name] if name in item else type_.key_default(name) for name in type_.keys}
-    found = {name: value for name, value in found.items() if value is not None}
-    if not found:
+        problem = "a null element" if item is None else "non-map elements"
+        raise ValueError(f"associative list with keys may not have {problem}")  # noqa: TRY004 - as its other faults
+    key_values = {name: item[name] if name in item else type_.key_default(name) for name in type_.keys}
+    key_values = {name: value for name, value in key_values.items() if value is not None}
+    if not key_values:
         named = " ".join(f'"{name}"' for name in type_.keys)
         text = f"associative list with keys has an element that omits all key fields [{named}]"
         raise ValueError(f"{text} (and doesn't have default values for any key fields)")
-    return field_sets.key(found)
+    return field_sets.key(key_values)
 
 
 def field_set(type_: Type, value: Any, above: Path = ()) -> FieldSet:
     """Return the fields that an applied object has."""
     if _leaf(type_, value):
         return frozenset({above})
-    found: set[Path] = set()
+    paths: set[Path] = set()
     for name, (inner, child) in _children(type_, value).items():
         path = (*above, name)
-        found |= field_set(inner, child, path)
+        paths |= field_set(inner, child, path)
         if not (name.startswith("f:") and name[2:] in type_.fields) or child is None or child == {}:
-            found.add(path)
-    return frozenset(found)
+            paths.add(path)
+    return frozenset(paths)
 
 
 def compare(type_: Type, old: Any, new: Any) -> Comparison:
@@ -85,7 +85,7 @@ def compare(type_: Type, old: Any, new: Any) -> Comparison:
 
 
 def merge(type_: Type, live: Any, config: Any) -> Any:
-    """Return `live` with everything that `config` has, which wins."""
+    """Return `live` merged with `config`, whose values win."""
     if config is _ABSENT:
         return live
     if live is _ABSENT or _leaf(type_, config) or _leaf(type_, live) or (_empty(live) and _empty(config)):
@@ -93,7 +93,7 @@ def merge(type_: Type, live: Any, config: Any) -> Any:
     if isinstance(config, dict) and isinstance(live, dict):
         return {
             name: merge(type_.child(name) or ANY, live.get(name, _ABSENT), config.get(name, _ABSENT))
-            for name in [*live, *(one for one in config if one not in live)]
+            for name in [*live, *(key for key in config if key not in live)]
         }
     if isinstance(config, list) and isinstance(live, list):
         return _merged_list(type_, live, config)
@@ -101,12 +101,12 @@ def merge(type_: Type, live: Any, config: Any) -> Any:
 
 
 def remove(type_: Type, value: Any, fields: AbstractSet[Path]) -> Any:
-    """Return `value` without `fields`; what is left empty becomes None."""
+    """Return `value` without `fields`; an emptied value becomes None."""
     return _removed(type_, value, fields, ())
 
 
 def _leaf(type_: Type, value: Any) -> bool:
-    """Tell whether a value is owned as a whole, whatever is in it."""
+    """Tell whether a value is owned as a whole."""
     if isinstance(value, dict):
         return type_.atomic
     if isinstance(value, list):
@@ -119,16 +119,16 @@ def _empty(value: Any) -> bool:
 
 
 def _children(type_: Type, value: Any) -> dict[str, tuple[Type, Any]]:
-    """Return what is in a struct, map or list by path element. Equal items of a list stand there as one list."""
+    """Return the content of a struct, map or list by path element; equal items of a list become one list."""
     if isinstance(value, dict):
         return {field_sets.field(name): (type_.child(name) or ANY, child) for name, child in value.items()}
-    found: dict[str, tuple[Type, Any]] = {}
+    children: dict[str, tuple[Type, Any]] = {}
     repeated: dict[str, list[Any]] = {}
     for name, item in items(type_, value or []):
-        if name in found:
-            repeated.setdefault(name, [found[name][1]]).append(item)
-        found[name] = (type_.values or ANY, item)
-    return found | {name: (ANY, every) for name, every in repeated.items()}
+        if name in children:
+            repeated.setdefault(name, [children[name][1]]).append(item)
+        children[name] = (type_.values or ANY, item)
+    return children | {name: (ANY, every) for name, every in repeated.items()}
 
 
 def _compare(type_: Type, old: Any, new: Any, above: Path, into: Comparison) -> None:
@@ -137,7 +137,7 @@ def _compare(type_: Type, old: Any, new: Any, above: Path, into: Comparison) -> 
     if not leaf:
         before = {} if _empty(old) or _leaf(type_, old) else _children(type_, old)
         after = {} if _empty(new) or _leaf(type_, new) else _children(type_, new)
-        for name in [*before, *(one for one in after if one not in before)]:
+        for name in [*before, *(key for key in after if key not in before)]:
             inner = (after.get(name) or before[name])[0]
             then = before.get(name, (ANY, _ABSENT))[1]
             _compare(inner, then, after.get(name, (ANY, _ABSENT))[1], (*above, name), into)
@@ -150,22 +150,22 @@ def _compare(type_: Type, old: Any, new: Any, above: Path, into: Comparison) -> 
 
 
 def _merged_list(type_: Type, live: list[Any], config: list[Any]) -> list[Any]:
-    """Return the items of both lists: those of `config` in its order, those of `live` alone where they stood."""
-    theirs = list(items(type_, live))
-    ours = dict(items(type_, config))
-    once = {name: item for name, item in theirs if sum(name == one for one, _ in theirs) == 1}
-    present = {name for name, _ in theirs}
-    names = list(ours)
-    found: list[Any] = []
+    """Return the items of both lists: those of `config` in its order, those only in `live` at their places."""
+    live_items = list(items(type_, live))
+    config_items = dict(items(type_, config))
+    once = {name: item for name, item in live_items if sum(name == other_name for other_name, _ in live_items) == 1}
+    present = {name for name, _ in live_items}
+    names = list(config_items)
+    merged: list[Any] = []
     done: set[str] = set()
     left, right = 0, 0
-    while left < len(theirs) or right < len(names):
-        if left < len(theirs):
-            name, item = theirs[left]
-            wanted = next((one for one in names if one in present and one not in done), None)
+    while left < len(live_items) or right < len(names):
+        if left < len(live_items):
+            name, item = live_items[left]
+            wanted = next((candidate for candidate in names if candidate in present and candidate not in done), None)
             more = right < len(names)
-            if name not in ours:
-                found.append(item)
+            if name not in config_items:
+                merged.append(item)
                 left += 1
                 continue
             if more and name != names[right] and wanted not in (None, name):
@@ -175,10 +175,10 @@ def _merged_list(type_: Type, live: list[Any], config: list[Any]) -> list[Any]:
                 left += 1
         if right < len(names):
             name = names[right]
-            found.append(merge(type_.values or ANY, once.get(name, _ABSENT), ours[name]))
+            merged.append(merge(type_.values or ANY, once.get(name, _ABSENT), config_items[name]))
             done.add(name)
             right += 1
-    return found
+    return merged
 
 
 def _removed(type_: Type, value: Any, fields: AbstractSet[Path], above: Path) -> Any:
@@ -202,5 +202,5 @@ def _removed(type_: Type, value: Any, fields: AbstractSet[Path], above: Path) ->
 
 
 def _without(type_: Type, value: Any, fields: AbstractSet[Path], path: Path) -> Any:
-    inside = {one for one in fields if one[: len(path)] == path}
+    inside = {field_path for field_path in fields if field_path[: len(path)] == path}
     return _removed(type_, value, inside, path) if inside else value

@@ -1,6 +1,6 @@
-"""Zero values: what Kubernetes' Go types write of fields that are not set, and what they leave out.
+"""Zero values: the unset fields that Kubernetes' Go types write, and those that they omit.
 
-The published schemas don't tell a field that is held by value from one behind a pointer; a server's answers do, and so
+The published schemas do not distinguish value fields from pointer fields; a server's answers do, and so
 do the types in https://github.com/kubernetes/api.
 """
 
@@ -37,19 +37,19 @@ _STATUS_COUNTS = frozenset({"DeploymentStatus", "ReplicaSetStatus", "StatefulSet
 
 
 def zero(type_: Type) -> Document:
-    """Return what an object of a struct's type has before anything is set."""
+    """Return an empty object of a struct's type."""
     empty: dict[str, Any] = {"struct": None, "map": None, "list": None, "string": "", "boolean": False}
-    found: Document = {}
+    values: Document = {}
     for name, child in type_.fields.items():
         if by_value(type_, name):
-            found[name] = zero(child)
+            values[name] = zero(child)
         elif name in type_.required:
-            found[name] = empty.get(child.form, 0)
-    return found
+            values[name] = empty.get(child.form, 0)
+    return values
 
 
 def by_value(type_: Type, name: str) -> bool:
-    """Tell whether a struct's field is written as `{}` when nothing in it is set."""
+    """Tell whether an empty struct's field is written as `{}`."""
     child = type_.fields[name]
     key = (type_.name, name)
     held = key in _ALSO_BY_VALUE or (name in _BY_VALUE and key not in _POINTERS)
@@ -57,7 +57,7 @@ def by_value(type_: Type, name: str) -> bool:
 
 
 def omitted(type_: Type, name: str, child: Type, value: Any) -> bool:
-    """Tell whether a field with this value is left out: nothing, an empty list or map, or the zero of a plain field."""
+    """Tell whether a field with this value is omitted: null, an empty list or map, or the zero of a plain field."""
     if value is None:
         return True
     if type_.custom or name in type_.required:

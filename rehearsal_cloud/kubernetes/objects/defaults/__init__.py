@@ -1,7 +1,7 @@
-"""Defaults: what the API server fills in where a client says nothing, by API group.
+"""Defaults: the values that the API server sets for unset fields, by API group.
 
-After pkg/apis/*/*/defaults.go of https://github.com/kubernetes/kubernetes; those of custom resources stand in their
-schemas and are set as they are decoded.
+After pkg/apis/*/*/defaults.go of https://github.com/kubernetes/kubernetes; the defaults of custom
+resources come from their schemas and are set during decoding.
 """
 
 from __future__ import annotations
@@ -44,10 +44,10 @@ _BY_KIND: dict[tuple[str, str], Callable[[Document], None]] = {
 
 
 def default(kind: Kind, document: Document) -> Document:
-    """Return a decoded object with everything that the server sets where it is not set."""
+    """Return a decoded object with the server's defaults for unset fields."""
     fill = _BY_KIND.get((kind.group, kind.kind))
     if fill is None:
         return document
-    found = copy.deepcopy(document)
-    fill(found)
-    return found
+    defaulted = copy.deepcopy(document)
+    fill(defaulted)
+    return defaulted

@@ -1,4 +1,4 @@
-"""Defaults of what a cluster is set up with: RBAC, storage, networking, priorities, custom resource definitions."""
+"""Defaults of RBAC, storage, networking, priority classes and custom resource definitions."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def role_binding(document: Document) -> None:
 
 
 def network_policy(document: Document) -> None:
-    """Set the protocol of ports, and which directions the policy is about."""
+    """Set the protocol of ports, and the policy types."""
     spec = document.setdefault("spec", {})
     for rule in [*spec.get("ingress", ()), *spec.get("egress", ())]:
         for port in rule.get("ports", ()):
@@ -31,12 +31,12 @@ def network_policy(document: Document) -> None:
 
 
 def storage_class(document: Document) -> None:
-    """Set the reclaim policy and when volumes are bound."""
+    """Set the reclaim policy and the volume binding mode."""
     fill(document, reclaimPolicy="Delete", volumeBindingMode="Immediate")
 
 
 def csi_driver(document: Document) -> None:
-    """Set what a driver asks of the node."""
+    """Set the driver's requirements on nodes."""
     spec = document.setdefault("spec", {})
     fill(
         spec,
@@ -57,7 +57,7 @@ def priority_class(document: Document) -> None:
 
 
 def custom_resource_definition(document: Document) -> None:
-    """Set the names that follow from the kind, and that versions need no conversion."""
+    """Set the names derived from the kind, and the conversion strategy None."""
     spec = document["spec"]
     names = spec["names"]
     fill(names, singular=names["kind"].lower(), listKind=f"{names['kind']}List")

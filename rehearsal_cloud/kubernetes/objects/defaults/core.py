@@ -1,4 +1,4 @@
-"""Defaults of the core group but for pods: services, secrets, volumes, endpoints."""
+"""Defaults of the core group without pods: services, secrets, volumes, endpoints."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _AFFINITY_SECONDS = 10_800
 
 
 def service(document: Document) -> None:
-    """Set a service's type, affinity, policies and the ports that it reaches. Its addresses are given later."""
+    """Set a service's type, affinity, policies and target ports. Addresses are allocated later."""
     spec = document.setdefault("spec", {})
     fill(spec, sessionAffinity="None", type="ClusterIP")
     if spec["sessionAffinity"] == "ClientIP":
@@ -36,7 +36,7 @@ def service(document: Document) -> None:
 
 
 def secret(document: Document) -> None:
-    """Set a secret's type, and turn what was written as text into data."""
+    """Set a secret's type, and move `stringData` into `data`."""
     fill(document, type="Opaque")
     texts = document.pop("stringData", None)
     if texts:

@@ -14,14 +14,14 @@ _TOKEN_SECONDS = 3600
 
 
 def fill(document: Document, **values: Any) -> None:
-    """Set fields that are not set."""
+    """Set the unset fields."""
     for name, value in values.items():
         if document.get(name) in (None, ""):
             document[name] = value
 
 
 def pod(document: Document) -> None:
-    """Set the defaults of a pod: those of its spec, and those that templates don't have."""
+    """Set the defaults of a pod: those of its spec, and those that templates do not have."""
     spec = document.setdefault("spec", {})
     fill(spec, enableServiceLinks=True)
     for container in containers(spec):
@@ -70,26 +70,32 @@ def qos_class(spec: Document) -> str:
 
     https://kubernetes.io/docs/concepts/workloads/pods/pod-qos/
     """
-    resources = [one.get("resources", {}) for name in ("initContainers", "containers") for one in spec.get(name, ())]
-    if not any(one.get("limits") or one.get("requests") for one in resources):
+    resources = [
+        container.get("resources", {}) for name in ("initContainers", "containers") for container in spec.get(name, ())
+    ]
+    if not any(
+        container_resources.get("limits") or container_resources.get("requests") for container_resources in resources
+    ):
         return "BestEffort"
     guaranteed = all(
-        one.get("limits", {}).get(name) and one.get("requests", one["limits"]).get(name) == one["limits"][name]
-        for one in resources
+        container_resources.get("limits", {}).get(name)
+        and container_resources.get("requests", container_resources["limits"]).get(name)
+        == container_resources["limits"][name]
+        for container_resources in resources
         for name in ("cpu", "memory")
     )
     return "Guaranteed" if guaranteed else "Burstable"
 
 
 def pull_policy(image: str) -> str:
-    """Return how an image is pulled where nothing is said: always for `latest`, which no tag means too."""
+    """Return the default pull policy of an image: Always for `latest` or no tag."""
     name, _, digest = image.partition("@")
     tag = name.rpartition("/")[2].partition(":")[2]
     return "Always" if tag == "latest" or not (tag or digest) else "IfNotPresent"
 
 
 def _requests(container: Document) -> None:
-    """Request what is limited where no request says otherwise."""
+    """Set missing requests to the limits."""
     limits = container.get("resources", {}).get("limits")
     if limits:
         container["resources"]["requests"] = {**limits, **container["resources"].get("requests", {})}

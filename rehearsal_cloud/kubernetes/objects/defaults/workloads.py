@@ -89,7 +89,7 @@ def job(document: Document) -> None:
 
 
 def generated_labels(document: Document) -> dict[str, str]:
-    """Return the labels by which a job knows its pods, unless its selector is written by hand."""
+    """Return the labels that select a job's pods, unless the job has a manual selector."""
     labels = {"controller-uid": document["metadata"]["uid"], "job-name": document["metadata"]["name"]}
     return {**{f"batch.kubernetes.io/{name}": value for name, value in labels.items()}, **labels}
 
@@ -102,7 +102,7 @@ def cron_job(document: Document) -> None:
 
 
 def horizontal_pod_autoscaler(document: Document) -> None:
-    """Set an autoscaler's lower bound, its metric and the rules that its behaviour leaves open."""
+    """Set an autoscaler's minimum, its metric and its unset scaling rules."""
     spec = document.setdefault("spec", {})
     cpu = {"name": "cpu", "target": {"type": "Utilization", "averageUtilization": 80}}
     fill(spec, minReplicas=1)

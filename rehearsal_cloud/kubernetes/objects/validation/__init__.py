@@ -1,6 +1,6 @@
-"""Validation: whether an object keeps the rules of its kind, in the API server's words.
+"""Validation: the rules of each kind, with the API server's messages.
 
-After pkg/apis/*/validation of https://github.com/kubernetes/kubernetes: those rules that a platform engineer meets.
+After pkg/apis/*/validation of https://github.com/kubernetes/kubernetes: the rules that a platform engineer meets.
 """
 
 from __future__ import annotations
@@ -69,7 +69,7 @@ _GRAMMARS: dict[tuple[str, str], Grammar] = {
 
 
 def validate(schemas: Schemas, kind: Kind, document: Document, old: Document | None = None) -> list[Cause]:
-    """Return what is wrong with an object that is to be stored, or to be stored in the place of `old`."""
+    """Return the validation errors of an object to be stored, or to replace `old`."""
     key = (kind.group, kind.kind)
     wrong = list(names.metadata(kind, document, old, _GRAMMARS.get(key, names.dns_subdomain)))
     if kind.custom:

@@ -1,4 +1,4 @@
-"""Causes: what can be wrong with a field, in the API server's words.
+"""Causes: the validation errors of a field, with the API server's messages.
 
 https://github.com/kubernetes/apimachinery/blob/master/pkg/util/validation/field/errors.go
 """
@@ -17,7 +17,7 @@ IMMUTABLE = "field is immutable"
 
 
 def required(path: str, detail: str = "") -> Cause:
-    """Return the cause for a field that must be there."""
+    """Return the cause for a missing required field."""
     return Cause("FieldValueRequired", path, _detailed("Required value", detail))
 
 
@@ -27,24 +27,24 @@ def invalid(path: str, value: Any, detail: str) -> Cause:
 
 
 def not_supported(path: str, value: Any, supported: Iterable[str]) -> Cause:
-    """Return the cause for a value that is none of those there are."""
-    listed = ", ".join(json.dumps(one) for one in supported)
+    """Return the cause for an unsupported value."""
+    listed = ", ".join(json.dumps(value) for value in supported)
     text = _detailed(f"Unsupported value: {_shown(value)}", f"supported values: {listed}")
     return Cause("FieldValueNotSupported", path, text)
 
 
 def duplicate(path: str, value: Any) -> Cause:
-    """Return the cause for a value that may stand there once."""
+    """Return the cause for a repeated value."""
     return Cause("FieldValueDuplicate", path, f"Duplicate value: {_shown(value)}")
 
 
 def not_found(path: str, value: Any) -> Cause:
-    """Return the cause for a value that refers to nothing."""
+    """Return the cause for a dangling reference."""
     return Cause("FieldValueNotFound", path, f"Not found: {_shown(value)}")
 
 
 def forbidden(path: str, detail: str) -> Cause:
-    """Return the cause for a field that may not be set, or not be set now."""
+    """Return the cause for a field that must not be set."""
     return Cause("FieldValueForbidden", path, _detailed("Forbidden", detail))
 
 
@@ -54,7 +54,7 @@ def too_long(path: str, most: int) -> Cause:
 
 
 def one_of(path: str, value: Any, supported: tuple[str, ...], *, needed: bool = False) -> Iterator[Cause]:
-    """Yield the cause where a value that is set is none of those there are, or is needed and not set."""
+    """Yield the cause where a value is unsupported, or required and not set."""
     if value in (None, ""):
         if needed:
             yield required(path)
@@ -69,13 +69,13 @@ def not_negative(path: str, value: Any) -> Iterator[Cause]:
 
 
 def in_range(path: str, value: Any, least: int, most: int) -> Iterator[Cause]:
-    """Yield the cause where a number is set and not between two others."""
+    """Yield the cause where a set number is out of range."""
     if isinstance(value, int) and not least <= value <= most:
         yield invalid(path, value, f"must be between {least} and {most}, inclusive")
 
 
 def unchanged(path: str, new: Any, old: Any) -> Iterator[Cause]:
-    """Yield the cause where a field that never changes did."""
+    """Yield the cause where an immutable field changed."""
     if new != old:
         yield invalid(path, new, IMMUTABLE)
 

@@ -19,29 +19,29 @@ _SYSTEM_PRIORITIES = ("system-cluster-critical", "system-node-critical")
 
 
 def role(document: Document, _old: Document | None) -> Iterator[Cause]:
-    """Yield what is wrong with a role."""
+    """Yield the validation errors of a role."""
     for index, rule in enumerate(document.get("rules") or ()):
         yield from _rule(f"rules[{index}]", rule, namespaced=True)
 
 
 def cluster_role(document: Document, _old: Document | None) -> Iterator[Cause]:
-    """Yield what is wrong with a cluster role."""
+    """Yield the validation errors of a cluster role."""
     for index, rule in enumerate(document.get("rules") or ()):
         yield from _rule(f"rules[{index}]", rule, namespaced=False)
 
 
 def role_binding(document: Document, old: Document | None) -> Iterator[Cause]:
-    """Yield what is wrong with a role binding."""
+    """Yield the validation errors of a role binding."""
     yield from _binding(document, old, "Role", "ClusterRole")
 
 
 def cluster_role_binding(document: Document, old: Document | None) -> Iterator[Cause]:
-    """Yield what is wrong with a cluster role binding."""
+    """Yield the validation errors of a cluster role binding."""
     yield from _binding(document, old, "ClusterRole")
 
 
 def priority_class(document: Document, old: Document | None) -> Iterator[Cause]:
-    """Yield what is wrong with a priority class."""
+    """Yield the validation errors of a priority class."""
     name, value = document["metadata"]["name"], document.get("value", 0)
     if name.startswith("system-"):
         if name not in _SYSTEM_PRIORITIES:
@@ -58,7 +58,7 @@ def priority_class(document: Document, old: Document | None) -> Iterator[Cause]:
 
 
 def custom_resource_definition(document: Document, old: Document | None) -> Iterator[Cause]:
-    """Yield what is wrong with a custom resource definition: what it takes to serve it."""
+    """Yield the validation errors of a custom resource definition: what it takes to serve it."""
     spec = document["spec"]
     names = spec["names"]
     wanted = f"{names.get('plural', '')}.{spec.get('group', '')}"
@@ -72,11 +72,11 @@ def custom_resource_definition(document: Document, old: Document | None) -> Iter
             yield from (invalid(f"spec.names.{name}", names[name], text) for text in dns_subdomain(names[name].lower()))
     yield from supported("spec.scope", spec.get("scope"), "Cluster", "Namespaced")
     versions = spec.get("versions", [])
-    if sum(bool(one.get("storage")) for one in versions) != 1:
+    if sum(bool(version.get("storage")) for version in versions) != 1:
         text = "must have exactly one version marked as storage version"
         yield invalid("spec.versions", versions, text)
-    for index, one in enumerate(versions):
-        if "openAPIV3Schema" not in one.get("schema", {}):
+    for index, version in enumerate(versions):
+        if "openAPIV3Schema" not in version.get("schema", {}):
             text = "schemas are required"
             yield required(f"spec.versions[{index}].schema.openAPIV3Schema", text)
     if old:
@@ -97,9 +97,9 @@ def _rule(path: str, rule: Document, *, namespaced: bool) -> Iterator[Cause]:
             text = "rules cannot apply to both regular resources and non-resource URLs"
             yield invalid(f"{path}.nonResourceURLs", urls, text)
         return
-    for name, what in (("apiGroups", "api group"), ("resources", "resource")):
+    for name, label in (("apiGroups", "api group"), ("resources", "resource")):
         if not rule.get(name):
-            yield required(f"{path}.{name}", f"resource rules must supply at least one {what}")
+            yield required(f"{path}.{name}", f"resource rules must supply at least one {label}")
 
 
 def _binding(document: Document, old: Document | None, *kinds: str) -> Iterator[Cause]:

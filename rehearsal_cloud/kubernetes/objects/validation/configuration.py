@@ -25,7 +25,7 @@ _NEEDED = {
 
 
 def config_map(document: Document, old: Document | None) -> Iterator[Cause]:
-    """Yield what is wrong with a config map."""
+    """Yield the validation errors of a config map."""
     data, binary = document.get("data", {}), document.get("binaryData", {})
     if old:
         yield from _sealed(document, old, "data", "binaryData")
@@ -41,7 +41,7 @@ def config_map(document: Document, old: Document | None) -> Iterator[Cause]:
 
 
 def secret(document: Document, old: Document | None) -> Iterator[Cause]:
-    """Yield what is wrong with a secret."""
+    """Yield the validation errors of a secret."""
     data, type_ = document.get("data", {}), document["type"]
     if old:
         yield from unchanged("type", type_, old["type"])

@@ -33,10 +33,10 @@ _HANDLERS = ("exec", "httpGet", "tcpSocket", "grpc", "sleep")
 
 
 def containers(path: str, spec: Document) -> Iterator[Cause]:
-    """Yield what is wrong with the containers of a pod's spec."""
+    """Yield the validation errors of the containers of a pod's spec."""
     if not spec.get("containers"):
         yield required(f"{path}.containers")
-    volumes = {one.get("name") for one in spec.get("volumes", ())}
+    volumes = {volume.get("name") for volume in spec.get("volumes", ())}
     names: set[str] = set()
     for kind in ("containers", "initContainers"):
         for index, container in enumerate(spec.get(kind) or ()):
@@ -50,14 +50,14 @@ def containers(path: str, spec: Document) -> Iterator[Cause]:
             names.add(name)
             yield from _container(where, container, volumes)
             if kind == "initContainers" and container.get("restartPolicy") != "Always":
-                for one in (*_PROBES, "lifecycle"):
-                    if one in container:
+                for field in (*_PROBES, "lifecycle"):
+                    if field in container:
                         text = "may not be set for init containers without restartPolicy=Always"
-                        yield forbidden(f"{where}.{one}", text)
+                        yield forbidden(f"{where}.{field}", text)
 
 
 def seccomp(path: str, profile: Document | None) -> Iterator[Cause]:
-    """Yield what is wrong with a seccomp profile."""
+    """Yield the validation errors of a seccomp profile."""
     if profile is None:
         return
     if not profile.get("type"):
@@ -129,16 +129,16 @@ def _mounts(path: str, mounts: list[Document], volumes: set[Any]) -> Iterator[Ca
 
 
 def relative(path: str, text: str) -> Iterator[Cause]:
-    """Yield what is wrong with a path that must stay inside a volume."""
+    """Yield the validation errors of a path that must stay inside a volume."""
     if text.startswith("/"):
         yield invalid(path, text, "must be a relative path")
     if ".." in text.split("/"):
         yield invalid(path, text, "must not contain '..'")
 
 
-def resources(path: str, found: Document) -> Iterator[Cause]:
-    """Yield what is wrong with requests and limits."""
-    limits, requests = found.get("limits", {}), found.get("requests", {})
+def resources(path: str, requirements: Document) -> Iterator[Cause]:
+    """Yield the validation errors of requests and limits."""
+    limits, requests = requirements.get("limits", {}), requirements.get("requests", {})
     for kind, amounts in (("limits", limits), ("requests", requests)):
         for name, value in sorted(amounts.items()):
             where = f"{path}.{kind}[{name}]"
@@ -169,21 +169,21 @@ def _probe(path: str, probe: Document, *, once: bool) -> Iterator[Cause]:
 def _handler(path: str, handler: Document) -> Iterator[Cause]:
     if not handler:
         yield required(path, "must specify a handler type")
-    for index, name in enumerate(one for one in _HANDLERS if one in handler):
+    for index, name in enumerate(known_name for known_name in _HANDLERS if known_name in handler):
         if index:
             yield forbidden(f"{path}.{name}", "may not specify more than 1 handler type")
             continue
-        found = handler[name]
-        if name == "exec" and not found.get("command"):
+        action = handler[name]
+        if name == "exec" and not action.get("command"):
             yield required(f"{path}.exec.command")
         if name == "httpGet":
-            if not found.get("path"):
+            if not action.get("path"):
                 yield required(f"{path}.httpGet.path")
-            yield from supported(f"{path}.httpGet.scheme", found.get("scheme"), "HTTP", "HTTPS")
+            yield from supported(f"{path}.httpGet.scheme", action.get("scheme"), "HTTP", "HTTPS")
         if name in ("httpGet", "tcpSocket"):
-            yield from port_reference(f"{path}.{name}.port", found.get("port", 0))
+            yield from port_reference(f"{path}.{name}.port", action.get("port", 0))
         if name == "grpc":
-            yield from in_range(f"{path}.grpc.port", found.get("port", 0), 1, LAST_PORT)
+            yield from in_range(f"{path}.grpc.port", action.get("port", 0), 1, LAST_PORT)
 
 
 def _security(path: str, context: Document) -> Iterator[Cause]:
@@ -195,7 +195,7 @@ def _security(path: str, context: Document) -> Iterator[Cause]:
             text = "cannot set `allowPrivilegeEscalation` to false and `privileged` to true"
             yield invalid(path, context, text)
         added = context.get("capabilities", {}).get("add", ())
-        if any(re.fullmatch("(CAP_)?SYS_ADMIN", one) for one in added):
+        if any(re.fullmatch("(CAP_)?SYS_ADMIN", capability) for capability in added):
             text = "cannot set `allowPrivilegeEscalation` to false and `capabilities.Add` CAP_SYS_ADMIN"
             yield invalid(path, context, text)
     mount = context.get("procMount")

@@ -26,30 +26,30 @@ _RESOURCES = (
 
 
 def environment(path: str, container: Document) -> Iterator[Cause]:
-    """Yield what is wrong with a container's variables."""
-    for index, one in enumerate(container.get("env", ())):
+    """Yield the validation errors of a container's variables."""
+    for index, item in enumerate(container.get("env", ())):
         where = f"{path}.env[{index}]"
-        if not one.get("name"):
+        if not item.get("name"):
             yield required(f"{where}.name")
         else:
-            yield from checked(f"{where}.name", one["name"], variable)
-        if "valueFrom" in one:
-            yield from _source(f"{where}.valueFrom", one["valueFrom"], one.get("value", ""))
-    for index, one in enumerate(container.get("envFrom", ())):
+            yield from checked(f"{where}.name", item["name"], variable)
+        if "valueFrom" in item:
+            yield from _source(f"{where}.valueFrom", item["valueFrom"], item.get("value", ""))
+    for index, item in enumerate(container.get("envFrom", ())):
         where = f"{path}.envFrom[{index}]"
-        if one.get("prefix"):
-            yield from checked(f"{where}.prefix", one["prefix"], variable)
-        found = [name for name in ("configMapRef", "secretRef") if name in one]
-        if not found:
+        if item.get("prefix"):
+            yield from checked(f"{where}.prefix", item["prefix"], variable)
+        sources = [name for name in ("configMapRef", "secretRef") if name in item]
+        if not sources:
             yield invalid(f"{path}.envFrom", "", "must specify one of: `configMapRef` or `secretRef`")
-        elif len(found) > 1:
+        elif len(sources) > 1:
             yield invalid(f"{path}.envFrom", "", "may not have more than one field specified at a time")
-        for name in found:
-            yield from _reference(f"{where}.{name}", one[name])
+        for name in sources:
+            yield from _reference(f"{where}.{name}", item[name])
 
 
 def field_reference(path: str, reference: Document) -> Iterator[Cause]:
-    """Yield what is wrong with a reference to a field of the pod."""
+    """Yield the validation errors of a reference to a field of the pod."""
     field = reference.get("fieldPath", "")
     if not field:
         yield required(f"{path}.fieldPath")
@@ -63,7 +63,7 @@ def field_reference(path: str, reference: Document) -> Iterator[Cause]:
 
 
 def resource_reference(path: str, reference: Document) -> Iterator[Cause]:
-    """Yield what is wrong with a reference to a container's resources."""
+    """Yield the validation errors of a reference to a container's resources."""
     resource = reference.get("resource", "")
     if not resource:
         yield required(f"{path}.resource")
@@ -72,13 +72,13 @@ def resource_reference(path: str, reference: Document) -> Iterator[Cause]:
 
 
 def _source(path: str, source: Document, value: str) -> Iterator[Cause]:
-    found = [name for name in _SOURCES if name in source]
-    if not found:
+    sources = [name for name in _SOURCES if name in source]
+    if not sources:
         listed = "`fieldRef`, `resourceFieldRef`, `configMapKeyRef`, `secretKeyRef` or `fileKeyRef`"
         yield invalid(path, "", f"must specify one of: {listed}")
     elif value:
         yield invalid(path, "", "may not be specified when `value` is not empty")
-    elif len(found) > 1:
+    elif len(sources) > 1:
         yield invalid(path, "", "may not have more than one field specified at a time")
     if "fieldRef" in source:
         yield from field_reference(f"{path}.fieldRef", source["fieldRef"])

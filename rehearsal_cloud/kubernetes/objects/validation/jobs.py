@@ -32,7 +32,7 @@ _CRON_WORDS = ("@yearly", "@annually", "@monthly", "@weekly", "@daily", "@midnig
 
 
 def job(document: Document, old: Document | None) -> Iterator[Cause]:
-    """Yield what is wrong with a job."""
+    """Yield the validation errors of a job."""
     spec = document["spec"]
     yield from _generated(document)
     yield from _job_spec("spec", spec)
@@ -51,7 +51,7 @@ def job(document: Document, old: Document | None) -> Iterator[Cause]:
 
 
 def cron_job(document: Document, _old: Document | None) -> Iterator[Cause]:
-    """Yield what is wrong with a cron job."""
+    """Yield the validation errors of a cron job."""
     spec = document["spec"]
     if spec.get("schedule"):
         yield from _schedule(spec["schedule"])
@@ -83,24 +83,24 @@ def _job_spec(path: str, spec: Document) -> Iterator[Cause]:
 
 
 def _generated(document: Document) -> Iterator[Cause]:
-    """Yield what is wrong where the server should have made the selector and did not."""
+    """Yield the errors of a template without the labels of its generated selector."""
     spec = document["spec"]
     if spec.get("manualSelector") or "selector" not in spec:
         return
-    found = spec["template"]["metadata"].get("labels", {})
+    labels = spec["template"]["metadata"].get("labels", {})
     expected = generated_labels(document)
     for key, value in expected.items():
         path = f"spec.template.metadata.labels[{key}]"
-        if key not in found:
+        if key not in labels:
             yield required(path, f"must be '{value}'")
-        elif found[key] != value:
-            yield invalid(path, found, f"must be '{value}'")
+        elif labels[key] != value:
+            yield invalid(path, labels, f"must be '{value}'")
     if not matches_selector(spec["selector"], expected):
         yield invalid("spec.selector", spec["selector"], "`selector` not auto-generated")
 
 
 def _fixed(spec: Document, *, suspended: bool) -> Document:
-    """Return the template without what may change while the job is suspended and has not begun."""
+    """Return the template without the fields that may change while the job is suspended and not started."""
     template: Document = spec["template"]
     if not suspended:
         return template
@@ -120,6 +120,8 @@ def _schedule(text: str) -> Iterator[Cause]:
         listed = " ".join(fields)
         yield invalid(path, text, f"expected exactly {_CRON_FIELDS} fields, found {len(fields)}: [{listed}]")
         return
-    for one in fields:
-        if not _CRON_FIELD.fullmatch(one):
-            yield invalid(path, text, f"failed to parse int from {one}: strconv.Atoi: parsing {one}: invalid syntax")
+    for field in fields:
+        if not _CRON_FIELD.fullmatch(field):
+            yield invalid(
+                path, text, f"failed to parse int from {field}: strconv.Atoi: parsing {field}: invalid syntax"
+            )

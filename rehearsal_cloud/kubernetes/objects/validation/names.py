@@ -42,7 +42,7 @@ _STANDARD_FINALIZERS = ("kubernetes", "foregroundDeletion", "orphan")
 
 
 def dns_label(text: str) -> list[str]:
-    """Return what is wrong with an RFC 1123 label."""
+    """Return the validation errors of an RFC 1123 label."""
     wrong = _longer(text, _LONGEST_LABEL)
     if re.fullmatch(_LABEL, text):
         return wrong
@@ -52,7 +52,7 @@ def dns_label(text: str) -> list[str]:
 
 
 def dns_subdomain(text: str) -> list[str]:
-    """Return what is wrong with an RFC 1123 subdomain."""
+    """Return the validation errors of an RFC 1123 subdomain."""
     wrong = _longer(text, _LONGEST_SUBDOMAIN)
     if re.fullmatch(_SUBDOMAIN, text):
         return wrong
@@ -60,7 +60,7 @@ def dns_subdomain(text: str) -> list[str]:
 
 
 def dns_1035_label(text: str) -> list[str]:
-    """Return what is wrong with an RFC 1035 label, which services are named by."""
+    """Return the validation errors of an RFC 1035 label, which services are named by."""
     wrong = _longer(text, _LONGEST_LABEL)
     if re.fullmatch(_LABEL_1035, text):
         return wrong
@@ -69,14 +69,14 @@ def dns_1035_label(text: str) -> list[str]:
 
 
 def path_segment(text: str) -> list[str]:
-    """Return what is wrong with a name that need only be a segment of a path, as those of roles."""
+    """Return the validation errors of a name that must only be a path segment, such as a role's."""
     if text in (".", ".."):
         return [f"may not be '{text}'"]
-    return [f"may not contain '{one}'" for one in ("/", "%") if one in text]
+    return [f"may not contain '{character}'" for character in ("/", "%") if character in text]
 
 
 def label_key(text: str) -> list[str]:
-    """Return what is wrong with the key of a label: a name with an optional subdomain before it."""
+    """Return the validation errors of the key of a label: a name with an optional subdomain before it."""
     rule = f"must consist of alphanumeric characters, '-', '_' or '.', {_ENDS}"
     unlike = _unlike(rule, _KEY, "MyName", "my.name", "123-abc")
     parts = text.split("/")
@@ -84,16 +84,18 @@ def label_key(text: str) -> list[str]:
         return [f"a valid label key {unlike} with an optional DNS subdomain prefix and '/' (e.g. 'example.com/MyName')"]
     wrong = []
     if len(parts) > 1:
-        wrong = [f"prefix part {one}" for one in (dns_subdomain(parts[0]) if parts[0] else ["must be non-empty"])]
+        wrong = [
+            f"prefix part {problem}" for problem in (dns_subdomain(parts[0]) if parts[0] else ["must be non-empty"])
+        ]
     name = parts[-1]
     if not name:
         wrong.append("name part must be non-empty")
-    wrong += [f"name part {one}" for one in _longer(name, _LONGEST_LABEL)]
+    wrong += [f"name part {problem}" for problem in _longer(name, _LONGEST_LABEL)]
     return wrong if re.fullmatch(_KEY, name) else [*wrong, f"name part {unlike}"]
 
 
 def label_value(text: str) -> list[str]:
-    """Return what is wrong with the value of a label."""
+    """Return the validation errors of the value of a label."""
     wrong = _longer(text, _LONGEST_LABEL)
     if re.fullmatch(f"({_KEY})?", text):
         return wrong
@@ -102,7 +104,7 @@ def label_value(text: str) -> list[str]:
 
 
 def config_key(text: str) -> list[str]:
-    """Return what is wrong with a key of a config map or a secret."""
+    """Return the validation errors of a key of a config map or a secret."""
     wrong = _longer(text, _LONGEST_SUBDOMAIN)
     if not re.fullmatch(_CONFIG_KEY, text):
         rule = "a valid config key must consist of alphanumeric characters, '-', '_' or '.'"
@@ -113,14 +115,14 @@ def config_key(text: str) -> list[str]:
 
 
 def variable(text: str) -> list[str]:
-    """Return what is wrong with the name of an environment variable: since 1.32, little can be."""
+    """Return the validation errors of an environment variable's name: since 1.32 almost every name is valid."""
     if text.isascii() and text.isprintable() and "=" not in text:
         return []
     return ["a valid environment variable name must consist only of printable ASCII characters other than '='"]
 
 
 def port_name(text: str) -> list[str]:
-    """Return what is wrong with the name of a port."""
+    """Return the validation errors of the name of a port."""
     wrong = _longer(text, _LONGEST_PORT)
     rules = (
         (re.fullmatch("[-a-z0-9]+", text), "must contain only alpha-numeric characters (a-z, 0-9), and hyphens (-)"),
@@ -132,7 +134,7 @@ def port_name(text: str) -> list[str]:
 
 
 def percent(text: str) -> list[str]:
-    """Return what is wrong with a percentage."""
+    """Return the validation errors of a percentage."""
     if re.fullmatch(_PERCENT, text):
         return []
     rule = "a valid percent string must be a numeric string followed by an ending '%'"
@@ -140,24 +142,24 @@ def percent(text: str) -> list[str]:
 
 
 def checked(path: str, text: str, grammar: Grammar) -> Iterator[Cause]:
-    """Yield what a grammar finds wrong with a text."""
+    """Yield the errors of a text by a grammar."""
     for wrong in grammar(text):
         yield invalid(path, text, wrong)
 
 
-def labels(path: str, found: Document) -> Iterator[Cause]:
-    """Yield what is wrong with labels."""
-    for key, value in found.items():
+def labels(path: str, by_key: Document) -> Iterator[Cause]:
+    """Yield the validation errors of labels."""
+    for key, value in by_key.items():
         yield from checked(path, key, label_key)
         yield from checked(path, value, label_value)
 
 
-def selector(path: str, found: Document) -> Iterator[Cause]:
-    """Yield what is wrong with a label selector."""
-    yield from labels(f"{path}.matchLabels", found.get("matchLabels", {}))
-    for index, one in enumerate(found.get("matchExpressions", ())):
+def selector(path: str, label_selector: Document) -> Iterator[Cause]:
+    """Yield the validation errors of a label selector."""
+    yield from labels(f"{path}.matchLabels", label_selector.get("matchLabels", {}))
+    for index, expression in enumerate(label_selector.get("matchExpressions", ())):
         where = f"{path}.matchExpressions[{index}]"
-        operator, values = one.get("operator", ""), one.get("values")
+        operator, values = expression.get("operator", ""), expression.get("values")
         if operator in ("In", "NotIn"):
             if not values:
                 yield required(f"{where}.values", "must be specified when `operator` is 'In' or 'NotIn'")
@@ -167,31 +169,31 @@ def selector(path: str, found: Document) -> Iterator[Cause]:
                 yield forbidden(f"{where}.values", text)
         else:
             yield invalid(f"{where}.operator", operator, "not a valid selector operator")
-        yield from checked(f"{where}.key", one.get("key", ""), label_key)
+        yield from checked(f"{where}.key", expression.get("key", ""), label_key)
         for at, value in enumerate(values or ()):
             yield from checked(f"{where}.values[{at}]", value, label_value)
 
 
 def metadata(kind: Kind, document: Document, old: Document | None, grammar: Grammar) -> Iterator[Cause]:
-    """Yield what is wrong with an object's metadata."""
-    found = document["metadata"]
+    """Yield the validation errors of an object's metadata."""
+    fields = document["metadata"]
     if old is None:
-        prefix = found.get("generateName")
+        prefix = fields.get("generateName")
         if prefix:
             masked = f"{prefix[:-1]}a" if len(prefix) > 1 and prefix.endswith("-") else prefix
             yield from (invalid("metadata.generateName", prefix, wrong) for wrong in grammar(masked))
-        if found.get("name"):
-            yield from checked("metadata.name", found["name"], grammar)
+        if fields.get("name"):
+            yield from checked("metadata.name", fields["name"], grammar)
         else:
             yield required("metadata.name", "name or generateName is required")
-        if not kind.namespaced and found.get("namespace"):
+        if not kind.namespaced and fields.get("namespace"):
             yield forbidden("metadata.namespace", "not allowed on this type")
     else:
-        yield from _updated(found, old["metadata"])
-    yield from labels("metadata.labels", found.get("labels", {}))
-    yield from annotated("metadata.annotations", found.get("annotations", {}))
-    yield from _owners(found.get("ownerReferences", []))
-    for index, name in enumerate(found.get("finalizers", ())):
+        yield from _updated(fields, old["metadata"])
+    yield from labels("metadata.labels", fields.get("labels", {}))
+    yield from annotated("metadata.annotations", fields.get("annotations", {}))
+    yield from _owners(fields.get("ownerReferences", []))
+    for index, name in enumerate(fields.get("finalizers", ())):
         # Of custom resources the server takes any label key: KEDA's own is `finalizer.keda.sh`.
         if "/" not in name and name not in _STANDARD_FINALIZERS and not kind.custom:
             text = "name is neither a standard finalizer name nor is it fully qualified"
@@ -199,11 +201,11 @@ def metadata(kind: Kind, document: Document, old: Document | None, grammar: Gram
         yield from checked("metadata.finalizers", name, label_key)
 
 
-def annotated(path: str, found: Document) -> Iterator[Cause]:
-    """Yield what is wrong with annotations: their keys, and how much they are together."""
-    for key in found:
+def annotated(path: str, by_key: Document) -> Iterator[Cause]:
+    """Yield the validation errors of annotations: their keys and their total size."""
+    for key in by_key:
         yield from (invalid(path, key, wrong) for wrong in label_key(key.lower()))
-    if sum(len(key.encode()) + len(value.encode()) for key, value in found.items()) > _ANNOTATION_BYTES:
+    if sum(len(key.encode()) + len(value.encode()) for key, value in by_key.items()) > _ANNOTATION_BYTES:
         yield too_long(path, _ANNOTATION_BYTES)
 
 
@@ -213,7 +215,7 @@ def _updated(new: Document, old: Document) -> Iterator[Cause]:
     if old.get("deletionTimestamp"):
         added = sorted(set(new.get("finalizers", ())) - set(old.get("finalizers", ())))
         if added:
-            listed = ", ".join(f'"{one}"' for one in added)
+            listed = ", ".join(f'"{name}"' for name in added)
             text = "no new finalizers can be added if the object is being deleted, found new finalizers"
             yield forbidden("metadata.finalizers", f"{text} []string{{{listed}}}")
 
@@ -221,14 +223,14 @@ def _updated(new: Document, old: Document) -> Iterator[Cause]:
 def _owners(owners: list[Document]) -> Iterator[Cause]:
     path = "metadata.ownerReferences"
     controller = ""
-    for one in owners:
-        for name, what in (("apiVersion", "version "), ("kind", ""), ("name", ""), ("uid", "")):
-            if not one.get(name):
-                yield invalid(f"{path}.{name}", "", f"{what}must not be empty")
-        if (one.get("apiVersion"), one.get("kind")) == ("v1", "Event"):
-            yield invalid(path, one, "/v1, Kind=Event is disallowed from being an owner")
-        if one.get("controller"):
-            named = f"{one.get('kind')}/{one.get('name')}"
+    for owner in owners:
+        for name, label in (("apiVersion", "version "), ("kind", ""), ("name", ""), ("uid", "")):
+            if not owner.get(name):
+                yield invalid(f"{path}.{name}", "", f"{label}must not be empty")
+        if (owner.get("apiVersion"), owner.get("kind")) == ("v1", "Event"):
+            yield invalid(path, owner, "/v1, Kind=Event is disallowed from being an owner")
+        if owner.get("controller"):
+            named = f"{owner.get('kind')}/{owner.get('name')}"
             if controller:
                 text = 'Only one reference can have Controller set to true. Found "true" in references for'
                 yield invalid(path, owners, f"{text} {controller} and {named}")
@@ -236,7 +238,7 @@ def _owners(owners: list[Document]) -> Iterator[Cause]:
 
 
 def supported(path: str, value: Any, *values: str) -> Iterator[Cause]:
-    """Yield the cause where a value is none of those there are; one that is not set is none of them either."""
+    """Yield the cause where a value is unsupported or not set."""
     if value not in values:
         yield not_supported(path, value or "", values)
 
@@ -246,5 +248,5 @@ def _longer(text: str, most: int) -> list[str]:
 
 
 def _unlike(rule: str, pattern: str, *examples: str) -> str:
-    listed = " or ".join(f"'{one}', " for one in examples)
+    listed = " or ".join(f"'{example}', " for example in examples)
     return f"{rule} (e.g. {listed}regex used for validation is '{pattern}')"

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 def network_policy(document: Document, _old: Document | None) -> Iterator[Cause]:
-    """Yield what is wrong with a network policy."""
+    """Yield the validation errors of a network policy."""
     spec = document["spec"]
     yield from selector("spec.podSelector", spec.get("podSelector", {}))
     for direction, peers in (("ingress", "from"), ("egress", "to")):
@@ -27,12 +27,12 @@ def network_policy(document: Document, _old: Document | None) -> Iterator[Cause]
                 yield from _port(f"{path}.ports[{at}]", port)
             for at, peer in enumerate(rule.get(peers, ())):
                 yield from _peer(f"{path}.{peers}[{at}]", peer)
-    for index, one in enumerate(spec.get("policyTypes", ())):
-        yield from supported(f"spec.policyTypes[{index}]", one, "Ingress", "Egress")
+    for index, policy_type in enumerate(spec.get("policyTypes", ())):
+        yield from supported(f"spec.policyTypes[{index}]", policy_type, "Ingress", "Egress")
 
 
 def ingress(document: Document, _old: Document | None) -> Iterator[Cause]:
-    """Yield what is wrong with an ingress."""
+    """Yield the validation errors of an ingress."""
     spec = document["spec"]
     if not spec.get("rules") and "defaultBackend" not in spec:
         yield invalid("spec", None, "either `defaultBackend` or `rules` must be specified")
@@ -73,33 +73,33 @@ def _peer(path: str, peer: Document) -> Iterator[Cause]:
 def _block(path: str, block: Document) -> Iterator[Cause]:
     text = "must be a valid CIDR value, (e.g. 10.9.8.0/24 or 2001:db8::/64)"
     try:
-        whole = ipaddress.ip_network(block.get("cidr", ""), strict=False)
+        network = ipaddress.ip_network(block.get("cidr", ""), strict=False)
     except ValueError:
         yield invalid(f"{path}.cidr", block.get("cidr", ""), text) if block.get("cidr") else required(f"{path}.cidr")
         return
-    for index, one in enumerate(block.get("except", ())):
+    for index, excepted in enumerate(block.get("except", ())):
         try:
-            part = ipaddress.ip_network(one, strict=False)
+            part = ipaddress.ip_network(excepted, strict=False)
         except ValueError:
-            yield invalid(f"{path}.except[{index}]", one, text)
+            yield invalid(f"{path}.except[{index}]", excepted, text)
             continue
-        inside = part.version == whole.version and whole.overlaps(part) and part.prefixlen > whole.prefixlen
+        inside = part.version == network.version and network.overlaps(part) and part.prefixlen > network.prefixlen
         if not inside:
-            yield invalid(f"{path}.except[{index}]", one, "must be a strict subset of `cidr`")
+            yield invalid(f"{path}.except[{index}]", excepted, "must be a strict subset of `cidr`")
 
 
 def _paths(path: str, paths: list[Document]) -> Iterator[Cause]:
     if not paths:
         yield required(path)
-    for index, one in enumerate(paths):
-        where, type_ = f"{path}[{index}]", one.get("pathType")
+    for index, path_ in enumerate(paths):
+        where, type_ = f"{path}[{index}]", path_.get("pathType")
         if not type_:
             yield required(f"{where}.pathType", "pathType must be specified")
         else:
             yield from supported(f"{where}.pathType", type_, "Exact", "ImplementationSpecific", "Prefix")
-        if type_ in ("Exact", "Prefix") and not one.get("path", "").startswith("/"):
-            yield invalid(f"{where}.path", one.get("path", ""), "must be an absolute path")
-        yield from _backend(f"{where}.backend", one.get("backend", {}))
+        if type_ in ("Exact", "Prefix") and not path_.get("path", "").startswith("/"):
+            yield invalid(f"{where}.path", path_.get("path", ""), "must be an absolute path")
+        yield from _backend(f"{where}.backend", path_.get("backend", {}))
 
 
 def _backend(path: str, backend: Document) -> Iterator[Cause]:

@@ -34,7 +34,7 @@ _UPDATABLE = (
 
 
 def pod(document: Document, old: Document | None) -> Iterator[Cause]:
-    """Yield what is wrong with a pod."""
+    """Yield the validation errors of a pod."""
     spec = document["spec"]
     if old:
         yield from _updated(spec, old["spec"])
@@ -48,15 +48,15 @@ def pod(document: Document, old: Document | None) -> Iterator[Cause]:
                     yield forbidden(path, "must not be specified when serviceAccountName is not set")
 
 
-def template(path: str, found: Document) -> Iterator[Cause]:
-    """Yield what is wrong with a pod template."""
-    yield from labels(f"{path}.labels", found["metadata"].get("labels", {}))
-    yield from annotated(f"{path}.annotations", found["metadata"].get("annotations", {}))
-    yield from pod_spec(f"{path}.spec", found["spec"])
+def template(path: str, pod_template: Document) -> Iterator[Cause]:
+    """Yield the validation errors of a pod template."""
+    yield from labels(f"{path}.labels", pod_template["metadata"].get("labels", {}))
+    yield from annotated(f"{path}.annotations", pod_template["metadata"].get("annotations", {}))
+    yield from pod_spec(f"{path}.spec", pod_template["spec"])
 
 
 def pod_spec(path: str, spec: Document) -> Iterator[Cause]:
-    """Yield what is wrong with a pod's spec."""
+    """Yield the validation errors of a pod's spec."""
     yield from volumes.volumes(f"{path}.volumes", spec.get("volumes", []))
     yield from containers.containers(path, spec)
     yield from supported(f"{path}.restartPolicy", spec["restartPolicy"], "Always", "OnFailure", "Never")
@@ -65,8 +65,8 @@ def pod_spec(path: str, spec: Document) -> Iterator[Cause]:
     yield from labels(f"{path}.nodeSelector", spec.get("nodeSelector", {}))
     yield from _security(f"{path}.securityContext", spec["securityContext"])
     yield from _affinity(f"{path}.affinity", spec.get("affinity", {}))
-    for index, one in enumerate(spec.get("topologySpreadConstraints", ())):
-        yield from _spread(f"{path}.topologySpreadConstraints[{index}]", one)
+    for index, constraint in enumerate(spec.get("topologySpreadConstraints", ())):
+        yield from _spread(f"{path}.topologySpreadConstraints[{index}]", constraint)
     if spec.get("serviceAccountName"):
         yield from checked(f"{path}.serviceAccountName", spec["serviceAccountName"], dns_subdomain)
     if spec.get("nodeName"):
@@ -75,8 +75,8 @@ def pod_spec(path: str, spec: Document) -> Iterator[Cause]:
     for name in ("hostname", "subdomain"):
         if spec.get(name):
             yield from checked(f"{path}.{name}", spec[name], dns_label)
-    for index, one in enumerate(spec.get("tolerations", ())):
-        yield from _toleration(f"{path}.tolerations[{index}]", one)
+    for index, toleration in enumerate(spec.get("tolerations", ())):
+        yield from _toleration(f"{path}.tolerations[{index}]", toleration)
     if spec.get("priorityClassName"):
         yield from checked(f"{path}.priorityClassName", spec["priorityClassName"], dns_subdomain)
 
@@ -84,8 +84,8 @@ def pod_spec(path: str, spec: Document) -> Iterator[Cause]:
 def _security(path: str, context: Document) -> Iterator[Cause]:
     for name in ("fsGroup", "runAsUser", "runAsGroup"):
         yield from in_range(f"{path}.{name}", context.get(name), 0, _MOST)
-    for index, one in enumerate(context.get("supplementalGroups", ())):
-        yield from in_range(f"{path}.supplementalGroups[{index}]", one, 0, _MOST)
+    for index, group in enumerate(context.get("supplementalGroups", ())):
+        yield from in_range(f"{path}.supplementalGroups[{index}]", group, 0, _MOST)
     yield from containers.seccomp(f"{path}.seccompProfile", context.get("seccompProfile"))
 
 
@@ -101,11 +101,11 @@ def _affinity(path: str, affinity: Document) -> Iterator[Cause]:
             "requiredDuringSchedulingIgnoredDuringExecution",
             "preferredDuringSchedulingIgnoredDuringExecution",
         ):
-            for index, one in enumerate(rules.get(name, ())):
-                at, term = f"{path}.{kind}.{name}[{index}]", one
+            for index, rule in enumerate(rules.get(name, ())):
+                at, term = f"{path}.{kind}.{name}[{index}]", rule
                 if name.startswith("preferred"):
-                    yield from in_range(f"{at}.weight", one.get("weight"), 1, 100)
-                    at, term = f"{at}.podAffinityTerm", one.get("podAffinityTerm", {})
+                    yield from in_range(f"{at}.weight", rule.get("weight"), 1, 100)
+                    at, term = f"{at}.podAffinityTerm", rule.get("podAffinityTerm", {})
                 yield from selector(f"{at}.labelSelector", term.get("labelSelector", {}))
                 if not term.get("topologyKey"):
                     yield required(f"{at}.topologyKey", "can not be empty")
@@ -124,18 +124,18 @@ def _spread(path: str, constraint: Document) -> Iterator[Cause]:
     yield from selector(f"{path}.labelSelector", constraint.get("labelSelector", {}))
 
 
-def _toleration(path: str, one: Document) -> Iterator[Cause]:
-    key, operator, effect = one.get("key", ""), one.get("operator", ""), one.get("effect", "")
+def _toleration(path: str, toleration: Document) -> Iterator[Cause]:
+    key, operator, effect = toleration.get("key", ""), toleration.get("operator", ""), toleration.get("effect", "")
     if key:
         yield from checked(f"{path}.key", key, label_key)
     elif operator != "Exists":
         text = 'operator must be Exists when `key` is empty, which means "match all values and all keys"'
         yield invalid(f"{path}.operator", operator, text)
-    if "tolerationSeconds" in one and effect != "NoExecute":
+    if "tolerationSeconds" in toleration and effect != "NoExecute":
         yield invalid(f"{path}.effect", effect, "effect must be 'NoExecute' when `tolerationSeconds` is set")
     if operator == "Exists":
-        if one.get("value"):
-            yield invalid(f"{path}.operator", one, "value must be empty when `operator` is 'Exists'")
+        if toleration.get("value"):
+            yield invalid(f"{path}.operator", toleration, "value must be empty when `operator` is 'Exists'")
     elif operator not in ("", "Equal"):
         yield not_supported(f"{path}.operator", operator, ["Equal", "Exists"])
     if effect and effect not in _EFFECTS:
@@ -149,14 +149,14 @@ def _updated(new: Document, old: Document) -> Iterator[Cause]:
             return
     allowed = copy.deepcopy(new)
     for name in ("containers", "initContainers"):
-        for one, other in zip(allowed.get(name, ()), old.get(name, ()), strict=True):
-            one["image"] = other.get("image")
+        for container, old_container in zip(allowed.get(name, ()), old.get(name, ()), strict=True):
+            container["image"] = old_container.get("image")
     for name in ("activeDeadlineSeconds", "terminationGracePeriodSeconds"):
         allowed.pop(name, None)
     kept = {name: value for name, value in old.items() if name in allowed or name == "tolerations"}
-    if all(one in new.get("tolerations", ()) for one in old.get("tolerations", ())):
+    if all(toleration in new.get("tolerations", ()) for toleration in old.get("tolerations", ())):
         allowed.pop("tolerations", None)
         kept.pop("tolerations", None)
-    gone = [name for name in old if name not in new and name not in ("activeDeadlineSeconds", "tolerations")]
-    if gone or allowed != kept:
+    removed = [name for name in old if name not in new and name not in ("activeDeadlineSeconds", "tolerations")]
+    if removed or allowed != kept:
         yield forbidden("spec", _UPDATABLE)

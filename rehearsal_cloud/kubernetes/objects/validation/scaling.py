@@ -24,7 +24,7 @@ _METRICS = {
 
 
 def pod_disruption_budget(document: Document, _old: Document | None) -> Iterator[Cause]:
-    """Yield what is wrong with a disruption budget."""
+    """Yield the validation errors of a disruption budget."""
     spec = document["spec"]
     if "minAvailable" in spec and "maxUnavailable" in spec:
         yield invalid("spec", spec, "minAvailable and maxUnavailable cannot be both set")
@@ -35,7 +35,7 @@ def pod_disruption_budget(document: Document, _old: Document | None) -> Iterator
 
 
 def share(path: str, value: int | str) -> Iterator[Cause]:
-    """Yield what is wrong with a number of pods, or a percentage of them."""
+    """Yield the validation errors of a number or a percentage of pods."""
     if isinstance(value, int):
         yield from not_negative(path, value)
         return
@@ -46,10 +46,10 @@ def share(path: str, value: int | str) -> Iterator[Cause]:
 
 
 def horizontal_pod_autoscaler(document: Document, _old: Document | None) -> Iterator[Cause]:
-    """Yield what is wrong with an autoscaler."""
+    """Yield the validation errors of an autoscaler."""
     spec = document["spec"]
     least, most = spec["minReplicas"], spec.get("maxReplicas", 0)
-    scales_to_zero = any(one.get("type") in ("Object", "External") for one in spec["metrics"])
+    scales_to_zero = any(metric.get("type") in ("Object", "External") for metric in spec["metrics"])
     if least < (0 if scales_to_zero else 1):
         floor = 0 if scales_to_zero else 1
         yield invalid("spec.minReplicas", least, f"must be greater than or equal to {floor}")

@@ -25,7 +25,7 @@ LAST_PORT = 65_535
 
 
 def service(document: Document, old: Document | None) -> Iterator[Cause]:
-    """Yield what is wrong with a service."""
+    """Yield the validation errors of a service."""
     spec = document["spec"]
     type_, address = spec["type"], spec.get("clusterIP", "")
     if not spec.get("ports") and type_ != "ExternalName" and address != "None":
@@ -54,7 +54,7 @@ def _external_name(spec: Document) -> Iterator[Cause]:
 
 
 def _ports(spec: Document) -> Iterator[Cause]:
-    ports, names, seen = spec.get("ports", []), set(), set()
+    ports, names, numbers = spec.get("ports", []), set(), set()
     for index, port in enumerate(ports):
         path, name = f"spec.ports[{index}]", port.get("name", "")
         if name:
@@ -70,13 +70,13 @@ def _ports(spec: Document) -> Iterator[Cause]:
         if port.get("nodePort") and spec["type"] == "ClusterIP":
             yield forbidden(f"{path}.nodePort", "may not be used when `type` is 'ClusterIP'")
         key = (port["protocol"], port["port"])
-        if key in seen:
+        if key in numbers:
             yield duplicate(path, {"port": port["port"], "protocol": port["protocol"], "targetPort": 0})
-        seen.add(key)
+        numbers.add(key)
 
 
 def port_reference(path: str, port: int | str) -> Iterator[Cause]:
-    """Yield what is wrong with a port that is given by its number or its name."""
+    """Yield the validation errors of a port's number or name."""
     if isinstance(port, int):
         yield from in_range(path, port, 1, LAST_PORT)
     else:

@@ -31,14 +31,14 @@ _VOLUME_FIELDS = frozenset(
 
 
 def persistent_volume_claim(document: Document, old: Document | None) -> Iterator[Cause]:
-    """Yield what is wrong with a claim."""
+    """Yield the validation errors of a claim."""
     yield from claim_spec("spec", document["spec"])
     if old:
         yield from _updated_claim(document, old)
 
 
 def claim_spec(path: str, spec: Document) -> Iterator[Cause]:
-    """Yield what is wrong with the spec of a claim, or of a template of claims."""
+    """Yield the validation errors of the spec of a claim, or of a template of claims."""
     yield from selector(f"{path}.selector", spec.get("selector", {}))
     yield from _modes(path, spec, "at least 1 access mode is required")
     yield from _size(f"{path}.resources[storage]", spec.get("resources", {}).get("requests", {}).get("storage"))
@@ -48,7 +48,7 @@ def claim_spec(path: str, spec: Document) -> Iterator[Cause]:
 
 
 def persistent_volume(document: Document, old: Document | None) -> Iterator[Cause]:
-    """Yield what is wrong with a volume."""
+    """Yield the validation errors of a volume."""
     spec = document["spec"]
     yield from _modes("spec", spec)
     capacity = spec.get("capacity", {})
@@ -75,20 +75,20 @@ def persistent_volume(document: Document, old: Document | None) -> Iterator[Caus
 
 
 def storage_class(document: Document, old: Document | None) -> Iterator[Cause]:
-    """Yield what is wrong with a storage class."""
+    """Yield the validation errors of a storage class."""
     if not document.get("provisioner"):
         yield required("provisioner")
     yield from supported("reclaimPolicy", document["reclaimPolicy"], "Delete", "Retain")
     yield from supported("volumeBindingMode", document["volumeBindingMode"], "Immediate", "WaitForFirstConsumer")
     if old:
-        for name, nothing in (("parameters", {}), ("provisioner", ""), ("reclaimPolicy", "")):
-            if document.get(name, nothing) != old.get(name, nothing):
+        for name, empty in (("parameters", {}), ("provisioner", ""), ("reclaimPolicy", "")):
+            if document.get(name, empty) != old.get(name, empty):
                 yield forbidden(name, f"updates to {name} are forbidden.")
         yield from unchanged("volumeBindingMode", document["volumeBindingMode"], old["volumeBindingMode"])
 
 
 def csi_driver(document: Document, old: Document | None) -> Iterator[Cause]:
-    """Yield what is wrong with a CSI driver."""
+    """Yield the validation errors of a CSI driver."""
     if old:
         for name in ("attachRequired", "volumeLifecycleModes"):
             yield from unchanged(f"spec.{name}", document["spec"].get(name), old["spec"].get(name))
@@ -127,11 +127,11 @@ def _updated_claim(document: Document, old: Document) -> Iterator[Cause]:
             "spec is immutable after creation except resources.requests and volumeAttributesClassName for bound claims"
         )
         yield forbidden("spec", text)
-    size, before = (one.get("resources", {}).get("requests", {}).get("storage", "0") for one in (new, kept))
+    size, before = (version.get("resources", {}).get("requests", {}).get("storage", "0") for version in (new, kept))
     if amount(size) < min(amount(before), amount(old.get("status", {}).get("capacity", {}).get("storage", before))):
         yield forbidden("spec.resources.requests.storage", "field can not be less than status.capacity")
 
 
 def _by_default_class(new: Document, old: Document) -> bool:
-    """Tell whether a claim without a class is given one: the controller does that for a class that came later."""
+    """Tell whether the update sets the class of a claim without one: the controller does so for a later class."""
     return bool(new.get("storageClassName")) and old.get("status", {}).get("phase") == "Pending"

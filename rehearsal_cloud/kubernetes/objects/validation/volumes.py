@@ -32,10 +32,10 @@ _HOST_PATHS = (
 )  # fmt: skip
 
 
-def volumes(path: str, found: list[Document]) -> Iterator[Cause]:
-    """Yield what is wrong with volumes."""
+def volumes(path: str, pod_volumes: list[Document]) -> Iterator[Cause]:
+    """Yield the validation errors of volumes."""
     names: set[str] = set()
-    for index, volume in enumerate(found):
+    for index, volume in enumerate(pod_volumes):
         where, name = f"{path}[{index}]", volume.get("name", "")
         if not name:
             yield required(f"{where}.name")
@@ -48,30 +48,30 @@ def volumes(path: str, found: list[Document]) -> Iterator[Cause]:
 
 
 def _source(path: str, source: Document) -> Iterator[Cause]:
-    first, *others = source
-    for name in others:
+    first, *further = source
+    for name in further:
         yield forbidden(f"{path}.{name}", "may not specify more than 1 volume type")
-    found = source[first]
+    settings = source[first]
     for name, key in _NEEDED:
-        if name == first and not found.get(key):
+        if name == first and not settings.get(key):
             yield required(f"{path}.{name}.{key}")
-    yield from in_mode(f"{path}.{first}.defaultMode", found.get("defaultMode"))
-    for index, item in enumerate(found.get("items", ()) if first in ("secret", "configMap") else ()):
+    yield from in_mode(f"{path}.{first}.defaultMode", settings.get("defaultMode"))
+    for index, item in enumerate(settings.get("items", ()) if first in ("secret", "configMap") else ()):
         yield from _item(f"{path}.{first}.items[{index}]", item)
-    if first == "csi" and found.get("driver"):
-        yield from checked(f"{path}.csi.driver", found["driver"].lower(), dns_subdomain)
+    if first == "csi" and settings.get("driver"):
+        yield from checked(f"{path}.csi.driver", settings["driver"].lower(), dns_subdomain)
     if first == "hostPath":
-        yield from supported(f"{path}.hostPath.type", found.get("type", ""), *_HOST_PATHS)
+        yield from supported(f"{path}.hostPath.type", settings.get("type", ""), *_HOST_PATHS)
     if first == "downwardAPI":
-        yield from _downward(f"{path}.downwardAPI", found)
+        yield from _downward(f"{path}.downwardAPI", settings)
     if first == "projected":
-        yield from _projected(f"{path}.projected", found)
-    if first == "ephemeral" and "volumeClaimTemplate" in found:
-        yield from claim_spec(f"{path}.ephemeral.volumeClaimTemplate.spec", found["volumeClaimTemplate"]["spec"])
+        yield from _projected(f"{path}.projected", settings)
+    if first == "ephemeral" and "volumeClaimTemplate" in settings:
+        yield from claim_spec(f"{path}.ephemeral.volumeClaimTemplate.spec", settings["volumeClaimTemplate"]["spec"])
 
 
 def in_mode(path: str, mode: int | None) -> Iterator[Cause]:
-    """Yield the cause where file permissions are none."""
+    """Yield the cause where file permissions are out of range."""
     if mode is not None and not 0 <= mode <= _MOST_MODE:
         yield invalid(path, mode, "must be a number between 0 and 0777 (octal), both inclusive")
 
@@ -93,9 +93,9 @@ def _inside(path: str, text: str) -> Iterator[Cause]:
         yield invalid(path, text, "must not start with '..'")
 
 
-def _downward(path: str, found: Document) -> Iterator[Cause]:
-    for index, item in enumerate(found.get("items", ())):
-        where = f"{path}.items[{index}]" if "items" in found else path
+def _downward(path: str, settings: Document) -> Iterator[Cause]:
+    for index, item in enumerate(settings.get("items", ())):
+        where = f"{path}.items[{index}]" if "items" in settings else path
         if not item.get("path"):
             yield required(f"{where}.path")
         yield from _inside(f"{where}.path", item.get("path", ""))
@@ -107,8 +107,8 @@ def _downward(path: str, found: Document) -> Iterator[Cause]:
             yield required(where, "one of fieldRef and resourceFieldRef is required")
 
 
-def _projected(path: str, found: Document) -> Iterator[Cause]:
-    for index, source in enumerate(found.get("sources", ())):
+def _projected(path: str, settings: Document) -> Iterator[Cause]:
+    for index, source in enumerate(settings.get("sources", ())):
         where = f"{path}.sources[{index}]"
         for name in list(source)[1:]:
             yield forbidden(f"{where}.{name}", "may not specify more than 1 volume type per source")

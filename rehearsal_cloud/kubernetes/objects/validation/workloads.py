@@ -31,7 +31,7 @@ _STATEFUL_SET_FREE = (
 
 
 def deployment(document: Document, old: Document | None) -> Iterator[Cause]:
-    """Yield what is wrong with a deployment."""
+    """Yield the validation errors of a deployment."""
     spec = document["spec"]
     yield from not_negative("spec.replicas", spec["replicas"])
     yield from _selected("deployment", spec)
@@ -48,7 +48,7 @@ def deployment(document: Document, old: Document | None) -> Iterator[Cause]:
 
 
 def replica_set(document: Document, old: Document | None) -> Iterator[Cause]:
-    """Yield what is wrong with a replica set."""
+    """Yield the validation errors of a replica set."""
     spec = document["spec"]
     yield from not_negative("spec.replicas", spec["replicas"])
     yield from not_negative("spec.minReadySeconds", spec.get("minReadySeconds"))
@@ -59,7 +59,7 @@ def replica_set(document: Document, old: Document | None) -> Iterator[Cause]:
 
 
 def daemon_set(document: Document, old: Document | None) -> Iterator[Cause]:
-    """Yield what is wrong with a daemon set."""
+    """Yield the validation errors of a daemon set."""
     spec = document["spec"]
     yield from _selected("daemonset", spec)
     yield from _template(spec)
@@ -69,7 +69,7 @@ def daemon_set(document: Document, old: Document | None) -> Iterator[Cause]:
 
 
 def stateful_set(document: Document, old: Document | None) -> Iterator[Cause]:
-    """Yield what is wrong with a stateful set."""
+    """Yield the validation errors of a stateful set."""
     spec = document["spec"]
     policy, strategy = spec["podManagementPolicy"], spec["updateStrategy"]
     if policy not in ("OrderedReady", "Parallel"):
@@ -88,18 +88,18 @@ def stateful_set(document: Document, old: Document | None) -> Iterator[Cause]:
 
 
 def template_labels(spec: Document) -> Iterator[Cause]:
-    """Yield the cause where the pods of a template are not those that the spec selects."""
-    found = spec["template"]["metadata"].get("labels", {})
-    if not matches_selector(spec["selector"], found):
-        yield invalid("spec.template.metadata.labels", found or None, "`selector` does not match template `labels`")
+    """Yield the cause where the spec's selector does not match the template's labels."""
+    labels = spec["template"]["metadata"].get("labels", {})
+    if not matches_selector(spec["selector"], labels):
+        yield invalid("spec.template.metadata.labels", labels or None, "`selector` does not match template `labels`")
 
 
 def _selected(name: str, spec: Document) -> Iterator[Cause]:
     path, wanted = "spec.selector", spec.get("selector")
     if wanted is None:
         yield required(path)
-        found = spec["template"]["metadata"].get("labels")
-        yield invalid("spec.template.metadata.labels", found, "`selector` does not match template `labels`")
+        labels = spec["template"]["metadata"].get("labels")
+        yield invalid("spec.template.metadata.labels", labels, "`selector` does not match template `labels`")
         return
     wrong = list(selector(path, wanted))
     yield from wrong
@@ -131,7 +131,7 @@ def _strategy(spec: Document) -> Iterator[Cause]:
         yield not_supported(path, strategy, ["Recreate", "RollingUpdate"])
     elif rolling is not None:
         surge, unavailable = rolling["maxSurge"], rolling["maxUnavailable"]
-        yield from (one for one in share(f"{path}.rollingUpdate.maxSurge", surge) if "100%" not in one.message)
+        yield from (cause for cause in share(f"{path}.rollingUpdate.maxSurge", surge) if "100%" not in cause.message)
         yield from share(f"{path}.rollingUpdate.maxUnavailable", unavailable)
         if surge in (0, "0%") and unavailable in (0, "0%"):
             text = "may not be 0 when `maxSurge` is 0"

@@ -7,7 +7,7 @@ from typing import Any
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from rehearsal_cloud.kubernetes.objects import field_sets, managed_fields, structured_merge
+from rehearsal_cloud.kubernetes.objects import field_sets, lifecycle, managed_fields, structured_merge
 from rehearsal_cloud.kubernetes.objects.apply import apply
 from rehearsal_cloud.kubernetes.objects.decoding import decode
 from rehearsal_cloud.kubernetes.objects.kinds import Kinds
@@ -60,15 +60,15 @@ def applied(live: Document | None, config: Document, manager: str) -> Document:
 
 
 def fields_of(document: Document, manager: str) -> field_sets.FieldSet:
-    found = managed_fields.entries(document).values()
-    return frozenset().union(*(one.fields for one in found if one.manager.name == manager))
+    entries = managed_fields.entries(document).values()
+    return frozenset().union(*(entry.fields for entry in entries if entry.manager.name == manager))
 
 
 @examples
 @given(PODS)
 def test_applying_twice_changes_nothing(config: Document) -> None:
     once = applied(None, config, "one")
-    assert managed_fields.same_but_for_times(once, applied(once, config, "one"))
+    assert lifecycle.same(once, applied(once, config, "one"))
 
 
 @examples
