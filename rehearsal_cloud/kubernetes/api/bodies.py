@@ -1,4 +1,4 @@
-"""Bodies of requests: JSON or YAML, read into documents, with what they name twice."""
+"""Request bodies: JSON, YAML or protobuf, parsed into documents, with their duplicate fields."""
 
 from __future__ import annotations
 
@@ -25,31 +25,31 @@ def media_type(content_type: str) -> str:
 
 
 def read(body: bytes, content_type: str, kind: Kind) -> tuple[Any, tuple[str, ...]]:
-    """Return what the body says, and the paths of what it names twice. Raises Failure (400, 415)."""
+    """Return the parsed body and the paths of its duplicate fields. Raises Failure (400, 415)."""
     if media_type(content_type) == protobuf.MEDIA_TYPE:
         return _protobuf(body), ()
     if media_type(content_type) not in _READ:
         raise _unknown_format()
     duplicates: list[tuple[str, ...]] = []
     try:
-        found = _json(body, duplicates)
+        document = _json(body, duplicates)
     except ValueError as error:
         if media_type(content_type) not in _YAML:
             text = f"the object provided is unrecognized (must be of type {kind.kind}): couldn't get version/kind;"
             shown = body.decode(errors="replace")
             raise bad_request(f"{text} json parse error: {error} ({shown})") from error
-        found = _yaml(body)
-    return found, tuple(".".join(one) for one in duplicates)
+        document = _yaml(body)
+    return document, tuple(".".join(path) for path in duplicates)
 
 
 def _protobuf(body: bytes) -> Any:
     try:
-        found = protobuf.read(body)
+        document = protobuf.read(body)
     except ValueError as error:
         raise bad_request(str(error)) from error
-    if found is None:
+    if document is None:
         raise _unknown_format()
-    return found
+    return document
 
 
 def _unknown_format() -> Failure:
@@ -59,24 +59,24 @@ def _unknown_format() -> Failure:
 
 
 class _Pairs(dict[str, Any]):
-    """An object that remembers which of its names came twice."""
+    """A JSON object that records its duplicate names."""
 
     twice: tuple[str, ...] = ()
 
 
 def _json(body: bytes, duplicates: list[tuple[str, ...]]) -> Any:
     def pairs(items: list[tuple[str, Any]]) -> Any:
-        found = dict(items)
-        if len(found) == len(items):
-            return found
+        mapping = dict(items)
+        if len(mapping) == len(items):
+            return mapping
         names = [name for name, _ in items]
-        marked = _Pairs(found)
+        marked = _Pairs(mapping)
         marked.twice = tuple(dict.fromkeys(name for name in names if names.count(name) > 1))
         return marked
 
-    found = json.loads(body, object_pairs_hook=pairs)
-    _collect(found, (), duplicates)
-    return found
+    document = json.loads(body, object_pairs_hook=pairs)
+    _collect(document, (), duplicates)
+    return document
 
 
 def _collect(value: Any, path: tuple[str, ...], duplicates: list[tuple[str, ...]]) -> None:
@@ -92,11 +92,11 @@ def _collect(value: Any, path: tuple[str, ...], duplicates: list[tuple[str, ...]
 
 
 class _Loader(yaml.SafeLoader):
-    """YAML as Kubernetes reads it: what looks like a time is text."""
+    """A YAML loader with Kubernetes' rules: timestamps stay text."""
 
 
 _Loader.yaml_implicit_resolvers = {
-    letter: [one for one in resolvers if one[0] != "tag:yaml.org,2002:timestamp"]
+    letter: [resolver for resolver in resolvers if resolver[0] != "tag:yaml.org,2002:timestamp"]
     for letter, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()
 }
 

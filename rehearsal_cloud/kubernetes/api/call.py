@@ -1,4 +1,4 @@
-"""One authenticated and authorised request to a cluster's API: what handlers are given."""
+"""An authenticated and authorised request to a cluster's API, for the handlers."""
 
 from __future__ import annotations
 
@@ -33,64 +33,64 @@ class Call:
 
     @property
     def request(self) -> Request:
-        """Return the connection as the HTTP request that it is for all but streams."""
+        """Return the connection as an HTTP request; not for streams."""
         return cast("Request", self.connection)
 
     def query(self, name: str, default: str = "") -> str:
-        """Return a query parameter; of several, the last."""
+        """Return a query parameter; the last if repeated."""
         return self.connection.query_params.get(name, default)
 
     def flag(self, name: str) -> bool:
-        """Return a query parameter that is true or false."""
+        """Return a boolean query parameter."""
         return self.query(name).lower() in ("1", "true")
 
     def options(self, subject: str) -> None:
-        """Check the query of a write. Raises Failure (422) about `subject`: CreateOptions, PatchOptions and so on."""
+        """Validate the query of a write. Raises Failure (422) about `subject`: CreateOptions, PatchOptions."""
         dry_run = self.connection.query_params.getlist("dryRun")
         if dry_run and set(dry_run) != {"All"}:
-            listed = ", ".join(f'"{one}"' for one in dry_run)
+            listed = ", ".join(f'"{value}"' for value in dry_run)
             text = f'Unsupported value: []string{{{listed}}}: supported values: "All"'
             raise unsupported(subject, "dryRun", text)
         validation = self.query("fieldValidation", "Warn")
         if validation not in _VALIDATIONS:
-            supported = ", ".join(f'"{one}"' for one in _VALIDATIONS)
+            supported = ", ".join(f'"{value}"' for value in _VALIDATIONS)
             raise unsupported(
                 subject, "fieldValidation", f'Unsupported value: "{validation}": supported values: {supported}'
             )
 
     @property
     def dry_run(self) -> bool:
-        """Tell whether nothing is to be kept."""
+        """Tell whether the write is a dry run."""
         return bool(self.query("dryRun"))
 
     @property
     def field_validation(self) -> FieldValidation:
-        """Return what is done about unknown fields."""
+        """Return the mode of field validation."""
         return cast("FieldValidation", self.query("fieldValidation", "Warn"))
 
     @property
     def manager(self) -> str:
-        """Return who writes: the field manager, or else the client's program."""
+        """Return the field manager: the query's, or the client's program."""
         return self.query("fieldManager") or self.connection.headers.get("user-agent", "").partition("/")[0][:128]
 
     async def document(self) -> tuple[Document, tuple[str, ...]]:
-        """Return the body, as an object, and the paths that it names twice. Raises Failure (400, 415)."""
+        """Return the body as an object, and the paths of its duplicate fields. Raises Failure (400, 415)."""
         body, duplicates = read(await self.request.body(), self.connection.headers.get("content-type", ""), self.kind)
         return body, duplicates
 
     def warn(self, texts: list[str]) -> None:
-        """Have the answer carry warnings."""
+        """Add warnings to the answer."""
         self.connection.state.warnings = [*self.warnings, *texts]
 
     @property
     def warnings(self) -> list[str]:
         """Return the warnings so far."""
-        found: list[str] = getattr(self.connection.state, "warnings", [])
-        return found
+        texts: list[str] = getattr(self.connection.state, "warnings", [])
+        return texts
 
 
 def unsupported(subject: str, field: str, message: str, reason: str = "FieldValueNotSupported") -> Failure:
-    """Return the 422 for an option that is not one."""
+    """Return the 422 for an invalid option."""
     cause = Cause(reason, field, message)
     listed: list[dict[str, Any]] = [{"reason": reason, "message": message, "field": field}]
     details = {"group": "meta.k8s.io", "kind": subject, "causes": listed}

@@ -1,4 +1,4 @@
-"""Discovery: which groups, versions and resources the cluster serves, of which version it is, and whether it is well.
+"""Discovery: the groups, versions and resources that the cluster serves, its own version, and its health.
 
 https://kubernetes.io/docs/concepts/overview/kubernetes-api/#discovery-api
 """
@@ -37,16 +37,16 @@ _ANY_METHOD = ("create", "delete", "get", "patch", "update")
 
 
 def answer(cluster: Cluster, request: Request, path: str) -> Response:
-    """Answer a path that is no resource. Raises Failure (404)."""
+    """Answer a path that is not a resource. Raises Failure (404)."""
     path = path.rstrip("/") or "/"
     if path.startswith(_HEALTH):
         return _health(request, path)
     if path in ("/api", "/apis") and "as=APIGroupDiscoveryList" in request.headers.get("accept", ""):
         return JSONResponse(_aggregated(cluster, core=path == "/api"), media_type=_AGGREGATED)
-    found = _document(cluster, path)
-    if found is None:
+    document = _document(cluster, path)
+    if document is None:
         raise no_such_path()
-    return JSONResponse(found)
+    return JSONResponse(document)
 
 
 def _document(cluster: Cluster, path: str) -> Document | None:
@@ -103,16 +103,16 @@ def _groups(cluster: Cluster) -> dict[str, list[str]]:
 
 
 def _maturity(version: str) -> tuple[int, ...]:
-    """Return what versions are ordered by: v2 before v1, both before v2beta1, and that before v1alpha1."""
-    found = re.fullmatch(r"v(\d+)(?:(alpha|beta)(\d+))?", version)
-    if found is None:
+    """Return the sort key of a version: v2, v1, v2beta1, v1alpha1 is the order."""
+    match = re.fullmatch(r"v(\d+)(?:(alpha|beta)(\d+))?", version)
+    if match is None:
         return (-1,)
-    major, stage, minor = found.groups()
+    major, stage, minor = match.groups()
     return {"alpha": 0, "beta": 1, None: 2}[stage], int(major), int(minor or 0)
 
 
 def _group(name: str, versions: list[str]) -> Document:
-    listed = [{"groupVersion": f"{name}/{one}", "version": one} for one in versions]
+    listed = [{"groupVersion": f"{name}/{version}", "version": version} for version in versions]
     return {"name": name, "versions": listed, "preferredVersion": listed[0]}
 
 
@@ -131,7 +131,7 @@ def _resources(cluster: Cluster, group: str, version: str) -> Document:
         about |= {"shortNames": list(kind.short_names)} if kind.short_names else {}
         about |= {"categories": list(kind.categories)} if kind.categories else {}
         listed.append(about)
-        listed += [_below(kind, one) for one in kind.subresources]
+        listed += [_below(kind, subresource) for subresource in kind.subresources]
     api_version = f"{group}/{version}" if group else version
     return {"kind": "APIResourceList", "apiVersion": "v1", "groupVersion": api_version, "resources": listed}
 
@@ -159,7 +159,8 @@ def _aggregated(cluster: Cluster, *, core: bool) -> Document:
         if bool(name) is core:
             continue
         listed = [
-            {"version": one, "freshness": "Current", "resources": _discovered(cluster, name, one)} for one in versions
+            {"version": version, "freshness": "Current", "resources": _discovered(cluster, name, version)}
+            for version in versions
         ]
         items.append({"metadata": {"name": name} if name else {}, "versions": listed})
     return {"kind": "APIGroupDiscoveryList", "apiVersion": "apidiscovery.k8s.io/v2", "metadata": {}, "items": items}
@@ -171,20 +172,22 @@ def _discovered(cluster: Cluster, group: str, version: str) -> list[Document]:
 
 def _resource(kind: Kind) -> Document:
     scope = "Namespaced" if kind.namespaced else "Cluster"
-    found: dict[str, Any] = {
+    resource: dict[str, Any] = {
         "resource": kind.plural,
         "responseKind": _response_kind(kind.api_version, kind.kind),
         "scope": scope,
         "singularResource": kind.singular,
         "verbs": list(kind.verbs),
     }
-    found |= {"shortNames": list(kind.short_names)} if kind.short_names else {}
-    found |= {"categories": list(kind.categories)} if kind.categories else {}
+    resource |= {"shortNames": list(kind.short_names)} if kind.short_names else {}
+    resource |= {"categories": list(kind.categories)} if kind.categories else {}
     below = []
-    for one in kind.subresources:
-        api_version, name, verbs = _subresource(kind, one)
-        below.append({"subresource": one, "responseKind": _response_kind(api_version, name), "verbs": list(verbs)})
-    return found | ({"subresources": below} if below else {})
+    for subresource in kind.subresources:
+        api_version, name, verbs = _subresource(kind, subresource)
+        below.append(
+            {"subresource": subresource, "responseKind": _response_kind(api_version, name), "verbs": list(verbs)}
+        )
+    return resource | ({"subresources": below} if below else {})
 
 
 def _response_kind(api_version: str, kind: str) -> Document:

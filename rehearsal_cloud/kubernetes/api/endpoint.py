@@ -1,4 +1,4 @@
-"""Where a cluster's API listens: a TLS port of its own on loopback, in the daemon's event loop."""
+"""The endpoint of a cluster's API: its own TLS port on loopback, in the daemon's event loop."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _STOP_SECONDS = 1
 
 
 class Endpoint:
-    """Serves an application on `port` of 127.0.0.1; port 0 means any, known once it has started."""
+    """Serves an application on `port` of 127.0.0.1; port 0 means any free port, set when it has started."""
 
     def __init__(self, application: ASGIApp, port: int, context: ssl.SSLContext) -> None:
         self.port = port
@@ -36,7 +36,7 @@ class Endpoint:
         self._listener: socket.socket | None = None
 
     async def start(self) -> None:
-        """Serve from now on. Raises OSError where another program has the port."""
+        """Start serving. Raises OSError where another program has the port."""
         listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP)
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
@@ -54,7 +54,7 @@ class Endpoint:
         await self._server.startup([listener])
 
     async def stop(self) -> None:
-        """Serve no longer; connections that have not ended after a second are cut off."""
+        """Stop serving; connections still open after a second are closed."""
         if self._server is not None and self._listener is not None:
             await self._server.shutdown([self._listener])
             # What idles is only asked to end TLS, which a client that does not look may leave unanswered.

@@ -1,7 +1,7 @@
-"""OpenAPI: what the API serves, for clients that explain, validate or patch by it.
+"""OpenAPI: the description of the API, for clients that explain, validate or patch with it.
 
-https://kubernetes.io/docs/concepts/overview/kubernetes-api/#openapi-interface-definition. Of the operations it holds
-what clients look for: the kind that each is about, and the parameters of writes.
+https://kubernetes.io/docs/concepts/overview/kubernetes-api/#openapi-interface-definition. Operations hold
+only what clients read: their kinds, and the parameters of writes.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ class OpenApi:
     def answer(self, request: Request) -> Response:
         """Answer a request below `/openapi`. Raises Failure: 404, or 406 where only protobuf will do."""
         accept = request.headers.get("accept", "*/*")
-        if not any(one in accept for one in ("json", "*/*")):
+        if not any(media_type in accept for media_type in ("json", "*/*")):
             raise not_acceptable("application/json")
         place = request.url.path.strip("/").removeprefix("openapi/")
         body = self.swagger() if place == "v2" else self.group_version(place.removeprefix("v3/"))
@@ -53,7 +53,7 @@ class OpenApi:
         return Response(body, media_type="application/json")
 
     def index(self) -> Document:
-        """Return `/openapi/v3`: where the document of each group and version is; a hash says which state it is of."""
+        """Return `/openapi/v3`: the path of each group version's document, with a hash of its content."""
         places = sorted({_place(kind) for kind in self._cluster.kinds})
         return {
             "paths": {
@@ -79,7 +79,7 @@ class OpenApi:
         return self._made[place][1]
 
     def swagger(self) -> bytes:
-        """Return `/openapi/v2`: all that is served in one document, as JSON."""
+        """Return `/openapi/v2`: the whole API in one document, as JSON."""
         kinds = list(self._cluster.kinds)
         document = {
             "swagger": "2.0",
@@ -91,33 +91,39 @@ class OpenApi:
 
     def _state(self, place: str) -> str:
         customs = [self._definition(kind) for kind in self._cluster.kinds if kind.custom and _place(kind) == place]
-        versions = [(one["metadata"]["uid"], one["metadata"]["generation"]) for one in customs if one]
+        versions = [
+            (definition["metadata"]["uid"], definition["metadata"]["generation"])
+            for definition in customs
+            if definition
+        ]
         return hashlib.sha256(f"{self._cluster.version} {place} {versions}".encode()).hexdigest()
 
     def _definition(self, kind: Kind) -> Document | None:
         return self._cluster.objects.get("CustomResourceDefinition", kind.resource)
 
     def _schemas(self, kinds: Iterable[Kind]) -> Document:
-        """Return the schemas of the kinds, and of all that these refer to."""
-        found: Document = {}
-        built_in = {_identity(one): name for name, schema in definitions().items() for one in _identities(schema)}
-        wanted = [f"{_META}DeleteOptions", f"{_META}Status", f"{_META}ObjectMeta"]
+        """Return the schemas of the kinds, and all schemas that these refer to."""
+        schemas: Document = {}
+        built_in = {
+            _identity(identity): name for name, schema in definitions().items() for identity in _identities(schema)
+        }
+        pending = [f"{_META}DeleteOptions", f"{_META}Status", f"{_META}ObjectMeta"]
         for kind in kinds:
             if kind.custom:
-                found[_custom_name(kind)] = self._custom(kind)
+                schemas[_custom_name(kind)] = self._custom(kind)
             elif (kind.group, kind.version, kind.kind) in built_in:
-                wanted.append(built_in[kind.group, kind.version, kind.kind])
-        while wanted:
-            name = wanted.pop()
-            if name not in found and name in definitions():
+                pending.append(built_in[kind.group, kind.version, kind.kind])
+        while pending:
+            name = pending.pop()
+            if name not in schemas and name in definitions():
                 schema = definitions()[name]
-                found[name] = _plain(schema)
-                wanted += _references(schema)
-        return found
+                schemas[name] = _plain(schema)
+                pending += _references(schema)
+        return schemas
 
     def _custom(self, kind: Kind) -> Document:
         definition = self._definition(kind) or {"spec": {"versions": []}}
-        versions = {one["name"]: one for one in definition["spec"]["versions"]}
+        versions = {version["name"]: version for version in definition["spec"]["versions"]}
         schema = dict((versions.get(kind.version, {}).get("schema") or {}).get("openAPIV3Schema") or {"type": "object"})
         properties = {
             "apiVersion": {"type": "string"},
@@ -177,14 +183,14 @@ def _operations(kind: Kind, methods: Iterable[tuple[str, str]]) -> Iterator[tupl
 
 
 def _plain(node: Any) -> Any:
-    """Return a JSON schema as OpenAPI has it: with one type, and null being the business of `nullable`."""
+    """Return a JSON schema in OpenAPI's form: with a single type, and `nullable` for null."""
     if isinstance(node, list):
-        return [_plain(one) for one in node]
+        return [_plain(item) for item in node]
     if not isinstance(node, dict):
         return node
     plain = {key: _plain(value) for key, value in node.items()}
     if isinstance(node.get("type"), list):
-        plain["type"] = next(one for one in node["type"] if one != "null")
+        plain["type"] = next(type_name for type_name in node["type"] if type_name != "null")
     if isinstance(reference := node.get("$ref"), str):
         # In OpenAPI 3.0 nothing beside a reference counts; the descriptions do, to those who read them.
         beside = {key: value for key, value in plain.items() if key != "$ref"}
@@ -194,8 +200,8 @@ def _plain(node: Any) -> Any:
 
 def _references(node: Any) -> Iterator[str]:
     if isinstance(node, list):
-        for one in node:
-            yield from _references(one)
+        for item in node:
+            yield from _references(item)
     elif isinstance(node, dict):
         if isinstance(reference := node.get("$ref"), str):
             yield reference.rpartition("/")[2]

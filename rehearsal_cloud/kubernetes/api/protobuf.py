@@ -1,8 +1,8 @@
-"""Bodies in protobuf: those that kubectl sends for `auth can-i`, `create token`, `drain` and its simple `create`s.
+"""Protobuf bodies: those that kubectl sends for `auth can-i`, `create token`, `drain` and its simple `create`s.
 
 Messages and field numbers are those of the `generated.proto` of https://github.com/kubernetes/api; the envelope is
-https://kubernetes.io/docs/reference/using-api/api-concepts/#protobuf-encoding. Nobody is answered in protobuf: all
-clients that ask for it take JSON too.
+https://kubernetes.io/docs/reference/using-api/api-concepts/#protobuf-encoding. Answers are never protobuf: all
+clients that ask for it also accept JSON.
 """
 
 from __future__ import annotations
@@ -77,9 +77,9 @@ _ENVELOPED = {name for name, fields in _MESSAGES.items() if "metadata ObjectMeta
 
 
 def read(body: bytes) -> Document | None:
-    """Return the document that a body holds; None for kinds, or fields of them, that are not known here.
+    """Return the document of a body; None for unknown kinds or fields.
 
-    Raises ValueError where it is no protobuf of Kubernetes at all.
+    Raises ValueError where it is not Kubernetes' protobuf.
     """
     if not body.startswith(_MAGIC):
         raise ValueError("provided data does not appear to be a protobuf message, expected prefix [107 56 115 0]")
@@ -95,17 +95,17 @@ def read(body: bytes) -> Document | None:
 
 def _message(data: bytes, name: str) -> Document:
     fields = {int(number): (key, kind) for number, key, kind in map(str.split, _MESSAGES[name].split(","))}
-    found: Document = {}
+    document: Document = {}
     for number, value in _fields(data):
         key, kind = fields[number]
         if kind.startswith("*"):
-            found.setdefault(key, []).append(_value(value, kind[1:]))
+            document.setdefault(key, []).append(_value(value, kind[1:]))
         elif kind.startswith("{}"):
             entry = dict(_fields(value))
-            found.setdefault(key, {})[entry[1].decode()] = _value(entry.get(2, b""), kind[2:])
+            document.setdefault(key, {})[entry[1].decode()] = _value(entry.get(2, b""), kind[2:])
         elif kind != "Ignored" and (read_value := _value(value, kind)) not in ("", {}):
-            found[key] = read_value  # what is empty is left out, as in JSON
-    return found
+            document[key] = read_value  # what is empty is left out, as in JSON
+    return document
 
 
 def _value(value: Any, kind: str) -> Any:

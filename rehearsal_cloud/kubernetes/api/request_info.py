@@ -1,4 +1,4 @@
-"""What a request is about, read from its method and path as the API server reads it.
+"""The target of a request, parsed from its method and path with the API server's rules.
 
 https://kubernetes.io/docs/reference/using-api/api-concepts/#resource-uris
 """
@@ -21,7 +21,7 @@ _CORE_DEPTH, _GROUP_DEPTH = 2, 3
 
 @dataclass(frozen=True, kw_only=True)
 class RequestInfo:
-    """A request's target; `resource` is empty where it is none: discovery, health."""
+    """A request's target; `resource` is empty for discovery and health."""
 
     verb: str
     path: str
@@ -36,7 +36,7 @@ class RequestInfo:
 
     @property
     def attributes(self) -> Attributes:
-        """Return what has to be allowed."""
+        """Return the attributes to authorize."""
         if not self.resource:
             return Attributes(self.verb, path=self.path)
         return Attributes(
@@ -45,24 +45,24 @@ class RequestInfo:
 
 
 def request_info(method: str, path: str, query: Mapping[str, str]) -> RequestInfo:
-    """Return what a request is about; `path` is as it was sent, percent-encoded."""
-    parts = [unquote(one) for one in path.strip("/").split("/")]
+    """Return the target of a request; `path` is percent-encoded, as sent."""
+    parts = [unquote(part) for part in path.strip("/").split("/")]
     depth = {"api": _CORE_DEPTH, "apis": _GROUP_DEPTH}.get(parts[0], 0)
     if not depth or len(parts) <= depth:
         return RequestInfo(verb=method.lower(), path=unquote(path))
     group, version = ("", parts[1]) if depth == _CORE_DEPTH else (parts[1], parts[2])
-    found = parts[depth:]
+    target = parts[depth:]
     verb = _VERBS.get(method, method.lower())
     watched = query.get("watch") in ("1", "true", "True")
-    if found[0] == "watch" and len(found) > 1:
-        watched, found = True, found[1:]
+    if target[0] == "watch" and len(target) > 1:
+        watched, target = True, target[1:]
     namespace = ""
-    if found[0] == "namespaces" and len(found) > 1:
-        namespace = found[1]
-        if len(found) > _CORE_DEPTH and found[2] not in ("status", "finalize"):
-            found = found[2:]
-    resource, name, subresource = (*found, "", "")[:3]
-    rest = "/".join(found[3:])
+    if target[0] == "namespaces" and len(target) > 1:
+        namespace = target[1]
+        if len(target) > _CORE_DEPTH and target[2] not in ("status", "finalize"):
+            target = target[2:]
+    resource, name, subresource = (*target, "", "")[:3]
+    rest = "/".join(target[3:])
     if not name:
         collection = {"get": "watch" if watched else "list", "delete": "deletecollection"}
         verb = collection.get(verb, verb)

@@ -1,4 +1,4 @@
-"""Resources: what each verb does with objects, as REST.
+"""Resources: the REST verbs on objects.
 
 https://kubernetes.io/docs/reference/using-api/api-concepts/
 """
@@ -17,7 +17,7 @@ from rehearsal_cloud.kubernetes.api.watching import selected
 from rehearsal_cloud.kubernetes.failures import Failure, bad_request, not_found, unsupported_media_type
 from rehearsal_cloud.kubernetes.objects import lifecycle
 from rehearsal_cloud.kubernetes.objects.apply import apply
-from rehearsal_cloud.kubernetes.objects.decoding import decode, told
+from rehearsal_cloud.kubernetes.objects.decoding import decode, field_warnings
 from rehearsal_cloud.kubernetes.objects.deletion import DeleteOptions, orphans_by_default
 from rehearsal_cloud.kubernetes.objects.objects import Write
 from rehearsal_cloud.kubernetes.objects.patches import APPLY, JSON, MERGE, STRATEGIC, patch
@@ -41,20 +41,20 @@ _ORPHANS = (
 
 
 def get(call: Call) -> Response:
-    """Answer one object."""
-    return responses.one(call, present(call))
+    """Answer an object."""
+    return responses.single(call, present(call))
 
 
 def present(call: Call) -> Document:
     """Return the object that the path names. Raises Failure (404)."""
-    found = call.cluster.objects.get(call.kind.kind, call.info.name, _namespace(call))
-    if found is None:
+    document = call.cluster.objects.get(call.kind.kind, call.info.name, _namespace(call))
+    if document is None:
         raise not_found(call.kind, call.info.name)
-    return found
+    return document
 
 
 async def create(call: Call) -> Response:
-    """Make an object."""
+    """Create an object."""
     call.options("CreateOptions")
     body, duplicates = await call.document()
     document, warnings = decode(call.cluster.schemas, call.kind, body, call.field_validation, duplicates)
@@ -64,20 +64,20 @@ async def create(call: Call) -> Response:
         raise Failure(500, "", "resourceVersion should not be set on objects to be created")
     call.cluster.access.check_escalation(call.user, document, None)
     made = call.cluster.objects.create_as(document, _write(call))
-    return responses.one(call, made, 201)
+    return responses.single(call, made, 201)
 
 
 async def update(call: Call) -> Response:
-    """Write an object over the one that is there."""
+    """Replace an object."""
     call.options("UpdateOptions")
     body, duplicates = await call.document()
     document, warnings = decode(call.cluster.schemas, call.kind, body, call.field_validation, duplicates)
     call.warn(warnings)
-    return responses.one(call, *replaced(call, _named(call, _placed(call, document))))
+    return responses.single(call, *replaced(call, _named(call, _placed(call, document))))
 
 
 def replaced(call: Call, document: Document) -> tuple[Document, int]:
-    """Write a decoded object and return it as it is kept, with the status of the answer."""
+    """Store a decoded object and return it as stored, with the status of the answer."""
     objects = call.cluster.objects
     old = objects.get(call.kind.kind, call.info.name, _namespace(call))
     call.cluster.access.check_escalation(call.user, document, old)
@@ -100,27 +100,29 @@ async def change(call: Call) -> Response:
         raise unsupported("PatchOptions", "force", text, "FieldValueForbidden")
     body, duplicates = await call.document()
     if form == APPLY:
-        return responses.one(call, *_applied(call, body, duplicates))
+        return responses.single(call, *_applied(call, body, duplicates))
     old = present(call)
     live = {**old, "apiVersion": call.kind.api_version}
     patched, warnings = patch(call.cluster.schemas, call.kind, live, body, form, call.field_validation)
     call.warn(warnings)
-    return responses.one(call, *replaced(call, _named(call, patched)))
+    return responses.single(call, *replaced(call, _named(call, patched)))
 
 
 def _applied(call: Call, body: Any, duplicates: tuple[str, ...]) -> tuple[Document, int]:
     cluster, objects = call.cluster, call.cluster.objects
     if not isinstance(body, dict):
         raise bad_request(f"error decoding YAML: {json.dumps(body)} is no object")
-    call.warn(told(call.kind, duplicates, call.field_validation))
-    given = _named(call, _placed(call, body))
+    call.warn(field_warnings(call.kind, duplicates, call.field_validation))
+    applied = _named(call, _placed(call, body))
     old = objects.get(call.kind.kind, call.info.name, _namespace(call))
     if old is None and call.info.subresource:
         raise not_found(call.kind, call.info.name)
     live = {**old, "apiVersion": call.kind.api_version} if old else None
     manager, subresource = call.query("fieldManager"), call.info.subresource
-    wanted = apply(cluster.schemas, call.kind, live, given, manager, force=call.flag("force"), subresource=subresource)
-    document, _ = decode(cluster.schemas, call.kind, wanted, "Ignore")
+    patched = apply(
+        cluster.schemas, call.kind, live, applied, manager, force=call.flag("force"), subresource=subresource
+    )
+    document, _ = decode(cluster.schemas, call.kind, patched, "Ignore")
     cluster.access.check_escalation(call.user, document, old)
     if old is None:
         return objects.create_as(document, _write(call, applied=True)), 201
@@ -135,18 +137,18 @@ async def delete(call: Call) -> Response:
     deletion = call.cluster.objects.delete_with(call.kind, call.info.name, _namespace(call), options)
     accepted = not deletion.gone and options.propagation == "Foreground"
     if not deletion.gone or call.kind.kind in _ANSWERED_WHOLE:
-        return responses.one(call, deletion.document, 202 if accepted else 200)
+        return responses.single(call, deletion.document, 202 if accepted else 200)
     return JSONResponse(_success(call, deletion))
 
 
 async def delete_collection(call: Call) -> Response:
-    """Delete all objects that the selectors select, and answer what they were."""
+    """Delete all selected objects, and answer with them."""
     options = await _delete_options(call)
     deleted = [
         call.cluster.objects.delete_with(
-            call.kind, one["metadata"]["name"], one["metadata"].get("namespace", ""), options
+            call.kind, document["metadata"]["name"], document["metadata"].get("namespace", ""), options
         ).document
-        for one in selected(call)
+        for document in selected(call)
     ]
     return responses.many(call, deleted, {"resourceVersion": str(call.cluster.objects.storage.version)})
 
@@ -156,9 +158,9 @@ async def _delete_options(call: Call) -> DeleteOptions:
     body: Any = {}
     if await call.request.body():
         body, _ = await call.document()
-    given: Document = body if isinstance(body, dict) else {}
-    policy = given.get("propagationPolicy") or call.query("propagationPolicy") or None
-    orphan = given.get("orphanDependents")
+    sent: Document = body if isinstance(body, dict) else {}
+    policy = sent.get("propagationPolicy") or call.query("propagationPolicy") or None
+    orphan = sent.get("orphanDependents")
     if orphan is None and call.query("orphanDependents"):
         orphan = call.flag("orphanDependents")
     if policy and orphan is not None:
@@ -169,15 +171,15 @@ async def _delete_options(call: Call) -> DeleteOptions:
         raise unsupported("DeleteOptions", "propagationPolicy", text)
     if orphan is not None:
         policy = "Orphan" if orphan else "Background"
-    dry_run = given.get("dryRun") or []
+    dry_run = sent.get("dryRun") or []
     if dry_run not in ([], ["All"]):
-        listed = ", ".join(f'"{one}"' for one in dry_run)
+        listed = ", ".join(f'"{value}"' for value in dry_run)
         text = f'Unsupported value: []string{{{listed}}}: supported values: "All"'
         raise unsupported("DeleteOptions", "dryRun", text)
-    grace = given.get("gracePeriodSeconds")
+    grace = sent.get("gracePeriodSeconds")
     if grace is None and call.query("gracePeriodSeconds"):
         grace = int(call.query("gracePeriodSeconds"))
-    conditions = given.get("preconditions") or {}
+    conditions = sent.get("preconditions") or {}
     return DeleteOptions(
         propagation=policy,
         grace=grace,
@@ -209,7 +211,7 @@ def _write(call: Call, *, applied: bool = False) -> Write:
 
 
 def _placed(call: Call, document: Document) -> Document:
-    """Return the document in the path's namespace. Raises Failure (400) where it names another."""
+    """Return the document in the path's namespace. Raises Failure (400) where it names a different namespace."""
     namespace = _namespace(call)
     metadata = document.get("metadata") or {}
     if not isinstance(metadata, dict):
@@ -222,7 +224,7 @@ def _placed(call: Call, document: Document) -> Document:
 
 
 def _named(call: Call, document: Document) -> Document:
-    """Return the document with the path's name. Raises Failure (400) where it has another."""
+    """Return the document with the path's name. Raises Failure (400) where it has a different name."""
     name = document["metadata"].get("name") or (call.info.name if call.request.method == "PATCH" else "")
     if not name:
         raise bad_request("name must be provided")

@@ -1,4 +1,4 @@
-"""Answers of the API: objects, lists and failures in the form that the client asked for."""
+"""Answers of the API: objects, lists and failures in the requested form."""
 
 from __future__ import annotations
 
@@ -21,18 +21,18 @@ _UNAUTHORIZED = 401
 
 
 def wants_table(call: Call) -> bool:
-    """Tell whether the client wants rows to print."""
+    """Tell whether the client accepts a table."""
     return tables.wants_table(call.connection.headers.get("accept", ""))
 
 
 def wants_metadata(call: Call) -> bool:
-    """Tell whether the client wants the objects' metadata alone."""
+    """Tell whether the client accepts only the objects' metadata."""
     first = call.connection.headers.get("accept", "").partition(",")[0]
     return "as=PartialObjectMetadata" in first
 
 
 def shown(call: Call, document: Document) -> Document:
-    """Return an object as the client wants it: in the version of the path, or its metadata alone."""
+    """Return an object in the requested form: in the version of the path, or only its metadata."""
     if wants_metadata(call):
         head = {"kind": "PartialObjectMetadata", "apiVersion": "meta.k8s.io/v1"}
         return {**head, "metadata": document["metadata"]}
@@ -41,7 +41,7 @@ def shown(call: Call, document: Document) -> Document:
     return document
 
 
-def one(call: Call, document: Document, status: int = 200) -> Response:
+def single(call: Call, document: Document, status: int = 200) -> Response:
     """Return the answer with an object."""
     if wants_table(call):
         metadata = {"resourceVersion": document["metadata"].get("resourceVersion", "")}
@@ -60,18 +60,25 @@ def many(call: Call, documents: Sequence[Document], metadata: Document) -> Respo
     else:
         # Items of a list do not repeat its version and kind, save those of custom kinds.
         bare = () if call.kind.custom else ("apiVersion", "kind")
-        items = [{key: value for key, value in shown(call, it).items() if key not in bare} for it in documents]
+        items = [
+            {key: value for key, value in shown(call, document).items() if key not in bare} for document in documents
+        ]
     return JSONResponse({"kind": kind, "apiVersion": version, "metadata": metadata, "items": items})
 
 
 def table(call: Call, documents: Sequence[Document], metadata: Document, *, headed: bool = True) -> Document:
-    """Return objects as rows."""
+    """Return objects as a table."""
     columns: list[Document] = []
     if call.kind.custom:
         definition = call.cluster.objects.get("CustomResourceDefinition", call.kind.resource) or {}
         versions = (definition.get("spec") or {}).get("versions") or ()
         columns = next(
-            (it.get("additionalPrinterColumns") or [] for it in versions if it["name"] == call.kind.version), []
+            (
+                version.get("additionalPrinterColumns") or []
+                for version in versions
+                if version["name"] == call.kind.version
+            ),
+            [],
         )
     include = call.query("includeObject", "Metadata")
     return tables.table(call.kind, documents, metadata, printer_columns=columns, include=include, headed=headed)

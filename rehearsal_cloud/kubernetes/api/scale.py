@@ -1,4 +1,4 @@
-"""The scale subresource: how many replicas there are and should be, whatever the kind.
+"""The scale subresource: the current and the desired number of replicas, for every kind.
 
 https://kubernetes.io/docs/tasks/extend-kubernetes/custom-resources/custom-resource-definitions/#scale-subresource
 """
@@ -32,17 +32,17 @@ _BUILT_IN = {
 
 def get(call: Call) -> Response:
     """Answer the object's scale."""
-    return responses.one(call, _scale(call, present(call)))
+    return responses.single(call, _scale(call, present(call)))
 
 
 async def update(call: Call) -> Response:
-    """Set how many replicas there should be, by a whole scale."""
+    """Set the desired replicas with a complete Scale."""
     body, _ = await call.document()
-    return responses.one(call, _scaled(call, present(call), body))
+    return responses.single(call, _scaled(call, present(call), body))
 
 
 async def change(call: Call) -> Response:
-    """Set how many replicas there should be, by a patch of the scale."""
+    """Set the desired replicas with a patch of the Scale."""
     form = media_type(call.connection.headers.get("content-type", ""))
     if form not in (JSON, MERGE, STRATEGIC):
         accepted = f"{JSON}, {MERGE}, {STRATEGIC}"
@@ -51,16 +51,16 @@ async def change(call: Call) -> Response:
     body, _ = await call.document()
     document = present(call)
     live = _scale(call, document)
-    return responses.one(call, _scaled(call, document, (json_patch if form == JSON else merge_patch)(live, body)))
+    return responses.single(call, _scaled(call, document, (json_patch if form == JSON else merge_patch)(live, body)))
 
 
-def _scaled(call: Call, document: Document, wanted: Document) -> Document:
-    if wanted.get("kind") != "Scale":
-        raise bad_request(f"no kind Scale in the body: {wanted.get('kind')}")
-    version = (wanted.get("metadata") or {}).get("resourceVersion")
+def _scaled(call: Call, document: Document, scale_document: Document) -> Document:
+    if scale_document.get("kind") != "Scale":
+        raise bad_request(f"no kind Scale in the body: {scale_document.get('kind')}")
+    version = (scale_document.get("metadata") or {}).get("resourceVersion")
     if version and version != document["metadata"]["resourceVersion"]:
         raise conflict(call.kind, call.info.name)
-    replicas = (wanted.get("spec") or {}).get("replicas", 0)
+    replicas = (scale_document.get("spec") or {}).get("replicas", 0)
     if not isinstance(replicas, int):
         raise bad_request("spec.replicas is no number")
     if replicas < 0:
@@ -70,8 +70,8 @@ def _scaled(call: Call, document: Document, wanted: Document) -> Document:
     changed = copy.deepcopy(document)
     *parents, last = _paths(call)["specReplicasPath"].strip(".").split(".")
     place = changed
-    for one in parents:
-        place = place.setdefault(one, {})
+    for parent in parents:
+        place = place.setdefault(parent, {})
     place[last] = replicas
     write = Write(manager=call.manager, managed_as="scale", dry_run=call.dry_run, decoded=True)
     return _scale(call, call.cluster.objects.update_as(changed, write))
@@ -98,8 +98,10 @@ def _paths(call: Call) -> dict[str, str]:
         return _BUILT_IN
     definition = call.cluster.objects.get("CustomResourceDefinition", call.kind.resource) or {}
     versions = definition["spec"]["versions"]
-    found: dict[str, str] = next(one for one in versions if one["name"] == call.kind.version)["subresources"]["scale"]
-    return found
+    paths: dict[str, str] = next(version for version in versions if version["name"] == call.kind.version)[
+        "subresources"
+    ]["scale"]
+    return paths
 
 
 def _at(document: Document, path: str) -> Any:

@@ -1,4 +1,4 @@
-"""The API of one cluster as an ASGI application: who asks, whether they may, what for, and the log of it all.
+"""The API of a cluster as an ASGI application: authentication, authorization, routing and the request log.
 
 Texts and codes are those of kube-apiserver; the request log has the form of the front door's (see server.py).
 """
@@ -48,7 +48,7 @@ class Api:
         self._openapi = OpenApi(cluster)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Serve one request, or one stream."""
+        """Serve a request or a stream."""
         if scope["type"] == "websocket":
             await self._stream(WebSocket(scope, receive, send))
             return
@@ -89,7 +89,7 @@ class Api:
             return responses.refused(internal(type(fault).__name__))
 
     def _allowed(self, connection: HTTPConnection, method: str) -> RequestInfo:
-        """Return what is asked. Raises Failure (401, 403) where it is nobody's, or not theirs to ask."""
+        """Return the target of the request. Raises Failure: 401 without a user, 403 without permission."""
         access = self._cluster.access
         info = request_info(method, connection.scope["path"], connection.query_params)
         connection.state.user = access.authenticate(connection.headers)
@@ -119,7 +119,7 @@ class Api:
                 return await resources.delete_collection(call)
             case "create" if not info.name:
                 return await resources.create(call)
-        return await _one(call)
+        return await _object(call)
 
     async def _review(self, call: Call) -> Response:
         if call.info.verb != "create":
@@ -130,7 +130,7 @@ class Api:
         return JSONResponse(self._cluster.access.review(call.user, document, namespace), 201)
 
     def _record(self, connection: HTTPConnection, method: str, status: int, started: float, size: int = 0) -> None:
-        """Log what was asked and how it was answered, without bodies and tokens; of a stream no size is known."""
+        """Log the request and its answer, without bodies and tokens; a stream has no size."""
         user = getattr(connection.state, "user", None)
         entry = {
             "time": round(started, 3),
@@ -147,8 +147,8 @@ class Api:
         self._log.write(json.dumps(entry) + "\n")
 
 
-async def _one(call: Call) -> Response:
-    """Answer a request for one object, or for a part of it."""
+async def _object(call: Call) -> Response:
+    """Answer a request for an object or its status."""
     match call.info.verb:
         case "get":
             return resources.get(call)

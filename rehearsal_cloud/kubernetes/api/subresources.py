@@ -1,4 +1,4 @@
-"""Subresources that are acts: binding and evicting pods, tokens of service accounts, logs, and streams.
+"""Subresources that act: binding and evicting pods, service account tokens, logs and streams.
 
 https://kubernetes.io/docs/reference/kubernetes-api/workload-resources/pod-v1/#Operations
 """
@@ -25,7 +25,7 @@ _DONE = {"kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Succes
 
 
 async def act(call: Call) -> Response:
-    """Do what a POST to the subresource, or a GET of a log, is for. Raises Failure."""
+    """Answer a POST to the subresource, or a GET of a log. Raises Failure."""
     match (call.kind.kind, call.info.subresource):
         case ("Pod", "log"):
             return await call.cluster.node.streams.log(call.request, present(call))
@@ -66,13 +66,15 @@ async def _bind(call: Call) -> Response:
         raise conflict(call.kind, call.info.name, f"pod {call.info.name} is already assigned to node {bound!r}")
     condition = {"type": "PodScheduled", "status": "True", "lastProbeTime": None, "lastTransitionTime": now()}
     status: Document = pod.get("status") or {}
-    others = [one for one in status.get("conditions") or () if one["type"] != "PodScheduled"]
+    conditions = [condition for condition in status.get("conditions") or () if condition["type"] != "PodScheduled"]
     if not call.dry_run:
         objects = call.cluster.objects
         kept = objects.update(
             {**pod, "spec": {**pod["spec"], "nodeName": node}}, subresource="binding", manager=call.manager
         )
-        objects.update_status({**kept, "status": {**status, "conditions": [*others, condition]}}, manager=call.manager)
+        objects.update_status(
+            {**kept, "status": {**status, "conditions": [*conditions, condition]}}, manager=call.manager
+        )
     return JSONResponse(_DONE, 201)
 
 

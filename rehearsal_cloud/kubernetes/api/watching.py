@@ -1,4 +1,4 @@
-"""Lists and watches: many objects at once, in pages, and their changes as they happen.
+"""Lists and watches: collections of objects in pages, and streams of their changes.
 
 https://kubernetes.io/docs/reference/using-api/api-concepts/#efficient-detection-of-changes
 """
@@ -43,59 +43,59 @@ _EXPIRED = (
 
 
 class Lists:
-    """Answers lists; one that is read in pages is kept as it was at its first."""
+    """Answers lists; the pages of a list come from a snapshot taken at the first page."""
 
     def __init__(self) -> None:
         self._snapshots: OrderedDict[str, list[Entry]] = OrderedDict()
 
     def answer(self, call: Call) -> Response:
-        """Answer a list. Raises Failure: 400 for selectors and tokens that can't be read, 410, 504."""
+        """Answer a list. Raises Failure: 400 for invalid selectors and tokens, 410, 504."""
         limit, token = _number(call.query("limit"), "limit"), call.query("continue")
         if token:
             version, start = _read_token(token)
-            found = self._snapshots.get(_snapshot(call, version))
-            if found is None:
+            entries = self._snapshots.get(_snapshot(call, version))
+            if entries is None:
                 raise gone(_EXPIRED)
-            begin = bisect_right(found, start, key=_key)
+            begin = bisect_right(entries, start, key=_key)
         else:
             _check_version(call)
             version, begin = str(call.cluster.objects.storage.version), 0
-            found = _entries(call)
-        end = begin + limit if limit else len(found)
+            entries = _entries(call)
+        end = begin + limit if limit else len(entries)
         metadata: Document = {"resourceVersion": version}
-        if end < len(found):
-            metadata |= {"continue": _token(version, found[end - 1])}
+        if end < len(entries):
+            metadata |= {"continue": _token(version, entries[end - 1])}
             if not (call.query("labelSelector") or call.query("fieldSelector")):
-                metadata["remainingItemCount"] = len(found) - end
-            self._keep(_snapshot(call, version), found)
-        return responses.many(call, [json.loads(one.text) for one in found[begin:end]], metadata)
+                metadata["remainingItemCount"] = len(entries) - end
+            self._keep(_snapshot(call, version), entries)
+        return responses.many(call, [json.loads(entry.text) for entry in entries[begin:end]], metadata)
 
-    def _keep(self, name: str, found: list[Entry]) -> None:
-        self._snapshots.setdefault(name, found)
+    def _keep(self, name: str, entries: list[Entry]) -> None:
+        self._snapshots.setdefault(name, entries)
         self._snapshots.move_to_end(name)
         if len(self._snapshots) > _SNAPSHOTS:
             self._snapshots.popitem(last=False)
 
 
 def _entries(call: Call) -> list[Entry]:
-    """Return the objects that the request's namespace, name and selectors select. Raises Failure (400)."""
-    found = call.cluster.objects.entries(
+    """Return the objects of the request's namespace, name and selectors. Raises Failure (400)."""
+    entries = call.cluster.objects.entries(
         call.kind.kind,
         call.info.namespace if call.kind.namespaced else "",
         labels=call.query("labelSelector"),
         fields=call.query("fieldSelector"),
     )
     name = call.info.name
-    return [one for one in found if one.key[1] == name] if name else found
+    return [entry for entry in entries if entry.key[1] == name] if name else entries
 
 
 def selected(call: Call) -> list[Document]:
-    """Return them as documents. Raises Failure (400)."""
-    return [json.loads(one.text) for one in _entries(call)]
+    """Return the selected objects as documents. Raises Failure (400)."""
+    return [json.loads(entry.text) for entry in _entries(call)]
 
 
 class Watch:
-    """Answers one watch."""
+    """Answers a watch."""
 
     def __init__(self, call: Call) -> None:
         self._call = call
@@ -129,13 +129,13 @@ class Watch:
             async for change in self._live(subscription):
                 if change is None:
                     yield self._bookmark()
-                elif (seen := self._seen(change)) is not None:
-                    yield self._line(seen, change.document)
+                elif (change_type := self._change_type(change)) is not None:
+                    yield self._line(change_type, change.document)
         finally:
             subscription.close()
 
     async def _live(self, subscription: Subscription) -> AsyncIterator[Event | None]:
-        """Yield the changes, and None whenever a bookmark is due."""
+        """Yield the changes, and None for each due bookmark."""
         while (left := self._deadline - time.monotonic()) > 0:
             wait = min(left, _BOOKMARK_SECONDS) if self._bookmarks else left
             try:
@@ -148,7 +148,7 @@ class Watch:
                 return
 
     def _before(self) -> Iterator[Event]:
-        """Yield what a watch begins with: the changes since its version, or all objects where it names none."""
+        """Yield the first events of a watch: the changes since its version, or all objects without a version."""
         version = self._call.query("resourceVersion")
         storage = self._call.cluster.objects.storage
         since = _number(version, "resourceVersion") if version else 0
@@ -159,11 +159,11 @@ class Watch:
                 yield Event("ADDED", document, int(document["metadata"]["resourceVersion"]))
             return
         for event in storage.since(since) if since else ():
-            if event.kind == self._call.kind.kind and (seen := self._seen(event)) is not None:
-                yield Event(seen, event.text, event.resource_version)
+            if event.kind == self._call.kind.kind and (change_type := self._change_type(event)) is not None:
+                yield Event(change_type, event.text, event.resource_version)
 
-    def _seen(self, event: Event) -> str | None:
-        """Return what the change is to who watches a selection: what ceases to be selected is deleted for them."""
+    def _change_type(self, event: Event) -> str | None:
+        """Return the type of the change for the selection: an object that leaves it counts as DELETED."""
         now = event.type != "DELETED" and self._selects(event.document)
         before = event.previous is not None and self._selects(event.previous)
         if now:
@@ -235,9 +235,9 @@ def _token(version: str, last: Entry) -> str:
 
 def _read_token(token: str) -> tuple[str, tuple[str, str]]:
     try:
-        found = json.loads(base64.urlsafe_b64decode(token + "=" * (-len(token) % 4)))
-        namespace, _, name = str(found["start"]).removesuffix("\0").partition("/")
-        return str(found["rv"]), (namespace, name)
+        content = json.loads(base64.urlsafe_b64decode(token + "=" * (-len(token) % 4)))
+        namespace, _, name = str(content["start"]).removesuffix("\0").partition("/")
+        return str(content["rv"]), (namespace, name)
     except (ValueError, KeyError, TypeError, binascii.Error) as error:
         raise bad_request(f"invalid continue token: continue key is not valid: {error}") from error
 

@@ -1,1 +1,1 @@
-"""Who asks, and whether that is allowed: authentication, RBAC, Azure RBAC and access reviews."""
+"""Access to the API: authentication, RBAC, Azure RBAC and access reviews."""

@@ -1,4 +1,4 @@
-"""Access to one cluster's API: who sends a request, as whom, and whether they may."""
+"""Access to a cluster's API: authentication, impersonation and authorization of requests."""
 
 from __future__ import annotations
 
@@ -44,35 +44,35 @@ class Access:
         self._authentication = Authentication(cluster.cloud.entra, self.tokens)
 
     def prepare(self) -> None:
-        """Make the default roles and bindings, and bind the cluster's administrators as its document names them."""
+        """Create the default roles and bindings, and bind the cluster's administrator groups."""
         profile = self._cluster.document["properties"].get("aadProfile") or {}
         default_roles.reconcile(self._cluster.objects, profile.get("adminGroupObjectIDs") or [])
 
     def authenticate(self, headers: Headers) -> User:
-        """Return who sends a request, or whom they impersonate. Raises Failure: 401, or 403 where they may not."""
+        """Return the user of a request, or the impersonated user. Raises Failure (401, 403)."""
         user = self._authentication.user(headers.get("authorization", ""), self._cluster.document)
         return self._impersonated(user, headers)
 
-    def authorize(self, user: User, wanted: Attributes) -> Decision:
-        """Return whether the user may do what is wanted."""
+    def authorize(self, user: User, attributes: Attributes) -> Decision:
+        """Return whether the user is allowed to do this."""
         if MASTERS in user.groups:
             return Decision(allowed=True)
-        decision = self.rbac.authorize(user, wanted)
+        decision = self.rbac.authorize(user, attributes)
         if decision.allowed or not self.incomplete:
             return decision
         document = self._cluster.document
-        azure = azure_rbac.authorize(self._cluster.cloud, document["id"], user, wanted)
-        reasons = [one for one in (decision.reason, azure.reason) if one]
+        azure = azure_rbac.authorize(self._cluster.cloud, document["id"], user, attributes)
+        reasons = [reason for reason in (decision.reason, azure.reason) if reason]
         return azure if azure.allowed else Decision(allowed=False, reason="\n".join(reasons))
 
-    def require(self, user: User, wanted: Attributes) -> None:
-        """Raise Failure (403) in the API server's words unless the user may do what is wanted."""
-        decision = self.authorize(user, wanted)
+    def require(self, user: User, attributes: Attributes) -> None:
+        """Raise Failure (403) with the API server's message unless the user is allowed to do this."""
+        decision = self.authorize(user, attributes)
         if not decision.allowed:
-            raise denied(user, wanted, decision)
+            raise denied(user, attributes, decision)
 
     def check_escalation(self, user: User, document: Document, old: Document | None) -> None:
-        """Raise Failure (403, 404) where the write of a role or binding, else allowed, would grant too much."""
+        """Raise Failure (403, 404) where the write of a role or binding would escalate privileges."""
         escalation.check(self, self._cluster.kinds, user, document, old)
 
     def review(self, user: User, document: Document, namespace: str = "") -> Document:
@@ -89,7 +89,7 @@ class Access:
 
     @property
     def incomplete(self) -> bool:
-        """Tell whether Azure decides too, whose rules can't be listed."""
+        """Tell whether Azure RBAC also decides, whose rules cannot be listed."""
         profile = self._cluster.document["properties"].get("aadProfile") or {}
         return bool(profile.get("enableAzureRBAC"))
 
@@ -103,39 +103,41 @@ class Access:
         uid = headers.get("impersonate-uid", "")
         if not name:
             if groups or extra or uid:
-                given = ", ".join(name for name in headers if name.startswith("impersonate-"))
-                raise Failure(500, "InternalError", f"Internal error occurred: requested [{given}] without a user")
+                listed = ", ".join(name for name in headers if name.startswith("impersonate-"))
+                raise Failure(500, "InternalError", f"Internal error occurred: requested [{listed}] without a user")
             return user
         account = service_account_of(name)
-        wanted = [_impersonate("users", name)]
+        required = [_impersonate("users", name)]
         if account is not None:
-            wanted = [Attributes("impersonate", resource="serviceaccounts", namespace=account[0], name=account[1])]
+            required = [Attributes("impersonate", resource="serviceaccounts", namespace=account[0], name=account[1])]
             groups = groups or service_account_groups(account[0])[:2]
-        wanted += [_impersonate("groups", one) for one in headers.getlist("impersonate-group")]
+        required += [_impersonate("groups", group) for group in headers.getlist("impersonate-group")]
         authentication = "authentication.k8s.io"
-        wanted += [
+        required += [
             Attributes("impersonate", authentication, "v1", "userextras", subresource=key, name=value)
             for key, values in extra.items()
             for value in values
         ]
         if uid:
-            wanted.append(Attributes("impersonate", authentication, "v1", "uids", name=uid))
-        for one in wanted:
-            self.require(user, one)
-        whole = UNAUTHENTICATED if name == ANONYMOUS else AUTHENTICATED
-        return User(name, uid, groups if whole in groups else (*groups, whole), extra)
+            required.append(Attributes("impersonate", authentication, "v1", "uids", name=uid))
+        for attributes in required:
+            self.require(user, attributes)
+        everyone = UNAUTHENTICATED if name == ANONYMOUS else AUTHENTICATED
+        return User(name, uid, groups if everyone in groups else (*groups, everyone), extra)
 
 
-def denied(user: User, wanted: Attributes, decision: Decision) -> Failure:
-    """Return the API server's error for what is wanted."""
-    text = wanted.denial(user)
+def denied(user: User, attributes: Attributes, decision: Decision) -> Failure:
+    """Return the API server's failure for a denied request."""
+    text = attributes.denial(user)
     text = f"{text}: {decision.reason}" if decision.reason else text
-    if wanted.path:
+    if attributes.path:
         return Failure(403, "Forbidden", f"forbidden: {text}", {})
-    resource = f"{wanted.resource}.{wanted.group}" if wanted.group else wanted.resource
-    named = f'{resource} "{wanted.name}"' if wanted.name else resource
-    details = {"name": wanted.name, "group": wanted.group, "kind": wanted.resource}
-    return Failure(403, "Forbidden", f"{named} is forbidden: {text}", {key: one for key, one in details.items() if one})
+    resource = f"{attributes.resource}.{attributes.group}" if attributes.group else attributes.resource
+    named = f'{resource} "{attributes.name}"' if attributes.name else resource
+    details = {"name": attributes.name, "group": attributes.group, "kind": attributes.resource}
+    return Failure(
+        403, "Forbidden", f"{named} is forbidden: {text}", {key: value for key, value in details.items() if value}
+    )
 
 
 def _impersonate(resource: str, name: str) -> Attributes:

@@ -1,7 +1,7 @@
-"""Authentication: whose request it is, from its bearer token.
+"""Authentication: the user of a request, from its bearer token.
 
-Three kinds of token are good: Entra's for the AKS server application, those of the cluster's own service accounts, and
-the administrator's static one while the cluster has local accounts. Nobody is anonymous on AKS.
+Three kinds of token are valid: Entra's for the AKS server application, those of the cluster's service accounts, and
+the administrator's static token while the cluster has local accounts. AKS allows no anonymous access.
 https://learn.microsoft.com/azure/aks/concepts-identity
 """
 
@@ -26,19 +26,19 @@ _ADMINISTRATOR = User("masterclient", groups=(MASTERS, AUTHENTICATED))
 
 
 class Authentication:
-    """Knows the users of one cluster by their tokens; `cluster` is the managed cluster's document, always as it is."""
+    """Identifies the users of a cluster by their tokens; `cluster` is the managed cluster's current document."""
 
     def __init__(self, entra: Entra, tokens: ServiceTokens) -> None:
         self._entra = entra
         self._tokens = tokens
 
     def user(self, authorization: str, cluster: Document) -> User:
-        """Return who presents the `Authorization` header. Raises Failure (401) where it proves nobody."""
+        """Return the user of the `Authorization` header. Raises Failure (401) for an invalid token."""
         scheme, _, token = authorization.partition(" ")
-        found = self._user(token.strip(), cluster) if scheme.lower() == "bearer" else None
-        if found is None:
+        identified = self._user(token.strip(), cluster) if scheme.lower() == "bearer" else None
+        if identified is None:
             raise Failure(401, "Unauthorized", "Unauthorized")
-        return found
+        return identified
 
     def _user(self, token: str, cluster: Document) -> User | None:
         properties = cluster["properties"]
@@ -57,7 +57,7 @@ class Authentication:
         return self._entra_user(principal)
 
     def _entra_user(self, principal: Principal) -> User:
-        """Return a principal as AKS names it: a user by their user principal name, any other by its object ID."""
+        """Return the user of a principal: AKS names people by user principal name, other principals by object ID."""
         identities = self._entra.identities(principal.object_id) - {principal.object_id}
         name = principal.name if principal.kind == "User" else principal.object_id
         return User(

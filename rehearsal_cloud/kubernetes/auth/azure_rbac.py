@@ -1,4 +1,4 @@
-"""Azure RBAC for Kubernetes: on a cluster that has it enabled, Azure's role assignments allow what RBAC does not.
+"""Azure RBAC for Kubernetes: on a cluster with it, role assignments grant access in addition to Kubernetes RBAC.
 
 https://learn.microsoft.com/azure/aks/manage-azure-rbac and https://github.com/kubeguard/guard/tree/master/authz
 """
@@ -19,19 +19,19 @@ _STRANGER = "Azure does not have opinion for this user."
 _DENIED = "User does not have access to the resource in Azure. Update role assignment to allow access."
 
 
-def authorize(cloud: Cloud, cluster_id: str, user: User, wanted: Attributes) -> Decision:
-    """Return whether a role assignment at the cluster, its namespace or above allows it; service accounts have none."""
-    found = [cloud.entra.principal(object_id) for object_id in user.extra.get("oid", ())]
-    if not found or found[0] is None:
+def authorize(cloud: Cloud, cluster_id: str, user: User, attributes: Attributes) -> Decision:
+    """Return whether a role assignment at the cluster, its namespace or above allows the request."""
+    principals = [cloud.entra.principal(object_id) for object_id in user.extra.get("oid", ())]
+    if not principals or principals[0] is None:
         return Decision(allowed=False, reason=_STRANGER)
-    scope = f"{cluster_id}/namespaces/{wanted.namespace}" if wanted.namespace else cluster_id
-    if cloud.authorization.allows(found[0], action(wanted), scope, data=True):
+    scope = f"{cluster_id}/namespaces/{attributes.namespace}" if attributes.namespace else cluster_id
+    if cloud.authorization.allows(principals[0], action(attributes), scope, data=True):
         return Decision(allowed=True)
     return Decision(allowed=False, reason=_DENIED)
 
 
-def action(wanted: Attributes) -> str:
-    """Return the data action that stands for a request; subresources count as their resources."""
-    verb = "read" if wanted.verb in _READS else _WRITES.get(wanted.verb, f"{wanted.verb}/action")
-    what = wanted.path.strip("/") or "/".join(part for part in (wanted.group, wanted.resource) if part)
-    return f"{_CLUSTER}/{what}/{verb}"
+def action(attributes: Attributes) -> str:
+    """Return the data action of a request; subresources count as their resources."""
+    verb = "read" if attributes.verb in _READS else _WRITES.get(attributes.verb, f"{attributes.verb}/action")
+    target = attributes.path.strip("/") or "/".join(part for part in (attributes.group, attributes.resource) if part)
+    return f"{_CLUSTER}/{target}/{verb}"

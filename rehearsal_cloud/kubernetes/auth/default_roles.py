@@ -1,7 +1,7 @@
-"""The roles and bindings that a new cluster has: Kubernetes' defaults for people and pods, and those that AKS adds.
+"""The default roles and bindings of a cluster: Kubernetes' for people and pods, and AKS's.
 
 https://kubernetes.io/docs/reference/access-authn-authz/rbac/#default-roles-and-role-bindings. The roles of Kubernetes'
-own components are left out: here they are parts of one program, and ask nobody.
+components are left out: here they are parts of one program, without requests.
 """
 
 from __future__ import annotations
@@ -124,10 +124,10 @@ _ADMINS = "aks-cluster-admin-binding-aad"
 
 
 def reconcile(objects: Objects, admin_groups: list[str]) -> None:
-    """Make the default roles and bindings that are missing, and bind Entra's `admin_groups` as AKS does."""
-    for wanted in (*_roles(), *_bindings()):
-        if objects.get(wanted["kind"], wanted["metadata"]["name"]) is None:
-            objects.create(wanted, manager="kube-apiserver")
+    """Create the missing default roles and bindings, and bind Entra's `admin_groups` as AKS does."""
+    for default in (*_roles(), *_bindings()):
+        if objects.get(default["kind"], default["metadata"]["name"]) is None:
+            objects.create(default, manager="kube-apiserver")
     admins = _binding(_ADMINS, "cluster-admin", tuple(admin_groups), {})
     kept = objects.get("ClusterRoleBinding", _ADMINS)
     if kept is None:
@@ -152,10 +152,10 @@ def _roles() -> Iterator[Document]:
         yield role
 
 
-def _rule(verbs: str, *what: str) -> Document:
-    if len(what) == 1:
-        return {"nonResourceURLs": what[0].split(), "verbs": verbs.split()}
-    group, resources = what
+def _rule(verbs: str, *targets: str) -> Document:
+    if len(targets) == 1:
+        return {"nonResourceURLs": targets[0].split(), "verbs": verbs.split()}
+    group, resources = targets
     return {
         "apiGroups": ["" if group == "core" else group],
         "resources": resources.split(),

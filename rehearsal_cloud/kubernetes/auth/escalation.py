@@ -1,4 +1,4 @@
-"""Escalation: nobody may grant through a role or a binding what they do not hold themselves.
+"""Escalation: users may not grant permissions that they do not hold themselves.
 
 https://kubernetes.io/docs/reference/access-authn-authz/rbac/#privilege-escalation-prevention-and-bootstrapping
 """
@@ -22,7 +22,7 @@ _ALL = [{"apiGroups": ["*"], "resources": ["*"], "verbs": ["*"]}, {"nonResourceU
 
 
 def check(access: Access, kinds: Kinds, user: User, document: Document, old: Document | None) -> None:
-    """Raise Failure (403, or 404 for a role that is not there) where the write of a role or binding grants too much."""
+    """Raise Failure (403, or 404 for a missing role) where the write of a role or binding escalates privileges."""
     if MASTERS in user.groups or (old is not None and _lasting(document) == _lasting(old)):
         return
     if document["kind"] in _ROLES:
@@ -33,10 +33,10 @@ def check(access: Access, kinds: Kinds, user: User, document: Document, old: Doc
 
 def _check_role(access: Access, kinds: Kinds, user: User, document: Document, old: Document | None) -> None:
     kind, metadata = kinds.named(document["kind"]), document["metadata"]
-    wanted = Attributes(
+    attributes = Attributes(
         "escalate", GROUP, "v1", kind.plural, name=metadata["name"], namespace=metadata.get("namespace", "")
     )
-    if access.authorize(user, wanted).allowed:
+    if access.authorize(user, attributes).allowed:
         return
     _confirm(access, kinds, user, document, document.get("rules") or [])
     aggregated = document.get("aggregationRule") or (old or {}).get("aggregationRule")
@@ -47,8 +47,8 @@ def _check_role(access: Access, kinds: Kinds, user: User, document: Document, ol
 def _check_binding(access: Access, kinds: Kinds, user: User, document: Document) -> None:
     reference, namespace = document["roleRef"], document["metadata"].get("namespace", "")
     kind = kinds.named(reference["kind"])
-    wanted = Attributes("bind", GROUP, "v1", kind.plural, name=reference["name"], namespace=namespace)
-    if access.authorize(user, wanted).allowed:
+    attributes = Attributes("bind", GROUP, "v1", kind.plural, name=reference["name"], namespace=namespace)
+    if access.authorize(user, attributes).allowed:
         return
     role = access.rbac.role(reference, namespace)
     if role is None:
@@ -57,7 +57,7 @@ def _check_binding(access: Access, kinds: Kinds, user: User, document: Document)
 
 
 def _lasting(document: Document) -> Document:
-    """Return the document without what decides when it goes: the garbage collector may write that to any role."""
+    """Return the document without the deletion metadata, which the garbage collector may write to any role."""
     passing = ("ownerReferences", "finalizers", "managedFields", "resourceVersion")
     kept = {key: value for key, value in document["metadata"].items() if key not in passing}
     return {**document, "metadata": kept}
@@ -70,10 +70,10 @@ def _confirm(access: Access, kinds: Kinds, user: User, document: Document, rules
         return
     text = (
         f'user "{user.name}" (groups={quoted(user.groups)}) is attempting to grant RBAC permissions not currently'
-        " held:\n" + "\n".join(sorted(described(one) for one in lacking))
+        " held:\n" + "\n".join(sorted(described(rule) for rule in lacking))
     )
     raise forbidden(kinds.named(document["kind"]), metadata["name"], text)
 
 
 def _held(access: Access, user: User, namespace: str) -> list[Document]:
-    return [one.rule for one in access.rbac.grants(user, namespace, [])]
+    return [grant.rule for grant in access.rbac.grants(user, namespace, [])]

@@ -1,4 +1,4 @@
-"""RBAC: which rules a user holds through roles and bindings, and what they allow.
+"""RBAC: the rules that a user holds through roles and bindings, and their evaluation.
 
 https://kubernetes.io/docs/reference/access-authn-authz/rbac/; the texts are those of kube-apiserver.
 """
@@ -25,7 +25,7 @@ _SERVICE_ACCOUNT = "system:serviceaccount:"
 
 @dataclass(frozen=True)
 class User:
-    """Who sends a request, as the API server knows them."""
+    """The user of a request, as the API server sees them."""
 
     name: str
     uid: str = ""
@@ -55,14 +55,14 @@ def service_account_groups(namespace: str) -> tuple[str, ...]:
 
 
 def service_account_of(username: str) -> tuple[str, str] | None:
-    """Return namespace and name of the service account that a user name stands for, or None."""
+    """Return namespace and name of a user name's service account, or None."""
     namespace, _, name = username.removeprefix(_SERVICE_ACCOUNT).partition(":")
     return (namespace, name) if username.startswith(_SERVICE_ACCOUNT) and namespace and name else None
 
 
 @dataclass(frozen=True)
 class Attributes:
-    """What a request wants to do: on a resource, or (where `path` is set) on a path that is none.
+    """The attributes of a request: on a resource, or (where `path` is set) on a non-resource path.
 
     `verb` is Kubernetes' own: get, list, watch, create, update, patch, delete, deletecollection, or a special one.
     For a `path` it is the HTTP method in lower case.
@@ -83,24 +83,24 @@ class Attributes:
         return f"{self.resource}/{self.subresource}" if self.subresource else self.resource
 
     def denial(self, user: User) -> str:
-        """Return what the API server says when `user` may not do this."""
+        """Return the API server's message when `user` is not allowed to do this."""
         if self.path:
             return f'User "{user.name}" cannot {self.verb} path "{self.path}"'
         place = f'in the namespace "{self.namespace}"' if self.namespace else "at the cluster scope"
-        what = f'cannot {self.verb} resource "{self.whole_resource}" in API group "{self.group}"'
-        return f'User "{user.name}" {what} {place}'
+        refusal = f'cannot {self.verb} resource "{self.whole_resource}" in API group "{self.group}"'
+        return f'User "{user.name}" {refusal} {place}'
 
 
 @dataclass(frozen=True)
 class Decision:
-    """Whether a request is allowed, and why; no reason is the rule where nothing allows it."""
+    """Whether a request is allowed, and why; a denial usually has no reason."""
 
     allowed: bool
     reason: str = ""
 
 
 class Roles(Protocol):
-    """Where roles and bindings are read: the store of a cluster."""
+    """The source of roles and bindings: the objects of a cluster."""
 
     def get(self, kind: str, name: str, namespace: str = "") -> Document | None:
         """Return the object, or None."""
@@ -111,36 +111,36 @@ class Roles(Protocol):
 
 @dataclass(frozen=True)
 class Grant:
-    """One rule that a user holds; `source` says through which binding."""
+    """A rule that a user holds; `source` names the binding."""
 
     rule: Document
     source: str
 
 
 class Rbac:
-    """Evaluates the roles and bindings of one cluster."""
+    """Evaluates the roles and bindings of a cluster."""
 
     def __init__(self, objects: Roles) -> None:
         self._objects = objects
 
-    def authorize(self, user: User, wanted: Attributes) -> Decision:
+    def authorize(self, user: User, attributes: Attributes) -> Decision:
         """Return whether a rule that the user holds allows what is wanted."""
         missing: list[str] = []
-        for grant in self.grants(user, wanted.namespace, missing):
-            if allows(grant.rule, wanted):
+        for grant in self.grants(user, attributes.namespace, missing):
+            if allows(grant.rule, attributes):
                 return Decision(allowed=True, reason=f"RBAC: allowed by {grant.source}")
         return Decision(allowed=False, reason=f"RBAC: {aggregate(missing)}" if missing else "")
 
     def grants(self, user: User, namespace: str, missing: list[str]) -> Iterator[Grant]:
         """Yield the rules that the user holds in the namespace ("" for the cluster).
 
-        Roles that bindings name and that do not exist are added to `missing`, in the API server's words.
+        For bindings to roles that do not exist, the API server's error is added to `missing`.
         """
-        bindings = [("ClusterRoleBinding", one) for one in self._objects.list("ClusterRoleBinding")]
+        bindings = [("ClusterRoleBinding", binding) for binding in self._objects.list("ClusterRoleBinding")]
         if namespace:
-            bindings += [("RoleBinding", one) for one in self._objects.list("RoleBinding", namespace)]
+            bindings += [("RoleBinding", binding) for binding in self._objects.list("RoleBinding", namespace)]
         for kind, binding in bindings:
-            subject = next((one for one in binding.get("subjects") or [] if _is(user, one, namespace)), None)
+            subject = next((item for item in binding.get("subjects") or [] if _is(user, item, namespace)), None)
             if subject is None:
                 continue
             reference = binding["roleRef"]
@@ -192,22 +192,22 @@ def _described(subject: Mapping[str, Any], namespace: str) -> str:
     return f'{subject["kind"]} "{name}"'
 
 
-def allows(rule: Mapping[str, Any], wanted: Attributes) -> bool:
-    """Tell whether one rule covers what is wanted."""
-    if not _has(rule.get("verbs"), wanted.verb):
+def allows(rule: Mapping[str, Any], attributes: Attributes) -> bool:
+    """Tell whether a rule covers the request."""
+    if not _has(rule.get("verbs"), attributes.verb):
         return False
-    if wanted.path:
-        return any(_path_matches(one, wanted.path) for one in rule.get("nonResourceURLs") or [])
+    if attributes.path:
+        return any(_path_matches(pattern, attributes.path) for pattern in rule.get("nonResourceURLs") or [])
     names = rule.get("resourceNames") or []
     return (
-        _has(rule.get("apiGroups"), wanted.group)
-        and _has_resource(rule.get("resources"), wanted.whole_resource)
-        and (not names or wanted.name in names)
+        _has(rule.get("apiGroups"), attributes.group)
+        and _has_resource(rule.get("resources"), attributes.whole_resource)
+        and (not names or attributes.name in names)
     )
 
 
-def _has(granted: list[str] | None, one: str) -> bool:
-    return granted is not None and ("*" in granted or one in granted)
+def _has(granted: list[str] | None, value: str) -> bool:
+    return granted is not None and ("*" in granted or value in granted)
 
 
 def _has_resource(granted: list[str] | None, resource: str) -> bool:
@@ -222,9 +222,9 @@ def _path_matches(granted: str, path: str) -> bool:
 # Escalation
 
 
-def uncovered(held: list[Document], wanted: list[Document]) -> list[Document]:
-    """Return the parts of the wanted rules that no held rule covers, each for one verb on one resource or path."""
-    parts = [part for rule in wanted for part in _parts(rule)]
+def uncovered(held: list[Document], requested: list[Document]) -> list[Document]:
+    """Return the parts of the requested rules that no held rule covers, each for a verb on a resource or path."""
+    parts = [part for rule in requested for part in _parts(rule)]
     return [part for part in parts if not any(_covers(rule, part) for rule in held)]
 
 
@@ -241,25 +241,25 @@ def _covers(rule: Mapping[str, Any], part: Mapping[str, Any]) -> bool:
     if not _has(rule.get("verbs"), part["verbs"][0]):
         return False
     if "nonResourceURLs" in part:
-        return any(_path_matches(one, part["nonResourceURLs"][0]) for one in rule.get("nonResourceURLs") or [])
-    names, wanted = rule.get("resourceNames") or [], part.get("resourceNames") or []
+        return any(_path_matches(pattern, part["nonResourceURLs"][0]) for pattern in rule.get("nonResourceURLs") or [])
+    names, requested = rule.get("resourceNames") or [], part.get("resourceNames") or []
     return (
         _has(rule.get("apiGroups"), part["apiGroups"][0])
         and _has_resource(rule.get("resources"), part["resources"][0])
-        and (not names or (bool(wanted) and wanted[0] in names))
+        and (not names or (bool(requested) and requested[0] in names))
     )
 
 
 def compacted(rules: list[Document]) -> list[Document]:
-    """Return the rules with those that differ in their verbs alone put together."""
-    found: dict[tuple[str, ...], Document] = {}
+    """Return the rules, merged where they differ only in their verbs."""
+    by_key: dict[tuple[str, ...], Document] = {}
     for rule in rules:
         key = tuple(f"{name}={rule[name]}" for name in sorted(rule) if name != "verbs")
-        if key in found:
-            found[key]["verbs"] = [*found[key]["verbs"], *rule["verbs"]]
+        if key in by_key:
+            by_key[key]["verbs"] = [*by_key[key]["verbs"], *rule["verbs"]]
         else:
-            found[key] = dict(rule)
-    return list(found.values())
+            by_key[key] = dict(rule)
+    return list(by_key.values())
 
 
 def described(rule: Mapping[str, Any]) -> str:

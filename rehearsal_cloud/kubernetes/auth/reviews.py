@@ -1,4 +1,4 @@
-"""Reviews: questions to the API about access, answered and not kept.
+"""Reviews: access and token reviews, answered and not stored.
 
 https://kubernetes.io/docs/reference/access-authn-authz/authorization/#checking-api-access
 """
@@ -18,7 +18,7 @@ _INVALID = "FieldValueInvalid"
 
 
 def review(access: Access, user: User, document: Document, namespace: str = "") -> Document:
-    """Return the document with its answer. Raises Failure: 400 or 422 where the question makes no sense."""
+    """Return the document with its answer. Raises Failure: 400 or 422 for an invalid review."""
     spec = document.get("spec") or {}
     match document["kind"]:
         case "SelfSubjectReview":
@@ -28,17 +28,17 @@ def review(access: Access, user: User, document: Document, namespace: str = "") 
         case "SelfSubjectRulesReview":
             document, status = {**document, "spec": {}}, _rules(access, user, spec)
         case "SelfSubjectAccessReview":
-            status = _access(access, user, _wanted(spec, []))
+            status = _access(access, user, _attributes(spec, []))
         case "SubjectAccessReview":
-            status = _access(access, _subject(spec), _wanted(spec, _subject_causes(spec)))
+            status = _access(access, _subject(spec), _attributes(spec, _subject_causes(spec)))
         case _:
             status = _access(access, _subject(spec), _local(document, spec, namespace))
     metadata = {"creationTimestamp": None, **(document.get("metadata") or {})}
     return {**document, "metadata": metadata, "status": status}
 
 
-def _access(access: Access, subject: User, wanted: Attributes) -> Document:
-    decision = access.authorize(subject, wanted)
+def _access(access: Access, subject: User, attributes: Attributes) -> Document:
+    decision = access.authorize(subject, attributes)
     return {"allowed": decision.allowed} | ({"reason": decision.reason} if decision.reason else {})
 
 
@@ -46,14 +46,16 @@ def _rules(access: Access, user: User, spec: Document) -> Document:
     if not spec.get("namespace"):
         raise bad_request("no namespace on request")
     missing: list[str] = []
-    rules = [one.rule for one in access.rbac.grants(user, spec["namespace"], missing)]
+    rules = [grant.rule for grant in access.rbac.grants(user, spec["namespace"], missing)]
     fields = ("verbs", "apiGroups", "resources", "resourceNames")
     status: Document = {
-        "resourceRules": [{key: one[key] for key in fields if one.get(key)} for one in rules if one.get("resources")],
+        "resourceRules": [
+            {key: rule[key] for key in fields if rule.get(key)} for rule in rules if rule.get("resources")
+        ],
         "nonResourceRules": [
-            {"verbs": one["verbs"], "nonResourceURLs": one["nonResourceURLs"]}
-            for one in rules
-            if one.get("nonResourceURLs")
+            {"verbs": rule["verbs"], "nonResourceURLs": rule["nonResourceURLs"]}
+            for rule in rules
+            if rule.get("nonResourceURLs")
         ],
         "incomplete": access.incomplete,
     }
@@ -72,22 +74,22 @@ def _subject_causes(spec: Document) -> list[Cause]:
 
 
 def _local(document: Document, spec: Document, namespace: str) -> Attributes:
-    given = spec.get("resourceAttributes") or {}
+    attributes = spec.get("resourceAttributes") or {}
     asked = (document.get("metadata") or {}).get("namespace", "")
     if asked and asked != namespace:
         raise bad_request("the namespace of the provided object does not match the namespace sent on the request")
     causes = _subject_causes(spec)
-    if given and given.get("namespace", "") != namespace:
-        text = f'Invalid value: "{given.get("namespace", "")}": must match metadata.namespace'
+    if attributes and attributes.get("namespace", "") != namespace:
+        text = f'Invalid value: "{attributes.get("namespace", "")}": must match metadata.namespace'
         causes.append(Cause(_INVALID, "spec.resourceAttributes.namespace", text))
     if spec.get("nonResourceAttributes"):
         text = f"Invalid value: {_shown(spec)}: disallowed on this kind of request"
         causes.append(Cause(_INVALID, "spec.nonResourceAttributes", text))
-    return _wanted(spec, causes)
+    return _attributes(spec, causes)
 
 
-def _wanted(spec: Document, causes: list[Cause]) -> Attributes:
-    """Return what is asked about. Raises Failure (422) with the causes, those of the attributes among them."""
+def _attributes(spec: Document, causes: list[Cause]) -> Attributes:
+    """Return the attributes to review. Raises Failure (422) with the causes and those of the attributes."""
     resource, path = spec.get("resourceAttributes"), spec.get("nonResourceAttributes")
     if resource and path:
         text = f"Invalid value: {_shown(spec)}: cannot be specified in combination with resourceAttributes"
@@ -104,14 +106,14 @@ def _wanted(spec: Document, causes: list[Cause]) -> Attributes:
 
 
 def _shown(spec: Document) -> str:
-    given = spec["nonResourceAttributes"]
-    return f'authorization.NonResourceAttributes{{Path:"{given.get("path", "")}", Verb:"{given.get("verb", "")}"}}'
+    path, verb = (spec["nonResourceAttributes"].get(field, "") for field in ("path", "verb"))
+    return f'authorization.NonResourceAttributes{{Path:"{path}", Verb:"{verb}"}}'
 
 
 def _invalid(causes: list[Cause]) -> Failure:
     # The server leaves the kind out of these texts.
-    listed = [{"reason": one.reason, "message": one.message, "field": one.field} for one in causes]
-    text = f'.authorization.k8s.io "" is invalid: {aggregate(str(one) for one in causes)}'
+    listed = [{"reason": cause.reason, "message": cause.message, "field": cause.field} for cause in causes]
+    text = f'.authorization.k8s.io "" is invalid: {aggregate(str(cause) for cause in causes)}'
     return Failure(422, "Invalid", text, {"group": "authorization.k8s.io", "causes": listed})
 
 

@@ -32,7 +32,7 @@ _INVALID = "invalid bearer token"
 
 
 class InvalidToken(Exception):
-    """A token that proves nobody; its text is what a TokenReview says of it."""
+    """An invalid token; its text is the error of a TokenReview."""
 
 
 class ServiceTokens:
@@ -45,7 +45,7 @@ class ServiceTokens:
 
     @property
     def audiences(self) -> list[str]:
-        """Return who a token is for that names no audience: the cluster's API server."""
+        """Return the default audiences of a token: the cluster's API server."""
         return [self._cluster.issuer, f"https://{self._cluster.document['properties']['fqdn']}"]
 
     def request(self, namespace: str, name: str, spec: Document) -> Document:
@@ -81,37 +81,37 @@ class ServiceTokens:
         }
 
     def _bound(self, namespace: str, account: str, reference: Document) -> Document:
-        """Return the claims about the object that the token lives as long as."""
+        """Return the claims of the object that the token is bound to."""
         api_version, kind = reference.get("apiVersion", ""), reference.get("kind", "")
         if (api_version, kind) not in _BINDABLE:
             group, _, version = api_version.rpartition("/")
             raise bad_request(f"cannot bind token to object of type {group}/{version}, Kind={kind}")
         name = reference.get("name", "")
-        found = self._objects.get(kind, name, "" if kind == "Node" else namespace)
-        if found is None:
+        bound_object = self._objects.get(kind, name, "" if kind == "Node" else namespace)
+        if bound_object is None:
             raise not_found(self._objects.kinds.named(kind), name)
-        if kind == "Pod" and found["spec"].get("serviceAccountName") != account:
+        if kind == "Pod" and bound_object["spec"].get("serviceAccountName") != account:
             text = (
                 f'cannot bind token for serviceaccount "{account}" to pod running with different serviceaccount name.'
             )
             raise bad_request(text)
         uid = reference.get("uid")
-        if uid and uid != found["metadata"]["uid"]:
+        if uid and uid != bound_object["metadata"]["uid"]:
             text = (
                 f'Operation cannot be fulfilled on {kind} "{name}": the UID in the bound object reference ({uid}) does'
                 " not match the UID in record. The object might have been deleted and then recreated"
             )
             raise Failure(409, "Conflict", text, {"name": name, "kind": kind})
-        claims = {kind.lower(): _reference(found)}
-        node = self._objects.get("Node", found["spec"].get("nodeName", "")) if kind == "Pod" else None
+        claims = {kind.lower(): _reference(bound_object)}
+        node = self._objects.get("Node", bound_object["spec"].get("nodeName", "")) if kind == "Pod" else None
         return claims | ({"node": _reference(node)} if node else {})
 
     def verify(self, token: str, audiences: Sequence[str] = ()) -> tuple[User, list[str]]:
-        """Return whose token it is, and which of the audiences (default: the API server's own) it is for.
+        """Return the user of the token, and the matching audiences (default: the API server's).
 
-        Raises InvalidToken: forged, expired, meant for others, or bound to an object that is there no longer.
+        Raises InvalidToken: forged, expired, of a different audience, or bound to a deleted object.
         """
-        wanted = list(audiences) or self.audiences
+        expected = list(audiences) or self.audiences
         try:
             claims = jwt.decode(
                 token,
@@ -124,20 +124,20 @@ class ServiceTokens:
             raise InvalidToken(f"[{_INVALID}, service account token has expired]") from None
         except jwt.InvalidTokenError:
             raise InvalidToken(_INVALID) from None
-        served = [one for one in wanted if one in claims["aud"]]
+        served = [audience for audience in expected if audience in claims["aud"]]
         if not served:
-            text = f"token audiences {quoted(claims['aud'])} is invalid for the target audiences {quoted(wanted)}"
+            text = f"token audiences {quoted(claims['aud'])} is invalid for the target audiences {quoted(expected)}"
             raise InvalidToken(f"[{_INVALID}, {text}]")
         return self._user(claims), served
 
     def _user(self, claims: Document) -> User:
-        """Return the user of verified claims, if all that the token is bound to is still there."""
+        """Return the user of verified claims. Raises InvalidToken where a bound object is gone."""
         about = claims[_CLAIM]
         namespace, account = about["namespace"], about["serviceaccount"]
         for kind, place in (("ServiceAccount", namespace), ("Pod", namespace), ("Secret", namespace), ("Node", "")):
             reference = about.get(kind.lower())
-            found = self._objects.get(kind, reference["name"], place) if reference else None
-            if reference and (found is None or found["metadata"]["uid"] != reference["uid"]):
+            stored = self._objects.get(kind, reference["name"], place) if reference else None
+            if reference and (stored is None or stored["metadata"]["uid"] != reference["uid"]):
                 raise InvalidToken(f"[{_INVALID}, {kind.lower()} {namespace}/{reference['name']} has been deleted]")
         extra = {f"{_EXTRA}/credential-id": (f"JTI={claims['jti']}",)}
         for kind in ("node", "pod"):

@@ -53,10 +53,10 @@ def decode(
     decoded = {"apiVersion": kind.api_version, "kind": kind.kind} | decoded
     if kind.custom:
         decoded = custom_schemas.default(type_, decoded)
-    return decoded, told(kind, duplicates, field_validation, reading.unknown)
+    return decoded, field_warnings(kind, duplicates, field_validation, reading.unknown)
 
 
-def told(
+def field_warnings(
     kind: Kind, duplicates: Sequence[str], field_validation: FieldValidation, unknown: Sequence[str] = ()
 ) -> list[str]:
     """Return the warnings about unknown and duplicate fields. Raises Failure (400) where validation is Strict."""

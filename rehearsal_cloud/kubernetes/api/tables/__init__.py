@@ -21,12 +21,12 @@ if TYPE_CHECKING:
 _TABLE = re.compile(r"application/json\s*;(?=[^,]*\bas=Table\b)(?=[^,]*\bg=meta\.k8s\.io\b)(?=[^,]*\bv=v1\b)")
 _PLAIN = Printer(
     (NAME, Column("Created At", "date")),
-    lambda one: [one["metadata"]["name"], one["metadata"].get("creationTimestamp")],
+    lambda document: [document["metadata"]["name"], document["metadata"].get("creationTimestamp")],
 )
 
 
 def wants_table(accept: str) -> bool:
-    """Tell whether an `Accept` header asks for a table, as kubectl's does, before anything else that is served."""
+    """Tell whether an `Accept` header prefers a table, as kubectl's does."""
     first_choice = accept.partition(",")[0]
     return bool(_TABLE.match(first_choice.strip()))
 
@@ -40,7 +40,7 @@ def table(
     include: str = "Metadata",
     headed: bool = True,
 ) -> Document:
-    """Return the objects as a table; `metadata` is the list's own.
+    """Return the objects as a table; `metadata` is the list's.
 
     `printer_columns` are the `additionalPrinterColumns` of a custom kind's version; `include` is the query's
     `includeObject` (None, Metadata or Object); only the first event of a watch is `headed` by the columns.
@@ -51,7 +51,7 @@ def table(
         "apiVersion": "meta.k8s.io/v1",
         "metadata": metadata,
         "columnDefinitions": [column.definition() for column in printer.columns] if headed else None,
-        "rows": [{"cells": printer.cells(one)} | _included(one, include) for one in documents],
+        "rows": [{"cells": printer.cells(document)} | _included(document, include) for document in documents],
     }
 
 
@@ -66,14 +66,19 @@ def _included(document: Document, include: str) -> Document:
 
 def _custom(printer_columns: Sequence[Document]) -> Printer:
     if not printer_columns:
-        return Printer((NAME, Column("Age", "date")), lambda one: [one["metadata"]["name"], created(one)])
+        return Printer(
+            (NAME, Column("Age", "date")), lambda document: [document["metadata"]["name"], created(document)]
+        )
     columns = [
-        Column(one["name"], one["type"], format=one.get("format", ""), priority=one.get("priority", 0))
-        for one in printer_columns
+        Column(column["name"], column["type"], format=column.get("format", ""), priority=column.get("priority", 0))
+        for column in printer_columns
     ]
     return Printer(
         (NAME, *columns),
-        lambda document: [document["metadata"]["name"], *(_custom_cell(document, one) for one in printer_columns)],
+        lambda document: [
+            document["metadata"]["name"],
+            *(_custom_cell(document, column) for column in printer_columns),
+        ],
     )
 
 

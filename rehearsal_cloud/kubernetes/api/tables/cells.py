@@ -1,4 +1,4 @@
-"""Cells of printed tables: ages, lists and selectors as kubectl shows them.
+"""Cells of printed tables: ages, lists and selectors in kubectl's format.
 
 After https://github.com/kubernetes/kubernetes/blob/master/pkg/printers/internalversion/printers.go
 """
@@ -27,26 +27,26 @@ _MODES = {
 
 
 def age(timestamp: str | None) -> str:
-    """Return how long ago a time is."""
+    """Return the age of a time."""
     if not timestamp:
         return UNKNOWN
     return duration((datetime.now(UTC) - datetime.fromisoformat(timestamp)).total_seconds())
 
 
 def between(start: str, end: str) -> str:
-    """Return how long it is from one time to another."""
+    """Return the duration between two times."""
     return duration((datetime.fromisoformat(end) - datetime.fromisoformat(start)).total_seconds())
 
 
 def duration(seconds: float) -> str:
     """Return a duration in at most two units: Go's `duration.HumanDuration`."""
-    whole = int(seconds)
-    if whole < 0:
-        return "<invalid>" if whole < -1 else "0s"
-    minutes, hours, days = whole // 60, whole // 3600, whole // 86400
+    total = int(seconds)
+    if total < 0:
+        return "<invalid>" if total < -1 else "0s"
+    minutes, hours, days = total // 60, total // 3600, total // 86400
     steps = (
-        (minutes < 2, f"{whole}s"),  # noqa: PLR2004 - where kubectl goes over to the next unit, here and below
-        (minutes < 10, _two(minutes, "m", whole % 60, "s")),  # noqa: PLR2004
+        (minutes < 2, f"{total}s"),  # noqa: PLR2004 - where kubectl goes over to the next unit, here and below
+        (minutes < 10, _two(minutes, "m", total % 60, "s")),  # noqa: PLR2004
         (hours < 3, f"{minutes}m"),  # noqa: PLR2004
         (hours < 8, _two(hours, "h", minutes % 60, "m")),  # noqa: PLR2004
         (hours < 48, f"{hours}h"),  # noqa: PLR2004
@@ -67,26 +67,29 @@ def created(document: Document) -> str:
 
 
 def joined(words: Iterable[Any], empty: str = NONE) -> str:
-    """Return words with commas between them."""
+    """Return words joined with commas."""
     return ",".join(str(word) for word in words) or empty
 
 
 def labels(pairs: Document | None) -> str:
-    """Return labels as a selector writes them."""
+    """Return labels in a selector's form."""
     return joined(f"{key}={value}" for key, value in sorted((pairs or {}).items()))
 
 
 def selector(document: Document | None) -> str:
-    """Return a metav1.LabelSelector."""
+    """Return a metav1.LabelSelector as text."""
     return selector_text(document or {}) or NONE
 
 
 def containers(pod_spec: Document) -> list[str]:
     """Return the names of the containers, and their images."""
-    there = pod_spec.get("containers") or []
-    return [joined(one["name"] for one in there), joined(one["image"] for one in there)]
+    container_specs = pod_spec.get("containers") or []
+    return [
+        joined(container["name"] for container in container_specs),
+        joined(container["image"] for container in container_specs),
+    ]
 
 
 def access_modes(modes: list[str] | None) -> str:
     """Return the access modes of a volume in short."""
-    return joined((_MODES[one] for one in modes or []), "")
+    return joined((_MODES[mode] for mode in modes or []), "")

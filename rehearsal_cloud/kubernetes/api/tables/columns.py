@@ -30,7 +30,7 @@ class Column:
     priority: int = 0
 
     def definition(self) -> Document:
-        """Return it as a table defines it."""
+        """Return the column's definition in a table."""
         shown = {"name": self.name, "type": self.type, "format": self.format, "description": ""}
         return {**shown, "priority": self.priority}
 
@@ -47,7 +47,7 @@ class Printer:
 
 
 def _printer(cells: Cells, narrow: str, wide: str = "", *, named: bool = False) -> Printer:
-    """Return a printer whose first column is the name, which the cells hold already where they are `named`.
+    """Return a printer whose first column is the name; `named` cells contain it already.
 
     Columns are separated by commas; a colon stands before a type other than string.
     """
@@ -56,23 +56,25 @@ def _printer(cells: Cells, narrow: str, wide: str = "", *, named: bool = False) 
         for text in names.split(", ") if names else ():
             name, _, kind = text.partition(":")
             columns.append(Column(name, kind or "string", priority=priority))
-    return Printer(tuple(columns), cells if named else lambda one: [one["metadata"]["name"], *cells(one)])
+    return Printer(
+        tuple(columns), cells if named else lambda document: [document["metadata"]["name"], *cells(document)]
+    )
 
 
 def _age_after(*fields: str) -> Cells:
-    """Return the cells of a kind that shows a few fields as they are, and its age."""
-    return lambda one: [*(_field(one, path) for path in fields), created(one)]
+    """Return the cells of a kind that shows plain fields and its age."""
+    return lambda document: [*(_field(document, path) for path in fields), created(document)]
 
 
-def _field(one: Document, path: str) -> Any:
-    value: Any = one
+def _field(document: Document, path: str) -> Any:
+    value: Any = document
     for name in path.split("."):
         value = (value or {}).get(name)
     return NONE if value in (None, "") else value
 
 
 def _count(field: str) -> Cells:
-    return lambda one: [len(one.get(field) or []), created(one)]
+    return lambda document: [len(document.get(field) or []), created(document)]
 
 
 _TEMPLATE = "Containers, Images"
@@ -107,7 +109,7 @@ PRINTERS: dict[str, Printer] = {
     "Ingress": _printer(infrastructure.ingress, "Class, Hosts, Address, Ports, Age"),
     "IngressClass": _printer(_age_after("spec.controller", "spec.parameters.name"), "Controller, Parameters, Age"),
     "NetworkPolicy": _printer(
-        lambda one: [selector(one["spec"].get("podSelector")), created(one)], "Pod-Selector, Age"
+        lambda document: [selector(document["spec"].get("podSelector")), created(document)], "Pod-Selector, Age"
     ),
     "PersistentVolume": _printer(
         infrastructure.volume,
@@ -125,15 +127,17 @@ PRINTERS: dict[str, Printer] = {
         named=True,
     ),
     "CSIDriver": _printer(
-        lambda one: [
-            bool(one["spec"].get("attachRequired")),
-            bool(one["spec"].get("podInfoOnMount")),
-            joined(one["spec"].get("volumeLifecycleModes") or []),
-            created(one),
+        lambda document: [
+            bool(document["spec"].get("attachRequired")),
+            bool(document["spec"].get("podInfoOnMount")),
+            joined(document["spec"].get("volumeLifecycleModes") or []),
+            created(document),
         ],
         "AttachRequired:boolean, PodInfoOnMount:boolean, Modes, Age",
     ),
-    "CSINode": _printer(lambda one: [len(one["spec"].get("drivers") or []), created(one)], "Drivers:integer, Age"),
+    "CSINode": _printer(
+        lambda document: [len(document["spec"].get("drivers") or []), created(document)], "Drivers:integer, Age"
+    ),
     "Namespace": _printer(_age_after("status.phase"), "Status, Age"),
     "Node": _printer(
         infrastructure.node,
@@ -141,13 +145,22 @@ PRINTERS: dict[str, Printer] = {
         "Internal-IP, External-IP, OS-Image, Kernel-Version, Container-Runtime",
     ),
     "ConfigMap": _printer(
-        lambda one: [len(one.get("data") or {}) + len(one.get("binaryData") or {}), created(one)], "Data, Age"
+        lambda document: [len(document.get("data") or {}) + len(document.get("binaryData") or {}), created(document)],
+        "Data, Age",
     ),
-    "Secret": _printer(lambda one: [one.get("type", ""), len(one.get("data") or {}), created(one)], "Type, Data, Age"),
+    "Secret": _printer(
+        lambda document: [document.get("type", ""), len(document.get("data") or {}), created(document)],
+        "Type, Data, Age",
+    ),
     "ServiceAccount": _printer(_count("secrets"), "Secrets, Age"),
     "Lease": _printer(_age_after("spec.holderIdentity"), "Holder, Age"),
     "PriorityClass": _printer(
-        lambda one: [one["value"], bool(one.get("globalDefault")), one.get("preemptionPolicy") or UNSET, created(one)],
+        lambda document: [
+            document["value"],
+            bool(document.get("globalDefault")),
+            document.get("preemptionPolicy") or UNSET,
+            created(document),
+        ],
         "Value:integer, Global-Default:boolean, PreemptionPolicy, Age",
     ),
     "RoleBinding": _printer(infrastructure.binding, "Role, Age", _SUBJECTS),

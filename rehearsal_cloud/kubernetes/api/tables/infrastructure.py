@@ -1,4 +1,4 @@
-"""Lines of networks, storage and the cluster's own objects in tables.
+"""Table rows of networking, storage and cluster objects.
 
 After https://github.com/kubernetes/kubernetes/blob/master/pkg/printers/internalversion/printers.go
 """
@@ -19,11 +19,11 @@ _NODE_ROLE = "node-role.kubernetes.io/"
 # Network
 
 
-def service(one: Document) -> list[Any]:
+def service(document: Document) -> list[Any]:
     """Return type, address, external address, ports, age; selector."""
-    spec = one["spec"]
-    ports = [_port(each) for each in spec.get("ports") or []]
-    shown = [spec.get("type", ""), spec.get("clusterIP") or NONE, _external(one), joined(ports), created(one)]
+    spec = document["spec"]
+    ports = [_port(port) for port in spec.get("ports") or []]
+    shown = [spec.get("type", ""), spec.get("clusterIP") or NONE, _external(document), joined(ports), created(document)]
     return [*shown, labels(spec.get("selector"))]
 
 
@@ -32,25 +32,25 @@ def _port(port: Document) -> str:
     return f"{port['port']}{outside}/{port['protocol']}"
 
 
-def _external(one: Document) -> str:
-    spec, extra = one["spec"], one["spec"].get("externalIPs") or []
+def _external(document: Document) -> str:
+    spec, extra = document["spec"], document["spec"].get("externalIPs") or []
     if spec.get("type") == "ExternalName":
         return str(spec["externalName"])
     if spec.get("type") != "LoadBalancer":
         return joined(extra)
-    ingress = (one.get("status") or {}).get("loadBalancer", {}).get("ingress") or []
-    return joined([*(each.get("ip") or each.get("hostname") for each in ingress), *extra], "<pending>")
+    ingress = (document.get("status") or {}).get("loadBalancer", {}).get("ingress") or []
+    return joined([*(entry.get("ip") or entry.get("hostname") for entry in ingress), *extra], "<pending>")
 
 
-def endpoints(one: Document) -> list[Any]:
+def endpoints(document: Document) -> list[Any]:
     """Return endpoints, age."""
-    found = [
+    addresses = [
         f"{address['ip']}:{port['port']}"
-        for subset in one.get("subsets") or []
+        for subset in document.get("subsets") or []
         for port in subset.get("ports") or []
         for address in subset.get("addresses") or []
     ]
-    return [_few(found), created(one)]
+    return [_few(addresses), created(document)]
 
 
 def _few(words: list[str]) -> str:
@@ -58,115 +58,135 @@ def _few(words: list[str]) -> str:
     return joined(words[:_SHOWN_ENDPOINTS]) + (f" + {more} more..." if more > 0 else "")
 
 
-def endpoint_slice(one: Document) -> list[Any]:
+def endpoint_slice(document: Document) -> list[Any]:
     """Return address type, ports, endpoints, age."""
-    ports = [str(port.get("port", "*")) for port in one.get("ports") or []]
-    addresses = [address for each in one.get("endpoints") or [] for address in each["addresses"]]
-    return [one["addressType"], _few(ports).replace(NONE, UNSET), _few(addresses).replace(NONE, UNSET), created(one)]
+    ports = [str(port.get("port", "*")) for port in document.get("ports") or []]
+    addresses = [address for endpoint in document.get("endpoints") or [] for address in endpoint["addresses"]]
+    return [
+        document["addressType"],
+        _few(ports).replace(NONE, UNSET),
+        _few(addresses).replace(NONE, UNSET),
+        created(document),
+    ]
 
 
-def ingress(one: Document) -> list[Any]:
+def ingress(document: Document) -> list[Any]:
     """Return class, hosts, address, ports, age."""
-    spec = one["spec"]
+    spec = document["spec"]
     hosts = [rule["host"] for rule in spec.get("rules") or [] if rule.get("host")]
     shown = joined(hosts, "*")
-    ingress = (one.get("status") or {}).get("loadBalancer", {}).get("ingress") or []
-    address = joined((each.get("ip") or each.get("hostname") for each in ingress), "")
-    return [spec.get("ingressClassName") or NONE, shown, address, "80, 443" if spec.get("tls") else "80", created(one)]
+    ingress = (document.get("status") or {}).get("loadBalancer", {}).get("ingress") or []
+    address = joined((entry.get("ip") or entry.get("hostname") for entry in ingress), "")
+    return [
+        spec.get("ingressClassName") or NONE,
+        shown,
+        address,
+        "80, 443" if spec.get("tls") else "80",
+        created(document),
+    ]
 
 
 # Storage
 
 
-def volume(one: Document) -> list[Any]:
-    """Return a persistent volume's line but its name; volume mode."""
-    spec, status = one["spec"], one.get("status") or {}
+def volume(document: Document) -> list[Any]:
+    """Return a persistent volume's row without its name; volume mode."""
+    spec, status = document["spec"], document.get("status") or {}
     claim = spec.get("claimRef")
     return [
         (spec.get("capacity") or {}).get("storage", ""),
         access_modes(spec.get("accessModes")),
         spec.get("persistentVolumeReclaimPolicy", ""),
-        _phase(one),
+        _phase(document),
         f"{claim.get('namespace', '')}/{claim.get('name', '')}" if claim else "",
         spec.get("storageClassName", ""),
         spec.get("volumeAttributesClassName") or UNSET,
         status.get("reason", ""),
-        created(one),
+        created(document),
         spec.get("volumeMode") or UNSET,
     ]
 
 
-def claim(one: Document) -> list[Any]:
-    """Return a persistent volume claim's line but its name; volume mode."""
-    spec, status = one["spec"], one.get("status") or {}
+def claim(document: Document) -> list[Any]:
+    """Return a persistent volume claim's row without its name; volume mode."""
+    spec, status = document["spec"], document.get("status") or {}
     bound = bool(spec.get("volumeName"))
     return [
-        _phase(one),
+        _phase(document),
         spec.get("volumeName", ""),
         (status.get("capacity") or {}).get("storage", "") if bound else "",
         access_modes(status.get("accessModes")) if bound else "",
         spec.get("storageClassName", ""),
         spec.get("volumeAttributesClassName") or UNSET,
-        created(one),
+        created(document),
         spec.get("volumeMode") or UNSET,
     ]
 
 
-def _phase(one: Document) -> str:
-    return "Terminating" if one["metadata"].get("deletionTimestamp") else (one.get("status") or {}).get("phase", "")
+def _phase(document: Document) -> str:
+    return (
+        "Terminating"
+        if document["metadata"].get("deletionTimestamp")
+        else (document.get("status") or {}).get("phase", "")
+    )
 
 
-def storage_class(one: Document) -> list[Any]:
+def storage_class(document: Document) -> list[Any]:
     """Return name, provisioner, reclaim policy, binding mode, expansion, age."""
-    annotations = one["metadata"].get("annotations") or {}
+    annotations = document["metadata"].get("annotations") or {}
     default = " (default)" if annotations.get("storageclass.kubernetes.io/is-default-class") == "true" else ""
-    shown = [one["provisioner"], one.get("reclaimPolicy", "Delete"), one.get("volumeBindingMode", UNSET)]
-    return [f"{one['metadata']['name']}{default}", *shown, bool(one.get("allowVolumeExpansion")), created(one)]
+    shown = [document["provisioner"], document.get("reclaimPolicy", "Delete"), document.get("volumeBindingMode", UNSET)]
+    return [
+        f"{document['metadata']['name']}{default}",
+        *shown,
+        bool(document.get("allowVolumeExpansion")),
+        created(document),
+    ]
 
 
 # The cluster
 
 
-def node(one: Document) -> list[Any]:
+def node(document: Document) -> list[Any]:
     """Return status, roles, age, version; addresses and system."""
-    status = one["status"]
-    ready = next((each for each in status.get("conditions") or [] if each["type"] == "Ready"), None)
+    status = document["status"]
+    ready = next((condition for condition in status.get("conditions") or [] if condition["type"] == "Ready"), None)
     state = "Unknown" if ready is None else ("Ready" if ready["status"] == "True" else "NotReady")
-    state += ",SchedulingDisabled" if one["spec"].get("unschedulable") else ""
-    marks = one["metadata"].get("labels") or {}
+    state += ",SchedulingDisabled" if document["spec"].get("unschedulable") else ""
+    marks = document["metadata"].get("labels") or {}
     roles = sorted(key.removeprefix(_NODE_ROLE) for key in marks if key.startswith(_NODE_ROLE))
-    addresses = {each["type"]: each["address"] for each in status.get("addresses") or []}
+    addresses = {address["type"]: address["address"] for address in status.get("addresses") or []}
     info = status.get("nodeInfo") or {}
     places = [addresses.get("InternalIP", NONE), addresses.get("ExternalIP", NONE)]
     system = [info.get(name) or UNKNOWN for name in ("osImage", "kernelVersion", "containerRuntimeVersion")]
-    return [state, joined(roles), created(one), info.get("kubeletVersion", ""), *places, *system]
+    return [state, joined(roles), created(document), info.get("kubeletVersion", ""), *places, *system]
 
 
-def event(one: Document) -> list[Any]:
-    """Return all of an event's line, its name last."""
-    about, source, series = one["involvedObject"], one.get("source") or {}, one.get("series") or {}
-    first = one.get("firstTimestamp") or one.get("eventTime")
-    last = one.get("lastTimestamp") or series.get("lastObservedTime") or first
-    component = source.get("component") or one.get("reportingComponent", "")
+def event(document: Document) -> list[Any]:
+    """Return an event's row, its name last."""
+    about, source, series = document["involvedObject"], document.get("source") or {}, document.get("series") or {}
+    first = document.get("firstTimestamp") or document.get("eventTime")
+    last = document.get("lastTimestamp") or series.get("lastObservedTime") or first
+    component = source.get("component") or document.get("reportingComponent", "")
     return [
         age(last),
-        one.get("type", ""),
-        one.get("reason", ""),
+        document.get("type", ""),
+        document.get("reason", ""),
         f"{about.get('kind', '').lower()}/{about.get('name', '')}",
         about.get("fieldPath", ""),
         f"{component}, {source['host']}" if source.get("host") else component,
-        (one.get("message") or "").strip(),
+        (document.get("message") or "").strip(),
         age(first),
-        one.get("count") or series.get("count") or 1,
-        one["metadata"]["name"],
+        document.get("count") or series.get("count") or 1,
+        document["metadata"]["name"],
     ]
 
 
-def binding(one: Document) -> list[Any]:
+def binding(document: Document) -> list[Any]:
     """Return role, age; users, groups, service accounts."""
     subjects: dict[str, list[str]] = {"User": [], "Group": [], "ServiceAccount": []}
-    for each in one.get("subjects") or []:
-        place = f"{each.get('namespace', '')}/" if each["kind"] == "ServiceAccount" else ""
-        subjects[each["kind"]].append(f"{place}{each['name']}")
-    role = f"{one['roleRef']['kind']}/{one['roleRef']['name']}"
-    return [role, created(one), *(", ".join(names) for names in subjects.values())]
+    for subject in document.get("subjects") or []:
+        place = f"{subject.get('namespace', '')}/" if subject["kind"] == "ServiceAccount" else ""
+        subjects[subject["kind"]].append(f"{place}{subject['name']}")
+    role = f"{document['roleRef']['kind']}/{document['roleRef']['name']}"
+    return [role, created(document), *(", ".join(names) for names in subjects.values())]

@@ -18,10 +18,10 @@ _STEP = re.compile(
 
 def first(document: Any, path: str) -> Any:
     """Return the first value at the path (`.status.conditions[?(@.type=="Ready")].status`), or None."""
-    found = [document]
+    values = [document]
     for step in _STEP.finditer(path):
-        found = [value for one in found for value in _taken(one, step) if value is not None]
-    return found[0] if found else None
+        values = [value for parent in values for value in _taken(parent, step) if value is not None]
+    return values[0] if values else None
 
 
 def _taken(value: Any, step: re.Match[str]) -> list[Any]:
@@ -31,7 +31,7 @@ def _taken(value: Any, step: re.Match[str]) -> list[Any]:
     if not isinstance(value, list):
         return []
     if step["path"]:
-        return [one for one in value if first(one, step["path"]) == step["value"]]
+        return [item for item in value if first(item, step["path"]) == step["value"]]
     if step["index"] == "*":
         return value
     return value[int(step["index"]) :][:1]

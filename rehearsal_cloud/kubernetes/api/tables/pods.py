@@ -1,4 +1,4 @@
-"""A pod's line in a table: what of its containers' many states is worth one word.
+"""A pod's table row: its containers' states summed up in one word.
 
 After `printPod` of https://github.com/kubernetes/kubernetes/blob/master/pkg/printers/internalversion/printers.go
 """
@@ -18,10 +18,14 @@ def pod_cells(pod: Document) -> list[Any]:
     spec, status = pod["spec"], pod.get("status") or {}
     sidecars = _sidecars(spec)
     regular = status.get("containerStatuses") or []
-    initial = [one for one in status.get("initContainerStatuses") or [] if one["name"] in sidecars]
-    ready = sum(1 for one in (*regular, *initial) if one.get("ready"))
+    initial = [
+        container_status
+        for container_status in status.get("initContainerStatuses") or []
+        if container_status["name"] in sidecars
+    ]
+    ready = sum(1 for container_status in (*regular, *initial) if container_status.get("ready"))
     total = len(spec["containers"]) + len(sidecars)
-    gates = [one["conditionType"] for one in spec.get("readinessGates") or []]
+    gates = [gate["conditionType"] for gate in spec.get("readinessGates") or []]
     met = sum(1 for gate in gates if _condition(status, gate) == "True")
     return [
         f"{ready}/{total}",
@@ -36,18 +40,22 @@ def pod_cells(pod: Document) -> list[Any]:
 
 
 def _sidecars(spec: Document) -> set[str]:
-    return {one["name"] for one in spec.get("initContainers") or [] if one.get("restartPolicy") == "Always"}
+    return {
+        container["name"]
+        for container in spec.get("initContainers") or []
+        if container.get("restartPolicy") == "Always"
+    }
 
 
 def _condition(status: Document, kind: str) -> str:
-    return next((one["status"] for one in status.get("conditions") or [] if one["type"] == kind), "")
+    return next((condition["status"] for condition in status.get("conditions") or [] if condition["type"] == kind), "")
 
 
 def _reason(pod: Document) -> str:
     metadata, spec, status = pod["metadata"], pod["spec"], pod.get("status") or {}
     if metadata.get("deletionTimestamp"):
         return "Unknown" if status.get("reason") == "NodeLost" else "Terminating"
-    gated = any(one.get("reason") == "SchedulingGated" for one in status.get("conditions") or [])
+    gated = any(condition.get("reason") == "SchedulingGated" for condition in status.get("conditions") or [])
     reason: str = "SchedulingGated" if gated else status.get("reason") or status.get("phase", "")
     starting = _starting(spec, status)
     if starting is not None and _condition(status, "Initialized") != "True":
@@ -56,12 +64,14 @@ def _reason(pod: Document) -> str:
 
 
 def _starting(spec: Document, status: Document) -> str | None:
-    """Return which init container the pod waits for, or None."""
+    """Return the init container that the pod waits for, or None."""
     sidecars = _sidecars(spec)
-    for done, one in enumerate(status.get("initContainerStatuses") or []):
-        state = one.get("state") or {}
+    for done, container_status in enumerate(status.get("initContainerStatuses") or []):
+        state = container_status.get("state") or {}
         ended, waiting = state.get("terminated"), state.get("waiting")
-        if (ended and ended["exitCode"] == 0) or (one["name"] in sidecars and one.get("started")):
+        if (ended and ended["exitCode"] == 0) or (
+            container_status["name"] in sidecars and container_status.get("started")
+        ):
             continue
         if ended:
             return f"Init:{_ending(ended)}"
@@ -73,14 +83,14 @@ def _starting(spec: Document, status: Document) -> str | None:
 
 def _running(status: Document, reason: str) -> str:
     has_running = False
-    for one in reversed(status.get("containerStatuses") or []):
-        state = one.get("state") or {}
+    for container_status in reversed(status.get("containerStatuses") or []):
+        state = container_status.get("state") or {}
         waiting, ended = state.get("waiting") or {}, state.get("terminated")
         if waiting.get("reason"):
             reason = waiting["reason"]
         elif ended:
             reason = _ending(ended)
-        elif one.get("ready") and "running" in state:
+        elif container_status.get("ready") and "running" in state:
             has_running = True
     if reason == "Completed" and has_running:
         return "Running" if _condition(status, "Ready") == "True" else "NotReady"
@@ -101,8 +111,11 @@ def _restarts(pod: Document) -> str:
     if _starting(pod["spec"], status) is not None and _condition(status, "Initialized") != "True":
         counted = initial
     else:
-        counted += [one for one in initial if one["name"] in sidecars]
-    restarts = sum(one.get("restartCount", 0) for one in counted)
-    ends = [((one.get("lastState") or {}).get("terminated") or {}).get("finishedAt") for one in counted]
+        counted += [container_status for container_status in initial if container_status["name"] in sidecars]
+    restarts = sum(container_status.get("restartCount", 0) for container_status in counted)
+    ends = [
+        ((container_status.get("lastState") or {}).get("terminated") or {}).get("finishedAt")
+        for container_status in counted
+    ]
     last = max((end for end in ends if end), default=None)
     return f"{restarts} ({age(last)} ago)" if restarts and last else str(restarts)

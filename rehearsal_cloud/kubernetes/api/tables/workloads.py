@@ -1,4 +1,4 @@
-"""Lines of workloads in tables: what runs, how many of it, and how far it is.
+"""Table rows of workloads: their names, counts and progress.
 
 After https://github.com/kubernetes/kubernetes/blob/master/pkg/printers/internalversion/printers.go
 """
@@ -24,74 +24,74 @@ if TYPE_CHECKING:
     from rehearsal_cloud.documents import Document
 
 
-def deployment(one: Document) -> list[Any]:
+def deployment(document: Document) -> list[Any]:
     """Return ready, up-to-date, available, age; containers, images, selector."""
-    spec, status = one["spec"], one.get("status") or {}
+    spec, status = document["spec"], document.get("status") or {}
     ready = f"{status.get('readyReplicas', 0)}/{spec.get('replicas', 0)}"
-    counts = [ready, status.get("updatedReplicas", 0), status.get("availableReplicas", 0), created(one)]
+    counts = [ready, status.get("updatedReplicas", 0), status.get("availableReplicas", 0), created(document)]
     return [*counts, *containers(spec["template"]["spec"]), selector(spec.get("selector"))]
 
 
-def replica_set(one: Document) -> list[Any]:
+def replica_set(document: Document) -> list[Any]:
     """Return desired, current, ready, age; containers, images, selector."""
-    spec, status = one["spec"], one.get("status") or {}
-    counts = [spec.get("replicas", 0), status.get("replicas", 0), status.get("readyReplicas", 0), created(one)]
+    spec, status = document["spec"], document.get("status") or {}
+    counts = [spec.get("replicas", 0), status.get("replicas", 0), status.get("readyReplicas", 0), created(document)]
     chosen = spec.get("selector")
-    shown = labels(chosen) if one["kind"] == "ReplicationController" else selector(chosen)
+    shown = labels(chosen) if document["kind"] == "ReplicationController" else selector(chosen)
     return [*counts, *containers(spec["template"]["spec"]), shown]
 
 
-def stateful_set(one: Document) -> list[Any]:
+def stateful_set(document: Document) -> list[Any]:
     """Return ready, age; containers, images."""
-    spec, status = one["spec"], one.get("status") or {}
+    spec, status = document["spec"], document.get("status") or {}
     ready = f"{status.get('readyReplicas', 0)}/{spec.get('replicas', 0)}"
-    return [ready, created(one), *containers(spec["template"]["spec"])]
+    return [ready, created(document), *containers(spec["template"]["spec"])]
 
 
-def daemon_set(one: Document) -> list[Any]:
+def daemon_set(document: Document) -> list[Any]:
     """Return the five counts, node selector, age; containers, images, selector."""
-    spec, status = one["spec"], one.get("status") or {}
+    spec, status = document["spec"], document.get("status") or {}
     names = ("desiredNumberScheduled", "currentNumberScheduled", "numberReady", "updatedNumberScheduled")
     pod = spec["template"]["spec"]
     counts = [*(status.get(name, 0) for name in names), status.get("numberAvailable", 0)]
-    return [*counts, labels(pod.get("nodeSelector")), created(one), *containers(pod), selector(spec["selector"])]
+    return [*counts, labels(pod.get("nodeSelector")), created(document), *containers(pod), selector(spec["selector"])]
 
 
-def controller_revision(one: Document) -> list[Any]:
+def controller_revision(document: Document) -> list[Any]:
     """Return controller, revision, age."""
-    owner = next((ref for ref in one["metadata"].get("ownerReferences") or [] if ref.get("controller")), None)
+    owner = next((ref for ref in document["metadata"].get("ownerReferences") or [] if ref.get("controller")), None)
     shown = NONE
     if owner:
         group = owner["apiVersion"].rpartition("/")[0]
         shown = f"{owner['kind'].lower()}.{group}/{owner['name']}" if group else f"{owner['kind']}/{owner['name']}"
-    return [shown, one["revision"], created(one)]
+    return [shown, document["revision"], created(document)]
 
 
-def job(one: Document) -> list[Any]:
+def job(document: Document) -> list[Any]:
     """Return status, completions, duration, age; containers, images, selector."""
-    spec, status = one["spec"], one.get("status") or {}
-    done, wanted, parallel = status.get("succeeded", 0), spec.get("completions"), spec.get("parallelism", 1)
-    target = wanted if wanted is not None else (f"1 of {parallel}" if parallel > 1 else 1)
+    spec, status = document["spec"], document.get("status") or {}
+    done, completions, parallel = status.get("succeeded", 0), spec.get("completions"), spec.get("parallelism", 1)
+    target = completions if completions is not None else (f"1 of {parallel}" if parallel > 1 else 1)
     start, end = status.get("startTime"), status.get("completionTime")
     lasted = (between(start, end) if end else age(start)) if start else ""
     pod = spec["template"]["spec"]
-    shown = [_job_status(one), f"{done}/{target}", lasted, created(one)]
+    shown = [_job_status(document), f"{done}/{target}", lasted, created(document)]
     return [*shown, *containers(pod), selector(spec.get("selector"))]
 
 
-def _job_status(one: Document) -> str:
-    conditions = (one.get("status") or {}).get("conditions") or []
-    true = {each["type"] for each in conditions if each["status"] == "True"}
+def _job_status(document: Document) -> str:
+    conditions = (document.get("status") or {}).get("conditions") or []
+    true = {condition["type"] for condition in conditions if condition["status"] == "True"}
     if "Complete" in true or "Failed" in true:
         return "Complete" if "Complete" in true else "Failed"
-    if one["metadata"].get("deletionTimestamp"):
+    if document["metadata"].get("deletionTimestamp"):
         return "Terminating"
-    return next((each for each in ("Suspended", "FailureTarget", "SuccessCriteriaMet") if each in true), "Running")
+    return next((kind for kind in ("Suspended", "FailureTarget", "SuccessCriteriaMet") if kind in true), "Running")
 
 
-def cron_job(one: Document) -> list[Any]:
+def cron_job(document: Document) -> list[Any]:
     """Return schedule, time zone, suspended, active, last schedule, age; containers, images, selector."""
-    spec, status = one["spec"], one.get("status") or {}
+    spec, status = document["spec"], document.get("status") or {}
     last = age(status["lastScheduleTime"]) if status.get("lastScheduleTime") else NONE
     job = spec["jobTemplate"]["spec"]
     schedule = [spec["schedule"], spec.get("timeZone") or NONE, bool(spec.get("suspend"))]
@@ -99,28 +99,28 @@ def cron_job(one: Document) -> list[Any]:
         *schedule,
         len(status.get("active") or []),
         last,
-        created(one),
+        created(document),
         *containers(job["template"]["spec"]),
         selector(job.get("selector")),
     ]
 
 
-def autoscaler(one: Document) -> list[Any]:
-    """Return reference, targets, least, most, replicas, age."""
-    spec, status = one["spec"], one.get("status") or {}
+def autoscaler(document: Document) -> list[Any]:
+    """Return reference, targets, minimum, maximum, replicas, age."""
+    spec, status = document["spec"], document.get("status") or {}
     target = spec["scaleTargetRef"]
     current = status.get("currentMetrics") or []
-    wanted: list[Document] = spec.get("metrics") or []
-    shown = [_metric(each, now or {}) for each, now in zip_longest(wanted, current[: len(wanted)])]
+    metrics: list[Document] = spec.get("metrics") or []
+    shown = [_metric(metric, now or {}) for metric, now in zip_longest(metrics, current[: len(metrics)])]
     replicas = [spec.get("minReplicas", UNSET), spec["maxReplicas"], status.get("currentReplicas", 0)]
-    return [f"{target['kind']}/{target['name']}", ", ".join(shown) or NONE, *replicas, created(one)]
+    return [f"{target['kind']}/{target['name']}", ", ".join(shown) or NONE, *replicas, created(document)]
 
 
-def _metric(wanted: Document, current: Document) -> str:
-    kind = wanted["type"][:1].lower() + wanted["type"][1:]
-    target = wanted[kind]["target"]
+def _metric(metric: Document, current: Document) -> str:
+    kind = metric["type"][:1].lower() + metric["type"][1:]
+    target = metric[kind]["target"]
     now = (current.get(kind) or {}).get("current") or {}
-    prefix = f"{wanted[kind]['name']}: " if kind in ("resource", "containerResource") else ""
+    prefix = f"{metric[kind]['name']}: " if kind in ("resource", "containerResource") else ""
     if target.get("averageUtilization") is not None:
         used = f"{now['averageUtilization']}%" if "averageUtilization" in now else UNKNOWN
         return f"{prefix}{used}/{target['averageUtilization']}%"
@@ -130,8 +130,8 @@ def _metric(wanted: Document, current: Document) -> str:
     return f"{prefix}{now.get('value', UNKNOWN)}/{target.get('value')}"
 
 
-def budget(one: Document) -> list[Any]:
-    """Return least available, most unavailable, disruptions, age."""
-    spec, status = one["spec"], one.get("status") or {}
+def budget(document: Document) -> list[Any]:
+    """Return minimum available, maximum unavailable, allowed disruptions, age."""
+    spec, status = document["spec"], document.get("status") or {}
     bounds = [str(spec.get(name, "N/A")) for name in ("minAvailable", "maxUnavailable")]
-    return [*bounds, status.get("disruptionsAllowed", 0), created(one)]
+    return [*bounds, status.get("disruptionsAllowed", 0), created(document)]
