@@ -1,16 +1,10 @@
 """Run records: what the executed notebooks under `runs/` say about themselves, listed and compared.
 
-    python -m airflowaks.notebook.records list [FOLDER]
-    python -m airflowaks.notebook.records show RECORD
-    python -m airflowaks.notebook.records compare RECORD RECORD     exits 1 where they differ, as diff does
-
 A record is a notebook that `airflowaks.notebook.run` has run, to its end or not.
 """
 
 from __future__ import annotations
 
-import argparse
-import sys
 from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -18,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from airflowaks.engine.changes import CHANGES_MIME, Action
 from airflowaks.engine.checks import CHECKS_MIME
 from airflowaks.engine.table import Table
-from airflowaks.errors import AirflowAksError, InvalidParameter
+from airflowaks.errors import InvalidParameter
 from airflowaks.notebook.provenance import RUN_MIME, Provenance
 
 if TYPE_CHECKING:
@@ -173,37 +167,3 @@ def _change(change: Mapping[str, Any]) -> str:
     # What a new resource has is not worth a line each: nothing of it was there before.
     told = "; ".join(differences) if change["action"] == Action.UPDATE else ""
     return f"{change['action']}{' (not applied)' if pending else ''} {told}".strip()
-
-
-def _arguments(arguments: Sequence[str] | None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
-        prog="python -m airflowaks.notebook.records", description="List and compare run records."
-    )
-    commands = parser.add_subparsers(dest="command", required=True)
-    listing = commands.add_parser("list", help="list the records in a folder, the newest first")
-    listing.add_argument("folder", type=Path, nargs="?", default=FOLDER, help="default: runs")
-    showing = commands.add_parser("show", help="print what one record says")
-    showing.add_argument("record", type=Path)
-    comparing = commands.add_parser("compare", help="print what differs between two records")
-    comparing.add_argument("a", type=Path)
-    comparing.add_argument("b", type=Path)
-    return parser.parse_args(arguments)
-
-
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the command line and return its exit code: 0, 1 where compared records differ, 2 for what is no record."""
-    given = _arguments(arguments)
-    try:
-        if given.command == "compare":
-            table = compare(given.a, given.b)
-        else:
-            table = list_runs(given.folder) if given.command == "list" else show_run(given.record)
-    except AirflowAksError as error:
-        sys.stderr.write(f"{error}\n")
-        return 2
-    sys.stdout.write(f"{table}\n")
-    return int(given.command == "compare" and bool(table.rows))
-
-
-if __name__ == "__main__":
-    sys.exit(main())

@@ -207,7 +207,7 @@ def access(session: Session) -> Table:
     """Return a table of where Airflow's pages are, and how to sign in to them."""
     environment = session.environment
     settings = environment.airflow
-    here = f"python -m airflowaks.web --env {environment.name}"
+    here = f"airflowaks web --env {environment.name}"
     rows = [
         ("address", f"https://{settings.host}" if settings.host else f"http://localhost:{PORT}, while `{here}` runs"),
         ("user", settings.admin),

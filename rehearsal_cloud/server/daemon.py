@@ -11,8 +11,9 @@ import time
 import urllib.request
 from contextlib import suppress
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import IO, TYPE_CHECKING, Any
 
+import click
 import psutil
 
 from rehearsal_cloud.kubernetes.container_processes import container_processes
@@ -23,11 +24,19 @@ if TYPE_CHECKING:
 _START_SECONDS = 60.0
 _STOP_SECONDS = 20.0
 _POLL_SECONDS = 0.02
+_ACTION = "→ "
 _SERVERS = ("postgres", "valkey-server")
 
 
-class DaemonFailed(Exception):
-    """The daemon did not come up, or did not go down."""
+class DaemonFailed(click.ClickException):
+    """The daemon did not come up, did not go down or does not run: two lines, what happened and what to do."""
+
+    def __init__(self, message: str, action: str) -> None:
+        super().__init__(f"{message}\n{_ACTION}{action}")
+
+    def show(self, file: IO[Any] | None = None) -> None:
+        """Print the two lines to standard error."""
+        click.echo(self.message, file, err=True)
 
 
 def running(home: Home) -> psutil.Process | None:
@@ -40,7 +49,7 @@ def running(home: Home) -> psutil.Process | None:
 
 
 def start(home: Home, settings: Settings) -> None:
-    """Start the daemon and wait until it answers. Raises DaemonFailed with the last line that it logged."""
+    """Start the daemon and wait until it answers. Raises DaemonFailed with what it logged last."""
     with home.log.open("ab") as log:
         before = log.tell()
         process = subprocess.Popen(
@@ -56,9 +65,9 @@ def start(home: Home, settings: Settings) -> None:
     while (served := running(home)) is None or served.pid != process.pid or not answers(home, settings):
         if process.poll() is not None or time.monotonic() > deadline:
             process.kill()
-            said = home.log.read_bytes()[before:].decode(errors="replace").splitlines() or ["it said nothing"]
-            text = f"the rehearsal cloud did not start: {said[-1]} (log: {home.log})"
-            raise DaemonFailed(text)
+            logged = home.log.read_bytes()[before:].decode(errors="replace").splitlines() or ["it logged nothing."]
+            action = logged.pop() if logged[-1].startswith(_ACTION) else f"See its log, {home.log}."
+            raise DaemonFailed(f"The rehearsal cloud did not start: {logged[-1]}", action.removeprefix(_ACTION))
         time.sleep(_POLL_SECONDS)
 
 
@@ -90,8 +99,8 @@ def stop(home: Home) -> None:
         with suppress(psutil.NoSuchProcess):
             process.send_signal(signal.SIGQUIT if process.name() == "postgres" else signal.SIGTERM)
     if alive := _end(left):
-        text = f"processes {', '.join(str(one.pid) for one in alive)} of {home.folder} do not end"
-        raise DaemonFailed(text)
+        message = f"Processes {', '.join(str(process.pid) for process in alive)} of {home.folder} do not end."
+        raise DaemonFailed(message, "Kill them, then run the command again.")
 
 
 def _end(told: list[psutil.Process]) -> list[psutil.Process]:
@@ -142,8 +151,8 @@ def reset(home: Home) -> None:
     """Stop everything and forget it: the next start begins with an empty subscription. Raises DaemonFailed."""
     stop(home)
     if home.settings() is None and {*home.folder.iterdir()} - {home.command_lock}:
-        text = f"{home.folder} holds no rehearsal cloud; nothing was deleted"
-        raise DaemonFailed(text)
+        message = f"{home.folder} holds no rehearsal cloud; nothing was deleted."
+        raise DaemonFailed(message, "Name the rehearsal's folder with --home or AIRFLOWAKS_HOME.")
     from rehearsal_cloud.backends.processes import remove
 
     for service in home.services.glob("*"):

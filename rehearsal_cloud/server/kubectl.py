@@ -82,9 +82,11 @@ def credential(home: Home, settings: Settings) -> dict[str, Any]:
             found = json.load(answer)
     except urllib.error.HTTPError as fault:
         with fault:
-            raise DaemonFailed(json.load(fault)["error_description"]) from None
+            action = "Correct AZURE_CLIENT_ID and AZURE_CLIENT_SECRET, which name who signs in."
+            raise DaemonFailed(json.load(fault)["error_description"], action) from None
     except OSError as fault:
-        raise DaemonFailed(f"the rehearsal's Entra does not answer: {fault}") from None
+        message = f"The rehearsal's Entra does not answer: {fault}."
+        raise DaemonFailed(message, "Start it again with `airflowaks rehearsal up`.") from None
     until = datetime.now(UTC) + timedelta(seconds=found["expires_in"])
     status = {"token": found["access_token"], "expirationTimestamp": until.strftime("%Y-%m-%dT%H:%M:%SZ")}
     return {"apiVersion": _API, "kind": "ExecCredential", "status": status}

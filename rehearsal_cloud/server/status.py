@@ -1,4 +1,4 @@
-"""What runs where: what `python -m rehearsal_cloud status` tells a newcomer, and a program with `--json`."""
+"""What runs where: what `airflowaks rehearsal status` tells a newcomer, and a program with `--json`."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ def described(processes: Sequence[psutil.Process]) -> list[str]:
 def table(home: Home) -> str:
     """Return the same in words and columns, and how to go on from here."""
     found = facts(home)
-    command = "python -m rehearsal_cloud"
+    command = "airflowaks rehearsal"
     if home != Home.find():
         command += f" --home {shlex.quote(str(home.folder))}"
     if not found["running"]:

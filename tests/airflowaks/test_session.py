@@ -163,7 +163,7 @@ def test_a_rehearsal_that_does_not_start_says_why_in_one_sentence(
     monkeypatch.setenv("AIRFLOWAKS_HOME", str(tmp_path / "in-the-way" / "home"))
     with pytest.raises(RehearsalUnavailable) as caught:
         open_session("local", "plan")
-    assert caught.value.message.startswith("The rehearsal cloud did not start: ")
+    assert caught.value.message.startswith("The rehearsal cloud is not available: ")
     assert "in-the-way" in caught.value.message
     assert "\n" not in caught.value.message
-    assert "rehearsal_cloud status" in caught.value.action
+    assert "airflowaks rehearsal status" in caught.value.action

@@ -93,7 +93,7 @@ def heeded_interrupts() -> Iterator[None]:
 
 @pytest.mark.usefixtures("airflow", "heeded_interrupts")
 def test_its_pages_are_reached_while_the_command_runs() -> None:
-    command = [sys.executable, "-m", "airflowaks.web", "--port", "0"]
+    command = [sys.executable, "-m", "airflowaks", "web", "--port", "0"]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as program:
         try:
             assert program.stdout

@@ -13,11 +13,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from click.testing import CliRunner
 
+from airflowaks.cli import airflowaks
 from airflowaks.engine.changes import CHANGES_MIME, Action
 from airflowaks.engine.checks import CHECKS_MIME
 from airflowaks.errors import ImageBuildFailed
-from airflowaks.image import main
 from airflowaks.kube import exec as command
 from airflowaks.kube.client import Reference
 from airflowaks.session import open_session
@@ -221,12 +222,13 @@ def test_an_image_is_rolled_out_under_running_tasks_and_a_broken_one_is_taken_ba
     until(lambda: running(airflow) == {good})
 
 
-def test_scanners_are_told_the_image_by_its_digest(airflow: Deployed, capsys: pytest.CaptureFixture[str]) -> None:
+def test_scanners_are_told_the_image_by_its_digest(airflow: Deployed) -> None:
     (digest,) = running(airflow)
-    assert main(["--env", "local"]) == 0
-    assert capsys.readouterr().out == f"{reference(digest)}\n"
-    assert main(["--env", "local", "--image", "nobodys-tag"]) == 1
-    (first, second) = capsys.readouterr().err.splitlines()
+    printed = CliRunner().invoke(airflowaks, ["image", "--env", "local"])
+    assert (printed.exit_code, printed.output) == (0, f"{reference(digest)}\n")
+    missing = CliRunner().invoke(airflowaks, ["image", "--env", "local", "--image", "nobodys-tag"])
+    assert missing.exit_code == 1
+    (first, second) = missing.stderr.splitlines()
     assert first.endswith("/airflow:nobodys-tag is not in the registry.")
     assert second.startswith("→ Run step 2")
 

@@ -10,13 +10,17 @@ from typing import TYPE_CHECKING
 
 import nbformat
 import pytest
+from click.testing import CliRunner
 
+from airflowaks.cli import airflowaks
 from airflowaks.errors import InvalidParameter
 from airflowaks.notebook.provenance import RUN_MIME
-from airflowaks.notebook.records import compare, list_runs, main, read_record
+from airflowaks.notebook.records import compare, list_runs, read_record
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+    from click.testing import Result
 
 
 def test_runs_are_listed_with_where_they_come_from_and_how_they_ended(records: Path) -> None:
@@ -84,15 +88,22 @@ def test_comparing_with_itself_finds_nothing(records: Path) -> None:
     assert str(table).endswith("say the same.")
 
 
-def test_the_command_line(records: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_command_line(records: Path) -> None:
     applied, checked = str(records / "applied.ipynb"), str(records / "checked.ipynb")
-    assert main(["compare", applied, applied]) == 0
-    assert main(["compare", applied, checked]) == 1
-    assert main(["show", str(records / "nothing.ipynb")]) == 2
-    assert "is not the record of a run: FileNotFoundError" in capsys.readouterr().err
-    assert main(["show", applied]) == 0
-    assert "rehearsal-operator" in capsys.readouterr().out
-    command = [sys.executable, "-m", "airflowaks.notebook.records", "list"]
+
+    def run(*words: str) -> Result:
+        return CliRunner().invoke(airflowaks, ["runs", *words])
+
+    assert run("compare", applied, applied).exit_code == 0
+    assert run("compare", applied, checked).exit_code == 1
+    missing = run("show", str(records / "nothing.ipynb"))
+    assert missing.exit_code == 2
+    assert "is not the record of a run: FileNotFoundError" in missing.stderr.splitlines()[0]
+    assert missing.stderr.count("\n") == 2
+    shown = run("show", applied)
+    assert shown.exit_code == 0
+    assert "rehearsal-operator" in shown.output
+    command = [sys.executable, "-m", "airflowaks", "runs", "list"]
     listed = subprocess.run(command, check=True, capture_output=True, text=True, cwd=records.parent).stdout
     assert "checked.ipynb" in listed
     assert "3 runs in runs." in listed

@@ -80,7 +80,7 @@ def test_down_leaves_no_process_and_remembers(home: Path) -> None:
     run_rehearsal(home, "down")
     assert processes_of(home) == []
     assert status(home) == {"home": str(home), "running": False}
-    assert f"python -m rehearsal_cloud --home {home} up" in run_rehearsal(home, "status")
+    assert f"airflowaks rehearsal --home {home} up" in run_rehearsal(home, "status")
     assert start_rehearsal(home) == first
     assert status(home)["time scale"] == 0.5
 
@@ -100,8 +100,8 @@ def test_down_and_reset_of_nothing_are_no_error(home: Path) -> None:
 def test_env_is_read_by_a_shell(started: Rehearsal, tmp_path: Path) -> None:
     refused = command(tmp_path, "env")
     assert refused.returncode == 1
-    assert refused.stderr.count("\n") == 1
-    assert "python -m rehearsal_cloud up" in refused.stderr
+    assert refused.stderr.count("\n") == 2
+    assert "airflowaks rehearsal up" in refused.stderr
     line = f'eval "$({sys.executable} -m rehearsal_cloud env --home {shlex.quote(str(started.home))})"; env'
     shown = subprocess.run(["/bin/sh", "-c", line], check=True, capture_output=True, text=True).stdout
     assert dict(one.split("=", 1) for one in shown.splitlines() if "=" in one).items() >= started.connection.items()
@@ -154,7 +154,7 @@ def test_a_port_that_is_taken_is_said_in_one_line(home: Path) -> None:
         with socket.create_server(("127.0.0.1", port)):
             refused = command(home, "up")
         assert refused.returncode == 1
-        assert refused.stderr.count("\n") == 1
+        assert refused.stderr.count("\n") == 2
         assert f"port {port}, which this home remembers, is in use by another program" in refused.stderr
 
 

@@ -71,7 +71,7 @@ def test_every_place_is_named(rehearsal: Rehearsal, places: dict[str, dict[str, 
     for one in places.values():
         (row,) = [line.split() for line in text.splitlines() if one["type"] in line and GROUP in line]
         assert row == [GROUP, one["type"], one["name"], one["state"], one["address"]]
-    assert 'eval "$(python -m rehearsal_cloud env)"' in text  # AIRFLOWAKS_HOME names this home
+    assert 'eval "$(airflowaks rehearsal env)"' in text  # AIRFLOWAKS_HOME names this home
 
 
 def test_what_ended_since_it_was_found_is_not_named() -> None:

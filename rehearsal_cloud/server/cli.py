@@ -1,0 +1,159 @@
+"""`airflowaks rehearsal`: the rehearsal cloud's command line, which joins the console script by an entry point."""
+
+from __future__ import annotations
+
+import json
+import shlex
+from typing import TYPE_CHECKING
+
+import click
+
+from rehearsal_cloud.home import OPERATOR_CLIENT_ID, SUBSCRIPTION_ID, TENANT_ID, Home, Settings
+from rehearsal_cloud.server import daemon
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+
+def connection(settings: Settings, home: Home) -> dict[str, str]:
+    """Return what a client needs to reach the cloud and sign in; this holds the operator's secret."""
+    return {
+        "HTTPS_PROXY": f"http://127.0.0.1:{settings.proxy_port}",
+        "REQUESTS_CA_BUNDLE": str(home.ca_file),
+        "NO_PROXY": "",
+        "AZURE_TENANT_ID": TENANT_ID,
+        "AZURE_CLIENT_ID": OPERATOR_CLIENT_ID,
+        "AZURE_CLIENT_SECRET": settings.operator_secret,
+        "AZURE_SUBSCRIPTION_ID": SUBSCRIPTION_ID,
+    }
+
+
+def _find_home(context: click.Context, _: click.Parameter, folder: str | None) -> None:
+    if folder is not None or context.obj is None:  # a command inherits the group's
+        context.obj = Home.find(folder)
+
+
+_home_option = click.option(
+    "--home",
+    metavar="DIR",
+    callback=_find_home,
+    expose_value=False,
+    help="The folder that keeps its state (default: AIRFLOWAKS_HOME, else ~/.airflowaks).",
+)
+
+
+@click.group()
+@_home_option
+def rehearsal() -> None:
+    """Run the rehearsal cloud: Azure's APIs on this machine."""
+
+
+@rehearsal.command()
+@_home_option
+@click.option("--time-scale", type=float, metavar="X", help="Multiply Azure's durations by this (0.01).")
+@click.option("--replication-seconds", type=float, metavar="S", help="Entra's replication delay on Azure (20).")
+@click.option(
+    "--classic-redis/--no-classic-redis",
+    default=None,
+    help="Rehearse a tenant that may still create Azure Cache for Redis.",
+)
+@click.option("--json", "as_json", is_flag=True, help="Print how to connect as JSON, with the operator's secret.")
+@click.pass_obj
+def up(home: Home, /, *, as_json: bool, **changes: float | bool | None) -> None:
+    """Start it, unless it runs already with these settings."""
+    with home.locked():
+        settings = _up(home, changes)
+    if as_json:
+        click.echo(json.dumps(connection(settings, home)))
+    else:
+        click.echo(f"The rehearsal cloud is up: proxy http://127.0.0.1:{settings.proxy_port}, CA {home.ca_file}")
+
+
+def _up(home: Home, changes: Mapping[str, float | bool | None]) -> Settings:
+    before = home.settings()
+    settings = home.prepare(**changes)
+    if daemon.running(home) and (before != settings or not daemon.answers(home, settings)):
+        daemon.stop(home)
+    if not daemon.running(home):
+        daemon.start(home, settings)
+    return settings
+
+
+@rehearsal.command()
+@_home_option
+@click.pass_obj
+def down(home: Home) -> None:
+    """Stop it and all its processes; keep its state."""
+    with home.locked():
+        daemon.stop(home)
+    click.echo(f"The rehearsal cloud in {home.folder} is down; its state stays.")
+
+
+@rehearsal.command()
+@_home_option
+@click.pass_obj
+def reset(home: Home) -> None:
+    """Stop it and delete its state."""
+    with home.locked():
+        daemon.reset(home)
+    click.echo(f"The rehearsal cloud in {home.folder} is gone with all that was in it.")
+
+
+@rehearsal.command()
+@_home_option
+@click.option("--json", "as_json", is_flag=True, help="Print the same as JSON.")
+@click.pass_obj
+def status(home: Home, *, as_json: bool) -> None:
+    """Show what runs where."""
+    from rehearsal_cloud.server import status
+
+    click.echo(json.dumps(status.facts(home)) if as_json else status.table(home))
+
+
+@rehearsal.command()
+@_home_option
+@click.pass_obj
+def env(home: Home) -> None:
+    """Print shell exports for az, kubectl and other programs."""
+    from rehearsal_cloud.server import kubectl
+
+    exported = connection(_started(home), home) | {"KUBECONFIG": str(kubectl.write_kubeconfig(home))}
+    click.echo("\n".join(f"export {name}={shlex.quote(value)}" for name, value in exported.items()))
+
+
+@rehearsal.command(hidden=True)
+@_home_option
+@click.pass_obj
+def credential(home: Home) -> None:
+    """Print the token that kubectl asks for, as the kubeconfig of `env` says."""
+    from rehearsal_cloud.server import kubectl
+
+    click.echo(json.dumps(kubectl.credential(home, _started(home))))
+
+
+@rehearsal.command(hidden=True)
+@_home_option
+@click.pass_obj
+def serve(home: Home) -> None:
+    """Be the daemon that `up` starts."""
+    import asyncio
+    import logging
+
+    from rehearsal_cloud.server import front_door
+
+    logging.basicConfig(level=logging.WARNING, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    try:
+        asyncio.run(front_door.serve(home, home.prepare()))
+    except front_door.PortTaken as fault:
+        raise daemon.DaemonFailed(f"{fault}.", "Stop that program, or use another --home.") from fault
+    except BlockingIOError as fault:
+        message = f"A rehearsal cloud runs in {home.folder} already."
+        raise daemon.DaemonFailed(message, "Run `airflowaks rehearsal down`, or use another --home.") from fault
+
+
+def _started(home: Home) -> Settings:
+    settings = home.settings()
+    if settings is None or daemon.running(home) is None:
+        message = f"No rehearsal cloud runs in {home.folder}."
+        raise daemon.DaemonFailed(message, "Start it with `airflowaks rehearsal up`.")
+    return settings

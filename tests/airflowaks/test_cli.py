@@ -1,0 +1,128 @@
+"""The command line: each command's help, shell completion, two-line errors, and how the rehearsal joins it."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+import tomllib
+from importlib.metadata import EntryPoint, EntryPoints
+from typing import TYPE_CHECKING
+
+import pytest
+from click.testing import CliRunner
+
+from airflowaks import cli
+from tests.support.repository import REPOSITORY
+
+if TYPE_CHECKING:
+    from click.testing import Result
+
+    from tests.support.rehearsal import Rehearsal
+
+
+PROJECT = tomllib.loads((REPOSITORY / "pyproject.toml").read_text())["project"]
+((GROUP, JOINING),) = PROJECT["entry-points"].items()
+
+
+def run(*words: str) -> Result:
+    return CliRunner().invoke(cli.airflowaks, words)
+
+
+def commands(printed: str) -> list[str]:
+    """The names under `Commands:` in a help text."""
+    return re.findall(r"^  (\w+)", printed.partition("Commands:")[2], re.MULTILINE)
+
+
+@pytest.fixture(autouse=True)
+def joined(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let the entry points be those of this checkout's pyproject.toml, however old the installed ones are."""
+    declared = EntryPoints(EntryPoint(name, value, GROUP) for name, value in JOINING.items())
+    monkeypatch.setattr(cli, "entry_points", declared.select)
+
+
+def test_every_command_has_help() -> None:
+    assert commands(run("--help").output) == ["image", "rehearsal", "runs", "web"]
+    assert commands(run("runs", "--help").output) == ["compare", "list", "show"]
+    assert commands(run("rehearsal", "--help").output) == ["down", "env", "reset", "status", "up"]
+    lines = [("image",), ("web",), *(("runs", name) for name in ("compare", "list", "show"))]
+    lines += [("rehearsal", name) for name in ("down", "env", "reset", "status", "up", "serve", "credential")]
+    for words in lines:
+        shown = run(*words, "--help")
+        assert shown.exit_code == 0, shown.output
+        assert f"Usage: airflowaks {' '.join(words)} [OPTIONS]" in shown.output
+
+
+@pytest.mark.parametrize(
+    ("words", "completed"),
+    [
+        ("airflowaks r", {"rehearsal", "runs"}),
+        ("airflowaks rehearsal re", {"reset"}),
+        ("airflowaks web --env d", {"dev"}),
+        ("airflowaks web --p", {"--password", "--port"}),
+    ],
+)
+def test_a_shell_completes_commands_options_and_environments(words: str, completed: set[str]) -> None:
+    asked = {"_AIRFLOWAKS_COMPLETE": "bash_complete", "COMP_WORDS": words, "COMP_CWORD": str(words.count(" "))}
+    answer = CliRunner(env=asked).invoke(cli.airflowaks, prog_name="airflowaks")
+    assert {line.partition(",")[2] for line in answer.output.splitlines()} == completed
+
+
+@pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
+def test_a_shell_is_told_how_to_complete(shell: str) -> None:
+    script = CliRunner(env={"_AIRFLOWAKS_COMPLETE": f"{shell}_source"}).invoke(cli.airflowaks, prog_name="airflowaks")
+    assert f"_AIRFLOWAKS_COMPLETE={shell}_complete" in script.output
+
+
+def test_as_a_module_it_is_the_same() -> None:
+    done = subprocess.run([sys.executable, "-m", "airflowaks", "--help"], check=True, capture_output=True, text=True)
+    assert done.stdout.startswith("Usage: python -m airflowaks [OPTIONS] COMMAND")
+    assert {"image", "runs", "web"} <= set(commands(done.stdout))
+
+
+def test_where_tells_the_address_and_how_to_sign_in(rehearsal: Rehearsal) -> None:
+    del rehearsal
+    shown = run("web", "--where")
+    assert shown.exit_code == 0, shown.output
+    told = " ".join(shown.output.split())
+    assert "address http://localhost:8080, while `airflowaks web --env local` runs" in told
+    assert "user admin" in told
+    assert "password the secret airflow-admin-password in airflow-local-kv-" in told
+
+
+def test_password_and_where_exclude_each_other() -> None:
+    refused = run("web", "--where", "--password")
+    assert refused.exit_code == 2
+    assert "--password and --where exclude each other" in refused.stderr
+
+
+@pytest.mark.parametrize("words", [("web", "--where"), ("image",)])
+def test_an_environment_that_does_not_exist_is_two_lines(words: tuple[str, ...]) -> None:
+    refused = run(*words, "--env", "nowhere")
+    assert refused.exit_code == 1
+    first, second = refused.stderr.splitlines()
+    assert "nowhere" in first
+    assert second.startswith("→ ")
+
+
+def test_without_its_packages_the_rehearsal_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "psutil", None)
+    for name in [name for name in sys.modules if name.startswith("rehearsal_cloud")]:
+        monkeypatch.delitem(sys.modules, name)
+    assert re.search(r"rehearsal +\(not installed\)", run("--help").output)
+    refused = run("rehearsal", "up", "--json")
+    assert refused.exit_code == 1
+    first, second = refused.stderr.splitlines()
+    assert first.startswith("The command rehearsal cannot start: ")
+    assert "psutil" in first
+    assert second == "→ Install what it needs with `pip install 'airflowaks[rehearsal]'`."
+
+
+def test_where_no_entry_point_is_installed_it_says_how_to_go_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(cli, "entry_points", EntryPoints().select)
+    assert commands(run("--help").output) == ["image", "runs", "web"]
+    refused = run("rehearsal", "up")
+    assert refused.exit_code == 2
+    assert "No such command 'rehearsal'. After an update of the checkout, run `pip install --editable .`" in (
+        refused.stderr
+    )
