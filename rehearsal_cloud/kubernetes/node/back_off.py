@@ -8,7 +8,7 @@ _LOOK_SECONDS = 2.0
 
 
 class BackOff:
-    """How long to wait before the next attempt; the time scale shortens the wait, not what is said of it."""
+    """The wait before the next attempt; the time scale shortens the real wait, not the reported one."""
 
     def __init__(self, time_scale: float) -> None:
         self._time_scale = time_scale
@@ -16,11 +16,11 @@ class BackOff:
 
     @property
     def first_look(self) -> float:
-        """Return how long a failure is shown before it is called a back-off (seconds)."""
+        """Return the seconds for which a failure is shown before it is reported as a back-off."""
         return _LOOK_SECONDS * self._time_scale
 
     def next(self) -> float:
-        """Count a failure, and return how long to wait (seconds)."""
+        """Count a failure, and return the seconds to wait."""
         self.nominal = min(self.nominal * 2 or _FIRST_SECONDS, _LONGEST_SECONDS)
         return self.nominal * self._time_scale
 

@@ -28,28 +28,28 @@ PROTOCOLS = ("v5.channel.k8s.io", "v4.channel.k8s.io")
 
 
 class Channels:
-    """One accepted WebSocket."""
+    """An accepted WebSocket."""
 
     def __init__(self, websocket: WebSocket) -> None:
         self._websocket = websocket
 
     @classmethod
     async def accept(cls, websocket: WebSocket, protocols: Sequence[str] = PROTOCOLS) -> Channels:
-        """Accept with the first protocol that both know. Raises Failure (400)."""
+        """Accept with the first common protocol. Raises Failure (400)."""
         offered = websocket.scope.get("subprotocols") or []
-        chosen = next((one for one in protocols if one in offered), None)
+        chosen = next((protocol for protocol in protocols if protocol in offered), None)
         if chosen is None:
             raise bad_request(f"unable to upgrade: {offered} are not among the supported protocols {list(protocols)}")
         await websocket.accept(chosen)
         return cls(websocket)
 
     async def send(self, channel: int, data: bytes) -> None:
-        """Send data on a channel; a client that has gone hears nothing."""
+        """Send data on a channel; a disconnected client is ignored."""
         with contextlib.suppress(WebSocketDisconnect, RuntimeError):
             await self._websocket.send_bytes(bytes([channel]) + data)
 
     async def received(self) -> AsyncIterator[tuple[int, bytes]]:
-        """Yield channel and data of each message, until the client goes."""
+        """Yield channel and data of each message, until the client disconnects."""
         while True:
             message = await self._websocket.receive()
             if message["type"] != "websocket.receive":

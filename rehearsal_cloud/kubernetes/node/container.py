@@ -1,4 +1,4 @@
-"""One container of a pod: started, watched, probed, and restarted as the pod's policy has it."""
+"""A container of a pod: started, watched, probed, and restarted by the pod's policy."""
 
 from __future__ import annotations
 
@@ -40,12 +40,12 @@ _NOT_CREATED = (
 
 
 def timestamp(nanoseconds: str = "") -> str:
-    """Return a time as objects carry it, to the second; the present where none is given."""
+    """Return a time in the format of objects, in whole seconds; by default now."""
     return f"{nanoseconds[:19]}Z" if nanoseconds else datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
 class Container:
-    """A container that is kept as the pod wants it; its state is what the pod's status says of it."""
+    """Runs a container as its spec requires; its state is its entry in the pod's status."""
 
     def __init__(self, sandbox: Sandbox, spec: Document, policy: str, changed: Callable[[], None]) -> None:
         self.spec = spec
@@ -71,7 +71,7 @@ class Container:
 
     @property
     def ready(self) -> bool:
-        """Tell whether it runs and its probes say that it serves."""
+        """Tell whether it runs and its probes succeed."""
         return "running" in self._state and self._probes is not None and self._probes.ready
 
     @property
@@ -86,18 +86,18 @@ class Container:
 
     @property
     def waiting_reason(self) -> str:
-        """Return what it waits for, while it does."""
+        """Return the reason for which it waits, or ""."""
         return str(self._state.get("waiting", {}).get("reason", ""))
 
     @property
     def last_started(self) -> Run | None:
         """Return the last run that was started."""
-        return next((one for one in reversed(runs(self._folder)) if one.was_started), None)
+        return next((run for run in reversed(runs(self._folder)) if run.was_started), None)
 
     @property
     def previous(self) -> Run | None:
         """Return the run before the last one that was started."""
-        kept = [one for one in runs(self._folder) if one.was_started]
+        kept = [run for run in runs(self._folder) if run.was_started]
         return kept[-2] if len(kept) > 1 else None
 
     def status(self) -> Document:
@@ -126,7 +126,7 @@ class Container:
         self._show({"waiting": {"reason": reason} | ({"message": message} if message else {})})
 
     def _terminated(self, run: Run, ended: Exit) -> Document:
-        told = {
+        details = {
             "exitCode": ended.code,
             "reason": ended.reason,
             "startedAt": timestamp(run.started),
@@ -134,16 +134,16 @@ class Container:
             "containerID": f"containerd://{run.about['id']}",
         }
         message = self._message(run, ended)
-        return {"terminated": told | ({"message": message} if message else {})}
+        return {"terminated": details | ({"message": message} if message else {})}
 
     def _message(self, run: Run, ended: Exit) -> str:
         if run.failed_start:
             return run.failed_start
         path = self.spec.get("terminationMessagePath") or TERMINATION_LOG
         with contextlib.suppress(OSError):
-            said = (run.root / path.lstrip("/")).read_bytes()[-_MESSAGE_BYTES:]
-            if said:
-                return said.decode(errors="replace")
+            written = (run.root / path.lstrip("/")).read_bytes()[-_MESSAGE_BYTES:]
+            if written:
+                return written.decode(errors="replace")
         if ended.code and self.spec.get("terminationMessagePolicy") == "FallbackToLogsOnError":
             return logs.tail(run.log, _MESSAGE_LINES)[-_MESSAGE_BYTES:].decode(errors="replace")
         return ""
@@ -151,7 +151,7 @@ class Container:
     # Its life
 
     async def keep(self) -> Exit:
-        """Keep it running as its policy has it; return how it ended for good."""
+        """Keep it running by its policy; return its final exit."""
         while True:
             if self.run is None:
                 self.run = await self._start(0)
@@ -195,8 +195,8 @@ class Container:
             # Not `await probing`, whose CancelledError could not be told from that of a pod which is deleted just now.
             await asyncio.gather(probing, return_exceptions=True)
 
-    async def _unhealthy(self, which: str) -> None:
-        text = f"Container {self.name} failed {which} probe, will be restarted"
+    async def _unhealthy(self, probe: str) -> None:
+        text = f"Container {self.name} failed {probe} probe, will be restarted"
         self._sandbox.events.normal("Killing", text, self.spec)
         await self.stop(self._sandbox.grace)
 
@@ -212,7 +212,7 @@ class Container:
         await run.stop(max(deadline - time.monotonic(), min(grace, hooks.LEAST_SECONDS)))
 
     def settle(self) -> None:
-        """Show how its last run ended, once nobody keeps it."""
+        """Report the end of its last run, when the container is no longer kept."""
         if self.run is not None and "terminated" not in self._state and (ended := self.run.exit()):
             self._show(self._terminated(self.run, ended))
 
@@ -251,25 +251,25 @@ class Container:
             await run.stop(self._sandbox.grace)
 
     def _create(self, run: Run, image: Image) -> Process:
-        """Make the run's folder, and say what is to run in it. Raises ConfigFailed."""
+        """Create the run's folder, and return its process. Raises ConfigFailed."""
         sandbox, spec = self._sandbox, self.spec
         sandbox.check_user(spec, image)
         shutil.rmtree(run.folder, ignore_errors=True)
         run.root.mkdir(parents=True)
-        given = container_environment(sandbox.objects, sandbox.pod, spec, image.environment, sandbox.allocatable)
+        variables = container_environment(sandbox.objects, sandbox.pod, spec, image.environment, sandbox.allocatable)
         folders = (*image.folders, image.workdir) if image.workdir not in ("", "/") else image.folders
         paths = container_paths(run.root, spec, folders)
-        furnish(paths, spec, sandbox.volumes, folders, given)
+        furnish(paths, spec, sandbox.volumes, folders, variables)
         lay_out(image.files, paths, spec)
-        env = {key: value if key == "PATH" else paths.translate(value) for key, value in given.items()}
+        env = {key: value if key == "PATH" else paths.translate(value) for key, value in variables.items()}
         env = {"HOME": str(run.root), **env}
         if sandbox.network_folder is not None:
             env |= {"AIRFLOWAKS_GUEST": str(_GUEST), "AIRFLOWAKS_POD": str(sandbox.network_folder)}
-        command = [expand(one, given) for one in spec.get("command") or []] or list(image.entrypoint)
-        args = [expand(one, given) for one in spec.get("args") or []]
+        command = [expand(word, variables) for word in spec.get("command") or []] or list(image.entrypoint)
+        args = [expand(word, variables) for word in spec.get("args") or []]
         if not args and not spec.get("command"):
             args = list(image.command)
-        words = [paths.translate(one) for one in (*command, *args)]
+        words = [paths.translate(word) for word in (*command, *args)]
         if not words:
             raise ConfigFailed("no command specified")
         workdir = spec.get("workingDir") or image.workdir or "/"

@@ -1,4 +1,4 @@
-"""The environment that a container starts with: the image's, the services', config maps', Secrets' and its own.
+"""The environment of a container: variables of the image, services, config maps, Secrets and the container itself.
 
 As the kubelet makes it: https://github.com/kubernetes/kubernetes/blob/master/pkg/kubelet/kubelet_pods.go
 """
@@ -25,7 +25,7 @@ class ConfigFailed(Exception):
 
 
 def expand(text: str, env: Mapping[str, str]) -> str:
-    """Replace `$(NAME)` by its value; unknown names stay as they are, and `$$` is a dollar sign."""
+    """Replace `$(NAME)` by its value; unknown names stay, and `$$` is a dollar sign."""
 
     def value(match: re.Match[str]) -> str:
         name = match["name"]
@@ -45,21 +45,25 @@ def container_environment(
     for source in container.get("envFrom") or []:
         env |= _all_of(objects, namespace, source)
     for variable in container.get("env") or []:
-        given = variable.get("valueFrom")
-        value = _value(objects, pod, container, given, allocatable) if given else expand(variable.get("value", ""), env)
+        source = variable.get("valueFrom")
+        value = (
+            _value(objects, pod, container, source, allocatable) if source else expand(variable.get("value", ""), env)
+        )
         if value is not None:
             env[variable["name"]] = value
     return env
 
 
 def _services(objects: Objects, namespace: str, *, links: bool) -> dict[str, str]:
-    """Return the variables that name the services; that of the API itself is always among them."""
-    found = {one["metadata"]["name"]: one for one in (objects.list("Service", namespace) if links else [])}
+    """Return the variables of the services; the API's own service is always included."""
+    services = {
+        service["metadata"]["name"]: service for service in (objects.list("Service", namespace) if links else [])
+    }
     api = objects.get("Service", "kubernetes", "default")
     if api is not None:
-        found.setdefault("kubernetes", api)
+        services.setdefault("kubernetes", api)
     env: dict[str, str] = {}
-    for name, service in found.items():
+    for name, service in services.items():
         address, ports = service["spec"].get("clusterIP"), service["spec"].get("ports") or []
         if not ports or address in (None, "", "None"):
             continue
@@ -93,7 +97,7 @@ def _all_of(objects: Objects, namespace: str, source: Document) -> dict[str, str
 
 
 def text(document: Document, key: str) -> str:
-    """Return one entry of a config map or a Secret as text."""
+    """Return an entry of a config map or a Secret as text."""
     value: str = document["data"][key]
     return base64.b64decode(value).decode(errors="surrogateescape") if document["kind"] == "Secret" else value
 

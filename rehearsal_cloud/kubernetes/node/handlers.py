@@ -1,4 +1,4 @@
-"""What a probe or a hook does to a container: run a command in it, or ask its port, as the kubelet would."""
+"""The handlers of probes and hooks: run a command in the container, or connect to its port, as the kubelet does."""
 
 from __future__ import annotations
 
@@ -20,19 +20,19 @@ _CLIENT_ERROR = 400
 
 
 class Errored(Exception):
-    """A handler could not find out; the message is the kubelet's."""
+    """A handler failed without a result; the message is the kubelet's."""
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """What a handler found: whether it went well, and what was said."""
+    """The result of a handler: success, and the output."""
 
     well: bool
     output: str
 
 
 async def handle(handler: Document, sandbox: Sandbox, container: Document, run: Run, seconds: float) -> Outcome:
-    """Do what the handler says, for `seconds` at most. Raises Errored; sleeping is a hook's own business."""
+    """Run the handler for at most `seconds`. Raises Errored. The caller runs a hook's `sleep`."""
     if "exec" in handler:
         return await execute(run, handler["exec"]["command"], seconds)
     if "httpGet" in handler:
@@ -43,7 +43,7 @@ async def handle(handler: Document, sandbox: Sandbox, container: Document, run: 
 
 
 async def execute(run: Run, words: list[str], seconds: float) -> Outcome:
-    """Run a command in the container and return what it printed. Raises Errored where it takes longer."""
+    """Run a command in the container and return its output. Raises Errored on a timeout."""
     from rehearsal_cloud.kubernetes.node.runtime import StartFailed
 
     try:
@@ -54,11 +54,11 @@ async def execute(run: Run, words: list[str], seconds: float) -> Outcome:
         text = f"OCI runtime exec failed: exec failed: unable to start container process: {fault}: unknown"
         raise Errored(f"rpc error: code = Unknown desc = failed to exec in container: {text}") from None
     assert command.stdout is not None  # noqa: S101 - it was asked for above
-    said = b""
+    output = b""
     try:
         async with asyncio.timeout(seconds):
             while data := await command.stdout.read(_OUTPUT_BYTES):
-                said = (said + data)[:_OUTPUT_BYTES]
+                output = (output + data)[:_OUTPUT_BYTES]
             code = await command.wait()
     except TimeoutError:
         text = f"timeout {seconds:g}s exceeded: context deadline exceeded"
@@ -66,16 +66,16 @@ async def execute(run: Run, words: list[str], seconds: float) -> Outcome:
     finally:
         command.close()
         await command.wait()
-    return Outcome(code == 0, said.decode(errors="replace"))
+    return Outcome(code == 0, output.decode(errors="replace"))
 
 
 def port_number(port: int | str, container: Document) -> int:
-    """Return a port that is given as a number or as the name of one of the container's. Raises Errored."""
+    """Return the number of a port, resolving a name in the container's ports. Raises Errored."""
     if isinstance(port, int):
         return port
-    for one in container.get("ports") or []:
-        if one.get("name") == port:
-            return int(one["containerPort"])
+    for container_port in container.get("ports") or []:
+        if container_port.get("name") == port:
+            return int(container_port["containerPort"])
     raise Errored(f"couldn't find named port {port}")
 
 
@@ -93,8 +93,8 @@ async def _get(get: Document, sandbox: Sandbox, container: Document, seconds: fl
         text = f'Get "{url}": context deadline exceeded (Client.Timeout exceeded while awaiting headers)'
         return Outcome(well=False, output=text)
     except (OSError, http.client.HTTPException) as fault:
-        said = "EOF" if isinstance(fault, http.client.RemoteDisconnected) else str(fault)
-        return Outcome(well=False, output=f'Get "{url}": {said}')
+        reason = "EOF" if isinstance(fault, http.client.RemoteDisconnected) else str(fault)
+        return Outcome(well=False, output=f'Get "{url}": {reason}')
     if status < _CLIENT_ERROR:
         return Outcome(well=True, output=body)
     return Outcome(well=False, output=f"HTTP probe failed with statuscode: {status}")
@@ -107,7 +107,7 @@ def _request(scheme: str, address: tuple[str, int], host: str, get: Document, se
     else:
         connection = http.client.HTTPConnection(*address, timeout=seconds)
     headers = {"Host": host, "User-Agent": "kube-probe/1.35", "Accept": "*/*", "Connection": "close"}
-    headers |= {one["name"]: one["value"] for one in get.get("httpHeaders") or []}
+    headers |= {header["name"]: header["value"] for header in get.get("httpHeaders") or []}
     with contextlib.closing(connection):
         connection.request("GET", get.get("path") or "/", headers=headers)
         answer = connection.getresponse()

@@ -1,8 +1,8 @@
-"""What a cluster's machines say of themselves, and what the control plane makes of their silence.
+"""The health of a cluster's nodes: their conditions, and the control plane's reaction to silent ones.
 
 After https://kubernetes.io/docs/concepts/architecture/nodes/#node-controller and
-https://kubernetes.io/docs/concepts/scheduling-eviction/node-pressure-eviction; pods of a silent machine are not moved
-elsewhere, which takes five minutes that no time scale shortens.
+https://kubernetes.io/docs/concepts/scheduling-eviction/node-pressure-eviction; pods of a silent node are not moved
+to another node: that takes five minutes, which no time scale shortens.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ _KIBIBYTE = 1024
 
 
 class Health:
-    """Keeps the conditions and taints of one cluster's nodes, and evicts what fills their disks."""
+    """Keeps the conditions and taints of a cluster's nodes, and evicts the pods that fill their disks."""
 
     def __init__(self, node: Node) -> None:
         self._node = node
@@ -47,39 +47,43 @@ class Health:
 
     @property
     def silent(self) -> bool:
-        """Tell whether the kubelet posts nothing."""
+        """Tell whether the kubelet posts no status."""
         return self._faults.breakdown("silence") is not None
 
     async def watch(self) -> None:
-        """Report how the nodes are, now and whenever that may have changed, until cancelled."""
+        """Report the nodes' conditions at once and after each change of faults, until cancelled."""
         while True:
             changed = self._faults.changed
             full = self._faults.breakdown("disk")
             for node in self._objects.list("Node"):
                 self._report(node, full=full is not None)
             if full is not None:
-                filling = [one for one in self._node.workers if re.search(full.name, one.pod["metadata"]["name"])]
-                await asyncio.gather(*(self._evict(one) for one in filling))
+                filling = [
+                    worker for worker in self._node.workers if re.search(full.name, worker.pod["metadata"]["name"])
+                ]
+                await asyncio.gather(*(self._evict(worker) for worker in filling))
             await changed.wait()
 
     def _report(self, node: Document, *, full: bool) -> None:
         taints: dict[str, tuple[str, ...]] = {_UNREACHABLE: ("NoSchedule", "NoExecute")} if self.silent else {}
         taints |= {_DISK_PRESSURE: ("NoSchedule",)} if full else {}
-        wanted = _SILENT if self.silent else _FULL if full else WELL
-        before = {one["type"]: one for one in (node.get("status") or {}).get("conditions") or []}
-        if [(kind, before.get(kind, {}).get("status")) for kind, *_ in wanted] == [one[:2] for one in wanted]:
+        target = _SILENT if self.silent else _FULL if full else WELL
+        before = {condition["type"]: condition for condition in (node.get("status") or {}).get("conditions") or []}
+        if [(kind, before.get(kind, {}).get("status")) for kind, *_ in target] == [row[:2] for row in target]:
             return
-        conditions = [_condition(before.get(kind, {}), kind, *rest) for kind, *rest in wanted]
-        known = self._objects.update_status({**node, "status": {**node["status"], "conditions": conditions}})
-        kept = [one for one in known["spec"].get("taints") or [] if one["key"] not in (_UNREACHABLE, _DISK_PRESSURE)]
+        conditions = [_condition(before.get(kind, {}), kind, *rest) for kind, *rest in target]
+        updated = self._objects.update_status({**node, "status": {**node["status"], "conditions": conditions}})
+        kept = [
+            taint for taint in updated["spec"].get("taints") or [] if taint["key"] not in (_UNREACHABLE, _DISK_PRESSURE)
+        ]
         made = [
             {"key": key, "effect": effect, "timeAdded": now()} for key, effects in taints.items() for effect in effects
         ]
-        self._objects.update({**known, "spec": {**known["spec"], "taints": [*kept, *made]}})
-        self._tell(known)
+        self._objects.update({**updated, "spec": {**updated["spec"], "taints": [*kept, *made]}})
+        self._publish_pods(updated)
 
-    def _tell(self, node: Document) -> None:
-        """Have the pods say what follows: those of a silent machine are ready for nobody."""
+    def _publish_pods(self, node: Document) -> None:
+        """Update the pods' status: the pods of a silent node are not ready."""
         if not self.silent:
             for worker in self._node.workers:
                 worker.publish()
@@ -96,14 +100,14 @@ class Health:
         if node is None:
             return
         threshold = int(amount(node["status"]["capacity"][_STORAGE])) // _LEAST_FREE // _KIBIBYTE
-        said = [f"The node was low on resource: {_STORAGE}. Threshold quantity: {threshold}Ki, available: 0. "]
+        lines = [f"The node was low on resource: {_STORAGE}. Threshold quantity: {threshold}Ki, available: 0. "]
         for container in worker.pod["spec"]["containers"]:
             used = await asyncio.to_thread(_kibibytes, worker.sandbox.folder / "containers" / container["name"])
-            said.append(f"Container {container['name']} was using {used}Ki, request is 0, has larger consumption of")
-            said.append(f" {_STORAGE}. ")
+            lines.append(f"Container {container['name']} was using {used}Ki, request is 0, has larger consumption of")
+            lines.append(f" {_STORAGE}. ")
         recorder = Recorder(self._objects, "kubelet", node["metadata"]["name"])
         recorder.warning(node, "EvictionThresholdMet", f"Attempting to reclaim {_STORAGE}")
-        await worker.evict("".join(said))
+        await worker.evict("".join(lines))
 
 
 def _condition(before: Document, kind: str, state: str, reason: str, message: str) -> Document:
@@ -121,7 +125,9 @@ def _condition(before: Document, kind: str, state: str, reason: str, message: st
 
 def _unready(pod: Document) -> list[Document]:
     ready = {"status": "False", "lastTransitionTime": now()}
-    return [one | ready if one["type"] == "Ready" else one for one in pod["status"]["conditions"]]
+    return [
+        condition | ready if condition["type"] == "Ready" else condition for condition in pod["status"]["conditions"]
+    ]
 
 
 def _kibibytes(folder: Path) -> int:

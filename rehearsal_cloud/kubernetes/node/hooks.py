@@ -1,4 +1,4 @@
-"""Lifecycle hooks: what a container wants done right after its start, and before it is ended."""
+"""Lifecycle hooks: postStart and preStop of a container."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _FOREVER = 86400.0
 
 
 async def run(hook: Document, sandbox: Sandbox, container: Document, of: Run, name: str, seconds: float | None) -> bool:
-    """Run a hook; one that fails is an event, and False."""
+    """Run a hook; a failed hook records an event and returns False."""
     try:
         if "sleep" in hook:
             async with asyncio.timeout(seconds):
@@ -29,10 +29,10 @@ async def run(hook: Document, sandbox: Sandbox, container: Document, of: Run, na
     except TimeoutError:
         return True
     except Errored as fault:
-        said = str(fault)
+        text = str(fault)
     else:
         if outcome.well:
             return True
-        said = outcome.output
-    sandbox.events.warning(f"Failed{name}Hook", f"{name}Hook failed: {said}", container)
+        text = outcome.output
+    sandbox.events.warning(f"Failed{name}Hook", f"{name}Hook failed: {text}", container)
     return False

@@ -1,4 +1,4 @@
-"""The images that containers are started from: pulled by policy, with the kubelet's events and back-off."""
+"""The images of containers: pulled by policy, with the kubelet's events and back-off."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 
 class NodeImages:
-    """The images of the node; what was pulled once is there for all."""
+    """The images of the node; all pods share a pulled image."""
 
     def __init__(self, cluster: Cluster) -> None:
         self._cluster = cluster
@@ -29,7 +29,7 @@ class NodeImages:
         self._present: dict[str, Image] = {}
 
     async def get(self, container: Document, events: PodEvents, waiting: Waiting) -> Image:
-        """Return the container's image, however long it takes; `waiting` is told the reason of each delay."""
+        """Return the container's image, retrying without end; `waiting` receives the reason of each delay."""
         reference, policy = container["image"], container.get("imagePullPolicy") or "IfNotPresent"
         back_off = BackOff(self._cluster.cloud.settings.time_scale)
         while True:

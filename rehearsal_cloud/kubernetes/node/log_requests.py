@@ -1,4 +1,4 @@
-"""Requests for a container's log: a part of it, or all that comes."""
+"""Requests for a container's log: existing lines, or a stream of new ones."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ _TRUE = ("1", "true")
 
 @dataclass(frozen=True)
 class Options:
-    """What of a log is asked for (PodLogOptions)."""
+    """The options of a log request (PodLogOptions)."""
 
     follow: bool
     previous: bool
@@ -57,24 +57,24 @@ class Options:
             raise bad_request(str(fault)) from None
 
     def text(self, entry: Entry) -> bytes:
-        """Return an entry as it is shown."""
+        """Return an entry as shown."""
         return entry.time + b" " + entry.text if self.timestamps else entry.text
 
-    def chosen(self, found: Iterable[Entry]) -> Iterator[Entry]:
-        """Return the entries that are not too old."""
-        return (entry for entry in found if entry.time.decode() >= self.since)
+    def chosen(self, lines: Iterable[Entry]) -> Iterator[Entry]:
+        """Return the entries since the requested time."""
+        return (entry for entry in lines if entry.time.decode() >= self.since)
 
 
 def answer(request: Request, container: Container) -> Response:
-    """Answer with a container's log. Raises Failure (400) where there is none yet."""
+    """Answer with a container's log. Raises Failure (400) where it does not exist yet."""
     options = Options.of(request.query_params)
     run = _run(container, previous=options.previous)
     if options.follow:
         return StreamingResponse(_limited(_followed(run, options), options.limit), media_type="text/plain")
-    found = list(options.chosen(entries(run.log)))
+    lines = list(options.chosen(entries(run.log)))
     if options.tail is not None:
-        found = last(found, options.tail)
-    body = b"".join(options.text(entry) for entry in found)
+        lines = last(lines, options.tail)
+    body = b"".join(options.text(entry) for entry in lines)
     return PlainTextResponse(body if options.limit is None else body[: options.limit])
 
 
@@ -95,16 +95,16 @@ def _run(container: Container, *, previous: bool) -> Run:
 async def _followed(run: Run, options: Options) -> AsyncIterator[bytes]:
     log = LogFile(run.log)
     try:
-        found = list(options.chosen(log.read()))
+        lines = list(options.chosen(log.read()))
         if options.tail is not None:
-            found = last(found, options.tail)
+            lines = last(lines, options.tail)
         while True:
-            for entry in found:
+            for entry in lines:
                 yield options.text(entry)
             if not run.alive():
                 break
             await asyncio.sleep(LOOK_SECONDS)
-            found = list(log.read())
+            lines = list(log.read())
         for entry in log.read():  # what came between the last look and the end
             yield options.text(entry)
     finally:

@@ -1,4 +1,4 @@
-"""The logs of containers, read from the files that their shims write (and move away when they are long).
+"""The logs of containers, read from the files that their shims write and rotate.
 
 https://github.com/kubernetes/kubernetes/blob/master/staging/src/k8s.io/cri-client/pkg/logs/logs.go
 """
@@ -16,7 +16,7 @@ _CHUNK = 64 * 1024
 
 
 class Entry(NamedTuple):
-    """One line of a log, or a part of one."""
+    """A line of a log, or a part of a line."""
 
     time: bytes
     stream: bytes
@@ -25,13 +25,13 @@ class Entry(NamedTuple):
 
 
 def parse(line: bytes) -> Entry:
-    """Return the entry that a line of the file holds."""
+    """Parse a line of the file."""
     time, stream, tag, text = line.rstrip(b"\n").split(b" ", 3)
     return Entry(time, stream, text + b"\n" if tag == b"F" else text)
 
 
 class LogFile:
-    """A log that is read as it grows; one that is moved away is read to its end, and then its successor."""
+    """A growing log; after a rotation the old file is read to its end, then the new one."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
@@ -56,12 +56,12 @@ class LogFile:
             return False
 
     def close(self) -> None:
-        """Let go of the file."""
+        """Close the file."""
         self._file.close()
 
 
 def entries(path: Path) -> list[Entry]:
-    """Return all entries of a log as it is now; nothing where there is none."""
+    """Return all current entries of a log; a missing log has none."""
     try:
         log = LogFile(path)
     except FileNotFoundError:
@@ -77,12 +77,12 @@ def tail(path: Path, lines: int) -> bytes:
     return b"".join(entry.text for entry in last(entries(path), lines))
 
 
-def last(found: list[Entry], lines: int) -> list[Entry]:
+def last(all_entries: list[Entry], lines: int) -> list[Entry]:
     """Return the entries of the last whole lines; the parts of a line count as one."""
-    start = len(found)
+    start = len(all_entries)
     while lines > 0 and start > 0:
         start -= 1
-        while start > 0 and not found[start - 1].text.endswith(b"\n"):
+        while start > 0 and not all_entries[start - 1].text.endswith(b"\n"):
             start -= 1
         lines -= 1
-    return found[start:]
+    return all_entries[start:]

@@ -1,4 +1,4 @@
-"""Memory limits, as far as a process can have one: what exceeds its limit is killed, as the kernel does it."""
+"""Memory limits of processes: a container that exceeds its limit is killed, like the kernel's OOM killer does."""
 
 from __future__ import annotations
 
@@ -21,23 +21,23 @@ _LOOK_SECONDS = 5.0
 
 
 async def watch(containers: Callable[[], Iterable[Container]]) -> None:
-    """Look at what containers with a limit use, until cancelled."""
+    """Check the memory of containers with a limit, until cancelled."""
     while True:
         await asyncio.sleep(_LOOK_SECONDS)
         limits: list[tuple[Run, int]] = []
-        for one in containers():
-            limit = ((one.spec.get("resources") or {}).get("limits") or {}).get("memory")
-            if limit and one.run is not None and one.run.alive():
-                limits.append((one.run, int(amount(limit))))
+        for container in containers():
+            limit = ((container.spec.get("resources") or {}).get("limits") or {}).get("memory")
+            if limit and container.run is not None and container.run.alive():
+                limits.append((container.run, int(amount(limit))))
         if limits:
             for run in await asyncio.to_thread(_over, limits):
                 run.kill_for_memory()
 
 
 def _over(limits: list[tuple[Run, int]]) -> list[Run]:
-    everything = {process.pid: process for process in psutil.process_iter(["ppid"])}
-    parents = {pid: process.info["ppid"] for pid, process in everything.items()}
-    return [run for run, limit in limits if _exceeds([everything[one] for one in _of(run, parents)], limit)]
+    by_pid = {process.pid: process for process in psutil.process_iter(["ppid"])}
+    parents = {pid: process.info["ppid"] for pid, process in by_pid.items()}
+    return [run for run, limit in limits if _exceeds([by_pid[pid] for pid in _of(run, parents)], limit)]
 
 
 def _of(run: Run, parents: dict[int, int]) -> set[int]:
@@ -45,7 +45,7 @@ def _of(run: Run, parents: dict[int, int]) -> set[int]:
 
 
 def _exceeds(processes: list[psutil.Process], limit: int) -> bool:
-    """Tell whether the processes use more; what they share counts once, but asking for that is dear."""
+    """Tell whether the processes use more. Shared memory counts once, in a second look because that is slow."""
     return _used(processes, exact=False) > limit and _used(processes, exact=True) > limit
 
 

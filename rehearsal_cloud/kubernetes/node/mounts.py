@@ -1,4 +1,4 @@
-"""A container's root folder: the image's own folders, and its volumes where it mounts them."""
+"""A container's root folder: the image's folders, and the volumes at their mount paths."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ TERMINATION_LOG = "/dev/termination-log"
 
 
 def container_paths(root: Path, container: Document, folders: Iterable[str]) -> Paths:
-    """Return which absolute paths are the container's own: the image's folders, and where it mounts volumes."""
-    mounted = [one["mountPath"] for one in container.get("volumeMounts") or []]
+    """Return the absolute paths that belong to the container: the image's folders and the mount paths."""
+    mounted = [mount["mountPath"] for mount in container.get("volumeMounts") or []]
     message = container.get("terminationMessagePath") or TERMINATION_LOG
     return Paths(root, [*folders, *mounted, message])
 
@@ -28,11 +28,11 @@ def container_paths(root: Path, container: Document, folders: Iterable[str]) -> 
 def furnish(
     paths: Paths, container: Document, volumes: Volumes, folders: Iterable[str], env: Mapping[str, str]
 ) -> None:
-    """Make the root folder. Raises ConfigFailed where a mount can't be made."""
+    """Create the root folder. Raises ConfigFailed where a mount fails."""
     for folder in folders:
         paths.real(folder).mkdir(parents=True, exist_ok=True)
     # A mount below another goes into what that leads to, so the outer one must be there first.
-    for mount in sorted(container.get("volumeMounts") or [], key=lambda one: one["mountPath"].count("/")):
+    for mount in sorted(container.get("volumeMounts") or [], key=lambda mount: mount["mountPath"].count("/")):
         _mount(paths.real(mount["mountPath"].rstrip("/")), mount, volumes.place(mount["name"]), env)
     message = paths.real(container.get("terminationMessagePath") or TERMINATION_LOG)
     message.parent.mkdir(parents=True, exist_ok=True)
@@ -40,8 +40,8 @@ def furnish(
 
 
 def lay_out(files: Path, paths: Paths, container: Document) -> None:
-    """Put an image's own files into the root folder, but for those that a volume is mounted over."""
-    mounts = [one["mountPath"].strip("/") for one in container.get("volumeMounts") or []]
+    """Copy an image's files into the root folder, except those under a mounted volume."""
+    mounts = [mount["mountPath"].strip("/") for mount in container.get("volumeMounts") or []]
     for file in files.rglob("*"):
         name = file.relative_to(files)
         if file.is_file() and not any(name.is_relative_to(mount) for mount in mounts):

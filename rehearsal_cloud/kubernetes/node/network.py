@@ -1,6 +1,6 @@
-"""The pod network from the node's side: addresses of pods, and what guests read of services, names and policies.
+"""The pod network, the node's side: addresses of pods, and the tables of services, names and policies for guests.
 
-`pod_site/guest.py` is its other half, and says how the two meet in the cluster's `network` folder.
+`pod_site/guest.py` is the containers' side; it documents the files in the cluster's `network` folder.
 """
 
 from __future__ import annotations
@@ -46,15 +46,15 @@ class Network:
     # Addresses
 
     def place(self, ip: str) -> Path:
-        """Return the folder of the pod with that address."""
+        """Return the folder of the pod with this address."""
         return self._pods / ip
 
     def join(self, pod: Document) -> str:
-        """Return the pod's address: the one that it has, or else a free one."""
-        metadata, taken = pod["metadata"], {one["ip"]: one for one in self._known()}
-        mine: str | None = next((ip for ip, one in taken.items() if one["uid"] == metadata["uid"]), None)
-        if mine is not None:
-            return mine
+        """Return the pod's address; allocate a free address for a new pod."""
+        metadata, taken = pod["metadata"], {entry["ip"]: entry for entry in self._entries()}
+        current: str | None = next((ip for ip, entry in taken.items() if entry["uid"] == metadata["uid"]), None)
+        if current is not None:
+            return current
         while True:
             self._last = self._last % (self._addresses.num_addresses - 2) + 1
             ip = str(self._addresses[self._last])
@@ -71,27 +71,27 @@ class Network:
 
     def leave(self, pod: Document) -> None:
         """Free the pod's address."""
-        for one in self._known():
-            if one["uid"] == pod["metadata"]["uid"]:
-                shutil.rmtree(self.place(one["ip"]), ignore_errors=True)
+        for entry in self._entries():
+            if entry["uid"] == pod["metadata"]["uid"]:
+                shutil.rmtree(self.place(entry["ip"]), ignore_errors=True)
 
     def keep(self, uids: set[str]) -> None:
         """Free the addresses of all other pods."""
-        for one in self._known():
-            if one["uid"] not in uids:
-                shutil.rmtree(self.place(one["ip"]), ignore_errors=True)
+        for entry in self._entries():
+            if entry["uid"] not in uids:
+                shutil.rmtree(self.place(entry["ip"]), ignore_errors=True)
 
-    def _known(self) -> list[Document]:
-        found = []
+    def _entries(self) -> list[Document]:
+        entries = []
         for file in self._pods.glob("[0-9]*/pod.json"):
             with contextlib.suppress(FileNotFoundError):
-                found.append(json.loads(file.read_text()))
-        return found
+                entries.append(json.loads(file.read_text()))
+        return entries
 
     # The way there
 
     def destination(self, host: str, port: int) -> tuple[str, int]:
-        """Return where on this machine a pod's or a service's port is. Raises ConnectionRefusedError."""
+        """Return the address on this machine of a pod's or a service's port. Raises ConnectionRefusedError."""
         service = self._tables["services"].get(host)
         if service is not None:
             backends = service.get(str(port))
@@ -112,7 +112,7 @@ class Network:
     # What guests read
 
     async def run(self) -> None:
-        """Keep what guests read as the objects say, until cancelled."""
+        """Keep the guests' tables up to date with the objects, until cancelled."""
         subscription = self._cluster.objects.subscribe(*_WATCHED)
         changed = asyncio.Event()
         changed.set()
@@ -145,9 +145,9 @@ class Network:
         names: dict[str, list[str]] = {}
         services: dict[str, dict[str, list[tuple[str, int]]]] = {}
         slices: dict[tuple[str, str], list[Document]] = {}
-        for one in self._cluster.objects.list("EndpointSlice"):
-            owner = (one["metadata"].get("labels") or {}).get("kubernetes.io/service-name", "")
-            slices.setdefault((one["metadata"]["namespace"], owner), []).append(one)
+        for endpoint_slice in self._cluster.objects.list("EndpointSlice"):
+            owner = (endpoint_slice["metadata"].get("labels") or {}).get("kubernetes.io/service-name", "")
+            slices.setdefault((endpoint_slice["metadata"]["namespace"], owner), []).append(endpoint_slice)
         for service in self._cluster.objects.list("Service"):
             metadata, spec = service["metadata"], service["spec"]
             name = f"{metadata['name']}.{metadata['namespace']}.{_DOMAIN}"
@@ -157,7 +157,7 @@ class Network:
             if spec.get("clusterIP") in (None, "", "None"):
                 names |= _headless(name, behind)
                 continue
-            ports = {str(one["port"]): _backends(behind, one.get("name", "")) for one in spec.get("ports") or []}
+            ports = {str(port["port"]): _backends(behind, port.get("name", "")) for port in spec.get("ports") or []}
             if (metadata["namespace"], metadata["name"]) == ("default", "kubernetes"):
                 ports = {port: [("127.0.0.1", self._cluster.port)] for port in ports}
             for ip in spec.get("clusterIPs") or [spec["clusterIP"]]:
@@ -166,24 +166,26 @@ class Network:
         return names, services
 
 
-def _ready(one: Document) -> list[Document]:
-    return [end for end in one.get("endpoints") or [] if (end.get("conditions") or {}).get("ready") is not False]
+def _ready(endpoint_slice: Document) -> list[Document]:
+    return [
+        end for end in endpoint_slice.get("endpoints") or [] if (end.get("conditions") or {}).get("ready") is not False
+    ]
 
 
 def _backends(slices: list[Document], port: str) -> list[tuple[str, int]]:
     return [
-        (address, there["port"])
-        for one in slices
-        for there in one.get("ports") or []
-        if (there.get("name") or "") == port
-        for end in _ready(one)
+        (address, slice_port["port"])
+        for endpoint_slice in slices
+        for slice_port in endpoint_slice.get("ports") or []
+        if (slice_port.get("name") or "") == port
+        for end in _ready(endpoint_slice)
         for address in end["addresses"]
     ]
 
 
 def _headless(name: str, slices: list[Document]) -> dict[str, list[str]]:
     names: dict[str, list[str]] = {name: []}
-    for end in (end for one in slices for end in _ready(one)):
+    for end in (end for endpoint_slice in slices for end in _ready(endpoint_slice)):
         names[name] += end["addresses"]
         if end.get("hostname"):
             names[f"{end['hostname']}.{name}"] = end["addresses"]

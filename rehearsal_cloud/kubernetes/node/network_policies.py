@@ -1,4 +1,4 @@
-"""Network policies, resolved to addresses: for each pod that one selects, who may talk to it and whom it may talk to.
+"""Network policies, resolved to addresses: the allowed peers of each selected pod, in both directions.
 
 https://kubernetes.io/docs/concepts/services-networking/network-policies/
 """
@@ -22,32 +22,32 @@ _ENDED = ("Succeeded", "Failed")
 def admissions(objects: Objects) -> dict[str, dict[str, list[dict[str, Any]]]]:
     """Return `ingress` and `egress`: the rules of each pod that a policy selects, by its address.
 
-    A rule names peers (`who`) and `ports`; None means all. A pod that is not there is not restricted.
+    A rule has `peers` (addresses) and `ports`; None means all. A pod without an entry is not restricted.
     """
-    found: dict[str, dict[str, list[dict[str, Any]]]] = {"ingress": {}, "egress": {}}
+    admitted: dict[str, dict[str, list[dict[str, Any]]]] = {"ingress": {}, "egress": {}}
     policies = objects.list("NetworkPolicy")
     if not policies:
-        return found
-    everyone = [one for one in objects.list("Pod") if _address(one)]
-    namespaces = {one["metadata"]["name"]: _labels(one) for one in objects.list("Namespace")}
+        return admitted
+    everyone = [pod for pod in objects.list("Pod") if _address(pod)]
+    namespaces = {namespace["metadata"]["name"]: _labels(namespace) for namespace in objects.list("Namespace")}
     for policy in policies:
         namespace, spec = policy["metadata"]["namespace"], policy["spec"]
         directions = spec.get("policyTypes") or ["Ingress"]
         chosen = [
-            one
-            for one in everyone
-            if one["metadata"]["namespace"] == namespace and matches_selector(spec.get("podSelector"), _labels(one))
+            pod
+            for pod in everyone
+            if pod["metadata"]["namespace"] == namespace and matches_selector(spec.get("podSelector"), _labels(pod))
         ]
         for direction, side in (("Ingress", "from"), ("Egress", "to")):
             if direction not in directions:
                 continue
             for pod in chosen:
-                rules = found[direction.lower()].setdefault(_address(pod), [])
+                rules = admitted[direction.lower()].setdefault(_address(pod), [])
                 for rule in spec.get(direction.lower()) or []:
-                    who = _peers(rule.get(side), namespace, everyone, namespaces)
+                    peer_addresses = _peers(rule.get(side), namespace, everyone, namespaces)
                     targets = [pod] if direction == "Ingress" else everyone
-                    rules.append({"who": who, "ports": _ports(rule.get("ports"), targets)})
-    return found
+                    rules.append({"peers": peer_addresses, "ports": _ports(rule.get("ports"), targets)})
+    return admitted
 
 
 def _address(pod: Document) -> str:
@@ -64,15 +64,15 @@ def _peers(
 ) -> list[str] | None:
     if not peers:
         return None
-    found = {_address(pod) for peer in peers for pod in everyone if _is_peer(peer, own, pod, namespaces)}
-    return sorted(found)
+    addresses = {_address(pod) for peer in peers for pod in everyone if _is_peer(peer, own, pod, namespaces)}
+    return sorted(addresses)
 
 
 def _is_peer(peer: Document, own: str, pod: Document, namespaces: dict[str, dict[str, str]]) -> bool:
     if "ipBlock" in peer:
         address, block = ipaddress.ip_address(_address(pod)), peer["ipBlock"]
         return address in ipaddress.ip_network(block["cidr"]) and not any(
-            address in ipaddress.ip_network(one) for one in block.get("except") or []
+            address in ipaddress.ip_network(network) for network in block.get("except") or []
         )
     namespace = pod["metadata"]["namespace"]
     if "namespaceSelector" in peer:
@@ -84,25 +84,25 @@ def _is_peer(peer: Document, own: str, pod: Document, namespaces: dict[str, dict
 
 
 def _ports(ports: Sequence[Document] | None, targets: list[Document]) -> list[list[int]] | None:
-    """Return ranges of TCP ports; names are those of the target's containers."""
+    """Return ranges of TCP ports; names refer to the ports of the targets' containers."""
     if not ports:
         return None
-    found: list[list[int]] = []
-    for one in ports:
-        port = one.get("port")
-        if one.get("protocol", "TCP") != "TCP":
+    ranges: list[list[int]] = []
+    for port_rule in ports:
+        port = port_rule.get("port")
+        if port_rule.get("protocol", "TCP") != "TCP":
             continue
         if port is None:
-            found.append([1, 65535])
+            ranges.append([1, 65535])
         elif isinstance(port, int):
-            found.append([port, one.get("endPort", port)])
+            ranges.append([port, port_rule.get("endPort", port)])
         else:
             named = {
-                there["containerPort"]
+                container_port["containerPort"]
                 for pod in targets
                 for container in pod["spec"]["containers"]
-                for there in container.get("ports") or []
-                if there.get("name") == port
+                for container_port in container.get("ports") or []
+                if container_port.get("name") == port
             }
-            found += [[number, number] for number in sorted(named)]
-    return found
+            ranges += [[number, number] for number in sorted(named)]
+    return ranges

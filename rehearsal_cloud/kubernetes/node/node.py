@@ -1,7 +1,7 @@
 """The kubelet: runs the pods that are bound to the cluster's nodes.
 
-One program stands for all of a cluster's nodes; each Node object has its name in the pods' events. What it runs
-outlives it: killed and started again, it goes on with the containers that still run.
+One program plays all nodes of a cluster; the pods' events name their Node. Containers outlive
+it: after a restart it continues with the containers that still run.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ _SOURCES = ("ConfigMap", "Secret", "SecretProviderClass", "PersistentVolumeClaim
 
 
 class Node:
-    """The node of one cluster."""
+    """The node of a cluster."""
 
     def __init__(self, cluster: Cluster) -> None:
         self.cluster = cluster
@@ -60,24 +60,24 @@ class Node:
 
     @property
     def allocatable(self) -> Document:
-        """Return what the node has for pods."""
+        """Return the node's allocatable resources."""
         nodes = self.cluster.objects.list("Node")
         allocatable: Document = (nodes[0].get("status") or {}).get("allocatable") or {} if nodes else {}
         return allocatable
 
     @property
     def workers(self) -> list[PodWorker]:
-        """Return who keep the pods that run here."""
+        """Return the workers of the pods on this node."""
         return list(self._workers.values())
 
     def worker(self, pod: Document) -> PodWorker | None:
-        """Return who keeps the pod, if it runs here."""
+        """Return the pod's worker, or None."""
         return self._workers.get(pod["metadata"]["uid"])
 
     async def start(self) -> None:
-        """Go on with the pods that are here already, and take those that are bound to come."""
+        """Continue the pods that are already here, and run the pods that get bound."""
         await self.secrets_store.start()
-        bound = {one["metadata"]["uid"] for one in self.cluster.objects.list("Pod") if self._is_bound(one)}
+        bound = {pod["metadata"]["uid"] for pod in self.cluster.objects.list("Pod") if self._is_bound(pod)}
         await self._forget_all_but(bound)
         subscription = self.cluster.objects.subscribe("Pod", *_SOURCES)
         for pod in self.cluster.objects.list("Pod"):
@@ -90,7 +90,7 @@ class Node:
         ]
 
     async def stop(self) -> None:
-        """End all containers, as a machine that goes down; the next start brings their pods back."""
+        """End all containers, like a machine that shuts down; the next start runs their pods again."""
         await self.secrets_store.stop()
         tasks = [*self._tasks, *self._going.values()]
         for task in tasks:
@@ -108,10 +108,10 @@ class Node:
             yield from runs(folder)
 
     def _containers(self) -> list[Container]:
-        return [one for worker in self._workers.values() for one in (*worker.inits, *worker.apps)]
+        return [container for worker in self._workers.values() for container in (*worker.inits, *worker.apps)]
 
     async def _forget_all_but(self, uids: set[str]) -> None:
-        """Remove what is left of pods that went while nobody looked."""
+        """Remove the remains of pods that were deleted in the meantime."""
         for folder in self.pods_folder.iterdir():
             if folder.name not in uids:
                 await self._kill(folder)
@@ -128,7 +128,7 @@ class Node:
         try:
             async for event in subscription:
                 if event.document["kind"] == "Pod":
-                    self._see(event.document, gone=event.type == "DELETED")
+                    self._see(event.document, deleted=event.type == "DELETED")
                 else:
                     for worker in self._workers.values():
                         if worker.pod["metadata"]["namespace"] == event.document["metadata"]["namespace"]:
@@ -136,17 +136,17 @@ class Node:
         finally:
             subscription.close()
 
-    def _see(self, pod: Document, *, gone: bool = False) -> None:
+    def _see(self, pod: Document, *, deleted: bool = False) -> None:
         uid = pod["metadata"]["uid"]
         worker = self._workers.get(uid)
         if worker is not None:
-            worker.update(pod, gone=gone)
-        elif self._is_bound(pod) and not gone:
+            worker.update(pod, deleted=deleted)
+        elif self._is_bound(pod) and not deleted:
             self._workers[uid] = PodWorker(self, pod)
             self._going[uid] = asyncio.create_task(self._keep(uid), name=f"pod {pod['metadata']['name']}")
 
     def _is_bound(self, pod: Document) -> bool:
-        """Tell whether the pod has a node; one that is not there keeps nothing."""
+        """Tell whether the pod is bound to an existing node."""
         node = pod["spec"].get("nodeName")
         return bool(node) and self.cluster.objects.get("Node", node) is not None
 

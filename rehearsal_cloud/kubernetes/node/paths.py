@@ -1,6 +1,6 @@
-"""Where a container's absolute paths really are: below its root folder, where they are the container's own.
+"""The mapping of a container's absolute paths to places below its root folder.
 
-There is no chroot, so what a container is given (environment, arguments, commands) names the real places.
+There is no chroot, so the container's environment, arguments and commands name the real places.
 """
 
 from __future__ import annotations
@@ -18,20 +18,20 @@ _AFTER = r"(?![\w.~-])"
 
 
 class Paths:
-    """The paths that belong to one container, and how a text that names them is translated."""
+    """The paths that belong to a container, and the translation of texts that contain them."""
 
     def __init__(self, root: Path, owned: Iterable[str]) -> None:
         self._root = root
-        self.owned = sorted({str(PurePosixPath(one)) for one in owned} - {"/"}, key=len, reverse=True)
+        self.owned = sorted({str(PurePosixPath(path)) for path in owned} - {"/"}, key=len, reverse=True)
         choice = "|".join(map(re.escape, self.owned))
         self._pattern = re.compile(f"{_BEFORE}(?P<path>{choice}){_AFTER}") if self.owned else None
 
     def translate(self, text: str) -> str:
-        """Return the text with every path that is the container's own replaced by where it is."""
+        """Return the text with every path of the container replaced by its real place."""
         if self._pattern is None:
             return text
         return self._pattern.sub(lambda match: f"{self._root}{match['path']}", text)
 
     def real(self, path: str) -> Path:
-        """Return where a container's absolute path is below its root."""
+        """Return the real place of a container's absolute path."""
         return self._root / path.lstrip("/")

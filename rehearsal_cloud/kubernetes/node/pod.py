@@ -1,4 +1,4 @@
-"""One pod on the node, from its first volume to the end of its last container."""
+"""The life of a pod on the node, from its first volume to the end of its last container."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ _ENDED = ("Succeeded", "Failed")
 
 
 class PodWorker:
-    """Keeps one pod as its specification says, until it is deleted."""
+    """Runs a pod by its spec, until it is deleted."""
 
     def __init__(self, node: Node, pod: Document) -> None:
         self._node = node
@@ -38,11 +38,11 @@ class PodWorker:
         policy = pod["spec"].get("restartPolicy", "Always")
         init_policy = "Never" if policy == "Never" else "OnFailure"
         self.inits = [
-            Container(self.sandbox, one, "Always" if is_sidecar(one) else init_policy, self._change)
-            for one in pod["spec"].get("initContainers") or []
+            Container(self.sandbox, spec, "Always" if is_sidecar(spec) else init_policy, self._change)
+            for spec in pod["spec"].get("initContainers") or []
         ]
-        self.apps = [Container(self.sandbox, one, policy, self._change) for one in pod["spec"]["containers"]]
-        self._sidecars = [one for one in self.inits if is_sidecar(one.spec)]
+        self.apps = [Container(self.sandbox, spec, policy, self._change) for spec in pod["spec"]["containers"]]
+        self._sidecars = [init for init in self.inits if is_sidecar(init.spec)]
         self._keeping: list[asyncio.Task[object]] = []
         self._deleted = asyncio.Event()
         self._publishing: asyncio.Handle | None = None
@@ -51,24 +51,24 @@ class PodWorker:
 
     @property
     def pod(self) -> Document:
-        """Return the pod as it was last seen."""
+        """Return the last seen version of the pod."""
         return self.sandbox.pod
 
     def container(self, name: str) -> Container | None:
-        """Return one of its containers."""
-        return next((one for one in (*self.apps, *self.inits) if one.name == name), None)
+        """Return a container by name, or None."""
+        return next((container for container in (*self.apps, *self.inits) if container.name == name), None)
 
-    def update(self, pod: Document, *, gone: bool = False) -> None:
-        """Take note that the pod has changed, or that it is there no longer."""
+    def update(self, pod: Document, *, deleted: bool = False) -> None:
+        """Receive a changed or deleted pod."""
         self.sandbox.pod = pod
-        if gone or "deletionTimestamp" in pod["metadata"]:
+        if deleted or "deletionTimestamp" in pod["metadata"]:
             self._deleted.set()
         self.sandbox.wake()
 
     # Its life
 
     async def go(self) -> None:
-        """Run it, then end it once it is deleted."""
+        """Run the pod, and end it when it is deleted."""
         if "deletionTimestamp" in self.pod["metadata"]:
             self._deleted.set()
         living = self._living = asyncio.create_task(self._live())
@@ -106,14 +106,14 @@ class PodWorker:
         await self._mount()
         refreshing = asyncio.create_task(self._refresh())
         self._keeping.append(refreshing)
-        for one in self.inits:
-            if one in self._sidecars:
-                self._keeping.append(asyncio.create_task(one.keep()))
-                await one.started.wait()
-            elif (await one.keep()).code:
+        for init in self.inits:
+            if init in self._sidecars:
+                self._keeping.append(asyncio.create_task(init.keep()))
+                await init.started.wait()
+            elif (await init.keep()).code:
                 break
         else:
-            kept = [asyncio.create_task(one.keep()) for one in self.apps]
+            kept = [asyncio.create_task(app.keep()) for app in self.apps]
             self._keeping.extend(kept)
             await asyncio.gather(*kept)
         await _cancelled(self._keeping)
@@ -140,11 +140,13 @@ class PodWorker:
     # Its end
 
     async def _end(self) -> None:
-        for one in (*self.apps, *self.inits):
-            if one.run is not None and one.run.alive():
-                self.sandbox.events.normal("Killing", f"Stopping container {one.name}", one.spec)
+        for container in (*self.apps, *self.inits):
+            if container.run is not None and container.run.alive():
+                self.sandbox.events.normal("Killing", f"Stopping container {container.name}", container.spec)
         grace = self.sandbox.grace
-        await self._stop([one for one in (*self.apps, *self.inits) if one not in self._sidecars], grace)
+        await self._stop(
+            [container for container in (*self.apps, *self.inits) if container not in self._sidecars], grace
+        )
         await self._stop(self._sidecars, grace)
         self.publish()
         await self.sandbox.volumes.unmount(self.pod)
@@ -154,12 +156,12 @@ class PodWorker:
         self._node.cluster.objects.remove("Pod", metadata["name"], metadata["namespace"], metadata["uid"])
 
     async def _stop(self, containers: Sequence[Container], grace: float) -> None:
-        await asyncio.gather(*(one.stop(grace) for one in containers))
-        for one in containers:
-            one.settle()
+        await asyncio.gather(*(container.stop(grace) for container in containers))
+        for container in containers:
+            container.settle()
 
     async def evict(self, message: str) -> None:
-        """End it for good because its machine is short of what it takes: the pod stays and says why."""
+        """End the pod because of node pressure; its object stays, with the message."""
         if self._living is None or self.pod.get("status", {}).get("phase") in _ENDED:
             return
         self.sandbox.events.warning("Evicted", message)
@@ -171,12 +173,12 @@ class PodWorker:
     # What it says of itself
 
     def _change(self) -> None:
-        """Publish soon: several changes at once are one."""
+        """Publish soon; changes close together are published once."""
         if self._publishing is None:
             self._publishing = asyncio.get_running_loop().call_soon(self.publish)
 
     def publish(self) -> None:
-        """Write the pod's status; a machine that is silent does not."""
+        """Write the pod's status, unless the node is silent."""
         if self._publishing is not None:
             self._publishing.cancel()
             self._publishing = None
@@ -189,10 +191,10 @@ class PodWorker:
             objects.update_status({**current, "status": status}, manager="kubelet")
 
     def _status(self, pod: Document) -> Document:
-        inits, apps = [one.status() for one in self.inits], [one.status() for one in self.apps]
+        inits, apps = [init.status() for init in self.inits], [init.status() for init in self.apps]
         before: Document = pod.get("status") or {}
-        found = before["phase"] if before.get("phase") in _ENDED else phase(pod, inits, apps)
-        status = {**before, "phase": found}
+        current = before["phase"] if before.get("phase") in _ENDED else phase(pod, inits, apps)
+        status = {**before, "phase": current}
         if self._failed is not None:
             status |= {"phase": "Failed", "reason": self._failed[0], "message": self._failed[1]}
         status["conditions"] = conditions(pod, status["phase"], inits, apps)

@@ -1,4 +1,4 @@
-"""The events of one pod, in the kubelet's name."""
+"""The events of a pod, reported by the kubelet."""
 
 from __future__ import annotations
 
@@ -10,19 +10,19 @@ if TYPE_CHECKING:
 
 
 class PodEvents:
-    """Records what happens to a pod, or to one of its containers."""
+    """Records events of a pod, or of one of its containers."""
 
     def __init__(self, recorder: Recorder, pod: Document) -> None:
         self._recorder = recorder
         self._pod = pod
-        self._inits = {one["name"] for one in pod["spec"].get("initContainers") or []}
+        self._inits = {spec["name"] for spec in pod["spec"].get("initContainers") or []}
 
     def normal(self, reason: str, message: str, container: Document | None = None) -> None:
-        """Record that something went as it should."""
+        """Record a Normal event."""
         self._recorder.normal(self._pod, reason, message, field_path=self._path(container))
 
     def warning(self, reason: str, message: str, container: Document | None = None) -> None:
-        """Record that something went wrong."""
+        """Record a Warning event."""
         self._recorder.warning(self._pod, reason, message, field_path=self._path(container))
 
     def _path(self, container: Document | None) -> str:

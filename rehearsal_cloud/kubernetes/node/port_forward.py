@@ -1,4 +1,4 @@
-"""Forwarded ports over WebSockets: two channels for each, one for data and one for what went wrong.
+"""Forwarded ports over WebSockets: each port has a channel for data and a channel for errors.
 
 https://github.com/kubernetes/kubernetes/blob/master/staging/src/k8s.io/kubelet/pkg/cri/streaming/portforward/websocket.go
 """
@@ -21,10 +21,10 @@ _CHUNK = 32 * 1024
 
 
 async def forward(websocket: WebSocket, network: Network, ip: str) -> None:
-    """Pass on a connection to each port that the query names, until the client goes."""
+    """Forward a connection to each port of the query, until the client disconnects."""
     try:
         asked = ",".join(websocket.query_params.getlist("ports")).split(",")
-        ports = [int(one) for one in asked]
+        ports = [int(number) for number in asked]
     except ValueError:
         raise bad_request('query parameter "ports" is required') from None
     channels = await Channels.accept(websocket, PROTOCOLS)
@@ -34,18 +34,18 @@ async def forward(websocket: WebSocket, network: Network, ip: str) -> None:
     writers = {
         2 * number: await _connected(channels, network, ip, port, 2 * number) for number, port in enumerate(ports)
     }
-    streams = {channel: one[0] for channel, one in writers.items() if one is not None}
+    streams = {channel: connection[0] for channel, connection in writers.items() if connection is not None}
     passing = asyncio.create_task(_pass_all_on(streams, channels))
     try:
         async for channel, data in channels.received():
-            if (there := writers.get(channel)) is not None:
+            if (connection := writers.get(channel)) is not None:
                 with contextlib.suppress(OSError):
-                    there[1].write(data)
-                    await there[1].drain()
+                    connection[1].write(data)
+                    await connection[1].drain()
     finally:
-        for one in writers.values():
-            if one is not None:
-                one[1].close()
+        for connection in writers.values():
+            if connection is not None:
+                connection[1].close()
         passing.cancel()
         await asyncio.gather(passing, return_exceptions=True)
 

@@ -1,7 +1,7 @@
-"""The probes of one running container: startup, then readiness and liveness, side by side.
+"""The probes of a running container: startup, then readiness and liveness in parallel.
 
-https://github.com/kubernetes/kubernetes/tree/master/pkg/kubelet/prober; their seconds are real ones, since what they
-wait for is a real program.
+https://github.com/kubernetes/kubernetes/tree/master/pkg/kubelet/prober; their seconds are not
+scaled, because they wait for a real program.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 
 class Probes:
-    """Probes a run from its start to its end; `unhealthy` is called with the probe that wants it restarted."""
+    """Probes a run from its start to its end; calls `unhealthy` with the probe that demands a restart."""
 
     def __init__(
         self,
@@ -41,7 +41,7 @@ class Probes:
 
     @property
     def ready(self) -> bool:
-        """Tell whether it has started and serves, as far as its probes say."""
+        """Tell whether its startup and readiness probes succeeded."""
         return self._started.is_set() and self._passes
 
     async def go(self) -> None:

@@ -1,4 +1,4 @@
-"""Waiting for the end of a process that isn't our child, without polling: pidfd on Linux, kqueue on macOS."""
+"""Wait for the end of a process that is not a child, without polling: pidfd on Linux, kqueue on macOS."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 
 def _watch(pid: int) -> tuple[int, Callable[[], None]]:
-    """Return a descriptor that can be read once the process has ended, and how it is closed.
+    """Return a descriptor that becomes readable when the process ends, and the function that closes it.
 
     Raises ProcessLookupError.
     """
@@ -31,7 +31,7 @@ def _watch(pid: int) -> tuple[int, Callable[[], None]]:
 
 
 class ProcessExit:
-    """The end of one process: an awaitable, made while it is known to live."""
+    """The end of a process: create it while the process lives, then await it."""
 
     def __init__(self, pid: int) -> None:
         loop = asyncio.get_running_loop()
@@ -53,7 +53,7 @@ class ProcessExit:
         self._ended.set()
 
     def close(self) -> None:
-        """Watch no longer."""
+        """Stop watching."""
         if self._descriptor == -1:
             return
         asyncio.get_running_loop().remove_reader(self._descriptor)

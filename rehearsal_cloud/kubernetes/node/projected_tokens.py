@@ -1,4 +1,4 @@
-"""The service account tokens that a pod's volumes hold: asked for once, and again before they expire."""
+"""The service account tokens in a pod's volumes: requested once, and renewed before they expire."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ _RENEW_AFTER = 0.8
 
 
 class ProjectedTokens:
-    """The tokens of one pod, by audience and life."""
+    """The tokens of a pod, by audience and lifetime."""
 
     def __init__(self, cluster: Cluster) -> None:
         self._cluster = cluster
         self._tokens: dict[tuple[str, int], tuple[str, float]] = {}
 
     def token(self, pod: Document, audience: str, seconds: int) -> str:
-        """Return a token, bound to the pod, with at least a fifth of its life before it. Raises Failure."""
+        """Return a token, bound to the pod, with at least a fifth of its lifetime left. Raises Failure."""
         kept = self._tokens.get((audience, seconds))
         if kept is not None and kept[1] > time.time():
             return kept[0]
@@ -38,5 +38,5 @@ class ProjectedTokens:
         return token
 
     def renewal(self) -> float | None:
-        """Return when the next token is to be renewed (seconds since the epoch)."""
+        """Return the time of the next renewal (seconds since the epoch)."""
         return min((due for _, due in self._tokens.values()), default=None)

@@ -1,4 +1,4 @@
-"""HTTP requests that the API passes on to pods and services."""
+"""HTTP requests that the API proxies to pods and services."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _OF_ONE_HOP = {"connection", "keep-alive", "transfer-encoding", "upgrade", "host
 
 
 async def answer(request: Request, network: Network, target: Document, port: str, path: str, scheme: str) -> Response:
-    """Pass the request on and answer with its answer. Raises Failure (503) where nobody answers."""
+    """Forward the request and return its answer. Raises Failure (503) where the target does not answer."""
     host, number = _address(target, port)
     try:
         address = network.destination(host, number)
@@ -45,12 +45,18 @@ def _address(target: Document, port: str) -> tuple[str, int]:
     name = target["metadata"]["name"]
     if target["kind"] == "Service":
         ports = target["spec"].get("ports") or []
-        found = [one for one in ports if port in (str(one["port"]), one.get("name"))] if port else ports
-        if len(found) != 1:
+        matching = (
+            [service_port for service_port in ports if port in (str(service_port["port"]), service_port.get("name"))]
+            if port
+            else ports
+        )
+        if len(matching) != 1:
             raise Failure(503, "ServiceUnavailable", f'no service port "{port}" found for service "{name}"')
-        return target["spec"]["clusterIP"], int(found[0]["port"])
-    containers = [one for there in target["spec"]["containers"] for one in there.get("ports") or []]
-    named = next((one["containerPort"] for one in containers if port and one.get("name") == port), None)
+        return target["spec"]["clusterIP"], int(matching[0]["port"])
+    containers = [port_spec for container in target["spec"]["containers"] for port_spec in container.get("ports") or []]
+    named = next(
+        (port_spec["containerPort"] for port_spec in containers if port and port_spec.get("name") == port), None
+    )
     first = containers[0]["containerPort"] if containers else 80
     return target.get("status", {}).get("podIP", ""), int(named or port or first)
 

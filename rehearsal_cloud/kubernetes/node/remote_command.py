@@ -79,19 +79,19 @@ async def _on_pipes(channels: Channels, run: Run, words: Sequence[str], stdio: t
 
 
 async def _on_terminal(channels: Channels, run: Run, words: Sequence[str]) -> int:
-    ours, theirs = os.openpty()
+    main, replica = os.openpty()
     try:
-        command = await run.exec(words, (theirs, theirs, theirs), tty=True)
+        command = await run.exec(words, (replica, replica, replica), tty=True)
     except StartFailed:
-        os.close(ours)
+        os.close(main)
         raise
     finally:
-        os.close(theirs)
+        os.close(replica)
     loop = asyncio.get_running_loop()
     reader = asyncio.StreamReader()
-    terminal = os.fdopen(ours, "rb", buffering=0)
+    terminal = os.fdopen(main, "rb", buffering=0)
     transport, _ = await loop.connect_read_pipe(lambda: asyncio.StreamReaderProtocol(reader), terminal)
-    taking = asyncio.create_task(_take(channels, command, ours))
+    taking = asyncio.create_task(_take(channels, command, main))
     try:
         with contextlib.suppress(OSError):  # how a terminal says that its other side has closed
             await _pass_on(reader, channels, STDOUT)
@@ -115,7 +115,7 @@ async def _pass_on(reader: asyncio.StreamReader | None, channels: Channels, chan
 
 
 async def _take(channels: Channels, command: Command, sink: asyncio.StreamWriter | int | None) -> None:
-    """Hand the command what the client sends; when the client goes, so does the command."""
+    """Pass the client's input to the command; end the command when the client disconnects."""
     async for channel, data in channels.received():
         if isinstance(sink, int):
             await _to_terminal(sink, channel, data)
@@ -143,18 +143,18 @@ def _resize(terminal: int, data: bytes) -> None:
 
 
 async def attach(websocket: WebSocket, run: Run, *, once: bool) -> None:
-    """Pass on what the container writes from now on; `once`: its stdin ends with the first client."""
+    """Stream the container's further output; `once`: its stdin ends with the first client."""
     channels = await Channels.accept(websocket)
     await channels.send(STDOUT, b"")
     taking = asyncio.create_task(_feed(channels, run, once=once)) if _asked(websocket, "stdin") else None
     showing = asyncio.create_task(_show(channels, run))
-    gone = taking or asyncio.create_task(_until_gone(channels))
+    until_gone = taking or asyncio.create_task(_until_gone(channels))
     try:
-        await asyncio.wait([showing, gone], return_when=asyncio.FIRST_COMPLETED)
+        await asyncio.wait([showing, until_gone], return_when=asyncio.FIRST_COMPLETED)
     finally:
-        for task in (showing, gone):
+        for task in (showing, until_gone):
             task.cancel()
-        await asyncio.gather(showing, gone, return_exceptions=True)
+        await asyncio.gather(showing, until_gone, return_exceptions=True)
     await channels.end(_SUCCESS)
 
 

@@ -1,7 +1,7 @@
-"""The container runtime: runs of containers as processes, each in a folder of its own and under a shim.
+"""The container runtime: runs containers as processes, each with its own folder and under a shim.
 
-A run outlives this program. It is found again by its folder; whether it still runs is asked of the lock that its shim
-holds, and never of a process ID alone, which may be another program's by then.
+A run outlives this program. It is identified by its folder; whether it still runs is decided by the lock that its shim
+holds, never by a process ID alone, which another program may have by then.
 """
 
 from __future__ import annotations
@@ -33,12 +33,12 @@ _KILLED = 128 + signal.SIGKILL
 
 
 class StartFailed(Exception):
-    """A container's program can't be run; the message is the runtime's."""
+    """A container's program cannot be run; the message is the runtime's."""
 
 
 @dataclass(frozen=True)
 class Exit:
-    """How a run ended: the code, when (RFC 3339, nanoseconds), and the kubelet's reason."""
+    """The end of a run: the exit code, the time (RFC 3339, nanoseconds), and the kubelet's reason."""
 
     code: int
     finished: str
@@ -47,7 +47,7 @@ class Exit:
 
 @dataclass(frozen=True, repr=False)
 class Process:
-    """What to run: the program's absolute path, its arguments, its whole environment (secrets too) and its folder."""
+    """A process to run: the program's absolute path, its arguments, its environment (with secrets) and its folder."""
 
     program: str
     args: Sequence[str]
@@ -57,7 +57,7 @@ class Process:
     stdin: bool = False
 
     def document(self) -> dict[str, Any]:
-        """Return what the shim reads."""
+        """Return the shim's configuration."""
         return {
             "program": self.program,
             "args": list(self.args),
@@ -69,14 +69,14 @@ class Process:
 
 
 def program(name: str, env: dict[str, str], cwd: str) -> str:
-    """Return the absolute path of a program, as a container's runtime finds it. Raises StartFailed in runc's words."""
+    """Return the absolute path of a program. Raises StartFailed with runc's message."""
     if "/" in name:
-        found = Path(cwd, name)
-        if not found.exists():
+        file = Path(cwd, name)
+        if not file.exists():
             raise StartFailed(f'exec: "{name}": stat {name}: no such file or directory')
-        if not found.is_file() or not os.access(found, os.X_OK):
+        if not file.is_file() or not os.access(file, os.X_OK):
             raise StartFailed(f'exec: "{name}": permission denied')
-        return str(found)
+        return str(file)
     path = shutil.which(name, path=env.get("PATH", os.defpath))
     if path is None:
         raise StartFailed(f'exec: "{name}": executable file not found in $PATH')
@@ -91,12 +91,12 @@ class Run:
 
     @property
     def number(self) -> int:
-        """Return which run of the container this is; the first is 0."""
+        """Return the number of the run; the first is 0."""
         return int(self.folder.name)
 
     @property
     def root(self) -> Path:
-        """Return the folder that stands for the container's root."""
+        """Return the container's root folder."""
         return self.folder / "root"
 
     @property
@@ -106,29 +106,29 @@ class Run:
 
     @property
     def stdin(self) -> Path:
-        """Return the FIFO that the container's stdin comes from, where it has one."""
+        """Return the FIFO of the container's stdin."""
         return self.folder / "stdin"
 
     @cached_property
     def about(self) -> dict[str, Any]:
-        """Return its ID, its image's reference and ID, and the paths that are its own."""
+        """Return its ID, its image's reference and ID, and its own paths."""
         about: dict[str, Any] = json.loads((self.folder / "about.json").read_text())
         return about
 
     @property
     def paths(self) -> Paths:
-        """Return where the container's paths are."""
+        """Return the mapping of the container's paths."""
         return Paths(self.root, self.about["paths"])
 
     @property
     def failed_start(self) -> str:
-        """Return why the runtime could not start it; nothing where it could."""
+        """Return the error of a failed start, or ""."""
         message = self.folder / "message"
         return message.read_text() if message.exists() else ""
 
     @cached_property
     def process(self) -> Process:
-        """Return what the run was started with."""
+        """Return the process that the run was started with."""
         return Process(**json.loads((self.folder / "config.json").read_text()))
 
     @cached_property
@@ -138,12 +138,12 @@ class Run:
 
     @property
     def was_started(self) -> bool:
-        """Tell whether the run came as far as a process."""
+        """Tell whether the run's process was started."""
         return (self.folder / "state.json").exists() or (self.folder / "exit.json").exists()
 
     @property
     def started(self) -> str:
-        """Return when it was started (RFC 3339, nanoseconds)."""
+        """Return the start time (RFC 3339, nanoseconds)."""
         return str(self._state["started"])
 
     @property
@@ -152,7 +152,7 @@ class Run:
         return int(self._state["pid"])
 
     async def start(self, process: Process) -> None:
-        """Start the process under a shim that outlives us. Raises StartFailed."""
+        """Start the process under a shim that outlives this program. Raises StartFailed."""
         config = self.folder / "config.json"
         env = {**process.env, MARK: str(self.folder)}
         with os.fdopen(os.open(config, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
@@ -166,9 +166,9 @@ class Run:
             cwd="/",
             start_new_session=True,
         )
-        _, said = await shim.communicate()
+        _, stderr = await shim.communicate()
         if shim.returncode or not self.was_started:
-            raise StartFailed(f"shim exited with {shim.returncode}: {said.decode(errors='replace').strip()[-200:]}")
+            raise StartFailed(f"shim exited with {shim.returncode}: {stderr.decode(errors='replace').strip()[-200:]}")
 
     def alive(self) -> bool:
         """Tell whether it runs."""
@@ -182,7 +182,7 @@ class Run:
         return False
 
     def exit(self) -> Exit | None:
-        """Return how it ended, or None while it runs. One whose shim is lost ended as the machine did."""
+        """Return its exit, or None while it runs. A run whose shim is lost ended with the machine."""
         if not self.was_started or self.alive():
             return None
         try:
@@ -218,7 +218,7 @@ class Run:
             os.kill(int(self._state["shim"]), signal.SIGUSR1)
 
     def kill_for_memory(self) -> None:
-        """Kill it as the kernel does when it is out of memory."""
+        """Kill it like the kernel's OOM killer."""
         (self.folder / "oom").touch()
         self.signal(signal.SIGKILL)
 
@@ -235,7 +235,7 @@ class Run:
                 os.kill(int(self._state["shim"]), signal.SIGKILL)
 
     def record_failed_start(self, message: str, when: str) -> None:
-        """Write down that the runtime could not start it."""
+        """Record that the runtime could not start it."""
         ended = {"code": 128, "finished": when, "reason": "StartError"}
         (self.folder / "message").write_text(message)
         (self.folder / "state.json").write_text(json.dumps({"shim": 0, "pid": 0, "started": "1970-01-01T00:00:00Z"}))
@@ -247,7 +247,7 @@ class Run:
         `stdio` holds descriptors, or asyncio.subprocess.PIPE or DEVNULL.
         """
         first = self.process
-        real = [self.paths.translate(one) for one in words]
+        real = [self.paths.translate(word) for word in words]
         env = {**first.env, "TERM": "xterm"} if tty else first.env
         process = Process(program(real[0], env, first.cwd), real, env, first.cwd, tty)
         read, write = os.pipe()
@@ -274,7 +274,7 @@ class Run:
 
 
 class Command:
-    """A command that runs in a container; it ends with us, or when it is closed."""
+    """A command in a container; it ends with this program, or when it is closed."""
 
     def __init__(self, shim: asyncio.subprocess.Process, control: int) -> None:
         self._shim = shim
@@ -282,7 +282,7 @@ class Command:
         self.stdin, self.stdout, self.stderr = shim.stdin, shim.stdout, shim.stderr
 
     async def send(self, body: bytes) -> None:
-        """Hand the shim its configuration: not in arguments, which everybody can read."""
+        """Send the shim its configuration through a pipe, because everybody can read arguments."""
         assert self._control is not None  # noqa: S101 - it is sent right after the start
         # A pipe takes 64 KiB at once, and an environment may be longer.
         await asyncio.to_thread(_write, self._control, body)
@@ -292,7 +292,7 @@ class Command:
         return await self._shim.wait()
 
     def close(self) -> None:
-        """Kill it, with all that it has started."""
+        """Kill it and its descendants."""
         if self._control is not None:
             os.close(self._control)
             self._control = None
@@ -306,6 +306,6 @@ def _write(descriptor: int, body: bytes) -> None:
 
 
 def runs(folder: Path) -> list[Run]:
-    """Return the runs of one container that are kept, in their order."""
-    numbers = sorted(int(one.name) for one in folder.glob("*") if one.name.isdigit())
+    """Return the kept runs of a container, in order."""
+    numbers = sorted(int(entry.name) for entry in folder.glob("*") if entry.name.isdigit())
     return [Run(folder / str(number)) for number in numbers]

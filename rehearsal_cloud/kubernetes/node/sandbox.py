@@ -1,4 +1,4 @@
-"""The sandbox of one pod: what its containers share."""
+"""The sandbox of a pod: the resources that its containers share."""
 
 from __future__ import annotations
 
@@ -42,34 +42,34 @@ class Sandbox:
 
     @property
     def network_folder(self) -> Path | None:
-        """Return the pod's folder in the pod network; a pod in its host's network has none."""
+        """Return the pod's folder in the pod network, or None in the host's network."""
         return None if self.pod["spec"].get("hostNetwork") else self.network.place(self.ip)
 
     @property
     def pod_name(self) -> str:
-        """Return the pod's full name as the kubelet writes it."""
+        """Return the pod's full name in the kubelet's format."""
         return f"{self.pod['metadata']['name']}_{self.pod['metadata']['namespace']}"
 
     @property
     def grace(self) -> float:
-        """Return how long containers have to end (seconds)."""
+        """Return the containers' grace period (seconds)."""
         metadata = self.pod["metadata"]
-        given = metadata.get("deletionGracePeriodSeconds", self.pod["spec"].get("terminationGracePeriodSeconds", 30))
-        return float(given)
+        seconds = metadata.get("deletionGracePeriodSeconds", self.pod["spec"].get("terminationGracePeriodSeconds", 30))
+        return float(seconds)
 
     def wake(self) -> None:
-        """Tell who waits for it that something has changed."""
+        """Wake the waiters after a change."""
         self._changed.set()
 
     async def changed_within(self, seconds: float) -> None:
-        """Wait until something has changed, but no longer than `seconds`."""
+        """Wait for a change, at most for `seconds`."""
         self._changed.clear()
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(seconds):
                 await self._changed.wait()
 
     def check_user(self, container: Document, image: Image) -> None:
-        """Raise ConfigFailed where a container that must not be root's would be."""
+        """Raise ConfigFailed where a runAsNonRoot container would run as root."""
         context = {**(self.pod["spec"].get("securityContext") or {}), **(container.get("securityContext") or {})}
         if not context.get("runAsNonRoot"):
             return

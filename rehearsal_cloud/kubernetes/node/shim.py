@@ -1,12 +1,12 @@
-"""The shim between the node and one container's process, as containerd-shim is: it outlives the node's own program.
+"""The shim between the node and a container's process, like containerd-shim: it outlives the node's program.
 
-It is run as a program with nothing but the standard library: `python -I -S shim.py run FOLDER` starts what
+It runs as a program with only the standard library: `python -I -S shim.py run FOLDER` starts what
 `FOLDER/config.json` says and writes `state.json`, `log` and, in the end, `exit.json`; `shim.py exec FOLDER FD` runs a
-command beside a container on our own stdin, stdout and stderr, reads its configuration from the pipe FD, and ends it
-when the other end of that pipe is closed. The folder stands in the command line so that a shim is known by it. There
-is no pathlib: one shim stands behind every container and every exec, and it would double what a shim takes to start.
+command in a container on its own stdin, stdout and stderr, reads its configuration from the pipe FD, and ends it
+when the other end of that pipe is closed. The folder is in the command line so that a shim can be identified. There
+is no pathlib: every container and every exec has a shim, and pathlib would double its start time.
 
-What a container's first process leaves behind is killed when that ends, as the kernel does with a PID namespace: on
+Processes left behind by a container's first process are killed when it ends, as in a PID namespace: on
 Linux the shim is its descendants' reaper, elsewhere it kills their process group.
 """
 
@@ -38,7 +38,7 @@ _LIBC = ctypes.CDLL(None) if _ON_LINUX else None
 
 
 class Log:
-    """Writes what a container says, a line each with time and stream, in the format of the container runtime interface.
+    """Writes a container's output in lines with time and stream, in the format of the container runtime interface.
 
     https://github.com/kubernetes/design-proposals-archive/blob/main/node/kubelet-cri-logging.md
     """
@@ -50,7 +50,7 @@ class Log:
         self._rest: dict[str, bytes] = {"stdout": b"", "stderr": b""}
 
     def write(self, stream: str, data: bytes) -> None:
-        """Write the lines of `data` that are whole, and a terminal's unfinished one as a part."""
+        """Write the complete lines of `data`, and a terminal's unfinished line as a part."""
         *lines, rest = (self._rest[stream] + data).split(b"\n")
         entries = [entry for line in lines for entry in self._entries(line, b"F")]
         if rest and (not self._whole_lines or len(rest) >= _LINE_BYTES):
@@ -60,7 +60,7 @@ class Log:
         self._append(stream, entries)
 
     def end(self) -> None:
-        """Write the last lines, which no newline ended."""
+        """Write the last lines without a newline."""
         for stream, rest in self._rest.items():
             if rest:
                 self._append(stream, self._entries(rest, b"F"))
@@ -82,7 +82,7 @@ class Log:
 
 
 class Child:
-    """The container's first process, and all that descend from it."""
+    """The container's first process and its descendants."""
 
     def __init__(self) -> None:
         self.pid = 0
@@ -91,7 +91,7 @@ class Child:
             _LIBC.prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
 
     def start(self, config: dict[str, Any], stdio: tuple[int, int, int]) -> None:
-        """Run the program in a session of its own; when this shim is killed, so is it, where the kernel can do that."""
+        """Run the program in its own session; where the kernel supports it, it is killed with this shim."""
         shim = os.getpid()
         self.pid = os.fork()
         if self.pid:
@@ -102,7 +102,7 @@ class Child:
                 _LIBC.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
                 if os.getppid() != shim:
                     os._exit(137)
-            kept = [fcntl.fcntl(one, fcntl.F_DUPFD, 10) for one in stdio]
+            kept = [fcntl.fcntl(descriptor, fcntl.F_DUPFD, 10) for descriptor in stdio]
             for target, source in enumerate(kept):
                 os.dup2(source, target)
             os.closerange(3, 256)
@@ -126,14 +126,14 @@ class Child:
             os._exit(128)
 
     def reap(self) -> None:
-        """Take note of who has ended."""
+        """Collect the ended processes."""
         with suppress(ChildProcessError):
             while (ended := os.waitpid(-1, os.WNOHANG))[0]:
                 if ended[0] == self.pid:
                     self.status = ended[1]
 
     def kill_rest(self) -> None:
-        """Kill what the first process, which has ended, left behind."""
+        """Kill the descendants of the ended first process."""
         with suppress(ProcessLookupError, PermissionError):
             os.killpg(self.pid, signal.SIGKILL)
         while _ON_LINUX and (orphans := _children()):
@@ -157,13 +157,13 @@ class Child:
 
 
 def _children() -> list[int]:
-    found = []
+    pids = []
     for name in os.listdir("/proc"):
         if name.isdigit():
             with suppress(OSError), open(f"/proc/{name}/stat", "rb") as file:
                 if int(file.read().rpartition(b")")[2].split()[1]) == os.getpid():
-                    found.append(int(name))
-    return found
+                    pids.append(int(name))
+    return pids
 
 
 def _now() -> str:
@@ -178,7 +178,7 @@ def _keep(name: str, content: dict[str, Any]) -> None:
 
 
 def _wakeup() -> int:
-    """Return a pipe that can be read whenever a signal that we handle has arrived."""
+    """Return a pipe that becomes readable when a handled signal arrives."""
     read, write = os.pipe()
     os.set_blocking(read, False)
     os.set_blocking(write, False)
@@ -188,7 +188,7 @@ def _wakeup() -> int:
 
 
 class Run:
-    """One container's run, from its start to its exit code."""
+    """A container's run, from its start to its exit code."""
 
     def __init__(self, config: dict[str, Any]) -> None:
         self._config = config
@@ -199,12 +199,12 @@ class Run:
         self._stdin: int | None = None
 
     def go(self, started: int) -> None:
-        """Start the program, say so on the pipe `started`, and stay until it has ended."""
+        """Start the program, report it on the pipe `started`, and stay until it has ended."""
         wakeup = _wakeup()
         signal.signal(signal.SIGTERM, lambda *_: self._child.send(signal.SIGTERM))
         signal.signal(signal.SIGUSR1, lambda *_: self._close_stdin())
         self._child.start(self._config, self._stdio())
-        for number in self._theirs:
+        for number in self._child_ends:
             os.close(number)
         _keep("state.json", {"shim": os.getpid(), "pid": self._child.pid, "started": _now()})
         os.close(started)
@@ -222,18 +222,18 @@ class Run:
 
     def _stdio(self) -> tuple[int, int, int]:
         if self._config["tty"]:
-            ours, theirs = os.openpty()
-            self._theirs = [theirs]
-            self._follow(ours, "stdout")
-            self._take_stdin(ours)
-            return theirs, theirs, theirs
+            main, replica = os.openpty()
+            self._child_ends = [replica]
+            self._follow(main, "stdout")
+            self._take_stdin(main)
+            return replica, replica, replica
         out, err = os.pipe(), os.pipe()
         if self._config["stdin"]:
             stdin, sink = os.pipe()
             self._take_stdin(sink)
         else:
             stdin = os.open(os.devnull, os.O_RDONLY)
-        self._theirs = [stdin, out[1], err[1]]
+        self._child_ends = [stdin, out[1], err[1]]
         self._follow(out[0], "stdout")
         self._follow(err[0], "stderr")
         return stdin, out[1], err[1]
@@ -243,7 +243,7 @@ class Run:
         self._selector.register(output, selectors.EVENT_READ)
 
     def _take_stdin(self, sink: int) -> None:
-        """Pass on what is written to the FIFO `stdin`; we hold a writer too, so that clients may come and go."""
+        """Forward the FIFO `stdin`; the shim holds a writer too, so that clients may come and go."""
         if not self._config["stdin"]:
             return
         os.mkfifo("stdin", 0o600)
@@ -280,7 +280,7 @@ class Run:
 
 
 def run(folder: str) -> None:
-    """Leave the caller's process and be the container's; the caller's ends once the container was started."""
+    """Detach from the caller and run the container; the caller's process ends when the container has started."""
     os.chdir(folder)
     with open("config.json", encoding="utf-8") as file:
         config = json.load(file)
@@ -294,14 +294,14 @@ def run(folder: str) -> None:
     # Whoever asks whether this shim lives asks for the lock: a process ID may be another's by then.
     alive = os.open("alive", os.O_WRONLY | os.O_CREAT, 0o600)
     fcntl.flock(alive, fcntl.LOCK_EX)
-    nothing = os.open(os.devnull, os.O_RDWR)
+    null = os.open(os.devnull, os.O_RDWR)
     for number in (0, 1, 2):
-        os.dup2(nothing, number)
+        os.dup2(null, number)
     Run(config).go(tell)
 
 
 def execute(control: int) -> int:
-    """Run a command on our own stdio and return its exit code; the end of the pipe `control` ends it."""
+    """Run a command on this process's stdio and return its exit code; the end of the pipe `control` ends it."""
     with open(control, "rb", buffering=0, closefd=False) as pipe:
         size = int.from_bytes(pipe.read(8), "big")
         body = b""
@@ -311,9 +311,9 @@ def execute(control: int) -> int:
     wakeup = _wakeup()
     signal.signal(signal.SIGTERM, lambda *_: child.send(signal.SIGTERM))
     child.start(json.loads(body), (0, 1, 2))
-    nothing = os.open(os.devnull, os.O_RDWR)
+    null = os.open(os.devnull, os.O_RDWR)
     for number in (0, 1, 2):  # or who reads from the command would never see its output end
-        os.dup2(nothing, number)
+        os.dup2(null, number)
     with selectors.DefaultSelector() as selector:
         selector.register(wakeup, selectors.EVENT_READ)
         selector.register(control, selectors.EVENT_READ)

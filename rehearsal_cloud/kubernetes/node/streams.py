@@ -1,6 +1,6 @@
-"""What a kubelet serves of its pods: logs, commands, attaching, forwarded ports and their HTTP servers.
+"""The kubelet's streams of pods: logs, commands, attaching, forwarded ports and proxied HTTP.
 
-The API has authenticated and authorised who asks, and has found the pod.
+The API has authenticated and authorised the user, and has found the pod.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 
 class Streams:
-    """The streams of one node's pods. All raise Failure before they answer anything."""
+    """The streams of a node's pods. All raise Failure before they answer."""
 
     def __init__(self, node: Node) -> None:
         self._node = node
@@ -45,14 +45,14 @@ class Streams:
         await remote_command.execute(websocket, run, words)
 
     async def attach(self, websocket: WebSocket, pod: Document) -> None:
-        """Pass on what a container writes, and what it is to read."""
+        """Stream a container's output and input."""
         self._dial()
         container = self._container(pod, websocket.query_params.get("container", ""))
         run = self._running(pod, container.name)
         await remote_command.attach(websocket, run, once=bool(container.spec.get("stdinOnce")))
 
     async def portforward(self, websocket: WebSocket, pod: Document) -> None:
-        """Pass on connections to the pod's ports."""
+        """Forward connections to the pod's ports."""
         if pod.get("status", {}).get("phase") != "Running":
             phase = pod.get("status", {}).get("phase")
             raise bad_request(f"unable to forward port because pod is not running. Current status={phase}")
@@ -62,18 +62,18 @@ class Streams:
     async def proxy(
         self, request: Request, target: Document, path: str, *, port: str = "", scheme: str = "http"
     ) -> Response:
-        """Pass on an HTTP request to a pod or a service; `port` is a number, a name, or empty for the only one."""
+        """Proxy an HTTP request to a pod or a service; `port` is a number, a name, or empty for the only port."""
         return await proxying.answer(request, self._node.network, target, port, path, scheme)
 
     def _dial(self, purpose: str = "error dialing backend") -> None:
-        """Raise what the API says where the kubelet does not answer it."""
+        """Raise the API's Failure for an unreachable kubelet."""
         if self._node.health.silent:
             raise Failure(500, "", f"{purpose}: dial tcp {self._node.address}:{KUBELET_PORT}: i/o timeout")
 
     def _container(self, pod: Document, name: str) -> Container:
         spec, worker = pod["spec"], self._node.worker(pod)
-        apps = [one["name"] for one in spec["containers"]]
-        inits = [one["name"] for one in spec.get("initContainers") or []]
+        apps = [container["name"] for container in spec["containers"]]
+        inits = [container["name"] for container in spec.get("initContainers") or []]
         if not name:
             default = (pod["metadata"].get("annotations") or {}).get("kubectl.kubernetes.io/default-container")
             name = apps[0] if len(apps) == 1 else default or ""

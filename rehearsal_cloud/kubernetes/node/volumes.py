@@ -1,4 +1,4 @@
-"""The volumes of one pod: a volume is a folder, and mounting it leads a container's path there."""
+"""The volumes of a pod: a volume is a folder, and a mount links a container's path to it."""
 
 from __future__ import annotations
 
@@ -25,15 +25,15 @@ _MODE = 0o644
 
 
 class MountFailed(Exception):
-    """A volume can't be mounted; the message is the kubelet's."""
+    """A volume cannot be mounted; the message is the kubelet's."""
 
 
 class StageFailed(MountFailed):
-    """A share can't be mounted on the node, before it is in a pod; the message is all of the kubelet's."""
+    """A share cannot be mounted on the node (staging); the message is the complete text of the kubelet's."""
 
 
 class Volumes:
-    """What a pod mounts; `folder` is the pod's own."""
+    """The volumes that a pod mounts; `folder` is the pod's."""
 
     def __init__(self, cluster: Cluster, folder: Path, tokens: ProjectedTokens) -> None:
         self._cluster = cluster
@@ -42,7 +42,7 @@ class Volumes:
         self._places: dict[str, Path] = {}
 
     async def mount(self, pod: Document) -> None:
-        """Make all volumes ready; those that are stay as they are. Raises MountFailed for the first that can't be."""
+        """Mount all volumes; mounted ones stay. Raises MountFailed for the first that cannot be mounted."""
         for volume in pod["spec"].get("volumes") or []:
             if volume["name"] not in self._places:
                 try:
@@ -58,7 +58,7 @@ class Volumes:
         return self._places[name]
 
     async def refresh(self, pod: Document) -> None:
-        """Write anew what config maps, Secrets, tokens and the pod's fields say now; what is missing stays."""
+        """Write the current content of config maps, Secrets, tokens and pod fields; missing sources keep theirs."""
         for volume in pod["spec"].get("volumes") or []:
             if volume["name"] in self._places:
                 try:
@@ -69,7 +69,7 @@ class Volumes:
                     atomic_folder.write(self._places[volume["name"]], files)
 
     async def unmount(self, pod: Document) -> None:
-        """Let go of all volumes and remove those that live no longer than the pod."""
+        """Unmount all volumes and remove those with the pod's lifetime."""
         for volume in pod["spec"].get("volumes") or []:
             if (volume.get("csi") or {}).get("driver") == DRIVER:
                 await self._cluster.node.secrets_store.unmount(pod, volume, self._folder / volume["name"])
@@ -136,13 +136,13 @@ class Volumes:
 
     async def _projected(self, pod: Document, source: Document, mode: int) -> Files:
         if "serviceAccountToken" in source:
-            wanted = source["serviceAccountToken"]
-            token = self._tokens.token(pod, wanted.get("audience", ""), wanted.get("expirationSeconds", 3600))
-            return {wanted["path"]: (token.encode(), mode)}
+            request = source["serviceAccountToken"]
+            token = self._tokens.token(pod, request.get("audience", ""), request.get("expirationSeconds", 3600))
+            return {request["path"]: (token.encode(), mode)}
         if "downwardAPI" in source:
             return self._fields(pod, source["downwardAPI"], mode)
-        kind, given = ("ConfigMap", source["configMap"]) if "configMap" in source else ("Secret", source["secret"])
-        return self._entries(pod, kind, given.get("name", ""), given, mode)
+        kind, reference = ("ConfigMap", source["configMap"]) if "configMap" in source else ("Secret", source["secret"])
+        return self._entries(pod, kind, reference.get("name", ""), reference, mode)
 
     def _entries(self, pod: Document, kind: str, name: str, source: Document, mode: int) -> Files:
         namespace = pod["metadata"]["namespace"]
@@ -158,23 +158,25 @@ class Volumes:
         items = source.get("items")
         if not items:
             return {key: (content, mode) for key, content in contents.items()}
-        missing = [one["key"] for one in items if one["key"] not in contents]
+        missing = [item["key"] for item in items if item["key"] not in contents]
         if missing and not source.get("optional"):
             raise MountFailed(
                 f"references non-existent {'config' if kind == 'ConfigMap' else 'secret'} key: {missing[0]}"
             )
-        return {one["path"]: (contents[one["key"]], one.get("mode", mode)) for one in items if one["key"] in contents}
+        return {
+            item["path"]: (contents[item["key"]], item.get("mode", mode)) for item in items if item["key"] in contents
+        }
 
     def _fields(self, pod: Document, source: Document, mode: int) -> Files:
         allocatable = self._cluster.node.allocatable
         return {
-            one["path"]: (
+            item["path"]: (
                 (
-                    pod_field(pod, one["fieldRef"]["fieldPath"])
-                    if "fieldRef" in one
-                    else resource_field(pod, one["resourceFieldRef"], allocatable, None)
+                    pod_field(pod, item["fieldRef"]["fieldPath"])
+                    if "fieldRef" in item
+                    else resource_field(pod, item["resourceFieldRef"], allocatable, None)
                 ).encode(),
-                one.get("mode", mode),
+                item.get("mode", mode),
             )
-            for one in source.get("items") or []
+            for item in source.get("items") or []
         }

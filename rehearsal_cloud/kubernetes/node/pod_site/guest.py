@@ -1,12 +1,12 @@
-"""The pod network as a container sees it: pod and service addresses, cluster DNS and a loopback of the pod's own.
+"""The pod network inside containers: pod and service addresses, cluster DNS and the pod's own loopback.
 
-A `.pth` file in every image's environment imports it from here (AIRFLOWAKS_GUEST). It does something only where
+A `.pth` file in every image's environment imports it from here (AIRFLOWAKS_GUEST). It is active only where
 AIRFLOWAKS_POD names the pod's folder in the cluster's `network` folder. Pod addresses are symbolic: a program that
-listens at a port gets a free one of 127.0.0.1, written down as `pods/<pod IP>/<port>`, and who connects to the pod's
-address and port is led there. `services.json`, which the node writes, is kube-proxy's and CoreDNS's part of it.
+listens at a port gets a free port of 127.0.0.1, recorded as `pods/<pod IP>/<port>`, and connections to the pod's
+address and port go there. `services.json`, which the node writes, has the tables of kube-proxy and CoreDNS.
 
-Only the standard library is here, and only Python's sockets are seen: uvloop, which goes past them, can't be imported.
-There is no pathlib and no package around it, since every program of every container starts with this.
+Only the standard library is available, and only Python's sockets are redirected: uvloop, which bypasses them, cannot
+be imported. There is no pathlib and no package, because this runs at the start of every program of every container.
 """
 
 # ruff: noqa: INP001, PTH105, PTH112, PTH116, PTH118, PTH120, PTH123, PTH208
@@ -34,7 +34,7 @@ _uname = os.uname
 
 
 class Pod:
-    """The pod that we are in: its address and name, its listeners, and what it knows of the others."""
+    """The pod of this process: its address and name, its listeners, and the tables of the network."""
 
     def __init__(self, folder: str) -> None:
         with open(os.path.join(folder, "pod.json"), encoding="utf-8") as file:
@@ -44,7 +44,7 @@ class Pod:
         self._namespace: str = about["namespace"]
         self._own = folder
         self._pods = os.path.dirname(folder)
-        self._networks = [ipaddress.ip_network(one) for one in about["networks"]]
+        self._networks = [ipaddress.ip_network(network) for network in about["networks"]]
         self._services = os.path.join(os.path.dirname(self._pods), "services.json")
         self._read: tuple[int, dict[str, Any]] = (0, {"names": {}, "services": {}, "ingress": {}, "egress": {}})
         # A worker that was spawned holds listeners that its parent bound.
@@ -57,7 +57,7 @@ class Pod:
         return [(port, record) for port in ports if (record := self._record(self.ip, int(port))) is not None]
 
     def _record(self, ip: str, port: int) -> dict[str, Any] | None:
-        """Return the listener at a pod's port; one whose process is gone has left its record behind."""
+        """Return the listener at a pod's port; a record without a living process is ignored."""
         try:
             with open(os.path.join(self._pods, ip, str(port)), encoding="utf-8") as file:
                 record: dict[str, Any] = json.load(file)
@@ -67,12 +67,12 @@ class Pod:
         return record
 
     def check_free(self, port: int, *, shared: bool) -> None:
-        """Raise OSError (EADDRINUSE) where the pod listens at `port` already; shared ones may be many."""
+        """Raise OSError (EADDRINUSE) where the pod listens at `port` already, unless both share it."""
         if not shared and port and self._record(self.ip, port) is not None:
             raise OSError(errno.EADDRINUSE, os.strerror(errno.EADDRINUSE))
 
     def listens(self, port: int, real: int, *, loopback: bool) -> None:
-        """Write down that the pod's `port` is the machine's `real` one."""
+        """Record the machine's port `real` behind the pod's `port`."""
         port = port or real
         self.bound[real] = port
         path = os.path.join(self._own, str(port))
@@ -84,7 +84,7 @@ class Pod:
     # Connecting
 
     def destination(self, ip: str, port: int) -> "tuple[str, int] | None":
-        """Return where an address of the cluster really is, or None for one outside. Raises OSError as a network."""
+        """Return the real address of a cluster address, or None outside the cluster. Raises OSError like a network."""
         if ip in _LOOPBACK or ip in _ANY:
             record = self._record(self.ip, port)
             return None if record is None else ("127.0.0.1", record["port"])
@@ -125,15 +125,15 @@ class Pod:
     # Names
 
     def addresses(self, name: str) -> "list[str] | None":
-        """Return the addresses of a name of the cluster, none of one that its DNS does not know; None for others."""
+        """Return the addresses of a name: [] for an unknown cluster name, None for names outside the cluster."""
         name = name.lower().rstrip(".")
         if name == self.hostname:
             return [self.ip]
         names = self._table()["names"]
         for suffix in ("", f".{self._namespace}.svc.cluster.local", ".svc.cluster.local", ".cluster.local"):
             if name + suffix in names:
-                found: list[str] = names[name + suffix]
-                return found
+                addresses: list[str] = names[name + suffix]
+                return addresses
         return [] if name.endswith(".cluster.local") else None
 
     def _table(self) -> dict[str, Any]:
@@ -146,8 +146,8 @@ class Pod:
 
 
 def _allows(rule: dict[str, Any], peer: str, port: int) -> bool:
-    who, ports = rule["who"], rule["ports"]
-    return (who is None or peer in who) and (ports is None or any(low <= port <= high for low, high in ports))
+    peers, ports = rule["peers"], rule["ports"]
+    return (peers is None or peer in peers) and (ports is None or any(low <= port <= high for low, high in ports))
 
 
 def _activate(pod: Pod) -> None:  # noqa: C901 - one small function for each call that is replaced
@@ -170,8 +170,8 @@ def _activate(pod: Pod) -> None:  # noqa: C901 - one small function for each cal
         return None
 
     def reached(sock: socket.socket, address: Any) -> Any:
-        found = pod.destination(str(address[0]), int(address[1])) if inet(sock) else None
-        return address if found is None else local(sock, found[1])
+        target = pod.destination(str(address[0]), int(address[1])) if inet(sock) else None
+        return address if target is None else local(sock, target[1])
 
     def connect(sock: socket.socket, address: Any) -> None:
         _connect(sock, reached(sock, address))
@@ -193,20 +193,20 @@ def _activate(pod: Pod) -> None:  # noqa: C901 - one small function for each cal
 
     def getaddrinfo(host: Any, port: Any, *arguments: Any, **named: Any) -> Any:
         name = host.decode() if isinstance(host, bytes) else host
-        found = pod.addresses(name) if isinstance(name, str) else None
-        if found is None:
+        addresses = pod.addresses(name) if isinstance(name, str) else None
+        if addresses is None:
             return _getaddrinfo(host, port, *arguments, **named)
-        if not found:
+        if not addresses:
             raise socket.gaierror(socket.EAI_NONAME, "Name or service not known")
-        return [entry for one in found for entry in _getaddrinfo(one, port, *arguments, **named)]
+        return [entry for address in addresses for entry in _getaddrinfo(address, port, *arguments, **named)]
 
     def gethostbyname(host: str) -> str:
-        found = pod.addresses(host)
-        if found is None:
+        addresses = pod.addresses(host)
+        if addresses is None:
             return _gethostbyname(host)
-        if not found:
+        if not addresses:
             raise socket.gaierror(socket.EAI_NONAME, "Name or service not known")
-        return found[0]
+        return addresses[0]
 
     def gethostbyname_ex(host: str) -> "tuple[str, list[str], list[str]]":
         return host, [], [gethostbyname(host)]
