@@ -99,10 +99,13 @@ def apply_fix(session: Session, diagnosis: Diagnosis, fix: str) -> Changes:
     return step(session)
 
 
-def wait_until_healthy(session: Session, diagnosis: Diagnosis, fix: str) -> Diagnosis:
-    """Return what is to be seen once `fix` has been applied: pods take a while to come up, and are waited for."""
+def wait_until_healthy(session: Session, diagnosis: Diagnosis, fix: str) -> Diagnosis | None:
+    """Diagnose again after `fix` was applied, until nothing critical is left; return None if no fix was applied.
+
+    It waits at most ten minutes, because pods take a while to become ready.
+    """
     if not fix or not session.applies:
-        return diagnosis
+        return None
     return wait_until(
         lambda: _look(session, diagnosis.scope),
         lambda seen: not seen.findings.of(Severity.CRITICAL),

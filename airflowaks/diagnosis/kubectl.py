@@ -10,7 +10,7 @@ import time
 from datetime import UTC, datetime
 from functools import wraps
 from heapq import nlargest
-from typing import TYPE_CHECKING, Any, ParamSpec
+from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 
 import yaml
 
@@ -18,6 +18,7 @@ from airflowaks.cloud.airflow_api import AirflowApi
 from airflowaks.cloud.error_mapping import translate
 from airflowaks.diagnosis.readers.scope import Scope
 from airflowaks.engine.changes import Action, Change, Changes, Difference
+from airflowaks.engine.code_block import CodeBlock
 from airflowaks.engine.results import Results
 from airflowaks.engine.table import Table
 from airflowaks.errors import InvalidParameter, MissingDependency
@@ -37,15 +38,17 @@ _MERGE = "application/merge-patch+json"
 _COMPONENT = "app.kubernetes.io/component"
 _UNTOLD = ("managedFields", "resourceVersion", "uid", "generation", "selfLink")
 _MOST_EVENTS, _MOST_PODS = 50, 50
+_YAML_WIDTH = 120
 
 P = ParamSpec("P")
+Shown = TypeVar("Shown", Table, CodeBlock)
 
 
-def _told(show: Callable[P, Table]) -> Callable[P, Table]:
-    """Have a table that cannot be had say why: in an incident the next one is to be shown all the same."""
+def _told(show: Callable[P, Shown]) -> Callable[P, Shown | Table]:
+    """Show the error of a command that fails: during an incident the next command must run all the same."""
 
     @wraps(show)
-    def shown(*arguments: P.args, **named: P.kwargs) -> Table:
+    def shown(*arguments: P.args, **named: P.kwargs) -> Shown | Table:
         try:
             return show(*arguments, **named)
         except Exception as error:  # noqa: BLE001 - whatever went wrong is what the table says
@@ -119,8 +122,8 @@ def events(session: Session, namespace: str = "", *, warnings: bool = True) -> T
 
 
 @_told
-def describe(session: Session, kind: str, name: str, namespace: str = "") -> Table:
-    """Return a table of what an object says (a Pod, Deployment, Job, Service …), and of the events about it."""
+def describe(session: Session, kind: str, name: str, namespace: str = "") -> CodeBlock:
+    """Return an object (a Pod, Deployment, Job, Service …) and the events about it as YAML."""
     scope, kube = _scope(session, namespace), session.memoize(connect)
     reference = Reference(_version(kind), kind, name, scope.namespace)
     if (found := kube.get(reference)) is None:
@@ -128,9 +131,10 @@ def describe(session: Session, kind: str, name: str, namespace: str = "") -> Tab
     metadata = {key: value for key, value in found["metadata"].items() if key not in _UNTOLD}
     told: Document = {"metadata": metadata, **{key: found[key] for key in ("spec", "status") if key in found}}
     fields = f"involvedObject.kind={kind},involvedObject.name={name}"
-    about = sorted(kube.list("v1", "Event", scope.namespace, fields=fields), key=_last_seen)
-    said = "\n".join(f"{_last_seen(one)} {one.get('reason')}: {one.get('message')}" for one in about)
-    return _text(session, f"{kind} {name}", f"{yaml.safe_dump(told, sort_keys=False)}{said}")
+    events = sorted(kube.list("v1", "Event", scope.namespace, fields=fields), key=_last_seen)
+    told["events"] = [f"{_last_seen(event)} {event.get('reason')}: {event.get('message')}" for event in events]
+    text = yaml.safe_dump(told, sort_keys=False, width=_YAML_WIDTH)
+    return CodeBlock(session.redactor.redact(text), "yaml", f"{kind} {name}")
 
 
 @_told

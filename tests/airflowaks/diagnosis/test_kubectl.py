@@ -57,7 +57,7 @@ def triggerer(world: World) -> KubeObject:
     return deployment
 
 
-def test_each_command_is_a_table(world: World, triggerer: KubeObject) -> None:
+def test_each_command_shows_what_the_cluster_says(world: World, triggerer: KubeObject) -> None:
     session, namespace = world.session("plan"), world.namespace
     image = triggerer.manifest.fill()["spec"]["template"]["spec"]["containers"][0]["image"]
     ((name, ready, _, _, shown),) = kubectl.deployments(session, namespace).rows
@@ -68,7 +68,9 @@ def test_each_command_is_a_table(world: World, triggerer: KubeObject) -> None:
     assert (name, kind, address[:3], ports) == ("airflow-triggerer", "ClusterIP", "10.", "8794/TCP")
     assert "Scheduled" in [row[2] for row in kubectl.events(session, namespace, warnings=False).rows]
     assert "Started" in str(kubectl.describe(session, "Pod", pod, namespace))
-    assert "maxSurge: 25%" in str(kubectl.describe(session, "Deployment", "airflow-triggerer", namespace))
+    described = kubectl.describe(session, "Deployment", "airflow-triggerer", namespace)._repr_mimebundle_()
+    assert "maxSurge: 25%" in described["text/plain"]
+    assert "```yaml\nmetadata:" in described["text/markdown"]
     assert kubectl.execute(session, "triggerer", "python -c 'print(6 * 7)'", namespace).rows == [("1", "42")]
     assert "tick 0" in str(kubectl.logs(session, "triggerer", namespace))
     assert "beside it" in str(kubectl.logs(session, "", namespace, pod=pod, container="beside"))

@@ -1,0 +1,27 @@
+"""A block of code: highlighted in JupyterLab, plain in terminals, logs and records."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+_FENCE = "`" * 8
+"""Longer than any that the text may hold."""
+
+
+@dataclass(frozen=True)
+class CodeBlock:
+    """A text under its title, in a language that Jupyter's frontends highlight, such as `yaml`."""
+
+    text: str
+    language: str
+    title: str
+
+    def __str__(self) -> str:
+        return f"{self.title}\n{self.text}"
+
+    def _repr_mimebundle_(self, include: object = None, exclude: object = None) -> dict[str, Any]:
+        """Return what Jupyter shows and keeps."""
+        del include, exclude
+        markdown = f"**{self.title}**\n\n{_FENCE}{self.language}\n{self.text}\n{_FENCE}"
+        return {"text/plain": str(self), "text/markdown": markdown}
