@@ -257,7 +257,9 @@ def checks(session: Session) -> Checks:
         if state != "success" or not said:
             end = " | ".join(lines[-_LAST_LINES:])
             message = f"The run {run} of the DAG {SMOKE_DAG} is {state}; its log ends with: {end or '(nothing)'}"
-            raise CheckFailed(message, "Look at the run in Airflow's web pages; README's troubleshooting names causes.")
+            raise CheckFailed(
+                message, "Open the run in Airflow's web pages; `notebooks/08_troubleshooting.ipynb` finds causes."
+            )
         return f"{run}: {state}; its log says: {said[0].removeprefix(_SMOKE_LINE)}"
 
     observations = {"components are healthy": healthy, "workers consume": consumes, "a DAG runs": runs}

@@ -10,6 +10,9 @@ from tests.support.drills.table import table
 from tests.support.repository import REPOSITORY
 
 README = (REPOSITORY / "README.md").read_text()
+ARCHITECTURE = (REPOSITORY / "docs/architecture.md").read_text()
+MOST_BYTES = 8000
+MOST_IMAGE_BYTES = 300_000
 PROJECT = tomllib.loads((REPOSITORY / "pyproject.toml").read_text())["project"]
 SECTIONS = dict(re.findall(r"^## (.+?)\n(.*?)(?=^## |\Z)", README, re.DOTALL | re.MULTILINE))
 
@@ -26,16 +29,21 @@ def test_each_of_the_two_commands_is_one_block(heading: str) -> None:
     assert SECTIONS[heading].count("```bash\n") == 1
 
 
+def test_the_readme_and_its_pictures_are_small() -> None:
+    assert len(README.encode()) <= MOST_BYTES
+    images = list((REPOSITORY / "docs/images").glob("*"))
+    assert sum(image.stat().st_size for image in images) <= MOST_IMAGE_BYTES
+
+
 def test_every_module_is_in_the_table_of_how_it_is_built() -> None:
-    built = SECTIONS["How it is built"]
     places = [path.name for path in (REPOSITORY / "airflowaks").glob("*.py") if path.name != "__init__.py"]
     places += [f"{path.parent.name}/" for path in (REPOSITORY / "airflowaks").glob("*/__init__.py")]
 
-    assert [place for place in places if f"`{place}`" not in built] == []
+    assert [place for place in places if f"`{place}`" not in ARCHITECTURE] == []
 
 
 def test_every_dependency_is_in_the_table_with_what_it_is_for() -> None:
-    rows = SECTIONS["How it is built"].partition("| dependency |")[2].lower()
+    rows = ARCHITECTURE.partition("| dependency |")[2].lower()
     names = rows.replace(", -", ", azure-mgmt-")
 
     assert sorted(one for one in dependencies() if one.lower() not in names) == []
@@ -45,9 +53,9 @@ def test_every_secret_is_in_the_table_of_rotation() -> None:
     named = {value for name, value in vars(key_vault).items() if name.isupper() and str(value).startswith("airflow-")}
 
     assert len(named) == 9
-    shorthand = SECTIONS["The steps"].replace("`-async`", "`airflow-sql-alchemy-conn-async`")
+    shorthand = (REPOSITORY / "docs/rotation.md").read_text().replace("`-async`", "`airflow-sql-alchemy-conn-async`")
     assert [one for one in named if f"`{one}`" not in shorthand] == []
 
 
 def test_the_table_of_findings_is_as_rules_and_drills_have_it() -> None:
-    assert table() in README
+    assert table() in (REPOSITORY / "docs/findings.md").read_text()

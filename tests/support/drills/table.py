@@ -1,6 +1,6 @@
-"""The README's table of rules: what each finds, whether it is drilled, and who heals it.
+"""The table of docs/findings.md: what each rule finds, whether it is drilled, and how it is healed.
 
-`python -m tests.support.drills.table` writes it into the README anew.
+`python -m tests.support.drills.table` writes it.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from tests.support.drills.registry import DRILLS, every_run
 from tests.support.repository import REPOSITORY
 from tests.support.rule_cases import FOLDER, facts_of, read
 
-README = REPOSITORY / "README.md"
+FINDINGS = REPOSITORY / "docs/findings.md"
 HEAD = ("| finding | what is wrong | drilled | healed |", "|---|---|---|---|")
 TABLE = re.compile(re.escape("\n".join(HEAD)) + r"\n(?:\|.*\n)+")
 
@@ -37,5 +37,5 @@ def _cause(name: str) -> str:
 
 
 if __name__ == "__main__":
-    text = README.read_text(encoding="utf-8")
-    README.write_text(TABLE.sub(lambda _: table(), text), encoding="utf-8")
+    text = FINDINGS.read_text(encoding="utf-8")
+    FINDINGS.write_text(TABLE.sub(lambda _: table(), text), encoding="utf-8")
