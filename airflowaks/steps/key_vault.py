@@ -133,7 +133,7 @@ def secrets(session: Session) -> Changes:
 
 
 def rotate(session: Session, name: str) -> Changes:
-    """Renew one secret on both sides: the vault first, then the other side, then the proof.
+    """Renew one secret on both sides: the vault first, then the other side, then the proof. Without a name do nothing.
 
     The four database URLs share one password and are renewed together. The broker's URL moves to the key that is not
     in use, made anew: the one that was in use stays good until the next rotation, so that running pods can be rolled. A
@@ -145,6 +145,8 @@ def rotate(session: Session, name: str) -> Changes:
         MissingDependency: the secret was never made.
 
     """
+    if not name:
+        return Changes(())
     step = session.memoize(Resources)
     renew: dict[str, Callable[[Resources], None]] = {
         FERNET_KEY: _renew_fernet_key,
