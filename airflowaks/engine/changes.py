@@ -122,6 +122,8 @@ class Changes(Sequence[Change]):
 
     def summary(self) -> str:
         """Return the counts in one line."""
+        if not self:
+            return "No changes."
         verbs = {"create": "created", "update": "updated", "delete": "deleted"}
         done = [f"{self._count(action, applied=True)} {verb}" for action, verb in verbs.items()]
         todo = [f"{self._count(action, applied=False)} to {action}" for action in verbs]

@@ -72,7 +72,7 @@ def test_pending_is_what_an_apply_would_still_do() -> None:
 @pytest.mark.parametrize(
     ("changes", "summary"),
     [
-        (Changes(), "0 up to date."),
+        (Changes(), "No changes."),
         (Changes((change(Action.NONE),)), "1 up to date."),
         (Changes((UPDATED, change(Action.CREATE))), "1 updated, 1 to create, 0 up to date."),
         (Changes((change(Action.CREATE, applied=True),) * 10), "10 created, 0 up to date."),
