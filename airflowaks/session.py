@@ -63,10 +63,13 @@ _CORRELATION: ContextVar[Correlation | None] = ContextVar("correlation", default
 class Session:
     """One run against one environment. Keeps every secret that it has seen, and what is made with `memoize`."""
 
-    def __init__(self, environment: Environment, mode: Mode, connection: Connection) -> None:
+    def __init__(
+        self, environment: Environment, mode: Mode, connection: Connection, *, redactor: Redactor | None = None
+    ) -> None:
+        """Open a session; `redactor` is another session's, for two that show their output in the same place."""
         self.environment = environment
         self.mode = mode
-        self.redactor = Redactor()
+        self.redactor = redactor or Redactor()
         for secret in connection.secrets:
             self.redactor.learn(secret)
         self.connection = replace(connection, credential=OneAtATime(connection.credential, self.redactor))

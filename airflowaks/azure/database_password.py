@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from airflowaks.azure.database_role import connect
 from airflowaks.cloud.database_urls import DatabaseUrl, password_of
+from airflowaks.cloud.redaction import Secret
 from airflowaks.engine.changes import AFTER_APPLY
 from airflowaks.engine.resource import Facts, Resource
 
@@ -37,8 +38,10 @@ class DatabasePassword(Resource):
         """Log in with the vault's secret. Raises psycopg.OperationalError where anything but the password is wrong."""
         import psycopg
 
-        held, wanted = self.secret.value, self.secret.wanted
-        if held is None or wanted is AFTER_APPLY or password_of(held.reveal()) != password_of(wanted.reveal()):
+        held, desired = self.secret.value, self.secret.desired_value
+        if held is None or not isinstance(desired, Secret):
+            return {"opens": AFTER_APPLY}
+        if password_of(held.reveal()) != password_of(desired.reveal()):
             return {"opens": AFTER_APPLY}
         try:
             self._log_in().close()

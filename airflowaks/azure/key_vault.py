@@ -26,6 +26,16 @@ if TYPE_CHECKING:
 _SPREAD_SECONDS = 30.0
 
 
+class _NewSecret:
+    """A value that the next write generates; until then it exists nowhere."""
+
+    def __repr__(self) -> str:
+        return "(new secret)"
+
+
+NEW_SECRET: Any = _NewSecret()
+
+
 class Vault(ArmResource):
     """A vault whose secrets are guarded by role assignments."""
 
@@ -134,19 +144,22 @@ class VaultSecret(Resource):
         name: str,
         purpose: str,
         value: Callable[[Secret | None], Any],
+        generate: Callable[[], str] | None = None,
         *,
         depends_on: tuple[Resource, ...] = (),
     ) -> None:
-        """Take `value`: told what the vault holds, it returns what it should hold, the same where that will do.
+        """Take `value`, which maps the value in the vault to the desired one, and `generate`, which `write` calls.
 
-        It returns AFTER_APPLY where that cannot be known yet.
+        `value` returns its argument where the purpose accepts it, NEW_SECRET where `generate` is to make the value, and
+        AFTER_APPLY where the value depends on a resource that does not exist yet.
         """
         super().__init__(vault.session, name, parent=vault, depends_on=(access, *depends_on))
         self.vault = vault
         self.access = access
         self.purpose = purpose
         self._value = value
-        self._pending: Secret | None = None
+        self._generate = generate
+        self._pending: Any = None
 
     @property
     def id(self) -> str:
@@ -167,33 +180,40 @@ class VaultSecret(Resource):
         from azure.core.exceptions import ResourceNotFoundError
 
         try:
-            found = retry_on(
+            secret = retry_on(
                 lambda: self.vault.secrets.get_secret(self.name),
                 lambda error: self.access.recently_written and "ForbiddenByRbac" in error_codes(error),
             )
         except ResourceNotFoundError:
             return None
-        value = self.session.redactor.learn(found.value or "")
-        return {"value": value, "contentType": found.properties.content_type, "version": found.properties.version}
+        value = self.session.redactor.learn(secret.value or "")
+        if value == self._pending:
+            self._pending = None
+        return {"value": value, "contentType": secret.properties.content_type, "version": secret.properties.version}
 
     def desired(self) -> Facts:
-        """Want a value that will do: what there is, if it does. A value that was made is wanted until it is held."""
-        if self._pending is None or self._pending == self.value:
-            value = self._value(self.value)
-            self._pending = None if value is AFTER_APPLY else self.session.redactor.learn(value)
-        return {"value": AFTER_APPLY if self._pending is None else self._pending, "contentType": self.purpose}
+        """Want the value in the vault if its purpose accepts it, or the pending value until the vault returns it."""
+        return {"value": self.desired_value, "contentType": self.purpose}
 
     @property
-    def wanted(self) -> Any:
-        """Return the wanted value as a Secret, or AFTER_APPLY."""
-        return self.desired()["value"]
+    def desired_value(self) -> Any:
+        """The desired value as a Secret, NEW_SECRET or AFTER_APPLY."""
+        value = self._value(self.value) if self._pending is None else self._pending
+        return value if value in (AFTER_APPLY, NEW_SECRET) else self.session.redactor.learn(value)
+
+    def renew(self) -> None:
+        """Have the next write generate another value."""
+        self._pending = NEW_SECRET
 
     def replace(self, value: str) -> None:
-        """Want another value than the vault holds, at the next converge."""
+        """Have the next write set this value."""
         self._pending = self.session.redactor.learn(value)
 
     def write(self, facts: Facts | None) -> None:
-        """Write a new version. One that is soft-deleted is brought back first, and kept where it still will do."""
+        """Write a new version, with a generated value where one is to be made.
+
+        A soft-deleted secret is recovered first, and its value kept where the purpose accepts it.
+        """
         del facts
         from azure.core.exceptions import ResourceExistsError
 
@@ -201,7 +221,7 @@ class VaultSecret(Resource):
             self._set()
         except ResourceExistsError:
             self.vault.secrets.begin_recover_deleted_secret(self.name).wait()
-            # What a deleted key has encrypted can be read with no other: the value made for its absence is dropped.
+            # Only the recovered key decrypts what it encrypted, so the value generated in its place is dropped.
             self._pending = None
             recovered = self.refresh()
             if compare(self.desired(), recovered):
@@ -209,4 +229,8 @@ class VaultSecret(Resource):
                 retry_on(self._set, lambda error: isinstance(error, ResourceExistsError), _SPREAD_SECONDS)
 
     def _set(self) -> None:
-        self.vault.secrets.set_secret(self.name, self.wanted.reveal(), content_type=self.purpose)
+        value = self.desired_value
+        if value is NEW_SECRET and self._generate:
+            # Kept until the vault returns it: a retry must write the same value.
+            self._pending = value = self.session.redactor.learn(self._generate())
+        self.vault.secrets.set_secret(self.name, value.reveal(), content_type=self.purpose)

@@ -57,8 +57,8 @@ class _Hurried(Connection):
 
 def gather(session: Session, scope: Scope) -> Snapshot:
     """Return all facts, read anew and without writing anything; every secret that was met is masked in them."""
-    looking = Session(session.environment, "plan", _Hurried(**vars(session.connection)))
-    looking.redactor = session.redactor
+    connection = _Hurried(**vars(session.connection))
+    looking = Session(session.environment, "plan", connection, redactor=session.redactor)
     with ThreadPoolExecutor(len(_PARTS)) as pool:
         read = dict(zip(_PARTS, pool.map(lambda name: _read(looking, scope, name, _PARTS[name]), _PARTS), strict=True))
     found: dict[str, dict[str, Any]] = {"azure": {}, "kubernetes": {}, "airflow": {}, "backend": {}}

@@ -10,10 +10,11 @@ import secrets as random
 from typing import TYPE_CHECKING, Any
 
 from airflowaks.azure.database_password import DatabasePassword
-from airflowaks.azure.key_vault import Vault, VaultSecret
+from airflowaks.azure.key_vault import NEW_SECRET, Vault, VaultSecret
 from airflowaks.azure.redis import Rank, broker_url, ping
 from airflowaks.azure.roles import Role, RoleAssignment
 from airflowaks.cloud.database_urls import DatabaseUrl, password_of
+from airflowaks.cloud.redaction import Secret
 from airflowaks.engine.changes import AFTER_APPLY, Changes
 from airflowaks.engine.converge import converge
 from airflowaks.engine.observation import observe
@@ -23,7 +24,6 @@ from airflowaks.steps import backend, cluster
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from airflowaks.cloud.redaction import Secret
     from airflowaks.engine.checks import Checks
     from airflowaks.session import Session
 
@@ -54,10 +54,12 @@ class Resources:
         self.access = RoleAssignment(
             Role.KEY_VAULT_SECRETS_OFFICER, self.vault, operator.name, operator.object_id, operator.kind
         )
-        self.fernet_key = self._secret(FERNET_KEY, "Fernet keys, the newest first", _fernet_keys)
-        self.api_secret_key = self._secret(API_SECRET_KEY, "Airflow's API secret key", _random_text)
-        self.jwt_secret = self._secret(JWT_SECRET, "Airflow's JWT secret", _random_text)
-        self.sql_connection = self._secret(SQL_CONNECTION, "SQLAlchemy URL, psycopg2", self._sql_connection)
+        self.fernet_key = self._secret(FERNET_KEY, "Fernet keys, the newest first", _fernet_keys, _fernet_key)
+        self.api_secret_key = self._secret(API_SECRET_KEY, "Airflow's API secret key", _random_value, _random_text)
+        self.jwt_secret = self._secret(JWT_SECRET, "Airflow's JWT secret", _random_value, _random_text)
+        self.sql_connection = self._secret(
+            SQL_CONNECTION, "SQLAlchemy URL, psycopg2", self._sql_connection, self._new_sql_connection
+        )
         self.copies = [
             self._secret(name, purpose, self._copy(scheme), depends_on=(self.sql_connection,))
             for name, purpose, scheme in (
@@ -67,7 +69,9 @@ class Resources:
             )
         ]
         self.broker_url = self._secret(BROKER_URL, "Celery broker URL", self._broker_url)
-        self.admin_password = self._secret(ADMIN_PASSWORD, "Password of Airflow's administrator", _random_text)
+        self.admin_password = self._secret(
+            ADMIN_PASSWORD, "Password of Airflow's administrator", _random_value, _random_text
+        )
         self.password = DatabasePassword(self.role, self.sql_connection, depends_on=tuple(self.copies))
 
     @property
@@ -76,24 +80,27 @@ class Resources:
         connections = [self.sql_connection, *self.copies, self.broker_url]
         return [self.fernet_key, self.api_secret_key, self.jwt_secret, *connections, self.admin_password]
 
-    def database_url(self, password: str) -> DatabaseUrl:
-        """Return what Airflow opens its database with."""
-        settings = self.server.session.environment.postgresql
-        return DatabaseUrl(settings.role, password, self.server.host, self.server.port, settings.database)
-
-    def _secret(self, name: str, purpose: str, value: Any, depends_on: tuple[VaultSecret, ...] = ()) -> VaultSecret:
-        return VaultSecret(self.vault, self.access, name, purpose, value, depends_on=depends_on)
+    def _secret(self, name: str, purpose: str, *makers: Any, depends_on: tuple[VaultSecret, ...] = ()) -> VaultSecret:
+        return VaultSecret(self.vault, self.access, name, purpose, *makers, depends_on=depends_on)
 
     def _sql_connection(self, held: Secret | None) -> Any:
         if self.server.facts is None:
             return AFTER_APPLY
         password = password_of(held.reveal()) if held else None
-        return self.database_url(password or random.token_urlsafe(_RANDOM_BYTES)).spell("postgresql+psycopg2")
+        return self._spell_sql_connection(password) if password else NEW_SECRET
 
-    def _copy(self, scheme: str) -> Any:
+    def _new_sql_connection(self) -> str:
+        return self._spell_sql_connection(_random_text())
+
+    def _spell_sql_connection(self, password: str) -> str:
+        server, settings = self.server, self.server.session.environment.postgresql
+        url = DatabaseUrl(settings.role, password, server.host, server.port, settings.database)
+        return url.spell("postgresql+psycopg2")
+
+    def _copy(self, scheme: str) -> Callable[[Secret | None], Any]:
         def spell(_held: Secret | None) -> Any:
-            source = self.sql_connection.wanted
-            return AFTER_APPLY if source is AFTER_APPLY else DatabaseUrl.parse(source.reveal()).spell(scheme)
+            source = self.sql_connection.desired_value
+            return DatabaseUrl.parse(source.reveal()).spell(scheme) if isinstance(source, Secret) else AFTER_APPLY
 
         return spell
 
@@ -105,18 +112,28 @@ class Resources:
         return broker_url(self.broker, keys.secondary if in_use == keys.secondary.reveal() else keys.primary)
 
 
-def _fernet_keys(held: Secret | None) -> str:
+def _fernet_keys(held: Secret | None) -> Any:
     from cryptography.fernet import Fernet
 
     try:
         usable = held is not None and all(Fernet(key) for key in held.reveal().split(","))
     except ValueError:
         usable = False
-    return held.reveal() if held is not None and usable else Fernet.generate_key().decode()
+    return held if usable else NEW_SECRET
 
 
-def _random_text(held: Secret | None) -> str:
-    return held.reveal() if held else random.token_urlsafe(_RANDOM_BYTES)
+def _fernet_key() -> str:
+    from cryptography.fernet import Fernet
+
+    return Fernet.generate_key().decode()
+
+
+def _random_value(held: Secret | None) -> Any:
+    return held or NEW_SECRET
+
+
+def _random_text() -> str:
+    return random.token_urlsafe(_RANDOM_BYTES)
 
 
 def vault(session: Session) -> Changes:
@@ -150,30 +167,30 @@ def rotate(session: Session, name: str) -> Changes:
     step = session.memoize(Resources)
     renew: dict[str, Callable[[Resources], None]] = {
         FERNET_KEY: _renew_fernet_key,
-        API_SECRET_KEY: lambda step: step.api_secret_key.replace(_random_text(None)),
-        JWT_SECRET: lambda step: step.jwt_secret.replace(_random_text(None)),
+        API_SECRET_KEY: lambda step: step.api_secret_key.renew(),
+        JWT_SECRET: lambda step: step.jwt_secret.renew(),
         SQL_CONNECTION: _renew_password,
         SQL_CONNECTION_ASYNC: _renew_password,
         RESULT_BACKEND: _renew_password,
         KEDA_CONNECTION: _renew_password,
         BROKER_URL: _renew_broker_key,
-        ADMIN_PASSWORD: lambda step: step.admin_password.replace(_random_text(None)),
+        ADMIN_PASSWORD: lambda step: step.admin_password.renew(),
     }
     if name not in renew:
         raise InvalidParameter(f'There is no secret "{name}" to rotate.', f"Choose one of {', '.join(renew)}.")
-    secret = next(one for one in step.secrets if one.name == name)
+    secret = next(secret for secret in step.secrets if secret.name == name)
     with session.translated(secret):
         renew[name](step)
     return converge(session, *step.secrets, step.password)
 
 
 def _renew_fernet_key(step: Resources) -> None:
-    step.fernet_key.replace(f"{_fernet_keys(None)},{_held(step.fernet_key)}")
+    step.fernet_key.replace(f"{_fernet_key()},{_held(step.fernet_key)}")
 
 
 def _renew_password(step: Resources) -> None:
-    _held(step.sql_connection)
-    step.sql_connection.replace(step.database_url(random.token_urlsafe(_RANDOM_BYTES)).spell("postgresql+psycopg2"))
+    step.sql_connection.require("value")
+    step.sql_connection.renew()
 
 
 def _renew_broker_key(step: Resources) -> None:

@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 
-from airflowaks.azure.key_vault import VaultSecret
+from airflowaks.azure.key_vault import NEW_SECRET, VaultSecret
 from airflowaks.azure.redis import Keys
 from airflowaks.cloud.connection import Connection, Operator
 from airflowaks.cloud.redaction import Secret
@@ -65,7 +65,7 @@ def resources(session: Session) -> dict[str, Resource]:
 
 def json_of(value: Any) -> Any:
     """A value as a case file writes it."""
-    if isinstance(value, Secret) or value is AFTER_APPLY:
+    if isinstance(value, Secret) or value in (AFTER_APPLY, NEW_SECRET):
         return repr(value)
     if isinstance(value, Mapping):
         return {key: json_of(one) for key, one in value.items()}
@@ -106,7 +106,7 @@ def test_case(case: dict[str, Any], tmp_path: Path) -> None:
     assert action.value == case["action"]
     if "wants" in case:
         assert isinstance(resource, VaultSecret)
-        assert resource.wanted.reveal() == case["wants"]
+        assert resource.desired_value.reveal() == case["wants"]
 
 
 def test_every_case_speaks_of_what_there_is(case: dict[str, Any], tmp_path: Path) -> None:
