@@ -148,7 +148,7 @@ def web(env: str, port: int, *, password: bool, where: bool) -> None:
     import threading
 
     from airflowaks.session import open_session
-    from airflowaks.steps import airflow, key_vault
+    from airflowaks.steps import airflow, api_server, key_vault
 
     if password and where:
         raise click.UsageError("--password and --where exclude each other.")
@@ -159,7 +159,7 @@ def web(env: str, port: int, *, password: bool, where: bool) -> None:
         elif where:
             click.echo(airflow.access(session))
         else:
-            with airflow.forwarded(session, port) as local_port:
+            with api_server.forwarded(session, port) as local_port:
                 click.echo(f"http://localhost:{local_port} is Airflow, until Ctrl-C.")
                 threading.Event().wait()
 
@@ -177,9 +177,9 @@ def image(env: str, image: str) -> None:
     from airflowaks.steps import registry
 
     session = open_session(env, "plan")
-    chosen = registry.choose(session, image)
-    with session.translated(chosen):
-        reference = chosen.reference
+    named = registry.resolve(session, image)
+    with session.translated(named):
+        reference = named.reference
     if reference is AFTER_APPLY:
-        raise MissingDependency(f"{chosen.id} is not in the registry.", "Run step 2 with mode=apply.")
+        raise MissingDependency(f"{named.id} is not in the registry.", "Run step 2 with mode=apply.")
     click.echo(reference)

@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, Literal, TypeVar, get_args
+from typing import TYPE_CHECKING, Any, Literal, TypeVar, TypeVarTuple, get_args
 
 from airflowaks.cloud.connection import (
     Connection,
@@ -43,6 +43,7 @@ if TYPE_CHECKING:
 
 Mode = Literal["plan", "apply", "check"]
 T = TypeVar("T")
+Arguments = TypeVarTuple("Arguments")
 
 RESOURCE_MANAGER_SCOPE = "https://management.azure.com/.default"
 GRAPH_SCOPE = "https://graph.microsoft.com/.default"
@@ -73,7 +74,7 @@ class Session:
         for secret in connection.secrets:
             self.redactor.learn(secret)
         self.connection = replace(connection, credential=OneAtATime(connection.credential, self.redactor))
-        self._steps: dict[Callable[[Session], Any], Any] = {}
+        self._steps: dict[tuple[Any, ...], Any] = {}
         self._lock = threading.RLock()
 
     @property
@@ -81,12 +82,13 @@ class Session:
         """Whether this session writes."""
         return self.mode == "apply"
 
-    def memoize(self, make: Callable[[Session], T]) -> T:
+    def memoize(self, make: Callable[[Session, *Arguments], T], *arguments: *Arguments) -> T:
         """Return what `make` made for this session, so that steps share resources and read each of them once."""
         with self._lock:
-            if make not in self._steps:
-                self._steps[make] = make(self)
-            made: T = self._steps[make]
+            key = (make, *arguments)
+            if key not in self._steps:
+                self._steps[key] = make(self, *arguments)
+            made: T = self._steps[key]
             return made
 
     @cached_property

@@ -69,10 +69,10 @@ class RegistryImage(Resource):
     kind = "image"
     decided_by_service = ("digest",)
 
-    def __init__(self, registry: ContainerRegistry, wanted: str, *, depends_on: Sequence[Resource] = ()) -> None:
-        self.repository, self.wanted = registry.session.environment.registry.repository, wanted
-        self.is_pinned = wanted.startswith(DIGEST_PREFIX)
-        name = f"{self.repository}{'@' if self.is_pinned else ':'}{wanted}"
+    def __init__(self, registry: ContainerRegistry, version: str, *, depends_on: Sequence[Resource] = ()) -> None:
+        self.repository, self.version = registry.session.environment.registry.repository, version
+        self.is_pinned = version.startswith(DIGEST_PREFIX)
+        name = f"{self.repository}{'@' if self.is_pinned else ':'}{version}"
         super().__init__(registry.session, name, parent=registry, depends_on=depends_on)
         self.registry = registry
 
@@ -97,7 +97,7 @@ class RegistryImage(Resource):
         images = self.registry.images
         ask = images.get_manifest_properties if self.is_pinned else images.get_tag_properties
         try:
-            return {"digest": ask(self.repository, self.wanted).digest}
+            return {"digest": ask(self.repository, self.version).digest}
         except ResourceNotFoundError:
             return None
 
@@ -113,23 +113,22 @@ class RegistryImage(Resource):
 
 
 class ImportedImage(RegistryImage):
-    """An image that Azure imports from another registry by itself: nothing passes through this machine."""
+    """An image that the registry imports from its source; with `force`, also where the registry has its tag."""
 
-    def __init__(self, registry: ContainerRegistry) -> None:
+    def __init__(self, registry: ContainerRegistry, *, force: bool = False) -> None:
         settings = registry.session.environment.registry
         tag = settings.tag if settings.image == "import" else settings.source_tag
         super().__init__(registry, tag)
         self.source = settings.source
-        self.forced = False
+        self.force = force
 
     def needs_rewrite(self, facts: Facts) -> bool:
-        """Tell whether the import is forced although the tag is there."""
+        """Tell whether the import is forced."""
         del facts
-        return self.forced
+        return self.force
 
     def write(self, facts: Facts | None) -> None:
         """Import the image from its source: where that names a digest, this one or none."""
-        self.forced = False
         host, _, image = self.source.partition("/")
         repository, _, digest = image.partition("@")
         parameters: Any = {

@@ -14,7 +14,6 @@ from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 
 import yaml
 
-from airflowaks.cloud.airflow_api import AirflowApi
 from airflowaks.cloud.error_mapping import translate
 from airflowaks.diagnosis.readers.scope import Scope
 from airflowaks.engine.changes import Action, Change, Changes, Difference
@@ -25,7 +24,7 @@ from airflowaks.errors import InvalidParameter, MissingDependency
 from airflowaks.kube import exec as command
 from airflowaks.kube.client import Document, Kube, Reference, connect
 from airflowaks.kube.pods import is_ready
-from airflowaks.steps import airflow
+from airflowaks.steps.api_server import api
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -169,8 +168,8 @@ def execute(session: Session, component: str, program: str, namespace: str = "")
 @_told
 def health(session: Session) -> Table:
     """Return a table of what Airflow's health page says of each component."""
-    with airflow.forwarded(session) as port:
-        states = AirflowApi(f"http://127.0.0.1:{port}", session.redactor).health()
+    with api(session) as airflow:
+        states = airflow.health()
     rows = [(name, str(state.get("status")), str(_heartbeat(state))) for name, state in states.items()]
     return Table(("component", "status", "latest heartbeat"), rows)
 

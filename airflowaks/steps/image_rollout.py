@@ -1,14 +1,15 @@
-"""Rolling out another image: in the order that Airflow asks for, and back to the one before where it does not work.
+"""Rolling out another image, in the order that Airflow advises, and back to the previous one where it does not work.
 
-First the migration, so that a schema that the image needs is there before anything asks for it; then what holds no
-task; then the workers, each of which finishes its tasks before it ends; then the scheduler.
+The migration runs first, so that the schema is there before a component of the new image asks for it; then the
+Deployments that run no task; then the workers, each of which finishes its tasks before it ends; then the scheduler.
 https://airflow.apache.org/docs/apache-airflow/3.3.2/administration-and-deployment/production-deployment.html, at
 "Live-upgrading Airflow".
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from dataclasses import replace
+from typing import TYPE_CHECKING
 
 from airflowaks.engine.changes import Changes, show
 from airflowaks.engine.checks import Check
@@ -17,98 +18,102 @@ from airflowaks.engine.results import Results
 from airflowaks.engine.table import Table
 from airflowaks.errors import RolloutFailed
 from airflowaks.kube.client import Reference, connect
-from airflowaks.steps import registry
+from airflowaks.kube.objects import KubeObject
 
 if TYPE_CHECKING:
-    from airflowaks.kube.objects import KubeObject
-    from airflowaks.steps.airflow import Resources
+    from collections.abc import Sequence
+
+    from airflowaks.azure.registry import RegistryImage
 
 ORDER = (
     ("airflow-api-server", "airflow-dag-processor", "airflow-triggerer"),
     ("airflow-worker",),
     ("airflow-scheduler",),
 )
-"""Deployments that are rolled out side by side, each group when the one before it runs."""
+"""The Deployments in groups: each group is rolled out when the one before it is ready."""
 
-# What migrate.py says.
+IMAGE = "IMAGE"
+"""The placeholder of the image in the manifests."""
+
+# What migrate.py prints.
 _NOTHING = "nothing to migrate"
 
 
 class ImageRollout:
-    """The roll-out of an image in place of another; the manifests of `step` ask `image` what is to run."""
+    """The roll-out of `image`, which the manifests of `migration` and `deployments` name, in place of another."""
 
-    def __init__(self, step: Resources) -> None:
-        self._step, self._session = step, step.session
-        self._before = ""
-        self._failed = False
-
-    def image(self) -> Any:
-        """Return what is to run: the image of step 2, or the one before once that has failed; or AFTER_APPLY."""
-        return self._before if self._failed else self._session.memoize(registry.Resources).image.reference
+    def __init__(self, image: RegistryImage, migration: KubeObject, deployments: Sequence[KubeObject]) -> None:
+        self.image, self.migration, self.deployments = image, migration, deployments
+        self._session, self._results = image.session, image.session.memoize(Results)
+        self._previous = ""
 
     def running(self) -> dict[str, str]:
-        """Return the image of each Deployment that there is, by its name."""
-        return {one.name: _image(one) for one in self._step.deployments if one.facts is not None}
+        """Read the image of each Deployment that exists, by the Deployment's name."""
+        documents = {deployment.name: deployment.refresh() for deployment in self.deployments}
+        return {
+            name: str(document["spec"]["template"]["spec"]["containers"][0]["image"])
+            for name, document in documents.items()
+            if document is not None
+        }
 
     def table(self) -> Table:
-        """Return what runs now, component by component, and what is to run."""
+        """Return the image that each component runs now, and the image to run."""
         running = self.running()
         rows = [(name, running.get(name, "(none)")) for group in ORDER for name in group]
-        return Table(("component", "runs now"), rows, note=f"To run: {show(self.image())}")
+        return Table(("component", "runs now"), rows, note=f"To run: {show(self.image.reference)}")
 
-    @property
     def replaces(self) -> bool:
-        """Tell whether something runs, and not all of it the image that is wanted."""
-        return any(image != self.image() for image in self.running().values())
+        """Tell whether a Deployment runs another image."""
+        return any(image != self.image.reference for image in self.running().values())
 
     @property
-    def can_go_back(self) -> bool:
-        """Tell whether this session has rolled out an image in place of another, and not gone back."""
-        return bool(self._before) and not self._failed
+    def can_roll_back(self) -> bool:
+        """Tell whether this session has rolled out the image in place of another, and not rolled back since."""
+        return bool(self._previous)
 
-    def forward(self) -> Changes:
-        """Roll out the image, or go back; the changes are both.
+    def roll_out(self) -> Changes:
+        """Roll out the image, and back where a Deployment does not become ready; return the changes of both.
 
-        Raises RolloutFailed where the migration fails, before anything else is touched, or going back does.
+        Raises RolloutFailed where the migration fails, which leaves the Deployments as they are, or rolling back fails.
         """
-        running, begun = self.running(), len(self._session.memoize(Results).changes)
-        # What was interrupted goes on: the scheduler is last, so it still runs the one before.
-        names = [name for group in reversed(ORDER) for name in group]
-        self._before = next(running[name] for name in names if running.get(name, self.image()) != self.image())
-        converge(self._session, self._step.migration)
+        running, begun = self.running(), len(self._results.changes)
+        # After an interruption some Deployments run the image already; the scheduler, which is last, runs the previous.
+        images = [running[name] for group in reversed(ORDER) for name in group if name in running]
+        self._previous = next(image for image in images if image != self.image.reference)
+        converge(self._session, self.migration)
         try:
             for group in ORDER:
-                converge(self._session, *(one for one in self._step.deployments if one.name in group))
+                converge(self._session, *(deployment for deployment in self.deployments if deployment.name in group))
         except RolloutFailed as error:
-            self.back(error.message, error.action)
-        return Changes(tuple(self._session.memoize(Results).changes[begun:]))
+            self.roll_back(error.message, error.action)
+        return Changes(tuple(self._results.changes[begun:]))
 
-    def back(self, why: str, action: str) -> None:
-        """Roll out the image before, and note as a failed check why.
+    def roll_back(self, reason: str, action: str) -> Changes:
+        """Roll out the previous image, and keep the reason as a failed check.
 
-        Raises RolloutFailed where that fails, or the image before does not know the schema any more.
+        Raises RolloutFailed where that fails, or where the database was migrated to a schema of the new image.
         """
         if self.has_migrated():
-            message = f"{why} The schema was migrated for this image, so {self._before} was not gone back to."
-            raise RolloutFailed(message, f"{action} Or restore the database as it was, and give step 7 that image.")
-        failed, self._failed = self.image(), True
+            message = f"{reason} The schema was migrated for this image, so {self._previous} was not rolled back to."
+            raise RolloutFailed(message, f"{action} Or restore the database, and run step 7 with the previous image.")
+        previous, self._previous = self._previous, ""
         try:
-            converge(self._session, *self._step.deployments)
+            changes = converge(self._session, *(_with_image(deployment, previous) for deployment in self.deployments))
         except RolloutFailed as error:
-            message = f"{why} Going back to {self._before} failed too: {error.message}"
+            message = f"{reason} Rolling back to {previous} failed too: {error.message}"
             raise RolloutFailed(message, error.action) from error
-        seen = f"went back from {failed} to {self._before}, because: {why}"
-        self._session.memoize(Results).checks.append(
-            Check(name="the image works", passed=False, seen=seen, action=action)
-        )
+        seen = f"rolled back from {self.image.reference} to {previous}, because: {reason}"
+        self._results.checks.append(Check(name="the image works", passed=False, seen=seen, action=action))
+        return changes
 
     def has_migrated(self) -> bool:
-        """Tell whether the last migration had something to do."""
-        kube, job = self._session.memoize(connect), self._step.migration.reference
+        """Tell whether the last migration changed the schema."""
+        kube, job = self._session.memoize(connect), self.migration.reference
         pods = kube.list("v1", "Pod", job.namespace, labels="app.kubernetes.io/component=migration")
-        return not any(_NOTHING in kube.logs(Reference.of(one), "migration") for one in pods)
+        return not any(_NOTHING in kube.logs(Reference.of(pod), "migration") for pod in pods)
 
 
-def _image(deployment: KubeObject) -> str:
-    facts = deployment.facts or {}
-    return str(facts["spec"]["template"]["spec"]["containers"][0]["image"])
+def _with_image(deployment: KubeObject, image: str) -> KubeObject:
+    """Return the Deployment as its manifest describes it, but for the image."""
+    manifest = replace(deployment.manifest, values={**deployment.manifest.values, IMAGE: image})
+    return KubeObject(manifest, parent=deployment.parent)  # type: ignore[arg-type]  # every KubeObject has a parent

@@ -39,25 +39,27 @@ class Resources:
             "ServicePrincipal",
         )
 
-    def named(self, image: str) -> RegistryImage:
-        """Return the image that is meant by `import`, `build` or `existing`, by a digest, or by a tag."""
+    def named(self, image: str, *, force: bool = False) -> RegistryImage:
+        """Return the image of that name, for `resolve` and `image`."""
         if image == "import":
-            return ImportedImage(self.registry)
+            return ImportedImage(self.registry, force=force)
         if image == "build":
-            return BuiltImage(self.registry, BuildContext(manifests_folder(CONTEXT)), ImportedImage(self.registry))
-        wanted = self.registry.session.environment.registry.tag if image == "existing" else image
-        return RegistryImage(self.registry, wanted)
+            base = ImportedImage(self.registry, force=force)
+            return BuiltImage(self.registry, BuildContext(manifests_folder(CONTEXT)), base)
+        tag = self.registry.session.environment.registry.tag if image == "existing" else image
+        return RegistryImage(self.registry, tag)
 
 
-def choose(session: Session, image: str) -> RegistryImage:
-    """Have this session use another image than the environment says, unless `image` is empty; return what it uses.
+def resolve(session: Session, image: str = "") -> RegistryImage:
+    """Return the image that `image` names: the environment's where it is empty.
 
-    Such are `import`, `build` and `existing`, a digest (`sha256:…`) or a tag in the repository.
+    Otherwise it is `import`, `build` or `existing`, or a digest (`sha256:…`) or a tag in the repository.
     """
-    step = session.memoize(Resources)
-    if image:
-        step.image = step.named(image)
-    return step.image
+    return session.memoize(_named, image) if image else session.memoize(Resources).image
+
+
+def _named(session: Session, image: str) -> RegistryImage:
+    return session.memoize(Resources).named(image)
 
 
 def registry(session: Session) -> Changes:
@@ -65,13 +67,14 @@ def registry(session: Session) -> Changes:
     return converge(session, session.memoize(Resources).registry)
 
 
-def image(session: Session, *, force: bool = False) -> Changes:
-    """Import Airflow's image, or build it, unless it is there; `force` imports what the source's tag is now."""
-    wanted = session.memoize(Resources).image
-    imported = [one for one in (*wanted.depends_on, wanted) if isinstance(one, ImportedImage)]
-    for one in imported:
-        one.forced = force
-    return converge(session, *dict.fromkeys([*imported, wanted]))
+def image(session: Session, image: str = "", *, force: bool = False) -> Changes:
+    """Import or build an image (see `resolve`) where it is missing; `force` imports it in any case."""
+    if force:
+        source = session.memoize(Resources).named(image or session.environment.registry.image, force=True)
+    else:
+        source = resolve(session, image)
+    base = [source.base] if isinstance(source, BuiltImage) else []
+    return converge(session, *base, source)
 
 
 def pull_access(session: Session) -> Changes:
@@ -84,12 +87,13 @@ def everything(session: Session) -> Changes:
     return registry(session) + image(session) + pull_access(session)
 
 
-def checks(session: Session) -> Checks:
-    """Look from outside: the registry itself, asked as a node would ask it, has the image's manifest."""
-    image = session.memoize(Resources).image
+def checks(session: Session, image: str = "") -> Checks:
+    """Look from outside: the registry has the manifest of an image (see `resolve`), as a node would ask for it."""
+    source = resolve(session, image)
 
     def manifest() -> str:
-        found = image.registry.images.get_manifest_properties(image.repository, image.require("digest"))
-        return f"{image.id} is {found.digest}"
+        source.refresh()
+        properties = source.registry.images.get_manifest_properties(source.repository, source.require("digest"))
+        return f"{source.id} is {properties.digest}"
 
     return observe(session, {"image has a manifest": manifest})

@@ -23,7 +23,7 @@ from airflowaks.kube import exec as command
 from airflowaks.kube.client import Reference
 from airflowaks.session import open_session
 from airflowaks.steps import airflow as step7
-from airflowaks.steps import key_vault, registry, volumes
+from airflowaks.steps import api_server, key_vault, registry, volumes
 from tests.support.deployed import COMPONENTS, until
 from tests.support.notebooks import execute
 from tests.support.repository import REPOSITORY
@@ -93,8 +93,8 @@ def context(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def build() -> tuple[Change, str]:
     """Build from the context in the working directory; return what was done, and the image's digest."""
     session = open_session("local")
-    image = registry.choose(session, "build")
-    base, built = registry.image(session)
+    image = registry.resolve(session, "build")
+    base, built = registry.image(session, "build")
     assert base.action is Action.NONE
     return built, str(image.require("digest"))
 
@@ -113,7 +113,7 @@ def build_broken(context: Path) -> str:
 def api() -> Iterator[AirflowApi]:
     """Airflow's API, signed in."""
     session = open_session("local", "plan")
-    with step7._api(session) as found:
+    with api_server.api(session) as found:
         password = session.memoize(key_vault.Resources).admin_password.require("value")
         found.sign_in(session.environment.airflow.admin, password)
         yield found
@@ -215,7 +215,7 @@ def test_an_image_is_rolled_out_under_running_tasks_and_a_broken_one_is_taken_ba
     assert {one for group in in_order(record, bad, good) for one in group} == ORDER[0] | ORDER[1]
     (failed,) = [check for check in record.shown(CHECKS_MIME)[-1] if not check["passed"]]
     assert failed["name"] == "the image works"
-    assert failed["seen"].startswith("went back from")
+    assert failed["seen"].startswith("rolled back from")
     assert "container worker: Error (exit code 1" in failed["seen"]
     assert "AirflowOptionalProviderFeatureException: Failed to import" in failed["seen"]
     assert record.errors[-1].ename == "CheckFailed"
@@ -251,7 +251,7 @@ def test_after_a_migration_nothing_is_gone_back_to_by_itself(airflow: Deployed, 
     command.run(airflow.kube, pod, ("airflow", "db", "downgrade", "--to-revision=-1", "--yes"), container="scheduler")
     record = execute(STEP7, tmp_path / "migrated.ipynb", image=bad)
     assert record.errors[-1].ename == "RolloutFailed"
-    assert f"The schema was migrated for this image, so {reference(before)} was not gone back to." in str(
+    assert f"The schema was migrated for this image, so {reference(before)} was not rolled back to." in str(
         record.errors[-1].evalue
     )
     assert running(airflow) >= {bad, before}

@@ -7,7 +7,6 @@ from datetime import UTC, datetime
 from itertools import islice
 from typing import TYPE_CHECKING, Any
 
-from airflowaks.cloud.airflow_api import AirflowApi
 from airflowaks.diagnosis.facts.airflow import FailedTask
 from airflowaks.diagnosis.readers.kubernetes import reachable
 from airflowaks.diagnosis.readers.scope import LABELS
@@ -15,9 +14,10 @@ from airflowaks.errors import CommandFailed, KubernetesError
 from airflowaks.kube import exec as command
 from airflowaks.kube.client import Reference
 from airflowaks.kube.pods import is_ready
-from airflowaks.steps import airflow, key_vault
+from airflowaks.steps import api_server, key_vault
 
 if TYPE_CHECKING:
+    from airflowaks.cloud.airflow_api import AirflowApi
     from airflowaks.diagnosis.readers.scope import Scope
     from airflowaks.kube.client import Kube
     from airflowaks.session import Session
@@ -29,8 +29,7 @@ _MOST_TASKS, _MOST_LOGS, _LINES = 20, 3, 40
 def api(session: Session, scope: Scope) -> dict[str, Any]:
     """Read health, import errors and tasks. Raises CheckFailed where no api-server is ready."""
     reachable(session)
-    with airflow.forwarded(session) as port:
-        asked = AirflowApi(f"http://127.0.0.1:{port}", session.redactor)
+    with api_server.api(session) as asked:
         health = {name: str(state.get("status")) for name, state in asked.health().items()}
         vault = session.memoize(key_vault.Resources)
         with session.translated(vault.admin_password):

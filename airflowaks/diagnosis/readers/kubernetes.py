@@ -17,6 +17,7 @@ from airflowaks.diagnosis.readers.scope import LABELS
 from airflowaks.kube.client import Kube, Reference, connect
 from airflowaks.kube.rollouts import condition
 from airflowaks.steps import airflow, cluster, volumes, workload_identity
+from airflowaks.steps.pod_secrets import PodSecrets
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -88,16 +89,16 @@ def objects(session: Session, scope: Scope) -> dict[str, Any]:
 
 def secrets(session: Session, _scope: Scope) -> dict[str, Any]:
     """Read the Secrets that the driver syncs, and what the vault holds for them; of either only checksums are kept."""
-    kube, step7 = reachable(session), session.memoize(airflow.Resources)
+    kube, provided_secrets = reachable(session), session.memoize(PodSecrets)
     held: dict[str, dict[str, str]] = {}
     wanted: dict[str, dict[str, str]] = {}
-    with session.translated(step7.vault):
-        for provided in step7.classes:
+    with session.translated(provided_secrets.vault):
+        for provided in provided_secrets.classes:
             for name, keys in provided.synced.items():
                 found = kube.get(Reference("v1", "Secret", name, session.environment.cluster.namespace))
                 values = {key: b64decode(one).decode() for key, one in (found or {}).get("data", {}).items()}
                 held[name] = {key: _checksum(session.redactor.learn(one).reveal()) for key, one in values.items()}
-                known = {key: step7.secrets[provided.objects[file]].value for key, file in keys.items()}
+                known = {key: provided_secrets.secrets[provided.objects[file]].value for key, file in keys.items()}
                 wanted[name] = {key: _checksum(one.reveal()) for key, one in known.items() if one}
     return {"secrets": held, "synced": wanted}
 

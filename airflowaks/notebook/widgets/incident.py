@@ -62,6 +62,4 @@ class Incident:
     def _session(self, mode: Mode) -> Session:
         """Return a session that has read nothing yet: what the run's own has read may have changed since."""
         known = self.run.session
-        session = Session(known.environment, mode, known.connection)
-        session.redactor = known.redactor
-        return session
+        return Session(known.environment, mode, known.connection, redactor=known.redactor)

@@ -18,6 +18,7 @@ from airflowaks.kube.folders import PodFolder
 from airflowaks.session import open_session
 from airflowaks.steps import airflow as step7
 from airflowaks.steps import key_vault, volumes
+from airflowaks.steps.airflow_checks import SMOKE_DAG
 from tests.support.deployed import NAMESPACE
 from tests.support.drills.drill import NAME, Drills, deployment
 
@@ -35,7 +36,7 @@ _HOST_NAME = "AIRFLOW__CORE__HOSTNAME_CALLABLE"
 _QUEUED_LONG_AGO = "UPDATE task_instance SET queued_dttm = queued_dttm - interval '6 minutes' WHERE state = 'queued'"
 _SECRET_KEY = "AIRFLOW__API__SECRET_KEY"
 _DAG_SECONDS = 180.0
-_REMOVE_LOGS = f"import shutil; shutil.rmtree('/opt/airflow/logs/dag_id={step7.SMOKE_DAG}')"
+_REMOVE_LOGS = f"import shutil; shutil.rmtree('/opt/airflow/logs/dag_id={SMOKE_DAG}')"
 _OLD_PROBE = """
 import sys, time, urllib.error, urllib.request
 while True:
@@ -54,11 +55,9 @@ _CONTROL = "from airflow.providers.celery.executors.celery_executor import app; 
 def _fail_a_task(scene: Scene) -> None:
     """Have the DAG of the checks run, and return once that has failed."""
     with scene.api() as api:
-        api.unpause(step7.SMOKE_DAG)
-        run = api.trigger(step7.SMOKE_DAG)
-        wait_until(
-            lambda: api.state(step7.SMOKE_DAG, run), lambda state: state == "failed", _DAG_SECONDS, longest_pause=1
-        )
+        api.unpause(SMOKE_DAG)
+        run = api.trigger(SMOKE_DAG)
+        wait_until(lambda: api.state(SMOKE_DAG, run), lambda state: state == "failed", _DAG_SECONDS, longest_pause=1)
 
 
 def _control(scene: Scene, call: str) -> None:
@@ -74,11 +73,9 @@ def _variable(scene: Scene, component: str, **variable: str) -> None:
 
 def _mark_a_task_failed(scene: Scene) -> None:
     with scene.api() as api:
-        run = api.trigger(step7.SMOKE_DAG)
-        wait_until(
-            lambda: api.state(step7.SMOKE_DAG, run), lambda state: state == "success", _DAG_SECONDS, longest_pause=1
-        )
-        task = f"/api/v2/dags/{step7.SMOKE_DAG}/dagRuns/{run}/taskInstances/report"
+        run = api.trigger(SMOKE_DAG)
+        wait_until(lambda: api.state(SMOKE_DAG, run), lambda state: state == "success", _DAG_SECONDS, longest_pause=1)
+        task = f"/api/v2/dags/{SMOKE_DAG}/dagRuns/{run}/taskInstances/report"
         api._send("PATCH", task, {"new_state": "failed"})
         wait_until(lambda: api.tasks("failed", 1)[1], lambda count: count > 0, _DAG_SECONDS, longest_pause=1)
 

@@ -17,7 +17,6 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
 from airflowaks.azure.database_role import TOKEN_SCOPE, connect
-from airflowaks.cloud.airflow_api import AirflowApi
 from airflowaks.cloud.database_urls import DatabaseUrl
 from airflowaks.diagnosis.diagnose import Diagnosis, apply_fix, diagnose
 from airflowaks.diagnosis.rules.registry import RULES
@@ -27,10 +26,12 @@ from airflowaks.kube.client import connect as reach
 from airflowaks.kube.pods import is_ready
 from airflowaks.session import open_session
 from airflowaks.steps import airflow as step7
-from airflowaks.steps import backend, cluster, key_vault, registry, volumes, workload_identity
+from airflowaks.steps import api_server, backend, cluster, key_vault, registry, volumes, workload_identity
+from airflowaks.steps.pod_secrets import PodSecrets
 from tests.support.deployed import MERGE, NAMESPACE
 
 if TYPE_CHECKING:
+    from airflowaks.cloud.airflow_api import AirflowApi
     from airflowaks.kube.client import Document
     from tests.support.rehearsal import Rehearsal
 
@@ -125,7 +126,7 @@ class Scene:
     @staticmethod
     def await_synced() -> None:
         """Return once the Secrets in the cluster hold what the vault holds now."""
-        open_session("local", "plan").memoize(step7.Resources).await_synced()
+        open_session("local", "plan").memoize(PodSecrets).await_synced()
 
     # Airflow
 
@@ -133,8 +134,7 @@ class Scene:
     def api(self) -> Iterator[AirflowApi]:
         """Airflow's API, signed in to as the administrator."""
         settings, secrets = self.session.environment.airflow, self.step(key_vault)
-        with step7.forwarded(self.session) as port:
-            api = AirflowApi(f"http://127.0.0.1:{port}", self.session.redactor)
+        with api_server.api(self.session) as api:
             api.sign_in(settings.admin, secrets.admin_password.require("value"))
             yield api
 

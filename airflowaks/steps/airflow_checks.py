@@ -1,0 +1,83 @@
+"""The checks of a running Airflow: components are healthy, workers consume queues, and a DAG runs and logs."""
+
+from __future__ import annotations
+
+from http import HTTPStatus
+from typing import TYPE_CHECKING, Any
+
+from airflowaks.engine.polling import retry_on, wait_until
+from airflowaks.errors import CheckFailed
+from airflowaks.kube import exec as command
+from airflowaks.kube.client import connect
+from airflowaks.steps import key_vault
+from airflowaks.steps.api_server import api, ready_pods
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from airflowaks.session import Session
+
+SMOKE_DAG = "smoke"
+
+_SMOKE_TASK, _SMOKE_LINE = "report", "smoke: "
+_LAST_LINES = 5
+_ANSWER_SECONDS = 15
+_HEALTH_SECONDS = 180.0
+_DAG_SECONDS = 600.0
+_PAUSE_SECONDS = 1.0
+
+
+def components_are_healthy(session: Session) -> str:
+    """Return the components that Airflow's health page names. Raises CheckFailed where one stays unhealthy."""
+    with api(session) as airflow:
+        states = wait_until(
+            airflow.health, lambda health: not _unhealthy(health), _HEALTH_SECONDS, longest_pause=_PAUSE_SECONDS
+        )
+    if unhealthy := _unhealthy(states):
+        message = f"Airflow's health page: {', '.join(unhealthy)} {'is' if len(unhealthy) == 1 else 'are'} not healthy."
+        see = f"kubectl logs --namespace {session.environment.cluster.namespace} deployment/airflow-"
+        raise CheckFailed(message, f"See `{see}…` for the reason, then run the step again.")
+    return f"healthy: {', '.join(states)}"
+
+
+def workers_consume(session: Session) -> str:
+    """Return the queues that each worker consumes. Raises CheckFailed where a worker consumes none."""
+    program = ("python", "/etc/airflow/programs/queues.py", str(_ANSWER_SECONDS))
+    kube, pods = session.memoize(connect), ready_pods(session, "worker")
+    queues = {pod.name: command.run(kube, pod, program, container="worker").decode().split() for pod in pods}
+    if idle := [pod for pod, names in queues.items() if not names]:
+        message = f"Worker {idle[0]}: it consumes no queue."
+        raise CheckFailed(message, f"Delete the pod {idle[0]}: its replacement connects to the broker again.")
+    return "; ".join(f"{pod}: {', '.join(names)}" for pod, names in queues.items())
+
+
+def a_dag_runs(session: Session) -> str:
+    """Trigger the smoke DAG and return what its log says. Raises CheckFailed where it fails or logs nothing."""
+    with api(session) as airflow:
+        settings, secrets = session.environment.airflow, session.memoize(key_vault.Resources)
+        airflow.sign_in(settings.admin, secrets.admin_password.require("value"))
+        # The API answers 404 until the dag-processor has read the DAG's file.
+        retry_on(lambda: airflow.unpause(SMOKE_DAG), _is_not_found, _DAG_SECONDS)
+        run = airflow.trigger(SMOKE_DAG)
+        state = wait_until(
+            lambda: airflow.state(SMOKE_DAG, run), _has_ended, _DAG_SECONDS, longest_pause=_PAUSE_SECONDS
+        )
+        lines = airflow.log(SMOKE_DAG, run, _SMOKE_TASK)
+    smoke = [line for line in lines if line.startswith(_SMOKE_LINE)]
+    if state != "success" or not smoke:
+        end = " | ".join(lines[-_LAST_LINES:])
+        message = f"DAG {SMOKE_DAG}: the run {run} is {state}; its log ends with: {end or '(nothing)'}"
+        raise CheckFailed(message, "Open the run in Airflow's web pages; `notebooks/08_troubleshooting.ipynb` finds causes.")
+    return f"{run}: {state}; its log says: {smoke[0].removeprefix(_SMOKE_LINE)}"
+
+
+def _unhealthy(states: Mapping[str, Mapping[str, Any]]) -> list[str]:
+    return [name for name, state in states.items() if state["status"] != "healthy"]
+
+
+def _has_ended(state: str) -> bool:
+    return state in ("success", "failed")
+
+
+def _is_not_found(error: BaseException) -> bool:
+    return getattr(error, "status_code", None) == HTTPStatus.NOT_FOUND

@@ -1,0 +1,78 @@
+"""The vault's secrets as Airflow's pods get them: by SecretProviderClass, in Secrets that the driver synchronizes."""
+
+from __future__ import annotations
+
+import json
+from base64 import b64decode
+from functools import partial
+from hashlib import sha256
+from typing import TYPE_CHECKING, Any
+
+from airflowaks.engine.changes import AFTER_APPLY
+from airflowaks.engine.polling import wait_until
+from airflowaks.errors import NotConverged
+from airflowaks.kube.client import Reference, connect
+from airflowaks.kube.secret_provider_class import SecretProviderClass
+from airflowaks.steps import key_vault, workload_identity
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from airflowaks.azure.key_vault import VaultSecret
+    from airflowaks.session import Session
+
+_CHECKSUM_LENGTH = 16
+# The driver reads the vault every two minutes.
+_SYNC_SECONDS = 600.0
+
+
+class PodSecrets:
+    """Which secrets each component gets, their versions in the vault, and the Secrets in the cluster."""
+
+    def __init__(self, session: Session) -> None:
+        step4, step5 = session.memoize(key_vault.Resources), session.memoize(workload_identity.Resources)
+        self.session, self.vault = session, step4.vault
+        self.secrets = {secret.name: secret for secret in step4.secrets}
+        provider_classes = [obj for obj in step5.objects if obj.kind == "SecretProviderClass"]
+        self.classes = [SecretProviderClass.of(obj.manifest.fill()) for obj in provider_classes]
+
+    def checksums(self) -> dict[str, Callable[[], Any]]:
+        """Return the placeholders `<COMPONENT>_SECRETS`; each changes with the versions of that component's secrets."""
+        names = {one.name.removeprefix("airflow-").replace("-", "_").upper(): one for one in self.classes}
+        return {f"{name}_SECRETS": partial(self._checksum, provided) for name, provided in names.items()}
+
+    def await_synced(self) -> None:
+        """Return once the Secrets in the cluster hold the vault's values, so that new pods start with those.
+
+        Raises NotConverged after ten minutes.
+        """
+        for provided in self.classes:
+            for name, keys in provided.synced.items():
+                secrets = {key: self.secrets[provided.objects[file]] for key, file in keys.items()}
+                if not wait_until(partial(self._is_synced, name, secrets), bool, _SYNC_SECONDS):
+                    message = f"Secret {name}: after ten minutes it still differs from the vault."
+                    see = "kubectl logs --namespace kube-system -l app=secrets-store-provider-azure"
+                    raise NotConverged(message, f"See `{see}` for the reason, then run the step again.")
+
+    def _is_synced(self, name: str, secrets: Mapping[str, VaultSecret]) -> bool:
+        namespace = self.session.environment.cluster.namespace
+        secret = self.session.memoize(connect).get(Reference("v1", "Secret", name, namespace))
+        if secret is None:
+            return True
+        held = {key: b64decode(value).decode() for key, value in secret.get("data", {}).items()}
+        return held == {key: source.require("value").reveal() for key, source in secrets.items()}
+
+    def _checksum(self, provided: SecretProviderClass) -> Any:
+        versions = {name: self._version(name) for name in provided.objects.values()}
+        return AFTER_APPLY if AFTER_APPLY in versions.values() else checksum(versions)
+
+    def _version(self, name: str) -> Any:
+        if name in self.secrets:
+            return self.secrets[name].fact("version")
+        # The certificate of the web pages, which the runbook does not write.
+        return AFTER_APPLY if self.vault.facts is None else self.vault.secrets.get_secret(name).properties.version
+
+
+def checksum(value: Any) -> str:
+    """Return a short digest of JSON, for the pods' annotations: a change of the value rolls the pods."""
+    return sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()[:_CHECKSUM_LENGTH]
