@@ -67,7 +67,9 @@ def a_dag_runs(session: Session) -> str:
     if state != "success" or not smoke:
         end = " | ".join(lines[-_LAST_LINES:])
         message = f"DAG {SMOKE_DAG}: the run {run} is {state}; its log ends with: {end or '(nothing)'}"
-        raise CheckFailed(message, "Open the run in Airflow's web pages; `notebooks/08_troubleshooting.ipynb` finds causes.")
+        raise CheckFailed(
+            message, "Open the run in Airflow's web pages; `notebooks/08_troubleshooting.ipynb` finds causes."
+        )
     return f"{run}: {state}; its log says: {smoke[0].removeprefix(_SMOKE_LINE)}"
 
 
