@@ -7,7 +7,7 @@ from abc import abstractmethod
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from airflowaks.engine.resource import Facts, Resource
+from airflowaks.engine.resource import Facts, Resource, value_at
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -84,10 +84,7 @@ class ArmResource(Resource):
         return self._state(facts) in ("failed", "canceled")
 
     def _state(self, facts: Facts) -> str:
-        value: Any = facts
-        for part in self.state_path.split("."):
-            value = value.get(part) if isinstance(value, Mapping) else None
-        return str(value or "").lower()
+        return str(value_at(facts, self.state_path) or "").lower()
 
 
 def group_id(session: Session, group: str) -> str:

@@ -10,7 +10,6 @@ from urllib.parse import urlencode
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from datetime import datetime
 
     from azure.core import PipelineClient
 
@@ -53,9 +52,9 @@ class AirflowApi:
         state: str = self._send("GET", f"{_API}/dags/{dag}/dagRuns/{run}")["state"]
         return state
 
-    def tasks(self, state: str, limit: int, *, ended_since: datetime | None = None) -> tuple[list[dict[str, Any]], int]:
+    def tasks(self, state: str, limit: int, *, ended_since: str = "") -> tuple[list[dict[str, Any]], int]:
         """Return the newest task instances of all DAGs in a state (queued, failed), at most `limit`, and the total."""
-        since = {"end_date_gte": ended_since.isoformat()} if ended_since else {}
+        since = {"end_date_gte": ended_since} if ended_since else {}
         query = urlencode({"state": state, "limit": limit, "order_by": "-id", **since})
         answer = self._send("GET", f"{_API}/dags/~/dagRuns/~/taskInstances?{query}")
         return answer["task_instances"], answer["total_entries"]

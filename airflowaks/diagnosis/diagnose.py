@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from airflowaks.diagnosis.finding import Severity
 from airflowaks.diagnosis.gathering import gather
@@ -13,7 +13,7 @@ from airflowaks.engine.changes import Changes
 from airflowaks.engine.checks import Check, Checks
 from airflowaks.engine.polling import wait_until
 from airflowaks.engine.results import Results
-from airflowaks.engine.table import Table
+from airflowaks.engine.table import Table, Tabular
 from airflowaks.errors import InvalidParameter
 
 if TYPE_CHECKING:
@@ -26,7 +26,7 @@ _HEALING_SECONDS = 600.0
 
 
 @dataclass(frozen=True)
-class Diagnosis:
+class Diagnosis(Tabular):
     """What was seen and what was found in it; shows itself as the table of findings."""
 
     facts: Snapshot
@@ -52,11 +52,9 @@ class Diagnosis:
         session.memoize(Results).checks.extend(checks)
         return checks
 
-    def __str__(self) -> str:
-        return str(self.findings)
-
-    def _repr_mimebundle_(self, include: object = None, exclude: object = None) -> dict[str, Any]:
-        return self.findings._repr_mimebundle_(include, exclude)
+    def table(self, title: str = "") -> Table:
+        """Return the table of findings."""
+        return self.findings.table(title)
 
 
 def diagnose(session: Session, since: str = "1h", namespace: str = "", component: str = "") -> Diagnosis:

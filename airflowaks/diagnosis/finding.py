@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any, overload
 
-from airflowaks.engine.table import Table
+from airflowaks.engine.table import Table, Tabular
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -86,7 +86,7 @@ class Finding:
 
 
 @dataclass(frozen=True)
-class Findings(Sequence[Finding]):
+class Findings(Tabular, Sequence[Finding]):
     """The causes that were found, the worst first; shows itself as a table."""
 
     findings: tuple[Finding, ...]
@@ -116,12 +116,6 @@ class Findings(Sequence[Finding]):
         data = {FINDINGS_MIME: [one.record() for one in self]}
         above = f"{title}: {self.summary()}" if title else self.summary()
         return Table(("finding", "severity", "cause, evidence, what to do"), rows, above, data=data)
-
-    def __str__(self) -> str:
-        return str(self.table())
-
-    def _repr_mimebundle_(self, include: object = None, exclude: object = None) -> dict[str, Any]:
-        return self.table()._repr_mimebundle_(include, exclude)
 
 
 def arrange(

@@ -5,7 +5,6 @@ from __future__ import annotations
 import time
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import fields, is_dataclass, replace
-from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from airflowaks.cloud.connection import Connection
@@ -18,6 +17,7 @@ from airflowaks.diagnosis.facts.reading import Reading
 from airflowaks.diagnosis.facts.snapshot import Snapshot
 from airflowaks.diagnosis.readers import airflow, azure, backend, kubernetes
 from airflowaks.diagnosis.readers.pods import with_logs
+from airflowaks.engine.times import timestamp
 from airflowaks.session import Session
 
 if TYPE_CHECKING:
@@ -80,7 +80,7 @@ def gather(session: Session, scope: Scope) -> Snapshot:
 def _read(
     session: Session, scope: Scope, name: str, part: Callable[[Session, Scope], dict[str, Any]]
 ) -> tuple[dict[str, Any], Reading]:
-    at, started = datetime.now(UTC).isoformat(timespec="seconds"), time.monotonic()
+    at, started = timestamp(), time.monotonic()
     values: dict[str, Any] = {}
     problem = ""
     try:

@@ -20,6 +20,7 @@ from airflowaks.engine.changes import Action, Change, Changes, Difference
 from airflowaks.engine.code_block import CodeBlock
 from airflowaks.engine.results import Results
 from airflowaks.engine.table import Table
+from airflowaks.engine.times import seconds_since, timestamp
 from airflowaks.errors import InvalidParameter, MissingDependency
 from airflowaks.kube import exec as command
 from airflowaks.kube.client import Document, Kube, Reference, connect
@@ -179,7 +180,7 @@ def restart(session: Session, component: str, namespace: str = "") -> Changes:
     if not component:
         return Changes(())
     found = _deployment(session, component, namespace)
-    now = datetime.now(UTC).isoformat(timespec="seconds")
+    now = timestamp()
     path = f"spec.template.metadata.annotations[{_RESTARTED}]"
     before = found["spec"]["template"]["metadata"].get("annotations", {}).get(_RESTARTED)
     patch = {"spec": {"template": {"metadata": {"annotations": {_RESTARTED: now}}}}}
@@ -273,7 +274,7 @@ def _last_seen(event: Document) -> str:
 
 
 def _age(one: Document) -> str:
-    seconds = (datetime.now(UTC) - datetime.fromisoformat(one["metadata"]["creationTimestamp"])).total_seconds()
+    seconds = seconds_since(one["metadata"]["creationTimestamp"])
     for size, unit in ((86_400, "d"), (3600, "h"), (60, "min")):
         if seconds >= size:
             return f"{seconds / size:.0f} {unit}"

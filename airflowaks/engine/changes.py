@@ -8,7 +8,7 @@ from enum import StrEnum
 from typing import Any, overload
 
 from airflowaks.cloud.redaction import MASK, Secret
-from airflowaks.engine.table import Table
+from airflowaks.engine.table import Table, Tabular
 
 CHANGES_MIME = "application/vnd.airflowaks.changes+json"
 _LONGEST_VALUE = 60
@@ -93,7 +93,7 @@ class Change:
 
 
 @dataclass(frozen=True)
-class Changes(Sequence[Change]):
+class Changes(Tabular, Sequence[Change]):
     """The changes of a step, in the order in which they were asked for; shows itself as a table."""
 
     changes: tuple[Change, ...] = field(default=())
@@ -139,12 +139,6 @@ class Changes(Sequence[Change]):
                 rows += [("", "", "", str(difference), "", "") for difference in one.differences]
         records = {CHANGES_MIME: [one.record() for one in self]}
         return Table(("", "resource", "name", "change", "s", "correlation ID"), rows, title, self.summary(), records)
-
-    def __str__(self) -> str:
-        return str(self.table())
-
-    def _repr_mimebundle_(self, include: object = None, exclude: object = None) -> dict[str, Any]:
-        return self.table()._repr_mimebundle_(include, exclude)
 
     def _count(self, action: str, *, applied: bool) -> int:
         return sum(one.action.value == action and one.applied is applied for one in self)

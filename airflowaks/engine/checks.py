@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
-from typing import Any, overload
+from typing import overload
 
-from airflowaks.engine.table import Table
+from airflowaks.engine.table import Table, Tabular
 
 CHECKS_MIME = "application/vnd.airflowaks.checks+json"
 
@@ -28,7 +28,7 @@ class Check:
 
 
 @dataclass(frozen=True)
-class Checks(Sequence[Check]):
+class Checks(Tabular, Sequence[Check]):
     """The checks of a step; shows itself as a table."""
 
     checks: tuple[Check, ...]
@@ -65,9 +65,3 @@ class Checks(Sequence[Check]):
                 rows.append(("", "", f"→ {one.action}", ""))
         data = {CHECKS_MIME: [{**asdict(one), "seconds": round(one.seconds, 2)} for one in self]}
         return Table(("", "check", "seen", "s"), rows, title, self.summary(), data)
-
-    def __str__(self) -> str:
-        return str(self.table())
-
-    def _repr_mimebundle_(self, include: object = None, exclude: object = None) -> dict[str, Any]:
-        return self.table()._repr_mimebundle_(include, exclude)

@@ -21,8 +21,8 @@ def run_in_order(
 ) -> Iterator[tuple[N, Future[T]]]:
     """Call `work` with each node of `graph` once the nodes that it depends on are done; yield each node as it ends.
 
-    After a failure no more work begins; what runs is waited for, then the first failure is raised. At any other
-    exception, such as an interrupt from the keyboard, `on_interrupt` is called to end the work that runs.
+    After a failure no more work begins; what runs is waited for, then the first failure is raised. At an interrupt from
+    the keyboard, or where the caller stops iterating, `on_interrupt` is called to end the work that runs.
     """
     order = TopologicalSorter(graph)
     order.prepare()

@@ -9,12 +9,12 @@ from __future__ import annotations
 import threading
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
-from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from airflowaks.engine.changes import AFTER_APPLY, Difference
 from airflowaks.engine.diff import compare
 from airflowaks.engine.polling import REPLICATION_SECONDS
+from airflowaks.engine.times import seconds_since
 from airflowaks.errors import MissingDependency
 
 if TYPE_CHECKING:
@@ -102,7 +102,7 @@ class Resource(ABC):
         created = self.fact(self.created_path) if self.created_path else AFTER_APPLY
         if self.written or created is AFTER_APPLY:
             return self.written
-        return datetime.now(UTC) - datetime.fromisoformat(created) < timedelta(seconds=REPLICATION_SECONDS)
+        return seconds_since(created) < REPLICATION_SECONDS
 
     @property
     def facts(self) -> Facts | None:
@@ -122,9 +122,7 @@ class Resource(ABC):
 
     def fact(self, path: str) -> Any:
         """Return one fact by its dotted path; AFTER_APPLY where it does not exist yet."""
-        value: Any = self.facts
-        for part in path.split("."):
-            value = value.get(part) if isinstance(value, Mapping) else None
+        value = value_at(self.facts, path)
         return AFTER_APPLY if value is None else value
 
     def require(self, path: str) -> Any:
@@ -136,3 +134,11 @@ class Resource(ABC):
             )
             raise MissingDependency(f"{message}.", "Run the step that makes it with mode=apply first.")
         return value
+
+
+def value_at(facts: Facts | None, path: str) -> Any:
+    """Return the value at a dotted path, or None where there is no such value."""
+    value: Any = facts
+    for part in path.split("."):
+        value = value.get(part) if isinstance(value, Mapping) else None
+    return value

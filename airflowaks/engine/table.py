@@ -1,9 +1,10 @@
-"""The one way to print a table: as text for terminals, logs and records, and as HTML for JupyterLab."""
+"""What JupyterLab shows and records keep: tables, as text and as HTML, and pictures, as text and as SVG."""
 
 from __future__ import annotations
 
 import html
 import io
+from abc import ABC, abstractmethod
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -14,8 +15,20 @@ _WIDTH = 120
 _CELL = "<td style='text-align:left;white-space:{}'>{}</td>"
 
 
+class Displayed(ABC):
+    """Shows itself in Jupyter."""
+
+    @abstractmethod
+    def mimebundle(self) -> dict[str, Any]:
+        """Return what Jupyter shows and keeps, by MIME type."""
+
+    def _repr_mimebundle_(self, include: object = None, exclude: object = None) -> dict[str, Any]:
+        del include, exclude
+        return self.mimebundle()
+
+
 @dataclass(frozen=True)
-class Table:
+class Table(Displayed):
     """Rows under columns, a title above and a note below; `data` is the same for machines, by MIME type."""
 
     columns: Sequence[str]
@@ -60,7 +73,33 @@ class Table:
         table = title + (f"<table>{head}<tbody>{body}</tbody></table>" if self.rows else "")
         return table + (f"<p>{html.escape(self.note)}</p>" if self.note else "")
 
-    def _repr_mimebundle_(self, include: object = None, exclude: object = None) -> dict[str, Any]:
-        """Return what Jupyter shows and keeps."""
-        del include, exclude
+    def mimebundle(self) -> dict[str, Any]:
+        """Return the table as text, as HTML and for machines."""
         return {"text/plain": str(self), "text/html": self.html(), **self.data}
+
+
+class Tabular(Displayed):
+    """Shows itself as a table."""
+
+    @abstractmethod
+    def table(self, title: str = "") -> Table:
+        """Return the table."""
+
+    def mimebundle(self) -> dict[str, Any]:
+        """Return what the table shows."""
+        return self.table().mimebundle()
+
+    def __str__(self) -> str:
+        return str(self.table())
+
+
+class Picture(Displayed):
+    """Shows itself as SVG, and as text where that cannot be shown."""
+
+    @abstractmethod
+    def svg(self) -> str:
+        """Return the picture as SVG."""
+
+    def mimebundle(self) -> dict[str, Any]:
+        """Return the picture and its text."""
+        return {"text/plain": str(self), "image/svg+xml": self.svg()}

@@ -5,6 +5,16 @@ from __future__ import annotations
 from datetime import UTC, datetime
 
 
-def timestamp() -> str:
-    """Return the time now, UTC in ISO 8601, to the second."""
-    return datetime.now(UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
+def timestamp(at: datetime | None = None) -> str:
+    """Return a time, by default the present, to the second: `2026-11-22T10:00:00Z`."""
+    return (at or datetime.now(UTC)).astimezone(UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
+
+
+def parse_time(text: str) -> datetime:
+    """Return the time that `text` names. Raises ValueError."""
+    return datetime.fromisoformat(text)
+
+
+def seconds_since(text: str) -> float:
+    """Return how many seconds ago the time was that `text` names. Raises ValueError."""
+    return (datetime.now(UTC) - parse_time(text)).total_seconds()

@@ -8,13 +8,12 @@ goes on where it stopped, because every step finds what is there.
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import sys
-import threading
 import time
 from contextlib import suppress
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -24,9 +23,11 @@ from airflowaks.engine.changes import Action, Change, Difference
 from airflowaks.engine.checks import Check
 from airflowaks.engine.graph import run_in_order
 from airflowaks.engine.results import Results
-from airflowaks.engine.table import Table
+from airflowaks.engine.table import Table, Tabular
+from airflowaks.engine.times import timestamp
 from airflowaks.errors import AirflowAksError, DriftFound, StepFailed
 from airflowaks.notebook.records import FOLDER, read_record
+from airflowaks.notebook.refresher import Refresher
 from airflowaks.notebook.timeline import Bar, Timeline
 
 if TYPE_CHECKING:
@@ -49,7 +50,6 @@ _OF_IMAGE = ("02_registry", "07_airflow")
 """Those that take another image than the environment says."""
 
 _NOTEBOOKS = Path(__file__).resolve().parents[2] / "notebooks"
-_SECONDS_BETWEEN_UPDATES = 1.0
 _STOP_SECONDS = 10.0
 
 
@@ -90,7 +90,7 @@ class Step:
         return record
 
 
-class Deployment:
+class Deployment(Tabular):
     """The runs of all steps; shows itself as a table, and `timeline` as a picture."""
 
     def __init__(self, session: Session, folder: Path, image: str = "") -> None:
@@ -111,8 +111,8 @@ class Deployment:
         """Run the steps; keep what they changed and checked in the session."""
         self.folder.mkdir(parents=True, exist_ok=True)
         with suppress(StepFailed):  # once everything has been shown, `raise_failure` raises it
-            for _, future in run_in_order(NEEDS, self._run, on_interrupt=self._stop):
-                future.result()
+            for _ in run_in_order(NEEDS, self._run, on_interrupt=self._stop):
+                pass
         results = self.session.memoize(Results)
         for step in self.steps.values():
             if record := step.read():
@@ -187,12 +187,6 @@ class Deployment:
         told = ", ".join(count for count in counts if not count.startswith("0 "))
         return f"{told} after {self._clock():.0f} s. Records: {self.folder}"
 
-    def __str__(self) -> str:
-        return str(self.table())
-
-    def _repr_mimebundle_(self, include: object = None, exclude: object = None) -> dict[str, Any]:
-        return self.table()._repr_mimebundle_(include, exclude)
-
 
 def deploy(session: Session, folder: str = "", image: str = "") -> Deployment:
     """Run all steps for the session's environment in its mode, showing how far they are; return what came of them.
@@ -201,23 +195,14 @@ def deploy(session: Session, folder: str = "", image: str = "") -> Deployment:
     `image` is another than the environment says, as steps 2 and 7 take it.
     A step that fails does not raise here: `Deployment.raise_failure` does, once everything has been shown.
     """
-    started = datetime.now(UTC).strftime("%Y%m%dT%H%M%SZ")
+    started = re.sub("[-:]", "", timestamp())
     place = Path(folder) if folder else _NOTEBOOKS.parent / FOLDER / f"{session.environment.name}-{started}"
     deployment = Deployment(session, place, image)
     handle = display(deployment.table(), display_id=True)  # type: ignore[no-untyped-call]  # IPython's lacks them
-    over = threading.Event()
-
-    def keep_showing() -> None:
-        while not over.wait(_SECONDS_BETWEEN_UPDATES):
-            handle.update(deployment.table())
-
-    ticker = threading.Thread(target=keep_showing, name="deployment", daemon=True)
-    ticker.start()
     try:
-        deployment.run()
+        with Refresher(lambda: handle.update(deployment.table())):
+            deployment.run()
     finally:
-        over.set()
-        ticker.join()
         handle.update(deployment.table())
     return deployment
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
+from airflowaks.engine.times import parse_time, timestamp
 from airflowaks.notebook.timeline import Bar, Timeline
 
 if TYPE_CHECKING:
@@ -22,7 +23,7 @@ def history(facts: Snapshot) -> Timeline:
     """
     spans: dict[str, tuple[float, float, bool]] = {}
     for name, at, well in _happened(facts):
-        second = datetime.fromisoformat(at).timestamp()
+        second = parse_time(at).timestamp()
         first, last, _ = spans.get(name, (second, second, well))
         spans[name] = (min(first, second), max(last, second), well)
     newest = dict(sorted(spans.items(), key=lambda item: item[1][1])[-_MOST_ROWS:])
@@ -30,7 +31,7 @@ def history(facts: Snapshot) -> Timeline:
     bars = [Bar(name, first - begin, last - begin, well) for name, (first, last, well) in newest.items()]
     if not bars:
         return Timeline("Nothing happened.", bars)
-    since = datetime.fromtimestamp(begin, UTC).isoformat(timespec="seconds")
+    since = timestamp(datetime.fromtimestamp(begin, UTC))
     return Timeline(f"What happened since {since}", bars, begin)
 
 

@@ -15,6 +15,7 @@ from IPython.display import display
 
 from airflowaks.engine.changes import CHANGES_MIME
 from airflowaks.engine.table import Table
+from airflowaks.notebook.refresher import Refresher
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -22,7 +23,6 @@ if TYPE_CHECKING:
     from airflowaks.engine.changes import Change
     from airflowaks.engine.resource import Resource
 
-_SECONDS_BETWEEN_UPDATES = 1.0
 _MOST_NAMED = 3
 
 
@@ -46,22 +46,12 @@ class NotebookDisplay:
         """Show progress of `resources` until the block ends."""
         watch = _Watch(resources)
         update = self._begin(watch.line())
-        over = threading.Event()
-
-        def keep_showing() -> None:
-            while not over.wait(_SECONDS_BETWEEN_UPDATES):
-                update(watch.line())
-
-        # A thread, because converge sleeps until the next resource is done, which may take minutes.
-        ticker = threading.Thread(target=keep_showing, name="progress", daemon=True)
-        ticker.start()
         last = watch.table
         try:
-            yield watch
+            with Refresher(lambda: update(watch.line())):
+                yield watch
             last = watch.last_line
         finally:
-            over.set()
-            ticker.join()
             update(last())
 
 

@@ -49,7 +49,7 @@ class Provenance:
         """Return the provenance as JSON."""
         return asdict(self)
 
-    def table(self) -> Table:
+    def table(self, title: str = "") -> Table:
         """Return the provenance as a table that holds the same for machines."""
         rows = [
             ("operator", f"{self.operator} ({self.object_id})"),
@@ -61,7 +61,7 @@ class Provenance:
             ("parameters", ", ".join(f"{name}={value!r}" for name, value in self.parameters.items())),
             ("versions", ", ".join(f"{name} {value}" for name, value in self.versions.items())),
         ]
-        return Table(("", ""), rows, f"Run of {self.notebook}", data={RUN_MIME: self.record()})
+        return Table(("", ""), rows, title or f"Run of {self.notebook}", data={RUN_MIME: self.record()})
 
 
 def provenance(notebook: str, session: Session, parameters: Mapping[str, Any]) -> Provenance:

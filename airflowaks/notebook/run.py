@@ -17,7 +17,7 @@ from IPython.display import display
 from airflowaks.engine.changes import Changes
 from airflowaks.engine.checks import Checks
 from airflowaks.engine.results import Results
-from airflowaks.engine.table import Table
+from airflowaks.engine.table import Table, Tabular
 from airflowaks.engine.times import timestamp
 from airflowaks.errors import CheckFailed, DriftFound, NotConfirmed, Unexpected
 from airflowaks.notebook.parameters import check_parameters
@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from airflowaks.session import Session
 
 
-class Run:
+class Run(Tabular):
     """One run of a notebook: its session and its provenance, as which it shows itself.
 
     It is `attended` where somebody sits at the notebook, who can answer questions and press buttons.
@@ -48,11 +48,9 @@ class Run:
         self.attended = attended
         self._started = time.monotonic()
 
-    def __str__(self) -> str:
-        return str(self.provenance.table())
-
-    def _repr_mimebundle_(self, include: object = None, exclude: object = None) -> dict[str, Any]:
-        return self.provenance.table()._repr_mimebundle_(include, exclude)
+    def table(self, title: str = "") -> Table:
+        """Return the table of its provenance."""
+        return self.provenance.table(title)
 
     def close(self) -> None:
         """Show every change and check of the run, and fail where that is the answer.

@@ -5,7 +5,9 @@ from __future__ import annotations
 import html
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from airflowaks.engine.table import Picture
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -33,7 +35,7 @@ class Bar:
 
 
 @dataclass(frozen=True)
-class Timeline:
+class Timeline(Picture):
     """Bars over one axis of seconds; shows itself as SVG, and as a line of text for each bar.
 
     With `begin`, in seconds since 1970, the axis says the time of day (UTC) instead.
@@ -82,10 +84,6 @@ class Timeline:
             f'<rect x="{x:.1f}" y="{y + 5}" width="{width:.1f}" height="20" rx="3" fill="{_FILL[bar.well]}"/>'
             f'<text x="{x + width + 6:.1f}" y="{y + 19}" fill="#374151">{_span(bar.end - bar.begin)}</text>'
         )
-
-    def _repr_mimebundle_(self, include: object = None, exclude: object = None) -> dict[str, Any]:
-        del include, exclude
-        return {"text/plain": str(self), "image/svg+xml": self.svg()}
 
 
 def _label(bar: Bar) -> str:

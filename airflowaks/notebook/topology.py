@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import html
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from airflowaks.config.environment import ManagedRedis
-from airflowaks.engine.table import Table
+from airflowaks.engine.table import Picture, Table
 
 if TYPE_CHECKING:
     from airflowaks.config.environment import Environment
@@ -39,7 +39,7 @@ def deployment(environment: Environment) -> Table:
     return Table(("step", "what", "name", "details"), rows, f"Environment {environment.name}")
 
 
-class Topology:
+class Topology(Picture):
     """A picture of `environment`: what `step` makes is blue, what is there before it grey, what comes later dashed."""
 
     def __init__(self, environment: Environment, step: int) -> None:
@@ -72,10 +72,6 @@ class Topology:
             f'<text x="{part.x + 10}" y="{part.y + 19}" fill="#374151">{part.step} · {html.escape(part.kind)}</text>'
             f'<text x="{part.x + 10}" y="{part.y + 36}"{squeeze} font-weight="bold">{html.escape(part.name)}</text>'
         )
-
-    def _repr_mimebundle_(self, include: object = None, exclude: object = None) -> dict[str, Any]:
-        del include, exclude
-        return {"text/plain": str(self), "image/svg+xml": self.svg()}
 
 
 def _arrow(x: int, y: int, to_x: int, to_y: int, words: str, words_x: int, words_y: int) -> str:

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from contextlib import suppress
-from datetime import UTC, datetime
 from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 from airflowaks.diagnosis.facts.airflow import FailedTask
 from airflowaks.diagnosis.readers.kubernetes import reachable
 from airflowaks.diagnosis.readers.scope import LABELS
+from airflowaks.engine.times import seconds_since
 from airflowaks.errors import CommandFailed, KubernetesError
 from airflowaks.kube import exec as command
 from airflowaks.kube.client import Reference
@@ -35,7 +35,7 @@ def api(session: Session, scope: Scope) -> dict[str, Any]:
         with session.translated(vault.admin_password):
             asked.sign_in(session.environment.airflow.admin, vault.admin_password.require("value"))
         queued, waiting = asked.tasks("queued", _MOST_TASKS)
-        failed, _ = asked.tasks("failed", _MOST_TASKS, ended_since=scope.since)
+        failed, _ = asked.tasks("failed", _MOST_TASKS, ended_since=scope.start)
         return {
             "health": health,
             "queued": waiting,
@@ -67,7 +67,7 @@ def _consumed(kube: Kube, pod: Reference) -> tuple[str, ...]:
 
 
 def _age(at: str | None) -> float:
-    return (datetime.now(UTC) - datetime.fromisoformat(at)).total_seconds() if at else 0.0
+    return seconds_since(at) if at else 0.0
 
 
 def _failed(asked: AirflowApi, one: dict[str, Any], *, logged: bool) -> FailedTask:

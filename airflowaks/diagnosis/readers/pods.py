@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from typing import TYPE_CHECKING, NamedTuple
 
 from airflowaks.diagnosis.facts.kubernetes import Container, Pod
-from airflowaks.diagnosis.readers.scope import as_query
+from airflowaks.engine.times import parse_time, seconds_since, timestamp
 from airflowaks.errors import KubernetesError
 from airflowaks.kube.client import Reference
 from airflowaks.kube.pods import is_ready
@@ -25,7 +25,7 @@ Warnings = dict[str, list[str]]
 
 _COMPONENT = "app.kubernetes.io/component"
 _IDENTITY = "azure.workload.identity/use"
-_SETTLING = timedelta(minutes=3)
+_SETTLING_SECONDS = 180.0
 # What is usual while a pod starts.
 _USUAL_WAITING = ("", "ContainerCreating", "PodInitializing")
 _USUAL_WARNING = "Unhealthy"
@@ -103,7 +103,7 @@ def _logged(kube: Kube, scope: Scope, name: str, pod: Pod) -> Pod:
 
 
 def _before(turned: str) -> str:
-    return as_query(datetime.fromisoformat(turned) - _BEFOREHAND) if turned else ""
+    return timestamp(parse_time(turned) - _BEFOREHAND) if turned else ""
 
 
 def _pod(one: Document, scope: Scope) -> Pod:
@@ -158,6 +158,6 @@ def _is_done(one: Document, complete_jobs: Collection[str]) -> bool:
 
 
 def _is_settling(pod: Pod, warnings: Iterable[str]) -> bool:
-    young = not pod.created or datetime.now(UTC) - datetime.fromisoformat(pod.created) < _SETTLING
+    young = not pod.created or seconds_since(pod.created) < _SETTLING_SECONDS
     quiet = all(one.waiting in _USUAL_WAITING and not one.restarts for one in pod.containers.values())
     return young and quiet and not pod.message and all(one == _USUAL_WARNING for one in warnings)

@@ -6,6 +6,7 @@ import re
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
+from airflowaks.engine.times import parse_time, timestamp
 from airflowaks.errors import InvalidParameter
 
 LABELS = "app.kubernetes.io/name=airflow"
@@ -28,16 +29,11 @@ class Scope:
     @property
     def start(self) -> str:
         """Return since when as a query says it."""
-        return as_query(self.since)
+        return timestamp(self.since)
 
     def covers(self, at: str) -> bool:
         """Tell whether a time (ISO 8601, as the services write it) is within; one that is not known is."""
-        return not at or datetime.fromisoformat(at) >= self.since
-
-
-def as_query(at: datetime) -> str:
-    """Return a time (UTC) as a query says it: a + in an address would be a space."""
-    return f"{at:%Y-%m-%dT%H:%M:%SZ}"
+        return not at or parse_time(at) >= self.since
 
 
 def period(text: str) -> datetime:

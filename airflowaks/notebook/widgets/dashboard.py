@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from airflowaks.diagnosis import kubectl
 from airflowaks.diagnosis.diagnose import Diagnosis
-from airflowaks.engine.table import Table
+from airflowaks.engine.table import Displayed, Table, Tabular
 from airflowaks.notebook.history import history
 from airflowaks.notebook.timeline import Timeline
 from airflowaks.notebook.widgets.incident import Incident
@@ -23,18 +23,18 @@ _LINES = 20
 
 
 @dataclass(frozen=True)
-class LiveView:
+class LiveView(Displayed):
     """A widget, and what it shows at first: frontends show the widget, records keep the latter."""
 
     widget: Any
-    plain: Any
+    plain: Displayed
 
-    def _repr_mimebundle_(self, include: object = None, exclude: object = None) -> dict[str, Any]:
-        del include, exclude
-        return {**self.widget._repr_mimebundle_(), **self.plain._repr_mimebundle_()}
+    def mimebundle(self) -> dict[str, Any]:
+        """Return both."""
+        return {**self.widget._repr_mimebundle_(), **self.plain.mimebundle()}
 
 
-class Dashboard(Incident):
+class Dashboard(Incident, Tabular):
     """An incident for the cells of a notebook to show; shows itself as the findings."""
 
     def history(self) -> Any:
@@ -65,12 +65,14 @@ class Dashboard(Incident):
         self.on_refresh(widget, lambda: setattr(widget, "value", to_html(make(self.diagnosis))))
         return LiveView(widget, plain)
 
-    def __str__(self) -> str:
-        return str(self.diagnosis)
+    def table(self, title: str = "") -> Table:
+        """Return the table of findings."""
+        return self.diagnosis.table(title)
 
-    def _repr_mimebundle_(self, include: object = None, exclude: object = None) -> dict[str, Any]:
+    def mimebundle(self) -> dict[str, Any]:
+        """Return the table of findings, in JupyterLab with buttons."""
         if not self.run.attended:
-            return self.diagnosis._repr_mimebundle_(include, exclude)
+            return super().mimebundle()
         from airflowaks.notebook.widgets.findings import FindingsView
 
-        return LiveView(FindingsView(self).widget, self.diagnosis)._repr_mimebundle_()
+        return LiveView(FindingsView(self).widget, self.diagnosis).mimebundle()

@@ -11,14 +11,17 @@ import ipywidgets as widgets
 from airflowaks.errors import KubernetesError
 from airflowaks.kube.client import Kube, Reference, connect
 from airflowaks.kube.tail import Tail
+from airflowaks.notebook.refresher import Refresher
 from airflowaks.notebook.widgets.button_state import RED, busy, said
 from airflowaks.notebook.widgets.findings import close
-from airflowaks.notebook.widgets.follower import Follower
 
 if TYPE_CHECKING:
     from airflowaks.notebook.widgets.incident import Incident
 
 _LINES, _MOST_LINES = 200, 2000
+# A kernel is not told that its page was closed.
+_LONGEST_SECONDS = 900.0
+_STOP_SECONDS = 2.0
 _LOG = (
     "<div style='max-height:28em;overflow:auto;display:flex;flex-direction:column-reverse'>"
     "<pre style='white-space:pre-wrap;margin:0;font-size:12px;line-height:1.35'>{}</pre></div>"
@@ -39,7 +42,7 @@ class LogViewer:
         LogViewer._open = self
         self._incident = incident
         self._lines: deque[str] = deque(maxlen=_MOST_LINES)
-        self._follower: Follower | None = None
+        self._follower: Refresher | None = None
         self._tail: Tail | None = None
         self._pod = widgets.Dropdown(description="Pod", layout={"width": "32em"})
         self._container = widgets.Dropdown(description="Container")
@@ -116,7 +119,7 @@ class LogViewer:
         self._lines.clear()
         with busy(self._follow, self._line, self._incident.run.session.redactor, "beginning …"):
             self._tail = tail = Tail(self._kube, self._reference, self._container.value, _LINES)
-            self._follower = Follower(lambda: self._grow(tail), self._stop)
+            self._follower = Refresher(lambda: self._grow(tail), seconds=_LONGEST_SECONDS, expired=self._stop)
 
     def _grow(self, tail: Tail) -> None:
         try:
@@ -132,7 +135,7 @@ class LogViewer:
     def _stop(self) -> None:
         follower, self._follower, self._tail = self._follower, None, None
         if follower is not None:
-            follower.stop()
+            follower.stop(_STOP_SECONDS)
         self._follow.value, self._line.value = False, ""
 
     def _show(self, _change: Any = None) -> None:

@@ -27,7 +27,7 @@ WIDGET = "application/vnd.jupyter.widget-view+json"
 PROVIDER = "Microsoft.Cache"
 FIX = "shows what fixing AKA-101 would change, and asks"
 EARLIER = timedelta(minutes=5)
-FOLLOWERS = "import threading; print(sum(one.name == 'follower' for one in threading.enumerate()))"
+FOLLOWERS = "import threading; print(sum(one.name == 'refresher' for one in threading.enumerate()))"
 VIEWERS = """
 import gc
 from airflowaks.notebook.widgets.log_viewer import LogViewer
