@@ -40,8 +40,8 @@ class Refresher:
 
     def _run(self) -> None:
         deadline = time.monotonic() + self._seconds
-        while time.monotonic() < deadline:
-            self._refresh()
-            if self._stopped.wait(_SECONDS):
+        while not self._stopped.wait(_SECONDS):
+            if time.monotonic() > deadline:
+                self._expired()
                 return
-        self._expired()
+            self._refresh()

@@ -1,4 +1,4 @@
-"""A button that is at work: it rests meanwhile, and a line beside it says what is being done, or how that failed."""
+"""The state of a button: disabled while its work runs, with a line beside it that says what runs or how it failed."""
 
 from __future__ import annotations
 
@@ -17,23 +17,23 @@ RED, AMBER, GREY, LINK = "#b91c1c", "#b45309", "#4b5563", "#1d4ed8"
 
 
 @contextmanager
-def busy(button: Any, line: Any, redactor: Redactor, doing: str) -> Iterator[None]:
-    """Have `line`, an HTML widget, say `doing` until the block ends, and then nothing, or what went wrong in it.
+def busy(button: Any, line: Any, redactor: Redactor, activity: str) -> Iterator[None]:
+    """Show `activity` in `line`, an HTML widget, until the block ends; then nothing, or the error that it raised.
 
     Nothing is raised: there is no cell that an error could end.
     """
     button.disabled = True
-    line.value = said(doing)
+    line.value = coloured(activity)
     try:
         yield
     except Exception as error:  # noqa: BLE001 - whatever went wrong is what is shown
-        line.value = said(str(translate(error, doing, redactor)), RED)
+        line.value = coloured(str(translate(error, activity, redactor)), RED)
     else:
         line.value = ""
     finally:
         button.disabled = False
 
 
-def said(text: str, colour: str = GREY) -> str:
+def coloured(text: str, colour: str = GREY) -> str:
     """Return text in a colour as HTML, its lines kept."""
     return f"<span style='color:{colour};white-space:pre-wrap'>{html.escape(text)}</span>"

@@ -1,4 +1,4 @@
-"""Findings with buttons: what says so, what follows from it, and having it put right."""
+"""Findings with buttons: their evidence, what follows from them, and their fixes."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import ipywidgets as widgets
 
 from airflowaks.diagnosis.finding import Severity
-from airflowaks.notebook.widgets.button_state import AMBER, GREY, LINK, RED, busy, said
+from airflowaks.notebook.widgets.button_state import AMBER, GREY, LINK, RED, busy, coloured
 from airflowaks.notebook.widgets.fix import FixView
 
 if TYPE_CHECKING:
@@ -27,32 +27,32 @@ class FindingsView:
 
     def __init__(self, incident: Incident) -> None:
         self._incident = incident
-        self._again = widgets.Button(description="Look again", icon="refresh")
+        self._button = widgets.Button(description="Refresh", icon="refresh")
         self._summary, self._line, self._fixed = widgets.HTML(), widgets.HTML(), widgets.HTML()
         self._findings = widgets.VBox()
-        head = widgets.HBox([self._again, self._summary, self._line])
+        head = widgets.HBox([self._button, self._summary, self._line])
         self.widget = widgets.VBox([head, self._fixed, self._findings])
-        self._again.on_click(self._look)
+        self._button.on_click(self._refresh)
         incident.on_refresh(self.widget, self.show)
         self.show()
 
     def show(self) -> None:
         """Show the last diagnosis."""
         diagnosis, before = self._incident.diagnosis, self._findings.children
-        at = max(one.at for one in diagnosis.facts.readings.values())
-        self._summary.value = f"<b>{html.escape(diagnosis.findings.summary())}</b> {said(f'Seen at {at}.')}"
+        at = max(reading.at for reading in diagnosis.facts.readings.values())
+        self._summary.value = f"<b>{html.escape(diagnosis.findings.summary())}</b> {coloured(f'Seen at {at}.')}"
         self._findings.children = [
-            FindingView(self._incident, one, self._done, opened=not index).widget
-            for index, one in enumerate(diagnosis.findings)
+            FindingView(self._incident, finding, self._done, opened=not index).widget
+            for index, finding in enumerate(diagnosis.findings)
         ]
-        for one in before:
-            close(one)
+        for widget in before:
+            close(widget)
 
     def _done(self, changes: Table) -> None:
         self._fixed.value = changes.html()
 
-    def _look(self, _button: Any) -> None:
-        with busy(self._again, self._line, self._incident.run.session.redactor, "looking …"):
+    def _refresh(self, _button: Any) -> None:
+        with busy(self._button, self._line, self._incident.run.session.redactor, "diagnosing …"):
             self._incident.refresh()
 
 
@@ -81,17 +81,17 @@ class FindingView:
         self._evidence.layout.display = _SHOWN if self._show.value else _HIDDEN
 
     def _fix(self, button: Any) -> None:
-        for one in self._fixing.children:
-            close(one)
+        for widget in self._fixing.children:
+            close(widget)
         view = FixView(self._incident, self._finding.id, self._done)
         self._fixing.children = [view.widget]
         view.plan(button)
 
 
 def close(widget: Any) -> None:
-    """Have a widget and all that is in it forgotten by kernel and frontend."""
-    for one in getattr(widget, "children", ()):
-        close(one)
+    """Close a widget and all widgets in it, so that kernel and frontend forget them."""
+    for child in getattr(widget, "children", ()):
+        close(child)
     widget.close()
 
 
@@ -101,14 +101,14 @@ def _headline(finding: Finding) -> str:
     link = (
         f" <a href='{html.escape(finding.link)}' target='_blank' style='color:{LINK}'>more</a>" if finding.link else ""
     )
-    return f"{badge} <b>{html.escape(finding.cause)}</b> {said(finding.id)}<br>→ {html.escape(finding.fix)}{link}"
+    return f"{badge} <b>{html.escape(finding.cause)}</b> {coloured(finding.id)}<br>→ {html.escape(finding.fix)}{link}"
 
 
 def _evidence(finding: Finding) -> str:
     lines = "\n".join(finding.evidence)
     quoted = f"<pre style='white-space:pre-wrap;margin:0 0 0 1em'>{html.escape(lines)}</pre>"
     follows = [
-        f"<li>{html.escape(one.cause)} {said(f'{one.id}, {times} times' if times > 1 else one.id)}</li>"
-        for one, times in finding.follows()
+        f"<li>{html.escape(effect.cause)} {coloured(f'{effect.id}, {times} times' if times > 1 else effect.id)}</li>"
+        for effect, times in finding.follows()
     ]
     return quoted + (f"From this follows:<ul style='margin:0'>{''.join(follows)}</ul>" if follows else "")

@@ -1,4 +1,4 @@
-"""A fix: what it would change and, once somebody has typed the environment's name, having it done."""
+"""A fix: its plan and, once the operator has typed the environment's name, its apply."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import ipywidgets as widgets
 
 from airflowaks.notebook.progress import NotebookDisplay
-from airflowaks.notebook.widgets.button_state import busy, said
+from airflowaks.notebook.widgets.button_state import busy, coloured
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -27,7 +27,7 @@ class FixView:
         self._changes, self._line = widgets.HTML(), widgets.HTML()
         self._answer = widgets.Text(placeholder=self._environment)
         self._apply = widgets.Button(description=f"Apply to {self._environment}", button_style="danger", disabled=True)
-        question = widgets.Label(f"This writes. Type {self._environment} to have it done:")
+        question = widgets.Label(f"This writes. Type {self._environment} to apply it:")
         self._asked = widgets.HBox([question, self._answer, self._apply])
         self._asked.layout.display = "none"
         self._answer.observe(self._check, "value")
@@ -52,7 +52,7 @@ class FixView:
         with busy(self._answer, self._line, self._incident.run.session.redactor, f"fixing {self._fix} …"):
             changes = self._incident.apply(self._fix, NotebookDisplay(self._progress))
             self._done(changes.table(f"What fixing {self._fix} changed"))
-            self._line.value = said("looking again …")
+            self._line.value = coloured("diagnosing …")
             self._incident.refresh()
 
     def _progress(self, first: Table) -> Callable[[Table], None]:

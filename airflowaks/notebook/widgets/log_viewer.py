@@ -1,4 +1,4 @@
-"""The log viewer: any container of any pod, now or before its last restart, filtered, and followed as it grows."""
+"""The log viewer: any container of any pod, before or after its last restart, filtered and followed."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from airflowaks.errors import KubernetesError
 from airflowaks.kube.client import Kube, Reference, connect
 from airflowaks.kube.tail import Tail
 from airflowaks.notebook.refresher import Refresher
-from airflowaks.notebook.widgets.button_state import RED, busy, said
+from airflowaks.notebook.widgets.button_state import RED, busy, coloured
 from airflowaks.notebook.widgets.findings import close
 
 if TYPE_CHECKING:
@@ -31,7 +31,7 @@ _LOG = (
 class LogViewer:
     """Shows the log of what is chosen; its pods are those of the last diagnosis, unhealthy ones first.
 
-    One is open at a time: a cell that is run again makes another, and the one before would follow on unseen.
+    One viewer is open at a time: a cell that runs again makes another, and the first would follow its log unseen.
     """
 
     _open: ClassVar[LogViewer | None] = None
@@ -42,7 +42,7 @@ class LogViewer:
         LogViewer._open = self
         self._incident = incident
         self._lines: deque[str] = deque(maxlen=_MOST_LINES)
-        self._follower: Refresher | None = None
+        self._refresher: Refresher | None = None
         self._tail: Tail | None = None
         self._pod = widgets.Dropdown(description="Pod", layout={"width": "32em"})
         self._container = widgets.Dropdown(description="Container")
@@ -58,14 +58,14 @@ class LogViewer:
         self._name()
         incident.on_refresh(self.widget, self._list)
         self._pod.observe(self._name, "value")
-        for one in (self._pod, self._container, self._previous):
-            one.observe(self._choose, "value")
+        for widget in (self._pod, self._container, self._previous):
+            widget.observe(self._choose, "value")
         self._filter.observe(self._show, "value")
         self._fetch.on_click(self._read)
         self._follow.observe(self._toggle, "value")
 
     def close(self) -> None:
-        """Follow nothing any more, and be forgotten."""
+        """Stop following, and close the widgets."""
         self._stop()
         close(self.widget)
 
@@ -74,18 +74,18 @@ class LogViewer:
     def _list(self) -> None:
         if self._tail is not None:
             return  # what is followed stays chosen
-        known, chosen = self._incident.pods(), self._pod.value
-        self._pod.options = [(name if one.healthy else f"{name} (not ready)", name) for name, one in known.items()]
-        self._pod.value = chosen if chosen in known else next(iter(known), None)
-        self._fetch.disabled = self._follow.disabled = not known
+        pods, chosen = self._incident.pods(), self._pod.value
+        self._pod.options = [(name if pod.healthy else f"{name} (not ready)", name) for name, pod in pods.items()]
+        self._pod.value = chosen if chosen in pods else next(iter(pods), None)
+        self._fetch.disabled = self._follow.disabled = not pods
 
     def _name(self, _change: Any = None) -> None:
         pod = self._incident.pods().get(self._pod.value)
         containers = pod.containers if pod else {}
         self._container.options = list(containers)
-        ill = [name for name, one in containers.items() if not one.ready]
-        # Those that initialise stand before those that do the work.
-        self._container.value = next(iter([*ill, *reversed(list(containers))]), None)
+        unready = [name for name, container in containers.items() if not container.ready]
+        # Init containers stand before the others.
+        self._container.value = next(iter([*unready, *reversed(list(containers))]), None)
 
     def _choose(self, _change: Any) -> None:
         if self._tail is not None:
@@ -115,31 +115,32 @@ class LogViewer:
         if not self._follow.value:
             self._stop()
             return
-        self._previous.value = False  # what is over does not grow
+        self._previous.value = False  # that log does not grow
         self._lines.clear()
         with busy(self._follow, self._line, self._incident.run.session.redactor, "beginning …"):
             self._tail = tail = Tail(self._kube, self._reference, self._container.value, _LINES)
-            self._follower = Refresher(lambda: self._grow(tail), seconds=_LONGEST_SECONDS, expired=self._stop)
+            self._grow(tail)
+            self._refresher = Refresher(lambda: self._grow(tail), seconds=_LONGEST_SECONDS, expired=self._stop)
 
     def _grow(self, tail: Tail) -> None:
         try:
-            fresh, state = tail.read(), said("following")
+            lines, state = tail.read(), coloured("following")
         except KubernetesError as error:
-            # It may not have started yet, or again: that is shown, and asked once more.
-            fresh, state = [], said(str(error), RED)
+            # The container may not have started yet, or again: show that, and ask again.
+            lines, state = [], coloured(str(error), RED)
         if self._tail is tail:
-            self._lines.extend(fresh)
+            self._lines.extend(lines)
             self._show()
             self._line.value = state
 
     def _stop(self) -> None:
-        follower, self._follower, self._tail = self._follower, None, None
-        if follower is not None:
-            follower.stop(_STOP_SECONDS)
+        refresher, self._refresher, self._tail = self._refresher, None, None
+        if refresher is not None:
+            refresher.stop(_STOP_SECONDS)
         self._follow.value, self._line.value = False, ""
 
     def _show(self, _change: Any = None) -> None:
         wanted = self._filter.value.lower()
-        found = [line for line in self._lines if wanted in line.lower()]
-        count = f"{len(found)} of {len(self._lines)} lines" if wanted else f"{len(self._lines)} lines"
-        self._log.value = said(count) + _LOG.format(html.escape("\n".join(found)))
+        lines = [line for line in self._lines if wanted in line.lower()]
+        count = f"{len(lines)} of {len(self._lines)} lines" if wanted else f"{len(self._lines)} lines"
+        self._log.value = coloured(count) + _LOG.format(html.escape("\n".join(lines)))

@@ -116,7 +116,7 @@ def test_a_fix_shows_what_it_would_change_and_writes_once_the_name_is_typed(page
 
     page.run("dashboard")
     assert PROVIDER not in page.shown()
-    page.click("Look again")
+    page.click("Refresh")
     page.until(lambda: page.has(FIX) and PROVIDER in page.shown())
     page.click(FIX)
     page.until(lambda: page.has("desk") and "1 to update" in page.shown())
@@ -177,9 +177,9 @@ def test_what_a_container_that_is_ready_again_said_before_is_no_evidence(page: P
 
 
 def test_a_viewer_that_was_replaced_is_forgotten(page: Page) -> None:
-    page.run("for _ in range(3):\n    newest = dashboard.logs()\nboard.look()")
+    page.run("for _ in range(3):\n    newest = dashboard.logs()\ndashboard.refresh()")
     kept = int(page.printed(VIEWERS))
-    page.run("for _ in range(3):\n    newest = dashboard.logs()\nboard.look()")
+    page.run("for _ in range(3):\n    newest = dashboard.logs()\ndashboard.refresh()")
     assert int(page.printed(VIEWERS)) == kept
 
 
