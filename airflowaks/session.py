@@ -10,7 +10,7 @@ import threading
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, replace
-from functools import cached_property
+from functools import cached_property, partial
 from typing import TYPE_CHECKING, Any, Literal, TypeVar, TypeVarTuple, get_args
 
 from airflowaks.cloud.connection import (
@@ -38,6 +38,7 @@ if TYPE_CHECKING:
     from azure.mgmt.redis import RedisManagementClient
     from azure.mgmt.redisenterprise import RedisEnterpriseManagementClient
     from azure.mgmt.resource.resources import ResourceManagementClient
+    from kubernetes.client import ApiClient
 
     from airflowaks.config.environment import Environment
 
@@ -216,6 +217,22 @@ class Session:
 
         authentication = BearerTokenCredentialPolicy(self.connection.credential, GRAPH_SCOPE)
         return self.http_client("https://graph.microsoft.com/v1.0", self.correlation_policy, authentication)
+
+    def kubernetes_api(self) -> ApiClient:
+        """Return the official Kubernetes client, for cells of your own: `CoreV1Api(run.session.kubernetes_api())`.
+
+        It signs in as this session does, renews its tokens, and verifies the cluster by the CA that Azure names.
+        Importing the package takes seconds, so the library's own requests go through `airflowaks.kube.client`.
+
+        Raises:
+            AzureError: Azure refused to return the cluster's address, or there is no cluster.
+
+        """
+        from airflowaks.cloud.cluster import SERVER_SCOPE, find_address, official_client
+
+        with self.translated(f"AKS cluster {self.environment.cluster.name}"):
+            address = find_address(self.clusters, self.environment)
+        return official_client(address, self.connection.proxy, partial(self.token, SERVER_SCOPE))
 
     def fetch(self, url: str) -> Any:
         """Return the JSON at a public URL, reached as everything else is. Raises azure-core's HttpResponseError."""

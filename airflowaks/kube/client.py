@@ -17,8 +17,9 @@ from functools import cached_property
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
+from airflowaks.cloud.cluster import find_address
 from airflowaks.errors import KubernetesError, MissingDependency
-from airflowaks.kube.endpoint import find, pipeline
+from airflowaks.kube.endpoint import pipeline
 from airflowaks.kube.failures import failure, unreachable
 
 if TYPE_CHECKING:
@@ -27,7 +28,7 @@ if TYPE_CHECKING:
     from azure.core import PipelineClient
     from azure.core.rest import HttpResponse
 
-    from airflowaks.kube.endpoint import Address
+    from airflowaks.cloud.cluster import Address
     from airflowaks.session import Session
 
 Document = dict[str, Any]
@@ -70,7 +71,7 @@ class _Kind:
 
 def connect(session: Session) -> Kube:
     """Return the client of the environment's cluster, for `session.memoize`. Raises azure-core's HttpResponseError."""
-    return Kube(session, find(session))
+    return Kube(session, find_address(session.clusters, session.environment))
 
 
 class Kube:

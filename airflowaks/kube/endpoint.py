@@ -1,55 +1,23 @@
-"""Where the API of the environment's cluster is, and the pipeline that requests to it go through."""
+"""The pipeline that requests to a cluster's API go through."""
 
 from __future__ import annotations
 
 import os
 import tempfile
 import weakref
-from base64 import b64decode
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
-from urllib.parse import urlsplit
+from typing import TYPE_CHECKING, Any
+
+from airflowaks.cloud.cluster import SERVER_SCOPE
 
 if TYPE_CHECKING:
     from azure.core import PipelineClient
 
+    from airflowaks.cloud.cluster import Address
     from airflowaks.session import Session
 
-SERVER_SCOPE = "6dae42f8-4368-4678-94ff-3960e28e3630/.default"
-"""The AKS server application, the same in every tenant: what tokens for a cluster's API are for."""
-_LOOPBACK = ("localhost", "127.0.0.1", "::1")
 # An apply comes to the same when it is sent twice.
 _REPEATABLE = ("GET", "PATCH", "DELETE")
-
-
-class Address(NamedTuple):
-    """Where the API of a cluster is: the cluster's name, the URL, and the certificates (PEM) that it is known by."""
-
-    cluster: str
-    server: str
-    certificates: str
-
-    @property
-    def is_local(self) -> bool:
-        """Tell whether it is on this machine, where no proxy leads to."""
-        return urlsplit(self.server).hostname in _LOOPBACK
-
-
-def find(session: Session) -> Address:
-    """Return where the API of the environment's cluster is, as a kubeconfig from Azure says.
-
-    Raises azure-core's HttpResponseError where there is no cluster, or one may not ask.
-    """
-    import yaml
-
-    settings = session.environment
-    answer = session.clusters.managed_clusters.list_cluster_user_credentials(
-        settings.resource_group, settings.cluster.name
-    )
-    kubeconfig = yaml.safe_load((answer.kubeconfigs or [])[0].value or b"")
-    cluster = kubeconfig["clusters"][0]["cluster"]
-    certificates = b64decode(cluster["certificate-authority-data"]).decode()
-    return Address(settings.cluster.name, cluster["server"], certificates)
 
 
 def pipeline(session: Session, address: Address) -> PipelineClient[Any, Any]:

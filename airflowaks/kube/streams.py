@@ -15,7 +15,7 @@ import ssl
 from typing import TYPE_CHECKING
 from urllib.parse import urlencode
 
-from airflowaks.kube.endpoint import SERVER_SCOPE
+from airflowaks.cloud.cluster import SERVER_SCOPE
 from airflowaks.kube.failures import failure, unreachable
 
 if TYPE_CHECKING:

@@ -14,9 +14,9 @@ from airflowaks.session import Mode, Session
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from airflowaks.cloud.cluster import Address
     from airflowaks.cloud.connection import Connection
     from airflowaks.config.environment import Environment
-    from airflowaks.kube.endpoint import Address
 
 
 class Existing(Resource):

@@ -1,0 +1,65 @@
+"""How the API of the environment's cluster is reached: its address, and the official client for it."""
+
+from __future__ import annotations
+
+from base64 import b64decode
+from typing import TYPE_CHECKING, NamedTuple
+from urllib.parse import urlsplit
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from azure.mgmt.containerservice import ContainerServiceClient
+    from kubernetes.client import ApiClient, Configuration
+
+    from airflowaks.config.environment import Environment
+
+SERVER_SCOPE = "6dae42f8-4368-4678-94ff-3960e28e3630/.default"
+"""The AKS server application, the same in every tenant: what tokens for a cluster's API are for."""
+_LOOPBACK = ("localhost", "127.0.0.1", "::1")
+
+
+class Address(NamedTuple):
+    """Where the API of a cluster is: the cluster's name, the URL, and the certificates (PEM) that it is known by."""
+
+    cluster: str
+    server: str
+    certificates: str
+
+    @property
+    def is_local(self) -> bool:
+        """Tell whether it is on this machine, where no proxy leads to."""
+        return urlsplit(self.server).hostname in _LOOPBACK
+
+
+def find_address(clusters: ContainerServiceClient, environment: Environment) -> Address:
+    """Return where the API of the environment's cluster is, as a kubeconfig from Azure says.
+
+    Raises azure-core's HttpResponseError where there is no cluster, or one may not ask.
+    """
+    import yaml
+
+    group, name = environment.resource_group, environment.cluster.name
+    answer = clusters.managed_clusters.list_cluster_user_credentials(group, name)
+    kubeconfig = yaml.safe_load((answer.kubeconfigs or [])[0].value or b"")
+    cluster = kubeconfig["clusters"][0]["cluster"]
+    certificates = b64decode(cluster["certificate-authority-data"]).decode()
+    return Address(name, cluster["server"], certificates)
+
+
+def official_client(address: Address, proxy: str | None, token: Callable[[], str]) -> ApiClient:
+    """Return the official Python client of a cluster's API, which asks `token` for a valid one before each request."""
+    from kubernetes.client import ApiClient, Configuration
+
+    def renew(configuration: Configuration) -> None:
+        configuration.api_key["BearerToken"] = token()
+
+    configuration = Configuration(
+        host=address.server,
+        api_key={"BearerToken": ""},  # without a key the client would send none
+        api_key_prefix={"BearerToken": "Bearer"},
+        ca_cert_data=address.certificates,
+        proxy="" if address.is_local else proxy,  # None is what the machine's own settings name
+    )
+    configuration.refresh_api_key_hook = renew  # type: ignore[assignment]  # declared as None alone
+    return ApiClient(configuration)
