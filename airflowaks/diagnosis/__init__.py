@@ -1,1 +1,1 @@
-"""Diagnosis: facts from every side of a deployment, rules that find causes in them, and what can be done about each."""
+"""Diagnosis: facts about a deployment, rules that find causes in them, and the fix of each cause."""

@@ -1,4 +1,4 @@
-"""The evidence bundle: facts, logs and findings of a diagnosis in one archive, for support, without secrets."""
+"""The evidence bundle for support: an archive of a diagnosis's facts, logs and findings, without secrets."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ if TYPE_CHECKING:
 
 
 def pack(session: Session, diagnosis: Diagnosis, path: str) -> Table:
-    """Write the archive to `path` and return a table of what is in it, redacted once more; nothing without a path."""
+    """Write the archive to `path`, redacted once more, and return a table of its files; do nothing without a path."""
     if not path:
-        return Table((), (), note="No archive was asked for.")
+        return Table((), (), note="No archive was written: no path is set.")
     contents = {name: session.redactor.redact(text) for name, text in _contents(session, diagnosis).items()}
     target = Path(path)
     target.parent.mkdir(parents=True, exist_ok=True)
@@ -28,14 +28,12 @@ def pack(session: Session, diagnosis: Diagnosis, path: str) -> Table:
         for name, text in contents.items():
             archive.writestr(name, text)
     rows = [(name, str(len(text.encode()))) for name, text in contents.items()]
-    return Table(
-        ("file", "bytes"), rows, note=f"{target}: {target.stat().st_size} bytes; no secret that is known is in it."
-    )
+    return Table(("file", "bytes"), rows, note=f"{target}: {target.stat().st_size} bytes, all known secrets masked.")
 
 
 def _contents(session: Session, diagnosis: Diagnosis) -> Mapping[str, str]:
     facts = diagnosis.facts
-    findings = [one.record() for one in diagnosis.findings]
+    findings = [finding.record() for finding in diagnosis.findings]
     return {
         "findings.txt": f"{diagnosis.findings.table(f'Findings in {session.environment.name}')}\n",
         "findings.json": _json(findings),
@@ -45,10 +43,10 @@ def _contents(session: Session, diagnosis: Diagnosis) -> Mapping[str, str]:
         "airflow.json": _json(asdict(facts.airflow)),
         "backend.json": _json(asdict(facts.backend)),
         **{
-            f"logs/{pod}.{container}{suffix}.log": text
-            for pod, one in facts.kubernetes.pods.items()
-            for container, each in one.containers.items()
-            for suffix, text in (("", each.log), (".previous", each.previous))
+            f"logs/{name}.{title}{suffix}.log": text
+            for name, pod in facts.kubernetes.pods.items()
+            for title, container in pod.containers.items()
+            for suffix, text in (("", container.log), (".previous", container.previous))
             if text
         },
     }

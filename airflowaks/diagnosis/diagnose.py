@@ -1,12 +1,12 @@
-"""Diagnosis: look at everything, and say what is wrong, why, and what to do."""
+"""Diagnosis: collect the facts, find the causes, apply a fix."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from airflowaks.diagnosis.collector import collect
 from airflowaks.diagnosis.finding import Severity
-from airflowaks.diagnosis.gathering import gather
 from airflowaks.diagnosis.readers.scope import Scope, period
 from airflowaks.diagnosis.rules.registry import RULES, evaluate
 from airflowaks.engine.changes import Changes
@@ -22,33 +22,34 @@ if TYPE_CHECKING:
     from airflowaks.session import Session
 
 
-_HEALING_SECONDS = 600.0
+_RECOVERY_SECONDS = 600.0
 
 
 @dataclass(frozen=True)
 class Diagnosis(Tabular):
-    """What was seen and what was found in it; shows itself as the table of findings."""
+    """Facts and findings; displays as the table of findings."""
 
     facts: Snapshot
     findings: Findings
     scope: Scope
 
     def sources(self) -> Table:
-        """Return a table of what was asked, when, how long that took, and what could not be read."""
+        """Return a table of the readings: part, time, duration and result."""
         rows = [
-            (name, one.at, f"{one.seconds:.1f}", one.problem or "read") for name, one in self.facts.readings.items()
+            (name, reading.at, f"{reading.seconds:.1f}", reading.problem or "read")
+            for name, reading in self.facts.readings.items()
         ]
-        return Table(("asked", "at", "s", "result"), rows)
+        return Table(("source", "at", "s", "result"), rows)
 
     def conclude(self, session: Session) -> Checks:
-        """Make each finding that is critical a failed check of the session, so that its run fails when it is closed."""
-        seconds = max(one.seconds for one in self.facts.readings.values())
+        """Add a failed check to the session for each critical finding, so that its run fails when it is closed."""
+        seconds = max(reading.seconds for reading in self.facts.readings.values())
         critical = [
-            Check(name=one.id, passed=False, seen=one.cause, action=one.fix, seconds=seconds)
-            for one in self.findings.of(Severity.CRITICAL)
+            Check(name=finding.id, passed=False, seen=finding.cause, action=finding.fix, seconds=seconds)
+            for finding in self.findings.of(Severity.CRITICAL)
         ]
-        well = Check(name="nothing critical", passed=True, seen=self.findings.summary(), seconds=seconds)
-        checks = Checks(tuple(critical or [well]))
+        passed = Check(name="nothing critical", passed=True, seen=self.findings.summary(), seconds=seconds)
+        checks = Checks(tuple(critical or [passed]))
         session.memoize(Results).checks.extend(checks)
         return checks
 
@@ -58,42 +59,42 @@ class Diagnosis(Tabular):
 
 
 def diagnose(session: Session, since: str = "1h", namespace: str = "", component: str = "") -> Diagnosis:
-    """Look at everything and return what was found; nothing is written, whatever the session's mode.
+    """Collect all facts and return the findings. Writes nothing in any mode.
 
-    `since` is a period such as `90m`, `2h` or `1d`: what was over before it counts no more. Without `namespace` it is
-    the environment's, without `component` all of them.
+    `since` is a period such as `90m`, `2h` or `1d`; events that ended before it do not count. `namespace` defaults to
+    the environment's, `component` to all components.
 
     Raises:
-        InvalidParameter: `since` is no period.
+        InvalidParameter: `since` is not a period.
 
     """
     scope = Scope(period(since), namespace or session.environment.cluster.namespace, component)
-    return _look(session, scope)
+    return _diagnose(session, scope)
 
 
-def _look(session: Session, scope: Scope) -> Diagnosis:
-    facts = gather(session, scope)
+def _diagnose(session: Session, scope: Scope) -> Diagnosis:
+    facts = collect(session, scope)
     return Diagnosis(facts, evaluate(facts), scope)
 
 
 def apply_fix(session: Session, diagnosis: Diagnosis, fix: str) -> Changes:
-    """Have a finding put right by the step function that can; without a name nothing is done.
+    """Apply the fix of the finding with the ID `fix` through its step function; do nothing if `fix` is empty.
 
-    It goes through `converge`, so that a plan shows what would change, and only an apply, which was confirmed when the
-    run began, writes.
+    The step function uses `converge`: a plan shows the changes, and only a confirmed apply writes.
 
     Raises:
-        InvalidParameter: nothing of that name was found, or it is to be put right by hand.
+        InvalidParameter: there is no such finding, or its fix is manual.
 
     """
     if not fix:
         return Changes(())
-    found = {one.id: one for one in diagnosis.findings}
-    if fix not in found:
-        known = "it does not stand" if fix in RULES else "there is no such rule"
-        raise InvalidParameter(f"{fix} cannot be fixed: {known}.", f"Found were: {', '.join(found) or 'none'}.")
-    if (step := found[fix].remedy) is None:
-        raise InvalidParameter(f"{fix} cannot be fixed from here: {found[fix].cause}", found[fix].fix)
+    findings = {finding.id: finding for finding in diagnosis.findings}
+    if fix not in findings:
+        reason = "the diagnosis did not find it" if fix in RULES else "there is no such rule"
+        action = f"Set fix to one of: {', '.join(findings)}." if findings else "Leave fix empty: there are no findings."
+        raise InvalidParameter(f"{fix} cannot be fixed: {reason}.", action)
+    if (step := findings[fix].remedy) is None:
+        raise InvalidParameter(f"{fix} has no automatic fix: {findings[fix].cause}", findings[fix].fix)
     return step(session)
 
 
@@ -105,7 +106,7 @@ def wait_until_healthy(session: Session, diagnosis: Diagnosis, fix: str) -> Diag
     if not fix or not session.applies:
         return None
     return wait_until(
-        lambda: _look(session, diagnosis.scope),
-        lambda seen: not seen.findings.of(Severity.CRITICAL),
-        _HEALING_SECONDS,
+        lambda: _diagnose(session, diagnosis.scope),
+        lambda newer: not newer.findings.of(Severity.CRITICAL),
+        _RECOVERY_SECONDS,
     )

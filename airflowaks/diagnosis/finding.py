@@ -1,4 +1,4 @@
-"""Findings: what is wrong, why, what says so, and what to do; causes first, with what follows from them below."""
+"""Findings: causes with evidence and fix, and their consequences below them."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ FINDINGS_MIME = "application/vnd.airflowaks.findings+json"
 
 
 class Severity(StrEnum):
-    """How bad it is: Airflow does not work, it will not for long or not as it should, or it is good to know."""
+    """Critical: Airflow does not work. Warning: it may soon fail, or deviates. Note: for information."""
 
     CRITICAL = "critical"
     WARNING = "warning"
@@ -28,16 +28,16 @@ class Severity(StrEnum):
 
     @property
     def rank(self) -> int:
-        """Return what sorts the worst first."""
+        """Return a sort key, the worst first."""
         return list(Severity).index(self)
 
 
 @dataclass(frozen=True)
 class Finding:
-    """One cause: a stable ID, one sentence, the lines that say so, and what to do about it.
+    """One finding: a stable ID, the cause in one sentence, its evidence and its fix.
 
-    `heal` is the step function that puts it right through `converge`, where that is safe. `about` are the components
-    of Airflow that it is about; empty is all of them. `consequences` are findings that are gone once this one is.
+    `remedy` is the step function that fixes it through `converge`, where that is safe. `components` are the affected
+    components of Airflow, all of them if empty. `consequences` are findings that this one causes.
     """
 
     id: str
@@ -46,13 +46,13 @@ class Finding:
     fix: str
     link: str = ""
     evidence: tuple[str, ...] = ()
-    about: frozenset[str] = frozenset()
+    components: frozenset[str] = frozenset()
     remedy: Callable[[Session], Changes] | None = field(default=None, compare=False, repr=False)
     consequences: tuple[Finding, ...] = ()
 
-    def concerns(self, other: Finding) -> bool:
-        """Tell whether both are about the same component, or either about all."""
-        return not self.about or not other.about or not self.about.isdisjoint(other.about)
+    def shares_component(self, finding: Finding) -> bool:
+        """Tell whether both affect the same component, or one of them affects all."""
+        return not self.components or not finding.components or not self.components.isdisjoint(finding.components)
 
     def record(self) -> dict[str, Any]:
         """Return the finding as JSON."""
@@ -63,31 +63,32 @@ class Finding:
             "fix": self.fix,
             "link": self.link,
             "evidence": list(self.evidence),
-            "about": sorted(self.about),
+            "components": sorted(self.components),
             "automatic": self.remedy is not None,
-            "consequences": [one.record() for one in self.consequences],
+            "consequences": [consequence.record() for consequence in self.consequences],
         }
 
     def rows(self) -> Iterator[tuple[str, str, str]]:
-        """Yield the finding's rows of a table."""
+        """Yield the finding's table rows."""
         yield self.id, self.severity.value, self.cause
         for line in self.evidence:
             yield "", "", f"  | {line}"
-        automatic = f" Or have it done: mode=apply, fix={self.id}." if self.remedy else ""
+        automatic = f" To apply this fix automatically, set mode=apply and fix={self.id}." if self.remedy else ""
         yield "", "", f"→ {self.fix}{automatic}" + (f" {self.link}" if self.link else "")
-        for one, times in self.follows():
-            yield "", "", f"  so: {one.cause} ({one.id}{f', {times} times' if times > 1 else ''})"
+        for consequence, count in self.counted_consequences():
+            times = f", {count} times" if count > 1 else ""
+            yield "", "", f"  so: {consequence.cause} ({consequence.id}{times})"
 
-    def follows(self) -> list[tuple[Finding, int]]:
-        """Return the consequences, each with how often it was found in the same words."""
-        times = Counter((one.id, one.cause) for one in self.consequences)
-        first = {(one.id, one.cause): one for one in reversed(self.consequences)}
-        return [(first[key], count) for key, count in times.items()]
+    def counted_consequences(self) -> list[tuple[Finding, int]]:
+        """Return the distinct consequences, each with its count."""
+        counts = Counter((finding.id, finding.cause) for finding in self.consequences)
+        first = {(finding.id, finding.cause): finding for finding in reversed(self.consequences)}
+        return [(first[key], count) for key, count in counts.items()]
 
 
 @dataclass(frozen=True)
 class Findings(Tabular, Sequence[Finding]):
-    """The causes that were found, the worst first; shows itself as a table."""
+    """The findings, the worst first; displays as a table."""
 
     findings: tuple[Finding, ...]
 
@@ -102,50 +103,50 @@ class Findings(Tabular, Sequence[Finding]):
         return len(self.findings)
 
     def of(self, severity: Severity) -> Findings:
-        """Return those of one severity."""
-        return Findings(tuple(one for one in self if one.severity is severity))
+        """Return the findings of one severity."""
+        return Findings(tuple(finding for finding in self if finding.severity is severity))
 
     def summary(self) -> str:
         """Return the counts in one line."""
-        counts = [f"{len(self.of(one))} {one.value}" for one in Severity if self.of(one)]
+        counts = [f"{len(self.of(severity))} {severity.value}" for severity in Severity if self.of(severity)]
         return f"{', '.join(counts)}." if counts else "Nothing is wrong."
 
     def table(self, title: str = "") -> Table:
-        """Return the table under its counts: cause, evidence, what to do, and what follows from it."""
-        rows = [row for one in self for row in one.rows()]
-        data = {FINDINGS_MIME: [one.record() for one in self]}
-        above = f"{title}: {self.summary()}" if title else self.summary()
-        return Table(("finding", "severity", "cause, evidence, what to do"), rows, above, data=data)
+        """Return the table: of each finding cause, evidence, fix and consequences; the counts are the heading."""
+        rows = [row for finding in self for row in finding.rows()]
+        data = {FINDINGS_MIME: [finding.record() for finding in self]}
+        heading = f"{title}: {self.summary()}" if title else self.summary()
+        return Table(("finding", "severity", "cause, evidence, fix"), rows, heading, data=data)
 
 
 def arrange(
-    found: Sequence[Finding], effects: Callable[[str], tuple[str, ...]], order: Callable[[str], int]
+    findings: Sequence[Finding], effects: Callable[[str], tuple[str, ...]], order: Callable[[str], int]
 ) -> Findings:
-    """Return `found` with consequences below their causes; a cause is as bad as the worst that follows from it.
+    """Return the root causes with their consequences; a root cause gets the worst severity among them.
 
-    `effects` gives for an ID the beginnings of the IDs that follow from it; only what is later by `order` can.
+    `effects` returns the ID prefixes of a finding's effects. Only a finding that is later by `order` can be an effect.
     """
-    known = sorted(found, key=lambda one: order(one.id))
+    ordered = sorted(findings, key=lambda finding: order(finding.id))
     roots: list[int] = []
-    below: dict[int, list[Finding]] = {}
-    for index, one in enumerate(known):
-        cause = _cause(one, known[:index], effects)
+    groups: dict[int, list[Finding]] = {}
+    for index, finding in enumerate(ordered):
+        cause = _cause(finding, ordered[:index], effects)
         roots.append(index if cause is None else roots[cause])
-        below.setdefault(roots[index], []).append(one)
+        groups.setdefault(roots[index], []).append(finding)
     arranged = []
-    for root, (one, *consequences) in below.items():
-        worst = min((one.severity, *(each.severity for each in consequences)), key=lambda severity: severity.rank)
-        arranged.append(replace(known[root], severity=worst, consequences=tuple(consequences)))
-    return Findings(tuple(sorted(arranged, key=lambda one: one.severity.rank)))
+    for root, *consequences in groups.values():
+        worst = min((finding.severity for finding in (root, *consequences)), key=lambda severity: severity.rank)
+        arranged.append(replace(root, severity=worst, consequences=tuple(consequences)))
+    return Findings(tuple(sorted(arranged, key=lambda finding: finding.severity.rank)))
 
 
-def _cause(one: Finding, before: Sequence[Finding], effects: Callable[[str], tuple[str, ...]]) -> int | None:
-    """Return which finding is the cause of `one`: about the same component rather than all, named more closely."""
+def _cause(effect: Finding, candidates: Sequence[Finding], effects: Callable[[str], tuple[str, ...]]) -> int | None:
+    """Return the index of the cause of `effect`: first one with a common named component, then the longest prefix."""
     best: tuple[bool, int] = (False, 0)
     cause = None
-    for index, each in enumerate(before):
-        closest = max((len(effect) for effect in effects(each.id) if one.id.startswith(effect)), default=0)
-        fit = (not each.about.isdisjoint(one.about), closest)
-        if closest and each.concerns(one) and fit > best:
+    for index, candidate in enumerate(candidates):
+        longest = max((len(prefix) for prefix in effects(candidate.id) if effect.id.startswith(prefix)), default=0)
+        fit = (not candidate.components.isdisjoint(effect.components), longest)
+        if longest and candidate.shares_component(effect) and fit > best:
             best, cause = fit, index
     return cause

@@ -1,6 +1,6 @@
-"""What one looks at and does by hand during an incident: each as a function that shows itself as a table.
+"""kubectl's everyday commands for Airflow's objects, each a function that returns a table.
 
-They are `kubectl get`, `describe`, `logs`, `events`, `exec`, `rollout restart` and `delete` for Airflow's own objects.
+They are `kubectl get`, `describe`, `logs`, `events`, `exec`, `rollout restart` and `delete`.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ _APPS = "apps/v1"
 _RESTARTED = "kubectl.kubernetes.io/restartedAt"
 _MERGE = "application/merge-patch+json"
 _COMPONENT = "app.kubernetes.io/component"
-_UNTOLD = ("managedFields", "resourceVersion", "uid", "generation", "selfLink")
+_HIDDEN_METADATA = ("managedFields", "resourceVersion", "uid", "generation", "selfLink")
 _MOST_EVENTS, _MOST_PODS = 50, 50
 _YAML_WIDTH = 120
 
@@ -44,100 +44,97 @@ P = ParamSpec("P")
 Shown = TypeVar("Shown", Table, CodeBlock)
 
 
-def _told(show: Callable[P, Shown]) -> Callable[P, Shown | Table]:
-    """Show the error of a command that fails: during an incident the next command must run all the same."""
+def _error_as_table(function: Callable[P, Shown]) -> Callable[P, Shown | Table]:
+    """Return a command that shows an error as a table, so that the notebook continues with the next cell."""
 
-    @wraps(show)
-    def shown(*arguments: P.args, **named: P.kwargs) -> Shown | Table:
+    @wraps(function)
+    def show(*arguments: P.args, **options: P.kwargs) -> Shown | Table:
         try:
-            return show(*arguments, **named)
-        except Exception as error:  # noqa: BLE001 - whatever went wrong is what the table says
+            return function(*arguments, **options)
+        except Exception as error:  # noqa: BLE001 - the table shows any error
             session: Any = arguments[0]
-            return Table((), (), note=str(translate(error, show.__name__, session.redactor)))
+            return Table((), (), note=str(translate(error, function.__name__, session.redactor)))
 
-    return shown
+    return show
 
 
-@_told
+@_error_as_table
 def deployments(session: Session, namespace: str = "", component: str = "") -> Table:
-    """Return a table of the Deployments: how many pods there should be, are ready, are of the newest revision."""
+    """Return a table of the Deployments: ready and updated pods, age and image."""
     rows = []
-    for one in _each(session, _APPS, "Deployment", namespace, component):
-        status = one.get("status", {})
-        wanted, ready, updated = (
-            one["spec"].get("replicas", 1),
-            status.get("readyReplicas", 0),
-            status.get("updatedReplicas", 0),
-        )
-        image = one["spec"]["template"]["spec"]["containers"][0]["image"]
-        rows.append((_name(one), f"{ready} of {wanted}", str(updated), _age(one), image))
+    for deployment in _each(session, _APPS, "Deployment", namespace, component):
+        spec, status = deployment["spec"], deployment.get("status", {})
+        ready = f"{status.get('readyReplicas', 0)} of {spec.get('replicas', 1)}"
+        image = spec["template"]["spec"]["containers"][0]["image"]
+        rows.append((_name(deployment), ready, str(status.get("updatedReplicas", 0)), _age(deployment), image))
     return Table(("deployment", "ready", "updated", "age", "image"), rows)
 
 
-@_told
+@_error_as_table
 def pods(session: Session, namespace: str = "", component: str = "") -> Table:
-    """Return a table of the pods, those that are not well first: state, restarts, age, node."""
+    """Return a table of the pods, unhealthy ones first: state, restarts, age and node."""
     rows = []
-    for one in _each(session, "v1", "Pod", namespace, component):
-        statuses = one.get("status", {}).get("containerStatuses", ())
-        restarts = sum(each.get("restartCount", 0) for each in statuses)
-        node, state = one["spec"].get("nodeName", ""), _state(one)
-        ready = "yes" if is_ready(one) else "done" if state == "Succeeded" else "no"
-        rows.append((_name(one), ready, state, str(restarts), _age(one), node))
+    for pod in _each(session, "v1", "Pod", namespace, component):
+        statuses = pod.get("status", {}).get("containerStatuses", ())
+        restarts = sum(status.get("restartCount", 0) for status in statuses)
+        node, state = pod["spec"].get("nodeName", ""), _state(pod)
+        ready = "yes" if is_ready(pod) else "done" if state == "Succeeded" else "no"
+        rows.append((_name(pod), ready, state, str(restarts), _age(pod), node))
     rows.sort(key=lambda row: row[1] != "no")
     left = len(rows) - _MOST_PODS
-    note = f"and {left} more; name a component to see them" if left > 0 else ""
+    note = f"and {left} more; select a component to see them" if left > 0 else ""
     return Table(("pod", "ready", "state", "restarts", "age", "node"), rows[:_MOST_PODS], note=note)
 
 
-@_told
+@_error_as_table
 def services(session: Session, namespace: str = "", component: str = "") -> Table:
-    """Return a table of the Services: type, address, ports."""
+    """Return a table of the Services: type, address, ports and age."""
     rows = []
-    for one in _each(session, "v1", "Service", namespace, component):
-        spec = one["spec"]
-        ports = ", ".join(f"{each['port']}/{each.get('protocol', 'TCP')}" for each in spec.get("ports", ()))
-        rows.append((_name(one), spec.get("type", ""), spec.get("clusterIP", ""), ports, _age(one)))
+    for service in _each(session, "v1", "Service", namespace, component):
+        spec = service["spec"]
+        ports = ", ".join(f"{port['port']}/{port.get('protocol', 'TCP')}" for port in spec.get("ports", ()))
+        rows.append((_name(service), spec.get("type", ""), spec.get("clusterIP", ""), ports, _age(service)))
     return Table(("service", "type", "address", "ports", "age"), rows)
 
 
-@_told
+@_error_as_table
 def events(session: Session, namespace: str = "", *, warnings: bool = True) -> Table:
-    """Return a table of the newest events, the newest last; without `warnings` all kinds of them."""
+    """Return a table of the newest warnings, the newest last; with `warnings=False` of all events."""
     scope = _scope(session, namespace)
     fields = "type=Warning" if warnings else ""
-    found = session.memoize(connect).each("v1", "Event", scope.namespace, fields=fields)
-    newest = reversed(nlargest(_MOST_EVENTS, found, key=_last_seen))
+    all_events = session.memoize(connect).each("v1", "Event", scope.namespace, fields=fields)
+    newest = reversed(nlargest(_MOST_EVENTS, all_events, key=_last_seen))
     rows = [
         (
-            _last_seen(one),
-            f"{one['involvedObject'].get('kind')} {one['involvedObject'].get('name')}",
-            one.get("reason", ""),
-            str(one.get("count") or 1),
-            session.redactor.redact(str(one.get("message", "")).strip()),
+            _last_seen(event),
+            f"{event['involvedObject'].get('kind')} {event['involvedObject'].get('name')}",
+            event.get("reason", ""),
+            str(event.get("count") or 1),
+            session.redactor.redact(str(event.get("message", "")).strip()),
         )
-        for one in newest
+        for event in newest
     ]
-    return Table(("at", "object", "reason", "times", "message"), rows)
+    return Table(("at", "object", "reason", "count", "message"), rows)
 
 
-@_told
+@_error_as_table
 def describe(session: Session, kind: str, name: str, namespace: str = "") -> CodeBlock:
     """Return an object (a Pod, Deployment, Job, Service …) and the events about it as YAML."""
     scope, kube = _scope(session, namespace), session.memoize(connect)
     reference = Reference(_version(kind), kind, name, scope.namespace)
-    if (found := kube.get(reference)) is None:
-        raise MissingDependency(f"There is no {kind} {name} in {scope.namespace}.", "See the tables of what there is.")
-    metadata = {key: value for key, value in found["metadata"].items() if key not in _UNTOLD}
-    told: Document = {"metadata": metadata, **{key: found[key] for key in ("spec", "status") if key in found}}
+    if (document := kube.get(reference)) is None:
+        message = f"{kind} {name} does not exist in the namespace {scope.namespace}."
+        raise MissingDependency(message, "Set name to an object that one of the tables lists.")
+    metadata = {key: value for key, value in document["metadata"].items() if key not in _HIDDEN_METADATA}
+    shown: Document = {"metadata": metadata} | {key: document[key] for key in ("spec", "status") if key in document}
     fields = f"involvedObject.kind={kind},involvedObject.name={name}"
     events = sorted(kube.list("v1", "Event", scope.namespace, fields=fields), key=_last_seen)
-    told["events"] = [f"{_last_seen(event)} {event.get('reason')}: {event.get('message')}" for event in events]
-    text = yaml.safe_dump(told, sort_keys=False, width=_YAML_WIDTH)
+    shown["events"] = [f"{_last_seen(event)} {event.get('reason')}: {event.get('message')}" for event in events]
+    text = yaml.safe_dump(shown, sort_keys=False, width=_YAML_WIDTH)
     return CodeBlock(session.redactor.redact(text), "yaml", f"{kind} {name}")
 
 
-@_told
+@_error_as_table
 def logs(
     session: Session,
     component: str,
@@ -148,27 +145,27 @@ def logs(
     previous: bool = False,
     lines: int = 50,
 ) -> Table:
-    """Return a table of the last lines of a component's newest pod, or of `pod`; `previous`: before its restart."""
-    chosen = _pod(session, component, namespace, pod)
-    container = container or chosen["spec"]["containers"][0]["name"]
-    text = session.memoize(connect).logs(Reference.of(chosen), container, lines=lines, previous=previous)
-    return _text(session, f"{_name(chosen)}, container {container}", text)
+    """Return a table of the last log lines of a component's newest pod or of `pod`; `previous`: before its restart."""
+    document = _pod(session, component, namespace, pod)
+    container = container or document["spec"]["containers"][0]["name"]
+    text = session.memoize(connect).logs(Reference.of(document), container, lines=lines, previous=previous)
+    return _text(session, f"{_name(document)}, container {container}", text)
 
 
-@_told
+@_error_as_table
 def execute(session: Session, component: str, program: str, namespace: str = "") -> Table:
-    """Run a program in the newest pod of a component and return a table of what it wrote; nothing without one."""
+    """Run a program in the newest pod of a component and return a table of its output; do nothing without a program."""
     if not program:
-        return Table((), (), note="No command was given.")
-    chosen = _pod(session, component, namespace)
-    container = chosen["spec"]["containers"][0]["name"]
-    said = command.run(session.memoize(connect), Reference.of(chosen), shlex.split(program), container=container)
-    return _text(session, f"{program} in {_name(chosen)}", said.decode(errors="replace"))
+        return Table((), (), note="No command was run: program is empty.")
+    pod = _pod(session, component, namespace)
+    container = pod["spec"]["containers"][0]["name"]
+    output = command.run(session.memoize(connect), Reference.of(pod), shlex.split(program), container=container)
+    return _text(session, f"{program} in {_name(pod)}", output.decode(errors="replace"))
 
 
-@_told
+@_error_as_table
 def health(session: Session) -> Table:
-    """Return a table of what Airflow's health page says of each component."""
+    """Return a table of the components' health as Airflow reports it."""
     with api(session) as airflow:
         states = airflow.health()
     rows = [(name, str(state.get("status")), str(_heartbeat(state))) for name, state in states.items()]
@@ -176,33 +173,32 @@ def health(session: Session) -> Table:
 
 
 def restart(session: Session, component: str, namespace: str = "") -> Changes:
-    """Roll a component's pods, as `kubectl rollout restart` does; without a name nothing is done."""
+    """Restart a component's pods, as `kubectl rollout restart` does; do nothing if `component` is empty."""
     if not component:
         return Changes(())
-    found = _deployment(session, component, namespace)
+    deployment = _deployment(session, component, namespace)
     now = timestamp()
     path = f"spec.template.metadata.annotations[{_RESTARTED}]"
-    before = found["spec"]["template"]["metadata"].get("annotations", {}).get(_RESTARTED)
+    before = deployment["spec"]["template"]["metadata"].get("annotations", {}).get(_RESTARTED)
     patch = {"spec": {"template": {"metadata": {"annotations": {_RESTARTED: now}}}}}
-    return _done(session, found, Action.UPDATE, patch, (Difference(path, before, now),))
+    return _write(session, deployment, Action.UPDATE, patch, (Difference(path, before, now),))
 
 
 def delete(session: Session, component: str, namespace: str = "") -> Changes:
-    """Delete a component's Deployment and with it its pods; step 7 makes it anew. Without a name nothing is done."""
+    """Delete a component's Deployment and its pods; step 7 creates it again. Do nothing if `component` is empty."""
     if not component:
         return Changes(())
-    found = _deployment(session, component, namespace)
-    return _done(session, found, Action.DELETE)
+    return _write(session, _deployment(session, component, namespace), Action.DELETE)
 
 
-def _done(
+def _write(
     session: Session,
-    found: Document,
+    deployment: Document,
     action: Action,
     patch: Mapping[str, Any] | None = None,
     differences: tuple[Difference, ...] = (),
 ) -> Changes:
-    kube, reference, started = session.memoize(connect), Reference.of(found), time.monotonic()
+    kube, reference, started = session.memoize(connect), Reference.of(deployment), time.monotonic()
     if session.applies and patch is None:
         kube.delete(reference)
     elif session.applies:
@@ -221,26 +217,26 @@ def _done(
 
 
 def _deployment(session: Session, component: str, namespace: str) -> Document:
-    found = list(_each(session, _APPS, "Deployment", namespace, component))
-    if len(found) != 1:
-        known = {
-            one["metadata"]["labels"].get(_COMPONENT, "") for one in _each(session, _APPS, "Deployment", namespace)
-        }
-        message = f'There is no one Deployment of the component "{component}".'
-        raise InvalidParameter(message, f"Name one of: {', '.join(sorted(known)) or 'none, run step 7'}.")
-    return found[0]
+    matches = list(_each(session, _APPS, "Deployment", namespace, component))
+    if len(matches) != 1:
+        everything = _each(session, _APPS, "Deployment", namespace)
+        components = sorted({deployment["metadata"]["labels"].get(_COMPONENT, "") for deployment in everything})
+        message = f'The component "{component}" has {len(matches)} Deployments, not 1.'
+        action = f"Set component to one of: {', '.join(components)}." if components else "Run step 7."
+        raise InvalidParameter(message, action)
+    return matches[0]
 
 
 def _pod(session: Session, component: str, namespace: str, name: str = "") -> Document:
     if name:
-        found = session.memoize(connect).get(Reference("v1", "Pod", name, _scope(session, namespace).namespace))
+        pod = session.memoize(connect).get(Reference("v1", "Pod", name, _scope(session, namespace).namespace))
     else:
-        known = _each(session, "v1", "Pod", namespace, component)
-        found = max(known, key=lambda one: str(one["metadata"].get("creationTimestamp")), default=None)
-    if found is None:
-        message = f"There is no pod {name}." if name else f'There is no pod of the component "{component}".'
-        raise MissingDependency(message, "See the table of pods, and the Deployment's events.")
-    return found
+        candidates = _each(session, "v1", "Pod", namespace, component)
+        pod = max(candidates, key=lambda each: str(each["metadata"].get("creationTimestamp")), default=None)
+    if pod is None:
+        message = f"The pod {name} does not exist." if name else f'The component "{component}" has no pod.'
+        raise MissingDependency(message, "Check the table of pods and the Deployment's events.")
+    return pod
 
 
 def _each(session: Session, api_version: str, kind: str, namespace: str, component: str = "") -> Iterator[Document]:
@@ -259,8 +255,8 @@ def _version(kind: str) -> str:
 
 def _state(pod: Document) -> str:
     status = pod.get("status", {})
-    for one in (*status.get("initContainerStatuses", ()), *status.get("containerStatuses", ())):
-        if reason := one.get("state", {}).get("waiting", {}).get("reason"):
+    for container in (*status.get("initContainerStatuses", ()), *status.get("containerStatuses", ())):
+        if reason := container.get("state", {}).get("waiting", {}).get("reason"):
             return str(reason)
     return str(status.get("reason") or status.get("phase", ""))
 
@@ -273,19 +269,19 @@ def _last_seen(event: Document) -> str:
     return str(event.get("lastTimestamp") or event.get("eventTime") or "")
 
 
-def _age(one: Document) -> str:
-    seconds = seconds_since(one["metadata"]["creationTimestamp"])
+def _age(document: Document) -> str:
+    seconds = seconds_since(document["metadata"]["creationTimestamp"])
     for size, unit in ((86_400, "d"), (3600, "h"), (60, "min")):
         if seconds >= size:
             return f"{seconds / size:.0f} {unit}"
     return f"{seconds:.0f} s"
 
 
-def _name(one: Document) -> str:
-    return str(one["metadata"]["name"])
+def _name(document: Document) -> str:
+    return str(document["metadata"]["name"])
 
 
 def _text(session: Session, title: str, text: str) -> Table:
-    """Return lines as a table, numbered, since what is first in a row is never folded."""
+    """Return text as a table of numbered lines. The number comes first because a table never folds the first column."""
     rows = [(str(number), line) for number, line in enumerate(session.redactor.redact(text).splitlines(), 1)]
-    return Table(("", title), rows, note="" if rows else f"{title}: nothing.")
+    return Table(("", title), rows, note="" if rows else f"{title}: no lines.")

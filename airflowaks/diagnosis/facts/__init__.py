@@ -1,1 +1,1 @@
-"""Facts: what was seen of a deployment, typed and without behaviour; one module for each source."""
+"""Facts about a deployment: typed data, one module for each source."""

@@ -1,4 +1,4 @@
-"""What Airflow says of itself."""
+"""Facts from Airflow: health, queues and tasks."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 
 @dataclass(frozen=True)
 class FailedTask:
-    """A task that failed: DAG, task, when (ISO 8601), and the end of what it logged."""
+    """A failed task: DAG, task, time (ISO 8601) and the end of its log."""
 
     dag: str
     task: str
@@ -16,9 +16,9 @@ class FailedTask:
 
 @dataclass(frozen=True)
 class Airflow:
-    """Health by component, queues by worker pod (None: it did not answer), and how tasks fare.
+    """Health by component, queues by worker pod (empty if the worker named none), and tasks.
 
-    `queued_seconds` is how long the oldest queued task has been waiting. Import errors are by file.
+    `queued_seconds` is the age of the oldest queued task. Import errors are by file.
     """
 
     health: Mapping[str, str] = field(default_factory=dict)

@@ -1,4 +1,4 @@
-"""What Azure and Entra say of a deployment."""
+"""Facts from Azure and Entra."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -8,7 +8,7 @@ from airflowaks.diagnosis.facts.resource_status import ResourceStatus
 
 @dataclass(frozen=True)
 class Operation:
-    """A write that Azure refused or that failed, and that none has succeeded after; `at` is ISO 8601."""
+    """A failed write that no successful one has followed; `at` is ISO 8601."""
 
     at: str
     name: str
@@ -18,7 +18,7 @@ class Operation:
 
 @dataclass(frozen=True)
 class Quota:
-    """How much of a regional limit is used, such as the cores of a family of machines."""
+    """The usage and limit of a regional quota, such as the cores of a VM family."""
 
     used: int
     limit: int
@@ -26,7 +26,7 @@ class Quota:
 
 @dataclass(frozen=True)
 class Azure:
-    """The resources of steps 1 to 5 by step and name (`registry.pull_access`), and what surrounds them."""
+    """The resources of steps 1 to 5 by step and attribute (`registry.pull_access`), quotas and failed operations."""
 
     resources: Mapping[str, ResourceStatus] = field(default_factory=dict)
     power: str = ""

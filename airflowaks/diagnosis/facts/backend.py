@@ -1,11 +1,11 @@
-"""What the database and the broker say, asked with the very secrets that Airflow has."""
+"""Facts from the database and the broker, read with Airflow's secrets."""
 
 from dataclasses import dataclass, field
 
 
 @dataclass(frozen=True)
 class Database:
-    """Airflow's database, as its role sees it once it has logged in."""
+    """Airflow's database as its role sees it after login."""
 
     owner: bool = True
     creates: bool = True
@@ -16,7 +16,7 @@ class Database:
 
 @dataclass(frozen=True)
 class Role:
-    """Airflow's role, as the administrator sees it."""
+    """Airflow's role as the administrator sees it."""
 
     exists: bool = True
     login: bool = True
@@ -24,7 +24,7 @@ class Role:
 
 @dataclass(frozen=True)
 class Broker:
-    """The broker once it has answered; memory in bytes, where 0 is no limit."""
+    """The broker; memory in bytes, 0 means no limit."""
 
     used_memory: int = 0
     most_memory: int = 0
@@ -33,7 +33,7 @@ class Broker:
 
 @dataclass(frozen=True)
 class Backend:
-    """Database, role and broker; the defaults where one could not be asked."""
+    """Database, role and broker; one that did not answer has the defaults."""
 
     database: Database = field(default_factory=Database)
     role: Role = field(default_factory=Role)

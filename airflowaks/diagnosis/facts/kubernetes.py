@@ -1,4 +1,4 @@
-"""What a cluster's API says of a deployment."""
+"""Facts from the cluster's Kubernetes API."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -8,9 +8,9 @@ from airflowaks.diagnosis.facts.resource_status import ResourceStatus
 
 @dataclass(frozen=True)
 class Container:
-    """One container of a pod: why it waits or ended, and the ends of its logs where the pod is not healthy.
+    """A container of a pod: why it waits or terminated, and the ends of its logs if the pod is unhealthy.
 
-    `started` means that it ran at least once: the image was there, and so were volumes and Secrets.
+    `started` means that it ran at least once, so its image, volumes and Secrets were available.
     """
 
     ready: bool = True
@@ -27,9 +27,9 @@ class Container:
 
 @dataclass(frozen=True)
 class Pod:
-    """One pod; `component` is Airflow's name of it, `healthy` that it is ready or has done its work.
+    """A pod; `component` is that of Airflow, and `healthy` means ready or completed.
 
-    `turned` is when it became ready, or ceased to be.
+    `turned` is the last transition of its condition Ready.
     """
 
     component: str = ""
@@ -47,7 +47,7 @@ class Pod:
 
 @dataclass(frozen=True)
 class Deployment:
-    """How many pods of a component there are to be, are of the newest revision, available, or just starting."""
+    """A Deployment's pods: `wanted` replicas, of the newest revision, available, and still starting (`settling`)."""
 
     component: str = ""
     wanted: int = 1
@@ -60,7 +60,7 @@ class Deployment:
 
 @dataclass(frozen=True)
 class Job:
-    """A job, and why it failed where it did."""
+    """A Job, and why it failed."""
 
     component: str = ""
     complete: bool = True
@@ -69,7 +69,7 @@ class Job:
 
 @dataclass(frozen=True)
 class Claim:
-    """A claim to a volume; `waits_for_pod` where its class binds it only once a pod uses it."""
+    """A PersistentVolumeClaim; `waits_for_pod` means that its class binds on first use by a pod."""
 
     phase: str = "Bound"
     waits_for_pod: bool = False
@@ -77,7 +77,7 @@ class Claim:
 
 @dataclass(frozen=True)
 class Node:
-    """A node, whether its kubelet is silent, and the pressures that it is under."""
+    """A node; `silent` means that its kubelet reports no status. `pressures` are its conditions."""
 
     ready: bool = True
     silent: bool = False
@@ -86,7 +86,7 @@ class Node:
 
 @dataclass(frozen=True)
 class Event:
-    """A warning, or a roll-out: how often, when last (ISO 8601), about which object."""
+    """A warning or a roll-out: the object, the last time (ISO 8601) and the count."""
 
     at: str
     kind: str
@@ -99,10 +99,9 @@ class Event:
 
 @dataclass(frozen=True)
 class Kubernetes:
-    """The namespace of Airflow, what step 5 to 7's objects are (`Deployment airflow-worker`), and what runs.
+    """Airflow's namespace, the objects of steps 5 to 7 by title (`Deployment airflow-worker`), and the workloads.
 
-    `secrets` are checksums by Secret and key; `synced` says by Secret and key which secret of the vault belongs there,
-    as a checksum too.
+    `secrets` are checksums by Secret and key; `synced` are the checksums of the vault's secrets that belong there.
     """
 
     namespace: str = "Active"

@@ -1,11 +1,11 @@
-"""One reading: which part of which source was asked, when, how long it took, and why it failed where it did."""
+"""One reading: the part of a source, its time and duration, and why it failed."""
 
 from dataclasses import dataclass
 
 
 @dataclass(frozen=True)
 class Reading:
-    """A part of a source, such as `kubernetes.pods`; `at` is ISO 8601, `problem` is empty where it could be read."""
+    """The reading of a part of a source, such as `kubernetes.pods`; `at` is ISO 8601, `problem` is empty on success."""
 
     at: str = ""
     seconds: float = 0.0

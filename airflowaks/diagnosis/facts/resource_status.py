@@ -1,13 +1,13 @@
-"""How one resource of the steps stands, beside what the environment wants."""
+"""The status of a resource of the steps, compared with the environment."""
 
 from dataclasses import dataclass
 
 
 @dataclass(frozen=True)
 class ResourceStatus:
-    """One resource: whether it exists and where it is not as wanted, each difference as a line of text.
+    """One resource: whether it exists, and its differences from the environment, each as a line of text.
 
-    `orphaned` means that what it would be in does not exist either. `problem` says why it could not be read.
+    `orphaned` means that its parent does not exist either. `problem` says why it could not be read.
     """
 
     kind: str
@@ -20,14 +20,18 @@ class ResourceStatus:
 
     @property
     def title(self) -> str:
-        """Return what it is called in a sentence."""
+        """Return its name in a sentence."""
         return f"{self.kind} {self.name}"
 
     @property
     def missing(self) -> bool:
-        """Tell whether it is known not to exist, though what it belongs to does."""
+        """Whether the resource does not exist although its parent does."""
         return not self.exists and not self.orphaned and not self.problem
 
     def differing(self, *words: str) -> tuple[str, ...]:
-        """Return the differences that name any of `words`."""
-        return tuple(one for one in self.differences if any(word in one for word in words))
+        """Return the differences that contain any of `words`."""
+        return tuple(line for line in self.differences if any(word in line for word in words))
+
+    def differences_without(self, *words: str) -> tuple[str, ...]:
+        """Return the differences that contain none of `words`."""
+        return tuple(line for line in self.differences if not any(word in line for word in words))

@@ -1,1 +1,1 @@
-"""Readers: how the facts of each source are had. None of them writes; what cannot be read is a fact, not an error."""
+"""Readers of facts, one module for each source. A reader never writes; a failed reading is itself a fact."""

@@ -1,4 +1,4 @@
-"""Reads what Airflow says of itself: through its REST API, and from its workers."""
+"""Reads Airflow's state from its REST API and its workers."""
 
 from __future__ import annotations
 
@@ -27,32 +27,32 @@ _MOST_TASKS, _MOST_LOGS, _LINES = 20, 3, 40
 
 
 def api(session: Session, scope: Scope) -> dict[str, Any]:
-    """Read health, import errors and tasks. Raises CheckFailed where no api-server is ready."""
+    """Read health, import errors and tasks. Raises CheckFailed if no api-server is ready."""
     reachable(session)
-    with api_server.api(session) as asked:
-        health = {name: str(state.get("status")) for name, state in asked.health().items()}
+    with api_server.api(session) as client:
+        health = {name: str(state.get("status")) for name, state in client.health().items()}
         vault = session.memoize(key_vault.Resources)
         with session.translated(vault.admin_password):
-            asked.sign_in(session.environment.airflow.admin, vault.admin_password.require("value"))
-        queued, waiting = asked.tasks("queued", _MOST_TASKS)
-        failed, _ = asked.tasks("failed", _MOST_TASKS, ended_since=scope.start)
+            client.sign_in(session.environment.airflow.admin, vault.admin_password.require("value"))
+        queued, queued_count = client.tasks("queued", _MOST_TASKS)
+        failed, _ = client.tasks("failed", _MOST_TASKS, ended_since=scope.start)
         return {
             "health": health,
-            "queued": waiting,
-            "queued_seconds": max((_age(one["queued_when"]) for one in queued), default=0.0),
-            "failed": tuple(_failed(asked, one, logged=at < _MOST_LOGS) for at, one in enumerate(failed)),
-            "import_errors": {one["filename"]: _last_line(one["stack_trace"]) for one in asked.import_errors()},
+            "queued": queued_count,
+            "queued_seconds": max((_age(task["queued_when"]) for task in queued), default=0.0),
+            "failed": tuple(_failed(client, task, with_log=at < _MOST_LOGS) for at, task in enumerate(failed)),
+            "import_errors": {error["filename"]: _last_line(error["stack_trace"]) for error in client.import_errors()},
         }
 
 
 def queues(session: Session, scope: Scope) -> dict[str, Any]:
-    """Ask the first workers which queues they consume; that one names none is an answer."""
+    """Read from the first five ready workers which queues they consume; an empty answer is a fact."""
     kube = reachable(session)
     labels = f"{LABELS},app.kubernetes.io/component=worker"
     ready = filter(is_ready, kube.each("v1", "Pod", scope.namespace, labels=labels))
     consumed: dict[str, tuple[str, ...]] = {}
     for pod in map(Reference.of, islice(ready, _MOST_WORKERS)):
-        # One that has gone since, or cannot be reached, says nothing of the others.
+        # A worker that has stopped or is unreachable is left out; the others are still read.
         with suppress(KubernetesError):
             consumed[pod.name] = _consumed(kube, pod)
     return {"queues": consumed}
@@ -70,14 +70,15 @@ def _age(at: str | None) -> float:
     return seconds_since(at) if at else 0.0
 
 
-def _failed(asked: AirflowApi, one: dict[str, Any], *, logged: bool) -> FailedTask:
+def _failed(client: AirflowApi, task: dict[str, Any], *, with_log: bool) -> FailedTask:
     from azure.core.exceptions import AzureError
 
     lines: list[str] = []
-    if logged:
+    if with_log:
         with suppress(AzureError):
-            lines = asked.log(one["dag_id"], one["dag_run_id"], one["task_id"], attempt=max(1, one["try_number"]))
-    return FailedTask(one["dag_id"], one["task_id"], one["end_date"] or "", "\n".join(lines[-_LINES:]))
+            attempt = max(1, task["try_number"])
+            lines = client.log(task["dag_id"], task["dag_run_id"], task["task_id"], attempt=attempt)
+    return FailedTask(task["dag_id"], task["task_id"], task["end_date"] or "", "\n".join(lines[-_LINES:]))
 
 
 def _last_line(trace: str) -> str:

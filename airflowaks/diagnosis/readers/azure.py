@@ -1,4 +1,4 @@
-"""Reads what Azure and Entra say: the resources of steps 1 to 5, quotas, and writes that failed."""
+"""Reads from Azure and Entra: the resources of steps 1 to 5, quotas and failed writes."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from airflowaks.azure.arm import rest
 from airflowaks.azure.key_vault import SoftDeletedVault
 from airflowaks.diagnosis.facts.azure import Operation, Quota
-from airflowaks.diagnosis.readers.resource_status import named, standings
+from airflowaks.diagnosis.readers.resource_status import named, statuses
 from airflowaks.engine.changes import AFTER_APPLY
 from airflowaks.steps import backend, cluster, key_vault, registry, workload_identity
 
@@ -26,78 +26,79 @@ _STEPS: dict[str, Any] = {
     "key_vault": key_vault.Resources,
     "workload_identity": workload_identity.Resources,
 }
-# What the readers of the backend and of the cluster look at more closely.
-_LEFT_OUT = ("database role", "database password")
+# The backend's reader checks these in the database itself.
+_SKIPPED_KINDS = ("database role", "database password")
 _USAGES_API = "2024-07-01"
 _EVENTS_API = "2015-04-01"
 
 
 def resources(session: Session, _scope: Scope) -> dict[str, Any]:
-    """Read the resources of steps 1 to 5 as a plan does. Raises AirflowAksError where nobody is signed in."""
+    """Read the resources of steps 1 to 5 as a plan does. Raises AirflowAksError if the sign-in fails."""
     step1, step4 = session.memoize(cluster.Resources), session.memoize(key_vault.Resources)
     with session.translated(step1.group):
         step1.group.refresh()
         rules = backend.cluster_rules(session)
-    found: dict[Resource, str] = {one: f"backend.firewall.{name}" for name, one in rules.items()}
-    for name, one in _all(session):
-        found.setdefault(one, name)
-    read = standings({name: one for one, name in found.items()})
+    names: dict[Resource, str] = {rule: f"backend.firewall.{name}" for name, rule in rules.items()}
+    for name, resource in _all(session):
+        names.setdefault(resource, name)
+    read = statuses({name: resource for resource, name in names.items()})
     power = step1.cluster.fact("properties.powerState.code")
     mode = session.memoize(registry.Resources).registry.fact("properties.roleAssignmentMode")
-    gone = read["key_vault.vault"].missing and SoftDeletedVault(step4.vault).read() is not None
+    vault_deleted = read["key_vault.vault"].missing and SoftDeletedVault(step4.vault).read() is not None
     return {
         "resources": read,
         "power": "" if power is AFTER_APPLY else str(power),
         "registry_mode": "" if mode is AFTER_APPLY else str(mode),
-        "vault_deleted": gone,
+        "vault_deleted": vault_deleted,
     }
 
 
 def _all(session: Session) -> Iterator[tuple[str, Resource]]:
-    for step, made in _STEPS.items():
-        for name, one in named(step, session.memoize(made)):
-            # Objects in the cluster have another reader.
-            if one.kind not in _LEFT_OUT and not hasattr(one, "manifest"):
-                yield name, one
+    for step, resources_of in _STEPS.items():
+        for name, resource in named(step, session.memoize(resources_of)):
+            # The cluster's reader reads the Kubernetes objects.
+            if resource.kind not in _SKIPPED_KINDS and not hasattr(resource, "manifest"):
+                yield name, resource
 
 
 def quotas(session: Session, _scope: Scope) -> dict[str, Any]:
-    """Read how much of the region's limits on machines is used."""
+    """Read the usage and limits of the region's compute quotas."""
     environment = session.environment
     path = f"/subscriptions/{environment.subscription_id}/providers/Microsoft.Compute/locations/{environment.location}"
-    found: Any = session.resources.resources.get_by_id(f"{path}/usages", api_version=_USAGES_API, cls=rest)
-    used = {one["name"]["localizedValue"]: Quota(one["currentValue"], one["limit"]) for one in found["value"]}
-    return {"quotas": used}
+    answer: Any = session.resources.resources.get_by_id(f"{path}/usages", api_version=_USAGES_API, cls=rest)
+    usages = {
+        usage["name"]["localizedValue"]: Quota(usage["currentValue"], usage["limit"]) for usage in answer["value"]
+    }
+    return {"quotas": usages}
 
 
 def operations(session: Session, scope: Scope) -> dict[str, Any]:
-    """Read from the activity log which writes failed, and were neither made good nor given up since."""
+    """Read the failed writes from the activity log, except those later retried or deleted with success."""
     environment = session.environment
     path = f"/subscriptions/{environment.subscription_id}/providers/Microsoft.Insights/eventtypes/management/values"
     query = f"eventTimestamp ge '{scope.start}' and resourceGroupName eq '{environment.resource_group}'"
-    found: Any = session.resources.resources.get_by_id(
+    answer: Any = session.resources.resources.get_by_id(
         path, api_version=_EVENTS_API, params={"$filter": query}, cls=rest
     )
     last: dict[tuple[str, str], Any] = {}
-    for one in sorted(found["value"], key=lambda each: str(each["eventTimestamp"])):
-        name, resource, status = one["operationName"]["value"], one["resourceId"].lower(), one["status"]["value"]
+    for event in sorted(answer["value"], key=lambda each: str(each["eventTimestamp"])):
+        name, resource, status = event["operationName"]["value"], event["resourceId"].lower(), event["status"]["value"]
         if status in ("Failed", "Succeeded"):
-            last[name, resource] = one
+            last[name, resource] = event
         if status == "Succeeded" and name.lower().endswith("/delete"):
-            # What failed with it before does not matter any more.
             last = {key: each for key, each in last.items() if key[1] != resource}
-    failed = [one for one in last.values() if one["status"]["value"] == "Failed"]
+    failed = [event for event in last.values() if event["status"]["value"] == "Failed"]
     return {"operations": tuple(map(_operation, failed))}
 
 
-def _operation(one: Any) -> Operation:
-    name, resource = one["operationName"]["value"], one["resourceId"].rpartition("/")[2]
-    message = one.get("properties", {}).get("statusMessage") or one["status"].get("localizedValue", "")
-    return Operation(one["eventTimestamp"], name, resource, _said(message))
+def _operation(event: Any) -> Operation:
+    name, resource = event["operationName"]["value"], event["resourceId"].rpartition("/")[2]
+    message = event.get("properties", {}).get("statusMessage") or event["status"].get("localizedValue", "")
+    return Operation(event["eventTimestamp"], name, resource, _reason(message))
 
 
-def _said(message: str) -> str:
-    """Return code and text of what is mostly the body of the answer, as JSON in a string."""
+def _reason(message: str) -> str:
+    """Return code and message of an error body in JSON; any other text unchanged."""
     try:
         error = json.loads(message)["error"]
         return f"{error['code']}: {error['message']}"

@@ -1,4 +1,4 @@
-"""Reads what database and broker say, opened with the very secrets that Airflow has."""
+"""Reads the state of database and broker, opened with Airflow's own secrets."""
 
 from __future__ import annotations
 
@@ -28,49 +28,49 @@ _SECONDS = 20
 
 
 def database(session: Session, _scope: Scope) -> dict[str, Any]:
-    """Log in with the vault's URL, over verified TLS, and look around."""
+    """Log in with the vault's URL over verified TLS; read privileges, migration and connections."""
     from psycopg.rows import dict_row
 
     secret, server = session.memoize(key_vault.Resources).sql_connection, session.memoize(backend.Resources).server
-    url = DatabaseUrl.parse(_held(secret))
-    with connect(server, url.database, url.user, url.password) as opened, opened.cursor(row_factory=dict_row) as cursor:
-        seen = cursor.execute(_AS_AIRFLOW).fetchone() or {}
-    return {"database": Database(**seen)}
+    url = DatabaseUrl.parse(_value(secret))
+    with (
+        connect(server, url.database, url.user, url.password) as connection,
+        connection.cursor(row_factory=dict_row) as cursor,
+    ):
+        row = cursor.execute(_AS_AIRFLOW).fetchone() or {}
+    return {"database": Database(**row)}
 
 
 def administrator(session: Session, _scope: Scope) -> dict[str, Any]:
-    """Sign in as administrator with a token, and look whether Airflow's role is there and may log in."""
+    """Sign in as administrator with a token; read whether Airflow's role exists and can log in."""
     step3 = session.memoize(backend.Resources)
     token = session.token(TOKEN_SCOPE)
-    with connect(step3.server, "postgres", step3.administrator.name, token) as opened:
-        row = opened.execute(_OF_THE_ROLE, (step3.role.name,)).fetchone()
+    with connect(step3.server, "postgres", step3.administrator.name, token) as connection:
+        row = connection.execute(_OF_THE_ROLE, (step3.role.name,)).fetchone()
     return {"role": Role(exists=row is not None, login=bool(row and row[0]))}
 
 
 def broker(session: Session, _scope: Scope) -> dict[str, Any]:
-    """Ask the broker, with the vault's URL, for its memory and what it does when that is short.
-
-    Raises CheckFailed where that URL does without TLS.
-    """
+    """Read the broker's memory and eviction policy with the vault's URL. Raises CheckFailed if the URL lacks TLS."""
     import redis
 
-    url, authorities = _held(session.memoize(key_vault.Resources).broker_url), session.connection.ca_bundle
+    url, authorities = _value(session.memoize(key_vault.Resources).broker_url), session.connection.ca_bundle
     if not url.startswith("rediss:"):
-        # To try it would send the key as everybody on the way can read it.
-        raise CheckFailed("The vault's URL calls the broker without TLS.", "Run step 4: it writes the URL.")
+        # Connecting would send the access key in clear text.
+        raise CheckFailed("The vault's URL calls the broker without TLS.", "Run step 4, which writes the URL.")
     options: dict[str, Any] = {"socket_connect_timeout": _SECONDS, "socket_timeout": _SECONDS}
     with redis.Redis.from_url(url, ssl_ca_certs=authorities, **options) as client:
-        seen: dict[str, Any] = client.info("memory")
+        memory: dict[str, Any] = client.info("memory")
     return {
         "broker": Broker(
-            used_memory=seen["used_memory"],
-            most_memory=seen.get("maxmemory", 0),
-            policy=seen.get("maxmemory_policy", "noeviction"),
+            used_memory=memory["used_memory"],
+            most_memory=memory.get("maxmemory", 0),
+            policy=memory.get("maxmemory_policy", "noeviction"),
         )
     }
 
 
-def _held(secret: VaultSecret) -> str:
+def _value(secret: VaultSecret) -> str:
     with secret.session.translated(secret):
-        held: str = secret.require("value").reveal()
-    return held
+        value: str = secret.require("value").reveal()
+    return value

@@ -1,4 +1,4 @@
-"""Reads what the cluster's API says: lists in pages, chosen by the server, and of each object what is needed."""
+"""Reads from the cluster's API: paged lists with server-side selectors, and of each object only what rules need."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from airflowaks.diagnosis.facts.kubernetes import Claim, Deployment, Event, Job, Node
 from airflowaks.diagnosis.readers.pods import Warnings, pods
-from airflowaks.diagnosis.readers.resource_status import standings
+from airflowaks.diagnosis.readers.resource_status import statuses
 from airflowaks.diagnosis.readers.scope import LABELS
 from airflowaks.kube.client import Kube, Reference, connect
 from airflowaks.kube.rollouts import condition
@@ -34,7 +34,7 @@ _PRESSURES = ("DiskPressure", "MemoryPressure", "PIDPressure", "NetworkUnavailab
 
 
 def reachable(session: Session) -> Kube:
-    """Return the cluster's client once its API has answered. Raises KubernetesError where it does not."""
+    """Return the cluster's client after a test request. Raises KubernetesError if the API does not answer."""
     with session.translated(session.memoize(cluster.Resources).cluster):
         kube = session.memoize(connect)
         kube.request("GET", "/version")
@@ -42,7 +42,7 @@ def reachable(session: Session) -> Kube:
 
 
 def workloads(session: Session, scope: Scope) -> dict[str, Any]:
-    """Read what runs in the namespace, and what has been said about it."""
+    """Read the workloads of the namespace and their events."""
     kube, namespace = reachable(session), scope.namespace
 
     def each(api_version: str, kind: str, labels: str = "") -> Iterator[Document]:
@@ -51,10 +51,10 @@ def workloads(session: Session, scope: Scope) -> dict[str, Any]:
     parts: dict[str, Callable[[], Any]] = {
         "namespace": lambda: kube.get(Reference("v1", "Namespace", namespace)),
         "events": lambda: _events(kube, scope),
-        "jobs": lambda: {_name(one): _job(one) for one in each("batch/v1", "Job", scope.labels)},
+        "jobs": lambda: {_name(job): _job(job) for job in each("batch/v1", "Job", scope.labels)},
         "claims": lambda: _claims(kube, namespace),
         "deployments": lambda: list(each("apps/v1", "Deployment", scope.labels)),
-        "nodes": lambda: {_name(one): _node(one) for one in kube.each("v1", "Node")},
+        "nodes": lambda: {_name(node): _node(node) for node in kube.each("v1", "Node")},
     }
     with ThreadPoolExecutor(len(parts)) as pool:
         read = dict(zip(parts, pool.map(lambda part: part(), parts.values()), strict=True))
@@ -62,18 +62,18 @@ def workloads(session: Session, scope: Scope) -> dict[str, Any]:
     for event in read["events"]:
         if event.warning and event.kind == "Pod":
             warned[event.name].append(event.reason)
-    complete = {name for name, one in read["jobs"].items() if one.complete}
+    complete = {name for name, job in read["jobs"].items() if job.complete}
     running = pods(each("v1", "Pod", scope.labels), scope, warned, complete)
-    deployments = {_name(one): _deployment(one, running.settling) for one in read["deployments"]}
+    deployments = {_name(document): _deployment(document, running.settling) for document in read["deployments"]}
     phase = read["namespace"]["status"].get("phase", "Active") if read["namespace"] else ""
     return {**read, "namespace": phase, "pods": running.pods, "deployments": deployments}
 
 
 def objects(session: Session, scope: Scope) -> dict[str, Any]:
-    """Read how the objects of steps 5 to 7 stand, by the answers of dry runs."""
+    """Read the status of the objects of steps 5 to 7 with dry runs."""
     reachable(session)
     step7 = session.memoize(airflow.Resources)
-    made: Iterable[KubeObject] = (
+    expected: Iterable[KubeObject] = (
         *session.memoize(workload_identity.Resources).objects,
         *session.memoize(volumes.Resources).classes,
         *session.memoize(volumes.Resources).claims,
@@ -83,54 +83,61 @@ def objects(session: Session, scope: Scope) -> dict[str, Any]:
         *step7.deployments,
         *step7.scaling,
     )
-    chosen = [one for one in made if not scope.component or scope.component in one.name]
-    return {"objects": standings({f"{one.kind} {one.name}": one for one in chosen})}
+    selected = [each for each in expected if not scope.component or scope.component in each.name]
+    return {"objects": statuses({f"{each.kind} {each.name}": each for each in selected})}
 
 
 def secrets(session: Session, _scope: Scope) -> dict[str, Any]:
-    """Read the Secrets that the driver syncs, and what the vault holds for them; of either only checksums are kept."""
-    kube, provided_secrets = reachable(session), session.memoize(PodSecrets)
-    held: dict[str, dict[str, str]] = {}
-    wanted: dict[str, dict[str, str]] = {}
-    with session.translated(provided_secrets.vault):
-        for provided in provided_secrets.classes:
-            for name, keys in provided.synced.items():
-                found = kube.get(Reference("v1", "Secret", name, session.environment.cluster.namespace))
-                values = {key: b64decode(one).decode() for key, one in (found or {}).get("data", {}).items()}
-                held[name] = {key: _checksum(session.redactor.learn(one).reveal()) for key, one in values.items()}
-                known = {key: provided_secrets.secrets[provided.objects[file]].value for key, file in keys.items()}
-                wanted[name] = {key: _checksum(one.reveal()) for key, one in known.items() if one}
-    return {"secrets": held, "synced": wanted}
+    """Read the checksums of the Secrets that the driver syncs, and of the vault's secrets for them."""
+    kube, pod_secrets = reachable(session), session.memoize(PodSecrets)
+    in_cluster: dict[str, dict[str, str]] = {}
+    in_vault: dict[str, dict[str, str]] = {}
+    with session.translated(pod_secrets.vault):
+        for provider_class in pod_secrets.classes:
+            for name, keys in provider_class.synced.items():
+                secret = kube.get(Reference("v1", "Secret", name, session.environment.cluster.namespace)) or {}
+                values = {key: b64decode(value).decode() for key, value in secret.get("data", {}).items()}
+                in_cluster[name] = {key: _checksum(session.redactor.learn(values[key]).reveal()) for key in values}
+                secrets = {key: pod_secrets.secrets[provider_class.objects[file]].value for key, file in keys.items()}
+                in_vault[name] = {key: _checksum(value.reveal()) for key, value in secrets.items() if value}
+    return {"secrets": in_cluster, "synced": in_vault}
 
 
 def _events(kube: Kube, scope: Scope) -> tuple[Event, ...]:
-    """Return the newest of each reason, so that what is said a thousand times does not drown what is said once."""
+    """Return the newest events of each reason, so that a frequent reason does not crowd out a rare one."""
     warnings = kube.each("v1", "Event", scope.namespace, fields="type=Warning")
     rollouts = kube.each("v1", "Event", scope.namespace, fields="reason=ScalingReplicaSet")
     newest: dict[str, list[tuple[str, int, Event]]] = defaultdict(list)
     for number, event in zip(count(), map(_event, chain(warnings, rollouts))):
         if scope.covers(event.at):
-            known = newest[event.reason]
-            keep = heappush if len(known) < _OF_EACH_REASON else heappushpop
-            keep(known, (event.at, number, event))
-    found = sorted(one for known in newest.values() for one in known)
-    return tuple(event for *_, event in found[-_MOST_EVENTS:])
+            heap = newest[event.reason]
+            push = heappush if len(heap) < _OF_EACH_REASON else heappushpop
+            push(heap, (event.at, number, event))
+    entries = sorted(entry for heap in newest.values() for entry in heap)
+    return tuple(event for *_, event in entries[-_MOST_EVENTS:])
 
 
-def _event(one: Document) -> Event:
-    about, series = one["involvedObject"], one.get("series") or {}
-    at = series.get("lastObservedTime") or one.get("lastTimestamp") or one.get("eventTime") or ""
-    count = series.get("count") or one.get("count") or 1
-    message = str(one.get("message", "")).strip()
-    warning = one.get("type") == "Warning"
-    return Event(at, about.get("kind", ""), about.get("name", ""), one.get("reason", ""), message, count, warning)
+def _event(document: Document) -> Event:
+    involved, series = document["involvedObject"], document.get("series") or {}
+    return Event(
+        at=series.get("lastObservedTime") or document.get("lastTimestamp") or document.get("eventTime") or "",
+        kind=involved.get("kind", ""),
+        name=involved.get("name", ""),
+        reason=document.get("reason", ""),
+        message=str(document.get("message", "")).strip(),
+        count=series.get("count") or document.get("count") or 1,
+        warning=document.get("type") == "Warning",
+    )
 
 
-def _deployment(one: Document, settling: Mapping[str, int]) -> Deployment:
-    spec, status = one["spec"], one.get("status", {})
-    component = one["metadata"].get("labels", {}).get(COMPONENT, "")
-    progress = [each for each in status.get("conditions", ()) if each["type"] == "Progressing"]
-    stalled = [f"{each.get('reason')}: {each.get('message')}" for each in progress if each["status"] == "False"]
+def _deployment(document: Document, settling: Mapping[str, int]) -> Deployment:
+    spec, status = document["spec"], document.get("status", {})
+    component = _component(document)
+    stalled = [
+        f"{each.get('reason')}: {each.get('message')}"
+        for each in status.get("conditions", ())
+        if each["type"] == "Progressing" and each["status"] == "False"
+    ]
     return Deployment(
         component=component,
         wanted=spec.get("replicas", 1),
@@ -142,37 +149,37 @@ def _deployment(one: Document, settling: Mapping[str, int]) -> Deployment:
     )
 
 
-def _job(one: Document) -> Job:
-    failed = condition(one, "Failed")
-    why = f"{failed.get('reason')}: {failed.get('message')}" if failed else ""
-    component = one["metadata"].get("labels", {}).get(COMPONENT, "")
-    return Job(component=component, complete=condition(one, "Complete") is not None, failed=why)
+def _job(document: Document) -> Job:
+    failed = condition(document, "Failed")
+    reason = f"{failed.get('reason')}: {failed.get('message')}" if failed else ""
+    return Job(component=_component(document), complete=condition(document, "Complete") is not None, failed=reason)
 
 
 def _claims(kube: Kube, namespace: str) -> dict[str, Claim]:
-    waiting = {_name(one) for one in kube.each("storage.k8s.io/v1", "StorageClass") if _waits(one)}
-    found = kube.each("v1", "PersistentVolumeClaim", namespace, labels=LABELS)
-    return {_name(one): _claim(one, waiting) for one in found}
+    classes = kube.each("storage.k8s.io/v1", "StorageClass")
+    waiting = {_name(each) for each in classes if each.get("volumeBindingMode") == "WaitForFirstConsumer"}
+    claims = kube.each("v1", "PersistentVolumeClaim", namespace, labels=LABELS)
+    return {_name(claim): _claim(claim, waiting) for claim in claims}
 
 
-def _claim(one: Document, waiting: set[str]) -> Claim:
-    phase = one.get("status", {}).get("phase", "Pending")
-    return Claim(phase=phase, waits_for_pod=one["spec"].get("storageClassName") in waiting)
+def _claim(document: Document, waiting: set[str]) -> Claim:
+    phase = document.get("status", {}).get("phase", "Pending")
+    return Claim(phase=phase, waits_for_pod=document["spec"].get("storageClassName") in waiting)
 
 
-def _node(one: Document) -> Node:
-    conditions = {each["type"]: each["status"] for each in one.get("status", {}).get("conditions", ())}
+def _node(document: Document) -> Node:
+    conditions = {each["type"]: each["status"] for each in document.get("status", {}).get("conditions", ())}
     ready = conditions.get("Ready", "Unknown")
     pressures = tuple(kind for kind in _PRESSURES if conditions.get(kind) == "True")
     return Node(ready=ready == "True", silent=ready == "Unknown", pressures=pressures)
 
 
-def _waits(storage_class: Document) -> bool:
-    return storage_class.get("volumeBindingMode") == "WaitForFirstConsumer"
+def _name(document: Document) -> str:
+    return str(document["metadata"]["name"])
 
 
-def _name(one: Document) -> str:
-    return str(one["metadata"]["name"])
+def _component(document: Document) -> str:
+    return str(document["metadata"].get("labels", {}).get(COMPONENT, ""))
 
 
 def _checksum(value: str) -> str:

@@ -1,4 +1,4 @@
-"""What the pods of a list are: healthy, still settling, or ill, and in the last case what their containers logged."""
+"""Reads pods as healthy, settling or unhealthy, and the logs of the unhealthy ones."""
 
 from __future__ import annotations
 
@@ -21,67 +21,67 @@ if TYPE_CHECKING:
     from airflowaks.kube.client import Document, Kube
 
 Warnings = dict[str, list[str]]
-"""By pod the reasons of the warnings about it."""
+"""The reasons of the warnings about each pod."""
 
 _COMPONENT = "app.kubernetes.io/component"
 _IDENTITY = "azure.workload.identity/use"
 _SETTLING_SECONDS = 180.0
-# What is usual while a pod starts.
-_USUAL_WAITING = ("", "ContainerCreating", "PodInitializing")
-_USUAL_WARNING = "Unhealthy"
-# How long before a pod ceases to be ready it may begin to say why: probes fail several times first.
-_BEFOREHAND = timedelta(minutes=5)
+# Normal while a pod starts.
+_NORMAL_WAITING = ("", "ContainerCreating", "PodInitializing")
+_NORMAL_WARNING = "Unhealthy"
+# A pod may log the cause before it becomes unready: a probe fails several times first.
+_BEFORE_UNREADY = timedelta(minutes=5)
 _MOST_PODS, _LINES, _LONGEST_LOG = 20, 200, 65_536
-_OF_EACH_COMPONENT, _SIDE_BY_SIDE = 3, 8
+_OF_EACH_COMPONENT, _THREADS = 3, 8
 
 
 class Running(NamedTuple):
-    """The pods by name, and by component how many of them are still settling."""
+    """The pods by name, and the number of settling pods by component."""
 
     pods: dict[str, Pod]
     settling: Mapping[str, int]
 
 
 def pods(documents: Iterable[Document], scope: Scope, warned: Warnings, complete_jobs: Collection[str]) -> Running:
-    """Return the pods that are not about to end. What Jobs that are complete have tried before counts as done."""
-    found: dict[str, Pod] = {}
+    """Return the pods that are not terminating. A failed attempt of a complete Job counts as healthy."""
+    read: dict[str, Pod] = {}
     settling: Counter[str] = Counter()
-    for one in documents:
-        metadata = one["metadata"]
+    for document in documents:
+        metadata = document["metadata"]
         if "deletionTimestamp" in metadata:
             continue
-        pod = _pod(one, scope)
-        if not pod.healthy and _is_done(one, complete_jobs):
+        pod = _pod(document, scope)
+        if not pod.healthy and _is_replaced(document, complete_jobs):
             pod = replace(pod, healthy=True)
         elif not pod.healthy and _is_settling(pod, warned.get(metadata["name"], ())):
             pod = replace(pod, healthy=True)
             settling[pod.component] += 1
-        found[metadata["name"]] = pod
-    return Running(found, settling)
+        read[metadata["name"]] = pod
+    return Running(read, settling)
 
 
-def with_logs(kube: Kube, scope: Scope, known: Mapping[str, Pod], suspects: Collection[str]) -> dict[str, Pod]:
-    """Return the pods that are ill, the newest first and not more than twenty, with the ends of their logs.
+def with_logs(kube: Kube, scope: Scope, pods: Mapping[str, Pod], suspects: Collection[str]) -> dict[str, Pod]:
+    """Return the newest unhealthy pods, at most twenty, with the ends of their logs.
 
-    Of `suspects`, components that work and may know why others do not, one pod each is asked too. What is over is no
-    evidence: those are asked for what they wrote within the scope, a pod that is ill for what it wrote since shortly
-    before it was, and no container that is ready again for what it said before its restart.
+    One healthy pod of each component in `suspects` is included. Only recent lines count as evidence: of a healthy pod
+    those within the scope, of an unhealthy one those since five minutes before it became unhealthy. The log before a
+    restart is read only if the container is not ready again.
     """
-    newest = sorted(known.items(), key=lambda item: item[1].created, reverse=True)
-    ill: Counter[str] = Counter()
-    chosen: list[str] = []
+    newest = sorted(pods.items(), key=lambda item: item[1].created, reverse=True)
+    counts: Counter[str] = Counter()
+    selected: list[str] = []
     for name, pod in newest:
-        wanted = _OF_EACH_COMPONENT if not pod.healthy else int(pod.component in suspects)
-        if ill[pod.component] < wanted:
-            ill[pod.component] += 1
-            chosen.append(name)
-    asked = chosen[:_MOST_PODS]
-    with ThreadPoolExecutor(_SIDE_BY_SIDE) as pool:
-        logged = pool.map(lambda name: _logged(kube, scope, name, known[name]), asked)
-        return dict(zip(asked, logged, strict=True))
+        limit = _OF_EACH_COMPONENT if not pod.healthy else int(pod.component in suspects)
+        if counts[pod.component] < limit:
+            counts[pod.component] += 1
+            selected.append(name)
+    del selected[_MOST_PODS:]
+    with ThreadPoolExecutor(_THREADS) as pool:
+        read = pool.map(lambda name: _with_logs(kube, scope, name, pods[name]), selected)
+        return dict(zip(selected, read, strict=True))
 
 
-def _logged(kube: Kube, scope: Scope, name: str, pod: Pod) -> Pod:
+def _with_logs(kube: Kube, scope: Scope, name: str, pod: Pod) -> Pod:
     reference = Reference("v1", "Pod", name, scope.namespace)
     since = scope.start if pod.healthy else _before(pod.turned)
 
@@ -92,24 +92,24 @@ def _logged(kube: Kube, scope: Scope, name: str, pod: Pod) -> Pod:
             return ""
 
     containers = {
-        container: replace(
-            one,
-            log=tail(container, previous=False) if one.started else "",
-            previous=tail(container, previous=True) if one.restarts and not one.ready else "",
+        title: replace(
+            container,
+            log=tail(title, previous=False) if container.started else "",
+            previous=tail(title, previous=True) if container.restarts and not container.ready else "",
         )
-        for container, one in pod.containers.items()
+        for title, container in pod.containers.items()
     }
     return replace(pod, containers=containers)
 
 
 def _before(turned: str) -> str:
-    return timestamp(parse_time(turned) - _BEFOREHAND) if turned else ""
+    return timestamp(parse_time(turned) - _BEFORE_UNREADY) if turned else ""
 
 
-def _pod(one: Document, scope: Scope) -> Pod:
-    metadata, spec, status = one["metadata"], one["spec"], one.get("status", {})
+def _pod(document: Document, scope: Scope) -> Pod:
+    metadata, spec, status = document["metadata"], document["spec"], document.get("status", {})
     labels = metadata.get("labels", {})
-    healthy = status.get("phase") == "Succeeded" or is_ready(one)
+    healthy = status.get("phase") == "Succeeded" or is_ready(document)
     statuses = [*status.get("initContainerStatuses", ()), *status.get("containerStatuses", ())]
     conditions = {each["type"]: each for each in status.get("conditions", ())}
     scheduled = conditions.get("PodScheduled", {})
@@ -129,17 +129,17 @@ def _pod(one: Document, scope: Scope) -> Pod:
     )
 
 
-def _container(one: Document, scope: Scope, *, healthy: bool) -> Container:
-    state = one.get("state", {})
+def _container(status: Document, scope: Scope, *, healthy: bool) -> Container:
+    state = status.get("state", {})
     waiting = state.get("waiting", {})
-    ended = state.get("terminated") or one.get("lastState", {}).get("terminated") or {}
+    ended = state.get("terminated") or status.get("lastState", {}).get("terminated") or {}
     started = bool(ended) or "running" in state
     if healthy and not scope.covers(ended.get("finishedAt", "")):
         ended = {}
     return Container(
-        ready=bool(one.get("ready")),
+        ready=bool(status.get("ready")),
         started=started,
-        restarts=one.get("restartCount", 0),
+        restarts=status.get("restartCount", 0),
         waiting=waiting.get("reason", ""),
         message=waiting.get("message") or ended.get("message", ""),
         ended=ended.get("reason", ""),
@@ -148,16 +148,16 @@ def _container(one: Document, scope: Scope, *, healthy: bool) -> Container:
     )
 
 
-def _is_done(one: Document, complete_jobs: Collection[str]) -> bool:
-    """Tell whether a pod that failed was replaced by another: by its complete Job, or by a ReplicaSet."""
-    owners = one["metadata"].get("ownerReferences", ())
-    if any(each["kind"] == "Job" and each["name"] in complete_jobs for each in owners):
+def _is_replaced(document: Document, complete_jobs: Collection[str]) -> bool:
+    """Tell whether another pod replaced a failed one: its Job is complete, or a ReplicaSet owns it."""
+    owners = document["metadata"].get("ownerReferences", ())
+    if any(owner["kind"] == "Job" and owner["name"] in complete_jobs for owner in owners):
         return True
-    failed = one.get("status", {}).get("phase") == "Failed"
-    return failed and any(each["kind"] == "ReplicaSet" for each in owners)
+    failed = document.get("status", {}).get("phase") == "Failed"
+    return failed and any(owner["kind"] == "ReplicaSet" for owner in owners)
 
 
 def _is_settling(pod: Pod, warnings: Iterable[str]) -> bool:
     young = not pod.created or seconds_since(pod.created) < _SETTLING_SECONDS
-    quiet = all(one.waiting in _USUAL_WAITING and not one.restarts for one in pod.containers.values())
-    return young and quiet and not pod.message and all(one == _USUAL_WARNING for one in warnings)
+    quiet = all(each.waiting in _NORMAL_WAITING and not each.restarts for each in pod.containers.values())
+    return young and quiet and not pod.message and all(reason == _NORMAL_WARNING for reason in warnings)

@@ -1,4 +1,4 @@
-"""What a diagnosis looks at: since when, in which namespace, which component."""
+"""The scope of a diagnosis: start time, namespace and component."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _UNITS = {"m": "minutes", "h": "hours", "d": "days"}
 
 @dataclass(frozen=True)
 class Scope:
-    """Since when (what is over by then counts no more), the namespace, and a component (empty: all)."""
+    """The start time, before which ended events do not count, the namespace, and a component (empty: all)."""
 
     since: datetime
     namespace: str
@@ -28,17 +28,17 @@ class Scope:
 
     @property
     def start(self) -> str:
-        """Return since when as a query says it."""
+        """Return the start time for a query."""
         return timestamp(self.since)
 
     def covers(self, at: str) -> bool:
-        """Tell whether a time (ISO 8601, as the services write it) is within; one that is not known is."""
+        """Tell whether a time (ISO 8601) is in scope; an empty one is."""
         return not at or parse_time(at) >= self.since
 
 
 def period(text: str) -> datetime:
-    """Return the time that `text` (`90m`, `2h`, `1d`) ago was. Raises InvalidParameter."""
-    found = re.fullmatch(r"(\d+)([mhd])", text)
-    if not found:
-        raise InvalidParameter(f'"{text}" is no period.', 'Write it like "90m", "2h" or "1d".')
-    return datetime.now(UTC) - timedelta(**{_UNITS[found[2]]: int(found[1])})
+    """Return the time `text` (`90m`, `2h`, `1d`) ago. Raises InvalidParameter."""
+    match = re.fullmatch(r"(\d+)([mhd])", text)
+    if not match:
+        raise InvalidParameter(f'since must be a period; got "{text}".', 'Write it like "90m", "2h" or "1d".')
+    return datetime.now(UTC) - timedelta(**{_UNITS[match[2]]: int(match[1])})

@@ -1,1 +1,1 @@
-"""Rules: facts in, findings out; one module for each section of what goes wrong."""
+"""Rules, which find causes in facts: one module for each layer of a deployment."""

@@ -1,4 +1,4 @@
-"""Azure's control plane: what it refuses, what does not exist, what stands still."""
+"""Azure's control plane: refused requests, missing resources, a stopped cluster."""
 
 from __future__ import annotations
 
@@ -12,9 +12,8 @@ from airflowaks.diagnosis.rules.rule import (
     Cause,
     Section,
     in_turn,
-    lines,
     listed,
-    log_lines,
+    matching_lines,
     missing,
 )
 from airflowaks.steps import cluster, key_vault, workload_identity
@@ -22,18 +21,17 @@ from airflowaks.steps import cluster, key_vault, workload_identity
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from airflowaks.diagnosis.facts.azure import Quota
     from airflowaks.diagnosis.facts.resource_status import ResourceStatus
     from airflowaks.diagnosis.facts.snapshot import Snapshot
 
-AZURE = Section()
-_ASKED = ("operation", "resource", "reading")
-_SAID = (*_ASKED, "event")
+_REQUESTS = ("operation", "resource", "reading")
+_SOURCES = (*_REQUESTS, "event")
+AZURE = Section(*_SOURCES)
 _LEARN = "https://learn.microsoft.com/"
 _ERROR_CODES = f"{_LEARN}troubleshoot/azure/azure-kubernetes/error-codes/"
 _NEARLY = 0.95
-# What others rules look at more closely, or where another place tells the cause.
-_OF_OTHERS = (
+# Resources and differences that more specific rules check.
+_SPECIFIC_RESOURCES = (
     "registry.pull_access",
     "registry.image",
     "backend.administrator",
@@ -41,8 +39,8 @@ _OF_OTHERS = (
     "workload_identity.vault_access",
     "backend.database",
 )
-_KINDS_OF_OTHERS = ("secret", "federated credential", "firewall rule", "resource provider")
-_TOLD_CLOSER = (
+_SPECIFIC_KINDS = ("secret", "federated credential", "firewall rule", "resource provider")
+_SPECIFIC_DIFFERENCES = (
     "publicNetworkAccess",
     "clusteringPolicy",
     "evictionPolicy",
@@ -59,20 +57,19 @@ _TOLD_CLOSER = (
     remedy=cluster.providers,
 )
 def provider_is_not_registered(facts: Snapshot) -> Iterable[Cause]:
-    """Tell of resource providers that the subscription is not registered for."""
+    """Find resource providers that the subscription is not registered for."""
     unregistered = [
-        f"{one.title}: {difference}"
-        for one in facts.azure.resources.values()
-        if one.kind == "resource provider"
-        for difference in one.differences
+        f"{status.title}: {difference}"
+        for status in facts.azure.resources.values()
+        if status.kind == "resource provider"
+        for difference in status.differences
     ]
-    said = log_lines(facts, ("MissingSubscriptionRegistration",), ("not registered to use namespace",), sources=_SAID)
-    if unregistered or said:
-        yield Cause(
-            "The subscription is not registered for a resource provider that the deployment needs.",
-            "Run step 1: it registers the providers and waits for it.",
-            [*unregistered, *lines(said)],
-        )
+    words = (("MissingSubscriptionRegistration",), ("not registered to use namespace",))
+    yield Cause(
+        "The subscription is not registered for a resource provider that the deployment needs.",
+        "Run step 1, which registers the providers.",
+        [*unregistered, *matching_lines(facts, *words, sources=_SOURCES)],
+    )
 
 
 @AZURE.rule(
@@ -81,54 +78,52 @@ def provider_is_not_registered(facts: Snapshot) -> Iterable[Cause]:
     effects=("AKA-115", "AKA-116", "AKA-801"),
     link=f"{_ERROR_CODES}error-code-quotaexceeded",
 )
-def quota_is_used_up(facts: Snapshot) -> Iterable[Cause]:
-    """Tell of a quota that a write was refused for."""
-    said = log_lines(
-        facts, ("exceeding approved", "quota"), ("QuotaExceeded",), ("InsufficientVCPUQuota",), sources=_ASKED
-    )
-    if said:
-        used = [f"quota {name}: {one.used} of {one.limit}" for name, one in _scarce(facts)]
+def quota_is_exceeded(facts: Snapshot) -> Iterable[Cause]:
+    """Find requests that exceed a quota."""
+    words = (("exceeding approved", "quota"), ("QuotaExceeded",), ("InsufficientVCPUQuota",))
+    if lines := matching_lines(facts, *words, sources=_REQUESTS):
         yield Cause(
-            "The subscription's quota does not allow what was asked for.",
-            "Choose a smaller size or another region, or ask for more quota in the portal under Quotas.",
-            [*lines(said), *used],
+            "A request exceeds the subscription's quota.",
+            "Choose a smaller size or another region, or request more quota in the portal under Quotas.",
+            [*lines, *_scarce_quotas(facts)],
         )
 
 
 @AZURE.rule("AKA-103", NOTE, link=f"{_LEARN}azure/quotas/view-quotas")
 def quota_is_nearly_used_up(facts: Snapshot) -> Iterable[Cause]:
-    """Tell of quotas that leave hardly any room to scale."""
-    if used := [f"quota {name}: {one.used} of {one.limit}" for name, one in _scarce(facts)]:
-        yield Cause(
-            "A quota of the region is nearly used up, so that the cluster cannot add nodes for long.",
-            "Ask for more in the portal under Quotas before the next roll-out needs it.",
-            used,
-        )
+    """Find quotas that are at least 95 % used."""
+    yield Cause(
+        "A quota of the region is nearly used up: the cluster may soon be unable to add nodes.",
+        "Request more quota in the portal under Quotas before the next roll-out.",
+        _scarce_quotas(facts),
+    )
 
 
-def _scarce(facts: Snapshot) -> list[tuple[str, Quota]]:
-    return [(name, one) for name, one in facts.azure.quotas.items() if one.limit and one.used >= _NEARLY * one.limit]
+def _scarce_quotas(facts: Snapshot) -> list[str]:
+    return [
+        f"quota {name}: {quota.used} of {quota.limit}"
+        for name, quota in facts.azure.quotas.items()
+        if quota.limit and quota.used >= _NEARLY * quota.limit
+    ]
 
 
-AZURE.said(
+AZURE.text_rule(
     "AKA-104",
     CRITICAL,
     ("SkuNotAvailable",),
     ("Capacity Restrictions",),
-    sources=_SAID,
-    cause="The size of machine is not to be had in this region or zone.",
+    cause="The VM size is not available in this region or zone.",
     fix="Choose another `cluster.node_pool.vm_size`, zone or region in the environment file, then run step 1.",
     effects=("AKA-115", "AKA-116", "AKA-801"),
     link=f"{_LEARN}azure/azure-resource-manager/troubleshooting/error-sku-not-available",
 )
-AZURE.said(
+AZURE.text_rule(
     "AKA-105",
     WARNING,
     ("PrincipalNotFound",),
     ("does not exist in the directory",),
-    sources=_SAID,
-    cause="Entra did not know a new principal yet when a role was assigned to it.",
-    fix="Run the step again: it assigns the role with principalType and waits for Entra.",
+    cause="A role assignment failed because Entra had not replicated the new principal yet.",
+    fix="Run the step again: it assigns the role with principalType and waits for the replication.",
     effects=("AKA-116",),
     link=f"{_LEARN}azure/role-based-access-control/troubleshooting",
 )
@@ -142,52 +137,51 @@ AZURE.said(
     remedy=in_turn(key_vault.everything, workload_identity.identity),
 )
 def vault_is_deleted(facts: Snapshot) -> Iterable[Cause]:
-    """Tell of a vault that is soft-deleted, or whose name such a one holds."""
-    said = log_lines(facts, ("vault with the same name already exists in deleted state",), sources=_SAID)
-    gone = missing(facts, "key_vault.vault") if facts.azure.vault_deleted else []
-    if gone or said:
-        yield Cause(
-            "The key vault is soft-deleted: pods cannot read any secret.",
-            "Run step 4: it recovers the vault with its secrets, then step 5 for who may read it; somebody else's of"
-            " that name must be purged instead.",
-            [*gone, *lines(said)],
-        )
+    """Find a soft-deleted vault, or one that holds the environment's vault name."""
+    deleted = missing(facts, "key_vault.vault") if facts.azure.vault_deleted else []
+    words = ("vault with the same name already exists in deleted state",)
+    yield Cause(
+        "The key vault is soft-deleted: pods cannot read any secret.",
+        "Run step 4, which recovers the vault with its secrets, then step 5, which assigns the pods' role. If the"
+        " deleted vault is of another deployment, purge it instead.",
+        [*deleted, *matching_lines(facts, words, sources=_SOURCES)],
+    )
 
 
 for _name, _words, _cause, _fix, _page in (
     (
         "AKA-107",
         (("Azure Cache for Redis is retiring",),),
-        "This tenant may not create classic Azure Cache for Redis any more.",
+        "This tenant can no longer create an Azure Cache for Redis.",
         "Set `broker.kind: managed_redis` in the environment file, then run step 3.",
         "azure/azure-cache-for-redis/retirement-faq",
     ),
     (
         "AKA-108",
         (("Redis Enterprise", "no longer supported"),),
-        "The broker's SKU is of Redis Enterprise, of which none is made any more.",
+        "The broker's SKU belongs to Redis Enterprise, which Azure no longer creates.",
         "Choose a Balanced_* SKU for the broker in the environment file, then run step 3.",
         "azure/redis/overview",
     ),
     (
         "AKA-109",
         (("NameNotAvailable",), ("AlreadyInUse",), ("NameAlreadyExists",), ("AlreadyTaken",), ("VaultAlreadyExists",)),
-        "A name that must be unique in all of Azure belongs to somebody else.",
+        "A name that must be unique in all of Azure is taken by another subscription.",
         "Set another name in the environment file, then run the step again.",
         "azure/azure-resource-manager/troubleshooting/error-reserved-resource-name",
     ),
     (
         "AKA-110",
         (("RequestDisallowedByPolicy",),),
-        "An Azure Policy forbids what was asked for.",
-        "Ask the owner of the policy that the text names for an exemption, or change the environment to comply.",
+        "An Azure Policy forbids the request.",
+        "Request an exemption from the owner of the policy that the evidence names, or change the environment.",
         "azure/azure-resource-manager/troubleshooting/error-policy-requestdisallowedbypolicy",
     ),
     (
         "AKA-111",
         (("Subnet", "Full"),),
-        "The subnet has no addresses left for more nodes.",
-        "Enlarge the subnet, or take nodes away; then run step 1.",
+        "The subnet has no free addresses for more nodes.",
+        "Enlarge the subnet or remove nodes; then run step 1.",
         "troubleshoot/azure/azure-kubernetes/error-codes/subnetisfull-error-upgrade",
     ),
     (
@@ -200,37 +194,36 @@ for _name, _words, _cause, _fix, _page in (
     (
         "AKA-113",
         (("AvailabilityZoneNotSupported",),),
-        "The region does not have this size of machine in one of the zones.",
-        "Take the zone out of `cluster.node_pool.zones`, or choose another size; then run step 1.",
+        "The VM size is not available in one of the zones.",
+        "Remove the zone from `cluster.node_pool.zones`, or choose another size; then run step 1.",
         "troubleshoot/azure/azure-kubernetes/error-codes/availabilityzonenotsupported-error",
     ),
     (
         "AKA-114",
         (("AKSCapacityHeavyUsage",),),
-        "The region has no capacity for new clusters at the moment.",
-        "Wait, or choose another region in the environment file.",
+        "The region has no capacity for new clusters at present.",
+        "Try again later, or choose another region in the environment file.",
         "troubleshoot/azure/azure-kubernetes/error-codes/akscapacityheavyusage-error",
     ),
     (
         "AKA-118",
         (("K8sVersionNotSupported",),),
-        "The Kubernetes version is not offered in this region any more.",
-        "Set `cluster.kubernetes_version` to one that `az aks get-versions` lists, then run step 1.",
+        "The Kubernetes version is no longer available in this region.",
+        "Set `cluster.kubernetes_version` to a version that `az aks get-versions` lists, then run step 1.",
         "azure/aks/supported-kubernetes-versions",
     ),
     (
         "AKA-119",
         (("throttled",),),
-        "Azure asks to slow down: the subscription sends more requests than it may.",
-        "Wait some minutes, and find out which other tool asks so much.",
+        "Azure throttles the subscription's requests.",
+        "Wait some minutes, and find the tool that sends too many requests.",
         "azure/azure-resource-manager/management/request-limits-and-throttling",
     ),
 ):
-    AZURE.said(
+    AZURE.text_rule(
         _name,
         CRITICAL,
         *_words,
-        sources=_SAID,
         cause=_cause,
         fix=_fix,
         effects=("AKA-115", "AKA-116", "AKA-801", *(("AKA-0",) if _name == "AKA-119" else ())),
@@ -245,55 +238,64 @@ for _name, _words, _cause, _fix, _page in (
     link=f"{_LEARN}azure/aks/start-stop-cluster",
 )
 def cluster_is_stopped(facts: Snapshot) -> Iterable[Cause]:
-    """Tell of a cluster that is switched off."""
+    """Find a stopped cluster."""
     if facts.azure.power == "Stopped":
-        yield Cause("The cluster is stopped.", "Start it with `az aks start`; it takes some five minutes.", ["Stopped"])
+        yield Cause("The cluster is stopped.", "Run `az aks start`, which takes about five minutes.", ["Stopped"])
 
 
 @AZURE.rule("AKA-115", CRITICAL, effects=("AKA-0",), link=f"{_LEARN}azure/azure-monitor/platform/activity-log")
 def resource_has_failed(facts: Snapshot) -> Iterable[Cause]:
-    """Tell of resources whose last write failed on Azure's side."""
-    for one in facts.azure.resources.values():
-        if one.state.lower() in ("failed", "canceled"):
+    """Find resources whose provisioning state is Failed or Canceled."""
+    for status in facts.azure.resources.values():
+        if status.state.lower() in ("failed", "canceled"):
             yield Cause(
-                f"The last write of {one.title} failed on Azure's side.",
-                "See its activity log in the portal for the reason, then run the step again.",
-                [f"{one.title}: {one.state}"],
+                f"The last update of {status.title} failed in Azure.",
+                "Find the reason in its activity log in the portal, then run the step again.",
+                [f"{status.title}: {status.state}"],
             )
 
 
 @AZURE.rule("AKA-116", CRITICAL, effects=("AKA-206", "AKA-319", "AKA-309", "AKA-0", *DOWNSTREAM))
 def resource_does_not_exist(facts: Snapshot) -> Iterable[Cause]:
-    """Tell of resources that the steps make and that are not there."""
-    gone = {name: one for name, one in facts.azure.resources.items() if one.missing and _is_for_us(facts, name, one)}
-    if gone:
-        steps = ", ".join(dict.fromkeys(name.partition(".")[0] for name in gone))
+    """Find resources of the steps that do not exist."""
+    absent = {
+        name: status
+        for name, status in facts.azure.resources.items()
+        if status.missing and not _has_specific_rule(facts, name, status)
+    }
+    if absent:
+        titles = [status.title for status in absent.values()]
         yield Cause(
-            f"{listed([one.title for one in gone.values()])} {'does' if len(gone) == 1 else 'do'} not exist.",
-            f"Run the steps of {steps}: they make what is missing. The activity log says who deleted it.",
-            [f"{one.title} does not exist" for one in gone.values()],
+            f"{listed(titles)} {'does' if len(titles) == 1 else 'do'} not exist.",
+            f"Run {_steps(absent)} to create what is missing. The activity log names who deleted it.",
+            [f"{title} does not exist" for title in titles],
         )
 
 
-def _is_for_us(facts: Snapshot, name: str, one: ResourceStatus) -> bool:
+def _has_specific_rule(facts: Snapshot, name: str, status: ResourceStatus) -> bool:
     if name == "key_vault.vault":
-        return not facts.azure.vault_deleted
-    return name not in _OF_OTHERS and one.kind not in _KINDS_OF_OTHERS
+        return facts.azure.vault_deleted
+    return name in _SPECIFIC_RESOURCES or status.kind in _SPECIFIC_KINDS
+
+
+def _steps(names: Iterable[str]) -> str:
+    steps = dict.fromkeys(name.partition(".")[0] for name in names)
+    return f"the step{'s' if len(steps) > 1 else ''} {', '.join(steps)}"
 
 
 @AZURE.rule("AKA-117", WARNING)
 def resource_differs(facts: Snapshot) -> Iterable[Cause]:
-    """Tell of resources that are not as the environment wants them."""
-    differing: dict[str, list[str]] = {}
-    for name, one in facts.azure.resources.items():
-        left = [each for each in one.differences if not any(words in each for words in _TOLD_CLOSER)]
-        if one.exists and left and one.kind not in _KINDS_OF_OTHERS:
-            differing[name] = [f"{one.title}: {each}" for each in left]
+    """Find resources that differ from the environment."""
+    differing = {
+        name: differences
+        for name, status in facts.azure.resources.items()
+        if status.exists and status.kind not in _SPECIFIC_KINDS
+        if (differences := status.differences_without(*_SPECIFIC_DIFFERENCES))
+    }
     if differing:
-        steps = ", ".join(dict.fromkeys(name.partition(".")[0] for name in differing))
-        titles = [facts.azure.resources[name].title for name in differing]
+        titles = {name: facts.azure.resources[name].title for name in differing}
         yield Cause(
-            f"{listed(titles)} {'is' if len(titles) == 1 else 'are'} not as the environment wants.",
-            f"Run the steps of {steps}, or put what you want into the environment file.",
-            [line for lines_of in differing.values() for line in lines_of],
+            f"{listed(list(titles.values()))} {'differs' if len(titles) == 1 else 'differ'} from the environment.",
+            f"Run {_steps(differing)}, or set the value in the environment file.",
+            [f"{titles[name]}: {difference}" for name, lines in differing.items() for difference in lines],
         )

@@ -12,8 +12,7 @@ from airflowaks.diagnosis.rules.rule import (
     Section,
     differing,
     in_turn,
-    lines,
-    log_lines,
+    matching_lines,
 )
 from airflowaks.steps import airflow, backend, key_vault
 
@@ -22,128 +21,117 @@ if TYPE_CHECKING:
 
     from airflowaks.diagnosis.facts.snapshot import Snapshot
 
-BROKER = Section()
-_SAID = ("log", "reading", "resource", "task")
-_AFTER = ("AKA-609", "AKA-706", "AKA-006", *DOWNSTREAM)
+_SOURCES = ("log", "reading", "resource", "task")
+BROKER = Section(*_SOURCES)
+_EFFECTS = ("AKA-609", "AKA-706", "AKA-006", *DOWNSTREAM)
 _REDIS = "https://learn.microsoft.com/azure/redis/"
 _CELERY = "https://airflow.apache.org/docs/apache-airflow-providers-celery/stable/configurations-ref.html"
 _NEARLY_ALL = 0.9
-# What the vault holds anew, pods have only once they are rolled.
+# Pods get a new secret only after a restart.
 _URLS = in_turn(key_vault.secrets, airflow.components)
 
 
-@BROKER.rule("AKA-601", CRITICAL, effects=_AFTER, link=f"{_REDIS}architecture#clustering-policies")
+@BROKER.rule("AKA-601", CRITICAL, effects=_EFFECTS, link=f"{_REDIS}architecture#clustering-policies")
 def broker_is_clustered(facts: Snapshot) -> Iterable[Cause]:
-    """Tell that the broker spreads keys over shards, which Celery's transport cannot cope with."""
-    wrong = differing(facts, "backend.broker", "clusteringPolicy")
-    said = log_lines(facts, ("CROSSSLOT",), ("ResponseError: MOVED",), sources=_SAID)
-    if wrong or said:
-        yield Cause(
-            "The broker has a clustering policy, with which Celery cannot publish.",
-            "The policy cannot be changed: delete the Redis database while no task runs, then run steps 3, 4 and 7.",
-            [*wrong, *lines(said)],
-        )
+    """Find a clustered broker, which Celery does not support."""
+    policy = differing(facts, "backend.broker", "clusteringPolicy")
+    yield Cause(
+        "The broker has a clustering policy that Celery cannot publish with.",
+        "Delete the Redis database while no task runs, then run steps 3, 4 and 7: an update cannot change the policy.",
+        [*policy, *matching_lines(facts, ("CROSSSLOT",), ("ResponseError: MOVED",), sources=_SOURCES)],
+    )
 
 
-BROKER.said(
+BROKER.text_rule(
     "AKA-602",
     CRITICAL,
     ("DB index is out of range",),
-    sources=_SAID,
-    cause="The broker's URL names another database than 0, and Managed Redis has no other.",
-    fix="Run step 4: it writes the URL with database 0; then step 7 rolls the pods.",
-    effects=_AFTER,
+    cause="The broker's URL has a database index other than 0, the only one in Azure Managed Redis.",
+    fix="Run step 4, which writes the URL with database 0, then step 7, which restarts the pods.",
+    effects=_EFFECTS,
     link=f"{_REDIS}overview",
     remedy=_URLS,
 )
 
 
 @BROKER.rule(
-    "AKA-603", CRITICAL, effects=_AFTER, link=f"{_REDIS}how-to-configure", remedy=in_turn(backend.servers, _URLS)
+    "AKA-603", CRITICAL, effects=_EFFECTS, link=f"{_REDIS}how-to-configure", remedy=in_turn(backend.servers, _URLS)
 )
-def keys_do_not_open(facts: Snapshot) -> Iterable[Cause]:
-    """Tell that access keys are off, or renewed behind the vault's back."""
-    off = differing(facts, "backend.broker", "accessKeysAuthentication")
-    said = log_lines(
-        facts, ("WRONGPASS",), ("NOAUTH",), ("invalid username-password",), ("access keys are disabled",), sources=_SAID
+def access_key_is_refused(facts: Snapshot) -> Iterable[Cause]:
+    """Find access keys that are disabled or were regenerated."""
+    disabled = differing(facts, "backend.broker", "accessKeysAuthentication")
+    words = (("WRONGPASS",), ("NOAUTH",), ("invalid username-password",), ("access keys are disabled",))
+    yield Cause(
+        "The broker refuses Airflow's access key: access keys are disabled or were regenerated.",
+        "Run step 3, which enables them, then step 4, which updates the vault, then step 7, which restarts the pods.",
+        [*disabled, *matching_lines(facts, *words, sources=_SOURCES)],
     )
-    if off or said:
-        yield Cause(
-            "The broker refuses Airflow's access key: keys are switched off, or were renewed.",
-            "Run step 3, which switches them on, then step 4 for the key in the vault, then step 7 for the pods.",
-            [*off, *lines(said)],
-        )
 
 
-@BROKER.rule("AKA-604", CRITICAL, effects=_AFTER, link=f"{_REDIS}tls-configuration", remedy=_URLS)
+@BROKER.rule("AKA-604", CRITICAL, effects=_EFFECTS, link=f"{_REDIS}tls-configuration", remedy=_URLS)
 def broker_is_called_without_tls(facts: Snapshot) -> Iterable[Cause]:
-    """Tell of connections that are cut at once; where the vault's own URL opens the broker it was only away."""
+    """Find connections without TLS, which the broker resets. If the vault's URL works, the broker was only down."""
     words = (
         ("calls the broker without TLS",),
         ("Error while reading from", "Connection reset"),
         ("Connection closed by server",),
     )
-    said = log_lines(facts, *words, sources=_SAID)
-    if said and facts.unread("backend.broker"):
+    if facts.unread("backend.broker"):
         yield Cause(
-            "The broker is called without TLS on its TLS port: the URL says redis:// where it must be rediss://.",
-            "Run step 4: it writes the URL; then step 7 rolls the pods.",
-            lines(said),
+            "A client connects to the broker's TLS port without TLS: the URL begins with redis://, not rediss://.",
+            "Run step 4, which writes the URL, then step 7, which restarts the pods.",
+            matching_lines(facts, *words, sources=_SOURCES),
         )
 
 
-BROKER.said(
+BROKER.text_rule(
     "AKA-605",
     CRITICAL,
     ("rediss:// URL must have parameter ssl_cert_reqs",),
-    sources=_SAID,
-    cause="Celery's result backend is a rediss:// URL that does not say how to verify the certificate.",
-    fix="Keep results in PostgreSQL, as step 4 writes it, or add ?ssl_cert_reqs=required; then step 7 rolls the pods.",
-    effects=_AFTER,
+    cause="Celery's result backend is a rediss:// URL without the parameter ssl_cert_reqs.",
+    fix="Keep results in PostgreSQL, as step 4 sets it, or add ?ssl_cert_reqs=required; then run step 7.",
+    effects=_EFFECTS,
     link=_CELERY,
     remedy=_URLS,
 )
-BROKER.said(
+BROKER.text_rule(
     "AKA-606",
     CRITICAL,
     ("SSL_MUTUAL_TLS", "SSL_KEY"),
-    sources=_SAID,
-    cause="AIRFLOW__CELERY__SSL_ACTIVE wants a client certificate, which there is none of.",
-    fix="Run step 7: its configuration has TLS in the broker's URL; else set AIRFLOW__CELERY__SSL_MUTUAL_TLS=False.",
-    effects=_AFTER,
+    cause="AIRFLOW__CELERY__SSL_ACTIVE needs a client certificate, and there is none.",
+    fix="Run step 7, which configures TLS in the broker's URL, or set AIRFLOW__CELERY__SSL_MUTUAL_TLS=False.",
+    effects=_EFFECTS,
     link=_CELERY,
     remedy=airflow.configuration,
 )
 
 
-@BROKER.rule("AKA-607", CRITICAL, effects=_AFTER, link=f"{_REDIS}best-practices-memory-management")
+@BROKER.rule("AKA-607", CRITICAL, effects=_EFFECTS, link=f"{_REDIS}best-practices-memory-management")
 def memory_is_used_up(facts: Snapshot) -> Iterable[Cause]:
-    """Tell that the broker has no memory left, or nearly none."""
+    """Find a broker with no, or nearly no, free memory."""
     broker = facts.backend.broker
-    said = log_lines(facts, ("command not allowed when used memory",), sources=_SAID)
-    seen = []
+    usage = []
     if broker.most_memory and broker.used_memory >= _NEARLY_ALL * broker.most_memory:
-        seen = [f"{broker.used_memory / 2**20:.0f} of {broker.most_memory / 2**20:.0f} MiB are in use"]
-    if seen or said:
-        yield Cause(
-            "The broker's memory is used up, so that no task can be queued.",
-            "Choose a larger `broker.sku` and run step 3; look for a queue that nobody consumes.",
-            [*seen, *lines(said)],
-        )
+        usage = [f"{broker.used_memory / 2**20:.0f} of {broker.most_memory / 2**20:.0f} MiB are in use"]
+    yield Cause(
+        "The broker has no free memory, so no task can be queued.",
+        "Choose a larger `broker.sku` and run step 3, and look for a queue that no worker consumes.",
+        [*usage, *matching_lines(facts, ("command not allowed when used memory",), sources=_SOURCES)],
+    )
 
 
 @BROKER.rule("AKA-608", WARNING, link=f"{_REDIS}best-practices-memory-management", remedy=backend.servers)
-def broker_may_forget(facts: Snapshot) -> Iterable[Cause]:
-    """Tell that the broker drops what is queued when its memory is short."""
-    wrong = differing(facts, "backend.broker", "evictionPolicy")
+def broker_evicts_keys(facts: Snapshot) -> Iterable[Cause]:
+    """Find a broker that evicts queued tasks when it is short of memory."""
     policy = facts.backend.broker.policy
-    seen = [] if policy == "noeviction" else [f"maxmemory-policy is {policy}"]
-    if wrong or seen:
-        yield Cause(
-            "The broker evicts keys when its memory is short: queued tasks would be lost silently.",
-            "Run step 3: it sets NoEviction; with a cache of your own set maxmemory-policy to noeviction.",
-            [*wrong, *seen],
-        )
+    yield Cause(
+        "The broker evicts keys when it is short of memory: queued tasks would be lost without an error.",
+        "Run step 3, which sets NoEviction. For an existing cache, set maxmemory-policy to noeviction.",
+        [
+            *differing(facts, "backend.broker", "evictionPolicy"),
+            *([] if policy == "noeviction" else [f"maxmemory-policy is {policy}"]),
+        ],
+    )
 
 
 @BROKER.rule(
@@ -153,16 +141,13 @@ def broker_may_forget(facts: Snapshot) -> Iterable[Cause]:
     link=f"{_REDIS}troubleshoot-connectivity",
     remedy=backend.servers,
 )
-def broker_cannot_be_reached(facts: Snapshot) -> Iterable[Cause]:
-    """Tell that no connection to the broker comes about."""
+def broker_is_unreachable(facts: Snapshot) -> Iterable[Cause]:
+    """Find failed connections to the broker."""
     words = (("kombu", "OperationalError"), ("redis", "Error", "connecting to"), ("Cannot connect to rediss://",))
-    instances = [one for one in facts.azure.resources.values() if one.kind == "Managed Redis"]
-    closed = [f"{one.title}: {each}" for one in instances for each in one.differing("publicNetworkAccess")]
-    said = log_lines(facts, *words, sources=_SAID)
-    if closed or said:
-        yield Cause(
-            "The broker cannot be reached, or does not answer as it should.",
-            "Run step 3, which opens its public endpoint; else see its state in the portal, DNS, and the way to its"
-            " port.",
-            [*closed, *lines(said)],
-        )
+    instances = [status for status in facts.azure.resources.values() if status.kind == "Managed Redis"]
+    closed = [f"{status.title}: {line}" for status in instances for line in status.differing("publicNetworkAccess")]
+    yield Cause(
+        "The broker is unreachable, or does not answer with the Redis protocol.",
+        "Run step 3, which enables its public endpoint; or check its state in the portal, its DNS name and its port.",
+        [*closed, *matching_lines(facts, *words, sources=_SOURCES)],
+    )

@@ -4,7 +4,15 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from airflowaks.diagnosis.rules.rule import CRITICAL, DOWNSTREAM, Cause, Section, components, lines, log_lines, missing
+from airflowaks.diagnosis.rules.rule import (
+    CRITICAL,
+    DOWNSTREAM,
+    Cause,
+    Section,
+    components_of,
+    matching_lines,
+    missing,
+)
 from airflowaks.steps import registry
 
 if TYPE_CHECKING:
@@ -12,61 +20,58 @@ if TYPE_CHECKING:
 
     from airflowaks.diagnosis.facts.snapshot import Snapshot
 
-IMAGES = Section()
-_SAID = ("event", "container")
-_AFTER = ("AKA-206", *DOWNSTREAM)
+_SOURCES = ("event", "container")
+IMAGES = Section(*_SOURCES)
+_EFFECTS = ("AKA-206", *DOWNSTREAM)
 _LEARN = "https://learn.microsoft.com/troubleshoot/azure/azure-kubernetes/extensions/cannot-pull-image-from-acr-to-aks-cluster"
 
 
-@IMAGES.rule("AKA-201", CRITICAL, effects=_AFTER, link=_LEARN, remedy=registry.pull_access)
-def nodes_may_not_pull(facts: Snapshot) -> Iterable[Cause]:
-    """Tell that the kubelet's identity lacks AcrPull, or that the registry does not honour it."""
+@IMAGES.rule("AKA-201", CRITICAL, effects=_EFFECTS, link=_LEARN, remedy=registry.pull_access)
+def nodes_lack_acr_pull(facts: Snapshot) -> Iterable[Cause]:
+    """Find a kubelet identity without AcrPull, by its role assignment or by refused pulls."""
     if facts.azure.registry_mode.startswith("Abac"):
         return
     lacking = missing(facts, "registry.pull_access")
-    said = log_lines(facts, ("failed to authorize", "401"), ("unauthorized", "authentication required"), sources=_SAID)
-    if lacking or said:
-        yield Cause(
-            "The cluster's nodes may not pull from the registry: the kubelet's identity lacks AcrPull.",
-            "Run step 2: it assigns the role to the kubelet's identity (not to the cluster's own).",
-            [*lacking, *lines(said)],
-            frozenset() if lacking else components(said),
-        )
+    words = (("failed to authorize", "401"), ("unauthorized", "authentication required"))
+    lines = matching_lines(facts, *words, sources=_SOURCES)
+    yield Cause(
+        "The cluster's nodes cannot pull from the registry: the kubelet identity lacks the role AcrPull.",
+        "Run step 2: it assigns the role to the kubelet identity, not to the cluster's own.",
+        [*lacking, *lines],
+        frozenset() if lacking else components_of(lines),
+    )
 
 
-@IMAGES.rule("AKA-202", CRITICAL, effects=_AFTER, link=_LEARN, remedy=registry.image)
+@IMAGES.rule("AKA-202", CRITICAL, effects=_EFFECTS, link=_LEARN, remedy=registry.image)
 def image_is_missing(facts: Snapshot) -> Iterable[Cause]:
-    """Tell that the registry does not have the image's tag."""
+    """Find an image tag that is not in the registry."""
     lacking = missing(facts, "registry.image")
-    said = log_lines(facts, ("pull", ": not found"), ("manifest unknown",), sources=_SAID)
-    if lacking or said:
-        yield Cause(
-            "The image that pods want is not in the registry.",
-            "Run step 2: it imports Airflow's image; a tag set by hand must exist, or be set back with step 7.",
-            [*lacking, *lines(said)],
-            frozenset() if lacking else components(said),
-        )
+    lines = matching_lines(facts, ("pull", ": not found"), ("manifest unknown",), sources=_SOURCES)
+    yield Cause(
+        "The image of a pod is not in the registry.",
+        "Run step 2, which imports Airflow's image. If the tag was set by hand, push it, or run step 7 to reset it.",
+        [*lacking, *lines],
+        frozenset() if lacking else components_of(lines),
+    )
 
 
-IMAGES.said(
+IMAGES.text_rule(
     "AKA-203",
     CRITICAL,
     ("failed to fetch anonymous token", "403"),
-    sources=_SAID,
-    cause="The registry's firewall does not let the cluster's nodes in.",
-    fix="Let the cluster's outbound address in, or link the registry's private DNS zone to the nodes' network.",
-    effects=_AFTER,
+    cause="The registry's firewall blocks the cluster's nodes.",
+    fix="Allow the cluster's outbound address, or link the registry's private DNS zone to the nodes' network.",
+    effects=_EFFECTS,
     link=_LEARN,
 )
-IMAGES.said(
+IMAGES.text_rule(
     "AKA-204",
     CRITICAL,
     ("pull", "dial tcp", "i/o timeout"),
     ("pull", "no such host"),
-    sources=_SAID,
-    cause="The nodes cannot reach the registry: there is no route, or no name for it.",
-    fix="Check the nodes' outbound route, firewall and DNS towards the registry's host name on port 443.",
-    effects=_AFTER,
+    cause="The nodes cannot reach the registry: the route or the DNS record is missing.",
+    fix="Check the nodes' outbound route, firewall and DNS for the registry's host name on port 443.",
+    effects=_EFFECTS,
     link=_LEARN,
 )
 
@@ -74,31 +79,30 @@ IMAGES.said(
 @IMAGES.rule(
     "AKA-205",
     CRITICAL,
-    effects=_AFTER,
+    effects=_EFFECTS,
     link="https://learn.microsoft.com/azure/container-registry/container-registry-rbac-abac-repository-permissions",
 )
-def registry_heeds_no_acr_pull(facts: Snapshot) -> Iterable[Cause]:
-    """Tell that the registry is in ABAC mode, in which AcrPull counts for nothing."""
+def registry_ignores_acr_pull(facts: Snapshot) -> Iterable[Cause]:
+    """Find a registry in ABAC mode, which ignores AcrPull."""
     if facts.azure.registry_mode.startswith("Abac"):
         yield Cause(
-            "The registry is in the mode RBAC + ABAC, which does not honour AcrPull.",
-            "Set its role assignment mode back to RBAC, or assign Container Registry Repository Reader to the kubelet.",
+            "The registry is in the role assignment mode RBAC + ABAC, which ignores AcrPull.",
+            "Set the role assignment mode to RBAC, or assign Container Registry Repository Reader to the kubelet.",
             [
                 f"roleAssignmentMode: {facts.azure.registry_mode}",
-                *lines(log_lines(facts, ("failed to authorize",), sources=_SAID)),
+                *matching_lines(facts, ("failed to authorize",), sources=_SOURCES),
             ],
         )
 
 
-IMAGES.said(
+IMAGES.text_rule(
     "AKA-206",
     CRITICAL,
     ("ErrImagePull",),
     ("ImagePullBackOff",),
     ("InvalidImageName",),
-    sources=_SAID,
-    cause="An image cannot be pulled.",
-    fix="See the message: it says what the registry answered.",
+    cause="A node cannot pull an image.",
+    fix="Read the evidence: it has the registry's answer.",
     effects=DOWNSTREAM,
     link=_LEARN,
 )

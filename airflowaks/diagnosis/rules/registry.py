@@ -1,4 +1,4 @@
-"""The book of all rules, and how their findings are put in order."""
+"""The registry of all rules, and the evaluation of a snapshot."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ from airflowaks.diagnosis.rules.workloads import WORKLOADS
 if TYPE_CHECKING:
     from airflowaks.diagnosis.facts.snapshot import Snapshot
 
-# From the ground up: what stands earlier can be a cause of what stands later, never the other way round.
+# In causal order: a finding can only be the effect of an earlier one.
 SECTIONS = (AZURE, IMAGES, IDENTITY, STORAGE, DATABASE, BROKER, WORKLOADS, AIRFLOW, SYMPTOMS, SOURCES)
-RULES = {one.id: one for section in SECTIONS for one in section}
+RULES = {rule.id: rule for section in SECTIONS for rule in section}
 _ORDER = {name: position for position, name in enumerate(RULES)}
 
 
 def evaluate(facts: Snapshot) -> Findings:
-    """Return what all rules find in `facts`, consequences below their causes."""
-    found = [finding for one in RULES.values() for finding in one.findings(facts)]
-    return arrange(found, lambda name: RULES[name].effects, _ORDER.__getitem__)
+    """Return the findings of all rules, consequences below their causes."""
+    findings = [finding for rule in RULES.values() for finding in rule.findings(facts)]
+    return arrange(findings, lambda name: RULES[name].effects, _ORDER.__getitem__)

@@ -1,4 +1,4 @@
-"""A rule: a pure function from facts to causes, with the ID, severity and link that its findings bear."""
+"""Rules: pure functions from facts to causes, with the ID, severity and link of their findings."""
 
 from __future__ import annotations
 
@@ -16,54 +16,63 @@ if TYPE_CHECKING:
     from airflowaks.session import Session
 
     Remedy = Callable[[Session], Changes]
+    Evaluate = Callable[[Snapshot], Iterable["Cause"]]
 
 CRITICAL, WARNING, NOTE = Severity.CRITICAL, Severity.WARNING, Severity.NOTE
 DOWNSTREAM = ("AKA-703", "AKA-704", "AKA-705", "AKA-714", "AKA-9", "AKA-003", "AKA-005")
-"""The IDs of what follows from nearly everything: Airflow's parts do not find each other, or are not there."""
+"""The IDs of the effects of nearly every cause: components of Airflow are missing or cannot reach each other."""
 _MOST_EVIDENCE, _MOST_NAMES = 3, 4
-_OF_SUFFERERS = ("event", "container")
+_ABOUT_THE_POD = ("event", "container")
 
 
 @dataclass(frozen=True)
 class Cause:
-    """What a rule has found: one sentence, what to do, the lines that say so, the components that it is about."""
+    """A cause: one sentence, the fix, the evidence (each item is shown as text) and the affected components.
+
+    A cause without evidence is dropped, so a rule may always yield its cause. No `components` means all of them.
+    """
 
     sentence: str
     fix: str
-    evidence: Sequence[str] = ()
-    about: frozenset[str] = frozenset()
+    evidence: Sequence[object]
+    components: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True)
 class Rule:
-    """One rule. `effects` are the beginnings of the IDs of findings that follow from its own."""
+    """One rule. `effects` are prefixes of the IDs of findings that follow from its own."""
 
     id: str
     severity: Severity
-    look: Callable[[Snapshot], Iterable[Cause]]
+    evaluate: Evaluate
     effects: tuple[str, ...] = ()
     link: str = ""
     remedy: Remedy | None = None
 
     def findings(self, facts: Snapshot) -> list[Finding]:
-        """Return what the rule finds in `facts`."""
+        """Return the findings of the rule in `facts`."""
         return [
             Finding(
                 id=self.id,
                 severity=self.severity,
-                cause=one.sentence,
-                fix=one.fix,
+                cause=cause.sentence,
+                fix=cause.fix,
                 link=self.link,
-                evidence=_first(one.evidence),
-                about=one.about,
+                evidence=_first(cause.evidence),
+                components=cause.components,
                 remedy=self.remedy,
             )
-            for one in self.look(facts)
+            for cause in self.evaluate(facts)
+            if cause.evidence
         ]
 
 
 class Section(list[Rule]):
-    """The rules of one section, in the order in which they are written."""
+    """The rules of one module, in order. `sources` are those that its text rules search by default."""
+
+    def __init__(self, *sources: str) -> None:
+        super().__init__()
+        self.sources = sources
 
     def rule(
         self,
@@ -73,38 +82,38 @@ class Section(list[Rule]):
         effects: tuple[str, ...] = (),
         link: str = "",
         remedy: Remedy | None = None,
-    ) -> Callable[[Callable[[Snapshot], Iterable[Cause]]], Callable[[Snapshot], Iterable[Cause]]]:
-        """Return a decorator that makes a function from facts to causes the rule `name`."""
+    ) -> Callable[[Evaluate], Evaluate]:
+        """Return a decorator that adds a function from facts to causes as the rule `name`."""
 
-        def make(look: Callable[[Snapshot], Iterable[Cause]]) -> Callable[[Snapshot], Iterable[Cause]]:
-            self.append(Rule(name, severity, look, effects, link, remedy))
-            return look
+        def add(evaluate: Evaluate) -> Evaluate:
+            self.append(Rule(name, severity, evaluate, effects, link, remedy))
+            return evaluate
 
-        return make
+        return add
 
-    def said(  # noqa: PLR0913 - a rule of words is all data, and each part has a name
+    def text_rule(  # noqa: PLR0913 - a text rule is only data, and each part has a name
         self,
         name: str,
         severity: Severity,
         *words: tuple[str, ...],
-        sources: tuple[str, ...],
         cause: str,
         fix: str,
+        sources: tuple[str, ...] = (),
         effects: tuple[str, ...] = (),
         link: str = "",
         remedy: Remedy | None = None,
     ) -> None:
-        """Add the rule `name`: its cause stands where one of `sources` has a line with all words of one of `words`."""
+        """Add the rule `name`, which finds its cause in lines of `sources` that have all words of a tuple."""
 
-        def look(facts: Snapshot) -> Iterable[Cause]:
-            if found := log_lines(facts, *words, sources=sources):
-                yield Cause(cause, fix, lines(found), components(found))
+        def evaluate(facts: Snapshot) -> Iterable[Cause]:
+            lines = matching_lines(facts, *words, sources=sources or self.sources)
+            yield Cause(cause, fix, lines, components_of(lines))
 
-        self.append(Rule(name, severity, look, effects, link, remedy))
+        self.append(Rule(name, severity, evaluate, effects, link, remedy))
 
 
 def in_turn(*steps: Remedy) -> Remedy:
-    """Return the fix that takes several step functions, one after the other."""
+    """Return the fix that runs several step functions in order."""
 
     def remedy(session: Session) -> Changes:
         return sum((step(session) for step in steps), start=Changes(()))
@@ -112,48 +121,43 @@ def in_turn(*steps: Remedy) -> Remedy:
     return remedy
 
 
-def _first(evidence: Sequence[str]) -> tuple[str, ...]:
-    lines = list(dict.fromkeys(evidence))
+def _first(evidence: Sequence[object]) -> tuple[str, ...]:
+    lines = list(dict.fromkeys(map(str, evidence)))
     left = len(lines) - _MOST_EVIDENCE
     return (*lines[:_MOST_EVIDENCE], f"and {left} more") if left > 0 else tuple(lines)
 
 
 def listed(names: Sequence[str]) -> str:
-    """Return names to begin a sentence with, as many as it can bear."""
+    """Return the first names as the beginning of a sentence, and the number of the rest."""
     left = len(names) - _MOST_NAMES
     text = ", ".join(names[:_MOST_NAMES]) + (f" and {left} more" if left > 0 else "")
     return text[0].upper() + text[1:]
 
 
-def log_lines(facts: Snapshot, *words: tuple[str, ...], sources: tuple[str, ...]) -> list[LogLine]:
-    """Return the lines of `sources` that have all words of one of `words`."""
-    said = ((one, next(filter(one.says, words), None)) for one in facts.log_lines if one.source in sources)
-    return [one.around(found) for one, found in said if found]
+def matching_lines(facts: Snapshot, *words: tuple[str, ...], sources: tuple[str, ...]) -> list[LogLine]:
+    """Return the lines of `sources` that have all words of at least one tuple, cut to the text around the words."""
+    matches = ((line, next(filter(line.contains, words), None)) for line in facts.log_lines if line.source in sources)
+    return [line.excerpt(match) for line, match in matches if match]
 
 
-def lines(found: Sequence[LogLine]) -> list[str]:
-    """Return quotes as evidence."""
-    return [str(one) for one in found]
+def components_of(lines: Sequence[LogLine]) -> frozenset[str]:
+    """Return the components that the lines are about; empty, for all, if a line may be about another component."""
+    names = [line.component if line.source in _ABOUT_THE_POD else "" for line in lines]
+    return frozenset(names) if all(names) else frozenset()
 
 
-def components(found: Sequence[LogLine]) -> frozenset[str]:
-    """Return the components that quotes are about; empty where that may be all: a log tells of others' faults too."""
-    named = [one.component if one.source in _OF_SUFFERERS else "" for one in found]
-    return frozenset(named) if all(named) else frozenset()
-
-
-def standing(facts: Snapshot, name: str) -> ResourceStatus | None:
-    """Return how a resource of Azure stands, by step and attribute (`registry.pull_access`)."""
+def status_of(facts: Snapshot, name: str) -> ResourceStatus | None:
+    """Return the status of an Azure resource by step and attribute, such as `registry.pull_access`."""
     return facts.azure.resources.get(name)
 
 
 def missing(facts: Snapshot, *names: str) -> list[str]:
-    """Return as evidence those of the named resources of Azure that do not exist."""
-    known = [one for name in names if (one := standing(facts, name)) is not None]
-    return [f"{one.title} does not exist" for one in known if one.missing]
+    """Return evidence for those of the named Azure resources that do not exist."""
+    statuses = [status for name in names if (status := status_of(facts, name)) is not None]
+    return [f"{status.title} does not exist" for status in statuses if status.missing]
 
 
 def differing(facts: Snapshot, name: str, *words: str) -> list[str]:
-    """Return as evidence where a resource of Azure differs in what any of `words` names."""
-    known = standing(facts, name)
-    return [f"{known.title}: {one}" for one in known.differing(*words)] if known else []
+    """Return evidence for the differences of an Azure resource that contain any of `words`."""
+    status = status_of(facts, name)
+    return [f"{status.title}: {difference}" for difference in status.differing(*words)] if status else []

@@ -1,10 +1,10 @@
-"""Symptoms: what is seen when something else is wrong; findings of their own only where no cause was found."""
+"""Symptoms: effects of other causes; a symptom is a finding of its own only if no cause was found."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from airflowaks.diagnosis.rules.rule import CRITICAL, NOTE, Cause, Section, components, lines, log_lines
+from airflowaks.diagnosis.rules.rule import CRITICAL, NOTE, Cause, Section, components_of, matching_lines
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -20,58 +20,56 @@ _BY_SIGNAL = (137, 143)
 
 
 @SYMPTOMS.rule("AKA-901", CRITICAL, effects=("AKA-9", "AKA-003", "AKA-005"), link=_PODS)
-def container_keeps_ending(facts: Snapshot) -> Iterable[Cause]:
-    """Tell of containers that end again and again by themselves, once for all pods of a component."""
-    probed = {one.name for one in facts.kubernetes.events if one.reason == "Unhealthy"}
-    ending: dict[tuple[str, str], list[tuple[str, Pod, Container]]] = {}
+def container_crashes(facts: Snapshot) -> Iterable[Cause]:
+    """Find containers that keep exiting, once for all pods of a component."""
+    probed = {event.name for event in facts.kubernetes.events if event.reason == "Unhealthy"}
+    crashed: dict[tuple[str, str], list[tuple[str, Pod, Container]]] = {}
     for name, pod in facts.kubernetes.pods.items():
-        for container, one in pod.containers.items():
-            if one.exit_code in _BY_SIGNAL and name in probed:
-                continue  # the kubelet ends what does not pass its probe
-            if one.waiting == "CrashLoopBackOff" or (one.ended in ("Error", "StartError") and not pod.healthy):
-                ending.setdefault((pod.component or name, container), []).append((name, pod, one))
-    for (component, container), found in ending.items():
-        # Those whose logs were read say the most.
-        found.sort(key=lambda item: not (item[2].previous or item[2].log))
+        for title, container in pod.containers.items():
+            if container.exit_code in _BY_SIGNAL and name in probed:
+                continue  # the kubelet stops a container that fails its probe
+            failed = container.ended in ("Error", "StartError") and not pod.healthy
+            if container.waiting == "CrashLoopBackOff" or failed:
+                crashed.setdefault((pod.component or name, title), []).append((name, pod, container))
+    for (component, title), containers in crashed.items():
+        # Containers with a log come first: they have the most to tell.
+        containers.sort(key=lambda item: not (item[2].previous or item[2].log))
         yield Cause(
-            f"The container {container} of the component {component} ends again and again.",
-            "Its last lines say why; once that is put right it comes up by itself.",
-            [line for name, _, one in found for line in _last_words(name, one)],
-            _about(found[0][1]),
+            f"The container {title} of the component {component} exits repeatedly.",
+            "Fix what its last log lines name; the container then starts automatically.",
+            [line for name, _, container in containers for line in _last_lines(name, container)],
+            frozenset({containers[0][1].component} - {""}),
         )
 
 
-def _last_words(name: str, container: Container) -> list[str]:
+def _last_lines(name: str, container: Container) -> list[str]:
     last = [line for line in (container.previous or container.log).splitlines() if line.strip()][-2:]
     return [f"pod {name}: {container.waiting or container.ended}, exit code {container.exit_code}", *last]
 
 
-def _about(pod: Pod) -> frozenset[str]:
-    return frozenset({pod.component} - {""})
-
-
 @SYMPTOMS.rule("AKA-902", CRITICAL, effects=("AKA-9", "AKA-003", "AKA-005"), link=_PODS)
 def probe_fails(facts: Snapshot) -> Iterable[Cause]:
-    """Tell of pods that run and whose probes fail."""
-    if said := log_lines(facts, ("Unhealthy", "probe failed"), ("Unhealthy", "probe errored"), sources=("event",)):
-        yield Cause(
-            "A pod runs, and its probe fails.",
-            "See the pod's log; an airflow command takes up to 14 s of CPU, so that little CPU makes probes time out.",
-            lines(said),
-            components(said),
-        )
+    """Find running pods whose probes fail."""
+    lines = matching_lines(facts, ("Unhealthy", "probe failed"), ("Unhealthy", "probe errored"), sources=("event",))
+    yield Cause(
+        "A pod is running, but its probe fails.",
+        "Check the pod's log. An airflow command takes up to 14 s of CPU time: with too little CPU, probes time out.",
+        lines,
+        components_of(lines),
+    )
 
 
 @SYMPTOMS.rule("AKA-903", CRITICAL, effects=("AKA-9", "AKA-003", "AKA-005"), link=_PODS)
 def too_few_pods(facts: Snapshot) -> Iterable[Cause]:
-    """Tell of Deployments of which fewer pods work than should."""
-    for name, one in facts.kubernetes.deployments.items():
-        if one.available + one.settling < one.wanted:
+    """Find Deployments with fewer available pods than replicas."""
+    for name, deployment in facts.kubernetes.deployments.items():
+        if deployment.available + deployment.settling < deployment.wanted:
+            counts = f"{deployment.available} of {deployment.wanted}"
             yield Cause(
-                f"Of the Deployment {name} {one.available} of {one.wanted} pods are available.",
-                "See `service.describe` and `service.logs` for its pods below.",
-                [f"Deployment {name}: {one.available} of {one.wanted}", *([one.stalled] if one.stalled else [])],
-                frozenset({one.component}),
+                f"The Deployment {name} has {counts} pods available.",
+                "Check its pods with `kubectl.describe` and `kubectl.logs` below.",
+                [f"Deployment {name}: {counts}", *([deployment.stalled] if deployment.stalled else [])],
+                frozenset({deployment.component}),
             )
 
 
@@ -82,12 +80,12 @@ def too_few_pods(facts: Snapshot) -> Iterable[Cause]:
     link=f"{_DOCS}administration-and-deployment/logging-monitoring/check-health.html",
 )
 def component_is_not_healthy(facts: Snapshot) -> Iterable[Cause]:
-    """Tell of components that Airflow itself calls unhealthy."""
+    """Find components that Airflow reports as unhealthy."""
     for name, state in facts.airflow.health.items():
         if state != "healthy":
             yield Cause(
-                f"Airflow says that its {name} is not healthy.",
-                "See the log of its pod: service.logs(run.session, component).",
+                f"Airflow reports its {name} as unhealthy.",
+                "Check the log of its pod with `kubectl.logs`.",
                 [f"{name}: {state or 'unknown'}"],
                 frozenset({name.replace("_", "-")}) - {"metadatabase"},
             )
@@ -95,21 +93,21 @@ def component_is_not_healthy(facts: Snapshot) -> Iterable[Cause]:
 
 @SYMPTOMS.rule("AKA-905", CRITICAL, link=f"{_DOCS}troubleshooting.html")
 def tasks_stay_queued(facts: Snapshot) -> Iterable[Cause]:
-    """Tell of tasks that nobody takes."""
+    """Find tasks that no worker takes."""
     if facts.airflow.queued_seconds >= _LONG_QUEUED_SECONDS:
         yield Cause(
             "Tasks stay queued.",
-            "See whether workers run and consume the queue, and whether `airflow.workers.max_count` is enough.",
+            "Check that workers run and consume the queue, and that `airflow.workers.max_count` is high enough.",
             [f"{facts.airflow.queued} queued, the oldest for {facts.airflow.queued_seconds / 60:.0f} minutes"],
         )
 
 
 @SYMPTOMS.rule("AKA-906", NOTE, link=f"{_DOCS}troubleshooting.html")
 def tasks_failed(facts: Snapshot) -> Iterable[Cause]:
-    """Tell of tasks that failed, which is mostly their authors' business."""
+    """Find failed tasks, which are mostly their authors' concern."""
     if failed := facts.airflow.failed:
         yield Cause(
             f"{len(failed)} task{'s' if len(failed) > 1 else ''} failed.",
-            "See the tasks' logs in Airflow's pages.",
-            [f"task {one.task} of DAG {one.dag} at {one.at}" for one in failed],
+            "Check the logs of the tasks in Airflow's web UI.",
+            [f"task {task.task} of DAG {task.dag} at {task.at}" for task in failed],
         )

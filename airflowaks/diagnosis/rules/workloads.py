@@ -1,4 +1,4 @@
-"""Workloads: nodes, pods and Deployments, whatever runs in them."""
+"""Workloads: nodes, pods and Deployments."""
 
 from __future__ import annotations
 
@@ -10,11 +10,10 @@ from airflowaks.diagnosis.rules.rule import (
     WARNING,
     Cause,
     Section,
-    components,
+    components_of,
     in_turn,
-    lines,
     listed,
-    log_lines,
+    matching_lines,
 )
 from airflowaks.steps import airflow, cluster, volumes, workload_identity
 
@@ -25,14 +24,14 @@ if TYPE_CHECKING:
     from airflowaks.diagnosis.facts.snapshot import Snapshot
 
 WORKLOADS = Section()
-_SAID = ("event", "container")
 _AKS = "https://learn.microsoft.com/troubleshoot/azure/azure-kubernetes/"
 _PODS = "https://kubernetes.io/docs/tasks/debug/debug-application/debug-pods/"
 _KILLED = 137
-# How a dry run says that somebody else has set a field since.
+# From the message of FieldConflict.
 _CONFLICT = "another tool manages"
 _OBJECTS = in_turn(workload_identity.service_accounts, volumes.storage, airflow.everything)
-_TOLD_CLOSER = ("checksum/secrets", "azure.workload.identity/use")
+# Differences that a more specific rule finds.
+_SPECIFIC = ("checksum/secrets", "azure.workload.identity/use")
 
 
 @WORKLOADS.rule(
@@ -42,14 +41,14 @@ _TOLD_CLOSER = ("checksum/secrets", "azure.workload.identity/use")
     link=_PODS,
     remedy=in_turn(cluster.namespace, workload_identity.service_accounts, volumes.everything, airflow.everything),
 )
-def namespace_is_not_there(facts: Snapshot) -> Iterable[Cause]:
-    """Tell of a namespace that is being deleted, or is gone."""
+def namespace_is_missing(facts: Snapshot) -> Iterable[Cause]:
+    """Find a namespace that is terminating or does not exist."""
     phase = facts.kubernetes.namespace
     if phase != "Active":
         yield Cause(
             "Airflow's namespace is being deleted." if phase else "Airflow's namespace does not exist.",
-            "If it stays Terminating, a finalizer of something in it holds it: `kubectl get namespace -o yaml` says"
-            " which. Then run the deployment again.",
+            "If it stays Terminating, an object in it has a finalizer: find it with `kubectl get namespace -o yaml`."
+            " Then run the deployment again.",
             [f"namespace: {phase or 'not found'}"],
         )
 
@@ -61,100 +60,100 @@ def namespace_is_not_there(facts: Snapshot) -> Iterable[Cause]:
     link=f"{_AKS}availability-performance/node-not-ready-basic-troubleshooting",
 )
 def node_is_not_ready(facts: Snapshot) -> Iterable[Cause]:
-    """Tell of nodes that are away, or under pressure."""
+    """Find nodes that are not ready or under pressure."""
     nodes = facts.kubernetes.nodes
-    ill = [f"node {name}: NotReady" for name, one in nodes.items() if not one.ready]
-    ill += [f"node {name}: {each}" for name, one in nodes.items() for each in one.pressures]
-    if ill:
-        yield Cause(
-            "A node of the cluster is not ready, or is short of disk, memory or processes.",
-            "AKS repairs or replaces it within some minutes; if not, `az aks nodepool upgrade --node-image-only`.",
-            ill,
-        )
+    unready = [f"node {name}: NotReady" for name, node in nodes.items() if not node.ready]
+    pressures = [f"node {name}: {pressure}" for name, node in nodes.items() for pressure in node.pressures]
+    yield Cause(
+        "A node of the cluster is not ready, or is short of disk, memory or process IDs.",
+        "Wait some minutes: AKS repairs or replaces it. If not, run `az aks nodepool upgrade --node-image-only`.",
+        [*unready, *pressures],
+    )
 
 
 @WORKLOADS.rule(
     "AKA-801", CRITICAL, effects=DOWNSTREAM, link=f"{_AKS}availability-performance/cluster-node-pool-scaling"
 )
-def pod_finds_no_node(facts: Snapshot) -> Iterable[Cause]:
-    """Tell of pods that no node has room for."""
+def pod_is_unschedulable(facts: Snapshot) -> Iterable[Cause]:
+    """Find pods that fit on no node."""
     words = (("nodes are available", "Insufficient"), ("didn't trigger scale-up",), ("Unschedulable",))
-    if said := log_lines(facts, *words, sources=_SAID):
-        yield Cause(
-            "No node has room for a pod.",
-            "Raise `cluster.node_pool.max_count` or choose larger machines and run step 1, or lower what pods ask for.",
-            lines(said),
-            components(said),
-        )
+    lines = matching_lines(facts, *words, sources=("event", "container"))
+    yield Cause(
+        "A pod is unschedulable: no node has enough free CPU or memory.",
+        "Raise `cluster.node_pool.max_count` or choose a larger VM size and run step 1, or lower the pods' requests.",
+        lines,
+        components_of(lines),
+    )
 
 
 @WORKLOADS.rule(
     "AKA-802", CRITICAL, effects=DOWNSTREAM, link=f"{_AKS}availability-performance/identify-memory-saturation-aks"
 )
 def container_ran_out_of_memory(facts: Snapshot) -> Iterable[Cause]:
-    """Tell of containers that were killed for the memory that they took."""
+    """Find containers that were OOM-killed."""
     killed = [
-        (name, container, pod.component)
+        (name, title, pod.component)
         for name, pod in facts.kubernetes.pods.items()
-        for container, one in pod.containers.items()
-        if _was_killed(one)
+        for title, container in pod.containers.items()
+        if _ran_out_of_memory(container)
     ]
-    if killed:
-        yield Cause(
-            "A container was killed because it took more memory than its limit.",
-            "Raise the component's memory in the environment file, or lower `airflow.workers.concurrency`; run step 7.",
-            [f"pod {name}, container {container}: OOMKilled" for name, container, _ in killed],
-            frozenset(component for *_, component in killed),
-        )
+    yield Cause(
+        "A container was OOM-killed: it exceeded its memory limit.",
+        "Raise the component's memory in the environment file or lower `airflow.workers.concurrency`, then run step 7.",
+        [f"pod {name}, container {title}: OOMKilled" for name, title, _ in killed],
+        frozenset(component for *_, component in killed),
+    )
 
 
-def _was_killed(one: Container) -> bool:
-    return one.ended == "OOMKilled" or (one.exit_code == _KILLED and "memory" in one.message.lower())
+def _ran_out_of_memory(container: Container) -> bool:
+    killed = container.exit_code == _KILLED and "memory" in container.message.lower()
+    return killed or container.ended == "OOMKilled"
 
 
 @WORKLOADS.rule("AKA-805", CRITICAL, effects=DOWNSTREAM, link=_PODS, remedy=_OBJECTS)
 def object_is_missing(facts: Snapshot) -> Iterable[Cause]:
-    """Tell of objects that the steps make and that are not in the cluster."""
+    """Find objects of the steps that are not in the cluster."""
     objects = facts.kubernetes.objects.values()
-    gone = [one for one in objects if one.missing and one.kind != "SecretProviderClass"]
-    if gone:
-        components_only = all(one.kind == "Deployment" for one in gone)
+    absent = [status for status in objects if status.missing and status.kind != "SecretProviderClass"]
+    if absent:
+        components_only = all(status.kind == "Deployment" for status in absent)
+        names = listed([status.title for status in absent])
         yield Cause(
-            f"{listed([one.title for one in gone])} {'does' if len(gone) == 1 else 'do'} not exist in the cluster.",
-            "Run step 7 (step 5 for service accounts, step 6 for claims): it makes what is missing.",
-            [f"{one.title} does not exist" for one in gone],
-            frozenset(one.name.removeprefix("airflow-") for one in gone) if components_only else frozenset(),
+            f"{names} {'does' if len(absent) == 1 else 'do'} not exist in the cluster.",
+            "Run step 7 (step 5 for service accounts, step 6 for claims), which creates missing objects.",
+            [f"{status.title} does not exist" for status in absent],
+            frozenset(status.name.removeprefix("airflow-") for status in absent) if components_only else frozenset(),
         )
 
 
 @WORKLOADS.rule("AKA-811", CRITICAL, effects=DOWNSTREAM, link=_PODS)
-def deployment_is_switched_off(facts: Snapshot) -> Iterable[Cause]:
-    """Tell of Deployments that somebody scaled to nothing, or paused."""
-    for name, one in facts.kubernetes.deployments.items():
-        if one.paused or not one.wanted:
-            how = "is paused" if one.paused else "is scaled to no pods"
+def deployment_is_disabled(facts: Snapshot) -> Iterable[Cause]:
+    """Find Deployments that are paused or scaled to 0 replicas."""
+    for name, deployment in facts.kubernetes.deployments.items():
+        if deployment.paused or not deployment.wanted:
+            state = "is paused" if deployment.paused else "is scaled to 0 replicas"
             yield Cause(
-                f"The Deployment {name} {how}.",
-                f"`kubectl rollout resume deployment/{name}`."
-                if one.paused
-                else f"`kubectl scale deployment/{name} --replicas=1`: who scaled it keeps step 7 from doing it.",
-                [f"Deployment {name} {how}"],
-                frozenset({one.component}),
+                f"The Deployment {name} {state}.",
+                f"Run `kubectl rollout resume deployment/{name}`."
+                if deployment.paused
+                else f"Run `kubectl scale deployment/{name} --replicas=1`: step 7 cannot, because another field manager"
+                " owns the replicas.",
+                [f"Deployment {name} {state}"],
+                frozenset({deployment.component}),
             )
 
 
 @WORKLOADS.rule("AKA-813", WARNING, effects=("AKA-9",), link=_PODS)
 def pod_was_evicted(facts: Snapshot) -> Iterable[Cause]:
-    """Tell of pods that a node threw out."""
-    evicted = {name: one for name, one in facts.kubernetes.pods.items() if one.reason == "Evicted"}
-    if evicted:
-        yield Cause(
-            "A node threw pods out, because it was short of disk or memory.",
-            "Their successors run elsewhere; raise the memory that pods ask for, or choose larger machines. What is"
-            " left of them goes with `kubectl delete pods --field-selector status.phase=Failed`.",
-            [f"pod {name}: {one.message}" for name, one in evicted.items()],
-            frozenset(one.component for one in evicted.values()),
-        )
+    """Find pods that a node evicted."""
+    evicted = {name: pod for name, pod in facts.kubernetes.pods.items() if pod.reason == "Evicted"}
+    yield Cause(
+        "A node evicted pods because it was short of disk or memory.",
+        "Raise the pods' memory, or choose a larger VM size; replacements already run on other nodes. Delete the"
+        " evicted pods with `kubectl delete pods --field-selector status.phase=Failed`.",
+        [f"pod {name}: {pod.message}" for name, pod in evicted.items()],
+        frozenset(pod.component for pod in evicted.values()),
+    )
 
 
 @WORKLOADS.rule(
@@ -165,19 +164,19 @@ def pod_was_evicted(facts: Snapshot) -> Iterable[Cause]:
     remedy=_OBJECTS,
 )
 def object_differs(facts: Snapshot) -> Iterable[Cause]:
-    """Tell of objects that are not as the manifests have them."""
+    """Find objects that differ from the manifests."""
     differing: dict[str, list[str]] = {}
-    for one in facts.kubernetes.objects.values():
-        left = [each for each in one.differences if not any(words in each for words in _TOLD_CLOSER)]
-        if one.exists and left:
-            differing[one.title] = [f"{one.title}: {each}" for each in left]
-        elif _CONFLICT in one.problem:
-            differing[one.title] = [one.problem]
+    for status in facts.kubernetes.objects.values():
+        differences = status.differences_without(*_SPECIFIC)
+        if status.exists and differences:
+            differing[status.title] = [f"{status.title}: {difference}" for difference in differences]
+        elif _CONFLICT in status.problem:
+            differing[status.title] = [status.problem]
     if differing:
         yield Cause(
-            f"{listed(list(differing))} {'is' if len(differing) == 1 else 'are'} not as the manifests have it:"
-            " somebody changed it, or a setting was not rolled out.",
-            "Run step 7 (5 and 6 for what is theirs), or put what you want into the environment file. Fields that"
-            " another tool manages are first to be set back with it, or the object deleted.",
-            [line for lines_of in differing.values() for line in lines_of],
+            f"{listed(list(differing))} {'differs' if len(differing) == 1 else 'differ'} from the manifests: another"
+            " tool changed it, or a setting was not rolled out.",
+            "Run step 7 (steps 5 and 6 for their objects), or set the value in the environment file. If another tool"
+            " manages the field, reset it with that tool first, or delete the object.",
+            [line for evidence in differing.values() for line in evidence],
         )

@@ -109,6 +109,6 @@ def _evidence(finding: Finding) -> str:
     quoted = f"<pre style='white-space:pre-wrap;margin:0 0 0 1em'>{html.escape(lines)}</pre>"
     follows = [
         f"<li>{html.escape(effect.cause)} {coloured(f'{effect.id}, {times} times' if times > 1 else effect.id)}</li>"
-        for effect, times in finding.follows()
+        for effect, times in finding.counted_consequences()
     ]
     return quoted + (f"From this follows:<ul style='margin:0'>{''.join(follows)}</ul>" if follows else "")

@@ -47,7 +47,7 @@ spec:
           command: [python, -u, -c, "print('beside it'); import time; time.sleep(600)"]
 """
 COUNT = "import itertools, time; [(print('tick', n), time.sleep(0.1)) for n in itertools.count()]"
-BAD_COMPONENT = 'There is no one Deployment of the component "scheduler"'
+BAD_COMPONENT = 'The component "scheduler" has 0 Deployments, not 1'
 
 
 @pytest.fixture
@@ -80,10 +80,10 @@ def test_each_command_shows_what_the_cluster_says(world: World, triggerer: KubeO
 @pytest.mark.parametrize(
     ("ask", "note"),
     [
-        (lambda session: kubectl.logs(session, "triggerer", pod="nobody"), "There is no pod nobody"),
-        (lambda session: kubectl.logs(session, "nobody"), 'no pod of the component "nobody"'),
-        (lambda session: kubectl.describe(session, "Job", "nothing"), "There is no Job nothing"),
-        (lambda session: kubectl.execute(session, "triggerer", ""), "No command was given"),
+        (lambda session: kubectl.logs(session, "triggerer", pod="nobody"), "The pod nobody does not exist"),
+        (lambda session: kubectl.logs(session, "nobody"), 'The component "nobody" has no pod'),
+        (lambda session: kubectl.describe(session, "Job", "nothing"), "Job nothing does not exist"),
+        (lambda session: kubectl.execute(session, "triggerer", ""), "No command was run"),
     ],
 )
 def test_what_cannot_be_had_says_why(world: World, ask: Callable[..., Table], note: str) -> None:

@@ -200,7 +200,9 @@ class Drill:
 
     def named(self, seen: Diagnosis) -> bool:
         """Tell whether the rule comes first, with its consequences under it."""
-        return first(seen) == self.rule and set(self.also) <= {one.id for one, _ in seen.findings[0].follows()}
+        return first(seen) == self.rule and set(self.also) <= {
+            one.id for one, _ in seen.findings[0].counted_consequences()
+        }
 
 
 class Drills(list[Drill]):

@@ -81,9 +81,9 @@ def test_a_fix_is_of_a_finding_that_stands_and_can_be_had(nowhere: Session) -> N
     diagnosis = diagnose(nowhere)
     assert not apply_fix(nowhere, diagnosis, "")
     for fix, action in (
-        ("AKA-116", "Run the steps of"),
-        ("AKA-201", "Found were: AKA-116"),
-        ("AKA-777", "Found were:"),
+        ("AKA-116", "Run the step cluster"),
+        ("AKA-201", "Set fix to one of: AKA-116"),
+        ("AKA-777", "Set fix to one of: "),
     ):
         with pytest.raises(InvalidParameter) as raised:
             apply_fix(nowhere, diagnosis, fix)
@@ -91,5 +91,5 @@ def test_a_fix_is_of_a_finding_that_stands_and_can_be_had(nowhere: Session) -> N
 
 
 def test_a_period_is_a_number_and_a_unit(nowhere: Session) -> None:
-    with pytest.raises(InvalidParameter, match='"yesterday" is no period'):
+    with pytest.raises(InvalidParameter, match='since must be a period; got "yesterday"'):
         diagnose(nowhere, since="yesterday")

@@ -1,4 +1,4 @@
-"""Gathering facts: every part of every source side by side; one that cannot be read says so, and the others go on."""
+"""The collector of facts: it reads all parts of all sources in parallel, whether or not some of them fail."""
 
 from __future__ import annotations
 
@@ -42,36 +42,36 @@ _PARTS: dict[str, Any] = {
 _LOGS = "kubernetes.logs"
 _RETRIES, _CONNECT_SECONDS = 2, 10
 _LONG_QUEUED_SECONDS = 60.0
-# Who knows why tasks fail while all pods are ready.
+# Components whose logs may tell why tasks fail while all pods are ready.
 _SUSPECTS = ("api-server", "scheduler", "worker")
 
 
-class _Hurried(Connection):
-    """A connection that soon gives up: in an incident, that a service does not answer is to be known in seconds."""
+class _ShortTimeouts(Connection):
+    """A connection with few retries and short timeouts, so that a diagnosis reports a silent service within seconds."""
 
     @property
     def transport(self) -> dict[str, Any]:
-        """Return the arguments that every SDK client takes."""
+        """Return the transport arguments of an SDK client."""
         return {**super().transport, "retry_total": _RETRIES, "connection_timeout": _CONNECT_SECONDS}
 
 
-def gather(session: Session, scope: Scope) -> Snapshot:
-    """Return all facts, read anew and without writing anything; every secret that was met is masked in them."""
-    connection = _Hurried(**vars(session.connection))
-    looking = Session(session.environment, "plan", connection, redactor=session.redactor)
+def collect(session: Session, scope: Scope) -> Snapshot:
+    """Return all facts, read in a new session that writes nothing, with every learned secret masked."""
+    connection = _ShortTimeouts(**vars(session.connection))
+    reader = Session(session.environment, "plan", connection, redactor=session.redactor)
     with ThreadPoolExecutor(len(_PARTS)) as pool:
-        read = dict(zip(_PARTS, pool.map(lambda name: _read(looking, scope, name, _PARTS[name]), _PARTS), strict=True))
-    found: dict[str, dict[str, Any]] = {"azure": {}, "kubernetes": {}, "airflow": {}, "backend": {}}
+        read = dict(zip(_PARTS, pool.map(lambda name: _read(reader, scope, name, _PARTS[name]), _PARTS), strict=True))
+    sources: dict[str, dict[str, Any]] = {"azure": {}, "kubernetes": {}, "airflow": {}, "backend": {}}
     for name, (values, _) in read.items():
-        found[name.partition(".")[0]] |= values
+        sources[name.partition(".")[0]] |= values
     facts = Snapshot(
-        Azure(**found["azure"]),
-        Kubernetes(**found["kubernetes"]),
-        Airflow(**found["airflow"]),
-        Backend(**found["backend"]),
+        Azure(**sources["azure"]),
+        Kubernetes(**sources["kubernetes"]),
+        Airflow(**sources["airflow"]),
+        Backend(**sources["backend"]),
         {name: reading for name, (_, reading) in read.items()},
     )
-    values, reading = _read(looking, scope, _LOGS, lambda session, scope: _logs(session, scope, facts))
+    values, reading = _read(reader, scope, _LOGS, lambda session, scope: _logs(session, scope, facts))
     facts = replace(facts, kubernetes=replace(facts.kubernetes, **values), readings={**facts.readings, _LOGS: reading})
     masked: Snapshot = _masked(facts, session.redactor)
     return masked
@@ -85,32 +85,33 @@ def _read(
     problem = ""
     try:
         values = part(session, scope)
-    except Exception as error:  # noqa: BLE001 - whatever went wrong is the fact
+    except Exception as error:  # noqa: BLE001 - any failure of a source is a fact of the diagnosis
         problem = translate(error, name, session.redactor).message.removeprefix(f"{name}: ")
     return values, Reading(at, round(time.monotonic() - started, 2), problem)
 
 
 def _logs(session: Session, scope: Scope, facts: Snapshot) -> dict[str, Any]:
-    """Return the pods with the logs of those that are ill, and of who may know why tasks fare badly."""
+    """Return the pods, with the logs of unhealthy ones and, if tasks fail or wait, of suspected components."""
     if not facts.kubernetes.pods:
         return {}
     unread = facts.unread("airflow.api")
     troubled = unread or facts.airflow.failed or facts.airflow.queued_seconds > _LONG_QUEUED_SECONDS
-    known, nodes = facts.kubernetes.pods, facts.kubernetes.nodes
-    # The API has the kubelet read a log, and waits half a minute for one that is silent.
-    asked = {name: one for name, one in known.items() if one.node not in nodes or not nodes[one.node].silent}
+    pods, nodes = facts.kubernetes.pods, facts.kubernetes.nodes
+    # The API gets a log from the kubelet, and waits half a minute for a silent one.
+    readable = {name: pod for name, pod in pods.items() if pod.node not in nodes or not nodes[pod.node].silent}
     kube = kubernetes.reachable(session)
-    return {"pods": {**known, **with_logs(kube, scope, asked, _SUSPECTS if troubled else ())}}
+    return {"pods": {**pods, **with_logs(kube, scope, readable, _SUSPECTS if troubled else ())}}
 
 
 def _masked(value: Any, redactor: Redactor) -> Any:
-    """Return `value` with every secret that is known by now masked, wherever text is in it."""
+    """Return `value` with every learned secret masked in all its text."""
     if isinstance(value, str):
         return redactor.redact(value)
     if is_dataclass(value) and not isinstance(value, type):
-        return replace(value, **{one.name: _masked(getattr(value, one.name), redactor) for one in fields(value)})
+        masked = {field.name: _masked(getattr(value, field.name), redactor) for field in fields(value)}
+        return replace(value, **masked)
     if isinstance(value, dict):
-        return {key: _masked(one, redactor) for key, one in value.items()}
+        return {key: _masked(item, redactor) for key, item in value.items()}
     if isinstance(value, tuple):
-        return tuple(_masked(one, redactor) for one in value)
+        return tuple(_masked(item, redactor) for item in value)
     return value
