@@ -7,8 +7,9 @@ import logging
 from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from rehearsal_cloud.documents import Document
-    from rehearsal_cloud.resource_manager.cloud import Cloud
 
 _LOG = logging.getLogger(__name__)
 
@@ -22,8 +23,8 @@ class WayIn(Protocol):
         """Listen. Raises OSError where another program has the port."""
 
 
-async def listen(cloud: Cloud, document: Document, way_in: WayIn) -> None:
-    """Start `way_in` on the port that the resource remembers; where another program has it, move and remember that."""
+async def listen(document: Document, way_in: WayIn, keep: Callable[[Document], None]) -> None:
+    """Start `way_in` on the port that the resource remembers; if another program has it, take another and `keep` it."""
     try:
         await way_in.start()
     except OSError as fault:
@@ -33,4 +34,4 @@ async def listen(cloud: Cloud, document: Document, way_in: WayIn) -> None:
         await way_in.start()
         _LOG.warning("%s moved from port %s to %s", document["id"], document["_secret"]["port"], way_in.port)
         document["_secret"]["port"] = way_in.port
-        cloud.keep(document)
+        keep(document)

@@ -147,8 +147,7 @@ class Vault:
 
     def _vault(self, request: Request) -> Document:
         name = request.headers["host"].partition(".")[0].lower()
-        owner = self._cloud.names.owner(DNS_SUFFIX, name)
-        vault = self._cloud.store.get("resources", owner) if owner else None
+        vault = self._cloud.named(DNS_SUFFIX, name)
         if vault is None:  # a connection that was opened before the vault was deleted
             raise ServiceError(404, "VaultNotFound", f"The vault '{name}' was not found.")
         return vault

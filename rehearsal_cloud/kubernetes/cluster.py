@@ -79,7 +79,7 @@ class Cluster:
 
     async def start(self) -> None:
         """Serve the API, start the controllers and the node, and take up again what was there."""
-        await listen(self.cloud, self._document, self._endpoint)
+        await listen(self._document, self._endpoint, self.cloud.keep)
         self.refresh()
         self.objects.storage.forget_history()
         self._controllers = controllers.start(self)

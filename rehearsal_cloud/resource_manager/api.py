@@ -15,14 +15,17 @@ from rehearsal_cloud.entra.directory import RESOURCE_MANAGER
 from rehearsal_cloud.errors import ServiceError, not_found
 from rehearsal_cloud.home import SUBSCRIPTION_ID
 from rehearsal_cloud.resource_manager.operation_polling import Polling
+from rehearsal_cloud.resource_manager.registrations import Registrations
 from rehearsal_cloud.resource_manager.resource_ids import ResourceId, canonical_location
 from rehearsal_cloud.resource_manager.resource_types import PENDING, Answer, Call, Provider, ResourceType, merge
+from rehearsal_cloud.resource_manager.subscription import Subscription
 
 if TYPE_CHECKING:
     from starlette.requests import Request
 
     from rehearsal_cloud.documents import Document
     from rehearsal_cloud.resource_manager.cloud import Cloud
+    from rehearsal_cloud.resource_manager.resources import Resources
 
 _API_VERSION = re.compile(r"\d{4}-\d{2}-\d{2}(-preview|-alpha|-beta|-privatepreview)?")
 
@@ -30,10 +33,12 @@ _API_VERSION = re.compile(r"\d{4}-\d{2}-\d{2}(-preview|-alpha|-beta|-privateprev
 class ResourceManager:
     """Reads a request, asks who sent it and whether they may, and lets the resource's type answer."""
 
-    def __init__(self, cloud: Cloud, providers: dict[str, Provider]) -> None:
+    def __init__(self, cloud: Cloud, resources: Resources) -> None:
         self._cloud = cloud
-        self._providers = providers
-        self._polling = Polling(cloud)
+        self._resources = resources
+        self._registrations = Registrations(cloud, resources.providers)
+        self._subscription = Subscription(cloud, self._registrations)
+        self._polling = Polling(cloud, resources)
 
     async def answer(self, request: Request) -> Response:
         """Answer one request; a ServiceError becomes Azure's error body."""
@@ -58,13 +63,12 @@ class ResourceManager:
         body = await _json(request)
         named = ResourceId.parse(path)
         if named is None or named.types[0] in ("register", "unregister"):
-            resources = self._cloud.resource_groups
-            return self._respond(await resources.answer(principal, method, path, query, body), None)
+            return self._respond(await self._subscription.answer(principal, method, path, query, body), None)
         call = Call(cloud=self._cloud, principal=principal, method=method, id=named, query=query, body=body)
         return await self._provider(call)
 
     async def _provider(self, call: Call) -> Response:
-        provider = self._providers.get(call.id.namespace.lower())
+        provider = self._resources.providers.get(call.id.namespace.lower())
         if provider is None:
             text = f"The resource namespace '{call.id.namespace}' is invalid."
             raise ServiceError(404, "InvalidResourceNamespace", text)
@@ -119,8 +123,9 @@ class ResourceManager:
         kind.check_name(rid.name)
         kind.check_required(call.body)
         kind.validate(call, call.body, existing)
-        if existing is None:
-            cloud.names.claim(kind, rid, canonical_location(call.body.get("location") or ""))
+        if existing is None and kind.global_name:
+            location = canonical_location(call.body.get("location") or "")
+            cloud.names.claim(kind.global_name.format(location=location), rid, kind.taken)
         _check_location(rid, call.body, existing)
         filled = kind.fill(call, dict(call.body), existing)
         identity = existing or {"id": rid.path, "name": rid.name, "type": rid.full_type}
@@ -156,7 +161,7 @@ class ResourceManager:
         kind.validate_delete(call, document)
         seconds = kind.seconds.get("delete", 0)
         if not seconds:
-            await cloud.destroy(document)
+            await self._resources.destroy(document)
             return Response(None, 200)
         with cloud.store.transaction():
             cloud.keep({**document, "_state": "Deleting"})
@@ -207,7 +212,7 @@ class ResourceManager:
 
     def _check_place(self, kind: ResourceType, call: Call) -> None:
         rid, groups = call.id, self._cloud.resource_groups
-        if not self._cloud.registrations.registered(rid.namespace):
+        if not self._registrations.registered(rid.namespace):
             text = (
                 f"The subscription is not registered to use namespace '{rid.namespace}'. See"
                 " https://aka.ms/rps-not-found for how to register subscriptions."
@@ -234,7 +239,7 @@ class ResourceManager:
         found = [self._cloud.resource(one) for one in near]
         for document in [*found, *(self._cloud.resources(rid.top.path) if kind.exclusive else [])]:
             if document is not None and document["_state"] in PENDING:
-                code, text = self._cloud.kind(document).busy
+                code, text = self._resources.kind(document).busy
                 raise ServiceError(409, code, text.format(name=rid.top.name if kind.exclusive else document["name"]))
 
 

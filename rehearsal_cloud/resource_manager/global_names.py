@@ -8,7 +8,6 @@ from rehearsal_cloud.errors import ServiceError
 
 if TYPE_CHECKING:
     from rehearsal_cloud.resource_manager.resource_ids import ResourceId
-    from rehearsal_cloud.resource_manager.resource_types import ResourceType
     from rehearsal_cloud.store import Store
 
 
@@ -23,13 +22,10 @@ class Names:
         found = self._store.get("names", f"{suffix}/{name.lower()}")
         return None if found is None else str(found["owner"])
 
-    def claim(self, kind: ResourceType, rid: ResourceId, location: str) -> None:
-        """Give the name to `rid`, where its type has global names. Raises ServiceError (409) where another owns it."""
-        if not kind.global_name:
-            return
-        suffix = kind.global_name.format(location=location)
+    def claim(self, suffix: str, rid: ResourceId, taken: tuple[str, str]) -> None:
+        """Give the name to `rid`. Raises ServiceError (409), with the code and text of `taken`, if another owns it."""
         if self.owner(suffix, rid.name) not in (None, rid.key):
-            code, text = kind.taken
+            code, text = taken
             raise ServiceError(409, code, text.format(name=rid.name))
         self._store.put("names", f"{suffix}/{rid.name.lower()}", {"owner": rid.key})
 

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from rehearsal_cloud.resource_manager.cloud import Cloud
     from rehearsal_cloud.resource_manager.operations import Operation
     from rehearsal_cloud.resource_manager.resource_types import Call, ResourceType
+    from rehearsal_cloud.resource_manager.resources import Resources
 
 HOST = "https://management.azure.com"
 
@@ -26,8 +27,9 @@ HOST = "https://management.azure.com"
 class Polling:
     """The polling of the operations that providers' resources go through."""
 
-    def __init__(self, cloud: Cloud) -> None:
+    def __init__(self, cloud: Cloud, resources: Resources) -> None:
         self._cloud = cloud
+        self._resources = resources
 
     def polled(self, rid: ResourceId) -> Operation | None:
         """Return the operation that a request reads, or None where it reads a resource. Raises ServiceError (404)."""
@@ -51,7 +53,7 @@ class Polling:
         target = ResourceId.parse(operation.path)
         document = self._cloud.resource(target) if target and target.is_instance else None
         if document is not None:
-            return JSONResponse(self._cloud.kind(document).view(document))
+            return JSONResponse(self._resources.kind(document).view(document))
         result = operation.arguments.get("result")
         return Response(None, 204) if result is None else JSONResponse(result)
 

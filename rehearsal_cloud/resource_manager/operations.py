@@ -14,12 +14,12 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 from rehearsal_cloud.errors import ServiceError
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Iterator
+    from collections.abc import Iterator
 
     from rehearsal_cloud.store import Store
 
@@ -79,32 +79,35 @@ class Operation:
         return body
 
 
+class Worker(Protocol):
+    """What carries out operations."""
+
+    async def work(self, operation: Operation) -> None:
+        """Do what an operation is for. Raises ServiceError where it fails."""
+
+    def finish(self, operation: Operation, error: ServiceError | None) -> None:
+        """Record that an operation has ended, with `error` where it failed."""
+
+
 class Operations:
-    """Starts operations, keeps them, and runs them beside the requests.
+    """Starts operations, keeps them, and has `worker` carry them out beside the requests."""
 
-    `work` does what an operation is for; `finish` is called once its time is up, with the error it ended in, if any.
-    """
+    worker: Worker
 
-    def __init__(
-        self,
-        store: Store,
-        work: Callable[[Operation], Awaitable[None]],
-        finish: Callable[[Operation, ServiceError | None], None],
-    ) -> None:
+    def __init__(self, store: Store) -> None:
         self._store = store
-        self._work = work
-        self._finish = finish
         self._tasks: set[asyncio.Task[None]] = set()
 
     def begin(self, verb: str, path: str, seconds: float, arguments: dict[str, Any] | None = None) -> Operation:
         """Keep and start an operation that takes at least `seconds` of real time."""
-        now = time.time()
-        operation = Operation(
-            id=str(uuid.uuid4()), verb=verb, path=path, started=now, due=now + seconds, arguments=arguments or {}
-        )
+        operation = _new(verb, path, seconds, arguments or {})
         self._keep(operation)
         self._start(operation)
         return operation
+
+    async def delete(self, path: str) -> None:
+        """Delete a resource or a group as a part of the operation that calls this. Raises ServiceError."""
+        await self.worker.work(_new("delete", path, 0, {}))
 
     def get(self, operation_id: str) -> Operation | None:
         """Return the operation with that ID."""
@@ -139,9 +142,9 @@ class Operations:
                 await asyncio.sleep(operation.due - time.time())
             elif operation.verb == "delete":  # what is being deleted is seen until it is gone
                 await asyncio.sleep(operation.due - time.time())
-                await self._work(operation)
+                await self.worker.work(operation)
             else:
-                await self._work(operation)
+                await self.worker.work(operation)
                 await asyncio.sleep(operation.due - time.time())
         except ServiceError as raised:
             error = raised
@@ -149,9 +152,14 @@ class Operations:
             _LOG.exception("operation %s on %s failed", operation.verb, operation.path)
             text = "An unexpected error occurred in the rehearsal cloud; its log tells more."
             error = ServiceError(500, "InternalServerError", text)
-        self._finish(operation, error)
+        self.worker.finish(operation, error)
         status, body = ("Succeeded", None) if error is None else ("Failed", error.error())
         self._keep(replace(operation, status=status, error=body, ended=time.time()))
+
+
+def _new(verb: str, path: str, seconds: float, arguments: dict[str, Any]) -> Operation:
+    now = time.time()
+    return Operation(id=str(uuid.uuid4()), verb=verb, path=path, started=now, due=now + seconds, arguments=arguments)
 
 
 def _text(seconds: float) -> str:

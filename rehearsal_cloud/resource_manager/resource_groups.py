@@ -1,153 +1,50 @@
-"""The subscription itself: its resource groups, and listings of what is in them."""
+"""The resource groups of the subscription, as they are kept."""
 
 from __future__ import annotations
 
-import re
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from rehearsal_cloud.errors import ServiceError, not_found
-from rehearsal_cloud.home import SUBSCRIPTION_ID, TENANT_ID
-from rehearsal_cloud.resource_manager.resource_ids import canonical_location, canonical_scope
-from rehearsal_cloud.resource_manager.resource_types import Answer
+from rehearsal_cloud.home import SUBSCRIPTION_ID
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
-
     from rehearsal_cloud.documents import Document
-    from rehearsal_cloud.entra.directory import Principal
-    from rehearsal_cloud.resource_manager.cloud import Cloud
+    from rehearsal_cloud.store import Store
 
 SUBSCRIPTION = f"/subscriptions/{SUBSCRIPTION_ID}"
-_GROUP_NAME = r"[\w.()-]{0,89}[\w()-]"
-_DELETE_SECONDS = 300.0
-_DELETE_EMPTY_SECONDS = 15.0
-
-
-@dataclass(frozen=True)
-class _Asked:
-    """A read request or a registration: who asks for what."""
-
-    principal: Principal
-    path: str
-    parts: list[str]
-    query: Mapping[str, str]
 
 
 class ResourceGroups:
-    """What Resource Manager keeps itself rather than through a provider."""
+    """The resource groups, by name; names differ in more than case."""
 
-    def __init__(self, cloud: Cloud) -> None:
-        self._cloud = cloud
+    def __init__(self, store: Store) -> None:
+        self._store = store
 
-    def exists(self, group: str) -> bool:
+    def get(self, name: str) -> Document | None:
+        """Return the group's document, or None."""
+        return self._store.get("groups", name.lower())
+
+    def list(self) -> list[Document]:
+        """Return the documents of all groups."""
+        return self._store.scan("groups")
+
+    def keep(self, group: Document) -> None:
+        """Write the group's document."""
+        self._store.put("groups", group["name"].lower(), group)
+
+    def delete(self, name: str) -> None:
+        """Delete the group's document."""
+        self._store.delete("groups", name.lower())
+
+    def exists(self, name: str) -> bool:
         """Tell whether there is a resource group of that name."""
-        return self._get(group) is not None
+        return self.get(name) is not None
 
-    def deleting(self, group: str) -> bool:
+    def deleting(self, name: str) -> bool:
         """Tell whether the group is being deleted."""
-        return (self._get(group) or {}).get("_state") == "Deleting"
-
-    async def answer(
-        self, principal: Principal, method: str, path: str, query: Mapping[str, str], body: Document
-    ) -> Answer:
-        """Answer a request below `/subscriptions` that names no provider's resource. Raises ServiceError."""
-        parts = [part for part in path.strip("/").split("/") if part]
-        shape = "/".join(part.lower() if index % 2 == 0 else "*" for index, part in enumerate(parts))
-        if shape == "subscriptions/*/resourcegroups/*":
-            return self._group(principal, method, parts[3], body)
-        registrations = self._cloud.registrations
-        served: dict[str, Callable[[_Asked], Answer]] = {
-            "GET tenants": _tenants,
-            "GET subscriptions": self._subscriptions,
-            "GET subscriptions/*": self._read_subscription,
-            "GET subscriptions/*/resourcegroups": self._list_groups,
-            "GET subscriptions/*/resourcegroups/*/resources": self._list,
-            "GET subscriptions/*/resources": self._list,
-            "GET subscriptions/*/providers": lambda _asked: registrations.list(),
-            "GET subscriptions/*/providers/*": lambda asked: registrations.read(asked.parts[3]),
-            "POST subscriptions/*/providers/*/register": lambda asked: registrations.register(
-                asked.principal, asked.parts[3]
-            ),
-            "POST subscriptions/*/providers/*/unregister": lambda asked: registrations.unregister(
-                asked.principal, asked.parts[3]
-            ),
-            "GET subscriptions/*/operationresults/*": self._operation,
-        }
-        serve = served.get(f"{method} {shape}")
-        if serve is None:
-            raise not_found(path)
-        return serve(_Asked(principal, path, parts, query))
-
-    # Groups
-
-    def _group(self, principal: Principal, method: str, name: str, body: Document) -> Answer:
-        scope = f"{SUBSCRIPTION}/resourceGroups/{name}"
-        verb = {"GET": "read", "HEAD": "read", "PUT": "write", "PATCH": "write", "DELETE": "delete"}.get(method, "")
-        self._cloud.authorization.require(principal, f"Microsoft.Resources/subscriptions/resourceGroups/{verb}", scope)
-        existing = self._get(name)
-        if method == "PUT":
-            return self._put(name, body, existing)
-        if existing is None:
-            if method == "HEAD":
-                return Answer(status=404)
-            raise ServiceError(404, "ResourceGroupNotFound", f"Resource group '{name}' could not be found.")
-        match method:
-            case "HEAD":
-                return Answer(status=204)
-            case "GET":
-                return Answer(_view(existing))
-            case "PATCH":
-                changed = {**existing, **({"tags": body["tags"]} if "tags" in body else {})}
-                self._cloud.store.put("groups", name.lower(), changed)
-                return Answer(_view(changed))
-            case "DELETE":
-                return self._delete(existing)
-        raise ServiceError(405, "MethodNotAllowed", f"The method {method} is not served at a resource group.")
-
-    def _put(self, name: str, body: Document, existing: Document | None) -> Answer:
-        if not re.fullmatch(_GROUP_NAME, name):
-            text = (
-                f"The provided resource group name '{name}' has these invalid characters: it may have 1 to 90"
-                " letters, digits, '-', '.', '_' and parentheses, and no '.' at its end."
-            )
-            raise ServiceError(400, "InvalidResourceGroup", text)
-        if not body.get("location"):
-            raise ServiceError(400, "LocationRequired", "The location property is required for this definition.")
-        location = canonical_location(body["location"])
-        if existing is not None and existing["_state"] == "Deleting":
-            text = f"The resource group '{name}' is in deprovisioning state and cannot perform this operation."
-            raise ServiceError(409, "ResourceGroupBeingDeleted", text)
-        if existing is not None and existing["location"] != location:
-            text = (
-                f"Invalid resource group location '{location}'. The Resource group already exists in location"
-                f" '{existing['location']}'."
-            )
-            raise ServiceError(409, "InvalidResourceGroupLocation", text)
-        document = {
-            "id": (existing or {}).get("id", f"{SUBSCRIPTION}/resourceGroups/{name}"),
-            "name": (existing or {}).get("name", name),
-            "type": "Microsoft.Resources/resourceGroups",
-            "location": location,
-            "_state": "Succeeded",
-            **({"managedBy": body["managedBy"]} if body.get("managedBy") else {}),
-            **({"tags": body["tags"]} if body.get("tags") is not None else {}),
-        }
-        self._cloud.store.put("groups", name.lower(), document)
-        return Answer(_view(document), 201 if existing is None else 200)
-
-    def _delete(self, group: Document) -> Answer:
-        seconds = self._cloud.settings.scaled(
-            _DELETE_SECONDS if self._cloud.resources(group["id"]) else _DELETE_EMPTY_SECONDS
-        )
-        with self._cloud.store.transaction():
-            self._cloud.store.put("groups", group["name"].lower(), {**group, "_state": "Deleting"})
-            operation = self._cloud.operations.begin("delete", group["id"], seconds)
-        location = f"https://management.azure.com{SUBSCRIPTION}/operationresults/{operation.id}?api-version=2025-04-01"
-        return Answer(None, 202, {"Location": location, "x-ms-retry-after-ms": str(operation.poll_ms)})
+        return (self.get(name) or {}).get("_state") == "Deleting"
 
     def make(self, name: str, location: str, managed_by: str) -> str:
-        """Make the group of a service that puts resources of its own into one, where it is missing; return its ID."""
+        """Make the group that a service puts its own resources into, if it is missing; return its ID."""
         path = f"{SUBSCRIPTION}/resourceGroups/{name}"
         if not self.exists(name):
             document = {
@@ -158,87 +55,5 @@ class ResourceGroups:
                 "managedBy": managed_by,
                 "_state": "Succeeded",
             }
-            self._cloud.store.put("groups", name.lower(), document)
+            self.keep(document)
         return path
-
-    async def remove(self, path: str) -> None:
-        """Delete a group with all that is in it; runs as an operation, and may be run twice."""
-        for document in self._cloud.top_resources(path):
-            await self._cloud.destroy(document)
-        self._cloud.authorization.delete_below(path)
-        self._cloud.store.delete("groups", path.rpartition("/")[2].lower())
-
-    def _list_groups(self, asked: _Asked) -> Answer:
-        self._require(asked, "Microsoft.Resources/subscriptions/resourceGroups/read")
-        return Answer({"value": [_view(one) for one in self._cloud.store.scan("groups")]})
-
-    def _operation(self, asked: _Asked) -> Answer:
-        operation = self._cloud.operations.get(asked.parts[3])
-        if operation is None:
-            raise not_found(asked.path)
-        if operation.running:
-            again = f"https://management.azure.com{asked.path}?api-version=2025-04-01"
-            return Answer(None, 202, {"Location": again, "x-ms-retry-after-ms": str(operation.poll_ms)})
-        if operation.error is not None:
-            return Answer({"error": operation.error}, 409)
-        return Answer(status=204)
-
-    def _require(self, asked: _Asked, action: str) -> None:
-        self._cloud.authorization.require(asked.principal, action, SUBSCRIPTION)
-
-    def _get(self, name: str) -> Document | None:
-        return self._cloud.store.get("groups", name.lower())
-
-    # Listings
-
-    def _subscriptions(self, asked: _Asked) -> Answer:
-        seen = self._cloud.authorization.holds_any(asked.principal)
-        found = [_subscription()] if seen else []
-        return Answer({"value": found, "count": {"type": "Total", "value": len(found)}})
-
-    def _read_subscription(self, asked: _Asked) -> Answer:
-        self._require(asked, "Microsoft.Resources/subscriptions/read")
-        return Answer(_subscription())
-
-    def _list(self, asked: _Asked) -> Answer:
-        scope = canonical_scope(asked.path.rpartition("/")[0])
-        condition = asked.query.get("$filter", "")
-        self._cloud.authorization.require(asked.principal, "Microsoft.Resources/subscriptions/resources/read", scope)
-        wanted = {field.lower(): value.lower() for field, value in re.findall(r"(\w+)\s+eq\s+'([^']*)'", condition)}
-        found = [
-            {
-                key: one[key]
-                for key in ("id", "name", "type", "location", "tags", "sku", "kind", "identity")
-                if key in one
-            }
-            for one in self._cloud.top_resources(scope)
-            if wanted.get("resourcetype", one["type"].lower()) == one["type"].lower()
-            and wanted.get("name", one["name"].lower()) == one["name"].lower()
-        ]
-        return Answer({"value": found})
-
-
-def _tenants(_asked: _Asked) -> Answer:
-    return Answer({"value": [{"id": f"/tenants/{TENANT_ID}", "tenantId": TENANT_ID}]})
-
-
-def _view(group: Document) -> Document:
-    shown = {key: value for key, value in group.items() if not key.startswith("_")}
-    return {**shown, "properties": {"provisioningState": group["_state"]}}
-
-
-def _subscription() -> Document:
-    return {
-        "id": SUBSCRIPTION,
-        "authorizationSource": "RoleBased",
-        "managedByTenants": [],
-        "subscriptionId": SUBSCRIPTION_ID,
-        "tenantId": TENANT_ID,
-        "displayName": "rehearsal",
-        "state": "Enabled",
-        "subscriptionPolicies": {
-            "locationPlacementId": "Internal_2014-09-01",
-            "quotaId": "Internal_2014-09-01",
-            "spendingLimit": "Off",
-        },
-    }

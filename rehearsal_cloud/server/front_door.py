@@ -25,7 +25,8 @@ from rehearsal_cloud.registry.api import Registry
 from rehearsal_cloud.resource_manager.api import ResourceManager
 from rehearsal_cloud.resource_manager.cloud import Cloud
 from rehearsal_cloud.resource_manager.cluster_issuers import Oidc
-from rehearsal_cloud.resource_manager.providers import PROVIDERS
+from rehearsal_cloud.resource_manager.providers import providers
+from rehearsal_cloud.resource_manager.resources import Resources
 from rehearsal_cloud.routing import routed
 from rehearsal_cloud.server.proxy import Proxy
 
@@ -43,13 +44,13 @@ _RESOURCE_MANAGER = "management.azure.com"
 class FrontDoor:
     """The ASGI application: finds the service by host name, applies faults, logs the request without its secrets."""
 
-    def __init__(self, cloud: Cloud) -> None:
+    def __init__(self, cloud: Cloud, resources: Resources) -> None:
         self._cloud = cloud
         self._faults = cloud.faults
         self._log = cloud.home.request_log.open("a", buffering=1)
         oidc = Oidc(cloud)
         self._hosts: dict[str, Handler] = {
-            _RESOURCE_MANAGER: ResourceManager(cloud, PROVIDERS).answer,
+            _RESOURCE_MANAGER: ResourceManager(cloud, resources).answer,
             "login.microsoftonline.com": routed(Login(cloud.entra, cloud.store, oidc.fetched).routes()),
             "graph.microsoft.com": routed(Graph(cloud.entra, cloud.store).routes()),
         }
@@ -145,9 +146,10 @@ async def serve(home: Home, settings: Settings) -> None:
         pid_file.write(str(os.getpid()))
         pid_file.flush()
         cloud = Cloud(home, settings)
-        proxy = Proxy(proxy_listener, settings.https_port, cloud.resolves)
+        resources = Resources(cloud, providers())
+        proxy = Proxy(proxy_listener, settings.https_port, resources.resolves)
         config = uvicorn.Config(
-            FrontDoor(cloud),
+            FrontDoor(cloud, resources),
             ssl_context_factory=lambda *_: cloud.tls,
             log_config=None,
             access_log=False,
@@ -155,12 +157,12 @@ async def serve(home: Home, settings: Settings) -> None:
             timeout_graceful_shutdown=2,
         )
         try:
-            await cloud.start()
+            await resources.start()
             await proxy.start()
             await _Endpoint(config, proxy).serve([listener])
         finally:
             await proxy.stop()
-            await cloud.stop()
+            await resources.stop()
             pid_file.truncate(0)
 
 

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Sequence
 
     from rehearsal_cloud.kubernetes.images.recipes import Recipe
-    from rehearsal_cloud.resource_manager.cloud import Cloud
+    from rehearsal_cloud.store import Store
 
     Progress = Callable[[str], None]
 
@@ -69,9 +69,9 @@ def cache_folder() -> Path:
 class ImageBuilds:
     """The builds that one rehearsal cloud has started; its `store` tells `status` how they go."""
 
-    def __init__(self, cloud: Cloud) -> None:
-        self._store = cloud.store
-        self._own_proxy = f"http://127.0.0.1:{cloud.settings.proxy_port}"
+    def __init__(self, store: Store, proxy_port: int) -> None:
+        self._store = store
+        self._own_proxy = f"http://127.0.0.1:{proxy_port}"
         self._running: dict[str, asyncio.Task[Path]] = {}
         self._listeners: dict[str, list[Progress]] = {}
 

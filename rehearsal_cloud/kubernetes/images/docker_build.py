@@ -22,8 +22,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from rehearsal_cloud.documents import Document
+    from rehearsal_cloud.kubernetes.images.builds import ImageBuilds
     from rehearsal_cloud.kubernetes.images.dockerfile import Instruction
-    from rehearsal_cloud.resource_manager.cloud import Cloud
+    from rehearsal_cloud.store import Store
 
 _REFERENCE = re.compile(
     r"(?:(?P<host>[^/]*[.:][^/]*)/)?(?P<repository>[^:@]+)(?::(?P<tag>[\w.-]+))?(?:@(?P<digest>sha256:[0-9a-f]{64}))?"
@@ -44,13 +45,15 @@ class DockerBuild:
 
     def __init__(
         self,
-        cloud: Cloud,
+        store: Store,
+        builds: ImageBuilds,
         registry: Document,
         context: Mapping[str, bytes],
         arguments: Mapping[str, str],
         say: Callable[[str], None],
     ) -> None:
-        self._cloud = cloud
+        self._store = store
+        self._builds = builds
         self._registry = registry
         self._context = context
         self._arguments = arguments
@@ -109,7 +112,7 @@ class DockerBuild:
             raise BuildError("invalid reference format")
         host, repository, wanted = named["host"], named["repository"], named["digest"] or named["tag"] or "latest"
         if host == self._registry["properties"]["loginServer"]:
-            self._base = Images(self._cloud.store, self._registry["id"]).image(repository, wanted)
+            self._base = Images(self._store, self._registry["id"]).image(repository, wanted)
         else:
             full = repository if host or "/" in repository else f"library/{repository}"
             self._base = public_image(host or "docker.io", full, wanted)
@@ -174,7 +177,7 @@ class DockerBuild:
                 file.write_bytes(content)
             arguments = self._options(given[2:], root)
             try:
-                added = await self._cloud.image_builds.resolved(whole, arguments, root, self._say)
+                added = await self._builds.resolved(whole, arguments, root, self._say)
             except BuildFailed as fault:
                 # Its first line says which folder of this machine it installs to.
                 for line in fault.said[1:]:

@@ -19,9 +19,10 @@ from rehearsal_cloud.resource_manager.providers.storage import Storage
 if TYPE_CHECKING:
     from rehearsal_cloud.resource_manager.resource_types import Provider
 
-PROVIDERS: dict[str, Provider] = {
-    provider.namespace.lower(): provider
-    for provider in (
+
+def providers() -> dict[str, Provider]:
+    """Return the providers of one cloud, by lower-case namespace; what runs behind their resources is theirs."""
+    made = (
         Cache(),
         Compute(),
         ContainerRegistries(),
@@ -34,4 +35,4 @@ PROVIDERS: dict[str, Provider] = {
         Roles(),
         Storage(),
     )
-}
+    return {provider.namespace.lower(): provider for provider in made}

@@ -130,8 +130,7 @@ class ContainerRegistries(Provider):
 
 def registry_named(cloud: Cloud, name: str) -> Document | None:
     """Return the registry that owns the global name and is there already, or None."""
-    owner = cloud.names.owner(ContainerRegistry.global_name, name)
-    document = cloud.store.get("resources", owner) if owner else None
+    document = cloud.named(ContainerRegistry.global_name, name)
     return None if document is None or document["_state"] == "Creating" else document
 
 

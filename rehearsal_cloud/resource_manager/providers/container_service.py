@@ -191,7 +191,7 @@ class ManagedCluster(ResourceType):
         """Delete the cluster, the node resource group, the issuer's key and the cluster's own identity."""
         await self.clusters.destroy(cloud, document)
         properties = document["properties"]
-        await cloud.resource_groups.remove(f"{SUBSCRIPTION}/resourceGroups/{properties['nodeResourceGroup']}")
+        await cloud.operations.delete(f"{SUBSCRIPTION}/resourceGroups/{properties['nodeResourceGroup']}")
         cloud.store.delete("keys", f"oidc {properties['oidcIssuerProfile'].get('issuerURL')}")
         if principal := (document.get("identity") or {}).get("principalId"):
             cloud.entra.remove(principal)
@@ -269,9 +269,8 @@ def _make_addon_identities(cloud: Cloud, document: Document, group: str) -> None
 async def _remove_addon_identities(cloud: Cloud, document: Document) -> None:
     for _, profile in _addons(document):
         identity = None if profile.get("enabled") else profile.pop("identity", None)
-        kept = cloud.store.get("resources", identity["resourceId"].lower()) if identity else None
-        if kept is not None:
-            await cloud.destroy(kept)
+        if identity:
+            await cloud.operations.delete(identity["resourceId"])
 
 
 # Power

@@ -62,7 +62,7 @@ class Instances(ABC, Generic[_Instance]):
 
     async def _open(self, cloud: Cloud, document: Document, instance: _Instance) -> None:
         if document["id"].lower() not in self._running:
-            await listen(cloud, document, instance.way_in)
+            await listen(document, instance.way_in, cloud.keep)
             self._running[document["id"].lower()] = instance
 
     def _instance(self, cloud: Cloud, document: Document) -> _Instance:

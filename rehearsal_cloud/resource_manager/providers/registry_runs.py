@@ -146,7 +146,7 @@ class _Run:
         self._say(f"Logging in to registry: {registry['properties']['loginServer']}")
         self._say("Launching container with name: build")
         arguments = {one["name"]: one["value"] for one in self._request.get("arguments") or []}
-        build = DockerBuild(self._cloud, registry, context, arguments, self._write)
+        build = DockerBuild(self._cloud.store, self._cloud.image_builds, registry, context, arguments, self._write)
         image = await build.run(self._request["dockerFilePath"])
         try:
             # Here, and not when the first node pulls it: what cannot be installed is a fault of the build.

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from rehearsal_cloud.home import OPERATOR_OBJECT_ID, SUBSCRIPTION_ID, TENANT_ID
-from rehearsal_cloud.resource_manager.providers import PROVIDERS
+from rehearsal_cloud.resource_manager.providers import providers
 from tests.support.azure_requests import Sender, make_service_principal
 from tests.support.rehearsal import reset_rehearsal, start_rehearsal
 from tests.support.repository import REPOSITORY
@@ -181,7 +181,7 @@ class World:
 
     def __init__(self, send: Sender) -> None:
         self._send = send
-        for provider in PROVIDERS.values():
+        for provider in providers().values():
             send("POST", f"{SUBSCRIPTION}/providers/{provider.namespace}/register?api-version=2025-04-01")
 
     def names(self, example: Example) -> dict[str, str]:

@@ -41,7 +41,7 @@ class ServerChild(FlexibleResource):
     @staticmethod
     def dies_with_server(cloud: Cloud, document: Document) -> bool:
         """Tell whether the server itself is being deleted, and with it all that it holds."""
-        return cloud.dying(document["id"].rsplit("/", 2)[0])
+        return document["id"].rsplit("/", 2)[0].lower() in cloud.being_deleted
 
     def view(self, document: Document) -> Document:
         """Return the document as it is: children have no provisioning state."""

@@ -37,7 +37,8 @@ def environment(tmp_path_factory: pytest.TempPathFactory, recipe: Recipe) -> Pat
         try:
             return await cloud.image_builds.built(recipe, print)
         finally:
-            await cloud.stop()
+            await cloud.image_builds.stop()
+            cloud.store.close()
 
     return asyncio.run(built())
 

@@ -1,0 +1,214 @@
+"""The subscription itself: requests for its resource groups, its providers, and listings of what is in them."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from rehearsal_cloud.errors import ServiceError, not_found
+from rehearsal_cloud.home import SUBSCRIPTION_ID, TENANT_ID
+from rehearsal_cloud.resource_manager.resource_groups import SUBSCRIPTION
+from rehearsal_cloud.resource_manager.resource_ids import canonical_location, canonical_scope
+from rehearsal_cloud.resource_manager.resource_types import Answer
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from rehearsal_cloud.documents import Document
+    from rehearsal_cloud.entra.directory import Principal
+    from rehearsal_cloud.resource_manager.cloud import Cloud
+    from rehearsal_cloud.resource_manager.registrations import Registrations
+
+_GROUP_NAME = r"[\w.()-]{0,89}[\w()-]"
+_DELETE_SECONDS = 300.0
+_DELETE_EMPTY_SECONDS = 15.0
+
+
+@dataclass(frozen=True)
+class _Asked:
+    """A read request or a registration: who asks for what."""
+
+    principal: Principal
+    path: str
+    parts: list[str]
+    query: Mapping[str, str]
+
+
+class Subscription:
+    """Answers what Resource Manager serves itself rather than through a provider."""
+
+    def __init__(self, cloud: Cloud, registrations: Registrations) -> None:
+        self._cloud = cloud
+        self._registrations = registrations
+        self._groups = cloud.resource_groups
+
+    async def answer(
+        self, principal: Principal, method: str, path: str, query: Mapping[str, str], body: Document
+    ) -> Answer:
+        """Answer a request below `/subscriptions` that names no provider's resource. Raises ServiceError."""
+        parts = [part for part in path.strip("/").split("/") if part]
+        shape = "/".join(part.lower() if index % 2 == 0 else "*" for index, part in enumerate(parts))
+        if shape == "subscriptions/*/resourcegroups/*":
+            return self._group(principal, method, parts[3], body)
+        registrations = self._registrations
+        served: dict[str, Callable[[_Asked], Answer]] = {
+            "GET tenants": _tenants,
+            "GET subscriptions": self._subscriptions,
+            "GET subscriptions/*": self._read_subscription,
+            "GET subscriptions/*/resourcegroups": self._list_groups,
+            "GET subscriptions/*/resourcegroups/*/resources": self._list,
+            "GET subscriptions/*/resources": self._list,
+            "GET subscriptions/*/providers": lambda _asked: registrations.list(),
+            "GET subscriptions/*/providers/*": lambda asked: registrations.read(asked.parts[3]),
+            "POST subscriptions/*/providers/*/register": lambda asked: registrations.register(
+                asked.principal, asked.parts[3]
+            ),
+            "POST subscriptions/*/providers/*/unregister": lambda asked: registrations.unregister(
+                asked.principal, asked.parts[3]
+            ),
+            "GET subscriptions/*/operationresults/*": self._operation,
+        }
+        serve = served.get(f"{method} {shape}")
+        if serve is None:
+            raise not_found(path)
+        return serve(_Asked(principal, path, parts, query))
+
+    # Groups
+
+    def _group(self, principal: Principal, method: str, name: str, body: Document) -> Answer:
+        scope = f"{SUBSCRIPTION}/resourceGroups/{name}"
+        verb = {"GET": "read", "HEAD": "read", "PUT": "write", "PATCH": "write", "DELETE": "delete"}.get(method, "")
+        self._cloud.authorization.require(principal, f"Microsoft.Resources/subscriptions/resourceGroups/{verb}", scope)
+        existing = self._groups.get(name)
+        if method == "PUT":
+            return self._put(name, body, existing)
+        if existing is None:
+            if method == "HEAD":
+                return Answer(status=404)
+            raise ServiceError(404, "ResourceGroupNotFound", f"Resource group '{name}' could not be found.")
+        match method:
+            case "HEAD":
+                return Answer(status=204)
+            case "GET":
+                return Answer(_view(existing))
+            case "PATCH":
+                changed = {**existing, **({"tags": body["tags"]} if "tags" in body else {})}
+                self._groups.keep(changed)
+                return Answer(_view(changed))
+            case "DELETE":
+                return self._delete(existing)
+        raise ServiceError(405, "MethodNotAllowed", f"The method {method} is not served at a resource group.")
+
+    def _put(self, name: str, body: Document, existing: Document | None) -> Answer:
+        if not re.fullmatch(_GROUP_NAME, name):
+            text = (
+                f"The provided resource group name '{name}' has these invalid characters: it may have 1 to 90"
+                " letters, digits, '-', '.', '_' and parentheses, and no '.' at its end."
+            )
+            raise ServiceError(400, "InvalidResourceGroup", text)
+        if not body.get("location"):
+            raise ServiceError(400, "LocationRequired", "The location property is required for this definition.")
+        location = canonical_location(body["location"])
+        if existing is not None and existing["_state"] == "Deleting":
+            text = f"The resource group '{name}' is in deprovisioning state and cannot perform this operation."
+            raise ServiceError(409, "ResourceGroupBeingDeleted", text)
+        if existing is not None and existing["location"] != location:
+            text = (
+                f"Invalid resource group location '{location}'. The Resource group already exists in location"
+                f" '{existing['location']}'."
+            )
+            raise ServiceError(409, "InvalidResourceGroupLocation", text)
+        document = {
+            "id": (existing or {}).get("id", f"{SUBSCRIPTION}/resourceGroups/{name}"),
+            "name": (existing or {}).get("name", name),
+            "type": "Microsoft.Resources/resourceGroups",
+            "location": location,
+            "_state": "Succeeded",
+            **({"managedBy": body["managedBy"]} if body.get("managedBy") else {}),
+            **({"tags": body["tags"]} if body.get("tags") is not None else {}),
+        }
+        self._groups.keep(document)
+        return Answer(_view(document), 201 if existing is None else 200)
+
+    def _delete(self, group: Document) -> Answer:
+        seconds = self._cloud.settings.scaled(
+            _DELETE_SECONDS if self._cloud.resources(group["id"]) else _DELETE_EMPTY_SECONDS
+        )
+        with self._cloud.store.transaction():
+            self._groups.keep({**group, "_state": "Deleting"})
+            operation = self._cloud.operations.begin("delete", group["id"], seconds)
+        location = f"https://management.azure.com{SUBSCRIPTION}/operationresults/{operation.id}?api-version=2025-04-01"
+        return Answer(None, 202, {"Location": location, "x-ms-retry-after-ms": str(operation.poll_ms)})
+
+    def _list_groups(self, asked: _Asked) -> Answer:
+        self._require(asked, "Microsoft.Resources/subscriptions/resourceGroups/read")
+        return Answer({"value": [_view(group) for group in self._groups.list()]})
+
+    def _operation(self, asked: _Asked) -> Answer:
+        operation = self._cloud.operations.get(asked.parts[3])
+        if operation is None:
+            raise not_found(asked.path)
+        if operation.running:
+            again = f"https://management.azure.com{asked.path}?api-version=2025-04-01"
+            return Answer(None, 202, {"Location": again, "x-ms-retry-after-ms": str(operation.poll_ms)})
+        if operation.error is not None:
+            return Answer({"error": operation.error}, 409)
+        return Answer(status=204)
+
+    def _require(self, asked: _Asked, action: str) -> None:
+        self._cloud.authorization.require(asked.principal, action, SUBSCRIPTION)
+
+    # Listings
+
+    def _subscriptions(self, asked: _Asked) -> Answer:
+        seen = self._cloud.authorization.holds_any(asked.principal)
+        found = [_subscription()] if seen else []
+        return Answer({"value": found, "count": {"type": "Total", "value": len(found)}})
+
+    def _read_subscription(self, asked: _Asked) -> Answer:
+        self._require(asked, "Microsoft.Resources/subscriptions/read")
+        return Answer(_subscription())
+
+    def _list(self, asked: _Asked) -> Answer:
+        scope = canonical_scope(asked.path.rpartition("/")[0])
+        condition = asked.query.get("$filter", "")
+        self._cloud.authorization.require(asked.principal, "Microsoft.Resources/subscriptions/resources/read", scope)
+        wanted = {field.lower(): value.lower() for field, value in re.findall(r"(\w+)\s+eq\s+'([^']*)'", condition)}
+        found = [
+            {
+                key: one[key]
+                for key in ("id", "name", "type", "location", "tags", "sku", "kind", "identity")
+                if key in one
+            }
+            for one in self._cloud.top_resources(scope)
+            if wanted.get("resourcetype", one["type"].lower()) == one["type"].lower()
+            and wanted.get("name", one["name"].lower()) == one["name"].lower()
+        ]
+        return Answer({"value": found})
+
+
+def _tenants(_asked: _Asked) -> Answer:
+    return Answer({"value": [{"id": f"/tenants/{TENANT_ID}", "tenantId": TENANT_ID}]})
+
+
+def _view(group: Document) -> Document:
+    shown = {key: value for key, value in group.items() if not key.startswith("_")}
+    return {**shown, "properties": {"provisioningState": group["_state"]}}
+
+
+def _subscription() -> Document:
+    return {
+        "id": SUBSCRIPTION,
+        "authorizationSource": "RoleBased",
+        "managedByTenants": [],
+        "subscriptionId": SUBSCRIPTION_ID,
+        "tenantId": TENANT_ID,
+        "displayName": "rehearsal",
+        "state": "Enabled",
+        "subscriptionPolicies": {
+            "locationPlacementId": "Internal_2014-09-01",
+            "quotaId": "Internal_2014-09-01",
+            "spendingLimit": "Off",
+        },
+    }
