@@ -16,10 +16,10 @@ import jwt
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
+from rehearsal_cloud.backends.vault_secrets import VaultSecrets
 from rehearsal_cloud.entra.directory import ISSUER, KEY_VAULT
 from rehearsal_cloud.errors import ServiceError
 from rehearsal_cloud.home import TENANT_ID
-from rehearsal_cloud.key_vault.secrets import VaultSecrets
 from rehearsal_cloud.resource_manager.providers.key_vault import DNS_SUFFIX
 from rehearsal_cloud.resource_manager.resource_types import find
 

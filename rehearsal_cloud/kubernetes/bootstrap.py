@@ -18,8 +18,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from rehearsal_cloud.documents import Document
-    from rehearsal_cloud.kubernetes.cluster import Cluster
     from rehearsal_cloud.kubernetes.objects.objects import Objects
+    from rehearsal_cloud.kubernetes.state import ClusterState
 
 _DEFINITIONS = Path(__file__).parent / "addons" / "crds"
 _NAMESPACES = ("default", "kube-system", "kube-public", "kube-node-lease")
@@ -48,7 +48,7 @@ WELL = (
 _PRIORITIES = {"system-cluster-critical": 2_000_000_000, "system-node-critical": 2_000_001_000}
 
 
-def bootstrap(cluster: Cluster) -> None:
+def bootstrap(cluster: ClusterState) -> None:
     """Make what is missing, and have the node and the add-ons as the cluster's document says. May be run twice."""
     objects = cluster.objects
     for document in (*_first(cluster), *_storage(), *_addons(cluster), *_nodes(cluster)):
@@ -63,7 +63,7 @@ def _make(objects: Objects, document: Document) -> None:
         objects.create(document, manager="kube-apiserver")
 
 
-def _first(cluster: Cluster) -> Iterator[Document]:
+def _first(cluster: ClusterState) -> Iterator[Document]:
     for name in _NAMESPACES:
         yield _document("v1", "Namespace", name)
     for name, value in _PRIORITIES.items():
@@ -104,7 +104,7 @@ def _storage() -> Iterator[Document]:
         yield found
 
 
-def _addons(cluster: Cluster) -> Iterator[Document]:
+def _addons(cluster: ClusterState) -> Iterator[Document]:
     """Yield the definitions and drivers that the enabled add-ons bring."""
     properties = cluster.document["properties"]
     profiles = {name.lower(): one for name, one in (properties.get("addonProfiles") or {}).items()}
@@ -123,7 +123,7 @@ def _definitions(prefix: str) -> Iterator[Document]:
         yield yaml.load(file.read_text(), getattr(yaml, "CSafeLoader", yaml.SafeLoader))  # noqa: S506 - both are safe
 
 
-def _nodes(cluster: Cluster) -> Iterator[Document]:
+def _nodes(cluster: ClusterState) -> Iterator[Document]:
     """Yield the nodes of all pools, named as AKS names the machines of their scale sets."""
     properties = cluster.document["properties"]
     suffix = properties["resourceUID"][:8]

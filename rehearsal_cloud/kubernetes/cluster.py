@@ -7,26 +7,19 @@ from typing import TYPE_CHECKING
 
 from rehearsal_cloud.backends.ports import listen
 from rehearsal_cloud.backends.processes import remove
-from rehearsal_cloud.kubernetes import controllers
-from rehearsal_cloud.kubernetes.addons.secrets_store import SecretsStore
+from rehearsal_cloud.kubernetes import controller_manager
+from rehearsal_cloud.kubernetes.api.admission import admit
 from rehearsal_cloud.kubernetes.api.endpoint import Endpoint
 from rehearsal_cloud.kubernetes.api.server import Api
 from rehearsal_cloud.kubernetes.auth.access import Access
 from rehearsal_cloud.kubernetes.bootstrap import bootstrap
 from rehearsal_cloud.kubernetes.node import Node
-from rehearsal_cloud.kubernetes.objects.admission import admit
-from rehearsal_cloud.kubernetes.objects.kinds import Kinds
-from rehearsal_cloud.kubernetes.objects.objects import Objects
-from rehearsal_cloud.kubernetes.objects.schema import Schemas
-from rehearsal_cloud.kubernetes.objects.service_addresses import allocate
-from rehearsal_cloud.kubernetes.recorder import Recorder
+from rehearsal_cloud.kubernetes.state import ClusterState
 
 if TYPE_CHECKING:
     from rehearsal_cloud.documents import Document
-    from rehearsal_cloud.kubernetes.controllers import Controllers
-    from rehearsal_cloud.resource_manager.cloud import Cloud
-
-_SERVICES = "10.0.0.0/16"
+    from rehearsal_cloud.kubernetes.cloud_services import CloudServices
+    from rehearsal_cloud.kubernetes.controller_manager import Controllers
 
 
 class Cluster:
@@ -36,73 +29,40 @@ class Cluster:
     again: another is made in its place.
     """
 
-    def __init__(self, cloud: Cloud, document: Document) -> None:
-        self.cloud = cloud
+    def __init__(self, cloud: CloudServices, document: Document) -> None:
         self._document = document
-        self.folder = cloud.home.services / f"kubernetes-{document['properties']['resourceUID']}"
-        self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        properties = document["properties"]
-        self.issuer: str = properties["oidcIssuerProfile"].get("issuerURL") or f"https://{properties['fqdn']}"
-        self.kinds = Kinds()
-        self.schemas = Schemas()
-        self.objects = Objects(self.folder / "objects.sqlite", self.kinds, self.schemas, self._admitted)
-        self.recorder = Recorder(self.objects)
-        self.access = Access(self)
-        self.secrets_store = SecretsStore(self)
-        self.node = Node(self)
+        self.state = ClusterState(cloud, document, admit)
+        self._access = Access(self.state)
+        self._node = Node(self.state, self._access.tokens)
         self._log = cloud.home.request_log.open("a", buffering=1)
-        self._endpoint = Endpoint(Api(self, self._log), document["_secret"].get("port", 0), cloud.tls)
+        api = Api(self.state, self._access, self._node.streams, self._log)
+        self._endpoint = Endpoint(api, self.state.port, cloud.tls)
         self._controllers: Controllers | None = None
-
-    @property
-    def document(self) -> Document:
-        """Return the managed cluster's resource as it is now."""
-        return self.cloud.store.get("resources", self._document["id"].lower()) or self._document
-
-    @property
-    def port(self) -> int:
-        """Return the loopback port of the API."""
-        return self._endpoint.port
-
-    @property
-    def version(self) -> str:
-        """Return the Kubernetes version: `1.35.1`."""
-        version: str = self.document["properties"]["currentKubernetesVersion"]
-        return version
-
-    def _admitted(self, document: Document, old: Document | None) -> Document:
-        admitted = admit(self, document, old)
-        if admitted["kind"] != "Service":
-            return admitted
-        network = self.document["properties"].get("networkProfile") or {}
-        return allocate(self.objects, admitted, old, network.get("serviceCidr") or _SERVICES)
 
     async def start(self) -> None:
         """Serve the API, start the controllers and the node, and take up again what was there."""
-        await listen(self._document, self._endpoint, self.cloud.keep)
+        await listen(self._document, self._endpoint, self.state.cloud.keep)
+        self.state.port = self._endpoint.port
         self.refresh()
-        self.objects.storage.forget_history()
-        self._controllers = controllers.start(self)
-        await self.secrets_store.start()
-        await self.node.start()
+        self.state.objects.storage.forget_history()
+        self._controllers = controller_manager.start(self.state)
+        await self._node.start()
 
     def refresh(self) -> None:
         """Take in what changed of the resource: its administrators, its add-ons, its pools."""
-        self._document = self.document
-        bootstrap(self)
-        self.access.prepare()
+        bootstrap(self.state)
+        self._access.prepare()
 
     async def stop(self) -> None:
         """Stop all of it; nothing is forgotten."""
         await self._endpoint.stop()
         if self._controllers is not None:
             await self._controllers.stop()
-            await self.node.stop()
-            await self.secrets_store.stop()
-        self.objects.close()
+            await self._node.stop()
+        self.state.objects.close()
         self._log.close()
 
     async def destroy(self) -> None:
         """Stop all of it and remove all that it had."""
         await self.stop()
-        await asyncio.to_thread(remove, self.folder)
+        await asyncio.to_thread(remove, self.state.folder)

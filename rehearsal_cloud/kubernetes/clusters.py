@@ -10,8 +10,8 @@ from rehearsal_cloud.home import free_ports
 
 if TYPE_CHECKING:
     from rehearsal_cloud.documents import Document
+    from rehearsal_cloud.kubernetes.cloud_services import CloudServices
     from rehearsal_cloud.kubernetes.cluster import Cluster
-    from rehearsal_cloud.resource_manager.cloud import Cloud
 
 
 class Clusters:
@@ -24,7 +24,7 @@ class Clusters:
         """Return the cluster behind a managed cluster, if it runs."""
         return self._running.get(document_id.lower())
 
-    async def make(self, cloud: Cloud, document: Document) -> None:
+    async def make(self, cloud: CloudServices, document: Document) -> None:
         """Have the cluster be as the document says: served on a port that it remembers, or stopped."""
         document["_secret"].setdefault("port", free_ports(1)[0])
         if document["properties"]["powerState"]["code"] != "Running":
@@ -35,7 +35,7 @@ class Clusters:
         else:
             await self.start(cloud, document)
 
-    async def start(self, cloud: Cloud, document: Document) -> None:
+    async def start(self, cloud: CloudServices, document: Document) -> None:
         """Bring the cluster back as it was, unless it was stopped by its owner."""
         if document["properties"]["powerState"]["code"] == "Running" and self.of(document["id"]) is None:
             cluster = await _made(cloud, document)
@@ -48,13 +48,13 @@ class Clusters:
         if cluster is not None:
             await cluster.stop()
 
-    async def destroy(self, cloud: Cloud, document: Document) -> None:
+    async def destroy(self, cloud: CloudServices, document: Document) -> None:
         """Stop the cluster and remove all that it had."""
         cluster = self._running.pop(document["id"].lower(), None) or await _made(cloud, document)
         await cluster.destroy()
 
 
-async def _made(cloud: Cloud, document: Document) -> Cluster:
+async def _made(cloud: CloudServices, document: Document) -> Cluster:
     # Imported where there is a cluster, and beside the loop: it takes a good part of a second.
     module = await asyncio.to_thread(import_module, "rehearsal_cloud.kubernetes.cluster")
     made: Cluster = module.Cluster(cloud, document)

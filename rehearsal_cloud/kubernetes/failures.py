@@ -6,13 +6,32 @@ https://github.com/kubernetes/apimachinery/blob/master/pkg/api/errors/errors.go
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from rehearsal_cloud.documents import Document
-    from rehearsal_cloud.kubernetes.objects.kinds import Kind
+
+
+class Kind(Protocol):
+    """What messages say of a kind of objects (see `objects.kinds`)."""
+
+    @property
+    def group(self) -> str:
+        """`apps`, or nothing for the core group."""
+
+    @property
+    def kind(self) -> str:
+        """`Deployment`."""
+
+    @property
+    def plural(self) -> str:
+        """`deployments`."""
+
+    @property
+    def resource(self) -> str:
+        """`deployments.apps`."""
 
 
 @dataclass(frozen=True)

@@ -17,7 +17,7 @@ from urllib.parse import urlencode, urlsplit
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from rehearsal_cloud.resource_manager.cloud import Cloud
+    from rehearsal_cloud.kubernetes.cloud_services import CloudServices
 
 _SECONDS = 30.0
 _RESOLVER = "168.63.129.16:53"
@@ -45,7 +45,7 @@ class Unreachable(Exception):
 class Outbound:
     """The way from a node of `cloud` to Azure's hosts."""
 
-    def __init__(self, cloud: Cloud) -> None:
+    def __init__(self, cloud: CloudServices) -> None:
         proxy = urllib.request.ProxyHandler({"https": f"http://127.0.0.1:{cloud.settings.proxy_port}"})
         context = ssl.create_default_context(cafile=str(cloud.home.ca_file))
         self._opener = urllib.request.OpenerDirector()

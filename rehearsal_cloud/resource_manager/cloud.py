@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from rehearsal_cloud import hosts
 from rehearsal_cloud.backends.blobs import Blobs
+from rehearsal_cloud.backends.vault_secrets import VaultSecrets
 from rehearsal_cloud.certificates import server_context
 from rehearsal_cloud.entra.directory import Entra
 from rehearsal_cloud.kubernetes.images.builds import ImageBuilds
@@ -64,6 +66,11 @@ class Cloud:
         """Return the resource that owns the global name `name`.`suffix`, or None."""
         owner = self.names.owner(suffix, name)
         return self.store.get("resources", owner) if owner else None
+
+    def secret_versions(self, vault: str) -> dict[str, str]:
+        """Return the newest version of each secret in the vault of that name; of a missing vault, none."""
+        document = self.named(hosts.KEY_VAULT, vault)
+        return {} if document is None else VaultSecrets(self.store, document).newest()
 
     def location(self, rid: ResourceId) -> str:
         """Return the location of a resource, or of the nearest parent or the group that has one."""

@@ -152,10 +152,13 @@ def running_cluster(folder: Path, document: dict[str, Any]) -> Iterator[tuple[Cl
 
     cluster = background.run(start())
     try:
-        yield cluster, Server(f"https://localhost:{cluster.port}", str(home.ca_file), document["_secret"]["token"])
+        yield (
+            cluster,
+            Server(f"https://localhost:{cluster.state.port}", str(home.ca_file), document["_secret"]["token"]),
+        )
     finally:
         background.run(cluster.stop())
-        cluster.cloud.store.close()
+        cluster.state.cloud.store.close()
         background.close()
 
 

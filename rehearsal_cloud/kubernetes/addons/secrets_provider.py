@@ -15,15 +15,15 @@ from typing import TYPE_CHECKING, Any
 
 import yaml
 
+from rehearsal_cloud import hosts
 from rehearsal_cloud.entra.directory import KEY_VAULT
 from rehearsal_cloud.kubernetes.outbound import Outbound, Reply, Unreachable
-from rehearsal_cloud.resource_manager.providers.key_vault import DNS_SUFFIX
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from rehearsal_cloud.documents import Document
-    from rehearsal_cloud.kubernetes.cluster import Cluster
+    from rehearsal_cloud.kubernetes.state import ClusterState
 
 AUDIENCE = "api://AzureADTokenExchange"
 _LOGIN = "https://login.microsoftonline.com"
@@ -82,7 +82,7 @@ class Identity:
 class SecretsProvider:
     """Reads the objects of one cluster's SecretProviderClasses."""
 
-    def __init__(self, cluster: Cluster) -> None:
+    def __init__(self, cluster: ClusterState) -> None:
         self._cluster = cluster
         self._outbound = Outbound(cluster.cloud)
 
@@ -118,7 +118,7 @@ class SecretsProvider:
     async def _file(self, vault: str, wanted: _Wanted, credential: _Credential) -> SecretFile:
         if wanted.type not in _COLLECTIONS:
             raise wanted.failed("Invalid vaultObjectTypes. Should be secret, key, or cert")
-        url = f"https://{vault}.{DNS_SUFFIX}/{_COLLECTIONS[wanted.type]}/{wanted.name}/{wanted.version}"
+        url = f"https://{vault}.{hosts.KEY_VAULT}/{_COLLECTIONS[wanted.type]}/{wanted.name}/{wanted.version}"
         versioned = f"{url}?api-version={_API_VERSION}"
         try:
             reply = await self._outbound.get(versioned)
@@ -140,7 +140,7 @@ class SecretsProvider:
 class _Credential:
     """The way to an access token that the class has chosen. Its setters raise ProviderFailed, as `token` does."""
 
-    def __init__(self, cluster: Cluster, outbound: Outbound, tenant: str) -> None:
+    def __init__(self, cluster: ClusterState, outbound: Outbound, tenant: str) -> None:
         self._cluster = cluster
         self._outbound = outbound
         self._url = f"{_LOGIN}/{tenant}/oauth2/v2.0/token"

@@ -15,7 +15,6 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from rehearsal_cloud.key_vault.secrets import VaultSecrets
 from rehearsal_cloud.kubernetes import atomic_folder
 from rehearsal_cloud.kubernetes.addons.secrets_provider import (
     AUDIENCE,
@@ -26,13 +25,13 @@ from rehearsal_cloud.kubernetes.addons.secrets_provider import (
 )
 from rehearsal_cloud.kubernetes.durations import seconds
 from rehearsal_cloud.kubernetes.failures import Failure
-from rehearsal_cloud.resource_manager.providers.key_vault import DNS_SUFFIX
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from rehearsal_cloud.documents import Document
-    from rehearsal_cloud.kubernetes.cluster import Cluster
+    from rehearsal_cloud.kubernetes.auth.service_tokens import ServiceTokens
+    from rehearsal_cloud.kubernetes.state import ClusterState
 
 DRIVER = "secrets-store.csi.k8s.io"
 API_VERSION = "secrets-store.csi.x-k8s.io/v1"
@@ -54,8 +53,9 @@ class MountFailed(Exception):
 class SecretsStore:
     """The driver on one cluster's node."""
 
-    def __init__(self, cluster: Cluster) -> None:
+    def __init__(self, cluster: ClusterState, tokens: ServiceTokens) -> None:
         self._cluster = cluster
+        self._tokens = tokens
         self._objects = cluster.objects
         self._provider = SecretsProvider(cluster)
         self._recorder = cluster.recorder.named("csi-secrets-store-controller")
@@ -151,7 +151,7 @@ class SecretsStore:
         account = pod["spec"].get("serviceAccountName") or "default"
         try:
             asked = {"audiences": [AUDIENCE], "expirationSeconds": 3600, "boundObjectRef": bound}
-            answer = self._cluster.access.tokens.request(metadata["namespace"], account, asked)
+            answer = self._tokens.request(metadata["namespace"], account, asked)
         except Failure as failure:
             raise MountFailed(
                 "kubernetes.io/csi: mounter.SetUpAt failed to get service accoount token attributes: failed to fetch"
@@ -263,12 +263,8 @@ class SecretsStore:
         The driver itself asks the vault each time. Here everything is a hundred times as often, so the rounds that
         would find nothing new are spared; those that would are made in full.
         """
-        cloud, name = self._cluster.cloud, str(chosen["spec"]["parameters"].get("keyvaultName", "")).strip().lower()
-        owner = cloud.names.owner(DNS_SUFFIX, name)
-        vault = cloud.store.get("resources", owner) if owner else None
-        if vault is None:
-            return False
-        newest = VaultSecrets(cloud.store, vault).newest()
+        vault = str(chosen["spec"]["parameters"].get("keyvaultName", "")).strip()
+        newest = self._cluster.cloud.secret_versions(vault)
         mounted = [(one["id"].partition("/")[2], one["version"]) for one in status.get("objects") or []]
         return any(newest.get(name, version) != version for name, version in mounted)
 

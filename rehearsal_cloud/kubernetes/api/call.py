@@ -13,10 +13,11 @@ if TYPE_CHECKING:
 
     from rehearsal_cloud.documents import Document
     from rehearsal_cloud.kubernetes.api.request_info import RequestInfo
-    from rehearsal_cloud.kubernetes.auth.access import User
-    from rehearsal_cloud.kubernetes.cluster import Cluster
+    from rehearsal_cloud.kubernetes.auth.access import Access, User
+    from rehearsal_cloud.kubernetes.node.streams import Streams
     from rehearsal_cloud.kubernetes.objects.decoding import FieldValidation
     from rehearsal_cloud.kubernetes.objects.kinds import Kind
+    from rehearsal_cloud.kubernetes.state import ClusterState
 
 _VALIDATIONS = ("Ignore", "Warn", "Strict")
 
@@ -25,7 +26,9 @@ _VALIDATIONS = ("Ignore", "Warn", "Strict")
 class Call:
     """A request for a resource of a kind; `connection` is its Request, or the WebSocket of a stream."""
 
-    cluster: Cluster
+    cluster: ClusterState
+    access: Access
+    streams: Streams
     connection: HTTPConnection
     user: User
     info: RequestInfo

@@ -17,8 +17,8 @@ if TYPE_CHECKING:
     from starlette.responses import Response
 
     from rehearsal_cloud.documents import Document
-    from rehearsal_cloud.kubernetes.cluster import Cluster
     from rehearsal_cloud.kubernetes.objects.kinds import Kind
+    from rehearsal_cloud.kubernetes.state import ClusterState
 
 _AGGREGATED = "application/json;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList"
 _HEALTH = ("/healthz", "/livez", "/readyz")
@@ -36,7 +36,7 @@ _PROXIED = {"pods": "PodProxyOptions", "services": "ServiceProxyOptions", "nodes
 _ANY_METHOD = ("create", "delete", "get", "patch", "update")
 
 
-def answer(cluster: Cluster, request: Request, path: str) -> Response:
+def answer(cluster: ClusterState, request: Request, path: str) -> Response:
     """Answer a path that is not a resource. Raises Failure (404)."""
     path = path.rstrip("/") or "/"
     if path.startswith(_HEALTH):
@@ -49,7 +49,7 @@ def answer(cluster: Cluster, request: Request, path: str) -> Response:
     return JSONResponse(document)
 
 
-def _document(cluster: Cluster, path: str) -> Document | None:
+def _document(cluster: ClusterState, path: str) -> Document | None:
     groups = _groups(cluster)
     match path.strip("/").split("/"):
         case [""]:
@@ -93,7 +93,7 @@ def _version(version: str) -> Document:
     }
 
 
-def _groups(cluster: Cluster) -> dict[str, list[str]]:
+def _groups(cluster: ClusterState) -> dict[str, list[str]]:
     groups: dict[str, list[str]] = {}
     for kind in cluster.kinds:
         versions = groups.setdefault(kind.group, [])
@@ -116,7 +116,7 @@ def _group(name: str, versions: list[str]) -> Document:
     return {"name": name, "versions": listed, "preferredVersion": listed[0]}
 
 
-def _resources(cluster: Cluster, group: str, version: str) -> Document:
+def _resources(cluster: ClusterState, group: str, version: str) -> Document:
     listed: list[Document] = []
     for kind in cluster.kinds:
         if (kind.group, kind.version) != (group, version):
@@ -153,7 +153,7 @@ def _subresource(kind: Kind, subresource: str) -> tuple[str, str, tuple[str, ...
     return _SUBRESOURCES.get(subresource, (kind.api_version, kind.kind, ("get", "patch", "update")))
 
 
-def _aggregated(cluster: Cluster, *, core: bool) -> Document:
+def _aggregated(cluster: ClusterState, *, core: bool) -> Document:
     items = []
     for name, versions in _groups(cluster).items():
         if bool(name) is core:
@@ -166,7 +166,7 @@ def _aggregated(cluster: Cluster, *, core: bool) -> Document:
     return {"kind": "APIGroupDiscoveryList", "apiVersion": "apidiscovery.k8s.io/v2", "metadata": {}, "items": items}
 
 
-def _discovered(cluster: Cluster, group: str, version: str) -> list[Document]:
+def _discovered(cluster: ClusterState, group: str, version: str) -> list[Document]:
     return [_resource(kind) for kind in cluster.kinds if (kind.group, kind.version) == (group, version)]
 
 

@@ -21,8 +21,8 @@ if TYPE_CHECKING:
     from starlette.requests import Request
 
     from rehearsal_cloud.documents import Document
-    from rehearsal_cloud.kubernetes.cluster import Cluster
     from rehearsal_cloud.kubernetes.objects.kinds import Kind
+    from rehearsal_cloud.kubernetes.state import ClusterState
 
 _COMPONENTS = "#/components/schemas/"
 _META = "io.k8s.apimachinery.pkg.apis.meta.v1."
@@ -35,7 +35,7 @@ _OF_ACTIONS = {"put": "update", "post": "create"}
 class OpenApi:
     """The OpenAPI documents of one cluster, its custom kinds included."""
 
-    def __init__(self, cluster: Cluster) -> None:
+    def __init__(self, cluster: ClusterState) -> None:
         self._cluster = cluster
         self._made: dict[str, tuple[str, bytes]] = {}
 

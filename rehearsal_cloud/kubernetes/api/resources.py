@@ -62,7 +62,7 @@ async def create(call: Call) -> Response:
     document = _placed(call, document)
     if document["metadata"].get("resourceVersion"):
         raise Failure(500, "", "resourceVersion should not be set on objects to be created")
-    call.cluster.access.check_escalation(call.user, document, None)
+    call.access.check_escalation(call.user, document, None)
     made = call.cluster.objects.create_as(document, _write(call))
     return responses.single(call, made, 201)
 
@@ -80,7 +80,7 @@ def replaced(call: Call, document: Document) -> tuple[Document, int]:
     """Store a decoded object and return it as stored, with the status of the answer."""
     objects = call.cluster.objects
     old = objects.get(call.kind.kind, call.info.name, _namespace(call))
-    call.cluster.access.check_escalation(call.user, document, old)
+    call.access.check_escalation(call.user, document, old)
     if old is None and call.kind.kind in lifecycle.CREATED_BY_UPDATE and not call.info.subresource:
         return objects.create_as(document, _write(call)), 201
     return objects.update_as(document, _write(call)), 200
@@ -123,7 +123,7 @@ def _applied(call: Call, body: Any, duplicates: tuple[str, ...]) -> tuple[Docume
         cluster.schemas, call.kind, live, applied, manager, force=call.flag("force"), subresource=subresource
     )
     document, _ = decode(cluster.schemas, call.kind, patched, "Ignore")
-    cluster.access.check_escalation(call.user, document, old)
+    call.access.check_escalation(call.user, document, old)
     if old is None:
         return objects.create_as(document, _write(call, applied=True)), 201
     return objects.update_as(document, _write(call, applied=True)), 200

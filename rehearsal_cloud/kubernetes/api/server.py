@@ -30,7 +30,9 @@ if TYPE_CHECKING:
     from starlette.types import Receive, Scope, Send
 
     from rehearsal_cloud.kubernetes.api.request_info import RequestInfo
-    from rehearsal_cloud.kubernetes.cluster import Cluster
+    from rehearsal_cloud.kubernetes.auth.access import Access
+    from rehearsal_cloud.kubernetes.node.streams import Streams
+    from rehearsal_cloud.kubernetes.state import ClusterState
 
 _LOG = logging.getLogger(__name__)
 _SWITCHING_PROTOCOLS = 101
@@ -41,8 +43,10 @@ _PARTS = ("", "status", "finalize")
 class Api:
     """Serves one cluster's API; `log` takes a line of JSON for each request."""
 
-    def __init__(self, cluster: Cluster, log: TextIO) -> None:
+    def __init__(self, cluster: ClusterState, access: Access, streams: Streams, log: TextIO) -> None:
         self._cluster = cluster
+        self._access = access
+        self._streams = streams
         self._log = log
         self._lists = Lists()
         self._openapi = OpenApi(cluster)
@@ -90,17 +94,16 @@ class Api:
 
     def _allowed(self, connection: HTTPConnection, method: str) -> RequestInfo:
         """Return the target of the request. Raises Failure: 401 without a user, 403 without permission."""
-        access = self._cluster.access
         info = request_info(method, connection.scope["path"], connection.query_params)
-        connection.state.user = access.authenticate(connection.headers)
-        access.require(connection.state.user, info.attributes)
+        connection.state.user = self._access.authenticate(connection.headers)
+        self._access.require(connection.state.user, info.attributes)
         return info
 
     def _call(self, connection: HTTPConnection, info: RequestInfo) -> Call:
         kind = self._cluster.kinds.at(info.group, info.version, info.resource)
         if kind is None or (info.subresource and info.subresource not in kind.subresources):
             raise no_such_path()
-        return Call(self._cluster, connection, connection.state.user, info, kind)
+        return Call(self._cluster, self._access, self._streams, connection, connection.state.user, info, kind)
 
     async def _answer(self, call: Call) -> Response:
         info = call.info
@@ -127,7 +130,7 @@ class Api:
         body, _ = await call.document()
         namespace = call.info.namespace if call.kind.namespaced else ""
         document = {**body, "apiVersion": call.kind.api_version, "kind": call.kind.kind}
-        return JSONResponse(self._cluster.access.review(call.user, document, namespace), 201)
+        return JSONResponse(self._access.review(call.user, document, namespace), 201)
 
     def _record(self, connection: HTTPConnection, method: str, status: int, started: float, size: int = 0) -> None:
         """Log the request and its answer, without bodies and tokens; a stream has no size."""

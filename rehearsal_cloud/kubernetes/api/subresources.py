@@ -28,17 +28,17 @@ async def act(call: Call) -> Response:
     """Answer a POST to the subresource, or a GET of a log. Raises Failure."""
     match (call.kind.kind, call.info.subresource):
         case ("Pod", "log"):
-            return await call.cluster.node.streams.log(call.request, present(call))
+            return await call.streams.log(call.request, present(call))
         case ("Pod", "binding"):
             return await _bind(call)
         case ("Pod", "eviction"):
             return await _evict(call)
         case ("ServiceAccount", "token"):
             body, _ = await call.document()
-            tokens = call.cluster.access.tokens
+            tokens = call.access.tokens
             return JSONResponse(tokens.request(call.info.namespace, call.info.name, body.get("spec") or {}), 201)
         case ("Pod" | "Service", "proxy"):
-            return await call.cluster.node.streams.proxy(call.request, present(call), call.info.rest)
+            return await call.streams.proxy(call.request, present(call), call.info.rest)
         case ("Pod", "exec" | "attach" | "portforward"):
             raise bad_request("Upgrade request required")
     raise no_such_path()
@@ -46,7 +46,7 @@ async def act(call: Call) -> Response:
 
 async def stream(call: Call) -> None:
     """Serve a stream into a pod, over the call's WebSocket. Raises Failure before it is accepted."""
-    pod, websocket, streams = present(call), cast("WebSocket", call.connection), call.cluster.node.streams
+    pod, websocket, streams = present(call), cast("WebSocket", call.connection), call.streams
     match call.info.subresource:
         case "exec":
             await streams.exec(websocket, pod)

@@ -5,30 +5,27 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 from urllib.parse import unquote
 
-from rehearsal_cloud.kubernetes.auth import azure_rbac, default_roles, escalation, reviews
+from rehearsal_cloud.kubernetes.auth import default_roles, escalation, reviews
 from rehearsal_cloud.kubernetes.auth.authentication import Authentication
+from rehearsal_cloud.kubernetes.auth.authorizer import Authorizer
 from rehearsal_cloud.kubernetes.auth.rbac import (
     ANONYMOUS,
     AUTHENTICATED,
-    MASTERS,
     UNAUTHENTICATED,
     Attributes,
     Decision,
-    Rbac,
     User,
     service_account_groups,
     service_account_of,
 )
-from rehearsal_cloud.kubernetes.auth.service_tokens import InvalidToken, ServiceTokens
+from rehearsal_cloud.kubernetes.auth.service_tokens import ServiceTokens
 from rehearsal_cloud.kubernetes.failures import Failure
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     from starlette.datastructures import Headers
 
     from rehearsal_cloud.documents import Document
-    from rehearsal_cloud.kubernetes.cluster import Cluster
+    from rehearsal_cloud.kubernetes.state import ClusterState
 
 __all__ = ["Access", "Attributes", "Decision", "User"]
 _EXTRA = "impersonate-extra-"
@@ -37,9 +34,9 @@ _EXTRA = "impersonate-extra-"
 class Access:
     """Authenticates and authorizes the requests of one cluster."""
 
-    def __init__(self, cluster: Cluster) -> None:
+    def __init__(self, cluster: ClusterState) -> None:
         self._cluster = cluster
-        self.rbac = Rbac(cluster.objects)
+        self._authorizer = Authorizer(cluster)
         self.tokens = ServiceTokens(cluster)
         self._authentication = Authentication(cluster.cloud.entra, self.tokens)
 
@@ -53,45 +50,19 @@ class Access:
         user = self._authentication.user(headers.get("authorization", ""), self._cluster.document)
         return self._impersonated(user, headers)
 
-    def authorize(self, user: User, attributes: Attributes) -> Decision:
-        """Return whether the user is allowed to do this."""
-        if MASTERS in user.groups:
-            return Decision(allowed=True)
-        decision = self.rbac.authorize(user, attributes)
-        if decision.allowed or not self.incomplete:
-            return decision
-        document = self._cluster.document
-        azure = azure_rbac.authorize(self._cluster.cloud, document["id"], user, attributes)
-        reasons = [reason for reason in (decision.reason, azure.reason) if reason]
-        return azure if azure.allowed else Decision(allowed=False, reason="\n".join(reasons))
-
     def require(self, user: User, attributes: Attributes) -> None:
         """Raise Failure (403) with the API server's message unless the user is allowed to do this."""
-        decision = self.authorize(user, attributes)
+        decision = self._authorizer.authorize(user, attributes)
         if not decision.allowed:
             raise denied(user, attributes, decision)
 
     def check_escalation(self, user: User, document: Document, old: Document | None) -> None:
         """Raise Failure (403, 404) where the write of a role or binding would escalate privileges."""
-        escalation.check(self, self._cluster.kinds, user, document, old)
+        escalation.check(self._authorizer, self._cluster.kinds, user, document, old)
 
     def review(self, user: User, document: Document, namespace: str = "") -> Document:
         """Answer a review of `authorization.k8s.io` or `authentication.k8s.io`. Raises Failure (400, 422)."""
-        return reviews.review(self, user, document, namespace)
-
-    def review_token(self, token: str, audiences: Sequence[str]) -> Document:
-        """Return the status of a TokenReview."""
-        try:
-            user, served = self.tokens.verify(token, audiences)
-        except InvalidToken as error:
-            return {"user": {}, "error": str(error)}
-        return {"authenticated": True, "user": user.document(), "audiences": served}
-
-    @property
-    def incomplete(self) -> bool:
-        """Tell whether Azure RBAC also decides, whose rules cannot be listed."""
-        profile = self._cluster.document["properties"].get("aadProfile") or {}
-        return bool(profile.get("enableAzureRBAC"))
+        return reviews.review(self._authorizer, self.tokens, user, document, namespace)
 
     def _impersonated(self, user: User, headers: Headers) -> User:
         name, groups = headers.get("impersonate-user", ""), tuple(headers.getlist("impersonate-group"))

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from rehearsal_cloud.kubernetes.auth.rbac import Attributes, Decision, User
 
 if TYPE_CHECKING:
-    from rehearsal_cloud.resource_manager.cloud import Cloud
+    from rehearsal_cloud.kubernetes.cloud_services import CloudServices
 
 _CLUSTER = "Microsoft.ContainerService/managedClusters"
 _WRITES = {"create": "write", "patch": "write", "update": "write", "delete": "delete", "deletecollection": "delete"}
@@ -19,7 +19,7 @@ _STRANGER = "Azure does not have opinion for this user."
 _DENIED = "User does not have access to the resource in Azure. Update role assignment to allow access."
 
 
-def authorize(cloud: Cloud, cluster_id: str, user: User, attributes: Attributes) -> Decision:
+def authorize(cloud: CloudServices, cluster_id: str, user: User, attributes: Attributes) -> Decision:
     """Return whether a role assignment at the cluster, its namespace or above allows the request."""
     principals = [cloud.entra.principal(object_id) for object_id in user.extra.get("oid", ())]
     if not principals or principals[0] is None:

@@ -12,7 +12,7 @@ from rehearsal_cloud.kubernetes.failures import forbidden, not_found
 
 if TYPE_CHECKING:
     from rehearsal_cloud.documents import Document
-    from rehearsal_cloud.kubernetes.auth.access import Access
+    from rehearsal_cloud.kubernetes.auth.authorizer import Authorizer
     from rehearsal_cloud.kubernetes.auth.rbac import User
     from rehearsal_cloud.kubernetes.objects.kinds import Kinds
 
@@ -21,39 +21,39 @@ _BINDINGS = ("RoleBinding", "ClusterRoleBinding")
 _ALL = [{"apiGroups": ["*"], "resources": ["*"], "verbs": ["*"]}, {"nonResourceURLs": ["*"], "verbs": ["*"]}]
 
 
-def check(access: Access, kinds: Kinds, user: User, document: Document, old: Document | None) -> None:
+def check(authorizer: Authorizer, kinds: Kinds, user: User, document: Document, old: Document | None) -> None:
     """Raise Failure (403, or 404 for a missing role) where the write of a role or binding escalates privileges."""
     if MASTERS in user.groups or (old is not None and _lasting(document) == _lasting(old)):
         return
     if document["kind"] in _ROLES:
-        _check_role(access, kinds, user, document, old)
+        _check_role(authorizer, kinds, user, document, old)
     elif document["kind"] in _BINDINGS:
-        _check_binding(access, kinds, user, document)
+        _check_binding(authorizer, kinds, user, document)
 
 
-def _check_role(access: Access, kinds: Kinds, user: User, document: Document, old: Document | None) -> None:
+def _check_role(authorizer: Authorizer, kinds: Kinds, user: User, document: Document, old: Document | None) -> None:
     kind, metadata = kinds.named(document["kind"]), document["metadata"]
     attributes = Attributes(
         "escalate", GROUP, "v1", kind.plural, name=metadata["name"], namespace=metadata.get("namespace", "")
     )
-    if access.authorize(user, attributes).allowed:
+    if authorizer.authorize(user, attributes).allowed:
         return
-    _confirm(access, kinds, user, document, document.get("rules") or [])
+    _confirm(authorizer, kinds, user, document, document.get("rules") or [])
     aggregated = document.get("aggregationRule") or (old or {}).get("aggregationRule")
-    if aggregated and uncovered(_held(access, user, ""), _ALL):
+    if aggregated and uncovered(_held(authorizer, user, ""), _ALL):
         raise forbidden(kind, metadata["name"], "must have cluster-admin privileges to use the aggregationRule")
 
 
-def _check_binding(access: Access, kinds: Kinds, user: User, document: Document) -> None:
+def _check_binding(authorizer: Authorizer, kinds: Kinds, user: User, document: Document) -> None:
     reference, namespace = document["roleRef"], document["metadata"].get("namespace", "")
     kind = kinds.named(reference["kind"])
     attributes = Attributes("bind", GROUP, "v1", kind.plural, name=reference["name"], namespace=namespace)
-    if access.authorize(user, attributes).allowed:
+    if authorizer.authorize(user, attributes).allowed:
         return
-    role = access.rbac.role(reference, namespace)
+    role = authorizer.rbac.role(reference, namespace)
     if role is None:
         raise not_found(kind, reference["name"])
-    _confirm(access, kinds, user, document, role.get("rules") or [])
+    _confirm(authorizer, kinds, user, document, role.get("rules") or [])
 
 
 def _lasting(document: Document) -> Document:
@@ -63,9 +63,9 @@ def _lasting(document: Document) -> Document:
     return {**document, "metadata": kept}
 
 
-def _confirm(access: Access, kinds: Kinds, user: User, document: Document, rules: list[Document]) -> None:
+def _confirm(authorizer: Authorizer, kinds: Kinds, user: User, document: Document, rules: list[Document]) -> None:
     metadata = document["metadata"]
-    lacking = compacted(uncovered(_held(access, user, metadata.get("namespace", "")), rules))
+    lacking = compacted(uncovered(_held(authorizer, user, metadata.get("namespace", "")), rules))
     if not lacking:
         return
     text = (
@@ -75,5 +75,5 @@ def _confirm(access: Access, kinds: Kinds, user: User, document: Document, rules
     raise forbidden(kinds.named(document["kind"]), metadata["name"], text)
 
 
-def _held(access: Access, user: User, namespace: str) -> list[Document]:
-    return [grant.rule for grant in access.rbac.grants(user, namespace, [])]
+def _held(authorizer: Authorizer, user: User, namespace: str) -> list[Document]:
+    return [grant.rule for grant in authorizer.rbac.grants(user, namespace, [])]

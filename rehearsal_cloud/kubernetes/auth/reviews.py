@@ -8,45 +8,59 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from rehearsal_cloud.kubernetes.auth.rbac import Attributes, User, aggregate
+from rehearsal_cloud.kubernetes.auth.service_tokens import InvalidToken
 from rehearsal_cloud.kubernetes.failures import Cause, Failure, bad_request
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from rehearsal_cloud.documents import Document
-    from rehearsal_cloud.kubernetes.auth.access import Access
+    from rehearsal_cloud.kubernetes.auth.authorizer import Authorizer
+    from rehearsal_cloud.kubernetes.auth.service_tokens import ServiceTokens
 
 _INVALID = "FieldValueInvalid"
 
 
-def review(access: Access, user: User, document: Document, namespace: str = "") -> Document:
+def review(
+    authorizer: Authorizer, tokens: ServiceTokens, user: User, document: Document, namespace: str = ""
+) -> Document:
     """Return the document with its answer. Raises Failure: 400 or 422 for an invalid review."""
     spec = document.get("spec") or {}
     match document["kind"]:
         case "SelfSubjectReview":
             status = {"userInfo": user.document()}
         case "TokenReview":
-            status = access.review_token(_token(spec), spec.get("audiences") or [])
+            status = _token_review(tokens, _token(spec), spec.get("audiences") or [])
         case "SelfSubjectRulesReview":
-            document, status = {**document, "spec": {}}, _rules(access, user, spec)
+            document, status = {**document, "spec": {}}, _rules(authorizer, user, spec)
         case "SelfSubjectAccessReview":
-            status = _access(access, user, _attributes(spec, []))
+            status = _access(authorizer, user, _attributes(spec, []))
         case "SubjectAccessReview":
-            status = _access(access, _subject(spec), _attributes(spec, _subject_causes(spec)))
+            status = _access(authorizer, _subject(spec), _attributes(spec, _subject_causes(spec)))
         case _:
-            status = _access(access, _subject(spec), _local(document, spec, namespace))
+            status = _access(authorizer, _subject(spec), _local(document, spec, namespace))
     metadata = {"creationTimestamp": None, **(document.get("metadata") or {})}
     return {**document, "metadata": metadata, "status": status}
 
 
-def _access(access: Access, subject: User, attributes: Attributes) -> Document:
-    decision = access.authorize(subject, attributes)
+def _token_review(tokens: ServiceTokens, token: str, audiences: Sequence[str]) -> Document:
+    try:
+        user, served = tokens.verify(token, audiences)
+    except InvalidToken as error:
+        return {"user": {}, "error": str(error)}
+    return {"authenticated": True, "user": user.document(), "audiences": served}
+
+
+def _access(authorizer: Authorizer, subject: User, attributes: Attributes) -> Document:
+    decision = authorizer.authorize(subject, attributes)
     return {"allowed": decision.allowed} | ({"reason": decision.reason} if decision.reason else {})
 
 
-def _rules(access: Access, user: User, spec: Document) -> Document:
+def _rules(authorizer: Authorizer, user: User, spec: Document) -> Document:
     if not spec.get("namespace"):
         raise bad_request("no namespace on request")
     missing: list[str] = []
-    rules = [grant.rule for grant in access.rbac.grants(user, spec["namespace"], missing)]
+    rules = [grant.rule for grant in authorizer.rbac.grants(user, spec["namespace"], missing)]
     fields = ("verbs", "apiGroups", "resources", "resourceNames")
     status: Document = {
         "resourceRules": [
@@ -57,7 +71,7 @@ def _rules(access: Access, user: User, spec: Document) -> Document:
             for rule in rules
             if rule.get("nonResourceURLs")
         ],
-        "incomplete": access.incomplete,
+        "incomplete": authorizer.incomplete,
     }
     return status | ({"evaluationError": aggregate(missing)} if missing else {})
 

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from rehearsal_cloud.documents import Document
-    from rehearsal_cloud.kubernetes.cluster import Cluster
+    from rehearsal_cloud.kubernetes.state import ClusterState
 
 _DEFAULT_SECONDS = 3600
 _LEAST_SECONDS = 600
@@ -38,7 +38,7 @@ class InvalidToken(Exception):
 class ServiceTokens:
     """Issues and verifies the tokens of one cluster's service accounts."""
 
-    def __init__(self, cluster: Cluster) -> None:
+    def __init__(self, cluster: ClusterState) -> None:
         self._cluster = cluster
         self._objects = cluster.objects
         self._key = signing_key(cluster.cloud.store, f"oidc {cluster.issuer}")

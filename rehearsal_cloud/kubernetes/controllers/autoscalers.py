@@ -9,13 +9,11 @@ from __future__ import annotations
 import math
 import time
 from collections import deque
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, ClassVar, Protocol
 
-from rehearsal_cloud.kubernetes.addons.keda.scalers import ScalerFailed, scalers
 from rehearsal_cloud.kubernetes.controllers import pods
 from rehearsal_cloud.kubernetes.controllers.controller import Controller
 from rehearsal_cloud.kubernetes.controllers.metadata import key_of
-from rehearsal_cloud.kubernetes.controllers.owners import controller_of
 from rehearsal_cloud.kubernetes.controllers.timestamps import stamp
 from rehearsal_cloud.kubernetes.objects.objects import Write
 from rehearsal_cloud.kubernetes.quantities import amount, canonical
@@ -25,14 +23,25 @@ if TYPE_CHECKING:
     from decimal import Decimal
 
     from rehearsal_cloud.documents import Document
-    from rehearsal_cloud.kubernetes.cluster import Cluster
     from rehearsal_cloud.kubernetes.controllers.work_queue import Key
     from rehearsal_cloud.kubernetes.objects.objects import Event
+    from rehearsal_cloud.kubernetes.state import ClusterState
 
 _SYNC_SECONDS = 15.0
 _STABILIZATION_SECONDS = 300
 _TOLERANCE = 0.1
 _FEWEST_ADDED = 4
+
+
+class MetricFailed(Exception):
+    """A metric has no value; the message is the autoscaler's event."""
+
+
+class ExternalMetrics(Protocol):
+    """What serves the external metrics of a cluster: KEDA."""
+
+    async def value(self, autoscaler: Document, target: Document, name: str) -> Decimal:
+        """Return the value of one of the autoscaler's metrics now. Raises MetricFailed."""
 
 
 class Autoscalers(Controller):
@@ -41,8 +50,9 @@ class Autoscalers(Controller):
     component = "horizontal-pod-autoscaler"
     watches: ClassVar[tuple[str, ...]] = ("HorizontalPodAutoscaler",)
 
-    def __init__(self, cluster: Cluster) -> None:
+    def __init__(self, cluster: ClusterState, external_metrics: ExternalMetrics) -> None:
         super().__init__(cluster)
+        self._external_metrics = external_metrics
         self._recommended: dict[Key, deque[tuple[float, int]]] = {}
 
     def keys(self, event: Event) -> Iterator[Key]:
@@ -81,7 +91,7 @@ class Autoscalers(Controller):
             measured = [
                 await self._measure(autoscaler, target, metric) for metric in autoscaler["spec"].get("metrics") or ()
             ]
-        except ScalerFailed as fault:
+        except MetricFailed as fault:
             reason = "FailedGetExternalMetric"
             text = f"the HPA was unable to compute the replica count: {fault}"
             self._report(autoscaler, self._counts(target, 0), able, ("ScalingActive", "False", reason, text))
@@ -91,23 +101,15 @@ class Autoscalers(Controller):
         return _SYNC_SECONDS
 
     async def _measure(self, autoscaler: Document, target: Document, metric: Document) -> tuple[str, Decimal, int]:
-        """Return a metric's name and value, and the replicas that it recommends. Raises ScalerFailed."""
+        """Return a metric's name and value, and the replicas that it recommends. Raises MetricFailed."""
         if metric["type"] != "External":
             name = (metric.get("resource") or {}).get("name", metric["type"])
-            raise ScalerFailed(
+            raise MetricFailed(
                 f"failed to get {name} utilization: unable to get metrics for resource {name}: unable to fetch metrics"
                 " from resource metrics API: the server could not find the requested resource (get pods.metrics.k8s.io)"
             )
         name, goal = metric["external"]["metric"]["name"], metric["external"]["target"]
-        owner = controller_of(autoscaler)
-        namespace = autoscaler["metadata"]["namespace"]
-        scaled = self.objects.get("ScaledObject", owner["name"], namespace) if owner else None
-        authorities = self.cluster.cloud.home.ca_file
-        candidates = scalers(self.objects, scaled, target, authorities) if scaled else []
-        scaler = next((candidate for candidate in candidates if candidate.metric == name), None)
-        if scaler is None:
-            raise ScalerFailed(f"unable to get external metric {namespace}/{name}: no matching metrics found")
-        value = await scaler.value()
+        value = await self._external_metrics.value(autoscaler, target, name)
         replicas = (target.get("status") or {}).get("replicas", 0) or target["spec"]["replicas"]
         if "averageValue" in goal:
             usage = float(value) / float(amount(goal["averageValue"]))

@@ -15,7 +15,7 @@ from rehearsal_cloud.kubernetes.recorder import Recorder
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from rehearsal_cloud.kubernetes.cluster import Cluster
+    from rehearsal_cloud.kubernetes.state import ClusterState
 
 _LOG = logging.getLogger(__name__)
 
@@ -32,7 +32,7 @@ class Controller(ABC):
     watches: ClassVar[tuple[str, ...]]
     """The kinds whose changes wake it; none named are all."""
 
-    def __init__(self, cluster: Cluster) -> None:
+    def __init__(self, cluster: ClusterState) -> None:
         self.cluster = cluster
         self.objects = cluster.objects
         self.queue = WorkQueue()

@@ -15,9 +15,9 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from rehearsal_cloud.documents import Document
-    from rehearsal_cloud.kubernetes.cluster import Cluster
     from rehearsal_cloud.kubernetes.controllers.work_queue import Key
     from rehearsal_cloud.kubernetes.objects.objects import Event
+    from rehearsal_cloud.kubernetes.state import ClusterState
 
 _FOREGROUND = "foregroundDeletion"
 _ORPHAN = "orphan"
@@ -29,7 +29,7 @@ class GarbageCollector(Controller):
     component = "garbage-collector-controller"
     watches: ClassVar[tuple[str, ...]] = ()
 
-    def __init__(self, cluster: Cluster) -> None:
+    def __init__(self, cluster: ClusterState) -> None:
         super().__init__(cluster)
         self._dependents: defaultdict[str, dict[str, Key]] = defaultdict(dict)
         self._owners: dict[str, set[str]] = {}

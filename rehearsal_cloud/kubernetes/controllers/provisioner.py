@@ -13,14 +13,13 @@ from typing import TYPE_CHECKING, ClassVar
 from rehearsal_cloud.kubernetes.controllers.claims import PROVISIONER, SELECTED_NODE
 from rehearsal_cloud.kubernetes.controllers.controller import Controller
 from rehearsal_cloud.kubernetes.controllers.metadata import annotations_of, key_of, with_metadata
+from rehearsal_cloud.kubernetes.persistent_volumes import mount_arguments, volume_folder
 from rehearsal_cloud.kubernetes.quantities import amount
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from pathlib import Path
 
     from rehearsal_cloud.documents import Document
-    from rehearsal_cloud.kubernetes.cluster import Cluster
     from rehearsal_cloud.kubernetes.controllers.work_queue import Key
     from rehearsal_cloud.kubernetes.objects.objects import Event
 
@@ -30,26 +29,6 @@ _FINALIZER = "external-provisioner.volume.kubernetes.io/finalizer"
 _PROVISIONED_BY = "pv.kubernetes.io/provisioned-by"
 _SECONDS = 15.0
 _RETRY_SECONDS = 1.0
-_GLOBAL_MOUNTS = "/var/lib/kubelet/plugins/kubernetes.io/csi/file.csi.azure.com"
-
-
-def volume_folder(cluster: Cluster, volume: str) -> Path:
-    """Return the folder of a persistent volume."""
-    return cluster.folder / "volumes" / volume
-
-
-def mount_arguments(volume: Document) -> dict[str, str]:
-    """Return the mount arguments of a persistent volume as the errors of the Azure Files driver show them."""
-    source = volume["spec"]["csi"]
-    identity: str = source["volumeHandle"]
-    account, share = [*identity.split("#"), "", ""][1:3]
-    return {
-        "id": identity,
-        "account": account,
-        "share": share,
-        "target": f"{_GLOBAL_MOUNTS}/{hashlib.sha256(identity.encode()).hexdigest()}/globalmount",
-        "options": ",".join(volume["spec"].get("mountOptions") or []),
-    }
 
 
 class Provisioner(Controller):
@@ -94,15 +73,15 @@ class Provisioner(Controller):
         await asyncio.sleep(self.cluster.cloud.settings.scaled(_SECONDS))
         if self.objects.get("PersistentVolumeClaim", name, namespace) is None:
             return None
-        refused = self.cluster.cloud.faults.breakdown("provision", name)
-        if refused is not None:
+        breakdown = self.cluster.cloud.faults.breakdown("provision", name)
+        if breakdown is not None:
             text = f'failed to provision volume with StorageClass "{storage_class["metadata"]["name"]}": '
             persistent_volume = self._volume(volume, claim, storage_class)
             self.recorder.warning(
-                claim, "ProvisioningFailed", text + refused.message.format_map(mount_arguments(persistent_volume))
+                claim, "ProvisioningFailed", text + breakdown.message.format_map(mount_arguments(persistent_volume))
             )
             return _RETRY_SECONDS
-        folder = volume_folder(self.cluster, volume)
+        folder = volume_folder(self.cluster.folder, volume)
         await asyncio.to_thread(folder.mkdir, parents=True, exist_ok=True)
         self.objects.create(self._volume(volume, claim, storage_class), manager="csi-provisioner")
         self.recorder.normal(claim, "ProvisioningSucceeded", f"Successfully provisioned volume {volume}")
@@ -182,5 +161,5 @@ class Provisioner(Controller):
                 finalizers = [item for item in metadata["finalizers"] if item != _FINALIZER]
                 self.objects.update(with_metadata(volume, finalizers=finalizers))
         elif phase == "Released" and not kept:
-            await asyncio.to_thread(shutil.rmtree, volume_folder(self.cluster, name), ignore_errors=True)
+            await asyncio.to_thread(shutil.rmtree, volume_folder(self.cluster.folder, name), ignore_errors=True)
             self.objects.delete("PersistentVolume", name, uid=metadata["uid"])

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from rehearsal_cloud.documents import Document
-    from rehearsal_cloud.kubernetes.images.runtime import Image
+    from rehearsal_cloud.kubernetes.node.image_pulls import Image
     from rehearsal_cloud.kubernetes.node.runtime import Exit
     from rehearsal_cloud.kubernetes.node.sandbox import Sandbox
 

@@ -20,8 +20,10 @@ from rehearsal_cloud.kubernetes.quantities import amount
 from rehearsal_cloud.kubernetes.recorder import Recorder
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
     from rehearsal_cloud.documents import Document
-    from rehearsal_cloud.kubernetes.node.node import Node
+    from rehearsal_cloud.kubernetes.node.machine import Machine
     from rehearsal_cloud.kubernetes.node.pod import PodWorker
 
 _SILENT = tuple((kind, "Unknown", "NodeStatusUnknown", "Kubelet stopped posting node status.") for kind, *_ in WELL)
@@ -39,16 +41,12 @@ _KIBIBYTE = 1024
 class Health:
     """Keeps the conditions and taints of a cluster's nodes, and evicts the pods that fill their disks."""
 
-    def __init__(self, node: Node) -> None:
-        self._node = node
-        self._objects = node.cluster.objects
-        self._faults = node.cluster.cloud.faults
-        self._controller = Recorder(node.cluster.objects, "node-controller")
-
-    @property
-    def silent(self) -> bool:
-        """Tell whether the kubelet posts no status."""
-        return self._faults.breakdown("silence") is not None
+    def __init__(self, machine: Machine, workers: Callable[[], Sequence[PodWorker]]) -> None:
+        self._machine = machine
+        self._workers = workers
+        self._objects = machine.cluster.objects
+        self._faults = machine.cluster.cloud.faults
+        self._controller = Recorder(machine.cluster.objects, "node-controller")
 
     async def watch(self) -> None:
         """Report the nodes' conditions at once and after each change of faults, until cancelled."""
@@ -58,16 +56,14 @@ class Health:
             for node in self._objects.list("Node"):
                 self._report(node, full=full is not None)
             if full is not None:
-                filling = [
-                    worker for worker in self._node.workers if re.search(full.name, worker.pod["metadata"]["name"])
-                ]
+                filling = [worker for worker in self._workers() if re.search(full.name, worker.pod["metadata"]["name"])]
                 await asyncio.gather(*(self._evict(worker) for worker in filling))
             await changed.wait()
 
     def _report(self, node: Document, *, full: bool) -> None:
-        taints: dict[str, tuple[str, ...]] = {_UNREACHABLE: ("NoSchedule", "NoExecute")} if self.silent else {}
+        taints: dict[str, tuple[str, ...]] = {_UNREACHABLE: ("NoSchedule", "NoExecute")} if self._machine.silent else {}
         taints |= {_DISK_PRESSURE: ("NoSchedule",)} if full else {}
-        target = _SILENT if self.silent else _FULL if full else WELL
+        target = _SILENT if self._machine.silent else _FULL if full else WELL
         before = {condition["type"]: condition for condition in (node.get("status") or {}).get("conditions") or []}
         if [(kind, before.get(kind, {}).get("status")) for kind, *_ in target] == [row[:2] for row in target]:
             return
@@ -84,8 +80,8 @@ class Health:
 
     def _publish_pods(self, node: Document) -> None:
         """Update the pods' status: the pods of a silent node are not ready."""
-        if not self.silent:
-            for worker in self._node.workers:
+        if not self._machine.silent:
+            for worker in self._workers():
                 worker.publish()
             return
         name = node["metadata"]["name"]

@@ -6,16 +6,16 @@ import asyncio
 import time
 from typing import TYPE_CHECKING
 
-from rehearsal_cloud.kubernetes.images.runtime import Images, PullFailed
 from rehearsal_cloud.kubernetes.node.back_off import BackOff
+from rehearsal_cloud.kubernetes.node.image_pulls import Images, PullFailed
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from rehearsal_cloud.documents import Document
-    from rehearsal_cloud.kubernetes.cluster import Cluster
-    from rehearsal_cloud.kubernetes.images.runtime import Image
+    from rehearsal_cloud.kubernetes.node.image_pulls import Image
     from rehearsal_cloud.kubernetes.node.pod_events import PodEvents
+    from rehearsal_cloud.kubernetes.state import ClusterState
 
     Waiting = Callable[[str, str], None]
 
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 class NodeImages:
     """The images of the node; all pods share a pulled image."""
 
-    def __init__(self, cluster: Cluster) -> None:
+    def __init__(self, cluster: ClusterState) -> None:
         self._cluster = cluster
         self._images = Images(cluster)
         self._present: dict[str, Image] = {}

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from rehearsal_cloud.documents import Document
-    from rehearsal_cloud.kubernetes.cluster import Cluster
+    from rehearsal_cloud.kubernetes.state import ClusterState
 
 _WATCHED = ("Service", "EndpointSlice", "NetworkPolicy", "Pod", "Namespace")
 _SETTLE_SECONDS = 0.02
@@ -31,7 +31,7 @@ _POD_CIDR, _SERVICE_CIDR = "10.244.0.0/16", "10.0.0.0/16"
 class Network:
     """The pod network of one cluster."""
 
-    def __init__(self, cluster: Cluster) -> None:
+    def __init__(self, cluster: ClusterState) -> None:
         self._cluster = cluster
         self.folder = cluster.folder / "network"
         self._pods = self.folder / "pods"

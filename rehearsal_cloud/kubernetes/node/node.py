@@ -14,12 +14,10 @@ from typing import TYPE_CHECKING
 
 import psutil
 
-from rehearsal_cloud.kubernetes.addons.secrets_store import SecretsStore
 from rehearsal_cloud.kubernetes.container_processes import container_processes
 from rehearsal_cloud.kubernetes.node import memory
 from rehearsal_cloud.kubernetes.node.health import Health
-from rehearsal_cloud.kubernetes.node.images import NodeImages
-from rehearsal_cloud.kubernetes.node.network import Network
+from rehearsal_cloud.kubernetes.node.machine import Machine
 from rehearsal_cloud.kubernetes.node.pod import PodWorker
 from rehearsal_cloud.kubernetes.node.runtime import runs
 from rehearsal_cloud.kubernetes.node.streams import Streams
@@ -29,82 +27,63 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from rehearsal_cloud.documents import Document
-    from rehearsal_cloud.kubernetes.cluster import Cluster
+    from rehearsal_cloud.kubernetes.auth.service_tokens import ServiceTokens
     from rehearsal_cloud.kubernetes.node.container import Container
     from rehearsal_cloud.kubernetes.node.runtime import Run
     from rehearsal_cloud.kubernetes.objects.objects import Subscription
+    from rehearsal_cloud.kubernetes.state import ClusterState
 
 _LOG = logging.getLogger(__name__)
 _STOP_SECONDS = 8.0
-_ADDRESS = "10.224.0.4"
-"""The first address that AKS gives to a node in a network of its own."""
 _SOURCES = ("ConfigMap", "Secret", "SecretProviderClass", "PersistentVolumeClaim")
 
 
 class Node:
     """The node of a cluster."""
 
-    def __init__(self, cluster: Cluster) -> None:
-        self.cluster = cluster
-        self.pods_folder: Path = cluster.folder / "pods"
-        self.pods_folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        self.network: Network = Network(cluster)
-        self.images: NodeImages = NodeImages(cluster)
-        self.secrets_store = SecretsStore(cluster)
-        self.streams = Streams(self)
-        self.health = Health(self)
-        self.address: str = _ADDRESS
+    def __init__(self, cluster: ClusterState, tokens: ServiceTokens) -> None:
+        self._machine = Machine(cluster, tokens)
+        self._objects = cluster.objects
+        self.streams = Streams(self._machine, self._worker)
+        self._health = Health(self._machine, lambda: list(self._workers.values()))
         self._workers: dict[str, PodWorker] = {}
         self._going: dict[str, asyncio.Task[None]] = {}
         self._tasks: list[asyncio.Task[None]] = []
 
-    @property
-    def allocatable(self) -> Document:
-        """Return the node's allocatable resources."""
-        nodes = self.cluster.objects.list("Node")
-        allocatable: Document = (nodes[0].get("status") or {}).get("allocatable") or {} if nodes else {}
-        return allocatable
-
-    @property
-    def workers(self) -> list[PodWorker]:
-        """Return the workers of the pods on this node."""
-        return list(self._workers.values())
-
-    def worker(self, pod: Document) -> PodWorker | None:
-        """Return the pod's worker, or None."""
+    def _worker(self, pod: Document) -> PodWorker | None:
         return self._workers.get(pod["metadata"]["uid"])
 
     async def start(self) -> None:
         """Continue the pods that are already here, and run the pods that get bound."""
-        await self.secrets_store.start()
-        bound = {pod["metadata"]["uid"] for pod in self.cluster.objects.list("Pod") if self._is_bound(pod)}
+        await self._machine.secrets_store.start()
+        bound = {pod["metadata"]["uid"] for pod in self._objects.list("Pod") if self._is_bound(pod)}
         await self._forget_all_but(bound)
-        subscription = self.cluster.objects.subscribe("Pod", *_SOURCES)
-        for pod in self.cluster.objects.list("Pod"):
+        subscription = self._objects.subscribe("Pod", *_SOURCES)
+        for pod in self._objects.list("Pod"):
             self._see(pod)
         self._tasks = [
-            asyncio.create_task(self.network.run()),
+            asyncio.create_task(self._machine.network.run()),
             asyncio.create_task(memory.watch(self._containers)),
             asyncio.create_task(self._watch(subscription)),
-            asyncio.create_task(self.health.watch()),
+            asyncio.create_task(self._health.watch()),
         ]
 
     async def stop(self) -> None:
         """End all containers, like a machine that shuts down; the next start runs their pods again."""
-        await self.secrets_store.stop()
+        await self._machine.secrets_store.stop()
         tasks = [*self._tasks, *self._going.values()]
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
         running = [run for run in self._runs() if run.alive()]
         await asyncio.gather(*(run.stop(_STOP_SECONDS) for run in running))
-        await self._kill(self.pods_folder)
+        await self._kill(self._machine.pods_folder)
         self._workers.clear()
         self._going.clear()
         self._tasks.clear()
 
     def _runs(self) -> Iterator[Run]:
-        for folder in self.pods_folder.glob("*/containers/*"):
+        for folder in self._machine.pods_folder.glob("*/containers/*"):
             yield from runs(folder)
 
     def _containers(self) -> list[Container]:
@@ -112,11 +91,11 @@ class Node:
 
     async def _forget_all_but(self, uids: set[str]) -> None:
         """Remove the remains of pods that were deleted in the meantime."""
-        for folder in self.pods_folder.iterdir():
+        for folder in self._machine.pods_folder.iterdir():
             if folder.name not in uids:
                 await self._kill(folder)
                 await asyncio.to_thread(shutil.rmtree, folder, ignore_errors=True)
-        self.network.keep(uids)
+        self._machine.network.keep(uids)
 
     @staticmethod
     async def _kill(folder: Path) -> None:
@@ -142,13 +121,13 @@ class Node:
         if worker is not None:
             worker.update(pod, deleted=deleted)
         elif self._is_bound(pod) and not deleted:
-            self._workers[uid] = PodWorker(self, pod)
+            self._workers[uid] = PodWorker(self._machine, pod)
             self._going[uid] = asyncio.create_task(self._keep(uid), name=f"pod {pod['metadata']['name']}")
 
     def _is_bound(self, pod: Document) -> bool:
         """Tell whether the pod is bound to an existing node."""
         node = pod["spec"].get("nodeName")
-        return bool(node) and self.cluster.objects.get("Node", node) is not None
+        return bool(node) and self._objects.get("Node", node) is not None
 
     async def _keep(self, uid: str) -> None:
         worker = self._workers[uid]

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from rehearsal_cloud.documents import Document
-    from rehearsal_cloud.kubernetes.node.node import Node
+    from rehearsal_cloud.kubernetes.node.machine import Machine
 
 _LOG = logging.getLogger(__name__)
 _FIRST_RETRY_SECONDS = 0.5
@@ -32,9 +32,9 @@ _ENDED = ("Succeeded", "Failed")
 class PodWorker:
     """Runs a pod by its spec, until it is deleted."""
 
-    def __init__(self, node: Node, pod: Document) -> None:
-        self._node = node
-        self.sandbox = Sandbox(node, pod)
+    def __init__(self, machine: Machine, pod: Document) -> None:
+        self._machine = machine
+        self.sandbox = Sandbox(machine, pod)
         policy = pod["spec"].get("restartPolicy", "Always")
         init_policy = "Never" if policy == "Never" else "OnFailure"
         self.inits = [
@@ -153,7 +153,7 @@ class PodWorker:
         self.sandbox.network.leave(self.pod)
         await asyncio.to_thread(shutil.rmtree, self.sandbox.folder, ignore_errors=True)
         metadata = self.pod["metadata"]
-        self._node.cluster.objects.remove("Pod", metadata["name"], metadata["namespace"], metadata["uid"])
+        self._machine.cluster.objects.remove("Pod", metadata["name"], metadata["namespace"], metadata["uid"])
 
     async def _stop(self, containers: Sequence[Container], grace: float) -> None:
         await asyncio.gather(*(container.stop(grace) for container in containers))
@@ -182,9 +182,9 @@ class PodWorker:
         if self._publishing is not None:
             self._publishing.cancel()
             self._publishing = None
-        metadata, objects = self.pod["metadata"], self._node.cluster.objects
+        metadata, objects = self.pod["metadata"], self._machine.cluster.objects
         current = objects.get("Pod", metadata["name"], metadata["namespace"])
-        if current is None or current["metadata"]["uid"] != self.sandbox.uid or self._node.health.silent:
+        if current is None or current["metadata"]["uid"] != self.sandbox.uid or self._machine.silent:
             return
         status = self._status(current)
         with contextlib.suppress(Failure):  # it went between the two
@@ -198,7 +198,7 @@ class PodWorker:
         if self._failed is not None:
             status |= {"phase": "Failed", "reason": self._failed[0], "message": self._failed[1]}
         status["conditions"] = conditions(pod, status["phase"], inits, apps)
-        status |= {"hostIP": self._node.address, "hostIPs": [{"ip": self._node.address}]}
+        status |= {"hostIP": self._machine.address, "hostIPs": [{"ip": self._machine.address}]}
         status |= {"podIP": self.sandbox.ip, "podIPs": [{"ip": self.sandbox.ip}]}
         status |= {"containerStatuses": apps, "qosClass": qos_class(pod)}
         status |= {"observedGeneration": pod["metadata"].get("generation", 1)}

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from rehearsal_cloud.documents import Document
-    from rehearsal_cloud.kubernetes.cluster import Cluster
+    from rehearsal_cloud.kubernetes.auth.service_tokens import ServiceTokens
 
 _RENEW_AFTER = 0.8
 """The part of its life after which the kubelet renews a token."""
@@ -16,8 +16,8 @@ _RENEW_AFTER = 0.8
 class ProjectedTokens:
     """The tokens of a pod, by audience and lifetime."""
 
-    def __init__(self, cluster: Cluster) -> None:
-        self._cluster = cluster
+    def __init__(self, tokens: ServiceTokens) -> None:
+        self._service_tokens = tokens
         self._tokens: dict[tuple[str, int], tuple[str, float]] = {}
 
     def token(self, pod: Document, audience: str, seconds: int) -> str:
@@ -32,7 +32,7 @@ class ProjectedTokens:
             "boundObjectRef": {"apiVersion": "v1", "kind": "Pod", "name": metadata["name"], "uid": metadata["uid"]},
         }
         account = pod["spec"].get("serviceAccountName") or "default"
-        answer = self._cluster.access.tokens.request(metadata["namespace"], account, spec)
+        answer = self._service_tokens.request(metadata["namespace"], account, spec)
         token: str = answer["status"]["token"]
         self._tokens[audience, seconds] = (token, time.time() + _RENEW_AFTER * seconds)
         return token

@@ -16,29 +16,29 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from rehearsal_cloud.documents import Document
-    from rehearsal_cloud.kubernetes.images.runtime import Image
-    from rehearsal_cloud.kubernetes.node.node import Node
+    from rehearsal_cloud.kubernetes.node.image_pulls import Image
+    from rehearsal_cloud.kubernetes.node.machine import Machine
 
 
 class Sandbox:
     """A pod's folder, address, volumes, images and events."""
 
-    def __init__(self, node: Node, pod: Document) -> None:
-        cluster = node.cluster
+    def __init__(self, machine: Machine, pod: Document) -> None:
+        cluster = machine.cluster
         self.pod = pod
         self.uid: str = pod["metadata"]["uid"]
-        self.folder: Path = node.pods_folder / self.uid
+        self.folder: Path = machine.pods_folder / self.uid
         self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         self.objects = cluster.objects
-        self.images = node.images
-        self.network = node.network
-        self.allocatable = node.allocatable
+        self.images = machine.images
+        self.network = machine.network
+        self.allocatable = machine.allocatable
         self.time_scale = cluster.cloud.settings.time_scale
-        self.tokens = ProjectedTokens(cluster)
-        self.volumes = Volumes(cluster, self.folder, self.tokens)
+        self.tokens = ProjectedTokens(machine.tokens)
+        self.volumes = Volumes(machine, self.folder, self.tokens)
         self.events = PodEvents(Recorder(cluster.objects, "kubelet", pod["spec"]["nodeName"]), pod)
         self._changed = asyncio.Event()
-        self.ip = node.address if pod["spec"].get("hostNetwork") else node.network.join(pod)
+        self.ip = machine.address if pod["spec"].get("hostNetwork") else machine.network.join(pod)
 
     @property
     def network_folder(self) -> Path | None:

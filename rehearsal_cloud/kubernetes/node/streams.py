@@ -12,27 +12,31 @@ from rehearsal_cloud.kubernetes.failures import Failure, bad_request
 from rehearsal_cloud.kubernetes.node import log_requests, port_forward, proxying, remote_command
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from starlette.requests import Request
     from starlette.responses import Response
     from starlette.websockets import WebSocket
 
     from rehearsal_cloud.documents import Document
     from rehearsal_cloud.kubernetes.node.container import Container
-    from rehearsal_cloud.kubernetes.node.node import Node
+    from rehearsal_cloud.kubernetes.node.machine import Machine
+    from rehearsal_cloud.kubernetes.node.pod import PodWorker
     from rehearsal_cloud.kubernetes.node.runtime import Run
 
 
 class Streams:
     """The streams of a node's pods. All raise Failure before they answer."""
 
-    def __init__(self, node: Node) -> None:
-        self._node = node
+    def __init__(self, machine: Machine, worker: Callable[[Document], PodWorker | None]) -> None:
+        self._machine = machine
+        self._worker = worker
 
     async def log(self, request: Request, pod: Document) -> Response:
         """Answer a container's log (https://kubernetes.io/docs/reference/kubernetes-api/workload-resources/pod-v1/)."""
         container = self._container(pod, request.query_params.get("container", ""))
         path = f"containerLogs/{pod['metadata']['namespace']}/{pod['metadata']['name']}/{container.name}"
-        self._dial(f'Get "https://{self._node.address}:{KUBELET_PORT}/{path}"')
+        self._dial(f'Get "https://{self._machine.address}:{KUBELET_PORT}/{path}"')
         return log_requests.answer(request, container)
 
     async def exec(self, websocket: WebSocket, pod: Document) -> None:
@@ -57,21 +61,21 @@ class Streams:
             phase = pod.get("status", {}).get("phase")
             raise bad_request(f"unable to forward port because pod is not running. Current status={phase}")
         self._dial()
-        await port_forward.forward(websocket, self._node.network, pod["status"]["podIP"])
+        await port_forward.forward(websocket, self._machine.network, pod["status"]["podIP"])
 
     async def proxy(
         self, request: Request, target: Document, path: str, *, port: str = "", scheme: str = "http"
     ) -> Response:
         """Proxy an HTTP request to a pod or a service; `port` is a number, a name, or empty for the only port."""
-        return await proxying.answer(request, self._node.network, target, port, path, scheme)
+        return await proxying.answer(request, self._machine.network, target, port, path, scheme)
 
     def _dial(self, purpose: str = "error dialing backend") -> None:
         """Raise the API's Failure for an unreachable kubelet."""
-        if self._node.health.silent:
-            raise Failure(500, "", f"{purpose}: dial tcp {self._node.address}:{KUBELET_PORT}: i/o timeout")
+        if self._machine.silent:
+            raise Failure(500, "", f"{purpose}: dial tcp {self._machine.address}:{KUBELET_PORT}: i/o timeout")
 
     def _container(self, pod: Document, name: str) -> Container:
-        spec, worker = pod["spec"], self._node.worker(pod)
+        spec, worker = pod["spec"], self._worker(pod)
         apps = [container["name"] for container in spec["containers"]]
         inits = [container["name"] for container in spec.get("initContainers") or []]
         if not name:

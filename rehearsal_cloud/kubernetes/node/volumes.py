@@ -9,16 +9,16 @@ from typing import TYPE_CHECKING
 
 from rehearsal_cloud.kubernetes import atomic_folder
 from rehearsal_cloud.kubernetes.addons.secrets_store import DRIVER
-from rehearsal_cloud.kubernetes.addons.secrets_store import MountFailed as Refused
-from rehearsal_cloud.kubernetes.controllers.provisioner import mount_arguments, volume_folder
+from rehearsal_cloud.kubernetes.addons.secrets_store import MountFailed as DriverFailed
 from rehearsal_cloud.kubernetes.node.fields import pod_field, resource_field
+from rehearsal_cloud.kubernetes.persistent_volumes import mount_arguments, volume_folder
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from rehearsal_cloud.documents import Document
     from rehearsal_cloud.kubernetes.atomic_folder import Files
-    from rehearsal_cloud.kubernetes.cluster import Cluster
+    from rehearsal_cloud.kubernetes.node.machine import Machine
     from rehearsal_cloud.kubernetes.node.projected_tokens import ProjectedTokens
 
 _MODE = 0o644
@@ -35,8 +35,9 @@ class StageFailed(MountFailed):
 class Volumes:
     """The volumes that a pod mounts; `folder` is the pod's."""
 
-    def __init__(self, cluster: Cluster, folder: Path, tokens: ProjectedTokens) -> None:
-        self._cluster = cluster
+    def __init__(self, machine: Machine, folder: Path, tokens: ProjectedTokens) -> None:
+        self._machine = machine
+        self._cluster = machine.cluster
         self._folder = folder / "volumes"
         self._tokens = tokens
         self._places: dict[str, Path] = {}
@@ -72,7 +73,7 @@ class Volumes:
         """Unmount all volumes and remove those with the pod's lifetime."""
         for volume in pod["spec"].get("volumes") or []:
             if (volume.get("csi") or {}).get("driver") == DRIVER:
-                await self._cluster.node.secrets_store.unmount(pod, volume, self._folder / volume["name"])
+                await self._machine.secrets_store.unmount(pod, volume, self._folder / volume["name"])
         self._places.clear()
         await asyncio.to_thread(shutil.rmtree, self._folder, ignore_errors=True)
 
@@ -97,8 +98,8 @@ class Volumes:
             text = f"kubernetes.io/csi: mounter.SetUpAt failed to get CSI client: driver name {driver} not found in the"
             raise MountFailed(f"{text} list of registered CSI drivers")
         try:
-            await self._cluster.node.secrets_store.mount(pod, volume, place)
-        except Refused as fault:
+            await self._machine.secrets_store.mount(pod, volume, place)
+        except DriverFailed as fault:
             raise MountFailed(str(fault)) from None
 
     def _claimed(self, pod: Document, name: str) -> Path:
@@ -107,11 +108,11 @@ class Volumes:
         volume = claim and objects.get("PersistentVolume", claim["spec"].get("volumeName") or "")
         if claim is None or volume is None:
             raise MountFailed(f'persistentvolumeclaim "{name}" not found' if claim is None else "PVC is not bound")
-        refused = self._cluster.cloud.faults.breakdown("mount", name)
-        if refused is not None:
+        breakdown = self._cluster.cloud.faults.breakdown("mount", name)
+        if breakdown is not None:
             text = f'MountVolume.MountDevice failed for volume "{volume["metadata"]["name"]}" : '
-            raise StageFailed(text + refused.message.format_map(mount_arguments(volume)))
-        place = volume_folder(self._cluster, volume["metadata"]["name"])
+            raise StageFailed(text + breakdown.message.format_map(mount_arguments(volume)))
+        place = volume_folder(self._cluster.folder, volume["metadata"]["name"])
         place.mkdir(parents=True, exist_ok=True)
         return place
 
@@ -168,7 +169,7 @@ class Volumes:
         }
 
     def _fields(self, pod: Document, source: Document, mode: int) -> Files:
-        allocatable = self._cluster.node.allocatable
+        allocatable = self._machine.allocatable
         return {
             item["path"]: (
                 (

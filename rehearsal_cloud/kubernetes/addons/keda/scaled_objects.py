@@ -35,7 +35,7 @@ _LONGEST_LABEL = 63
 _MANAGER = "keda"
 
 
-class _Refused(Exception):
+class _InvalidScaledObject(Exception):
     """The ScaledObject asks for what cannot be."""
 
 
@@ -69,7 +69,7 @@ class ScaledObjects(Controller):
         try:
             target = self._target(scaled)
             built = scalers(self.objects, scaled, target, self.cluster.cloud.home.ca_file)
-        except (_Refused, ScalerFailed) as fault:
+        except (_InvalidScaledObject, ScalerFailed) as fault:
             self._fail(scaled, str(fault))
             return float(scaled["spec"].get("pollingInterval", _POLLING_SECONDS))
         scaled = self._ready(scaled, target, built)
@@ -95,14 +95,14 @@ class ScaledObjects(Controller):
         if known is None or target is None:
             what = known.resource if known else kind
             text = "ScaledObject doesn't have correct scaleTargetRef specification"
-            raise _Refused(f'{text}: {what} "{reference["name"]}" not found')
+            raise _InvalidScaledObject(f'{text}: {what} "{reference["name"]}" not found')
         least, most = spec.get("minReplicaCount", 0), spec.get("maxReplicaCount", _MOST_REPLICAS)
         text = "ScaledObject doesn't have correct Idle/Min/Max Replica Counts specification"
         if least > most:
-            raise _Refused(f"{text}: MinReplicaCount={least} must be less than MaxReplicaCount={most}")
+            raise _InvalidScaledObject(f"{text}: MinReplicaCount={least} must be less than MaxReplicaCount={most}")
         if spec.get("idleReplicaCount") is not None and spec["idleReplicaCount"] >= least:
             idle = spec["idleReplicaCount"]
-            raise _Refused(f"{text}: IdleReplicaCount={idle} must be less than MinReplicaCount={least}")
+            raise _InvalidScaledObject(f"{text}: IdleReplicaCount={idle} must be less than MinReplicaCount={least}")
         return target
 
     def _ready(self, scaled: Document, target: Document, built: list[Scaler]) -> Document:

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
+from rehearsal_cloud.kubernetes.controllers.autoscalers import MetricFailed
 from rehearsal_cloud.kubernetes.controllers.container_environment import environment, secret_value
 
 if TYPE_CHECKING:
@@ -22,7 +23,7 @@ _UNPARSED = "error parsing postgreSQL metadata: error parsing postgresql metadat
 _PARTS = {"host": "host", "port": "port", "userName": "user", "dbName": "dbname", "sslmode": "sslmode"}
 
 
-class ScalerFailed(Exception):
+class ScalerFailed(MetricFailed):
     """A trigger could not be built or measured; the message never holds the connection string."""
 
 

@@ -22,7 +22,7 @@ class Cache(Provider):
 
     def __init__(self) -> None:
         databases = RedisDatabase()
-        super().__init__(Redis(), FirewallRule(), RedisEnterprise(databases), databases)
+        super().__init__(Redis(), FirewallRule(), RedisEnterprise(databases.configure), databases)
 
     def functions(self) -> Mapping[tuple[str, str], Callable[[Call], Awaitable[Answer]]]:
         """Return what belongs to no cache: whether a name is free."""

@@ -11,11 +11,10 @@ from rehearsal_cloud.errors import ServiceError
 from rehearsal_cloud.resource_manager.resource_types import ResourceType, defaults, find, system_data
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Awaitable, Callable, Mapping
 
     from rehearsal_cloud.documents import Document
     from rehearsal_cloud.resource_manager.cloud import Cloud
-    from rehearsal_cloud.resource_manager.providers.cache.redis_databases import RedisDatabase
     from rehearsal_cloud.resource_manager.resource_types import Call
 
 _RETIRED = (
@@ -53,8 +52,9 @@ class RedisEnterprise(ResourceType):
     seconds: ClassVar[Mapping[str, float]] = {"create": 600, "update": 300, "delete": 300}
     status_type = "operationsStatus"
 
-    def __init__(self, databases: RedisDatabase) -> None:
-        self._databases = databases
+    def __init__(self, configure: Callable[[Document, str], Awaitable[None]]) -> None:
+        self._configure = configure
+        """Gives a running database the memory of a SKU."""
 
     def validate(self, call: Call, body: Document, existing: Document | None) -> None:
         """Refuse the retired SKUs, those that do not exist, and a cluster that leaves its network open to chance."""
@@ -103,7 +103,7 @@ class RedisEnterprise(ResourceType):
         """Give the database the memory of the cluster's SKU."""
         if verb == "update":
             for database in cloud.resources(f"{document['id']}/databases"):
-                await self._databases.configure(database, document["sku"]["name"])
+                await self._configure(database, document["sku"]["name"])
 
     def view(self, document: Document) -> Document:
         """Return what a GET answers, with the resource state that follows from the provisioning state."""

@@ -122,7 +122,7 @@ def standing(
     name, path = azure.vault(send, rehearsal.subscription, GROUP)
     folder = tmp_path_factory.mktemp("node")
     with azure.parts_of(rehearsal, cluster, folder) as parts:
-        yield Standing(parts, SecretsStore(parts), send, rehearsal, name, path, folder)
+        yield Standing(parts, SecretsStore(parts, parts.access.tokens), send, rehearsal, name, path, folder)
 
 
 @pytest.fixture

@@ -26,7 +26,7 @@ class Side:
 
     def __init__(self, cluster: Cluster, server: Server) -> None:
         self.cluster = cluster
-        self.entra = cluster.cloud.entra
+        self.entra = cluster.state.cloud.entra
         self._server = server
 
     def send(self, method: str, path: str, body: Any = None, *, token: str) -> tuple[int, Any]:
@@ -40,12 +40,12 @@ class Side:
 
     def change(self, **properties: Any) -> None:
         """Change the managed cluster's properties, as an update does."""
-        document = self.cluster.document
-        self.cluster.cloud.keep({**document, "properties": {**document["properties"], **properties}})
+        document = self.cluster.state.document
+        self.cluster.state.cloud.keep({**document, "properties": {**document["properties"], **properties}})
 
     def assign(self, role: str, principal: Principal, scope: str) -> None:
         properties = {"roleDefinitionId": role, "principalId": principal.object_id, "scope": scope}
-        self.cluster.cloud.authorization.put(scope, f"{role}-{principal.object_id}", properties)
+        self.cluster.state.cloud.authorization.put(scope, f"{role}-{principal.object_id}", properties)
 
 
 @pytest.fixture(scope="module")
@@ -63,7 +63,7 @@ def principal(side: Side) -> Principal:
 
 
 def test_the_static_token_is_for_clusters_with_local_accounts(side: Side) -> None:
-    token = side.cluster.document["_secret"]["token"]
+    token = side.cluster.state.document["_secret"]["token"]
     assert side.send("GET", PODS, token=token)[0] == 200
     side.change(disableLocalAccounts=True)
     status, answer = side.send("GET", PODS, token=token)
@@ -84,7 +84,7 @@ def test_the_administrators_group_is_bound(side: Side, principal: Principal) -> 
 
 @pytest.fixture
 def azure_rbac(side: Side) -> Iterator[None]:
-    profile = side.cluster.document["properties"]["aadProfile"]
+    profile = side.cluster.state.document["properties"]["aadProfile"]
     side.change(aadProfile={**profile, "enableAzureRBAC": True})
     yield
     side.change(aadProfile=profile)
@@ -98,7 +98,7 @@ def test_a_role_assignment_counts_in_its_scope(side: Side, principal: Principal)
         'in the namespace "default": User does not have access to the resource in Azure. Update role assignment to'
         " allow access."
     )
-    side.assign(READER, principal, f"{side.cluster.document['id']}/namespaces/default")
+    side.assign(READER, principal, f"{side.cluster.state.document['id']}/namespaces/default")
     assert side.ask(principal)[0] == 200
     assert side.ask(principal, PODS.replace("default", "kube-system"))[0] == 403
     assert side.ask(principal, "/api/v1/namespaces/default/secrets")[0] == 403
@@ -106,7 +106,7 @@ def test_a_role_assignment_counts_in_its_scope(side: Side, principal: Principal)
 
 @pytest.mark.usefixtures("azure_rbac")
 def test_an_administrator_by_role_assignment_makes_no_namespaces(side: Side, principal: Principal) -> None:
-    side.assign(ADMIN, principal, side.cluster.document["id"])
+    side.assign(ADMIN, principal, side.cluster.state.document["id"])
     token = side.entra.mint(principal, AKS_SERVER[0])
     assert side.send("POST", PODS.replace("pods", "configmaps"), {"metadata": {"name": "one"}}, token=token)[0] == 201
     assert side.send("POST", "/api/v1/namespaces", {"metadata": {"name": "one"}}, token=token)[0] == 403
@@ -115,7 +115,7 @@ def test_an_administrator_by_role_assignment_makes_no_namespaces(side: Side, pri
 @pytest.mark.usefixtures("azure_rbac")
 def test_azure_has_no_opinion_on_service_accounts(side: Side) -> None:
     accounts = "/api/v1/namespaces/default/serviceaccounts"
-    administrator = side.cluster.document["_secret"]["token"]
+    administrator = side.cluster.state.document["_secret"]["token"]
     assert side.send("POST", accounts, {"metadata": {"name": "app"}}, token=administrator)[0] == 201
     answer = side.send("POST", f"{accounts}/app/token", {"spec": {}}, token=administrator)[1]
     status, refused = side.send("GET", PODS, token=answer["status"]["token"])

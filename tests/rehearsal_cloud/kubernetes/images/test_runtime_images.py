@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from rehearsal_cloud.kubernetes.images.runtime import Image, Images, PullFailed
+from rehearsal_cloud.kubernetes.node.image_pulls import Image, Images, PullFailed
 from tests.support import managed_cluster as azure
 
 if TYPE_CHECKING:

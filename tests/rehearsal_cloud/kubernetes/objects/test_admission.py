@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from rehearsal_cloud.home import TENANT_ID
+from rehearsal_cloud.kubernetes.api.admission import admit
 from rehearsal_cloud.kubernetes.failures import Failure
-from rehearsal_cloud.kubernetes.objects.admission import admit
 from rehearsal_cloud.kubernetes.objects.kinds import Kinds
 from rehearsal_cloud.kubernetes.objects.objects import Objects
 from rehearsal_cloud.kubernetes.objects.schema import Schemas

@@ -14,20 +14,20 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 from urllib.parse import quote
 
+from rehearsal_cloud import hosts
 from rehearsal_cloud.backends.image_store import MANIFEST_TYPE, digest, public_image
 from rehearsal_cloud.entra.directory import CONTAINER_REGISTRY
 from rehearsal_cloud.home import TENANT_ID
 from rehearsal_cloud.kubernetes.images.builds import FILES, BuildFailed
 from rehearsal_cloud.kubernetes.images.recipes import recipe_of
 from rehearsal_cloud.kubernetes.outbound import Outbound, Reply, Unreachable
-from rehearsal_cloud.resource_manager.providers.container_registry import HOST_SUFFIX
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
     from pathlib import Path
 
     from rehearsal_cloud.documents import Document
-    from rehearsal_cloud.kubernetes.cluster import Cluster
+    from rehearsal_cloud.kubernetes.state import ClusterState
 
 _DOCKER_HUB = "docker.io"
 _DIGEST = r"sha256:[0-9a-f]{64}"
@@ -96,7 +96,7 @@ class _Named:
 class Images:
     """The images of one cluster's node."""
 
-    def __init__(self, cluster: Cluster) -> None:
+    def __init__(self, cluster: ClusterState) -> None:
         self._cluster = cluster
         self._outbound = Outbound(cluster.cloud)
 
@@ -133,7 +133,7 @@ class Images:
 
     async def _fetched(self, named: _Named) -> tuple[str, Document, list[bytes]]:
         """Return the manifest's digest, the OCI configuration, and the layers that a build has added."""
-        if named.registry.endswith(HOST_SUFFIX):
+        if named.registry.endswith(f".{hosts.CONTAINER_REGISTRY}"):
             return await self._from_registry(named)
         image = public_image(named.registry, named.repository, named.tag)
         if image is None or (named.digest and named.digest != image.digest):

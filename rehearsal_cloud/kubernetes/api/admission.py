@@ -12,22 +12,30 @@ from typing import TYPE_CHECKING
 from rehearsal_cloud.kubernetes.addons import workload_identity
 from rehearsal_cloud.kubernetes.failures import Failure, forbidden
 from rehearsal_cloud.kubernetes.objects.lifecycle import random_suffix
+from rehearsal_cloud.kubernetes.objects.service_addresses import allocate
 
 if TYPE_CHECKING:
     from rehearsal_cloud.documents import Document
-    from rehearsal_cloud.kubernetes.cluster import Cluster
+    from rehearsal_cloud.kubernetes.state import ClusterState
 
 _TOKEN_PATH = "/var/run/secrets/kubernetes.io/serviceaccount"  # noqa: S105 - a folder
 _TOKEN_SECONDS = 3607
 _DEFAULT_CLASS = ("storageclass.kubernetes.io/is-default-class", "storageclass.beta.kubernetes.io/is-default-class")
 _SYSTEM_PRIORITIES = {"system-cluster-critical": 2_000_000_000, "system-node-critical": 2_000_001_000}
 _TOLERATED_SECONDS = 300
+_SERVICES = "10.0.0.0/16"
 
 
-def admit(cluster: Cluster, document: Document, old: Document | None) -> Document:
+def admit(cluster: ClusterState, document: Document, old: Document | None) -> Document:
     """Return the object as admitted; `old` is the stored object that it replaces. Raises Failure (403, 400)."""
-    if old is not None:
-        return document
+    admitted = document if old is not None else _completed(cluster, document)
+    if admitted["kind"] != "Service":
+        return admitted
+    network = cluster.document["properties"].get("networkProfile") or {}
+    return allocate(cluster.objects, admitted, old, network.get("serviceCidr") or _SERVICES)
+
+
+def _completed(cluster: ClusterState, document: Document) -> Document:
     admitted = copy.deepcopy(document)
     if document["kind"] == "Pod":
         account = _service_account(cluster, admitted)
@@ -39,7 +47,7 @@ def admit(cluster: Cluster, document: Document, old: Document | None) -> Documen
     return admitted
 
 
-def _service_account(cluster: Cluster, pod: Document) -> Document:
+def _service_account(cluster: ClusterState, pod: Document) -> Document:
     """Set the pod's service account, and mount its token in every container unless the pod opts out."""
     spec, namespace = pod["spec"], pod["metadata"]["namespace"]
     name = spec.get("serviceAccountName") or spec.get("serviceAccount") or "default"
@@ -76,7 +84,7 @@ def _mount_token(spec: Document) -> None:
         spec.setdefault("volumes", []).append({"name": volume, "projected": {"defaultMode": 0o644, "sources": sources}})
 
 
-def _priority(cluster: Cluster, pod: Document) -> None:
+def _priority(cluster: ClusterState, pod: Document) -> None:
     spec = pod["spec"]
     name, policy = spec.get("priorityClassName"), "PreemptLowerPriority"
     value = _SYSTEM_PRIORITIES.get(name or "", 0)
@@ -109,7 +117,7 @@ def _tolerations(pod: Document) -> None:
     pod["spec"]["tolerations"] = tolerations
 
 
-def _storage_class(cluster: Cluster, claim: Document) -> None:
+def _storage_class(cluster: ClusterState, claim: Document) -> None:
     """Set the default storage class of a claim without a class: the newest of several."""
     annotations = claim["metadata"].get("annotations") or {}
     if claim["spec"].get("storageClassName") is not None or "volume.beta.kubernetes.io/storage-class" in annotations:
@@ -131,7 +139,7 @@ def _is_default(storage_class: Document) -> bool:
     return any(annotations.get(name) == "true" for name in _DEFAULT_CLASS)
 
 
-def _webhook(cluster: Cluster, pod: Document, account: Document) -> None:
+def _webhook(cluster: ClusterState, pod: Document, account: Document) -> None:
     profile = cluster.document["properties"].get("securityProfile") or {}
     if not (profile.get("workloadIdentity") or {}).get("enabled") or not workload_identity.labelled(pod):
         return
