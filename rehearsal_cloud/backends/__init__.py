@@ -1,1 +1,5 @@
-"""What really runs behind resources: PostgreSQL, Valkey, their processes, TLS and ports; image and blob files."""
+"""What runs or is kept behind resources.
+
+Servers: `postgresql`, `valkey`, with their `processes`, `tls` and `ports`. Stores: `image_store`, `vault_secrets`,
+`blobs`.
+"""

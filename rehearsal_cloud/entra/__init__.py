@@ -1,1 +1,1 @@
-"""Entra ID: the directory of principals, its sign-in endpoint and Microsoft Graph."""
+"""Entra ID: `directory` keeps principals and signs tokens, `login` is the sign-in endpoint, `graph` Microsoft Graph."""

@@ -1,1 +1,1 @@
-"""Key Vault data plane: the secrets of every vault."""
+"""Key Vault's data plane: `api` serves the secrets of every vault, which `backends.vault_secrets` keeps."""

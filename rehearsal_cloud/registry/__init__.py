@@ -1,1 +1,1 @@
-"""Container registry data plane: the OCI distribution API, and its tokens."""
+"""The container registry's data plane: `api` serves the OCI distribution API, `tokens` its sign-in."""

@@ -1,1 +1,5 @@
-"""The rehearsal's process: the front door with Azure's host names, the proxy, the daemon and its command line."""
+"""The rehearsal's process and its command line.
+
+`front_door` serves Azure's host names over HTTPS, `proxy` leads clients there, `daemon` starts and stops the process;
+`kubectl` and `status` are commands.
+"""

@@ -1,1 +1,1 @@
-"""Access to the API: authentication, RBAC, Azure RBAC and access reviews."""
+"""Access to the API: `authentication`, `authorizer` (RBAC and Azure RBAC), `escalation` checks and access `reviews`."""

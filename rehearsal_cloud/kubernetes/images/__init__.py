@@ -1,1 +1,1 @@
-"""Container images as virtual environments: how each is built, and how pods start from it."""
+"""Container images as virtual environments: `recipes` say what is in them, `builds`, and `docker_build`."""

@@ -22,7 +22,8 @@ if TYPE_CHECKING:
     from starlette.websockets import WebSocket
 
     from rehearsal_cloud.documents import Document
-    from rehearsal_cloud.kubernetes.node.runtime import Command, Run
+    from rehearsal_cloud.kubernetes.node.command import Command
+    from rehearsal_cloud.kubernetes.node.runtime import Run
 
 _CHUNK = 32 * 1024
 _PIPE, _NOTHING = asyncio.subprocess.PIPE, asyncio.subprocess.DEVNULL

@@ -5,6 +5,7 @@ It runs as a program with only the standard library: `python -I -S shim.py run F
 command in a container on its own stdin, stdout and stderr, reads its configuration from the pipe FD, and ends it
 when the other end of that pipe is closed. The folder is in the command line so that a shim can be identified. There
 is no pathlib: every container and every exec has a shim, and pathlib would double its start time.
+It is one file, however long: a program that runs in isolation by its path can import nothing from beside it.
 
 Processes left behind by a container's first process are killed when it ends, as in a PID namespace: on
 Linux the shim is its descendants' reaper, elsewhere it kills their process group.

@@ -1,4 +1,4 @@
-"""The resource providers that the rehearsal serves, by lower-case namespace."""
+"""The resource providers: a module or package each, with the modules that only one of them uses."""
 
 from __future__ import annotations
 

@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from rehearsal_cloud.resource_manager.resource_types import Call
 
 _NAMESPACE = "Microsoft.ManagedIdentity"
+# The add-ons that AKS makes an identity of their own for, in the node resource group.
+_ADDONS_WITH_IDENTITY = ("azurekeyvaultsecretsprovider", "azurepolicy", "omsagent")
 _ASSIGN = f"{_NAMESPACE}/userAssignedIdentities/assign/action"
 
 
@@ -82,3 +84,28 @@ def make_identity(cloud: Cloud, group: str, name: str, location: str) -> Documen
         cloud.keep(kept)
     properties = kept["properties"]
     return {"resourceId": rid.path, "clientId": properties["clientId"], "objectId": properties["principalId"]}
+
+
+def make_addon_identities(cloud: Cloud, document: Document, group: str) -> None:
+    """Make the identities of the enabled add-ons, in the node resource group."""
+    for name, profile in _addons(document):
+        if profile.get("enabled"):
+            profile["identity"] = make_identity(cloud, group, name, document["location"])
+
+
+async def remove_addon_identities(cloud: Cloud, document: Document) -> None:
+    """Delete the identities of the add-ons that are disabled now. Raises ServiceError."""
+    for _, profile in _addons(document):
+        identity = None if profile.get("enabled") else profile.pop("identity", None)
+        if identity:
+            await cloud.operations.delete(identity["resourceId"])
+
+
+def _addons(document: Document) -> list[tuple[str, Document]]:
+    """Return the add-ons that have an identity: its name and their profile."""
+    profiles = document["properties"].get("addonProfiles") or {}
+    return [
+        (f"{addon.lower()}-{document['name']}", profile)
+        for addon, profile in profiles.items()
+        if addon.lower() in _ADDONS_WITH_IDENTITY
+    ]

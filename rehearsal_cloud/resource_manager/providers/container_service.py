@@ -28,7 +28,9 @@ from rehearsal_cloud.resource_manager.providers.cluster_defaults import cluster_
 from rehearsal_cloud.resource_manager.providers.cluster_identity import (
     assigned,
     check_assigned,
+    make_addon_identities,
     make_identity,
+    remove_addon_identities,
     system_assigned,
 )
 from rehearsal_cloud.resource_manager.providers.cluster_rules import (
@@ -68,8 +70,6 @@ _READ_ONLY = (
     "maxAgentPools",
     "resourceUID",
 )
-# The add-ons that AKS makes an identity of their own for, in the node resource group.
-_ADDONS_WITH_IDENTITY = ("azurekeyvaultsecretsprovider", "azurepolicy", "omsagent")
 
 
 class ManagedCluster(ResourceType):
@@ -161,7 +161,7 @@ class ManagedCluster(ResourceType):
         """Make the node resource group with its identities and addresses, the pools, the issuer's key, the cluster."""
         del verb
         properties = document["properties"]
-        await _remove_addon_identities(cloud, document)
+        await remove_addon_identities(cloud, document)
         with cloud.store.transaction():
             group = cloud.resource_groups.make(properties["nodeResourceGroup"], document["location"], document["id"])
             if document.get("identity"):
@@ -169,7 +169,7 @@ class ManagedCluster(ResourceType):
                 if "kubeletidentity" not in identities:
                     kubelet = f"{document['name']}-agentpool"
                     identities["kubeletidentity"] = make_identity(cloud, group, kubelet, document["location"])
-                _make_addon_identities(cloud, document, group)
+                make_addon_identities(cloud, document, group)
             for address in find(properties, "networkProfile.loadBalancerProfile.effectiveOutboundIPs") or []:
                 _keep_address(cloud, address["id"], document["location"])
             if properties["oidcIssuerProfile"]["enabled"]:
@@ -248,29 +248,6 @@ def _keep_address(cloud: Cloud, path: str, location: str) -> None:
         }
         kept = {"id": path, "name": rid.name, "type": rid.full_type, "location": location, "properties": properties}
         cloud.keep({**kept, "sku": {"name": "Standard", "tier": "Regional"}, "_state": "Succeeded", "_secret": {}})
-
-
-def _addons(document: Document) -> list[tuple[str, Document]]:
-    """Return the add-ons that have an identity: its name and their profile."""
-    profiles = document["properties"].get("addonProfiles") or {}
-    return [
-        (f"{addon.lower()}-{document['name']}", profile)
-        for addon, profile in profiles.items()
-        if addon.lower() in _ADDONS_WITH_IDENTITY
-    ]
-
-
-def _make_addon_identities(cloud: Cloud, document: Document, group: str) -> None:
-    for name, profile in _addons(document):
-        if profile.get("enabled"):
-            profile["identity"] = make_identity(cloud, group, name, document["location"])
-
-
-async def _remove_addon_identities(cloud: Cloud, document: Document) -> None:
-    for _, profile in _addons(document):
-        identity = None if profile.get("enabled") else profile.pop("identity", None)
-        if identity:
-            await cloud.operations.delete(identity["resourceId"])
 
 
 # Power

@@ -1,1 +1,1 @@
-"""KEDA: scaled objects, and the scalers that measure for them."""
+"""KEDA: the ScaledObject controller, its scalers, and the external metrics that the pod autoscaler reads."""
