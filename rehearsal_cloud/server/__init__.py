@@ -1,5 +1,5 @@
 """The rehearsal's process and its command line.
 
 `front_door` serves Azure's host names over HTTPS, `proxy` leads clients there, `daemon` starts and stops the process;
-`kubectl` and `status` are commands.
+`cli` is the command line, `kubectl` and `status` two of its commands.
 """
