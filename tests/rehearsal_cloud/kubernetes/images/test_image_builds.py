@@ -150,8 +150,8 @@ def test_what_cannot_be_installed_says_why_and_is_tried_again(tmp_path: Path, wh
 def test_a_killed_build_leaves_nothing_that_is_used(tmp_path: Path, cache: Path, index: Index) -> None:
     """The index never answers for the package, so the build stands when its rehearsal is killed."""
     program = (
-        "import asyncio, sys; from pathlib import Path; from tests.rehearsal.kubernetes import test_image_builds as t\n"
-        f"t.build(Path({str(tmp_path / 'one')!r}))"
+        "from pathlib import Path; from tests.rehearsal_cloud.kubernetes.images import test_image_builds\n"
+        f"test_image_builds.build(Path({str(tmp_path / 'one')!r}))"
     )
     builder = subprocess.Popen([sys.executable, "-c", program], cwd=REPOSITORY)
     try:
