@@ -39,6 +39,7 @@ The tree is flat on purpose: a caller handles either all errors or one class.
 
 from __future__ import annotations
 
+import re
 from typing import ClassVar
 
 
@@ -46,10 +47,13 @@ class AirflowAksError(Exception):
     """The base of all errors: what happened and what to do about it, in two lines.
 
     `message` names the resource, the value and the reason; `action` is the operator's next step. Neither holds a
-    secret.
+    secret. `code` is the name of the class in kebab case: `invalid-environment`.
     """
 
     code: ClassVar[str] = "error"
+
+    def __init_subclass__(cls) -> None:
+        cls.code = re.sub(r"(?<!^)(?=[A-Z])", "-", cls.__name__).lower()
 
     def __init__(self, message: str, action: str) -> None:
         super().__init__(message, action)
@@ -67,97 +71,65 @@ class AirflowAksError(Exception):
 class InvalidEnvironment(AirflowAksError):
     """The environment file breaks a rule; nothing was created."""
 
-    code = "invalid-environment"
-
 
 class InvalidParameter(AirflowAksError):
     """A notebook parameter is unknown or has the wrong type; nothing was created."""
-
-    code = "invalid-parameter"
 
 
 class NotConfirmed(AirflowAksError):
     """An apply that needs confirmation was not confirmed; nothing was created."""
 
-    code = "not-confirmed"
-
 
 class DriftFound(AirflowAksError):
     """`mode=check` found a resource that an apply would change."""
-
-    code = "drift-found"
 
 
 class CheckFailed(AirflowAksError):
     """A step's check from outside failed."""
 
-    code = "check-failed"
-
 
 class NotConverged(AirflowAksError):
     """A resource still differs from the environment after it was written."""
-
-    code = "not-converged"
 
 
 class ImmutableProperty(AirflowAksError):
     """An update cannot set this value; the resource must be recreated."""
 
-    code = "immutable-property"
-
 
 class MissingDependency(AirflowAksError):
     """A resource that another step creates does not exist yet."""
-
-    code = "missing-dependency"
 
 
 class StepFailed(AirflowAksError):
     """A step of a deployment failed; the message and the action include the step's own."""
 
-    code = "step-failed"
-
 
 class SignInFailed(AirflowAksError):
     """The session could not get an access token."""
-
-    code = "sign-in-failed"
 
 
 class RehearsalUnavailable(AirflowAksError):
     """The rehearsal cloud did not start or does not answer."""
 
-    code = "rehearsal-unavailable"
-
 
 class InvalidManifest(AirflowAksError):
     """A manifest is not valid, or has a placeholder without a value; no object in it was applied."""
-
-    code = "invalid-manifest"
 
 
 class ImageBuildFailed(AirflowAksError):
     """The registry could not build the image; the message ends with the last lines of the build log."""
 
-    code = "image-build-failed"
-
 
 class RolloutFailed(AirflowAksError):
     """A Deployment or Job did not become ready."""
-
-    code = "rollout-failed"
 
 
 class CommandFailed(AirflowAksError):
     """A command in a container ended with a nonzero exit code."""
 
-    code = "command-failed"
-
 
 class KubernetesError(AirflowAksError):
     """The Kubernetes API refused a request; `status` is the HTTP status, `reason` that of the API's Status object."""
-
-    code = "kubernetes-error"
 
     def __init__(self, message: str, action: str, status: int = 0, reason: str = "") -> None:
         super().__init__(message, action)
@@ -168,37 +140,25 @@ class KubernetesError(AirflowAksError):
 class Forbidden(KubernetesError):
     """The signed-in principal lacks a permission in the cluster."""
 
-    code = "forbidden"
-
 
 class FieldConflict(KubernetesError):
     """Another field manager owns a field and set it to a different value from the manifest's."""
-
-    code = "field-conflict"
 
 
 class InvalidObject(KubernetesError):
     """The API rejects an object as invalid; it was not applied."""
 
-    code = "invalid-object"
-
 
 class ClusterUnreachable(KubernetesError):
     """The Kubernetes API of the cluster does not answer."""
-
-    code = "cluster-unreachable"
 
 
 class Unexpected(AirflowAksError):
     """Any exception that has no class in this tree; the original is its cause."""
 
-    code = "unexpected"
-
 
 class AzureError(AirflowAksError):
     """Azure refused a request; `azure_code` is the service's error code."""
-
-    code = "azure-error"
 
     def __init__(self, message: str, action: str, azure_code: str = "") -> None:
         super().__init__(message, action)
@@ -208,58 +168,38 @@ class AzureError(AirflowAksError):
 class ProviderNotRegistered(AzureError):
     """The subscription is not registered for a resource provider."""
 
-    code = "provider-not-registered"
-
 
 class QuotaExceeded(AzureError):
     """The request exceeds the subscription's quota."""
-
-    code = "quota-exceeded"
 
 
 class SkuNotAvailable(AzureError):
     """The SKU is not available in this region or zone."""
 
-    code = "sku-not-available"
-
 
 class NameTaken(AzureError):
     """A globally unique name is taken by another subscription."""
-
-    code = "name-taken"
 
 
 class SoftDeleted(AzureError):
     """A vault or secret with that name is soft-deleted."""
 
-    code = "soft-deleted"
-
 
 class PermissionDenied(AzureError):
     """The signed-in principal lacks an Azure role."""
-
-    code = "permission-denied"
 
 
 class PrincipalNotFound(AzureError):
     """The principal is not in Entra, or has not been replicated yet."""
 
-    code = "principal-not-found"
-
 
 class PolicyViolation(AzureError):
     """An Azure Policy forbids the request."""
-
-    code = "policy-violation"
 
 
 class ServiceRetired(AzureError):
     """The service no longer accepts new instances."""
 
-    code = "service-retired"
-
 
 class Throttled(AzureError):
     """The service throttled requests for longer than the client's retries last."""
-
-    code = "throttled"

@@ -38,10 +38,10 @@ def _contents(session: Session, diagnosis: Diagnosis) -> Mapping[str, str]:
         "findings.txt": f"{diagnosis.findings.table(f'Findings in {session.environment.name}')}\n",
         "findings.json": _json(findings),
         "sources.txt": f"{diagnosis.sources()}\n",
-        "azure.json": _json(asdict(facts.azure)),
-        "kubernetes.json": _json(asdict(facts.kubernetes)),
-        "airflow.json": _json(asdict(facts.airflow)),
-        "backend.json": _json(asdict(facts.backend)),
+        **{
+            f"{name}.json": _json(asdict(getattr(facts, name)))
+            for name in ("azure", "kubernetes", "airflow", "backend")
+        },
         **{
             f"logs/{name}.{title}{suffix}.log": text
             for name, pod in facts.kubernetes.pods.items()

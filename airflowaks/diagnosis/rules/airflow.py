@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from airflowaks.diagnosis import kubectl
-from airflowaks.diagnosis.rules.rule import CRITICAL, DOWNSTREAM, WARNING, Cause, Section, in_turn, matching_lines
+from airflowaks.diagnosis.rules.rule import DOWNSTREAM, WARNING, Cause, Section, in_turn
 from airflowaks.steps import airflow, workload_identity
 
 if TYPE_CHECKING:
@@ -15,13 +15,12 @@ if TYPE_CHECKING:
     from airflowaks.engine.changes import Changes
     from airflowaks.session import Session
 
-_SOURCES = ("log", "task")
-AIRFLOW = Section(*_SOURCES)
 _DOCS = "https://airflow.apache.org/docs/apache-airflow/stable/"
 _SETTINGS = f"{_DOCS}configurations-ref.html"
 _TASKS = ("AKA-905", "AKA-906")
 _JWT_SECRET = "AIRFLOW__API_AUTH__JWT_SECRET"  # noqa: S105 - a name
 _SIGNERS = ("airflow-api-server", "airflow-scheduler")
+AIRFLOW = Section("log", "task")
 
 
 def _restart_workers(session: Session) -> Changes:
@@ -30,7 +29,6 @@ def _restart_workers(session: Session) -> Changes:
 
 AIRFLOW.text_rule(
     "AKA-716",
-    CRITICAL,
     ("cannot import name 'retry' from 'celery.backends.database'",),
     cause="The image has a version of celery that the Celery provider does not support.",
     fix="Use the official image, or pin celery below 5.7 in your image; then run steps 2 and 7.",
@@ -41,7 +39,6 @@ AIRFLOW.text_rule(
 
 AIRFLOW.text_rule(
     "AKA-708",
-    CRITICAL,
     ("airflow", "invalid choice", "users"),
     ("fab_auth_manager", "ModuleNotFoundError"),
     ("relation", "ab_user", "does not exist"),
@@ -55,7 +52,6 @@ AIRFLOW.text_rule(
 
 @AIRFLOW.rule(
     "AKA-714",
-    CRITICAL,
     effects=("AKA-704", "AKA-9", "AKA-003"),
     link=f"{_DOCS}howto/set-up-database.html",
     remedy=airflow.components,
@@ -72,10 +68,10 @@ def migration_failed(facts: Snapshot) -> Iterable[Cause]:
             )
 
 
-@AIRFLOW.rule("AKA-704", CRITICAL, effects=("AKA-705", "AKA-9", "AKA-003"), link=f"{_DOCS}howto/set-up-database.html")
+@AIRFLOW.rule("AKA-704", effects=("AKA-705", "AKA-9", "AKA-003"), link=f"{_DOCS}howto/set-up-database.html")
 def database_is_not_migrated(facts: Snapshot) -> Iterable[Cause]:
     """Find a database whose schema does not match this version of Airflow."""
-    lines = matching_lines(facts, ("unapplied migrations",), ('relation "', "does not exist"), sources=_SOURCES)
+    lines = AIRFLOW.lines(facts, ("unapplied migrations",), ('relation "', "does not exist"))
     yield Cause(
         "The database is not migrated to this version of Airflow.",
         "Run step 7, which migrates it first. If the migration failed, read the log of its pod.",
@@ -85,9 +81,9 @@ def database_is_not_migrated(facts: Snapshot) -> Iterable[Cause]:
 
 AIRFLOW.text_rule(
     "AKA-705",
-    WARNING,
     ("No alive jobs found",),
     sources=("log", "event", "container"),
+    severity=WARNING,
     cause="The probe of a component fails because it finds no heartbeat.",
     fix="Compare the host names in the table `job` with the pods' names, and give the component more CPU.",
     effects=("AKA-9",),
@@ -97,7 +93,6 @@ AIRFLOW.text_rule(
 
 AIRFLOW.text_rule(
     "AKA-702",
-    CRITICAL,
     ("jwt_secret", "was empty"),
     cause="A component has no JWT secret and generated its own.",
     fix="Run steps 5 and 7, which sync the vault's secret to api-server and scheduler.",
@@ -110,8 +105,8 @@ AIRFLOW.text_rule(
 # AKA-701 is an effect: a log server rejects an invalid token with the same message as the api-server.
 AIRFLOW.text_rule(
     "AKA-707",
-    WARNING,
     ("same 'secret_key' configured",),
+    severity=WARNING,
     cause="The api-server cannot fetch the logs of running tasks: API secret keys or clocks of components differ.",
     fix="Run step 7, which restarts the pods with the vault's key.",
     effects=("AKA-701", *_TASKS),
@@ -120,10 +115,10 @@ AIRFLOW.text_rule(
 )
 
 
-@AIRFLOW.rule("AKA-701", CRITICAL, effects=("AKA-703", *_TASKS), link=_SETTINGS, remedy=airflow.components)
+@AIRFLOW.rule("AKA-701", effects=("AKA-703", *_TASKS), link=_SETTINGS, remedy=airflow.components)
 def tokens_do_not_verify(facts: Snapshot) -> Iterable[Cause]:
     """Find different JWT secrets in api-server and scheduler."""
-    lines = matching_lines(facts, ("Signature verification failed",), ("InvalidSignatureError",), sources=_SOURCES)
+    lines = AIRFLOW.lines(facts, ("Signature verification failed",), ("InvalidSignatureError",))
     checksums = {facts.kubernetes.secrets.get(name, {}).get(_JWT_SECRET) for name in _SIGNERS} - {None}
     yield Cause(
         "The api-server rejects the scheduler's tokens: their JWT secrets differ, so every task fails.",
@@ -134,7 +129,6 @@ def tokens_do_not_verify(facts: Snapshot) -> Iterable[Cause]:
 
 AIRFLOW.text_rule(
     "AKA-703",
-    CRITICAL,
     ("ConnectError",),
     ("httpx", "Connection refused"),
     ("Max retries exceeded", "/execution"),
@@ -147,13 +141,7 @@ AIRFLOW.text_rule(
 )
 
 
-@AIRFLOW.rule(
-    "AKA-706",
-    CRITICAL,
-    effects=_TASKS,
-    link="https://github.com/apache/airflow/issues/63580",
-    remedy=_restart_workers,
-)
+@AIRFLOW.rule("AKA-706", effects=_TASKS, link="https://github.com/apache/airflow/issues/63580", remedy=_restart_workers)
 def worker_consumes_nothing(facts: Snapshot) -> Iterable[Cause]:
     """Find workers that run but consume no queue."""
     if idle := [name for name, queues in facts.airflow.queues.items() if not queues]:
@@ -166,9 +154,9 @@ def worker_consumes_nothing(facts: Snapshot) -> Iterable[Cause]:
 
 AIRFLOW.text_rule(
     "AKA-709",
-    WARNING,
     ("Moved in Airflow 3", "monitor/health"),
     sources=("log", "event", "container", "reading"),
+    severity=WARNING,
     cause="A probe requests /health, which Airflow 3 has moved.",
     fix="Run step 7, which sets Airflow 3's path. Change your own probes to /api/v2/monitor/health.",
     effects=("AKA-9",),
@@ -190,7 +178,6 @@ def file_cannot_be_imported(facts: Snapshot) -> Iterable[Cause]:
 
 AIRFLOW.text_rule(
     "AKA-715",
-    CRITICAL,
     ("cryptography.fernet.InvalidToken",),
     ("Can't decrypt",),
     ("Could not create Fernet object",),

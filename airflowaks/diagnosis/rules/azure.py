@@ -4,18 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from airflowaks.diagnosis.rules.rule import (
-    CRITICAL,
-    DOWNSTREAM,
-    NOTE,
-    WARNING,
-    Cause,
-    Section,
-    in_turn,
-    listed,
-    matching_lines,
-    missing,
-)
+from airflowaks.diagnosis.rules.rule import DOWNSTREAM, NOTE, WARNING, Cause, Section, in_turn, listed, missing
 from airflowaks.steps import cluster, key_vault, workload_identity
 
 if TYPE_CHECKING:
@@ -25,8 +14,6 @@ if TYPE_CHECKING:
     from airflowaks.diagnosis.facts.snapshot import Snapshot
 
 _REQUESTS = ("operation", "resource", "reading")
-_SOURCES = (*_REQUESTS, "event")
-AZURE = Section(*_SOURCES)
 _LEARN = "https://learn.microsoft.com/"
 _ERROR_CODES = f"{_LEARN}troubleshoot/azure/azure-kubernetes/error-codes/"
 _NEARLY = 0.95
@@ -47,11 +34,11 @@ _SPECIFIC_DIFFERENCES = (
     "accessKeysAuthentication",
     "addonProfiles",
 )
+AZURE = Section(*_REQUESTS, "event")
 
 
 @AZURE.rule(
     "AKA-101",
-    CRITICAL,
     effects=("AKA-115", "AKA-116"),
     link=f"{_LEARN}azure/azure-resource-manager/troubleshooting/error-register-resource-provider",
     remedy=cluster.providers,
@@ -68,20 +55,15 @@ def provider_is_not_registered(facts: Snapshot) -> Iterable[Cause]:
     yield Cause(
         "The subscription is not registered for a resource provider that the deployment needs.",
         "Run step 1, which registers the providers.",
-        [*unregistered, *matching_lines(facts, *words, sources=_SOURCES)],
+        [*unregistered, *AZURE.lines(facts, *words)],
     )
 
 
-@AZURE.rule(
-    "AKA-102",
-    CRITICAL,
-    effects=("AKA-115", "AKA-116", "AKA-801"),
-    link=f"{_ERROR_CODES}error-code-quotaexceeded",
-)
+@AZURE.rule("AKA-102", effects=("AKA-115", "AKA-116", "AKA-801"), link=f"{_ERROR_CODES}error-code-quotaexceeded")
 def quota_is_exceeded(facts: Snapshot) -> Iterable[Cause]:
     """Find requests that exceed a quota."""
     words = (("exceeding approved", "quota"), ("QuotaExceeded",), ("InsufficientVCPUQuota",))
-    if lines := matching_lines(facts, *words, sources=_REQUESTS):
+    if lines := AZURE.lines(facts, *words, sources=_REQUESTS):
         yield Cause(
             "A request exceeds the subscription's quota.",
             "Choose a smaller size or another region, or request more quota in the portal under Quotas.",
@@ -109,7 +91,6 @@ def _scarce_quotas(facts: Snapshot) -> list[str]:
 
 AZURE.text_rule(
     "AKA-104",
-    CRITICAL,
     ("SkuNotAvailable",),
     ("Capacity Restrictions",),
     cause="The VM size is not available in this region or zone.",
@@ -119,9 +100,9 @@ AZURE.text_rule(
 )
 AZURE.text_rule(
     "AKA-105",
-    WARNING,
     ("PrincipalNotFound",),
     ("does not exist in the directory",),
+    severity=WARNING,
     cause="A role assignment failed because Entra had not replicated the new principal yet.",
     fix="Run the step again: it assigns the role with principalType and waits for the replication.",
     effects=("AKA-116",),
@@ -131,7 +112,6 @@ AZURE.text_rule(
 
 @AZURE.rule(
     "AKA-106",
-    CRITICAL,
     effects=("AKA-3", "AKA-0", *DOWNSTREAM),
     link=f"{_LEARN}azure/key-vault/general/key-vault-recovery",
     remedy=in_turn(key_vault.everything, workload_identity.identity),
@@ -144,7 +124,7 @@ def vault_is_deleted(facts: Snapshot) -> Iterable[Cause]:
         "The key vault is soft-deleted: pods cannot read any secret.",
         "Run step 4, which recovers the vault with its secrets, then step 5, which assigns the pods' role. If the"
         " deleted vault is of another deployment, purge it instead.",
-        [*deleted, *matching_lines(facts, words, sources=_SOURCES)],
+        [*deleted, *AZURE.lines(facts, words)],
     )
 
 
@@ -222,7 +202,6 @@ for _name, _words, _cause, _fix, _page in (
 ):
     AZURE.text_rule(
         _name,
-        CRITICAL,
         *_words,
         cause=_cause,
         fix=_fix,
@@ -231,19 +210,14 @@ for _name, _words, _cause, _fix, _page in (
     )
 
 
-@AZURE.rule(
-    "AKA-100",
-    CRITICAL,
-    effects=("AKA-115", "AKA-117", "AKA-0"),
-    link=f"{_LEARN}azure/aks/start-stop-cluster",
-)
+@AZURE.rule("AKA-100", effects=("AKA-115", "AKA-117", "AKA-0"), link=f"{_LEARN}azure/aks/start-stop-cluster")
 def cluster_is_stopped(facts: Snapshot) -> Iterable[Cause]:
     """Find a stopped cluster."""
     if facts.azure.power == "Stopped":
         yield Cause("The cluster is stopped.", "Run `az aks start`, which takes about five minutes.", ["Stopped"])
 
 
-@AZURE.rule("AKA-115", CRITICAL, effects=("AKA-0",), link=f"{_LEARN}azure/azure-monitor/platform/activity-log")
+@AZURE.rule("AKA-115", effects=("AKA-0",), link=f"{_LEARN}azure/azure-monitor/platform/activity-log")
 def resource_has_failed(facts: Snapshot) -> Iterable[Cause]:
     """Find resources whose provisioning state is Failed or Canceled."""
     for status in facts.azure.resources.values():
@@ -255,7 +229,7 @@ def resource_has_failed(facts: Snapshot) -> Iterable[Cause]:
             )
 
 
-@AZURE.rule("AKA-116", CRITICAL, effects=("AKA-206", "AKA-319", "AKA-309", "AKA-0", *DOWNSTREAM))
+@AZURE.rule("AKA-116", effects=("AKA-206", "AKA-319", "AKA-309", "AKA-0", *DOWNSTREAM))
 def resource_does_not_exist(facts: Snapshot) -> Iterable[Cause]:
     """Find resources of the steps that do not exist."""
     absent = {

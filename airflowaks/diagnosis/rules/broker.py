@@ -4,16 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from airflowaks.diagnosis.rules.rule import (
-    CRITICAL,
-    DOWNSTREAM,
-    WARNING,
-    Cause,
-    Section,
-    differing,
-    in_turn,
-    matching_lines,
-)
+from airflowaks.diagnosis.rules.rule import DOWNSTREAM, WARNING, Cause, Section, differing, in_turn
 from airflowaks.steps import airflow, backend, key_vault
 
 if TYPE_CHECKING:
@@ -21,42 +12,37 @@ if TYPE_CHECKING:
 
     from airflowaks.diagnosis.facts.snapshot import Snapshot
 
-_SOURCES = ("log", "reading", "resource", "task")
-BROKER = Section(*_SOURCES)
 _EFFECTS = ("AKA-609", "AKA-706", "AKA-006", *DOWNSTREAM)
 _REDIS = "https://learn.microsoft.com/azure/redis/"
 _CELERY = "https://airflow.apache.org/docs/apache-airflow-providers-celery/stable/configurations-ref.html"
 _NEARLY_ALL = 0.9
 # Pods get a new secret only after a restart.
 _URLS = in_turn(key_vault.secrets, airflow.components)
+BROKER = Section("log", "reading", "resource", "task", effects=_EFFECTS)
 
 
-@BROKER.rule("AKA-601", CRITICAL, effects=_EFFECTS, link=f"{_REDIS}architecture#clustering-policies")
+@BROKER.rule("AKA-601", link=f"{_REDIS}architecture#clustering-policies")
 def broker_is_clustered(facts: Snapshot) -> Iterable[Cause]:
     """Find a clustered broker, which Celery does not support."""
     policy = differing(facts, "backend.broker", "clusteringPolicy")
     yield Cause(
         "The broker has a clustering policy that Celery cannot publish with.",
         "Delete the Redis database while no task runs, then run steps 3, 4 and 7: an update cannot change the policy.",
-        [*policy, *matching_lines(facts, ("CROSSSLOT",), ("ResponseError: MOVED",), sources=_SOURCES)],
+        [*policy, *BROKER.lines(facts, ("CROSSSLOT",), ("ResponseError: MOVED",))],
     )
 
 
 BROKER.text_rule(
     "AKA-602",
-    CRITICAL,
     ("DB index is out of range",),
     cause="The broker's URL has a database index other than 0, the only one in Azure Managed Redis.",
     fix="Run step 4, which writes the URL with database 0, then step 7, which restarts the pods.",
-    effects=_EFFECTS,
     link=f"{_REDIS}overview",
     remedy=_URLS,
 )
 
 
-@BROKER.rule(
-    "AKA-603", CRITICAL, effects=_EFFECTS, link=f"{_REDIS}how-to-configure", remedy=in_turn(backend.servers, _URLS)
-)
+@BROKER.rule("AKA-603", link=f"{_REDIS}how-to-configure", remedy=in_turn(backend.servers, _URLS))
 def access_key_is_refused(facts: Snapshot) -> Iterable[Cause]:
     """Find access keys that are disabled or were regenerated."""
     disabled = differing(facts, "backend.broker", "accessKeysAuthentication")
@@ -64,11 +50,11 @@ def access_key_is_refused(facts: Snapshot) -> Iterable[Cause]:
     yield Cause(
         "The broker refuses Airflow's access key: access keys are disabled or were regenerated.",
         "Run step 3, which enables them, then step 4, which updates the vault, then step 7, which restarts the pods.",
-        [*disabled, *matching_lines(facts, *words, sources=_SOURCES)],
+        [*disabled, *BROKER.lines(facts, *words)],
     )
 
 
-@BROKER.rule("AKA-604", CRITICAL, effects=_EFFECTS, link=f"{_REDIS}tls-configuration", remedy=_URLS)
+@BROKER.rule("AKA-604", link=f"{_REDIS}tls-configuration", remedy=_URLS)
 def broker_is_called_without_tls(facts: Snapshot) -> Iterable[Cause]:
     """Find connections without TLS, which the broker resets. If the vault's URL works, the broker was only down."""
     words = (
@@ -80,33 +66,29 @@ def broker_is_called_without_tls(facts: Snapshot) -> Iterable[Cause]:
         yield Cause(
             "A client connects to the broker's TLS port without TLS: the URL begins with redis://, not rediss://.",
             "Run step 4, which writes the URL, then step 7, which restarts the pods.",
-            matching_lines(facts, *words, sources=_SOURCES),
+            BROKER.lines(facts, *words),
         )
 
 
 BROKER.text_rule(
     "AKA-605",
-    CRITICAL,
     ("rediss:// URL must have parameter ssl_cert_reqs",),
     cause="Celery's result backend is a rediss:// URL without the parameter ssl_cert_reqs.",
     fix="Keep results in PostgreSQL, as step 4 sets it, or add ?ssl_cert_reqs=required; then run step 7.",
-    effects=_EFFECTS,
     link=_CELERY,
     remedy=_URLS,
 )
 BROKER.text_rule(
     "AKA-606",
-    CRITICAL,
     ("SSL_MUTUAL_TLS", "SSL_KEY"),
     cause="AIRFLOW__CELERY__SSL_ACTIVE needs a client certificate, and there is none.",
     fix="Run step 7, which configures TLS in the broker's URL, or set AIRFLOW__CELERY__SSL_MUTUAL_TLS=False.",
-    effects=_EFFECTS,
     link=_CELERY,
     remedy=airflow.configuration,
 )
 
 
-@BROKER.rule("AKA-607", CRITICAL, effects=_EFFECTS, link=f"{_REDIS}best-practices-memory-management")
+@BROKER.rule("AKA-607", link=f"{_REDIS}best-practices-memory-management")
 def memory_is_used_up(facts: Snapshot) -> Iterable[Cause]:
     """Find a broker with no, or nearly no, free memory."""
     broker = facts.backend.broker
@@ -116,11 +98,11 @@ def memory_is_used_up(facts: Snapshot) -> Iterable[Cause]:
     yield Cause(
         "The broker has no free memory, so no task can be queued.",
         "Choose a larger `broker.sku` and run step 3, and look for a queue that no worker consumes.",
-        [*usage, *matching_lines(facts, ("command not allowed when used memory",), sources=_SOURCES)],
+        [*usage, *BROKER.lines(facts, ("command not allowed when used memory",))],
     )
 
 
-@BROKER.rule("AKA-608", WARNING, link=f"{_REDIS}best-practices-memory-management", remedy=backend.servers)
+@BROKER.rule("AKA-608", WARNING, effects=(), link=f"{_REDIS}best-practices-memory-management", remedy=backend.servers)
 def broker_evicts_keys(facts: Snapshot) -> Iterable[Cause]:
     """Find a broker that evicts queued tasks when it is short of memory."""
     policy = facts.backend.broker.policy
@@ -136,7 +118,6 @@ def broker_evicts_keys(facts: Snapshot) -> Iterable[Cause]:
 
 @BROKER.rule(
     "AKA-609",
-    CRITICAL,
     effects=("AKA-706", "AKA-006", *DOWNSTREAM),
     link=f"{_REDIS}troubleshoot-connectivity",
     remedy=backend.servers,
@@ -149,5 +130,5 @@ def broker_is_unreachable(facts: Snapshot) -> Iterable[Cause]:
     yield Cause(
         "The broker is unreachable, or does not answer with the Redis protocol.",
         "Run step 3, which enables its public endpoint; or check its state in the portal, its DNS name and its port.",
-        [*closed, *matching_lines(facts, *words, sources=_SOURCES)],
+        [*closed, *BROKER.lines(facts, *words)],
     )

@@ -4,18 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from airflowaks.diagnosis.rules.rule import (
-    CRITICAL,
-    DOWNSTREAM,
-    WARNING,
-    Cause,
-    Section,
-    differing,
-    in_turn,
-    matching_lines,
-    missing,
-    status_of,
-)
+from airflowaks.diagnosis.rules.rule import DOWNSTREAM, WARNING, Cause, Section, differing, in_turn, missing, status_of
 from airflowaks.steps import airflow, backend, key_vault
 
 if TYPE_CHECKING:
@@ -24,16 +13,16 @@ if TYPE_CHECKING:
     from airflowaks.diagnosis.facts.snapshot import Snapshot
 
 _SOURCES = ("log", "reading", "resource", "task", "container")
-DATABASE = Section(*_SOURCES)
 _EFFECTS = (*DOWNSTREAM, "AKA-004")
 _LEARN = "https://learn.microsoft.com/azure/postgresql/"
 _NETWORK = f"{_LEARN}network/concepts-networking-public"
 _NEARLY_ALL = 0.9
 # Pods get a new secret only after a restart.
 _URLS = in_turn(key_vault.secrets, airflow.components)
+DATABASE = Section(*_SOURCES, effects=_EFFECTS)
 
 
-@DATABASE.rule("AKA-501", CRITICAL, effects=("AKA-5", *_EFFECTS), link=f"{_LEARN}configure-maintain/how-to-stop-server")
+@DATABASE.rule("AKA-501", effects=("AKA-5", *_EFFECTS), link=f"{_LEARN}configure-maintain/how-to-stop-server")
 def server_is_stopped(facts: Snapshot) -> Iterable[Cause]:
     """Find a server that is stopped, disabled or inaccessible."""
     status = status_of(facts, "backend.server")
@@ -45,14 +34,14 @@ def server_is_stopped(facts: Snapshot) -> Iterable[Cause]:
         )
 
 
-@DATABASE.rule("AKA-502", CRITICAL, effects=("AKA-513", *_EFFECTS), link=_NETWORK, remedy=backend.servers)
+@DATABASE.rule("AKA-502", effects=("AKA-513", *_EFFECTS), link=_NETWORK, remedy=backend.servers)
 def firewall_blocks_airflow(facts: Snapshot) -> Iterable[Cause]:
     """Find missing or changed firewall rules, and a server without public access."""
     rules = [status for status in facts.azure.resources.values() if status.kind == "firewall rule"]
     wrong = [f"{status.title} does not exist" for status in rules if status.missing]
     wrong += [f"{status.title}: {difference}" for status in rules for difference in status.differences]
     wrong += differing(facts, "backend.server", "publicNetworkAccess")
-    lines = matching_lines(facts, ("no pg_hba.conf entry for host",), sources=_SOURCES)
+    lines = DATABASE.lines(facts, ("no pg_hba.conf entry for host",))
     yield Cause(
         "The PostgreSQL server's firewall blocks its clients.",
         "Run step 3, which writes the rules for the cluster's outbound addresses and those of the environment file.",
@@ -63,20 +52,16 @@ def firewall_blocks_airflow(facts: Snapshot) -> Iterable[Cause]:
 
 DATABASE.text_rule(
     "AKA-503",
-    CRITICAL,
     ("no pg_hba.conf entry for host", "no encryption"),
     ("weak sslmode", "may not be used with sslrootcert=system"),
     cause="A client connects without TLS, which the database refuses.",
     fix="Run step 4, which writes URLs with sslmode=verify-full to the vault, then step 7, which restarts the pods.",
-    effects=_EFFECTS,
     link=f"{_LEARN}security/security-tls",
     remedy=_URLS,
 )
 
 
-@DATABASE.rule(
-    "AKA-504", CRITICAL, effects=_EFFECTS, link=f"{_LEARN}security/security-access-control", remedy=backend.role
-)
+@DATABASE.rule("AKA-504", link=f"{_LEARN}security/security-access-control", remedy=backend.role)
 def role_does_not_own_the_database(facts: Snapshot) -> Iterable[Cause]:
     """Find that Airflow's role cannot create tables."""
     words = (("permission denied for schema public",), ("permission denied for database",), ("must be owner of",))
@@ -85,26 +70,24 @@ def role_does_not_own_the_database(facts: Snapshot) -> Iterable[Cause]:
     yield Cause(
         "Airflow's role does not own its database; since PostgreSQL 15 only the owner can create tables in it.",
         "Run step 3, which makes the role the owner; grants alone are not enough.",
-        [*privileges, *matching_lines(facts, *words, sources=_SOURCES)],
+        [*privileges, *DATABASE.lines(facts, *words)],
     )
 
 
 DATABASE.text_rule(
     "AKA-506",
-    CRITICAL,
     ("is not allow-listed for",),
     sources=(*_SOURCES, "operation"),
     cause="A PostgreSQL extension is not allow-listed on the server.",
     fix="Add it to the server parameter azure.extensions.",
-    effects=_EFFECTS,
     link=f"{_LEARN}extensions/how-to-allow-extensions",
 )
 
 
-@DATABASE.rule("AKA-507", CRITICAL, effects=_EFFECTS, link=f"{_LEARN}security/security-overview", remedy=_URLS)
+@DATABASE.rule("AKA-507", link=f"{_LEARN}security/security-overview", remedy=_URLS)
 def password_is_wrong(facts: Snapshot) -> Iterable[Cause]:
     """Find that the password in the vault or in a pod differs from the role's."""
-    lines = matching_lines(facts, ("password authentication failed",), sources=_SOURCES)
+    lines = DATABASE.lines(facts, ("password authentication failed",))
     if facts.backend.role.exists:
         yield Cause(
             "The database refuses Airflow's password: the vault, a pod and the role have different ones.",
@@ -115,7 +98,7 @@ def password_is_wrong(facts: Snapshot) -> Iterable[Cause]:
         )
 
 
-@DATABASE.rule("AKA-508", CRITICAL, effects=_EFFECTS, link=f"{_LEARN}configure-maintain/concepts-limits")
+@DATABASE.rule("AKA-508", link=f"{_LEARN}configure-maintain/concepts-limits")
 def connections_are_used_up(facts: Snapshot) -> Iterable[Cause]:
     """Find a server with no, or nearly no, free connections."""
     database = facts.backend.database
@@ -126,17 +109,15 @@ def connections_are_used_up(facts: Snapshot) -> Iterable[Cause]:
     yield Cause(
         "The PostgreSQL server has no free connections.",
         "Choose a larger `postgresql.sku` and run step 3, enable PgBouncer, or lower Airflow's pool sizes.",
-        [*usage, *matching_lines(facts, *words, sources=_SOURCES)],
+        [*usage, *DATABASE.lines(facts, *words)],
     )
 
 
-@DATABASE.rule(
-    "AKA-509", CRITICAL, effects=("AKA-507", *_EFFECTS), link=_LEARN, remedy=in_turn(backend.role, key_vault.secrets)
-)
+@DATABASE.rule("AKA-509", effects=("AKA-507", *_EFFECTS), link=_LEARN, remedy=in_turn(backend.role, key_vault.secrets))
 def role_is_missing(facts: Snapshot) -> Iterable[Cause]:
     """Find that Airflow's role does not exist or cannot log in."""
     role = facts.backend.role
-    lines = matching_lines(facts, ("role", "is not permitted to log in"), sources=_SOURCES)
+    lines = DATABASE.lines(facts, ("role", "is not permitted to log in"))
     if not role.exists or not role.login or lines:
         yield Cause(
             "Airflow's role cannot log in to the database: it does not exist, or lacks the attribute LOGIN.",
@@ -145,32 +126,30 @@ def role_is_missing(facts: Snapshot) -> Iterable[Cause]:
         )
 
 
-@DATABASE.rule("AKA-510", CRITICAL, effects=_EFFECTS, link=_LEARN)
+@DATABASE.rule("AKA-510", link=_LEARN)
 def database_is_missing(facts: Snapshot) -> Iterable[Cause]:
     """Find that Airflow's database does not exist."""
     words = ("database", "does not exist", "FATAL")
     yield Cause(
         "Airflow's database does not exist.",
         "Restore the server to a time before the database was dropped, or run steps 3 and 7 for an empty database.",
-        [*missing(facts, "backend.database"), *matching_lines(facts, words, sources=_SOURCES)],
+        [*missing(facts, "backend.database"), *DATABASE.lines(facts, words)],
     )
 
 
 DATABASE.text_rule(
     "AKA-511",
-    CRITICAL,
     ("certificate verify failed", "5432"),
     ("SSL error: certificate verify failed",),
     ("root certificate file", "does not exist"),
     cause="A client does not trust the database server's certificate.",
     fix="Run step 7, which sets SSL_CERT_FILE in the pods. Behind a proxy, also set `ca_bundle`.",
-    effects=_EFFECTS,
     link=f"{_LEARN}security/security-tls",
     remedy=airflow.configuration,
 )
 
 
-@DATABASE.rule("AKA-513", CRITICAL, effects=_EFFECTS, link=_NETWORK)
+@DATABASE.rule("AKA-513", link=_NETWORK)
 def server_is_unreachable(facts: Snapshot) -> Iterable[Cause]:
     """Find failed connections to the server."""
     words = (
@@ -180,7 +159,7 @@ def server_is_unreachable(facts: Snapshot) -> Iterable[Cause]:
         ("connection to server", "timed out"),
         ("the database system is",),
     )
-    lines = matching_lines(facts, *words, sources=_SOURCES)
+    lines = DATABASE.lines(facts, *words)
     if not facts.unread("backend.database"):
         # The server answers now, so the log of a healthy pod is about the past.
         unhealthy = {pod.component for pod in facts.kubernetes.pods.values() if not pod.healthy}

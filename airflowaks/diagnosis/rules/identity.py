@@ -4,17 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from airflowaks.diagnosis.rules.rule import (
-    CRITICAL,
-    DOWNSTREAM,
-    WARNING,
-    Cause,
-    Section,
-    components_of,
-    differing,
-    matching_lines,
-    missing,
-)
+from airflowaks.diagnosis.rules.rule import DOWNSTREAM, WARNING, Cause, Section, components_of, differing, missing
 from airflowaks.steps import airflow, cluster, key_vault, workload_identity
 
 if TYPE_CHECKING:
@@ -24,7 +14,6 @@ if TYPE_CHECKING:
 
 _SOURCES = ("event", "container")
 _VAULT_SOURCES = (*_SOURCES, "resource")
-IDENTITY = Section(*_SOURCES)
 _EFFECTS = ("AKA-319", "AKA-309", *DOWNSTREAM)
 _EFFECTS_OF_OLD_SECRETS = ("AKA-807", "AKA-507", "AKA-603", "AKA-701", "AKA-707", "AKA-715", "AKA-003")
 _ROTATION = ("enableSecretRotation", "rotationPollInterval")
@@ -32,9 +21,10 @@ _ROTATION = ("enableSecretRotation", "rotationPollInterval")
 _UNREAD = ("AKA-008", "AKA-003", "AKA-004", "AKA-006")
 _DRIVER = "https://azure.github.io/secrets-store-csi-driver-provider-azure/docs/troubleshooting/"
 _FEDERATION = "https://learn.microsoft.com/entra/workload-id/workload-identity-federation-considerations"
+IDENTITY = Section(*_SOURCES, effects=_EFFECTS, link=_DRIVER)
 
 
-@IDENTITY.rule("AKA-301", CRITICAL, effects=_EFFECTS, link=_DRIVER, remedy=workload_identity.identity)
+@IDENTITY.rule("AKA-301", remedy=workload_identity.identity)
 def pods_lack_the_vault_role(facts: Snapshot) -> Iterable[Cause]:
     """Find a pod identity without its role on the vault."""
     lacking = missing(facts, "workload_identity.vault_access")
@@ -42,11 +32,11 @@ def pods_lack_the_vault_role(facts: Snapshot) -> Iterable[Cause]:
     yield Cause(
         "The pods' identity cannot read the vault: it lacks the role Key Vault Secrets User.",
         "Run step 5, which assigns the role. It takes effect within ten minutes; pods then start automatically.",
-        [*lacking, *matching_lines(facts, *words, sources=_SOURCES)],
+        [*lacking, *IDENTITY.lines(facts, *words)],
     )
 
 
-@IDENTITY.rule("AKA-302", CRITICAL, effects=_EFFECTS, link=_FEDERATION, remedy=workload_identity.federation)
+@IDENTITY.rule("AKA-302", link=_FEDERATION, remedy=workload_identity.federation)
 def federated_credential_does_not_match(facts: Snapshot) -> Iterable[Cause]:
     """Find service accounts whose tokens Entra rejects because of subject, audience or issuer."""
     credentials = [status for status in facts.azure.resources.values() if status.kind == "federated credential"]
@@ -56,23 +46,20 @@ def federated_credential_does_not_match(facts: Snapshot) -> Iterable[Cause]:
     yield Cause(
         "Entra rejects the tokens of a service account: no federated credential matches their issuer and subject.",
         "Run step 5, which writes the credentials with the cluster's exact issuer, including its trailing slash.",
-        [*wrong, *matching_lines(facts, *words, sources=_SOURCES)],
+        [*wrong, *IDENTITY.lines(facts, *words)],
     )
 
 
 IDENTITY.text_rule(
     "AKA-303",
-    CRITICAL,
     ("AADSTS90061",),
     cause="Entra cannot reach the cluster's OIDC issuer.",
     fix="Run the checks of step 1, which open the issuer's /.well-known/openid-configuration. If the issuer was just"
     " enabled, wait some minutes.",
-    effects=_EFFECTS,
     link=_FEDERATION,
 )
 IDENTITY.text_rule(
     "AKA-304",
-    CRITICAL,
     ("AADSTS700016",),
     ("AADSTS7000215",),
     cause="Entra has no application with the client ID that pods present.",
@@ -83,12 +70,10 @@ IDENTITY.text_rule(
 )
 IDENTITY.text_rule(
     "AKA-305",
-    CRITICAL,
     ("nodePublishSecretRef secret is not set",),
     cause="A SecretProviderClass has no identity: its clientID is empty or misspelled.",
     fix="Run step 5, which writes the SecretProviderClasses with the pods' identity.",
     effects=(*_EFFECTS, "AKA-807"),
-    link=_DRIVER,
     remedy=workload_identity.service_accounts,
 )
 
@@ -112,13 +97,7 @@ def pods_lack_the_identity_label(facts: Snapshot) -> Iterable[Cause]:
     )
 
 
-@IDENTITY.rule(
-    "AKA-307",
-    CRITICAL,
-    effects=_EFFECTS,
-    link="https://learn.microsoft.com/azure/aks/csi-secrets-store-driver",
-    remedy=cluster.cluster,
-)
+@IDENTITY.rule("AKA-307", link="https://learn.microsoft.com/azure/aks/csi-secrets-store-driver", remedy=cluster.cluster)
 def driver_is_not_registered(facts: Snapshot) -> Iterable[Cause]:
     """Find nodes without the Secrets Store CSI driver."""
     changed = differing(facts, "cluster.cluster", "addonProfiles")
@@ -127,11 +106,11 @@ def driver_is_not_registered(facts: Snapshot) -> Iterable[Cause]:
     yield Cause(
         "The nodes have no Secrets Store CSI driver: the add-on is disabled or changed, or a node is tainted.",
         "Run step 1, which enables the add-on. On tainted nodes, give the driver's DaemonSet a toleration.",
-        [*addon, *matching_lines(facts, words, sources=_SOURCES)],
+        [*addon, *IDENTITY.lines(facts, words)],
     )
 
 
-@IDENTITY.rule("AKA-308", CRITICAL, effects=(*_EFFECTS, *_UNREAD), link=_DRIVER, remedy=key_vault.vault)
+@IDENTITY.rule("AKA-308", effects=(*_EFFECTS, *_UNREAD), remedy=key_vault.vault)
 def vault_is_unreachable(facts: Snapshot) -> Iterable[Cause]:
     """Find a vault that the nodes cannot reach."""
     closed = differing(facts, "key_vault.vault", "publicNetworkAccess", "networkAcls")
@@ -143,13 +122,12 @@ def vault_is_unreachable(facts: Snapshot) -> Iterable[Cause]:
     yield Cause(
         "The nodes cannot reach the vault: its firewall or the nodes' outbound route blocks them.",
         "Run step 4, which enables the vault's public endpoint, or allow the nodes' address in its firewall.",
-        [*closed, *matching_lines(facts, *words, sources=_VAULT_SOURCES)],
+        [*closed, *IDENTITY.lines(facts, *words, sources=_VAULT_SOURCES)],
     )
 
 
 IDENTITY.text_rule(
     "AKA-309",
-    CRITICAL,
     ("CreateContainerConfigError", "secret", "not found"),
     ("CreateContainerConfigError", "couldn't find key"),
     cause="A Secret that pods read does not exist: the driver creates it only while a pod mounts the vault's volume.",
@@ -162,7 +140,6 @@ IDENTITY.text_rule(
 
 @IDENTITY.rule(
     "AKA-312",
-    CRITICAL,
     effects=(*_EFFECTS, *_UNREAD, "AKA-310"),
     link="https://learn.microsoft.com/azure/key-vault/general/key-vault-recovery",
     remedy=key_vault.secrets,
@@ -176,12 +153,12 @@ def secret_is_missing(facts: Snapshot) -> Iterable[Cause]:
         "Run step 4, which recovers a deleted secret and creates a missing one.",
         [
             *(f"{status.title} is not in the vault" for status in secrets if status.missing),
-            *matching_lines(facts, *words, sources=_VAULT_SOURCES),
+            *IDENTITY.lines(facts, *words, sources=_VAULT_SOURCES),
         ],
     )
 
 
-@IDENTITY.rule("AKA-311", WARNING, effects=("AKA-310", *_EFFECTS_OF_OLD_SECRETS), link=_DRIVER, remedy=cluster.cluster)
+@IDENTITY.rule("AKA-311", WARNING, effects=("AKA-310", *_EFFECTS_OF_OLD_SECRETS), remedy=cluster.cluster)
 def secret_is_stale(facts: Snapshot) -> Iterable[Cause]:
     """Find Secrets in the cluster that differ from the vault, and a driver that does not rotate them."""
     rotation = differing(facts, "cluster.cluster", *_ROTATION)
@@ -223,7 +200,6 @@ def pods_have_old_secrets(facts: Snapshot) -> Iterable[Cause]:
 
 IDENTITY.text_rule(
     "AKA-313",
-    CRITICAL,
     ("SecretDisabled",),
     ("not allowed on a disabled secret",),
     sources=_VAULT_SOURCES,
@@ -234,12 +210,12 @@ IDENTITY.text_rule(
 )
 
 
-@IDENTITY.rule("AKA-314", CRITICAL, effects=_EFFECTS, link=_DRIVER, remedy=workload_identity.service_accounts)
+@IDENTITY.rule("AKA-314", remedy=workload_identity.service_accounts)
 def class_is_missing(facts: Snapshot) -> Iterable[Cause]:
     """Find SecretProviderClasses that pods mount and that do not exist."""
     classes = [status for status in facts.kubernetes.objects.values() if status.kind == "SecretProviderClass"]
     absent = [f"{status.title} does not exist" for status in classes if status.missing]
-    lines = matching_lines(facts, ("failed to get secretproviderclass",), sources=_SOURCES)
+    lines = IDENTITY.lines(facts, ("failed to get secretproviderclass",))
     yield Cause(
         "A SecretProviderClass that pods mount does not exist, so new pods cannot start.",
         "Run step 5, which creates the SecretProviderClasses.",
@@ -258,7 +234,7 @@ def class_is_missing(facts: Snapshot) -> Iterable[Cause]:
 def operator_lacks_the_vault_role(facts: Snapshot) -> Iterable[Cause]:
     """Find that the operator cannot read secrets, so that the diagnosis is incomplete."""
     words = (("ForbiddenByRbac",), ("secret", "Caller is not authorized"))
-    if lines := matching_lines(facts, *words, sources=("resource", "reading")):
+    if lines := IDENTITY.lines(facts, *words, sources=("resource", "reading")):
         yield Cause(
             "You cannot read the vault's secrets, so the diagnosis can neither mask them in logs nor query Airflow.",
             "Run step 4, which assigns you Key Vault Secrets Officer, or request that role on the vault.",
@@ -268,11 +244,9 @@ def operator_lacks_the_vault_role(facts: Snapshot) -> Iterable[Cause]:
 
 IDENTITY.text_rule(
     "AKA-319",
-    CRITICAL,
     ("FailedMount", "secrets-store"),
     ("FailedMount", "secrets store"),
     cause="Pods cannot mount their secrets.",
     fix="Read the evidence: it has the answer of the driver, of Entra or of the vault.",
     effects=("AKA-309", *DOWNSTREAM),
-    link=_DRIVER,
 )

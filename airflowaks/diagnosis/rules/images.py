@@ -4,15 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from airflowaks.diagnosis.rules.rule import (
-    CRITICAL,
-    DOWNSTREAM,
-    Cause,
-    Section,
-    components_of,
-    matching_lines,
-    missing,
-)
+from airflowaks.diagnosis.rules.rule import DOWNSTREAM, Cause, Section, components_of, missing
 from airflowaks.steps import registry
 
 if TYPE_CHECKING:
@@ -20,20 +12,19 @@ if TYPE_CHECKING:
 
     from airflowaks.diagnosis.facts.snapshot import Snapshot
 
-_SOURCES = ("event", "container")
-IMAGES = Section(*_SOURCES)
 _EFFECTS = ("AKA-206", *DOWNSTREAM)
 _LEARN = "https://learn.microsoft.com/troubleshoot/azure/azure-kubernetes/extensions/cannot-pull-image-from-acr-to-aks-cluster"
+IMAGES = Section("event", "container", effects=_EFFECTS, link=_LEARN)
 
 
-@IMAGES.rule("AKA-201", CRITICAL, effects=_EFFECTS, link=_LEARN, remedy=registry.pull_access)
+@IMAGES.rule("AKA-201", remedy=registry.pull_access)
 def nodes_lack_acr_pull(facts: Snapshot) -> Iterable[Cause]:
     """Find a kubelet identity without AcrPull, by its role assignment or by refused pulls."""
     if facts.azure.registry_mode.startswith("Abac"):
         return
     lacking = missing(facts, "registry.pull_access")
     words = (("failed to authorize", "401"), ("unauthorized", "authentication required"))
-    lines = matching_lines(facts, *words, sources=_SOURCES)
+    lines = IMAGES.lines(facts, *words)
     yield Cause(
         "The cluster's nodes cannot pull from the registry: the kubelet identity lacks the role AcrPull.",
         "Run step 2: it assigns the role to the kubelet identity, not to the cluster's own.",
@@ -42,11 +33,11 @@ def nodes_lack_acr_pull(facts: Snapshot) -> Iterable[Cause]:
     )
 
 
-@IMAGES.rule("AKA-202", CRITICAL, effects=_EFFECTS, link=_LEARN, remedy=registry.image)
+@IMAGES.rule("AKA-202", remedy=registry.image)
 def image_is_missing(facts: Snapshot) -> Iterable[Cause]:
     """Find an image tag that is not in the registry."""
     lacking = missing(facts, "registry.image")
-    lines = matching_lines(facts, ("pull", ": not found"), ("manifest unknown",), sources=_SOURCES)
+    lines = IMAGES.lines(facts, ("pull", ": not found"), ("manifest unknown",))
     yield Cause(
         "The image of a pod is not in the registry.",
         "Run step 2, which imports Airflow's image. If the tag was set by hand, push it, or run step 7 to reset it.",
@@ -57,29 +48,21 @@ def image_is_missing(facts: Snapshot) -> Iterable[Cause]:
 
 IMAGES.text_rule(
     "AKA-203",
-    CRITICAL,
     ("failed to fetch anonymous token", "403"),
     cause="The registry's firewall blocks the cluster's nodes.",
     fix="Allow the cluster's outbound address, or link the registry's private DNS zone to the nodes' network.",
-    effects=_EFFECTS,
-    link=_LEARN,
 )
 IMAGES.text_rule(
     "AKA-204",
-    CRITICAL,
     ("pull", "dial tcp", "i/o timeout"),
     ("pull", "no such host"),
     cause="The nodes cannot reach the registry: the route or the DNS record is missing.",
     fix="Check the nodes' outbound route, firewall and DNS for the registry's host name on port 443.",
-    effects=_EFFECTS,
-    link=_LEARN,
 )
 
 
 @IMAGES.rule(
     "AKA-205",
-    CRITICAL,
-    effects=_EFFECTS,
     link="https://learn.microsoft.com/azure/container-registry/container-registry-rbac-abac-repository-permissions",
 )
 def registry_ignores_acr_pull(facts: Snapshot) -> Iterable[Cause]:
@@ -88,21 +71,16 @@ def registry_ignores_acr_pull(facts: Snapshot) -> Iterable[Cause]:
         yield Cause(
             "The registry is in the role assignment mode RBAC + ABAC, which ignores AcrPull.",
             "Set the role assignment mode to RBAC, or assign Container Registry Repository Reader to the kubelet.",
-            [
-                f"roleAssignmentMode: {facts.azure.registry_mode}",
-                *matching_lines(facts, ("failed to authorize",), sources=_SOURCES),
-            ],
+            [f"roleAssignmentMode: {facts.azure.registry_mode}", *IMAGES.lines(facts, ("failed to authorize",))],
         )
 
 
 IMAGES.text_rule(
     "AKA-206",
-    CRITICAL,
     ("ErrImagePull",),
     ("ImagePullBackOff",),
     ("InvalidImageName",),
     cause="A node cannot pull an image.",
     fix="Read the evidence: it has the registry's answer.",
     effects=DOWNSTREAM,
-    link=_LEARN,
 )

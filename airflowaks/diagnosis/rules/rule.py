@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypedDict, Unpack
 
 from airflowaks.diagnosis.finding import Finding, Severity
 from airflowaks.engine.changes import Changes
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     Remedy = Callable[[Session], Changes]
     Evaluate = Callable[[Snapshot], Iterable["Cause"]]
 
-CRITICAL, WARNING, NOTE = Severity.CRITICAL, Severity.WARNING, Severity.NOTE
+WARNING, NOTE = Severity.WARNING, Severity.NOTE
 DOWNSTREAM = ("AKA-703", "AKA-704", "AKA-705", "AKA-714", "AKA-9", "AKA-003", "AKA-005")
 """The IDs of the effects of nearly every cause: components of Airflow are missing or cannot reach each other."""
 _MOST_EVIDENCE, _MOST_NAMES = 3, 4
@@ -67,49 +67,56 @@ class Rule:
         ]
 
 
-class Section(list[Rule]):
-    """The rules of one module, in order. `sources` are those that its text rules search by default."""
+class Options(TypedDict, total=False):
+    """The optional parts of a rule."""
 
-    def __init__(self, *sources: str) -> None:
+    effects: tuple[str, ...]
+    link: str
+    remedy: Remedy
+
+
+class Section(list[Rule]):
+    """The rules of one module, in order, with the defaults for their sources, effects and link."""
+
+    def __init__(self, *sources: str, effects: tuple[str, ...] = (), link: str = "") -> None:
         super().__init__()
         self.sources = sources
+        self._defaults: Options = {"effects": effects, "link": link}
 
     def rule(
-        self,
-        name: str,
-        severity: Severity,
-        *,
-        effects: tuple[str, ...] = (),
-        link: str = "",
-        remedy: Remedy | None = None,
+        self, name: str, severity: Severity = Severity.CRITICAL, **options: Unpack[Options]
     ) -> Callable[[Evaluate], Evaluate]:
         """Return a decorator that adds a function from facts to causes as the rule `name`."""
 
         def add(evaluate: Evaluate) -> Evaluate:
-            self.append(Rule(name, severity, evaluate, effects, link, remedy))
+            self.append(Rule(name, severity, evaluate, **(self._defaults | options)))
             return evaluate
 
         return add
 
-    def text_rule(  # noqa: PLR0913 - a text rule is only data, and each part has a name
+    def text_rule(
         self,
         name: str,
-        severity: Severity,
         *words: tuple[str, ...],
         cause: str,
         fix: str,
+        severity: Severity = Severity.CRITICAL,
         sources: tuple[str, ...] = (),
-        effects: tuple[str, ...] = (),
-        link: str = "",
-        remedy: Remedy | None = None,
+        **options: Unpack[Options],
     ) -> None:
         """Add the rule `name`, which finds its cause in lines of `sources` that have all words of a tuple."""
 
         def evaluate(facts: Snapshot) -> Iterable[Cause]:
-            lines = matching_lines(facts, *words, sources=sources or self.sources)
+            lines = self.lines(facts, *words, sources=sources)
             yield Cause(cause, fix, lines, components_of(lines))
 
-        self.append(Rule(name, severity, evaluate, effects, link, remedy))
+        self.rule(name, severity, **options)(evaluate)
+
+    def lines(self, facts: Snapshot, *words: tuple[str, ...], sources: tuple[str, ...] = ()) -> list[LogLine]:
+        """Return excerpts of the lines of `sources` (default: the section's) that have all words of a tuple."""
+        candidates = [line for line in facts.log_lines if line.source in (sources or self.sources)]
+        matches = ((line, next(filter(line.contains, words), None)) for line in candidates)
+        return [line.excerpt(match) for line, match in matches if match]
 
 
 def in_turn(*steps: Remedy) -> Remedy:
@@ -132,12 +139,6 @@ def listed(names: Sequence[str]) -> str:
     left = len(names) - _MOST_NAMES
     text = ", ".join(names[:_MOST_NAMES]) + (f" and {left} more" if left > 0 else "")
     return text[0].upper() + text[1:]
-
-
-def matching_lines(facts: Snapshot, *words: tuple[str, ...], sources: tuple[str, ...]) -> list[LogLine]:
-    """Return the lines of `sources` that have all words of at least one tuple, cut to the text around the words."""
-    matches = ((line, next(filter(line.contains, words), None)) for line in facts.log_lines if line.source in sources)
-    return [line.excerpt(match) for line, match in matches if match]
 
 
 def components_of(lines: Sequence[LogLine]) -> frozenset[str]:

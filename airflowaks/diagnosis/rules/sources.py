@@ -4,18 +4,18 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from airflowaks.diagnosis.rules.rule import CRITICAL, WARNING, Cause, Section
+from airflowaks.diagnosis.rules.rule import WARNING, Cause, Section
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from airflowaks.diagnosis.facts.snapshot import Snapshot
 
-SOURCES = Section()
 _LINK = "https://learn.microsoft.com/azure/aks/control-plane-metrics-monitor"
+SOURCES = Section(link=_LINK)
 
 
-@SOURCES.rule("AKA-001", CRITICAL, effects=("AKA-0",), link=_LINK)
+@SOURCES.rule("AKA-001", effects=("AKA-0",))
 def azure_does_not_answer(facts: Snapshot) -> Iterable[Cause]:
     """Find that Resource Manager does not answer."""
     if problem := facts.unread("azure.resources"):
@@ -38,7 +38,6 @@ def graph_does_not_answer(facts: Snapshot) -> Iterable[Cause]:
 
 @SOURCES.rule(
     "AKA-008",
-    CRITICAL,
     effects=("AKA-003", "AKA-004", "AKA-006"),
     link="https://learn.microsoft.com/azure/key-vault/general/troubleshooting-access-issues",
 )
@@ -100,4 +99,4 @@ for _name, _part, _cause, _fix, _effects in (
         if problem := facts.unread(part):
             yield Cause(cause, fix, [f"{part}: {problem}"])
 
-    SOURCES.rule(_name, CRITICAL, effects=_effects, link=_LINK)(_evaluate)
+    SOURCES.rule(_name, effects=_effects)(_evaluate)

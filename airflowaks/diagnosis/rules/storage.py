@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from airflowaks.diagnosis.rules.rule import CRITICAL, DOWNSTREAM, Cause, Section, matching_lines
+from airflowaks.diagnosis.rules.rule import DOWNSTREAM, Cause, Section
 from airflowaks.steps import volumes
 
 if TYPE_CHECKING:
@@ -12,10 +12,10 @@ if TYPE_CHECKING:
 
     from airflowaks.diagnosis.facts.snapshot import Snapshot
 
-STORAGE = Section("event", "container")
 _EFFECTS = ("AKA-406", "AKA-409", *DOWNSTREAM)
 _FILES = "https://learn.microsoft.com/troubleshoot/azure/azure-kubernetes/storage/"
 _MOUNT = f"{_FILES}fail-to-mount-azure-file-share"
+STORAGE = Section("event", "container", effects=_EFFECTS, link=_MOUNT)
 
 for _name, _words, _cause, _fix in (
     (
@@ -55,15 +55,11 @@ for _name, _words, _cause, _fix in (
         "Read the evidence: it has the answer of the CSI driver or of the share.",
     ),
 ):
-    STORAGE.text_rule(_name, CRITICAL, *_words, cause=_cause, fix=_fix, effects=_EFFECTS, link=_MOUNT)
+    STORAGE.text_rule(_name, *_words, cause=_cause, fix=_fix)
 
 
 @STORAGE.rule(
-    "AKA-406",
-    CRITICAL,
-    effects=_EFFECTS,
-    link="https://learn.microsoft.com/azure/aks/azure-csi-files-storage-provision",
-    remedy=volumes.storage,
+    "AKA-406", link="https://learn.microsoft.com/azure/aks/azure-csi-files-storage-provision", remedy=volumes.storage
 )
 def claim_is_not_bound(facts: Snapshot) -> Iterable[Cause]:
     """Find claims that wait for their share."""
@@ -74,11 +70,11 @@ def claim_is_not_bound(facts: Snapshot) -> Iterable[Cause]:
         yield Cause(
             "A volume claim is pending: its share cannot be created.",
             "Check whether the evidence names the storage class, a permission or a quota; then run step 6.",
-            [*(f"claim {name}: Pending" for name in pending), *matching_lines(facts, *words, sources=("event",))],
+            [*(f"claim {name}: Pending" for name in pending), *STORAGE.lines(facts, *words, sources=("event",))],
         )
 
 
-@STORAGE.rule("AKA-407", CRITICAL, effects=_EFFECTS, link=_MOUNT)
+@STORAGE.rule("AKA-407")
 def claim_is_lost(facts: Snapshot) -> Iterable[Cause]:
     """Find claims whose volume no longer exists."""
     yield Cause(
@@ -90,7 +86,6 @@ def claim_is_lost(facts: Snapshot) -> Iterable[Cause]:
 
 STORAGE.text_rule(
     "AKA-408",
-    CRITICAL,
     ("No space left on device",),
     ("Disk quota exceeded",),
     sources=("log", "task", "container"),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from airflowaks.diagnosis.rules.rule import CRITICAL, NOTE, Cause, Section, components_of, matching_lines
+from airflowaks.diagnosis.rules.rule import NOTE, Cause, Section, components_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -12,14 +12,14 @@ if TYPE_CHECKING:
     from airflowaks.diagnosis.facts.kubernetes import Container, Pod
     from airflowaks.diagnosis.facts.snapshot import Snapshot
 
-SYMPTOMS = Section()
 _PODS = "https://kubernetes.io/docs/tasks/debug/debug-application/debug-pods/"
 _DOCS = "https://airflow.apache.org/docs/apache-airflow/stable/"
 _LONG_QUEUED_SECONDS = 300.0
 _BY_SIGNAL = (137, 143)
+SYMPTOMS = Section("event")
 
 
-@SYMPTOMS.rule("AKA-901", CRITICAL, effects=("AKA-9", "AKA-003", "AKA-005"), link=_PODS)
+@SYMPTOMS.rule("AKA-901", effects=("AKA-9", "AKA-003", "AKA-005"), link=_PODS)
 def container_crashes(facts: Snapshot) -> Iterable[Cause]:
     """Find containers that keep exiting, once for all pods of a component."""
     probed = {event.name for event in facts.kubernetes.events if event.reason == "Unhealthy"}
@@ -47,10 +47,10 @@ def _last_lines(name: str, container: Container) -> list[str]:
     return [f"pod {name}: {container.waiting or container.ended}, exit code {container.exit_code}", *last]
 
 
-@SYMPTOMS.rule("AKA-902", CRITICAL, effects=("AKA-9", "AKA-003", "AKA-005"), link=_PODS)
+@SYMPTOMS.rule("AKA-902", effects=("AKA-9", "AKA-003", "AKA-005"), link=_PODS)
 def probe_fails(facts: Snapshot) -> Iterable[Cause]:
     """Find running pods whose probes fail."""
-    lines = matching_lines(facts, ("Unhealthy", "probe failed"), ("Unhealthy", "probe errored"), sources=("event",))
+    lines = SYMPTOMS.lines(facts, ("Unhealthy", "probe failed"), ("Unhealthy", "probe errored"))
     yield Cause(
         "A pod is running, but its probe fails.",
         "Check the pod's log. An airflow command takes up to 14 s of CPU time: with too little CPU, probes time out.",
@@ -59,7 +59,7 @@ def probe_fails(facts: Snapshot) -> Iterable[Cause]:
     )
 
 
-@SYMPTOMS.rule("AKA-903", CRITICAL, effects=("AKA-9", "AKA-003", "AKA-005"), link=_PODS)
+@SYMPTOMS.rule("AKA-903", effects=("AKA-9", "AKA-003", "AKA-005"), link=_PODS)
 def too_few_pods(facts: Snapshot) -> Iterable[Cause]:
     """Find Deployments with fewer available pods than replicas."""
     for name, deployment in facts.kubernetes.deployments.items():
@@ -75,7 +75,6 @@ def too_few_pods(facts: Snapshot) -> Iterable[Cause]:
 
 @SYMPTOMS.rule(
     "AKA-904",
-    CRITICAL,
     effects=("AKA-905", "AKA-906"),
     link=f"{_DOCS}administration-and-deployment/logging-monitoring/check-health.html",
 )
@@ -91,7 +90,7 @@ def component_is_not_healthy(facts: Snapshot) -> Iterable[Cause]:
             )
 
 
-@SYMPTOMS.rule("AKA-905", CRITICAL, link=f"{_DOCS}troubleshooting.html")
+@SYMPTOMS.rule("AKA-905", link=f"{_DOCS}troubleshooting.html")
 def tasks_stay_queued(facts: Snapshot) -> Iterable[Cause]:
     """Find tasks that no worker takes."""
     if facts.airflow.queued_seconds >= _LONG_QUEUED_SECONDS:

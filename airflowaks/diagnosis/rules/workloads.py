@@ -4,17 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from airflowaks.diagnosis.rules.rule import (
-    CRITICAL,
-    DOWNSTREAM,
-    WARNING,
-    Cause,
-    Section,
-    components_of,
-    in_turn,
-    listed,
-    matching_lines,
-)
+from airflowaks.diagnosis.rules.rule import DOWNSTREAM, WARNING, Cause, Section, components_of, in_turn, listed
 from airflowaks.steps import airflow, cluster, volumes, workload_identity
 
 if TYPE_CHECKING:
@@ -23,7 +13,6 @@ if TYPE_CHECKING:
     from airflowaks.diagnosis.facts.kubernetes import Container
     from airflowaks.diagnosis.facts.snapshot import Snapshot
 
-WORKLOADS = Section()
 _AKS = "https://learn.microsoft.com/troubleshoot/azure/azure-kubernetes/"
 _PODS = "https://kubernetes.io/docs/tasks/debug/debug-application/debug-pods/"
 _KILLED = 137
@@ -32,13 +21,12 @@ _CONFLICT = "another tool manages"
 _OBJECTS = in_turn(workload_identity.service_accounts, volumes.storage, airflow.everything)
 # Differences that a more specific rule finds.
 _SPECIFIC = ("checksum/secrets", "azure.workload.identity/use")
+WORKLOADS = Section("event", "container", link=_PODS)
 
 
 @WORKLOADS.rule(
     "AKA-804",
-    CRITICAL,
     effects=("AKA-805", "AKA-807", *DOWNSTREAM),
-    link=_PODS,
     remedy=in_turn(cluster.namespace, workload_identity.service_accounts, volumes.everything, airflow.everything),
 )
 def namespace_is_missing(facts: Snapshot) -> Iterable[Cause]:
@@ -55,7 +43,6 @@ def namespace_is_missing(facts: Snapshot) -> Iterable[Cause]:
 
 @WORKLOADS.rule(
     "AKA-812",
-    CRITICAL,
     effects=("AKA-801", "AKA-813", *DOWNSTREAM),
     link=f"{_AKS}availability-performance/node-not-ready-basic-troubleshooting",
 )
@@ -71,13 +58,11 @@ def node_is_not_ready(facts: Snapshot) -> Iterable[Cause]:
     )
 
 
-@WORKLOADS.rule(
-    "AKA-801", CRITICAL, effects=DOWNSTREAM, link=f"{_AKS}availability-performance/cluster-node-pool-scaling"
-)
+@WORKLOADS.rule("AKA-801", effects=DOWNSTREAM, link=f"{_AKS}availability-performance/cluster-node-pool-scaling")
 def pod_is_unschedulable(facts: Snapshot) -> Iterable[Cause]:
     """Find pods that fit on no node."""
     words = (("nodes are available", "Insufficient"), ("didn't trigger scale-up",), ("Unschedulable",))
-    lines = matching_lines(facts, *words, sources=("event", "container"))
+    lines = WORKLOADS.lines(facts, *words)
     yield Cause(
         "A pod is unschedulable: no node has enough free CPU or memory.",
         "Raise `cluster.node_pool.max_count` or choose a larger VM size and run step 1, or lower the pods' requests.",
@@ -86,9 +71,7 @@ def pod_is_unschedulable(facts: Snapshot) -> Iterable[Cause]:
     )
 
 
-@WORKLOADS.rule(
-    "AKA-802", CRITICAL, effects=DOWNSTREAM, link=f"{_AKS}availability-performance/identify-memory-saturation-aks"
-)
+@WORKLOADS.rule("AKA-802", effects=DOWNSTREAM, link=f"{_AKS}availability-performance/identify-memory-saturation-aks")
 def container_ran_out_of_memory(facts: Snapshot) -> Iterable[Cause]:
     """Find containers that were OOM-killed."""
     killed = [
@@ -110,7 +93,7 @@ def _ran_out_of_memory(container: Container) -> bool:
     return killed or container.ended == "OOMKilled"
 
 
-@WORKLOADS.rule("AKA-805", CRITICAL, effects=DOWNSTREAM, link=_PODS, remedy=_OBJECTS)
+@WORKLOADS.rule("AKA-805", effects=DOWNSTREAM, remedy=_OBJECTS)
 def object_is_missing(facts: Snapshot) -> Iterable[Cause]:
     """Find objects of the steps that are not in the cluster."""
     objects = facts.kubernetes.objects.values()
@@ -126,7 +109,7 @@ def object_is_missing(facts: Snapshot) -> Iterable[Cause]:
         )
 
 
-@WORKLOADS.rule("AKA-811", CRITICAL, effects=DOWNSTREAM, link=_PODS)
+@WORKLOADS.rule("AKA-811", effects=DOWNSTREAM)
 def deployment_is_disabled(facts: Snapshot) -> Iterable[Cause]:
     """Find Deployments that are paused or scaled to 0 replicas."""
     for name, deployment in facts.kubernetes.deployments.items():
@@ -143,7 +126,7 @@ def deployment_is_disabled(facts: Snapshot) -> Iterable[Cause]:
             )
 
 
-@WORKLOADS.rule("AKA-813", WARNING, effects=("AKA-9",), link=_PODS)
+@WORKLOADS.rule("AKA-813", WARNING, effects=("AKA-9",))
 def pod_was_evicted(facts: Snapshot) -> Iterable[Cause]:
     """Find pods that a node evicted."""
     evicted = {name: pod for name, pod in facts.kubernetes.pods.items() if pod.reason == "Evicted"}
