@@ -1,4 +1,4 @@
-"""That the password in the vault is the one that PostgreSQL takes: read by logging in, written by the operator."""
+"""The password of the database role: PostgreSQL must accept the vault's. A login reads it, the operator writes it."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _WRONG_PASSWORD = "password authentication failed"  # noqa: S105 - the server's 
 
 
 class DatabasePassword(Resource):
-    """The password of a role. Its one fact is whether the vault's secret opens the database."""
+    """The password of a role. Its only fact is whether the vault's secret opens the database."""
 
     kind = "database password"
 
@@ -35,7 +35,7 @@ class DatabasePassword(Resource):
         return self.role.id
 
     def read(self) -> Facts:
-        """Log in with the vault's secret. Raises psycopg.OperationalError where anything but the password is wrong."""
+        """Log in with the vault's secret. Raises psycopg.OperationalError unless the password is the reason."""
         import psycopg
 
         held, desired = self.secret.value, self.secret.desired_value
@@ -52,7 +52,7 @@ class DatabasePassword(Resource):
         return {"opens": "yes"}
 
     def desired(self) -> Facts:
-        """Want that it opens."""
+        """Want the vault's secret to open the database."""
         return {"opens": "yes"}
 
     def write(self, facts: Facts | None) -> None:
@@ -61,7 +61,7 @@ class DatabasePassword(Resource):
         self.role.set_password(self.session.redactor.learn(self._url().password))
 
     def prove(self) -> str:
-        """Create a table as Airflow would, in a transaction that is rolled back, and return what was seen.
+        """Create a table as Airflow would, in a transaction that is rolled back, and return a sentence about it.
 
         Raises psycopg.Error where that fails.
         """

@@ -1,4 +1,4 @@
-"""Airflow's role in PostgreSQL, made and maintained by the operator, who signs in with an Entra token.
+"""Airflow's role in PostgreSQL, which the operator creates and updates, signed in with an Entra token.
 
 On a managed server the administrator is no superuser: since PostgreSQL 16 it must be granted a role before it can hand
 a database over to it, and since 15 only a database's owner can create tables in its `public` schema.
@@ -61,7 +61,7 @@ def connect(server: FlexibleServer, database: str, user: str, password: str) -> 
 
 
 class DatabaseRole(Resource):
-    """A role that can log in, owns Airflow's database, and can do nothing else; its password is step 4's business."""
+    """A role that can log in and owns Airflow's database, without any other privilege; step 4 sets its password."""
 
     kind = "database role"
 
@@ -81,21 +81,21 @@ class DatabaseRole(Resource):
         return f"postgresql://{self.name}@{host}/{self.database.name}"
 
     def read(self) -> Facts | None:
-        """Return what the catalogue says of the role and of who owns the database."""
+        """Read the role and the database's owner from the catalogue."""
         from psycopg.rows import dict_row
 
         with self._administer() as connection, connection.cursor(row_factory=dict_row) as cursor:
             return self._facts_seen_by(cursor)
 
     def desired(self) -> Facts:
-        """Want a role that logs in, has no power over the server, and owns a database that is nobody else's."""
+        """Want a role that can log in, has no privilege on the server, and owns a database that is closed to others."""
         return {"login": True, "powers": [], "memberships": [], "owner": True, "private": True}
 
     def write(self, facts: Facts | None) -> None:
-        """Create the role without a password, or take its powers; then hand the database over. One transaction.
+        """Create the role without a password, or revoke its privileges; make it the database's owner. One transaction.
 
-        Raises PermissionDenied for a power that the administrator may not take: on a managed server only the service
-        itself gives and takes some, and a membership is taken by who granted it.
+        Raises PermissionDenied for a privilege that the administrator cannot revoke: on a managed server some belong to
+        the service, and only the grantor can revoke a membership.
         """
         from psycopg import sql
         from psycopg.errors import InsufficientPrivilege
@@ -103,11 +103,14 @@ class DatabaseRole(Resource):
 
         role, database = sql.Identifier(self.name), sql.Identifier(self.database.name)
         verb, before = sql.SQL("CREATE" if facts is None else "ALTER"), facts or {}
-        # An attribute that the administrator lacks may not even be named, so only those are that the role has.
+        # PostgreSQL refuses even NO… of an attribute that the administrator lacks, so only the role's own are named.
         attributes = sql.SQL(" ").join(sql.SQL(f"NO{power}") for power in before.get("powers", ()))
         statements = (
             sql.SQL("{} ROLE {} LOGIN {}").format(verb, role, attributes),
-            *(sql.SQL("REVOKE {} FROM {}").format(sql.Identifier(one), role) for one in before.get("memberships", ())),
+            *(
+                sql.SQL("REVOKE {} FROM {}").format(sql.Identifier(group), role)
+                for group in before.get("memberships", ())
+            ),
             sql.SQL("GRANT {} TO CURRENT_USER").format(role),
             sql.SQL("ALTER DATABASE {} OWNER TO {}").format(database, role),
             sql.SQL("REVOKE ALL ON DATABASE {} FROM PUBLIC").format(database),
@@ -120,20 +123,22 @@ class DatabaseRole(Resource):
                 raise self._denied(before, error.diag.message_primary) from error
             left = self._facts_seen_by(cursor) or {}
             if left.get("powers") or left.get("memberships"):
-                raise self._denied(left, "who granted it is somebody else")
+                raise self._denied(left, "another role granted it")
 
     def _facts_seen_by(self, cursor: psycopg.Cursor[dict[str, Any]]) -> Facts | None:
         return cursor.execute(_FACTS, {"role": self.name, "database": self.database.name}).fetchone()
 
     def _denied(self, facts: Facts, reason: str | None) -> PermissionDenied:
-        powers = [*facts.get("powers", ()), *(f"membership in {one}" for one in facts.get("memberships", ()))]
-        held = f", which has {', '.join(powers)}," if powers else ""
-        message = f"{self.administrator.name} may not make the role {self.name}{held} what it should be: {reason}."
-        action = "Have who made the role take these from it, drop it, or set another `postgresql.role`."
+        powers = [*facts.get("powers", ()), *(f"membership in {group}" for group in facts.get("memberships", ()))]
+        held = f" (it has {', '.join(powers)})" if powers else ""
+        message = (
+            f"Database role {self.name}: {self.administrator.name} lacks the privileges to change it{held}: {reason}."
+        )
+        action = "Have its creator revoke these privileges, drop the role, or set another `postgresql.role`."
         return PermissionDenied(message, action)
 
     def set_password(self, password: Secret) -> None:
-        """Set the role's password; the server is sent its SCRAM verifier, so that no statement log can hold it."""
+        """Set the role's password; only its SCRAM verifier is sent, so that no statement log can have the password."""
         from psycopg import sql
 
         with self._administer() as connection:
@@ -144,10 +149,10 @@ class DatabaseRole(Resource):
             connection.execute(statement.format(sql.Identifier(self.name), sql.Literal(verifier.decode())))
 
     def _administer(self) -> psycopg.Connection[Any]:
-        """Connect as the Entra administrator; a new one, or a new firewall rule, takes a while to be heeded."""
+        """Connect as the Entra administrator; retry while a new administrator or firewall rule takes effect."""
         import psycopg
 
-        spreading = any(one.recently_written for one in (self.administrator, *self.firewall.values()))
+        spreading = any(resource.recently_written for resource in (self.administrator, *self.firewall.values()))
         return retry_on(
             lambda: connect(self.database.server, "postgres", self.administrator.name, self.session.token(TOKEN_SCOPE)),
             lambda error: spreading and isinstance(error, psycopg.OperationalError),

@@ -1,4 +1,4 @@
-"""Building an image in the registry itself (ACR Tasks): no Docker on this machine, and nothing of the image either.
+"""Image builds in the registry itself (ACR Tasks): this machine needs no Docker and downloads no image.
 
 https://learn.microsoft.com/azure/container-registry/container-registry-tasks-overview
 """
@@ -38,15 +38,15 @@ _ENDED = ("Succeeded", "Failed", "Canceled", "Error", "Timeout")
 
 
 class BuildContext:
-    """The files that an image is built from: all of a folder but hidden ones and Python's caches."""
+    """The files that an image is built from: those of a folder, without hidden files and Python's caches."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
 
     @cached_property
     def files(self) -> dict[str, bytes]:
-        """Return the contents by their paths in the context, in order."""
-        paths = sorted(one for one in self.folder.rglob("*") if one.is_file())
+        """Return the contents by their paths in the context, sorted."""
+        paths = sorted(path for path in self.folder.rglob("*") if path.is_file())
         named = {path.relative_to(self.folder): path for path in paths}
         return {
             name.as_posix(): path.read_bytes()
@@ -55,12 +55,12 @@ class BuildContext:
         }
 
     def fingerprint(self, *more: str) -> str:
-        """Return what changes with any file's path or content, or with what else the image is made of."""
+        """Return a digest of the files' paths and contents, and of what else the image is made of."""
         parts = [part for name, content in self.files.items() for part in (name, sha256(content).hexdigest())]
         return sha256("\n".join([*parts, *more]).encode()).hexdigest()[:_FINGERPRINT_LENGTH]
 
     def archive(self) -> bytes:
-        """Return the files as a tar that gzip has compressed."""
+        """Return the files as a gzip-compressed tar archive."""
         packed = io.BytesIO()
         with tarfile.open(fileobj=packed, mode="w:gz") as archive:
             for name, content in self.files.items():
@@ -71,7 +71,7 @@ class BuildContext:
 
 
 class BuiltImage(RegistryImage):
-    """An image that the registry builds from a folder of files, on the image that it has imported.
+    """An image that the registry builds from a folder of files on the imported image.
 
     Its tag says what it was built from, so that the same files make no second image, and files as they were before
     name the image that they made then.
@@ -82,12 +82,12 @@ class BuiltImage(RegistryImage):
         self.context, self.base = context, base
 
     def needs_rewrite(self, facts: Facts) -> bool:
-        """Tell whether it stands on an image that was imported anew."""
+        """Tell whether its base was imported again."""
         del facts
         return self.base.written
 
     def write(self, facts: Facts | None) -> None:
-        """Upload the context, have it built, and follow the log. Raises ImageBuildFailed with the log's end."""
+        """Upload the context, start the build and follow its log. Raises ImageBuildFailed with the log's end."""
         del facts
         tasks, place = self.session.registry_tasks, (self.registry.group, self.registry.name)
         source = tasks.registries.get_build_source_upload_url(*place, cls=rest)
@@ -136,20 +136,21 @@ class BuiltImage(RegistryImage):
         self.activity = ""
         if status != "Succeeded":
             end = "".join(f"\n  | {line}" for line in _lines(log)[-_LOG_LINES:])
-            message = f"The build {run} of {self.id} is {status}:{end}"
+            message = f"Image {self.id}: the build {run} is {status}:{end}"
             see = f"az acr task logs --registry {self.registry.name} --run-id {run}"
             folder = self.context.folder
             raise ImageBuildFailed(
-                self.session.redactor.redact(message), f"Correct {folder} and run the step again; all of it: `{see}`."
+                self.session.redactor.redact(message),
+                f"Correct {folder} and run the step again; `{see}` prints the whole log.",
             )
 
     def _learn(self, url: str) -> None:
-        """Take the query of a blob's URL for a secret: it opens the blob for whoever has it."""
+        """Treat the query of a blob's URL as a secret: it gives access to the blob."""
         self.session.redactor.learn(urlsplit(url).query)
 
 
 def _read(storage: PipelineClient[Any, Any], url: str, start: int) -> bytes:
-    """Return what a log holds from `start` on: nothing while it does not exist or has not grown."""
+    """Return a log from the byte `start` on: nothing while the log does not exist or has not grown."""
     from azure.core.rest import HttpRequest
 
     response = storage.send_request(HttpRequest("GET", url, headers={"Range": f"bytes={start}-"}))

@@ -37,7 +37,7 @@ NEW_SECRET: Any = _NewSecret()
 
 
 class Vault(ArmResource):
-    """A vault whose secrets are guarded by role assignments."""
+    """A vault in which role assignments decide who may read and write secrets."""
 
     kind = "key vault"
     type = "Microsoft.KeyVault/vaults"
@@ -54,7 +54,7 @@ class Vault(ArmResource):
         return facts
 
     def desired(self) -> Facts:
-        """Want RBAC and soft delete; purge protection can be switched on and never off."""
+        """Want RBAC and soft delete; purge protection can be enabled and never disabled."""
         environment, settings = self.session.environment, self.session.environment.key_vault
         protection = {"enablePurgeProtection": True} if settings.purge_protection else {}
         return {
@@ -72,9 +72,9 @@ class Vault(ArmResource):
         }
 
     def put(self, body: dict[str, Any]) -> None:
-        """Create or update the vault; a request without access policies is refused even where roles replace them.
+        """Create or update the vault; Azure refuses a request without access policies even with RBAC.
 
-        A vault of this very ID that was deleted is recovered, with its secrets; somebody else's of that name is not.
+        A soft-deleted vault with this resource ID is recovered with its secrets; one with another ID is not.
         """
         properties = {"accessPolicies": [], **body["properties"]}
         if self.facts is None and SoftDeletedVault(self).read() is not None:
@@ -95,7 +95,7 @@ class Vault(ArmResource):
 
 
 class SoftDeletedVault(Resource):
-    """What Azure keeps of a deleted vault, its secrets and its name with it, until it is recovered or purged."""
+    """A deleted vault, whose secrets and name Azure keeps until the vault is recovered or purged."""
 
     kind = "soft-deleted vault"
 
@@ -106,29 +106,29 @@ class SoftDeletedVault(Resource):
 
     @property
     def id(self) -> str:
-        """Return the ID under which Azure keeps it."""
+        """Return the ID of the soft-deleted vault."""
         subscription = f"/subscriptions/{self.session.environment.subscription_id}"
         return f"{subscription}/providers/Microsoft.KeyVault/locations/{self._location}/deletedVaults/{self.name}"
 
     def read(self) -> Facts | None:
-        """Return it, or None where there is none, or where it was another vault of that name."""
+        """Return the soft-deleted vault, or None where there is none with the vault's resource ID."""
         from azure.core.exceptions import ResourceNotFoundError
 
         try:
-            found: Facts = self.session.vaults.vaults.get_deleted(self.name, self._location, cls=rest)
+            deleted: Facts = self.session.vaults.vaults.get_deleted(self.name, self._location, cls=rest)
         except ResourceNotFoundError:
             return None
-        return found if found["properties"]["vaultId"].lower() == self.vault.id.lower() else None
+        return deleted if deleted["properties"]["vaultId"].lower() == self.vault.id.lower() else None
 
     def desired(self) -> Facts:
-        """Want nothing: it is there, or it is removed."""
+        """Want nothing: it can only be removed."""
         return {}
 
     def write(self, facts: Facts | None) -> None:
-        """Do nothing: deleting the vault makes it."""
+        """Do nothing: Azure creates it when the vault is deleted."""
 
     def delete(self) -> None:
-        """Purge the vault, its secrets and its name, for good."""
+        """Purge the vault and its secrets for good; its name is free afterwards."""
         self.session.vaults.vaults.begin_purge_deleted(self.name, self._location).result()
 
 
@@ -168,14 +168,14 @@ class VaultSecret(Resource):
 
     @property
     def value(self) -> Secret | None:
-        """Return what the vault holds, or None."""
+        """Return the value in the vault, or None."""
         value = self.fact("value")
         return None if value is AFTER_APPLY else value
 
     def read(self) -> Facts | None:
-        """Return the latest version. A role that was just assigned takes up to ten minutes to be heeded.
+        """Return the latest version. A new role assignment takes up to ten minutes to take effect.
 
-        Whether the operator may read is for the vault to say: the role may be inherited from a group of resources.
+        Only the vault knows whether the operator may read: the role may be assigned at the resource group.
         """
         from azure.core.exceptions import ResourceNotFoundError
 
@@ -225,7 +225,7 @@ class VaultSecret(Resource):
             self._pending = None
             recovered = self.refresh()
             if compare(self.desired(), recovered):
-                # For some seconds after a recovery, or a purge, the vault still answers 409.
+                # The vault answers 409 for some seconds after a recovery or a purge.
                 retry_on(self._set, lambda error: isinstance(error, ResourceExistsError), _SPREAD_SECONDS)
 
     def _set(self) -> None:

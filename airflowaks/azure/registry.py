@@ -1,4 +1,4 @@
-"""The container registry, and images in it: those that are there, and those that it imports."""
+"""The container registry, the images in it, and the images that it imports."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ DIGEST_PREFIX = "sha256:"
 
 
 class ContainerRegistry(ArmResource):
-    """A registry that is signed in to with Entra alone: no admin user, no anonymous pull."""
+    """A registry that accepts Entra tokens only: no admin user, no anonymous pull."""
 
     kind = "container registry"
     type = "Microsoft.ContainerRegistry/registries"
@@ -32,7 +32,7 @@ class ContainerRegistry(ArmResource):
 
     @cached_property
     def images(self) -> ContainerRegistryClient:
-        """Return a client of the registry's own API. Raises MissingDependency while there is no registry."""
+        """Return a client of the registry's own API. Raises MissingDependency where the registry does not exist."""
         from azure.containerregistry import ContainerRegistryClient
 
         return ContainerRegistryClient(
@@ -48,7 +48,7 @@ class ContainerRegistry(ArmResource):
         return facts
 
     def desired(self) -> Facts:
-        """Want the SKU of the environment, and no sign-in but Entra's."""
+        """Want the environment's SKU, no admin user and no anonymous pull."""
         environment = self.session.environment
         return {
             "location": environment.location,
@@ -78,20 +78,20 @@ class RegistryImage(Resource):
 
     @property
     def id(self) -> str:
-        """Return the image's reference, as it was asked for."""
+        """Return the image's reference by its tag or digest."""
         return f"{self.registry.login_server}/{self.name}"
 
     @property
     def reference(self) -> Any:
-        """Return what pods pull: the image by its digest, or AFTER_APPLY.
+        """Return the reference by digest, which pods pull, or AFTER_APPLY.
 
-        So every pod runs the same, and pods are rolled when the tag gets another image, and only then.
+        So all pods run the same image, and they are rolled when the tag moves to another image, and only then.
         """
         digest = self.fact("digest")
         return AFTER_APPLY if digest is AFTER_APPLY else f"{self.registry.login_server}/{self.repository}@{digest}"
 
     def read(self) -> Facts | None:
-        """Return the digest as the registry itself answers it."""
+        """Ask the registry for the image's digest."""
         from azure.core.exceptions import ResourceNotFoundError
 
         images = self.registry.images
@@ -102,18 +102,20 @@ class RegistryImage(Resource):
             return None
 
     def desired(self) -> Facts:
-        """Want the image to be there, whatever it is."""
+        """Want the image to exist, with any digest."""
         return {"digest": self.fact("digest")}
 
     def write(self, facts: Facts | None) -> None:
-        """Raise MissingDependency: the image comes from elsewhere."""
+        """Raise MissingDependency: something else has to push the image."""
         del facts
-        message = f"There is no image {self.id}."
-        raise MissingDependency(message, "Push it, or name one that is there: `az acr manifest list-metadata` does.")
+        message = f"Image {self.id}: it does not exist."
+        raise MissingDependency(
+            message, "Push it, or choose an existing image; `az acr manifest list-metadata` lists them."
+        )
 
 
 class ImportedImage(RegistryImage):
-    """An image that the registry imports from its source; with `force`, also where the registry has its tag."""
+    """An image that the registry imports from its source; with `force`, even if the registry has the tag."""
 
     def __init__(self, registry: ContainerRegistry, *, force: bool = False) -> None:
         settings = registry.session.environment.registry
@@ -128,7 +130,7 @@ class ImportedImage(RegistryImage):
         return self.force
 
     def write(self, facts: Facts | None) -> None:
-        """Import the image from its source: where that names a digest, this one or none."""
+        """Import the image from its source; a source with a digest imports exactly that image."""
         host, _, image = self.source.partition("/")
         repository, _, digest = image.partition("@")
         parameters: Any = {

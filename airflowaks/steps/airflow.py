@@ -147,7 +147,7 @@ def components(session: Session, image: str = "") -> Changes:
 
 
 def everything(session: Session, image: str = "") -> Changes:
-    """Do the whole step."""
+    """Run all functions of the step."""
     return configuration(session) + components(session, image)
 
 

@@ -1,6 +1,6 @@
 """Step 3: the PostgreSQL server with Airflow's database and role, and the Redis broker.
 
-The role has no password yet: step 4 makes one, in the vault first.
+The role has no password yet: step 4 generates it, in the vault first.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ CLUSTER_RULE = "cluster"
 
 
 class Resources:
-    """What step 3 makes, in order."""
+    """The resources of step 3, in order."""
 
     def __init__(self, session: Session) -> None:
         step1, settings = session.memoize(cluster.Resources), session.environment.postgresql
@@ -51,9 +51,9 @@ def _broker(session: Session, group: Resource) -> tuple[Broker, list[Resource]]:
 
 
 def cluster_rules(session: Session) -> dict[str, FirewallRule]:
-    """Return the rules that let the cluster's pods in: `cluster`, `cluster-2` and so on, one per outbound address.
+    """Return a firewall rule for each outbound address of the cluster's pods: `cluster`, `cluster-2` and so on.
 
-    While there is no cluster it is one rule, whose address is not known yet.
+    Without a cluster it is a single rule, whose address is AFTER_APPLY.
     """
     server, managed_cluster = session.memoize(Resources).server, session.memoize(cluster.Resources).cluster
     with session.translated(managed_cluster):
@@ -66,11 +66,10 @@ def cluster_rules(session: Session) -> dict[str, FirewallRule]:
 
 
 def servers(session: Session, *, operator_address: str = "") -> Changes:
-    """Make the server and the broker side by side; on Azure the slower takes about ten minutes.
+    """Create the server and the broker in parallel; on Azure this takes about ten minutes.
 
-    The server lets in the cluster's pods, and the addresses that the environment names.
-    `operator_address` is the public IPv4 address that this program reaches the server from, where the environment's
-    firewall rules do not cover it.
+    The firewall admits the cluster's pods and the addresses of the environment file. `operator_address` is the public
+    IPv4 address of this machine, where the environment's firewall rules do not cover it.
     """
     step = session.memoize(Resources)
     if operator_address:
@@ -81,23 +80,23 @@ def servers(session: Session, *, operator_address: str = "") -> Changes:
 
 
 def role(session: Session) -> Changes:
-    """Make the role that owns Airflow's database, without a password."""
+    """Create the role that owns Airflow's database, without a password."""
     return converge(session, session.memoize(Resources).role)
 
 
 def everything(session: Session) -> Changes:
-    """Do the whole step."""
+    """Run all functions of the step."""
     return servers(session) + role(session)
 
 
 def checks(session: Session) -> Checks:
-    """Look from outside: sign in to the server with an Entra token, and PING the broker with a key, both over TLS."""
+    """Check over TLS: sign in to the server with an Entra token, and PING the broker with an access key."""
     step = session.memoize(Resources)
 
     def owned() -> str:
         facts = step.role.refresh()
         if facts is None or not facts["owner"]:
-            message = f"The role {step.role.name} does not own the database {step.database.name}."
+            message = f"Database {step.database.name}: the role {step.role.name} does not own it."
             raise CheckFailed(message, "Run step 3 again with mode=apply: it hands the database over.")
         return f"signed in with a token; {step.role.name} owns {step.database.name}"
 

@@ -1,4 +1,4 @@
-"""Step 1: resource group, Entra groups, identity, the AKS cluster, and in it the namespace that developers may see."""
+"""Step 1: the resource group, Entra groups, identity and AKS cluster, and the namespace that developers may see."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ _NO_RIGHTS = (
 
 
 class Resources:
-    """What step 1 makes, in order; the other steps refer to it too."""
+    """The resources of step 1, in order; later steps refer to them."""
 
     def __init__(self, session: Session) -> None:
         environment = session.environment
@@ -53,7 +53,7 @@ class Resources:
         values = {"NAMESPACE": environment.cluster.namespace, "DEVELOPERS_GROUP": lambda: self.developers.object_id}
         namespace, *rules = load("01_cluster", values)
         self.namespace = KubeObject(namespace, parent=self.cluster)
-        self.rules = [KubeObject(one, parent=self.namespace) for one in rules]
+        self.rules = [KubeObject(rule, parent=self.namespace) for rule in rules]
 
 
 def providers(session: Session) -> Changes:
@@ -62,12 +62,12 @@ def providers(session: Session) -> Changes:
 
 
 def resource_group(session: Session) -> Changes:
-    """Make the resource group that will hold everything."""
+    """Create the resource group that holds everything."""
     return converge(session, session.memoize(Resources).group)
 
 
 def groups(session: Session) -> Changes:
-    """Make the Entra groups of administrators, the operator among them, and of developers."""
+    """Create the Entra groups of administrators, with the operator as a member, and of developers."""
     step, names = session.memoize(Resources), session.environment.entra
     admins = GroupMembers(step.admins, {*names.admin_members, session.operator.object_id})
     developers = GroupMembers(step.developers, names.developer_members)
@@ -75,28 +75,28 @@ def groups(session: Session) -> Changes:
 
 
 def identity(session: Session) -> Changes:
-    """Make the managed identity that the cluster acts as."""
+    """Create the managed identity of the cluster."""
     return converge(session, session.memoize(Resources).identity)
 
 
 def cluster(session: Session) -> Changes:
-    """Make the AKS cluster; on Azure this takes about five minutes."""
+    """Create the AKS cluster; on Azure this takes about five minutes."""
     return converge(session, session.memoize(Resources).cluster)
 
 
 def access(session: Session) -> Changes:
-    """Let the developers' group fetch the cluster's address; what they may do inside is the cluster's own RBAC."""
+    """Allow the developers' group to get the cluster's address; Kubernetes RBAC decides what they may do in it."""
     return converge(session, session.memoize(Resources).access)
 
 
 def namespace(session: Session) -> Changes:
-    """Make the namespace of Airflow, and the role that lets the developers' group see what runs in it."""
+    """Create Airflow's namespace, and the Role with which the developers' group sees what runs in it."""
     step = session.memoize(Resources)
     return converge(session, step.namespace, *step.rules)
 
 
 def everything(session: Session) -> Changes:
-    """Do the whole step."""
+    """Run all functions of the step."""
     return (
         providers(session)
         + resource_group(session)
@@ -109,7 +109,7 @@ def everything(session: Session) -> Changes:
 
 
 def checks(session: Session) -> Checks:
-    """Look from outside: the cluster runs, its OIDC issuer answers, and developers can do what they should, no more."""
+    """Check that the cluster runs, that its OIDC issuer answers, and that developers have only their rights."""
     step = session.memoize(Resources)
 
     def runs() -> str:
@@ -118,7 +118,7 @@ def checks(session: Session) -> Checks:
             step.cluster.fact("properties.powerState.code"),
         )
         if (state, power) != ("Succeeded", "Running"):
-            message = f"The cluster is {power} and its provisioning state is {state}."
+            message = f"AKS cluster {step.cluster.name}: it is {power}, and its provisioning state is {state}."
             raise CheckFailed(message, f"Start it with `az aks start --name {step.cluster.name}`, or run step 1 again.")
         return f"{power}, Kubernetes {step.cluster.fact('properties.currentKubernetesVersion')}"
 
@@ -127,7 +127,7 @@ def checks(session: Session) -> Checks:
         discovery = session.fetch(f"{issuer}.well-known/openid-configuration")
         keys = session.fetch(discovery["jwks_uri"])["keys"]
         if discovery["issuer"] != issuer or not keys:
-            message = f"The issuer says that it is {discovery['issuer']}, and the cluster says {issuer}."
+            message = f"OIDC issuer {issuer}: its discovery document names {discovery['issuer']}."
             raise CheckFailed(message, "Run step 1 again; federated credentials must name the issuer exactly.")
         return f"{issuer} with {len(keys)} key{'s' if len(keys) > 1 else ''}"
 
@@ -138,7 +138,7 @@ def checks(session: Session) -> Checks:
         wrong += [f"cannot {verb} {what}" for verb, what, api in _RIGHTS if not developer.may(verb, what, scope, api)]
         if wrong:
             message = f"Developers {', '.join(wrong)} in the namespace {scope}."
-            raise CheckFailed(message, "Run step 1 again, and look for other bindings of theirs with `kubectl auth`.")
+            raise CheckFailed(message, "Run step 1 again, and list the developers' other bindings with `kubectl auth`.")
         can, cannot = ([f"{verb} {what}" for verb, what, _ in rights] for rights in (_RIGHTS, _NO_RIGHTS))
         return f"can {', '.join(can)}; cannot {', '.join(cannot)}"
 

@@ -1,7 +1,7 @@
-"""Step 4: the vault, and the secrets of Airflow in it, generated here and never seen.
+"""Step 4: the vault, and Airflow's secrets in it, which are generated here and never shown.
 
-Each secret goes to the vault first, then to the other side, then it is proved by logging in with it. So a crash at any
-point leaves a vault that is right, and running the step again brings the other side after it.
+Each secret is written to the vault first, then to the service that accepts it, then a login proves it. After a crash at
+any point the vault is right, and running the step again updates the service.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ _RANDOM_BYTES = 48
 
 
 class Resources:
-    """What step 4 makes, in order. The database's password lives in the SQL connection; three secrets repeat it."""
+    """The resources of step 4, in order. The SQL connection has the database's password; three secrets repeat it."""
 
     def __init__(self, session: Session) -> None:
         step1, step3, operator = (
@@ -137,25 +137,25 @@ def _random_text() -> str:
 
 
 def vault(session: Session) -> Changes:
-    """Make the vault, and let the operator write secrets into it."""
+    """Create the vault, and allow the operator to write secrets."""
     step = session.memoize(Resources)
     return converge(session, step.vault, step.access)
 
 
 def secrets(session: Session) -> Changes:
-    """Make the secrets that are missing, and bring the database's password after the vault."""
+    """Generate the missing secrets, and set the database role's password to the vault's."""
     step = session.memoize(Resources)
-    step.broker.forget_keys()  # they may have been renewed since step 3 read them
+    step.broker.forget_keys()  # step 3 read them, and they may have been regenerated since
     return converge(session, *step.secrets, step.password)
 
 
 def rotate(session: Session, name: str) -> Changes:
     """Renew one secret on both sides: the vault first, then the other side, then the proof. Without a name do nothing.
 
-    The four database URLs share one password and are renewed together. The broker's URL moves to the key that is not
-    in use, made anew: the one that was in use stays good until the next rotation, so that running pods can be rolled. A
+    The four database URLs share a password and are renewed together. The broker's URL gets the regenerated idle key:
+    the key in use stays valid until the next rotation, so that running pods can be rolled. A
     new Fernet key goes in front of the others, so that what they encrypted stays readable; `airflow rotate-fernet-key`
-    encrypts it anew, and only then may they go.
+    encrypts it again, and only then may they be removed.
 
     Raises:
         InvalidParameter: there is no secret of that name.
@@ -177,7 +177,7 @@ def rotate(session: Session, name: str) -> Changes:
         ADMIN_PASSWORD: lambda step: step.admin_password.renew(),
     }
     if name not in renew:
-        raise InvalidParameter(f'There is no secret "{name}" to rotate.', f"Choose one of {', '.join(renew)}.")
+        raise InvalidParameter(f'rotate: there is no secret "{name}".', f"Set `rotate` to one of {', '.join(renew)}.")
     secret = next(secret for secret in step.secrets if secret.name == name)
     with session.translated(secret):
         renew[name](step)
@@ -208,12 +208,12 @@ def _held(secret: VaultSecret) -> str:
 
 
 def everything(session: Session) -> Changes:
-    """Do the whole step."""
+    """Run all functions of the step."""
     return vault(session) + secrets(session)
 
 
 def checks(session: Session) -> Checks:
-    """Look from outside, with what the vault holds alone: log in as Airflow and create a table; PING the broker."""
+    """Check the vault's values: log in as Airflow and create a table, and PING the broker."""
     step = session.memoize(Resources)
 
     def logs_in() -> str:

@@ -24,7 +24,7 @@ _KUBELET = "properties.identityProfile.kubeletidentity.objectId"
 
 
 class Resources:
-    """What step 2 makes, in order."""
+    """The resources of step 2, in order."""
 
     def __init__(self, session: Session) -> None:
         step1 = session.memoize(cluster.Resources)
@@ -63,7 +63,7 @@ def _named(session: Session, image: str) -> RegistryImage:
 
 
 def registry(session: Session) -> Changes:
-    """Make the registry."""
+    """Create the registry."""
     return converge(session, session.memoize(Resources).registry)
 
 
@@ -78,17 +78,17 @@ def image(session: Session, image: str = "", *, force: bool = False) -> Changes:
 
 
 def pull_access(session: Session) -> Changes:
-    """Let the cluster's nodes pull from the registry."""
+    """Allow the cluster's nodes to pull from the registry."""
     return converge(session, session.memoize(Resources).pull_access)
 
 
 def everything(session: Session) -> Changes:
-    """Do the whole step."""
+    """Run all functions of the step."""
     return registry(session) + image(session) + pull_access(session)
 
 
 def checks(session: Session, image: str = "") -> Checks:
-    """Look from outside: the registry has the manifest of an image (see `resolve`), as a node would ask for it."""
+    """Check that the registry has the manifest of an image (see `resolve`), as a node asks for it."""
     source = resolve(session, image)
 
     def manifest() -> str:

@@ -1,7 +1,7 @@
-"""Teardown: what there is of an environment, and its removal.
+"""Teardown: what exists of an environment, and its removal.
 
-Everything stands in one resource group, save the Entra groups and what Azure keeps of a deleted vault. The cluster's
-node resource group, with the shares that hold DAGs and logs, goes with the cluster.
+Everything is in one resource group, but for the Entra groups and the soft-deleted vault. Azure deletes the cluster's
+node resource group, which has the shares of DAGs and logs, with the cluster.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 
 class Resources:
-    """What is to go, in order: the group first, because the cluster in it heeds the Entra groups."""
+    """The resources to remove, in order: the resource group first, because its cluster refers to the Entra groups."""
 
     def __init__(self, session: Session) -> None:
         step1, step4 = session.memoize(cluster.Resources), session.memoize(key_vault.Resources)
@@ -32,22 +32,22 @@ class Resources:
 
 
 def contents(session: Session) -> Table:
-    """Return a table of what stands in the resource group, and in the one of the cluster's nodes, right now."""
+    """Return a table of the present contents of the resource group and of the cluster's node resource group."""
     step = session.memoize(Resources)
     groups = [step.group.name] if step.group.facts else []
     if groups and step.cluster.facts:
         groups.append(str(step.cluster.require("properties.nodeResourceGroup")))
     rows = [
-        (str(one.type), str(one.name), group)
+        (str(resource.type), str(resource.name), group)
         for group in groups
-        for one in session.resources.resources.list_by_resource_group(group)
+        for resource in session.resources.resources.list_by_resource_group(group)
     ]
     note = f"{len(rows)} resources in {' and '.join(groups)}." if groups else f"There is no group {step.group.name}."
     return Table(("type", "name", "resource group"), rows, note=note)
 
 
 def check_parameters(session: Session, confirm: str, *, purge: bool) -> None:
-    """Refuse what cannot be meant, before anything is removed.
+    """Check the parameters before anything is removed.
 
     Raises:
         NotConfirmed: `confirm` is not the environment's name.
@@ -56,8 +56,8 @@ def check_parameters(session: Session, confirm: str, *, purge: bool) -> None:
     """
     environment = session.environment
     if session.applies and confirm != environment.name:
-        message = f'Removing {environment.name} is to be confirmed, and confirm is "{confirm}"; nothing was removed.'
-        raise NotConfirmed(message, f"Pass -p confirm {environment.name}, or see with mode=plan what would go.")
+        message = f'Environment {environment.name}: confirm must be its name; got "{confirm}". Nothing was removed.'
+        raise NotConfirmed(message, f"Pass -p confirm {environment.name}; mode=plan lists what would be removed.")
     vault = session.memoize(Resources).vault
     if purge and vault.facts is not None and vault.fact("properties.enablePurgeProtection") is True:
         message = f"Key vault {vault.name} has purge protection, so it cannot be purged; nothing was removed."
@@ -65,7 +65,7 @@ def check_parameters(session: Session, confirm: str, *, purge: bool) -> None:
 
 
 def everything(session: Session, confirm: str, *, purge: bool = False) -> Changes:
-    """Remove the environment; with `purge` also what Azure keeps of the vault, for good.
+    """Remove the environment; with `purge` also the soft-deleted vault, for good.
 
     Raises:
         NotConfirmed: `confirm` is not the environment's name.
@@ -79,13 +79,14 @@ def everything(session: Session, confirm: str, *, purge: bool = False) -> Change
 
 
 def checks(session: Session) -> Checks:
-    """Look from outside: nothing of the environment is left, and what Azure keeps of the vault is named."""
+    """Check that nothing of the environment is left, and say until when the vault can be recovered."""
     step = session.memoize(Resources)
 
     def nothing_left() -> str:
-        left = [f"{one.kind} {one.name}" for one in (step.group, step.admins, step.developers) if one.refresh()]
+        resources = (step.group, step.admins, step.developers)
+        left = [f"{resource.kind} {resource.name}" for resource in resources if resource.refresh()]
         if left:
-            raise CheckFailed(f"Still there: {', '.join(left)}.", "Run the teardown again with mode=apply.")
+            raise CheckFailed(f"Not removed: {', '.join(left)}.", "Run the teardown again with mode=apply.")
         return f"no {step.group.name}, no {step.admins.name}, no {step.developers.name}"
 
     def vault_kept() -> str:

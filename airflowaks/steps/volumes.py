@@ -1,4 +1,4 @@
-"""Step 6: the file shares of DAGs and logs, and the DAG files on theirs."""
+"""Step 6: the file shares of DAGs and logs, and the DAG files."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ print(f"user {os.getuid()} of group {os.getgid()} wrote, read and removed a file
 
 
 class Resources:
-    """What step 6 makes, in order."""
+    """The resources of step 6, in order."""
 
     def __init__(self, session: Session) -> None:
         step1, files = session.memoize(cluster.Resources), session.environment.airflow.files
@@ -52,24 +52,26 @@ class Resources:
             "LOGS_GB": files.logs_gb,
         }
         manifests = load(_FOLDER, values)
-        self.classes = [KubeObject(one, parent=step1.cluster) for one in manifests if not one.reference.namespace]
+        self.classes = [
+            KubeObject(manifest, parent=step1.cluster) for manifest in manifests if not manifest.reference.namespace
+        ]
         self.claims = [
-            KubeObject(one, parent=step1.namespace, depends_on=self.classes)
-            for one in manifests
-            if one.reference.namespace
+            KubeObject(manifest, parent=step1.namespace, depends_on=self.classes)
+            for manifest in manifests
+            if manifest.reference.namespace
         ]
 
 
 def storage(session: Session) -> Changes:
-    """Make the storage classes and the claims, whose shares Azure makes in a minute or so."""
+    """Create the storage classes and the claims; Azure creates their shares in about a minute."""
     step = session.memoize(Resources)
     return converge(session, *step.classes, *step.claims)
 
 
 def push_dags(session: Session, folder: str = "") -> Changes:
-    """Put the files of a folder (without one: those of `manifests/dags`) on the DAGs' share; what else is there stays.
+    """Copy a folder (empty: `manifests/dags`) to the DAGs' share; other files on the share stay.
 
-    They are compared inside a pod of the dag-processor where one runs, and written through a short-lived one.
+    The files are compared in a pod of the dag-processor, if a pod is ready, and written through a short-lived pod.
 
     Raises:
         InvalidParameter: there is no such folder.
@@ -77,11 +79,13 @@ def push_dags(session: Session, folder: str = "") -> Changes:
     """
     source = Path(folder) if folder else manifests_folder("dags")
     if not source.is_dir():
-        message = f'There is no folder "{source}" to push DAGs from.'
-        raise InvalidParameter(message, "Name one that exists; a relative one begins where this runs.")
-    known = PodFolder(session, source, _reader(session), "dag-processor", DAGS_FOLDER)
-    if not session.applies or not known.differences():
-        return converge(session, known)
+        message = f"DAGs folder {source}: it does not exist."
+        raise InvalidParameter(
+            message, "Set `folder` to an existing folder; a relative path starts at the working directory."
+        )
+    current = PodFolder(session, source, _reader(session), "dag-processor", DAGS_FOLDER)
+    if not session.applies or not current.differences():
+        return converge(session, current)
     with _files_pod(session, "push") as pod:
         return converge(session, PodFolder(session, source, pod, _CONTAINER, DAGS_FOLDER))
 
@@ -90,8 +94,8 @@ def _reader(session: Session) -> Reference | None:
     step1 = session.memoize(cluster.Resources)
     if step1.namespace.facts is None:
         return None
-    found = session.memoize(connect).list("v1", "Pod", step1.namespace.name, labels=_READERS)
-    return next((Reference.of(one) for one in found if is_ready(one)), None)
+    pods = session.memoize(connect).list("v1", "Pod", step1.namespace.name, labels=_READERS)
+    return next((Reference.of(pod) for pod in pods if is_ready(pod)), None)
 
 
 def _files_pod(session: Session, purpose: str) -> AbstractContextManager[Reference]:
@@ -105,12 +109,12 @@ def _files_pod(session: Session, purpose: str) -> AbstractContextManager[Referen
 
 
 def everything(session: Session) -> Changes:
-    """Do the whole step."""
+    """Run all functions of the step."""
     return storage(session) + push_dags(session)
 
 
 def checks(session: Session) -> Checks:
-    """Look from outside: a short-lived pod writes, reads and removes a file on both shares, as Airflow's user."""
+    """Check in a short-lived pod that Airflow's user can write, read and remove a file on both shares."""
 
     def writes() -> str:
         program = ("python", "-c", _TRY_WRITING, DAGS_FOLDER, _LOGS_FOLDER)

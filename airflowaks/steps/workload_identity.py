@@ -1,4 +1,4 @@
-"""Step 5: the identity of Airflow's pods, and the way by which each of them gets its secrets out of the vault.
+"""Step 5: the identity of Airflow's pods, with which each of them gets its secrets from the vault.
 
 A pod's service account signs a token, Entra takes it for the identity's own because of the federated credential, and
 the identity may read this vault and nothing else.
@@ -27,14 +27,14 @@ if TYPE_CHECKING:
     from airflowaks.session import Session
 
 SERVICE_ACCOUNTS = {"airflow": "api-server", "airflow-dags": "worker"}
-"""The service accounts, each with a component of those that run as it."""
+"""The service accounts, each with a component that runs as it."""
 
 _FOLDER = "05_workload_identity"
 _SYNC_SECONDS = 60.0
 
 
 class Resources:
-    """What step 5 makes, in order."""
+    """The resources of step 5, in order."""
 
     def __init__(self, session: Session) -> None:
         step1, step4 = session.memoize(cluster.Resources), session.memoize(key_vault.Resources)
@@ -69,28 +69,28 @@ class Resources:
 
 
 def identity(session: Session) -> Changes:
-    """Make the pods' identity, and let it read the vault."""
+    """Create the pods' identity, and allow it to read the vault."""
     step = session.memoize(Resources)
     return converge(session, step.identity, step.vault_access)
 
 
 def federation(session: Session) -> Changes:
-    """Have Entra take the service accounts' tokens for the identity's."""
+    """Create the federated credentials: Entra then accepts the service accounts' tokens as the identity's."""
     return converge(session, *session.memoize(Resources).credentials)
 
 
 def service_accounts(session: Session) -> Changes:
-    """Make the service accounts, and the classes that say which secrets each component gets."""
+    """Create the service accounts, and the SecretProviderClasses that name each component's secrets."""
     return converge(session, *session.memoize(Resources).objects)
 
 
 def everything(session: Session) -> Changes:
-    """Do the whole step."""
+    """Run all functions of the step."""
     return identity(session) + federation(session) + service_accounts(session)
 
 
 def checks(session: Session) -> Checks:
-    """Look from outside, as each service account: a short-lived pod mounts its secrets, and their Secret appears."""
+    """Check as each service account that a short-lived pod mounts its secrets, and that their Secret appears."""
 
     def mounts(account: str, component: str) -> str:
         kube, namespace = session.memoize(connect), session.environment.cluster.namespace
@@ -103,11 +103,13 @@ def checks(session: Session) -> Checks:
         (pod,) = load(f"{_FOLDER}/check", values)
         secret = Reference("v1", "Secret", f"airflow-{component}", namespace)
         with short_lived(kube, pod.fill()):
-            synced = wait_until(lambda: kube.get(secret), lambda found: found is not None, _SYNC_SECONDS)
+            synced = wait_until(lambda: kube.get(secret), lambda now: now is not None, _SYNC_SECONDS)
         if synced is None:
-            message = f"The pod mounted the vault's volume, and no Secret {secret.name} appeared."
+            message = f"Secret {secret.name}: it did not appear, although a pod has mounted the vault's volume."
             raise CheckFailed(message, "See `kubectl logs --namespace kube-system -l app=secrets-store-csi-driver`.")
         return f"mounted and synced: {', '.join(sorted(synced['data']))}"
 
     accounts = SERVICE_ACCOUNTS.items()
-    return observe(session, {f"{account} gets its secrets": partial(mounts, account, one) for account, one in accounts})
+    return observe(
+        session, {f"{account} gets its secrets": partial(mounts, account, component) for account, component in accounts}
+    )

@@ -70,7 +70,7 @@ def test_nothing_goes_without_the_environments_name(
     deployed: Session, open_here: Callable[..., Session], confirm: str
 ) -> None:
     before = state(deployed)
-    with pytest.raises(NotConfirmed, match="nothing was removed"):
+    with pytest.raises(NotConfirmed, match="Nothing was removed"):
         teardown.everything(open_here(), confirm=confirm)
     assert state(deployed) == before
 
