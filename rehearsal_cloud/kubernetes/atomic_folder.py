@@ -1,6 +1,6 @@
-"""A folder whose files change all at once, as the kubelet's atomic writer makes those of config maps and Secrets.
+"""A folder whose files change atomically, like the kubelet's atomic writer for config maps and Secrets.
 
-The files stand in a folder of their own, named by time; `..data` leads to it, and the names that are seen lead through
+The files are in a folder named by time; `..data` links to it, and the visible names link through
 `..data`: https://github.com/kubernetes/kubernetes/blob/master/pkg/volume/util/atomic_writer.go
 """
 
@@ -21,7 +21,7 @@ _DATA = "..data"
 
 
 def write(folder: Path, files: Mapping[str, tuple[bytes, int]]) -> bool:
-    """Make the folder hold exactly these files; return whether anything changed."""
+    """Write exactly these files into the folder; return whether anything changed."""
     data = folder / _DATA
     if data.is_symlink() and _read(data) == dict(files):
         return False

@@ -1,4 +1,4 @@
-"""What a new AKS cluster holds before anybody has made anything: namespaces, its node, storage classes, add-ons.
+"""The initial objects of a new AKS cluster: namespaces, nodes, storage classes, add-ons.
 
 https://learn.microsoft.com/azure/aks/concepts-storage#storage-classes
 """
@@ -49,7 +49,7 @@ _PRIORITIES = {"system-cluster-critical": 2_000_000_000, "system-node-critical":
 
 
 def bootstrap(cluster: ClusterState) -> None:
-    """Make what is missing, and have the node and the add-ons as the cluster's document says. May be run twice."""
+    """Create missing objects, and update the nodes and add-ons from the cluster's document. It can run repeatedly."""
     objects = cluster.objects
     for document in (*_first(cluster), *_storage(), *_addons(cluster), *_nodes(cluster)):
         _make(objects, document)
@@ -86,7 +86,7 @@ def _storage() -> Iterator[Document]:
     for name, provisioner, parameter, binding in _CLASSES:
         labels = {_ADDON_NAME: "EnsureExists", "kubernetes.io/cluster-service": "true"}
         key, _, value = parameter.partition("=")
-        found = _document(
+        storage_class = _document(
             "storage.k8s.io/v1",
             "StorageClass",
             name,
@@ -98,16 +98,16 @@ def _storage() -> Iterator[Document]:
             allowVolumeExpansion=True,
         )
         if provisioner.startswith("file"):
-            found["mountOptions"] = ["mfsymlinks", "actimeo=30", "nosharesock"]
+            storage_class["mountOptions"] = ["mfsymlinks", "actimeo=30", "nosharesock"]
         if name == "default":
-            found["metadata"]["annotations"] = {"storageclass.kubernetes.io/is-default-class": "true"}
-        yield found
+            storage_class["metadata"]["annotations"] = {"storageclass.kubernetes.io/is-default-class": "true"}
+        yield storage_class
 
 
 def _addons(cluster: ClusterState) -> Iterator[Document]:
-    """Yield the definitions and drivers that the enabled add-ons bring."""
+    """Yield the definitions and drivers of the enabled add-ons."""
     properties = cluster.document["properties"]
-    profiles = {name.lower(): one for name, one in (properties.get("addonProfiles") or {}).items()}
+    profiles = {name.lower(): profile for name, profile in (properties.get("addonProfiles") or {}).items()}
     if (profiles.get("azurekeyvaultsecretsprovider") or {}).get("enabled"):
         yield from _definitions("secretproviderclass")
         spec = {"attachRequired": False, "podInfoOnMount": True, "volumeLifecycleModes": ["Ephemeral"]}
@@ -124,7 +124,7 @@ def _definitions(prefix: str) -> Iterator[Document]:
 
 
 def _nodes(cluster: ClusterState) -> Iterator[Document]:
-    """Yield the nodes of all pools, named as AKS names the machines of their scale sets."""
+    """Yield the nodes of all pools, named like the machines of AKS's scale sets."""
     properties = cluster.document["properties"]
     suffix = properties["resourceUID"][:8]
     for pool in properties["agentPoolProfiles"]:
@@ -148,7 +148,7 @@ def _nodes(cluster: ClusterState) -> Iterator[Document]:
             }
             spec: dict[str, Any] = {"providerID": f"azure://{cluster.document['id']}/{name}"}
             if pool.get("nodeTaints"):
-                spec["taints"] = [_taint(one) for one in pool["nodeTaints"]]
+                spec["taints"] = [_taint(text) for text in pool["nodeTaints"]]
             yield _document("v1", "Node", name, labels, spec=spec)
 
 
@@ -172,7 +172,7 @@ def _taint(text: str) -> Document:
 
 
 def _report(objects: Objects, node: Document, version: str) -> None:
-    """Say what the node is and that it is ready."""
+    """Report the node's properties and its Ready condition."""
     kept = objects.get("Node", node["metadata"]["name"])
     if kept is None or (kept.get("status") or {}).get("nodeInfo", {}).get("kubeletVersion") == f"v{version}":
         return
@@ -197,7 +197,7 @@ def _report(objects: Objects, node: Document, version: str) -> None:
         **(kept.get("status") or {}),
         **_resources(size),
         "addresses": addresses,
-        "conditions": [_condition(*one) for one in WELL],
+        "conditions": [_condition(*row) for row in WELL],
         "daemonEndpoints": {"kubeletEndpoint": {"Port": KUBELET_PORT}},
         "nodeInfo": info,
     }
@@ -216,9 +216,9 @@ def _condition(kind: str, state: str, reason: str, message: str) -> Document:
 
 
 def _resources(size: str) -> Document:
-    """Return what a machine of that size has, and what AKS leaves of it for pods."""
-    found = re.match(r"Standard_([A-Z])[A-Z]*(\d+)", size, re.IGNORECASE)
-    family, cores = (found.group(1).upper(), int(found.group(2))) if found else ("D", 4)
+    """Return the capacity of a machine size, and AKS's allocatable part of it."""
+    match = re.match(r"Standard_([A-Z])[A-Z]*(\d+)", size, re.IGNORECASE)
+    family, cores = (match.group(1).upper(), int(match.group(2))) if match else ("D", 4)
     memory = cores * _GIB_PER_CORE.get(family, 4) * 1024 * 1024
     reserved = min(memory // 4, (20 * _PODS + 50) * 1024) + 100 * 1024
     fixed = {"ephemeral-storage": "129886128Ki", "pods": str(_PODS)}

@@ -57,5 +57,5 @@ class Clusters:
 async def _made(cloud: CloudServices, document: Document) -> Cluster:
     # Imported where there is a cluster, and beside the loop: it takes a good part of a second.
     module = await asyncio.to_thread(import_module, "rehearsal_cloud.kubernetes.cluster")
-    made: Cluster = module.Cluster(cloud, document)
-    return made
+    cluster: Cluster = module.Cluster(cloud, document)
+    return cluster

@@ -1,7 +1,7 @@
-"""The processes of containers, found from outside: by their shims' command lines, by descent, and by a mark.
+"""The processes of containers, identified from outside by their shims' command lines, by descent, and by a mark.
 
-A shim names its container's folder in its command line. What it started descends from it, on Linux for ever, and bears
-the mark in its environment; a program may overwrite that (setproctitle does) or lose its parent, but hardly both.
+A shim names its container's folder in its command line. Its processes descend from it, on Linux always, and have
+the mark in their environment; a program may overwrite that (setproctitle does) or lose its parent, but rarely both.
 """
 
 from __future__ import annotations
@@ -22,18 +22,18 @@ _SHIM = str(Path(__file__).parent / "node" / "shim.py")
 
 def container_processes(folder: Path) -> list[psutil.Process]:
     """Return every process of the containers whose folders are below `folder`."""
-    everything = {process.pid: process for process in psutil.process_iter(["ppid"])}
-    found = {pid for pid, process in everything.items() if _is_marked(process, folder)}
-    parents = {pid: process.info["ppid"] for pid, process in everything.items()}
-    return [everything[pid] for pid in sorted(found | descendants(found, parents))]
+    by_pid = {process.pid: process for process in psutil.process_iter(["ppid"])}
+    marked = {pid for pid, process in by_pid.items() if _is_marked(process, folder)}
+    parents = {pid: process.info["ppid"] for pid, process in by_pid.items()}
+    return [by_pid[pid] for pid in sorted(marked | descendants(marked, parents))]
 
 
 def descendants(ancestors: Iterable[int], parents: dict[int, int]) -> set[int]:
-    """Return the processes and all that descend from them, by who is whose parent."""
-    known = set(ancestors)
-    while new := {pid for pid, parent in parents.items() if parent in known} - known:
-        known |= new
-    return known
+    """Return the processes and all their descendants; `parents` maps a process ID to its parent's."""
+    family = set(ancestors)
+    while new := {pid for pid, parent in parents.items() if parent in family} - family:
+        family |= new
+    return family
 
 
 def _is_marked(process: psutil.Process, folder: Path) -> bool:

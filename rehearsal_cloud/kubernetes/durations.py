@@ -1,4 +1,4 @@
-"""Durations as Go writes them: `2m`, `1h30m`, `1.5s`.
+"""Durations in Go's format: `2m`, `1h30m`, `1.5s`.
 
 https://pkg.go.dev/time#ParseDuration
 """
@@ -11,5 +11,5 @@ _UNITS = {"h": 3600.0, "m": 60.0, "s": 1.0, "ms": 0.001}
 
 
 def seconds(duration: str) -> float:
-    """Return what a duration is in seconds."""
+    """Return a duration in seconds."""
     return sum(float(number) * _UNITS[unit] for number, unit in re.findall(r"([\d.]+)(ms|h|m|s)", duration))

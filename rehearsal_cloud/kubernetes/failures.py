@@ -1,4 +1,4 @@
-"""Failures: what the API answers when it can't do what it is asked, as metav1.Status documents in its own words.
+"""Failures: the API's error answers, as metav1.Status documents with the real messages.
 
 https://github.com/kubernetes/apimachinery/blob/master/pkg/api/errors/errors.go
 """
@@ -36,14 +36,14 @@ class Kind(Protocol):
 
 @dataclass(frozen=True)
 class Cause:
-    """One thing that is wrong with an object: a `reason` such as FieldValueInvalid, and the path of the field."""
+    """A problem of an object: a `reason` such as FieldValueInvalid, and the path of the field."""
 
     reason: str
     field: str
     message: str
 
     def __str__(self) -> str:
-        """Return the field and the message, as an Invalid failure lists them."""
+        """Return the field and the message, as in an Invalid failure."""
         return f"{self.field}: {self.message}"
 
 
@@ -78,12 +78,12 @@ def about(kind: Kind | None, name: str, **more: Any) -> Document:
 
 
 def not_found(kind: Kind, name: str) -> Failure:
-    """Return the 404 for an object that is not there."""
+    """Return the 404 for a missing object."""
     return Failure(404, "NotFound", f'{kind.resource} "{name}" not found', about(kind, name))
 
 
 def no_such_path() -> Failure:
-    """Return the 404 for a path at which nothing is served."""
+    """Return the 404 for an unknown path."""
     return Failure(404, "NotFound", "the server could not find the requested resource", {})
 
 
@@ -96,7 +96,7 @@ STALE = "the object has been modified; please apply your changes to the latest v
 
 
 def conflict(kind: Kind, name: str, why: str = STALE, causes: Sequence[Cause] = ()) -> Failure:
-    """Return the 409 for a write that another write forbids."""
+    """Return the 409 for a write with a stale resource version."""
     text = f'Operation cannot be fulfilled on {kind.resource} "{name}": {why}'
     return Failure(409, "Conflict", text, about(kind, name, causes=_listed(causes)))
 
@@ -108,7 +108,7 @@ def apply_conflict(message: str, causes: Sequence[Cause]) -> Failure:
 
 def invalid(kind: Kind, name: str, causes: Sequence[Cause]) -> Failure:
     """Return the 422 for an object that breaks its kind's rules."""
-    texts = list(dict.fromkeys(str(one) for one in causes))
+    texts = list(dict.fromkeys(str(cause) for cause in causes))
     listed = texts[0] if len(texts) == 1 else f"[{', '.join(texts)}]"
     qualified = f"{kind.kind}.{kind.group}" if kind.group else kind.kind
     details = {"name": name, "group": kind.group, "kind": kind.kind, "causes": _listed(causes)}
@@ -117,46 +117,46 @@ def invalid(kind: Kind, name: str, causes: Sequence[Cause]) -> Failure:
 
 
 def forbidden(kind: Kind, name: str, why: str, causes: Sequence[Cause] = ()) -> Failure:
-    """Return the 403 for what admission or authorization forbids."""
+    """Return the 403 for a request that admission or authorization denies."""
     subject = f'{kind.resource} "{name}"' if name else kind.resource
     return Failure(403, "Forbidden", f"{subject} is forbidden: {why}", about(kind, name, causes=_listed(causes)))
 
 
 def bad_request(message: str) -> Failure:
-    """Return the 400 for a request that makes no sense."""
+    """Return the 400 for an invalid request."""
     return Failure(400, "BadRequest", message)
 
 
 def gone(message: str) -> Failure:
-    """Return the 410 for a resource version that is not remembered any more."""
+    """Return the 410 for an expired resource version."""
     return Failure(410, "Expired", message)
 
 
-def too_large_version(asked: int, current: int) -> Failure:
-    """Return the 504 for a resource version of the future."""
+def too_large_version(requested: int, current: int) -> Failure:
+    """Return the 504 for a future resource version."""
     cause = {"reason": "ResourceVersionTooLarge", "message": "Too large resource version"}
-    text = f"Timeout: Too large resource version: {asked}, current: {current}"
+    text = f"Timeout: Too large resource version: {requested}, current: {current}"
     return Failure(504, "Timeout", text, {"causes": [cause], "retryAfterSeconds": 1})
 
 
 def method_not_allowed() -> Failure:
-    """Return the 405 for a method that means nothing at the path."""
+    """Return the 405 for a method that the path does not support."""
     return Failure(405, "MethodNotAllowed", "the server does not allow this method on the requested resource", {})
 
 
 def unsupported_media_type(message: str) -> Failure:
-    """Return the 415 for a body in a form that is not read."""
+    """Return the 415 for an unsupported body format."""
     return Failure(415, "UnsupportedMediaType", message, {})
 
 
 def not_acceptable(accepted: str) -> Failure:
-    """Return the 406 for an answer that is wanted in a form that is not written."""
+    """Return the 406 for an unsupported answer format."""
     text = f"only the following media types are accepted: {accepted}"
     return Failure(406, "NotAcceptable", text)
 
 
 def too_many_requests(message: str, causes: Sequence[Cause] = (), retry_after: int = 0) -> Failure:
-    """Return the 429 for what must be tried again later: an eviction that a disruption budget forbids."""
+    """Return the 429 for a request to retry later: an eviction that a disruption budget forbids."""
     details: Document = {"causes": _listed(causes)} if causes else {}
     return Failure(
         429, "TooManyRequests", message, details | ({"retryAfterSeconds": retry_after} if retry_after else {})
@@ -164,11 +164,11 @@ def too_many_requests(message: str, causes: Sequence[Cause] = (), retry_after: i
 
 
 def internal(message: str) -> Failure:
-    """Return the 500 for a fault of ours."""
+    """Return the 500 for an internal error."""
     text = f"Internal error occurred: {message}"
     return Failure(500, "InternalError", text, {"causes": [{"message": message}]})
 
 
 def _listed(causes: Sequence[Cause]) -> list[Document]:
-    listed = ({"reason": one.reason, "message": one.message, "field": one.field} for one in causes)
-    return [{key: value for key, value in one.items() if value} for one in listed]
+    listed = ({"reason": cause.reason, "message": cause.message, "field": cause.field} for cause in causes)
+    return [{key: value for key, value in item.items() if value} for item in listed]

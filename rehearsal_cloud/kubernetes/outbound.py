@@ -1,6 +1,6 @@
-"""What the cluster asks of Azure: requests over HTTPS, through the rehearsal's own proxy, as a node's go to Azure.
+"""The cluster's requests to Azure: over HTTPS, through the rehearsal's proxy, like those of a node.
 
-Nothing is short-cut in process: registries, Entra and vaults see these requests, enforce their rules and log them.
+There is no in-process short cut: registries, Entra and vaults authorize and log these requests.
 """
 
 from __future__ import annotations
@@ -34,12 +34,12 @@ class Reply:
 
     @property
     def status_line(self) -> str:
-        """Return the status as Go prints it: `401 Unauthorized`."""
+        """Return the status in Go's format: `401 Unauthorized`."""
         return f"{self.status} {http.HTTPStatus(self.status).phrase}"
 
 
 class Unreachable(Exception):
-    """No answer came; the message is what Go's network library says of it."""
+    """There was no answer; the message is that of Go's network library."""
 
 
 class Outbound:

@@ -1,4 +1,4 @@
-"""Quantities: amounts such as `500m` and `1Gi`, read exactly and written in the form that the API server answers.
+"""Quantities: amounts such as `500m` and `1Gi`, parsed exactly and written in the API server's canonical form.
 
 https://kubernetes.io/docs/reference/kubernetes-api/common-definitions/quantity/
 """
@@ -25,7 +25,7 @@ def amount(quantity: str | float) -> Decimal:
 
 
 def canonical(quantity: str | float) -> str:
-    """Return a quantity as the API server writes it: `1000m` is `1`, `0.5Gi` is `512Mi`. Raises ValueError."""
+    """Return a quantity in the API server's canonical form: `1000m` is `1`, `0.5Gi` is `512Mi`. Raises ValueError."""
     value, form = _parsed(str(quantity))
     if value == 0:
         return "0"
@@ -44,10 +44,10 @@ def canonical(quantity: str | float) -> str:
 
 
 def _parsed(text: str) -> tuple[Decimal, str]:
-    found = _FORM.fullmatch(text)
-    if not found:
+    match = _FORM.fullmatch(text)
+    if not match:
         raise ValueError(WRONG)
-    number, binary, suffix, exponent = found.groups()
+    number, binary, suffix, exponent = match.groups()
     if binary:
         return Decimal(number) * _STEP ** _BINARY[binary], "binary"
     if exponent is not None:
@@ -56,10 +56,10 @@ def _parsed(text: str) -> tuple[Decimal, str]:
 
 
 def _binary(value: Decimal) -> str:
-    whole = int(value.to_integral_value(rounding=ROUND_UP))
+    number = int(value.to_integral_value(rounding=ROUND_UP))
     power = 0
-    while power < len(_BINARY) and whole % _STEP == 0:
-        whole //= _STEP
+    while power < len(_BINARY) and number % _STEP == 0:
+        number //= _STEP
         power += 1
     suffix = next((name for name, of in _BINARY.items() if of == power), "")
-    return f"{whole}{suffix}"
+    return f"{number}{suffix}"

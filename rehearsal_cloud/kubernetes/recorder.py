@@ -1,6 +1,6 @@
-"""The recorder of events: what happened to an object, in its component's words, as `kubectl describe` shows it.
+"""The recorder of events of an object, reported by a component, as `kubectl describe` shows them.
 
-An event that repeats is counted on the Event that is there already, as client-go's correlator does:
+A repeated event increases the count of its existing Event, as client-go's correlator does:
 https://pkg.go.dev/k8s.io/client-go/tools/record
 """
 
@@ -21,7 +21,7 @@ _Seen = tuple[str, ...]
 
 
 class Recorder:
-    """Records events of one component; `host` is the node of a component that runs on one."""
+    """Records events of a component; `host` is the node that the component runs on."""
 
     def __init__(self, objects: Objects, component: str = "", host: str = "") -> None:
         self._objects = objects
@@ -30,26 +30,26 @@ class Recorder:
         self._names: OrderedDict[_Seen, str] = OrderedDict()
 
     def named(self, component: str, host: str = "") -> Recorder:
-        """Return a recorder that records in the name of `component`."""
+        """Return a recorder for `component`."""
         return Recorder(self._objects, component, host)
 
     def normal(self, document: Document, reason: str, message: str, *, field_path: str = "") -> None:
-        """Record that something went as it should; `field_path` names a part: `spec.containers{worker}`."""
+        """Record a Normal event; `field_path` names a part: `spec.containers{worker}`."""
         self._record(document, "Normal", reason, message, field_path)
 
     def warning(self, document: Document, reason: str, message: str, *, field_path: str = "") -> None:
-        """Record that something went wrong; `field_path` names a part: `spec.containers{worker}`."""
+        """Record a Warning event; `field_path` names a part: `spec.containers{worker}`."""
         self._record(document, "Warning", reason, message, field_path)
 
     def _record(self, document: Document, severity: str, reason: str, message: str, field_path: str) -> None:
         about = _reference(document, field_path)
-        seen = (about["uid"], field_path, severity, reason, message)
-        name = self._names.get(seen)
+        event_key = (about["uid"], field_path, severity, reason, message)
+        name = self._names.get(event_key)
         namespace = about.get("namespace", "default")
-        known = self._objects.get("Event", name, namespace) if name else None
+        existing = self._objects.get("Event", name, namespace) if name else None
         now = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
-        if known is not None:
-            self._objects.update({**known, "count": known["count"] + 1, "lastTimestamp": now})
+        if existing is not None:
+            self._objects.update({**existing, "count": existing["count"] + 1, "lastTimestamp": now})
             return
         if self._terminating(namespace):
             return  # a terminating namespace takes no new objects, and who records must not fail for it
@@ -70,13 +70,13 @@ class Recorder:
             "count": 1,
         }
         self._objects.create(event, manager=self._component or "kube-controller-manager")
-        self._names[seen] = name
+        self._names[event_key] = name
         if len(self._names) > _REMEMBERED:
             self._names.popitem(last=False)
 
     def _terminating(self, namespace: str) -> bool:
-        found = self._objects.get("Namespace", namespace)
-        return found is None or "deletionTimestamp" in found["metadata"]
+        namespace_object = self._objects.get("Namespace", namespace)
+        return namespace_object is None or "deletionTimestamp" in namespace_object["metadata"]
 
 
 def _reference(document: Document, field_path: str) -> Document:

@@ -1,7 +1,7 @@
-"""The Azure provider of the Secrets Store CSI driver: what a SecretProviderClass asks for, read from Key Vault.
+"""The Azure provider of the Secrets Store CSI driver: the objects of a SecretProviderClass, read from Key Vault.
 
-After https://github.com/Azure/secrets-store-csi-driver-provider-azure: its checks, the order of them, and its error
-texts, which end with what Azure's SDK for Go prints of an answer.
+After https://github.com/Azure/secrets-store-csi-driver-provider-azure: its checks in their order, and its error
+messages, which end with the output of Azure's SDK for Go.
 """
 
 from __future__ import annotations
@@ -37,12 +37,12 @@ _RULE = "-" * 80
 
 
 class ProviderFailed(Exception):
-    """The provider cannot give what is asked for; the message is the provider's own."""
+    """The provider cannot read the objects; the message is the provider's."""
 
 
 @dataclass(frozen=True)
 class SecretFile:
-    """One file of the volume: `uid` and `version` are what the driver keeps of it."""
+    """A file of the volume; the driver records its `uid` and `version`."""
 
     path: str
     content: bytes
@@ -52,8 +52,8 @@ class SecretFile:
 
 
 @dataclass(frozen=True)
-class _Wanted:
-    """One entry of `objects`."""
+class _VaultObject:
+    """An entry of `objects`."""
 
     name: str
     alias: str
@@ -73,27 +73,27 @@ class _Wanted:
 
 @dataclass(frozen=True)
 class Identity:
-    """Whom the provider signs in as: `token` proves the pod's service account, `secrets` are the volume's own."""
+    """The identity that the provider signs in as: the token of the pod's service account, or the volume's `secrets`."""
 
     token: str
     secrets: Mapping[str, str] | None
 
 
 class SecretsProvider:
-    """Reads the objects of one cluster's SecretProviderClasses."""
+    """Reads the objects of a cluster's SecretProviderClasses."""
 
     def __init__(self, cluster: ClusterState) -> None:
         self._cluster = cluster
         self._outbound = Outbound(cluster.cloud)
 
     async def files(self, parameters: Mapping[str, str], identity: Identity) -> list[SecretFile]:
-        """Return the files that a class with these parameters asks for. Raises ProviderFailed."""
-        given = {key: value.strip() for key, value in parameters.items()}
-        pods, machines = (_flag(given, name) for name in ("usePodIdentity", "useVMManagedIdentity"))
+        """Return the files of a class with these parameters. Raises ProviderFailed."""
+        settings = {key: value.strip() for key, value in parameters.items()}
+        pods, machines = (_flag(settings, name) for name in ("usePodIdentity", "useVMManagedIdentity"))
         if pods and machines:
             text = "usePodIdentity, useVMManagedIdentity, or useAzureTokenProxy"
             raise ProviderFailed(f"only one identity mode can be enabled at a time: {text}")
-        vault, tenant = given.get("keyvaultName", ""), given.get("tenantID") or given.get("tenantId", "")
+        vault, tenant = settings.get("keyvaultName", ""), settings.get("tenantID") or settings.get("tenantId", "")
         if not vault:
             raise ProviderFailed("keyvaultName is not provided")
         if not tenant:
@@ -102,43 +102,44 @@ class SecretsProvider:
         if pods:
             credential.pod_identity()
         elif machines:
-            credential.machine(given.get("userAssignedIdentityID", ""))
-        elif given.get("clientID"):
-            credential.workload(given["clientID"], identity.token)
+            credential.machine(settings.get("userAssignedIdentityID", ""))
+        elif settings.get("clientID"):
+            credential.workload(settings["clientID"], identity.token)
         else:
             credential.service_principal(identity.secrets)
-        wanted = _objects(given.get("objects", ""))
-        if wanted and not 3 <= len(vault) <= 24:  # noqa: PLR2004 - Key Vault's rule for names
+        requested = _objects(settings.get("objects", ""))
+        if requested and not 3 <= len(vault) <= 24:  # noqa: PLR2004 - Key Vault's rule for names
             raise ProviderFailed(f'failed to get vault: Invalid vault name: "{vault}", must be between 3 and 24 chars')
-        if wanted and not re.fullmatch(r"[-A-Za-z0-9]+", vault):
+        if requested and not re.fullmatch(r"[-A-Za-z0-9]+", vault):
             text = f'failed to get vault: Invalid vault name: "{vault}", must match [-a-zA-Z0-9]{{3,24}}'
             raise ProviderFailed(text)
-        return [await self._file(vault, one, credential) for one in wanted]
+        return [await self._file(vault, vault_object, credential) for vault_object in requested]
 
-    async def _file(self, vault: str, wanted: _Wanted, credential: _Credential) -> SecretFile:
-        if wanted.type not in _COLLECTIONS:
-            raise wanted.failed("Invalid vaultObjectTypes. Should be secret, key, or cert")
-        url = f"https://{vault}.{hosts.KEY_VAULT}/{_COLLECTIONS[wanted.type]}/{wanted.name}/{wanted.version}"
+    async def _file(self, vault: str, vault_object: _VaultObject, credential: _Credential) -> SecretFile:
+        if vault_object.type not in _COLLECTIONS:
+            raise vault_object.failed("Invalid vaultObjectTypes. Should be secret, key, or cert")
+        collection = _COLLECTIONS[vault_object.type]
+        url = f"https://{vault}.{hosts.KEY_VAULT}/{collection}/{vault_object.name}/{vault_object.version}"
         versioned = f"{url}?api-version={_API_VERSION}"
         try:
             reply = await self._outbound.get(versioned)
             if reply.status == _UNAUTHORIZED:  # the challenge, which says where a token is to come from
                 reply = await self._outbound.get(versioned, {"Authorization": f"Bearer {await credential.token()}"})
         except Unreachable as fault:
-            raise wanted.failed(f'Get "{versioned}": {fault}') from None
+            raise vault_object.failed(f'Get "{versioned}": {fault}') from None
         except ProviderFailed as fault:
-            raise wanted.failed(str(fault)) from None
+            raise vault_object.failed(str(fault)) from None
         if reply.status != _OK:
-            raise wanted.failed(_response_error("GET", url, reply))
+            raise vault_object.failed(_response_error("GET", url, reply))
         bundle = json.loads(reply.body)
-        mode = int(wanted.permission, 8) if wanted.permission else _DEFAULT_MODE
+        mode = int(vault_object.permission, 8) if vault_object.permission else _DEFAULT_MODE
         version = bundle["id"].rpartition("/")[2]
-        content = _decoded(bundle["value"], wanted.encoding)
-        return SecretFile(wanted.file, content, mode, f"{wanted.type}/{wanted.name}", version)
+        content = _decoded(bundle["value"], vault_object.encoding)
+        return SecretFile(vault_object.file, content, mode, f"{vault_object.type}/{vault_object.name}", version)
 
 
 class _Credential:
-    """The way to an access token that the class has chosen. Its setters raise ProviderFailed, as `token` does."""
+    """The credential that the class chooses. Its setters raise ProviderFailed, as `token` does."""
 
     def __init__(self, cluster: ClusterState, outbound: Outbound, tenant: str) -> None:
         self._cluster = cluster
@@ -166,7 +167,7 @@ class _Credential:
         self._form = {"client_id": held["clientid"], "client_secret": held["clientsecret"]}
 
     def pod_identity(self) -> None:
-        """Ask the Node Managed Identity of the retired aad-pod-identity, which no AKS of today runs."""
+        """Use the Node Managed Identity of the retired aad-pod-identity, which AKS no longer runs."""
         self._kind = "podIdentityCredential"
 
     def machine(self, client_id: str) -> None:
@@ -193,11 +194,13 @@ class _Credential:
         return str(json.loads(reply.body)["access_token"])
 
     def _machine_token(self) -> str:
-        """Return what the instance metadata service would: it serves the identities that the machines have alone."""
+        """Return the instance metadata service's token: it serves only the identities of the nodes."""
         properties = self._cluster.document["properties"]
-        addons = [one.get("identity") for one in (properties.get("addonProfiles") or {}).values()]
-        identities = [one for one in (*(properties.get("identityProfile") or {}).values(), *addons) if one]
-        chosen = [one for one in identities if one["clientId"] == self._machine]
+        addons = [profile.get("identity") for profile in (properties.get("addonProfiles") or {}).values()]
+        identities = [
+            identity for identity in (*(properties.get("identityProfile") or {}).values(), *addons) if identity
+        ]
+        chosen = [identity for identity in identities if identity["clientId"] == self._machine]
         principal = self._cluster.cloud.entra.principal(chosen[0]["objectId"]) if chosen else None
         if principal is None:
             url = "http://169.254.169.254/metadata/identity/oauth2/token"
@@ -211,40 +214,40 @@ def _no_auth(why: str) -> ProviderFailed:
     return ProviderFailed(f"failed to build auth config for mode None: {why}")
 
 
-def _flag(given: Mapping[str, str], name: str) -> bool:
-    value = given.get(name, "")
+def _flag(settings: Mapping[str, str], name: str) -> bool:
+    value = settings.get(name, "")
     if value not in (*_TRUE, *_FALSE):
         text = f'failed to parse {name} flag, error: strconv.ParseBool: parsing "{value}": invalid syntax'
         raise ProviderFailed(text)
     return value in _TRUE
 
 
-def _objects(text: str) -> list[_Wanted]:
+def _objects(text: str) -> list[_VaultObject]:
     """Return the entries of `objects`: YAML in YAML in YAML."""
     if not text:
         raise ProviderFailed("objects is not set")
     try:
         entries: Any = (yaml.safe_load(text) or {})["array"] or []
         objects = [yaml.safe_load(entry) for entry in entries]
-        return [_wanted(one) for one in objects]
+        return [_vault_object(entry) for entry in objects]
     except (yaml.YAMLError, TypeError, KeyError, AttributeError) as fault:
         raise ProviderFailed(f"failed to yaml unmarshal objects, error: {fault}") from None
 
 
-def _wanted(entry: Document) -> _Wanted:
+def _vault_object(entry: Document) -> _VaultObject:
     fields = ("objectName", "objectAlias", "objectVersion", "objectType", "objectEncoding", "filePermission")
-    wanted = _Wanted(*(str(entry.get(field) or "").strip() for field in fields))
-    if wanted.encoding and wanted.encoding.lower() not in ("hex", "base64", "utf-8"):
-        raise wanted.failed(f"invalid objectEncoding: {wanted.encoding}, should be hex, base64 or utf-8")
-    if not wanted.file:
-        raise wanted.failed("file name must not be empty")
-    if wanted.file.startswith("/"):
-        raise wanted.failed("file name must be a relative path")
-    if ".." in wanted.file:
-        raise wanted.failed("file name must not contain '..'")
-    if wanted.permission and not re.fullmatch(r"[0-7]+", wanted.permission):
-        raise wanted.failed(f"file permission must be a valid octal number: {wanted.permission}")
-    return wanted
+    vault_object = _VaultObject(*(str(entry.get(field) or "").strip() for field in fields))
+    if vault_object.encoding and vault_object.encoding.lower() not in ("hex", "base64", "utf-8"):
+        raise vault_object.failed(f"invalid objectEncoding: {vault_object.encoding}, should be hex, base64 or utf-8")
+    if not vault_object.file:
+        raise vault_object.failed("file name must not be empty")
+    if vault_object.file.startswith("/"):
+        raise vault_object.failed("file name must be a relative path")
+    if ".." in vault_object.file:
+        raise vault_object.failed("file name must not contain '..'")
+    if vault_object.permission and not re.fullmatch(r"[0-7]+", vault_object.permission):
+        raise vault_object.failed(f"file permission must be a valid octal number: {vault_object.permission}")
+    return vault_object
 
 
 def _decoded(value: str, encoding: str) -> bytes:
@@ -282,5 +285,5 @@ def _response_error(method: str, url: str, reply: Reply) -> str:
 
 def _authentication_failed(kind: str, url: str, reply: Reply, method: str = "POST") -> str:
     """Return azidentity's AuthenticationFailedError."""
-    asked = [f"{kind} authentication failed. ", f"{method} {url}", _RULE]
-    return "\n".join([*asked, f"RESPONSE {reply.status_line}", _RULE, _printed(reply.body), _RULE, ""])
+    request_lines = [f"{kind} authentication failed. ", f"{method} {url}", _RULE]
+    return "\n".join([*request_lines, f"RESPONSE {reply.status_line}", _RULE, _printed(reply.body), _RULE, ""])

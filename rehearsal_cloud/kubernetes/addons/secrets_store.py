@@ -1,7 +1,7 @@
-"""The Secrets Store CSI driver of AKS's add-on: volumes whose files come from Key Vault, and the Secrets made of them.
+"""The Secrets Store CSI driver of AKS's add-on: volumes with files from Key Vault, and the Secrets synced from them.
 
 After https://github.com/kubernetes-sigs/secrets-store-csi-driver: a pod's mount is recorded in a
-SecretProviderClassPodStatus, and a synced Secret belongs to what owns the pods that mount the volume.
+SecretProviderClassPodStatus, and the owners of the pods that mount the volume own a synced Secret.
 """
 
 from __future__ import annotations
@@ -47,11 +47,11 @@ _FINISHED = ("Succeeded", "Failed")
 
 
 class MountFailed(Exception):
-    """A volume cannot be set up; the message is what the kubelet's FailedMount event says after the volume's name."""
+    """A volume cannot be set up; the message follows the volume's name in the kubelet's FailedMount event."""
 
 
 class SecretsStore:
-    """The driver on one cluster's node."""
+    """The driver on a cluster's node."""
 
     def __init__(self, cluster: ClusterState, tokens: ServiceTokens) -> None:
         self._cluster = cluster
@@ -62,17 +62,17 @@ class SecretsStore:
         self._rotation: asyncio.Task[None] | None = None
 
     async def start(self) -> None:
-        """Start to look for rotated secrets."""
+        """Start polling for rotated secrets."""
         self._rotation = asyncio.create_task(self._rotate(), name="secret rotation")
 
     async def stop(self) -> None:
-        """Stop looking."""
+        """Stop polling."""
         if self._rotation is not None:
             self._rotation.cancel()
             await asyncio.gather(self._rotation, return_exceptions=True)
 
     async def mount(self, pod: Document, volume: Document, folder: Path) -> None:
-        """Fill the folder of a pod's inline volume, and make its class's Secrets. Raises MountFailed."""
+        """Write the files of a pod's inline volume, and sync its class's Secrets. Raises MountFailed."""
         if self._addon() is None:
             text = "kubernetes.io/csi: mounter.SetUpAt failed to get CSI client: driver name"
             raise MountFailed(f"{text} {DRIVER} not found in the list of registered CSI drivers")
@@ -83,35 +83,35 @@ class SecretsStore:
             raise MountFailed(f"rpc error: code = Unknown desc = {fault}") from None
 
     async def unmount(self, pod: Document, volume: Document, folder: Path) -> None:
-        """Empty the folder; the record of the mount goes with the pod, and a synced Secret with its last owner."""
+        """Empty the folder; the mount's record is deleted with the pod, and a synced Secret with its last owner."""
         del pod, volume
         await asyncio.to_thread(atomic_folder.write, folder, {})
 
     def _addon(self) -> Document | None:
         profiles = self._cluster.document["properties"].get("addonProfiles") or {}
-        found = next((one for name, one in profiles.items() if name.lower() == _ADDON), None)
-        return found if found and found.get("enabled") else None
+        profile = next((profile for name, profile in profiles.items() if name.lower() == _ADDON), None)
+        return profile if profile and profile.get("enabled") else None
 
     def _interval(self) -> float:
-        """Return after how many seconds of Azure's time the add-on looks for rotated secrets; infinity is never."""
+        """Return the add-on's rotation poll interval in seconds of Azure's time; infinity without rotation."""
         configuration = (self._addon() or {}).get("config") or {}
         if str(configuration.get("enableSecretRotation")).lower() != "true":
             return math.inf
         return seconds(configuration.get("rotationPollInterval") or _POLL_INTERVAL)
 
     def _publish_secrets(self, pod: Document, volume: Document) -> Mapping[str, str] | None:
-        """Return the Secret that the volume names for the driver, or None where it names none."""
+        """Return the data of the volume's nodePublishSecretRef, or None without a reference."""
         reference = volume["csi"].get("nodePublishSecretRef")
         if not reference:
             return None
         namespace, name = pod["metadata"]["namespace"], reference.get("name", "")
-        found = self._objects.get("Secret", name, namespace)
-        if found is None:
+        secret = self._objects.get("Secret", name, namespace)
+        if secret is None:
             text = f"fetching NodePublishSecretRef {namespace}/{name} failed: kubernetes.io/csi: failed to find the"
             raise MountFailed(
                 f'{text} secret {name} in the namespace {namespace} with error: secrets "{name}" not found'
             )
-        return {key: base64.b64decode(value).decode() for key, value in (found.get("data") or {}).items()}
+        return {key: base64.b64decode(value).decode() for key, value in (secret.get("data") or {}).items()}
 
     # Mounting
 
@@ -124,8 +124,8 @@ class SecretsStore:
             raise _DriverFailed("secretProviderClass is not set")
         provider_class = self._objects.get("SecretProviderClass", chosen, namespace)
         if provider_class is None:
-            what = f'secretproviderclasses.secrets-store.csi.x-k8s.io "{chosen}" not found'
-            raise _DriverFailed(f"failed to get secretproviderclass {namespace}/{chosen}, error: {what}")
+            error = f'secretproviderclasses.secrets-store.csi.x-k8s.io "{chosen}" not found'
+            raise _DriverFailed(f"failed to get secretproviderclass {namespace}/{chosen}, error: {error}")
         spec = provider_class.get("spec") or {}
         for field in ("provider", "parameters"):
             if not spec.get(field):
@@ -139,19 +139,19 @@ class SecretsStore:
         except ProviderFailed as fault:
             text = f"{failed} rpc error: code = Unknown desc = failed to mount objects, error: {fault}"
             raise _DriverFailed(text) from None
-        contents = {one.path: (one.content, one.mode) for one in files}
+        contents = {file.path: (file.content, file.mode) for file in files}
         await asyncio.to_thread(atomic_folder.write, folder, contents)
         self._record(pod, chosen, folder, files)
         self._sync(pod, provider_class, contents)
 
     def _identity(self, pod: Document, secrets: Mapping[str, str] | None) -> Identity:
-        """Return the pod's identity: the kubelet hands the driver a token that is bound to the pod."""
+        """Return the pod's identity: the kubelet passes the driver a token that is bound to the pod."""
         metadata = pod["metadata"]
         bound = {"apiVersion": "v1", "kind": "Pod", "name": metadata["name"], "uid": metadata["uid"]}
         account = pod["spec"].get("serviceAccountName") or "default"
         try:
-            asked = {"audiences": [AUDIENCE], "expirationSeconds": 3600, "boundObjectRef": bound}
-            answer = self._tokens.request(metadata["namespace"], account, asked)
+            request = {"audiences": [AUDIENCE], "expirationSeconds": 3600, "boundObjectRef": bound}
+            answer = self._tokens.request(metadata["namespace"], account, request)
         except Failure as failure:
             raise MountFailed(
                 "kubernetes.io/csi: mounter.SetUpAt failed to get service accoount token attributes: failed to fetch"
@@ -173,7 +173,7 @@ class SecretsStore:
             "status": {
                 "mounted": True,
                 "objects": sorted(
-                    ({"id": one.uid, "version": one.version} for one in files), key=lambda one: one["id"]
+                    ({"id": item.uid, "version": item.version} for item in files), key=lambda item: item["id"]
                 ),
                 "podName": metadata["name"],
                 "secretProviderClassName": chosen,
@@ -185,38 +185,40 @@ class SecretsStore:
     # Secrets
 
     def _sync(self, pod: Document, provider_class: Document, files: Mapping[str, tuple[bytes, int]]) -> None:
-        """Make, or bring up to date, the Secrets that the class makes of the files."""
+        """Create or update the Secrets that the class syncs from the files."""
         if "deletionTimestamp" in pod["metadata"] or (pod.get("status") or {}).get("phase") in _FINISHED:
             return
         namespace, name = provider_class["metadata"]["namespace"], provider_class["metadata"]["name"]
-        for wanted in provider_class["spec"].get("secretObjects") or []:
-            secret = str(wanted.get("secretName") or "").strip()
+        for secret_object in provider_class["spec"].get("secretObjects") or []:
+            secret = str(secret_object.get("secretName") or "").strip()
             try:
-                data = _data(wanted, files)
-                self._keep(pod, name, wanted, data)
+                data = _data(secret_object, files)
+                self._sync_secret(pod, name, secret_object, data)
             except _DriverFailed as fault:
                 text = f"failed to get data in spc {namespace}/{name} for secret {secret}, err: {fault}"
                 self._recorder.warning(pod, "FailedToCreateSecret", text)
             except Failure as failure:
                 self._recorder.warning(pod, "FailedToCreateSecret", failure.message)
 
-    def _keep(self, pod: Document, chosen: str, wanted: Document, data: dict[str, str]) -> None:
-        namespace, name = pod["metadata"]["namespace"], wanted["secretName"].strip()
-        known = self._objects.get("Secret", name, namespace)
-        owners = list((known or {"metadata": {}})["metadata"].get("ownerReferences") or [])
-        owners += [one for one in self._owners(pod, chosen) if one["uid"] not in {other["uid"] for other in owners}]
+    def _sync_secret(self, pod: Document, chosen: str, secret_object: Document, data: dict[str, str]) -> None:
+        namespace, name = pod["metadata"]["namespace"], secret_object["secretName"].strip()
+        existing = self._objects.get("Secret", name, namespace)
+        owners = list((existing or {"metadata": {}})["metadata"].get("ownerReferences") or [])
+        owners += [
+            owner for owner in self._owners(pod, chosen) if owner["uid"] not in {present["uid"] for present in owners}
+        ]
         metadata = {"name": name, "namespace": namespace, "ownerReferences": owners}
-        metadata["labels"] = {**(wanted.get("labels") or {}), _MANAGED_LABEL: "true"}
-        if wanted.get("annotations"):
-            metadata["annotations"] = wanted["annotations"]
-        kind = wanted["type"].strip()
+        metadata["labels"] = {**(secret_object.get("labels") or {}), _MANAGED_LABEL: "true"}
+        if secret_object.get("annotations"):
+            metadata["annotations"] = secret_object["annotations"]
+        kind = secret_object["type"].strip()
         self._write({"apiVersion": "v1", "kind": "Secret", "metadata": metadata, "type": kind, "data": data})
 
     def _owners(self, pod: Document, chosen: str) -> list[Document]:
-        """Return who a synced Secret belongs to: the pod's owners or, where it has none, the record of its mount."""
+        """Return the owners of a synced Secret: the pod's owners or, without any, the record of its mount."""
         owners = [
-            {key: one[key] for key in ("apiVersion", "kind", "name", "uid")}
-            for one in pod["metadata"].get("ownerReferences") or []
+            {key: reference[key] for key in ("apiVersion", "kind", "name", "uid")}
+            for reference in pod["metadata"].get("ownerReferences") or []
         ]
         name, namespace = pod["metadata"]["name"], pod["metadata"]["namespace"]
         record = self._objects.get(_STATUS, f"{name}-{namespace}-{chosen}", namespace)
@@ -224,16 +226,18 @@ class SecretsStore:
 
     def _write(self, document: Document) -> None:
         metadata = document["metadata"]
-        known = self._objects.get(document["kind"], metadata["name"], metadata["namespace"])
-        if known is None:
+        existing = self._objects.get(document["kind"], metadata["name"], metadata["namespace"])
+        if existing is None:
             self._objects.create(document, manager=_MANAGER)
         else:
-            self._objects.update({**known, **document, "metadata": {**known["metadata"], **metadata}}, manager=_MANAGER)
+            self._objects.update(
+                {**existing, **document, "metadata": {**existing["metadata"], **metadata}}, manager=_MANAGER
+            )
 
     # Rotation
 
     async def _rotate(self) -> None:
-        """Mount anew what has changed in a vault, as often as the add-on is told to, but no more than once a second."""
+        """Mount changed secrets again at the add-on's poll interval, at most once a second."""
         looked = time.monotonic()
         while True:
             await asyncio.sleep(_LEAST_POLL_SECONDS)
@@ -260,30 +264,30 @@ class SecretsStore:
     def _stale(self, chosen: Document, status: Document) -> bool:
         """Tell whether a mounted object has another version now.
 
-        The driver itself asks the vault each time. Here everything is a hundred times as often, so the rounds that
-        would find nothing new are spared; those that would are made in full.
+        The real driver requests every object each time. The rehearsal polls a hundred times as often, so it skips
+        the rounds without a new version.
         """
         vault = str(chosen["spec"]["parameters"].get("keyvaultName", "")).strip()
         newest = self._cluster.cloud.secret_versions(vault)
-        mounted = [(one["id"].partition("/")[2], one["version"]) for one in status.get("objects") or []]
+        mounted = [(item["id"].partition("/")[2], item["version"]) for item in status.get("objects") or []]
         return any(newest.get(name, version) != version for name, version in mounted)
 
 
 class _DriverFailed(Exception):
-    """The driver's own words for what keeps it from mounting."""
+    """The driver cannot mount a volume; the message is the driver's."""
 
 
 def _owner(api_version: str, kind: str, metadata: Document) -> Document:
     return {"apiVersion": api_version, "kind": kind, "name": metadata["name"], "uid": metadata["uid"]}
 
 
-def _data(wanted: Document, files: Mapping[str, tuple[bytes, int]]) -> dict[str, str]:
-    """Return the data of the Secret that one entry of `secretObjects` describes."""
-    for field, what in (("secretName", "secret name"), ("type", "secret type"), ("data", "data")):
-        if not wanted.get(field):
-            raise _DriverFailed(f"{what} is empty")
+def _data(secret_object: Document, files: Mapping[str, tuple[bytes, int]]) -> dict[str, str]:
+    """Return the data of the Secret of an entry of `secretObjects`."""
+    for field, label in (("secretName", "secret name"), ("type", "secret type"), ("data", "data")):
+        if not secret_object.get(field):
+            raise _DriverFailed(f"{label} is empty")
     data = {}
-    for entry in wanted["data"]:
+    for entry in secret_object["data"]:
         name, key = str(entry.get("objectName") or "").strip(), str(entry.get("key") or "").strip()
         if not name:
             raise _DriverFailed("object name in secretObjects.data")

@@ -1,4 +1,4 @@
-"""AKS's workload identity webhook: what it adds to a pod that is labelled for it.
+"""AKS's workload identity webhook: it mutates pods with its label.
 
 https://azure.github.io/azure-workload-identity/docs/topics/service-account-labels-and-annotations.html
 """
@@ -20,19 +20,19 @@ _LEAST_SECONDS, _MOST_SECONDS = 3600, 86_400
 
 
 class WebhookDenied(Exception):
-    """The webhook refuses the pod; the message is its own."""
+    """The webhook denies the pod; the message is the webhook's."""
 
 
 def labelled(pod: Document) -> bool:
-    """Tell whether the pod asks for a workload identity; a label on what makes the pod does nothing."""
+    """Tell whether the pod itself has the label; a label on its owner has no effect."""
     return bool((pod["metadata"].get("labels") or {}).get(f"{_PREFIX}/use") == "true")
 
 
 def mutate(pod: Document, account: Document) -> None:
-    """Add the token's volume, and the variables that Azure's identity libraries read. Raises WebhookDenied."""
+    """Add the token's volume, and the variables of Azure's identity libraries. Raises WebhookDenied."""
     annotations = account["metadata"].get("annotations") or {}
     about = pod["metadata"].get("annotations") or {}
-    asked = about.get(f"{_PREFIX}/service-account-token-expiration") or annotations.get(
+    expiration = about.get(f"{_PREFIX}/service-account-token-expiration") or annotations.get(
         f"{_PREFIX}/service-account-token-expiration"
     )
     variables = {
@@ -47,31 +47,33 @@ def mutate(pod: Document, account: Document) -> None:
         if container["name"] not in skipped:
             _add_to(container, variables)
     volumes = spec.setdefault("volumes", [])
-    if all(one["name"] != _VOLUME for one in volumes):
-        token = {"audience": _AUDIENCE, "expirationSeconds": _seconds(asked), "path": _VOLUME}
+    if all(volume["name"] != _VOLUME for volume in volumes):
+        token = {"audience": _AUDIENCE, "expirationSeconds": _seconds(expiration), "path": _VOLUME}
         projected = {"defaultMode": 0o644, "sources": [{"serviceAccountToken": token}]}
         volumes.append({"name": _VOLUME, "projected": projected})
 
 
 def _add_to(container: Document, variables: dict[str, str]) -> None:
     environment = container.setdefault("env", [])
-    known = {one["name"] for one in environment}
+    names = {variable["name"] for variable in environment}
     environment += [
         {"name": name, "value": value} if value else {"name": name}
         for name, value in variables.items()
-        if name not in known
+        if name not in names
     ]
     mounts = container.setdefault("volumeMounts", [])
-    if all(one["name"] != _VOLUME for one in mounts):
+    if all(mount["name"] != _VOLUME for mount in mounts):
         mounts.append({"name": _VOLUME, "mountPath": _MOUNT_PATH, "readOnly": True})
 
 
-def _seconds(asked: str | None) -> int:
-    if asked is None:
+def _seconds(seconds: str | None) -> int:
+    if seconds is None:
         return _LEAST_SECONDS
-    if not asked.isdecimal():
-        raise WebhookDenied(f'strconv.ParseInt: parsing "{asked}": invalid syntax')
-    if not _LEAST_SECONDS <= int(asked) <= _MOST_SECONDS:
-        text = f"token expiration {asked} not valid. Expected value to be between {_LEAST_SECONDS} and {_MOST_SECONDS}"
+    if not seconds.isdecimal():
+        raise WebhookDenied(f'strconv.ParseInt: parsing "{seconds}": invalid syntax')
+    if not _LEAST_SECONDS <= int(seconds) <= _MOST_SECONDS:
+        text = (
+            f"token expiration {seconds} not valid. Expected value to be between {_LEAST_SECONDS} and {_MOST_SECONDS}"
+        )
         raise WebhookDenied(text)
-    return int(asked)
+    return int(seconds)

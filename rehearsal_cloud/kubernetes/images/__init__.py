@@ -1,1 +1,1 @@
-"""Container images as virtual environments: `recipes` say what is in them, `builds`, and `docker_build`."""
+"""Container images as virtual environments: their recipes, their builds, and Docker builds."""

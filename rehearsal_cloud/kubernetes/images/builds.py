@@ -1,10 +1,10 @@
-"""Building images: virtual environments in the user's cache folder, each made once and kept across resets.
+"""Image builds: virtual environments in the user's cache folder, each built once and kept across resets.
 
-An environment is known by a hash of all that goes into it. It is whole when its `complete` file is there; what a killed
-build leaves has none, and is made anew. One build of an environment runs at a time on a machine: its lock file is open
-in the installer too, so that a daemon's death does not set the next one on a folder that is still being written to.
+A hash of all its inputs identifies an environment. A complete one has a `complete` file; a killed build leaves none,
+and is built again. Each environment has at most one running build on a machine: the installer holds the lock file
+too, so that after a daemon's death the next one does not write to a folder that is still in use.
 
-What stands on another environment has its own packages alone, and finds the other's behind them: Airflow is not copied.
+An environment on a base has only its own packages, and imports the base's after them: Airflow is not copied.
 """
 
 from __future__ import annotations
@@ -50,15 +50,15 @@ FILES = "rootfs"
 
 
 class BuildFailed(Exception):
-    """An environment could not be made; the message is the end of what the installer said, `said` all of it."""
+    """An environment could not be built; the message is the end of the installer's output, `lines` has all of them."""
 
-    def __init__(self, *said: str) -> None:
-        super().__init__(" ".join(said[-12:]))
-        self.said = said
+    def __init__(self, *lines: str) -> None:
+        super().__init__(" ".join(lines[-12:]))
+        self.lines = lines
 
 
 def cache_folder() -> Path:
-    """Return where environments are kept: `AIRFLOWAKS_CACHE`, or our folder in the platform's cache folder."""
+    """Return the folder of the environments: `AIRFLOWAKS_CACHE`, or `airflowaks` in the platform's cache folder."""
     if chosen := os.environ.get("AIRFLOWAKS_CACHE"):
         return Path(chosen).expanduser().absolute()
     if sys.platform == "darwin":
@@ -67,7 +67,7 @@ def cache_folder() -> Path:
 
 
 class ImageBuilds:
-    """The builds that one rehearsal cloud has started; its `store` tells `status` how they go."""
+    """The builds of a rehearsal cloud; they record their progress in its `store` for `status`."""
 
     def __init__(self, store: Store, proxy_port: int) -> None:
         self._store = store
@@ -76,7 +76,7 @@ class ImageBuilds:
         self._listeners: dict[str, list[Progress]] = {}
 
     def begin(self, recipe: Recipe) -> asyncio.Task[Path]:
-        """Start to make the environment, or return the build that runs or has succeeded."""
+        """Start to build the environment, or return the running or successful build."""
         running = self._running.get(recipe.name)
         if running is None or (running.done() and (running.cancelled() or running.exception())):
             running = asyncio.create_task(self._recorded(recipe), name=f"build {recipe.name}")
@@ -84,12 +84,12 @@ class ImageBuilds:
         return running
 
     async def built(self, recipe: Recipe, progress: Progress) -> Path:
-        """Return the environment's folder when it is whole; `progress` hears what happens. Raises BuildFailed."""
+        """Return the complete environment's folder; `progress` receives messages. Raises BuildFailed."""
         listeners = self._listeners.setdefault(recipe.name, [])
         listeners.append(progress)
         try:
             folder = await asyncio.shield(self.begin(recipe))
-            if not _is_whole(folder):  # somebody has removed it since
+            if not _is_complete(folder):  # somebody has removed it since
                 del self._running[recipe.name]
                 folder = await asyncio.shield(self.begin(recipe))
             return folder
@@ -97,9 +97,9 @@ class ImageBuilds:
             listeners.remove(progress)
 
     async def resolved(self, base: Recipe, arguments: Sequence[str], folder: Path, progress: Progress) -> list[str]:
-        """Return which packages, as `name==version`, installing with these arguments in `folder` would add to `base`.
+        """Return the packages, as `name==version`, that pip install with these arguments would add to `base`.
 
-        Raises BuildFailed where they do not go together, or with what `base` holds and the arguments keep as it is.
+        Raises BuildFailed where they conflict with each other or with `base`.
         """
         from uv import find_uv_bin
 
@@ -109,11 +109,11 @@ class ImageBuilds:
             installer = _Installer(folder, indexes.environment, lock.fileno(), progress)
             python = str(environment / "bin" / "python")
             command = (find_uv_bin(), "pip", "install", "--dry-run", "--python", python, *indexes.options, *arguments)
-            said = await installer.run(*command)
-        return [line[2:].split(" ")[0] for line in said if line.startswith("+ ")]
+            lines = await installer.run(*command)
+        return [line[2:].split(" ")[0] for line in lines if line.startswith("+ ")]
 
     async def stop(self) -> None:
-        """Stop what is being built."""
+        """Stop the running builds."""
         for build in self._running.values():
             build.cancel()
         await asyncio.gather(*self._running.values(), return_exceptions=True)
@@ -121,7 +121,7 @@ class ImageBuilds:
     async def _recorded(self, recipe: Recipe) -> Path:
         started = time.monotonic()
 
-        def tell(state: str, message: str) -> None:
+        def report(state: str, message: str) -> None:
             seconds = round(time.monotonic() - started, 1)
             record = {"name": recipe.name, "state": state, "message": message, "seconds": seconds}
             self._store.put("image-builds", recipe.name, record)
@@ -130,31 +130,31 @@ class ImageBuilds:
                 listener(message)
 
         try:
-            folder = await _build(recipe, self._own_proxy, lambda message: tell("Building", message))
+            folder = await _build(recipe, self._own_proxy, lambda message: report("Building", message))
         except asyncio.CancelledError:
-            tell("Interrupted", "the rehearsal was stopped")
+            report("Interrupted", "the rehearsal was stopped")
             raise
         except BuildFailed as fault:
-            tell("Failed", str(fault))
+            report("Failed", str(fault))
             raise
         except OSError as fault:
-            tell("Failed", str(fault))
+            report("Failed", str(fault))
             raise BuildFailed(str(fault)) from fault
-        tell("Ready", str(folder))
+        report("Ready", str(folder))
         return folder
 
 
 async def _build(recipe: Recipe, own_proxy: str, progress: Progress) -> Path:
     images = cache_folder() / "images"
     folder = images / f"{recipe.name}-{_fingerprint(recipe)}"
-    if _is_whole(folder):
+    if _is_complete(folder):
         return folder
     if recipe.requirements:
         progress(f"installing {', '.join(recipe.requirements)} (once; kept in {images})")
     images.mkdir(mode=0o700, parents=True, exist_ok=True)
     base = await _build(recipe.base, own_proxy, progress) if recipe.base else None
     async with _locked(folder.with_name(f"{folder.name}.lock"), progress) as lock:
-        if not _is_whole(folder):
+        if not _is_complete(folder):
             await asyncio.to_thread(shutil.rmtree, folder, ignore_errors=True)
             indexes = await asyncio.to_thread(package_indexes, own_proxy)
             installer = _Installer(images, indexes.environment, lock, progress)
@@ -164,13 +164,13 @@ async def _build(recipe: Recipe, own_proxy: str, progress: Progress) -> Path:
     return folder
 
 
-def _is_whole(folder: Path) -> bool:
+def _is_complete(folder: Path) -> bool:
     # The interpreter's link leads nowhere after the Python that it was made with has been removed.
     return (folder / _COMPLETE).exists() and (folder / "bin" / "python").exists()
 
 
 def _fingerprint(recipe: Recipe) -> str:
-    """Return a hash of all that decides what the environment holds."""
+    """Return a hash of all inputs of the environment."""
     interpreter = (platform.python_version(), sys.base_prefix, sys.platform, platform.machine())
     parts = [recipe.requirements, recipe.constraints, sorted(recipe.programs.items()), _GUEST_PTH]
     if recipe.base:  # its files are in its name
@@ -238,7 +238,7 @@ def _write_program(program: Path, text: str) -> None:
 
 
 class _Installer:
-    """Runs the programs of one build, one after another, and tells what they say."""
+    """Runs the programs of a build in sequence, and reports their output."""
 
     def __init__(self, folder: Path, environment: dict[str, str], lock: int, progress: Progress) -> None:
         self._folder = folder  # away from any project, whose settings uv would read
@@ -247,7 +247,7 @@ class _Installer:
         self._progress = progress
 
     async def run(self, *command: str) -> list[str]:
-        """Run a program to its end and return what it said; a cancelled build ends it with all that it started.
+        """Run a program and return its output lines; a cancelled build ends it and its descendants.
 
         Raises BuildFailed where it fails.
         """
@@ -262,17 +262,17 @@ class _Installer:
             pass_fds=(self._lock,),
         )
         assert process.stdout is not None  # noqa: S101 - it was asked for above
-        said = []
+        lines = []
         try:
             async for line in process.stdout:
-                said.append(line.decode(errors="replace").strip())
-                if re.match(r"Resolved|Downloading|Prepared|Installed|Bytecode", said[-1]):
-                    self._progress(said[-1])
+                lines.append(line.decode(errors="replace").strip())
+                if re.match(r"Resolved|Downloading|Prepared|Installed|Bytecode", lines[-1]):
+                    self._progress(lines[-1])
             code = await process.wait()
         finally:
             with contextlib.suppress(ProcessLookupError):
                 os.killpg(process.pid, signal.SIGKILL)
             await process.wait()
         if code:
-            raise BuildFailed(*said)
-        return said
+            raise BuildFailed(*lines)
+        return lines

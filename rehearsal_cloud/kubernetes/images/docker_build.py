@@ -1,7 +1,7 @@
-"""Building an image from a context, as Docker does it in a registry task: instruction by instruction, with a log.
+"""Docker builds of a registry task: they run a Dockerfile's instructions on a context, with a log.
 
-What a build adds to its base is files and Python packages. So COPY, and RUN with `pip install`, do what they say; no
-other command can be run without a container: the build fails there and says so.
+A build adds files and Python packages to its base: COPY, and RUN with `pip install`, work. Other commands need a
+container: the build fails with a message.
 """
 
 from __future__ import annotations
@@ -37,11 +37,11 @@ _CONSTRAINTS = "home/airflow/constraints.txt"
 
 
 class BuildError(Exception):
-    """The build cannot go on; the message is Docker's."""
+    """The build failed; the message is Docker's."""
 
 
 class DockerBuild:
-    """One build: `context` is files by their paths, `arguments` are what ARG is given, `say` hears the log."""
+    """A build: `context` has files by path, `arguments` the values of ARG; `say` receives the log."""
 
     def __init__(
         self,
@@ -72,7 +72,7 @@ class DockerBuild:
         }
 
     async def run(self, dockerfile: str) -> Image:
-        """Carry out the Dockerfile at that path of the context, and return the image. Raises BuildError."""
+        """Run the Dockerfile at this path of the context, and return the image. Raises BuildError."""
         text = self._context.get(dockerfile)
         if text is None:
             raise BuildError(f"unable to prepare context: unable to evaluate symlinks in Dockerfile path: {dockerfile}")
@@ -95,7 +95,7 @@ class DockerBuild:
 
     @property
     def recipe(self) -> Recipe:
-        """Return what the image is made of so far."""
+        """Return the image's recipe so far."""
         if self._base is None:
             raise BuildError("no build stage in current context")
         built = self._base.extended(self._config, self._layers)
@@ -110,28 +110,28 @@ class DockerBuild:
         named = _REFERENCE.fullmatch(reference)
         if named is None:
             raise BuildError("invalid reference format")
-        host, repository, wanted = named["host"], named["repository"], named["digest"] or named["tag"] or "latest"
+        host, repository, tag = named["host"], named["repository"], named["digest"] or named["tag"] or "latest"
         if host == self._registry["properties"]["loginServer"]:
-            self._base = Images(self._store, self._registry["id"]).image(repository, wanted)
+            self._base = Images(self._store, self._registry["id"]).image(repository, tag)
         else:
             full = repository if host or "/" in repository else f"library/{repository}"
-            self._base = public_image(host or "docker.io", full, wanted)
+            self._base = public_image(host or "docker.io", full, tag)
         if self._base is None:
             raise BuildError(f"manifest for {reference} not found: manifest unknown: manifest unknown")
         self._say(f" ---> {self._base.digest[7:19]}")
         self._config = dict(self._base.configuration["config"])
-        self._variables = dict(one.split("=", 1) for one in self._config.get("Env") or [])
+        self._variables = dict(variable.split("=", 1) for variable in self._config.get("Env") or [])
 
     def _arg(self, step: Instruction) -> None:
         for word in words(step.arguments, self._variables):
-            name, given, default = word.partition("=")
-            if name in self._arguments or given:
+            name, equals, default = word.partition("=")
+            if name in self._arguments or equals:
                 self._variables[name] = self._arguments.get(name, default)
 
     def _env(self, step: Instruction) -> None:
         pairs = self._pairs(step)
         self._variables |= pairs
-        held = dict(one.split("=", 1) for one in self._config.get("Env") or [])
+        held = dict(variable.split("=", 1) for variable in self._config.get("Env") or [])
         self._config["Env"] = [f"{name}={value}" for name, value in (held | pairs).items()]
 
     def _label(self, step: Instruction) -> None:
@@ -144,9 +144,9 @@ class DockerBuild:
         self._config["WorkingDir"] = f"/{self._place(' '.join(words(step.arguments, self._variables)))}"
 
     def _copy(self, step: Instruction) -> None:
-        *sources, target = [one for one in words(step.arguments, self._variables) if not one.startswith("--")]
+        *sources, target = [word for word in words(step.arguments, self._variables) if not word.startswith("--")]
         files: dict[str, bytes] = {}
-        for source in (str(PurePosixPath(one)).lstrip("/") for one in sources):
+        for source in (str(PurePosixPath(word)).lstrip("/") for word in sources):
             below = {name: text for name, text in self._context.items() if source == "." or _is_in(name, source)}
             if source in self._context:
                 into_folder = target.endswith("/") or len(sources) > 1
@@ -154,7 +154,7 @@ class DockerBuild:
                 files[self._place(name)] = self._context[source]
             elif below:
                 prefix = "" if source == "." else f"{source}/"
-                files |= {self._place(f"{target}/{one.removeprefix(prefix)}"): text for one, text in below.items()}
+                files |= {self._place(f"{target}/{path.removeprefix(prefix)}"): text for path, text in below.items()}
             else:
                 raise BuildError(
                     "COPY failed: file not found in build context or excluded by .dockerignore: stat"
@@ -163,65 +163,65 @@ class DockerBuild:
         self._layers.append(Layer(str(step), files))
 
     async def _pip(self, step: Instruction) -> None:
-        given = words(step.arguments, self._variables)
-        if given[:2] != ["pip", "install"] or any(one in ("&&", ";", "|") for one in given):
+        command = words(step.arguments, self._variables)
+        if command[:2] != ["pip", "install"] or any(word in ("&&", ";", "|") for word in command):
             raise BuildError(f"the rehearsal runs pip install, and no other command: {step.arguments}")
         recipe = self.recipe
         # Packages of its own are all that an environment on top of another shows to an installer.
-        whole = recipe.base or recipe
+        base = recipe.base or recipe
         with TemporaryDirectory() as scratch:
             root = Path(scratch)
-            for name, content in {_CONSTRAINTS: whole.constraints.encode(), **recipe.files}.items():
+            for name, content in {_CONSTRAINTS: base.constraints.encode(), **recipe.files}.items():
                 file = root / name
                 file.parent.mkdir(parents=True, exist_ok=True)
                 file.write_bytes(content)
-            arguments = self._options(given[2:], root)
+            arguments = self._options(command[2:], root)
             try:
-                added = await self._builds.resolved(whole, arguments, root, self._say)
+                added = await self._builds.resolved(base, arguments, root, self._say)
             except BuildFailed as fault:
                 # Its first line says which folder of this machine it installs to.
-                for line in fault.said[1:]:
+                for line in fault.lines[1:]:
                     self._say(line.replace(scratch, ""))
                 shell = "/bin/bash -o pipefail -o errexit -o nounset -o nolog -c"
                 raise BuildError(f"The command '{shell} {step.arguments}' returned a non-zero code: 1") from None
         if added:
-            self._say(f"Successfully installed {' '.join(one.replace('==', '-') for one in added)}")
+            self._say(f"Successfully installed {' '.join(package.replace('==', '-') for package in added)}")
             self._layers.append(Layer(str(step), {PACKAGES: "\n".join(added).encode()}))
 
-    def _options(self, given: list[str], root: Path) -> list[str]:
-        """Return pip's arguments as uv takes them, files where they really are."""
+    def _options(self, options: list[str], root: Path) -> list[str]:
+        """Return pip's arguments for uv, with the real paths of files."""
         arguments: list[str] = []
-        for one in (part for word in given for part in _split(word)):
-            if one in _IDLE_OPTIONS:
+        for option in (part for word in options for part in _split(word)):
+            if option in _IDLE_OPTIONS:
                 continue
             if not arguments or arguments[-1] not in _FILE_OPTIONS:
-                arguments.append(one)
+                arguments.append(option)
                 continue
-            file = root / self._place(one)
+            file = root / self._place(option)
             if not file.is_file():
                 raise BuildError(
-                    f"ERROR: Could not open requirements file: [Errno 2] No such file or directory: '{one}'"
+                    f"ERROR: Could not open requirements file: [Errno 2] No such file or directory: '{option}'"
                 )
             arguments.append(str(file))
         return arguments
 
     def _pairs(self, step: Instruction) -> dict[str, str]:
-        found = words(step.arguments, self._variables)
-        if "=" not in found[0]:
-            return {found[0]: " ".join(found[1:])}
-        return dict(one.split("=", 1) for one in found)
+        pairs = words(step.arguments, self._variables)
+        if "=" not in pairs[0]:
+            return {pairs[0]: " ".join(pairs[1:])}
+        return dict(pair.split("=", 1) for pair in pairs)
 
     def _place(self, path: str) -> str:
-        """Return a path of the image without the slash that it begins with."""
+        """Return a path of the image without its leading slash."""
         return str(PurePosixPath(self._config.get("WorkingDir") or "/") / path).lstrip("/")
 
 
 def unpacked(archive: bytes) -> dict[str, bytes]:
-    """Return the files of a context, a tar that gzip has compressed. Raises BuildError where it is none."""
+    """Return the files of a context, a gzip-compressed tar. Raises BuildError for an invalid archive."""
     try:
         with tarfile.open(fileobj=io.BytesIO(archive), mode="r:gz") as tar:
-            files = [one for one in tar if one.isfile()]
-            return {one.name.removeprefix("./"): tar.extractfile(one).read() for one in files}  # type: ignore[union-attr]  # a file
+            files = [member for member in tar if member.isfile()]
+            return {member.name.removeprefix("./"): tar.extractfile(member).read() for member in files}  # type: ignore[union-attr]  # a file
     except (tarfile.TarError, OSError) as fault:
         raise BuildError(f"failed to download source code: {fault}") from None
 

@@ -1,4 +1,4 @@
-"""Dockerfiles: their instructions, and the words of one with variables replaced, as Docker's builder reads them.
+"""Dockerfiles: their instructions, and the words of an instruction with variables replaced, by Docker's rules.
 
 https://docs.docker.com/reference/dockerfile. No here-documents and no parser directives.
 """
@@ -22,7 +22,7 @@ _ESCAPE = re.compile(r'\\(["\\$])')
 
 @dataclass(frozen=True)
 class Instruction:
-    """One instruction: its name in capitals, and what stands behind it on its line or lines."""
+    """An instruction: its name in capitals, and its arguments from one or more lines."""
 
     name: str
     arguments: str
@@ -32,7 +32,7 @@ class Instruction:
 
 
 def instructions(text: str) -> Iterator[Instruction]:
-    """Yield the instructions of a Dockerfile; comments and blank lines are none, also between continued lines."""
+    """Yield the instructions of a Dockerfile; comments and blank lines are skipped, also between continued lines."""
     parts: list[str] = []
     for line in text.splitlines():
         if not line.strip() or line.lstrip().startswith("#"):
@@ -46,7 +46,7 @@ def instructions(text: str) -> Iterator[Instruction]:
 
 def words(text: str, variables: Mapping[str, str]) -> list[str]:
     """Return the words of a line without their quotes; `$NAME` and `${NAME:-default}` are replaced outside of '…'."""
-    found: list[str | None] = [None]
+    texts: list[str | None] = [None]
     place = 0
     while place < len(text):
         token = _TOKEN.match(text, place)
@@ -55,19 +55,19 @@ def words(text: str, variables: Mapping[str, str]) -> list[str]:
             part, place = (_value(variable, variables), variable.end()) if variable else (text[place], place + 1)
         elif token["space"] is not None:
             place = token.end()
-            found.append(None)
+            texts.append(None)
             continue
         else:
             part, place = _unquoted(token, variables), token.end()
-        found[-1] = (found[-1] or "") + part
-    return [word for word in found if word is not None]
+        texts[-1] = (texts[-1] or "") + part
+    return [word for word in texts if word is not None]
 
 
 def _unquoted(token: re.Match[str], variables: Mapping[str, str]) -> str:
     if token["quoted"] is not None:
-        return _ESCAPE.sub(r"\1", _VARIABLE.sub(lambda found: _value(found, variables), token["quoted"]))
+        return _ESCAPE.sub(r"\1", _VARIABLE.sub(lambda match: _value(match, variables), token["quoted"]))
     return str(token["literal"] if token["literal"] is not None else token["escaped"])
 
 
-def _value(found: re.Match[str], variables: Mapping[str, str]) -> str:
-    return variables.get(found["braced"] or found["plain"]) or found["default"] or ""
+def _value(match: re.Match[str], variables: Mapping[str, str]) -> str:
+    return variables.get(match["braced"] or match["plain"]) or match["default"] or ""

@@ -1,4 +1,4 @@
-"""Where packages come from: what the user has told pip of indexes, proxies and certificates, told to uv.
+"""Package indexes: the user's pip configuration of indexes, proxies and certificates, translated for uv.
 
 Values may hold passwords: they go into uv's environment, never into its arguments.
 """
@@ -30,29 +30,29 @@ _SECTIONS = ("global.", "install.", ":env:.")
 
 @dataclass(frozen=True)
 class PackageIndexes:
-    """How uv is told where packages are: its environment, and its options."""
+    """uv's configuration of package indexes: its environment, and its options."""
 
     environment: dict[str, str]
     options: tuple[str, ...]
 
 
 def package_indexes(own_proxy: str) -> PackageIndexes:
-    """Return what makes uv find packages where pip finds them; what the user has told uv itself goes first.
+    """Return uv's equivalent of pip's configuration; the user's uv settings take precedence.
 
-    `own_proxy` is the rehearsal's own, which leads to no index: a shell that has the rehearsal's settings names it.
+    `own_proxy` is the rehearsal's proxy, which does not reach an index; a shell with the rehearsal's settings names it.
     """
     kept = dict(os.environ)
     if kept.get("HTTPS_PROXY") == own_proxy:
         del kept["HTTPS_PROXY"]
         kept.pop("NO_PROXY", None)
     settings = _pip_settings()
-    told = {_VARIABLES[key]: " ".join(value.split()) for key, value in settings.items() if key in _VARIABLES}
-    if "UV_FIND_LINKS" in told:
-        told["UV_FIND_LINKS"] = told["UV_FIND_LINKS"].replace(" ", ",")
+    configured = {_VARIABLES[key]: " ".join(value.split()) for key, value in settings.items() if key in _VARIABLES}
+    if "UV_FIND_LINKS" in configured:
+        configured["UV_FIND_LINKS"] = configured["UV_FIND_LINKS"].replace(" ", ",")
     # As pip chooses; and the machine's own certificates, to which a company adds its own.
     defaults = {"UV_INDEX_STRATEGY": "unsafe-best-match", "UV_SYSTEM_CERTS": "1"}
     options = ("--no-index",) if settings.get("no-index", "").lower() in ("1", "true", "yes", "on") else ()
-    return PackageIndexes({**defaults, **told, **kept}, options)
+    return PackageIndexes({**defaults, **configured, **kept}, options)
 
 
 def _pip_settings() -> dict[str, str]:

@@ -1,7 +1,7 @@
-"""What an image is made of here: which packages its virtual environment holds, and how its programs are started.
+"""Recipes of images: the packages of their virtual environment, and their programs.
 
-What an image says of itself (variables, user, working directory) is in its OCI configuration; this is the rest. What
-a build added to the image it began with is in its layers: files, and at PACKAGES the packages that it installed.
+The OCI configuration has an image's variables, user and working directory; the recipe has the rest. An image's layers
+have the additions of a build to its base: files, and at PACKAGES the installed packages.
 """
 
 from __future__ import annotations
@@ -39,9 +39,9 @@ esac
 
 @dataclass(frozen=True)
 class Recipe:
-    """How to make an image's virtual environment: packages, programs of its own (name and text), folders it owns.
+    """How to build an image's virtual environment: its packages, its programs (name and text), its folders.
 
-    With a `base`, its packages come on top of that one's, and there are `files` by their paths (without a `/` first).
+    With a `base`, its packages come on top of the base's, and it has `files` by path (without a leading `/`).
     """
 
     name: str
@@ -53,13 +53,13 @@ class Recipe:
     files: Mapping[str, bytes] = field(default_factory=dict)
 
     def with_layers(self, layers: Iterable[bytes]) -> Recipe:
-        """Return the recipe of an image that a build made of this one by adding layers (tar, compressed by gzip)."""
+        """Return the recipe of this image plus the layers of a build (tar, compressed by gzip)."""
         files: dict[str, bytes] = {}
         packages: dict[str, str] = {}
         for layer in layers:
             held = _unpacked(layer)
             added = held.pop(PACKAGES, b"").decode().split()
-            packages |= {one.partition("==")[0]: one for one in added}
+            packages |= {requirement.partition("==")[0]: requirement for requirement in added}
             files |= held
         if not packages and not files:
             return self
@@ -74,12 +74,12 @@ def _hash(content: bytes) -> str:
 
 def _unpacked(layer: bytes) -> dict[str, bytes]:
     with tarfile.open(fileobj=io.BytesIO(layer), mode="r:gz") as archive:
-        members = [one for one in archive if one.isfile()]
-        return {one.name: archive.extractfile(one).read() for one in members}  # type: ignore[union-attr]  # it is a file
+        members = [member for member in archive if member.isfile()]
+        return {member.name: archive.extractfile(member).read() for member in members}  # type: ignore[union-attr]  # it is a file
 
 
 def recipe_of(configuration: Document) -> Recipe:
-    """Return the recipe of the image with that OCI configuration: Airflow's, or an environment without packages."""
+    """Return the recipe of the image with this OCI configuration: Airflow's, or an environment without packages."""
     labels = configuration.get("config", {}).get("Labels") or {}
     version = labels.get(_AIRFLOW_VERSION)
     if version is None:
@@ -87,7 +87,7 @@ def recipe_of(configuration: Document) -> Recipe:
     constraints = resources.files(__package__) / "constraints" / f"apache-airflow-{version}.txt"
     return Recipe(
         f"apache-airflow-{version}",
-        tuple(one.format(version=version) for one in _AIRFLOW),
+        tuple(requirement.format(version=version) for requirement in _AIRFLOW),
         constraints.read_text() if constraints.is_file() else "",
         programs={"entrypoint": _AIRFLOW_ENTRYPOINT},
         folders=_AIRFLOW_FOLDERS,

@@ -39,7 +39,7 @@ _OK, _NOT_FOUND = 200, 404
 
 
 class PullFailed(Exception):
-    """An image cannot be had; `reason` is the container's waiting reason, `message` what the kubelet says."""
+    """An image cannot be pulled; `reason` is the container's waiting reason, `message` the kubelet's message."""
 
     def __init__(self, reason: str, message: str) -> None:
         super().__init__(f"{reason}: {message}")
@@ -49,9 +49,9 @@ class PullFailed(Exception):
 
 @dataclass(frozen=True)
 class Image:
-    """An image that containers can be started from.
+    """An image, ready to start containers.
 
-    `folders` are absolute paths that belong to the image and not to the machine; `root` is its virtual environment.
+    `folders` are absolute paths that belong to the image, not to the machine; `root` is its virtual environment.
     """
 
     reference: str
@@ -66,17 +66,17 @@ class Image:
 
     @property
     def files(self) -> Path:
-        """Return the folder with the image's own files, if it has any."""
+        """Return the folder with the image's files, if any."""
         return self.root / FILES
 
     @property
     def python(self) -> Path:
-        """Return its interpreter."""
+        """Return its Python interpreter."""
         return self.root / "bin" / "python"
 
 
 @dataclass(frozen=True)
-class _Named:
+class _Reference:
     """A parsed image reference."""
 
     registry: str
@@ -85,7 +85,7 @@ class _Named:
     digest: str
 
     @property
-    def wanted(self) -> str:
+    def version(self) -> str:
         return self.digest or self.tag
 
     def __str__(self) -> str:
@@ -94,14 +94,14 @@ class _Named:
 
 
 class Images:
-    """The images of one cluster's node."""
+    """The images of a cluster's node."""
 
     def __init__(self, cluster: ClusterState) -> None:
         self._cluster = cluster
         self._outbound = Outbound(cluster.cloud)
 
     async def pull(self, reference: str, *, progress: Callable[[str], None]) -> Image:
-        """Return the image when it can run; `progress` hears of a build that takes time. Raises PullFailed."""
+        """Return the runnable image; `progress` receives the messages of a build. Raises PullFailed."""
         named = _parsed(reference)
         content, configuration, layers = await self._fetched(named)
         recipe = recipe_of(configuration).with_layers(layers)
@@ -111,7 +111,7 @@ class Images:
             text = f'failed to pull and unpack image "{named}": the rehearsal could not build it: {fault}'
             raise PullFailed("ErrImagePull", text) from None
         config: Document = configuration.get("config", {})
-        variables = dict(one.split("=", 1) for one in config.get("Env") or [])
+        variables = dict(variable.split("=", 1) for variable in config.get("Env") or [])
         entrypoint = tuple(config.get("Entrypoint") or ())
         if recipe.programs:
             entrypoint = tuple(str(root / "bin" / program) for program in recipe.programs)
@@ -131,8 +131,8 @@ class Images:
             root=root,
         )
 
-    async def _fetched(self, named: _Named) -> tuple[str, Document, list[bytes]]:
-        """Return the manifest's digest, the OCI configuration, and the layers that a build has added."""
+    async def _fetched(self, named: _Reference) -> tuple[str, Document, list[bytes]]:
+        """Return the manifest's digest, the OCI configuration, and the layers of a build."""
         if named.registry.endswith(f".{hosts.CONTAINER_REGISTRY}"):
             return await self._from_registry(named)
         image = public_image(named.registry, named.repository, named.tag)
@@ -140,40 +140,42 @@ class Images:
             raise _unresolved(named, f"{named}: not found")
         return image.digest, image.configuration, []
 
-    async def _from_registry(self, named: _Named) -> tuple[str, Document, list[bytes]]:
+    async def _from_registry(self, named: _Reference) -> tuple[str, Document, list[bytes]]:
         base = f"https://{named.registry}/v2/{named.repository}"
         try:
             bearer = {"Authorization": f"Bearer {await self._access_token(named)}"}
-            manifest = await self._outbound.get(f"{base}/manifests/{named.wanted}", {**bearer, "Accept": MANIFEST_TYPE})
+            manifest = await self._outbound.get(
+                f"{base}/manifests/{named.version}", {**bearer, "Accept": MANIFEST_TYPE}
+            )
             if manifest.status == _NOT_FOUND:
                 raise _unresolved(named, f"{named}: not found")
-            _check(named, manifest, f"{base}/manifests/{named.wanted}")
+            _check(named, manifest, f"{base}/manifests/{named.version}")
             held = json.loads(manifest.body)
             # The first layer of every image is empty here.
             configuration, *layers = [
-                await self._blob(named, f"{base}/blobs/{one['digest']}", bearer)
-                for one in (held["config"], *held["layers"][1:])
+                await self._blob(named, f"{base}/blobs/{blob['digest']}", bearer)
+                for blob in (held["config"], *held["layers"][1:])
             ]
         except Unreachable as fault:
-            text = f'failed to do request: Head "{base}/manifests/{named.wanted}": {fault}'
+            text = f'failed to do request: Head "{base}/manifests/{named.version}": {fault}'
             raise _unresolved(named, text) from None
         return digest(manifest.body), json.loads(configuration), layers
 
-    async def _blob(self, named: _Named, url: str, bearer: dict[str, str]) -> bytes:
+    async def _blob(self, named: _Reference, url: str, bearer: dict[str, str]) -> bytes:
         reply = await self._outbound.get(url, bearer)
         _check(named, reply, url)
         return reply.body
 
-    async def _access_token(self, named: _Named) -> str:
+    async def _access_token(self, named: _Reference) -> str:
         """Sign in to the registry as the credential provider of AKS's kubelet does, with the kubelet's identity."""
         cloud, registry = self._cluster.cloud, f"https://{named.registry}"
         identity = self._cluster.document["properties"].get("identityProfile", {}).get("kubeletidentity", {})
         principal = cloud.entra.principal(identity.get("objectId", ""))
         scope = f"repository:{named.repository}:pull"
-        asked = f"{registry}/oauth2/token?scope={quote(scope, safe='')}&service={named.registry}"
+        token_url = f"{registry}/oauth2/token?scope={quote(scope, safe='')}&service={named.registry}"
         form = {"service": named.registry, "scope": scope}
         if principal is None:
-            raise _unauthorised(named, "anonymous", asked, await self._outbound.get(asked))
+            raise _unauthorised(named, "anonymous", token_url, await self._outbound.get(token_url))
         # The instance metadata service, from which a machine has its identity's token, is no part of Azure's network.
         token = cloud.entra.mint(principal, CONTAINER_REGISTRY[0])
         signed_in = await self._outbound.post(
@@ -181,18 +183,18 @@ class Images:
             {"grant_type": "access_token", "tenant": TENANT_ID, "access_token": token, **form},
         )
         if signed_in.status != _OK:  # the kubelet then has no credentials, and containerd tries without
-            raise _unauthorised(named, "anonymous", asked, await self._outbound.get(asked))
+            raise _unauthorised(named, "anonymous", token_url, await self._outbound.get(token_url))
         refresh = json.loads(signed_in.body)["refresh_token"]
         reply = await self._outbound.post(
             f"{registry}/oauth2/token", {"grant_type": "refresh_token", "refresh_token": refresh, **form}
         )
         if reply.status != _OK:
-            raise _unauthorised(named, "oauth", asked, reply)
+            raise _unauthorised(named, "oauth", token_url, reply)
         return str(json.loads(reply.body)["access_token"])
 
 
-def _parsed(reference: str) -> _Named:
-    """Return what a reference names, with Docker's defaults (https://github.com/distribution/reference)."""
+def _parsed(reference: str) -> _Reference:
+    """Parse an image reference, with Docker's defaults (https://github.com/distribution/reference)."""
     first, slash, rest = reference.partition("/")
     registry, path = _DOCKER_HUB, reference
     if slash and (re.search(r"[.:]", first) or first == "localhost"):
@@ -207,19 +209,19 @@ def _parsed(reference: str) -> _Named:
     repository = named["repository"]
     if registry == _DOCKER_HUB and "/" not in repository:
         repository = f"library/{repository}"
-    return _Named(registry, repository, named["tag"] or "latest", named["digest"] or "")
+    return _Reference(registry, repository, named["tag"] or "latest", named["digest"] or "")
 
 
-def _unresolved(named: _Named, why: str) -> PullFailed:
+def _unresolved(named: _Reference, why: str) -> PullFailed:
     text = f'failed to pull and unpack image "{named}": failed to resolve reference "{named}": {why}'
     return PullFailed("ErrImagePull", text)
 
 
-def _unauthorised(named: _Named, kind: str, url: str, reply: Reply) -> PullFailed:
+def _unauthorised(named: _Reference, kind: str, url: str, reply: Reply) -> PullFailed:
     text = f"failed to authorize: failed to fetch {kind} token: unexpected status from GET request to {url}"
     return _unresolved(named, f"{text}: {reply.status_line}")
 
 
-def _check(named: _Named, reply: Reply, url: str) -> None:
+def _check(named: _Reference, reply: Reply, url: str) -> None:
     if reply.status != _OK:
         raise _unresolved(named, f"unexpected status from GET request to {url}: {reply.status_line}")

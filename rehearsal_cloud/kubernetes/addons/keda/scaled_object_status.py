@@ -1,4 +1,4 @@
-"""The status of a ScaledObject: its four conditions, and the health of its triggers, in KEDA's words.
+"""The status of a ScaledObject: its four conditions, and the health of its triggers, with KEDA's messages.
 
 https://github.com/kedacore/keda/blob/main/apis/keda/v1alpha1/condition_types.go
 """
@@ -21,11 +21,11 @@ _ACTIVE = {
 def state(status: Document, kind: str) -> str:
     """Return a condition's state: True, False or Unknown."""
     conditions = status.get("conditions") or ()
-    return next((one["status"] for one in conditions if one["type"] == kind), "Unknown")
+    return next((condition["status"] for condition in conditions if condition["type"] == kind), "Unknown")
 
 
 def ready(status: Document) -> Document:
-    """Return the status of a ScaledObject that is right; what its triggers did since is another matter."""
+    """Return the status of a valid ScaledObject; the conditions of its triggers stay."""
     if state(status, "Ready") == "False" and _reason(status, "Ready") == "TriggerError":
         return status
     text = "ScaledObject is defined correctly and is ready for scaling"
@@ -33,13 +33,13 @@ def ready(status: Document) -> Document:
 
 
 def failed(status: Document, message: str) -> Document:
-    """Return the status of a ScaledObject that is not right."""
+    """Return the status of an invalid ScaledObject."""
     status = _set(status, "Ready", "False", "ScaledObjectCheckFailed", message)
     return _set(status, "Active", "Unknown", "UnknownState", "ScaledObject check failed")
 
 
 def triggered(status: Document, *, failed: bool) -> Document:
-    """Return the status after the triggers were measured."""
+    """Return the status after a measurement of the triggers."""
     status = _set(status, "Fallback", "False", "NoFallbackFound", "No fallbacks are active on this scaled object")
     if failed:
         text = "Triggers defined in ScaledObject are not working correctly"
@@ -49,12 +49,12 @@ def triggered(status: Document, *, failed: bool) -> Document:
 
 
 def active(status: Document, how: str) -> Document:
-    """Return the status with what the triggers come to: True, False, or Cooling."""
+    """Return the status with the Active condition: True, False, or Cooling."""
     return _set(status, "Active", *_ACTIVE[how])
 
 
 def paused(status: Document, *, paused: bool, replicas: str | None) -> Document:
-    """Return the status of a ScaledObject that scales nothing for now, or does again."""
+    """Return the status of a paused or resumed ScaledObject."""
     status = {key: value for key, value in status.items() if key != "pausedReplicaCount"}
     if not paused:
         return _set(status, "Paused", "False", "ScaledObjectUnpaused", "pause annotation removed for ScaledObject")
@@ -75,11 +75,13 @@ def unhealthy(status: Document, metric: str) -> Document:
 
 
 def _reason(status: Document, kind: str) -> str:
-    return next((one.get("reason", "") for one in status.get("conditions") or () if one["type"] == kind), "")
+    return next(
+        (condition.get("reason", "") for condition in status.get("conditions") or () if condition["type"] == kind), ""
+    )
 
 
 def _set(status: Document, kind: str, value: str, reason: str, message: str) -> Document:
-    known = {one["type"]: one for one in status.get("conditions") or ()}
-    known = {one: known.get(one) or {"type": one, "status": "Unknown"} for one in _TYPES}
-    known[kind] = {"type": kind, "status": value, "reason": reason, "message": message}
-    return {**status, "conditions": list(known.values())}
+    conditions = {condition["type"]: condition for condition in status.get("conditions") or ()}
+    conditions = {kind_: conditions.get(kind_) or {"type": kind_, "status": "Unknown"} for kind_ in _TYPES}
+    conditions[kind] = {"type": kind, "status": value, "reason": reason, "message": message}
+    return {**status, "conditions": list(conditions.values())}

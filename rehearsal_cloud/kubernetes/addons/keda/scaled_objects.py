@@ -1,7 +1,7 @@
-"""KEDA's operator: polls the triggers of each ScaledObject, wakes its target from nothing and lets it go back there.
+"""KEDA's operator: polls the triggers of each ScaledObject, and scales its target from and to zero.
 
-Between one and the maximum it is the autoscaler's, by a HorizontalPodAutoscaler that this makes. Poll and cool-down
-last as long as the ScaledObject says, whatever the time scale. https://keda.sh/docs/latest/concepts/scaling-deployments/
+Between one and the maximum the HorizontalPodAutoscaler scales, which the operator creates. Polling interval and
+cool-down period are the ScaledObject's, without the time scale. https://keda.sh/docs/latest/concepts/scaling-deployments/
 """
 
 from __future__ import annotations
@@ -36,28 +36,28 @@ _MANAGER = "keda"
 
 
 class _InvalidScaledObject(Exception):
-    """The ScaledObject asks for what cannot be."""
+    """The ScaledObject is invalid."""
 
 
 class ScaledObjects(Controller):
-    """Keeps each ScaledObject's autoscaler, conditions, and the step between none and some."""
+    """Keeps each ScaledObject's autoscaler and conditions, and scales its target from and to zero."""
 
     component = "keda-operator"
     watches: ClassVar[tuple[str, ...]] = ("ScaledObject", "HorizontalPodAutoscaler", "Deployment", "StatefulSet")
 
     def keys(self, event: Event) -> Iterator[Key]:
-        """Return the ScaledObject when it asks for something new, or when its autoscaler or target came or went."""
+        """Return the ScaledObject when its spec changed, or when its autoscaler or target was created or deleted."""
         document, kind = event.document, event.document["kind"]
         if kind == "ScaledObject":
             if event.previous is None or _asks(event.previous) != _asks(document):
                 yield key_of(document)
         elif event.type != "MODIFIED":
-            for one in self.objects.list("ScaledObject", document["metadata"]["namespace"]):
-                if document["metadata"]["name"] in (one["spec"]["scaleTargetRef"]["name"], _autoscaler_name(one)):
-                    yield key_of(one)
+            for scaled in self.objects.list("ScaledObject", document["metadata"]["namespace"]):
+                if document["metadata"]["name"] in (scaled["spec"]["scaleTargetRef"]["name"], _autoscaler_name(scaled)):
+                    yield key_of(scaled)
 
     async def reconcile(self, key: Key) -> float | None:
-        """Check the ScaledObject, keep its autoscaler, measure the triggers and scale; return when to poll next."""
+        """Validate the ScaledObject, keep its autoscaler, measure, scale; return the polling interval."""
         namespace, name = key
         scaled = self.objects.get("ScaledObject", name, namespace)
         if scaled is None:
@@ -90,12 +90,19 @@ class ScaledObjects(Controller):
     def _target(self, scaled: Document) -> Document:
         reference, spec = scaled["spec"]["scaleTargetRef"], scaled["spec"]
         kind, namespace = reference.get("kind") or "Deployment", scaled["metadata"]["namespace"]
-        known = next((one for one in self.cluster.kinds if one.kind == kind and "scale" in one.subresources), None)
-        target = self.objects.get(kind, reference["name"], namespace) if known else None
-        if known is None or target is None:
-            what = known.resource if known else kind
+        target_kind = next(
+            (
+                kind_info
+                for kind_info in self.cluster.kinds
+                if kind_info.kind == kind and "scale" in kind_info.subresources
+            ),
+            None,
+        )
+        target = self.objects.get(kind, reference["name"], namespace) if target_kind else None
+        if target_kind is None or target is None:
+            resource = target_kind.resource if target_kind else kind
             text = "ScaledObject doesn't have correct scaleTargetRef specification"
-            raise _InvalidScaledObject(f'{text}: {what} "{reference["name"]}" not found')
+            raise _InvalidScaledObject(f'{text}: {resource} "{reference["name"]}" not found')
         least, most = spec.get("minReplicaCount", 0), spec.get("maxReplicaCount", _MOST_REPLICAS)
         text = "ScaledObject doesn't have correct Idle/Min/Max Replica Counts specification"
         if least > most:
@@ -108,7 +115,7 @@ class ScaledObjects(Controller):
     def _ready(self, scaled: Document, target: Document, built: list[Scaler]) -> Document:
         status = scaled.get("status") or {}
         kind = self.cluster.kinds.of(target)
-        triggers = ",".join(sorted({one["type"] for one in scaled["spec"]["triggers"]}))
+        triggers = ",".join(sorted({trigger["type"] for trigger in scaled["spec"]["triggers"]}))
         fresh = {
             **status,
             "scaleTargetKind": f"{kind.api_version}.{kind.kind}",
@@ -119,7 +126,7 @@ class ScaledObjects(Controller):
                 "resource": kind.plural,
             },
             "originalReplicaCount": status.get("originalReplicaCount", target["spec"]["replicas"]),
-            "externalMetricNames": [one.metric for one in built],
+            "externalMetricNames": [scaler.metric for scaler in built],
             "hpaName": _autoscaler_name(scaled),
             "triggersTypes": triggers,
         }
@@ -150,13 +157,13 @@ class ScaledObjects(Controller):
             self._scale(scaled, original)
         self.recorder.normal(scaled, "KEDAScalersStopped", "Stopped scalers watch")
         self.recorder.normal(scaled, "ScaledObjectDeleted", "ScaledObject was deleted")
-        kept = [one for one in finalizers if one != _FINALIZER]
+        kept = [name for name in finalizers if name != _FINALIZER]
         self.objects.update(with_metadata(scaled, finalizers=kept), manager=_MANAGER)
 
     # Pausing
 
     def _is_paused(self, scaled: Document, target: Document) -> bool:
-        """Tell whether it is paused; if so it has no autoscaler, and the number of replicas that it is to stay at."""
+        """Tell whether it is paused: it then has no autoscaler, and keeps its paused number of replicas."""
         annotations = annotations_of(scaled)
         replicas = annotations.get(_PAUSED_REPLICAS)
         paused = replicas is not None or annotations.get(_PAUSED, "false").lower() == "true"
@@ -176,7 +183,7 @@ class ScaledObjects(Controller):
         name, namespace = _autoscaler_name(scaled), metadata["namespace"]
         config = (spec.get("advanced") or {}).get("horizontalPodAutoscalerConfig") or {}
         selector = {"matchLabels": {_LABEL: metadata["name"][:_LONGEST_LABEL]}}
-        wanted = {
+        autoscaler_spec = {
             "scaleTargetRef": {
                 "apiVersion": target["apiVersion"],
                 "kind": target["kind"],
@@ -184,16 +191,16 @@ class ScaledObjects(Controller):
             },
             "minReplicas": spec.get("minReplicaCount") or 1,
             "maxReplicas": spec.get("maxReplicaCount", _MOST_REPLICAS),
-            "metrics": [_metric(one, selector) for one in built],
+            "metrics": [_metric(scaler, selector) for scaler in built],
         } | ({"behavior": config["behavior"]} if config.get("behavior") else {})
-        known = self.objects.get("HorizontalPodAutoscaler", name, namespace)
-        if known is None:
+        existing = self.objects.get("HorizontalPodAutoscaler", name, namespace)
+        if existing is None:
             labels = {
                 "app.kubernetes.io/name": name,
                 "app.kubernetes.io/part-of": metadata["name"][:_LONGEST_LABEL],
                 "app.kubernetes.io/managed-by": "keda-operator",
             }
-            made = {
+            autoscaler = {
                 "apiVersion": "autoscaling/v2",
                 "kind": "HorizontalPodAutoscaler",
                 "metadata": {
@@ -202,11 +209,11 @@ class ScaledObjects(Controller):
                     "labels": labels_of(scaled) | labels,
                     "ownerReferences": [reference_to(scaled)],
                 },
-                "spec": wanted,
+                "spec": autoscaler_spec,
             }
-            self.objects.create(made, manager=_MANAGER)
-        elif known["spec"] != {**known["spec"], **wanted}:
-            self.objects.update({**known, "spec": {**known["spec"], **wanted}}, manager=_MANAGER)
+            self.objects.create(autoscaler, manager=_MANAGER)
+        elif existing["spec"] != {**existing["spec"], **autoscaler_spec}:
+            self.objects.update({**existing, "spec": {**existing["spec"], **autoscaler_spec}}, manager=_MANAGER)
 
     async def _poll(self, scaled: Document, built: list[Scaler]) -> None:
         active, failed = False, ""
@@ -258,12 +265,12 @@ class ScaledObjects(Controller):
         self.objects.update_as({**target, "spec": {**target["spec"], "replicas": replicas}}, scale)
         if reason:
             kind = f"{target['apiVersion']}.{target['kind']}"
-            told = f"{kind} {namespace}/{reference['name']} from {before} to {replicas}"
-            self.recorder.normal(scaled, reason, text.format(told))
+            change = f"{kind} {namespace}/{reference['name']} from {before} to {replicas}"
+            self.recorder.normal(scaled, reason, text.format(change))
 
 
 def _asks(scaled: Document) -> tuple[object, ...]:
-    """Return what the operator acts upon: not the status, which it writes itself."""
+    """Return the part that the operator acts upon: not the status, which it writes itself."""
     metadata = scaled["metadata"]
     return scaled["spec"], metadata.get("annotations"), metadata.get("deletionTimestamp")
 

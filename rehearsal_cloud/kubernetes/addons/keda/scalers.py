@@ -1,4 +1,4 @@
-"""KEDA's scalers: what a ScaledObject's trigger measures. Here that is the result of a query on PostgreSQL.
+"""KEDA's scalers: they measure a ScaledObject's triggers, here the result of a query on PostgreSQL.
 
 https://keda.sh/docs/latest/scalers/postgresql/
 """
@@ -29,7 +29,7 @@ class ScalerFailed(MetricFailed):
 
 @dataclass(frozen=True)
 class Scaler:
-    """One trigger of a ScaledObject, ready to be measured."""
+    """A trigger of a ScaledObject, ready to be measured."""
 
     metric: str
     """The metric's name for the autoscaler: `s0-postgresql`."""
@@ -64,17 +64,17 @@ class Scaler:
 
 
 def scalers(objects: Objects, scaled_object: Document, target: Document, authorities: Path) -> list[Scaler]:
-    """Return the ScaledObject's triggers. Raises ScalerFailed where one is not right.
+    """Return the ScaledObject's scalers. Raises ScalerFailed for an invalid trigger.
 
-    The certificates in `authorities` are those that the operator's container trusts.
+    The operator's container trusts the certificates in `authorities`.
     """
-    found = []
+    built = []
     for index, trigger in enumerate(scaled_object["spec"]["triggers"]):
         if trigger["type"] != "postgresql":
             raise ScalerFailed(f"no scaler found for type: {trigger['type']}")
         conninfo = _conninfo(_parameters(objects, scaled_object, target, trigger), authorities)
-        found.append(_scaler(index, trigger, conninfo))
-    return found
+        built.append(_scaler(index, trigger, conninfo))
+    return built
 
 
 def _scaler(index: int, trigger: Document, conninfo: str) -> Scaler:
@@ -102,20 +102,22 @@ def _scaler(index: int, trigger: Document, conninfo: str) -> Scaler:
     )
 
 
-def _conninfo(known: dict[str, str], authorities: Path) -> str:
+def _conninfo(parameters: dict[str, str], authorities: Path) -> str:
     from psycopg import ProgrammingError, conninfo
 
     parts: dict[str, Any]
-    if given := known.get("connection"):
+    if text := parameters.get("connection"):
         try:
-            parts = conninfo.conninfo_to_dict(given)
+            parts = conninfo.conninfo_to_dict(text)
         except ProgrammingError:  # whose text repeats the string, and with it the password
             raise ScalerFailed("error establishing postgreSQL connection: cannot parse the connection string") from None
     else:
         for name in _PARTS:
-            if not known.get(name):
+            if not parameters.get(name):
                 raise ScalerFailed(f"{_UNPARSED}: no {name} given")
-        parts = {theirs: known[ours] for ours, theirs in _PARTS.items()} | {"password": known.get("password", "")}
+        parts = {keyword: parameters[parameter] for parameter, keyword in _PARTS.items()} | {
+            "password": parameters.get("password", "")
+        }
     roots, mode = parts.get("sslrootcert"), parts.get("sslmode")
     if roots == "system" or (roots is None and mode in ("verify-ca", "verify-full")):
         # libpq would ask this machine's own authorities, and knows no other when it was built for another machine.
@@ -124,34 +126,38 @@ def _conninfo(known: dict[str, str], authorities: Path) -> str:
 
 
 def _parameters(objects: Objects, scaled_object: Document, target: Document, trigger: Document) -> dict[str, str]:
-    """Return the trigger's parameters: its own, the target's environment's, and those that it authenticates with."""
+    """Return the trigger's parameters: its own, from the target's environment, and from its authentication."""
     namespace = scaled_object["metadata"]["namespace"]
     variables = _environment(
         objects, target, namespace, scaled_object["spec"]["scaleTargetRef"].get("envSourceContainerName")
     )
-    known = {name: value for name, value in trigger["metadata"].items() if name in _PARTS}
+    parameters = {name: value for name, value in trigger["metadata"].items() if name in _PARTS}
     for name, variable in trigger["metadata"].items():
         if name.endswith("FromEnv") and variable in variables:
-            known[name.removesuffix("FromEnv")] = variables[variable]
+            parameters[name.removesuffix("FromEnv")] = variables[variable]
     reference = trigger.get("authenticationRef")
     if reference is None:
-        return known
+        return parameters
     authentication = objects.get("TriggerAuthentication", reference["name"], namespace)
     if authentication is None:
         text = f'TriggerAuthentication.keda.sh "{reference["name"]}" not found'
         raise ScalerFailed(f"error getting triggerAuth: {text}")
     spec = authentication["spec"]
-    for one in spec.get("secretTargetRef") or ():
-        known[one["parameter"]] = secret_value(objects, one["name"], one["key"], namespace) or ""
-    for one in spec.get("env") or ():
-        variables = _environment(objects, target, namespace, one.get("containerName"))
-        known[one["parameter"]] = variables.get(one["name"], "")
-    return known
+    for source in spec.get("secretTargetRef") or ():
+        parameters[source["parameter"]] = secret_value(objects, source["name"], source["key"], namespace) or ""
+    for source in spec.get("env") or ():
+        variables = _environment(objects, target, namespace, source.get("containerName"))
+        parameters[source["parameter"]] = variables.get(source["name"], "")
+    return parameters
 
 
 def _environment(objects: Objects, target: Document, namespace: str, container: str | None) -> dict[str, str]:
     containers = target["spec"]["template"]["spec"]["containers"]
-    chosen = next((one for one in containers if one["name"] == container), None) if container else containers[0]
+    chosen = (
+        next((candidate for candidate in containers if candidate["name"] == container), None)
+        if container
+        else containers[0]
+    )
     if chosen is None:
         text = f"couldn't find container with name {container} on Target object"
         raise ScalerFailed(f"error resolving secrets for ScaleTarget: {text}")
