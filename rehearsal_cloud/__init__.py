@@ -1,7 +1,7 @@
-"""The rehearsal cloud: a program of its own that stands in for Azure, reached over HTTPS only.
+"""The rehearsal cloud: an independent program that emulates Azure, reached over HTTPS only.
 
-It imports nothing of the library `airflowaks`, nor the other way round: a session finds it by proxy URL, CA file and
-credentials, as it finds Azure behind a company's proxy. From top to bottom, each importing only what is below it:
+It imports nothing from the library `airflowaks`, nor the library from it: a session reaches it by proxy URL, CA file
+and credentials, like Azure behind a company's proxy. From top to bottom, each package imports only those below it:
 
 - `server`: the process, its HTTPS endpoint and proxy, and the command line.
 - `key_vault`, `registry`: the data planes of vaults and container registries.

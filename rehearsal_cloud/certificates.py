@@ -1,4 +1,4 @@
-"""The rehearsal's own certificate authority, and the one server certificate that bears all the names it answers to."""
+"""The rehearsal's certificate authority, and its server certificate with all host names that it serves."""
 
 from __future__ import annotations
 
@@ -24,13 +24,13 @@ HOSTS = (
 
 
 def serves(host: str) -> bool:
-    """Tell whether the rehearsal stands in for `host`; a wildcard covers exactly one label, as in TLS."""
+    """Tell whether the rehearsal serves `host`; a wildcard covers exactly one label, as in TLS."""
     label, _, parent = host.lower().partition(".")
     return host.lower() in HOSTS or (bool(label) and f"*.{parent}" in HOSTS)
 
 
 def server_context(home: Home) -> ssl.SSLContext:
-    """Return the TLS context of every listener, making the CA of `home` first where it is missing."""
+    """Return the TLS context of every listener; create the CA of `home` first where it is missing."""
     if home.ca_key.exists():
         authority = trustme.CA.from_pem(home.ca_file.read_bytes(), home.ca_key.read_bytes())
     else:

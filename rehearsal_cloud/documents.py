@@ -1,4 +1,4 @@
-"""The JSON that everything here keeps, takes and answers."""
+"""The type of JSON documents: stored, received and answered."""
 
 from __future__ import annotations
 

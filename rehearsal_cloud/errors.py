@@ -1,4 +1,4 @@
-"""The errors that Azure's services answer; Resource Manager and each data plane have a format of their own."""
+"""The error responses of Azure's services; Resource Manager and each data plane have their own format."""
 
 from __future__ import annotations
 
@@ -36,11 +36,11 @@ class RegistryError(ServiceError):
     """An error response of a container registry, in the format of the OCI distribution API."""
 
     def response(self) -> JSONResponse:
-        """Return the answer: a list with the one error."""
+        """Return the answer: a list with this error."""
         body = {"errors": [{"code": self.code, "message": self.message, "detail": None}]}
         return JSONResponse(body, self.status, {"Docker-Distribution-Api-Version": "registry/2.0", **self.headers})
 
 
 def not_found(path: str) -> ServiceError:
-    """Return the error for a path at which nothing is served."""
+    """Return the error for an unknown path."""
     return ServiceError(404, "NotFound", f"Nothing is served at {path}.")

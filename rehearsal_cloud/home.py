@@ -1,4 +1,4 @@
-"""The rehearsal's home: the folder that holds all of one rehearsal cloud, and the settings it remembers."""
+"""The rehearsal's home: the folder of a rehearsal cloud's data, and its stored settings."""
 
 from __future__ import annotations
 
@@ -24,10 +24,10 @@ OPERATOR_NAME = "rehearsal-operator"
 
 @dataclass(frozen=True, kw_only=True)
 class Settings:
-    """What one rehearsal cloud remembers between starts; ports are free ones, chosen once.
+    """The settings that a rehearsal cloud stores between starts; its ports are chosen once.
 
-    `time_scale` multiplies Azure's typical durations; `replication_seconds` is how long Entra takes, before scaling, to
-    know a new principal everywhere; `classic_redis` makes the tenant one that may still create Azure Cache for Redis.
+    `time_scale` multiplies Azure's typical durations; `replication_seconds` is Entra's replication delay of a new
+    principal before scaling; with `classic_redis` the tenant may still create Azure Cache for Redis.
     """
 
     proxy_port: int
@@ -39,13 +39,13 @@ class Settings:
     classic_redis: bool = False
 
     def scaled(self, seconds: float) -> float:
-        """Return how many real seconds Azure's `seconds` last here."""
+        """Return Azure's `seconds` multiplied by the time scale."""
         return seconds * self.time_scale
 
 
 @dataclass(frozen=True)
 class Home:
-    """Where everything of one rehearsal cloud lives; the folder is private to its user."""
+    """The folder with all data of a rehearsal cloud, private to its user."""
 
     folder: Path
 
@@ -72,32 +72,32 @@ class Home:
 
     @property
     def services(self) -> Path:
-        """Return the folder under which each PostgreSQL server and broker has its own."""
+        """Return the parent folder of the PostgreSQL servers and brokers."""
         return self.folder / "services"
 
     @property
     def log(self) -> Path:
-        """Return the daemon's own log."""
+        """Return the daemon's log."""
         return self.folder / "rehearsal.log"
 
     @property
     def request_log(self) -> Path:
-        """Return the log of requests: a JSON object a line, without bodies, tokens or secrets."""
+        """Return the log of requests: a JSON object per line, without bodies, tokens or secrets."""
         return self.folder / "requests.jsonl"
 
     @property
     def pid_file(self) -> Path:
-        """Return the file that the running daemon keeps locked and writes its process ID to."""
+        """Return the file that the running daemon locks, with its process ID."""
         return self.folder / "rehearsal.pid"
 
     @property
     def kubeconfig(self) -> Path:
-        """Return the kubeconfig that `env` writes and names to kubectl."""
+        """Return the kubeconfig that `env` writes for kubectl."""
         return self.folder / "kubeconfig"
 
     @property
     def command_lock(self) -> Path:
-        """Return the file that a command which starts, stops or resets the rehearsal locks."""
+        """Return the lock file of the commands that start, stop or reset the rehearsal."""
         return self.folder / "command.lock"
 
     @property
@@ -106,23 +106,23 @@ class Home:
 
     @contextmanager
     def locked(self) -> Iterator[None]:
-        """Let one command at a time start, stop or reset what lives here; another waits."""
+        """Hold the lock of the commands that start, stop or reset the rehearsal; a second command waits."""
         self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         with self.command_lock.open("w") as lock:
             fcntl.flock(lock, fcntl.LOCK_EX)
             yield
 
     def settings(self) -> Settings | None:
-        """Return what was remembered, or None where no rehearsal was ever started."""
+        """Return the stored settings, or None before the first start."""
         try:
             remembered = json.loads(self._settings_file.read_text())
         except FileNotFoundError:
             return None
-        known = {field.name for field in fields(Settings)}
-        return Settings(**{name: value for name, value in remembered.items() if name in known})
+        names = {field.name for field in fields(Settings)}
+        return Settings(**{name: value for name, value in remembered.items() if name in names})
 
     def prepare(self, **changes: float | bool | None) -> Settings:
-        """Make the settings where they are missing, apply `changes` that are not None, and remember."""
+        """Create missing settings, apply `changes` that are not None, and store them."""
         current = self.settings()
         if current is None:
             proxy_port, https_port = free_ports(2)
@@ -139,7 +139,7 @@ class Home:
 
 
 def free_ports(count: int) -> list[int]:
-    """Return `count` different ports that nothing on loopback listens on now."""
+    """Return `count` different free loopback ports."""
     probes = [socket.create_server(("127.0.0.1", 0)) for _ in range(count)]
     ports = [int(probe.getsockname()[1]) for probe in probes]
     for probe in probes:
@@ -148,7 +148,7 @@ def free_ports(count: int) -> list[int]:
 
 
 def write_private(path: Path, text: str) -> None:
-    """Write `text` so that only its user can read it and a reader never sees half of it."""
+    """Write `text` atomically, readable only by this user."""
     fresh = path.with_name(path.name + ".new")
     fresh.unlink(missing_ok=True)
     with os.fdopen(os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:

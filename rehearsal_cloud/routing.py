@@ -1,4 +1,4 @@
-"""What a service of the rehearsal is to the front door: something that turns a request into an answer."""
+"""Services of the rehearsal: handlers that turn a request into an answer."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ Handler = Callable[[Request], Awaitable[Response]]
 
 
 def routed(routes: Sequence[Route]) -> Handler:
-    """Return a handler that lets the route which matches a request answer it; Refusals become error bodies."""
+    """Return a handler that dispatches a request to its route; a ServiceError becomes an error body."""
 
     async def answer(request: Request) -> Response:
         for route in routes:
-            match, found = route.matches(request.scope)
+            match, child_scope = route.matches(request.scope)
             if match is Match.FULL:
-                request.scope.update(found)
+                request.scope.update(child_scope)
                 try:
                     return await route.endpoint(request)  # type: ignore[no-any-return]  # Starlette types it as Any
                 except ServiceError as error:

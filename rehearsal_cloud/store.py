@@ -1,7 +1,7 @@
 """The state of the rehearsal cloud: JSON documents in one SQLite file.
 
-A document is committed before the request that made it is answered, so a rehearsal that is killed and started again has
-lost nothing that it had said.
+A document is committed before the request that wrote it is answered, so a killed rehearsal loses no answered
+write.
 """
 
 from __future__ import annotations
@@ -43,11 +43,11 @@ class Store:
         return None if row is None else json.loads(row[0])
 
     def put(self, collection: str, key: str, body: Document) -> None:
-        """Write the document, new or over the old one."""
+        """Write the document, or replace it."""
         self._connection.execute("REPLACE INTO documents VALUES (?, ?, ?)", (collection, key, json.dumps(body)))
 
     def delete(self, collection: str, key: str) -> None:
-        """Delete the document if it is there."""
+        """Delete the document if it exists."""
         self._connection.execute("DELETE FROM documents WHERE collection = ? AND key = ?", (collection, key))
 
     def delete_below(self, collection: str, prefix: str) -> None:
@@ -57,7 +57,7 @@ class Store:
         )
 
     def scan(self, collection: str, prefix: str = "") -> list[Document]:
-        """Return the documents whose keys start with `prefix`, in the order of their keys."""
+        """Return the documents whose keys start with `prefix`, ordered by key."""
         rows = self._connection.execute(
             "SELECT body FROM documents WHERE collection = ? AND substr(key, 1, ?) = ? ORDER BY key",
             (collection, len(prefix), prefix),
@@ -71,7 +71,7 @@ class Store:
 
     @contextmanager
     def transaction(self) -> Iterator[None]:
-        """Make several writes one: all of them are kept, or none."""
+        """Commit several writes together."""
         self._connection.execute("BEGIN IMMEDIATE")
         try:
             yield

@@ -1,4 +1,4 @@
-"""What runs or is kept behind resources.
+"""The backends of resources.
 
 Servers: `postgresql`, `valkey`, with their `processes`, `tls` and `ports`. Stores: `image_store`, `vault_secrets`,
 `blobs`.

@@ -1,7 +1,7 @@
-"""<account>.blob.core.windows.net: the blobs of registry tasks, opened by shared access signatures and nothing else.
+"""<account>.blob.core.windows.net: the blobs of registry tasks, accessible only with shared access signatures.
 
-What clients put are sources of builds; what they read are logs that grow, in ranges, until their metadata say that they
-are complete. https://learn.microsoft.com/rest/api/storageservices/put-blob, …/get-blob and …/create-service-sas
+Clients upload sources of builds, and read growing logs, in ranges, until the metadata mark them as
+complete. https://learn.microsoft.com/rest/api/storageservices/put-blob, …/get-blob and …/create-service-sas
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ _LOG_TYPE = "text/plain; charset=utf-8"
 
 
 class BlobError(ServiceError):
-    """An error response of the storage service: XML, and the code again in a header."""
+    """An error response of the storage service: XML, with the code also in a header."""
 
     def response(self) -> Response:  # type: ignore[override]  # the one service that speaks no JSON
         """Return the answer."""
@@ -55,7 +55,7 @@ class BlobError(ServiceError):
 
 
 class Blobs:
-    """The blobs of one rehearsal: files below its home, their metadata in its store."""
+    """The blobs of a rehearsal: files below its home, with metadata in its store."""
 
     def __init__(self, home: Home, store: Store) -> None:
         self._folder = home.services / "registry-tasks"
@@ -70,11 +70,11 @@ class Blobs:
         return f"https://{_ACCOUNT}{SUFFIX}/{blob}?{urlencode({**query, 'sig': self._signature(blob, query)})}"
 
     def file(self, blob: str) -> Path:
-        """Return the file of a blob, whether it is there or not."""
+        """Return the path of a blob's file, which may not exist."""
         return self._folder / blob
 
     def begin(self, blob: str) -> None:
-        """Make an empty blob that is going to be appended to."""
+        """Create an empty append blob."""
         self.file(blob).parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         self.file(blob).write_bytes(b"")
         self._store.put("blobs", blob, {"type": "AppendBlob", "metadata": {}})
@@ -85,7 +85,7 @@ class Blobs:
             file.write(text.encode())
 
     def complete(self, blob: str, how: str) -> None:
-        """Say in the blob's metadata that nothing more is appended, and how it ended."""
+        """Mark the blob as complete in its metadata, with the outcome."""
         self._store.put("blobs", blob, {"type": "AppendBlob", "metadata": {"Complete": how}})
 
     async def _put(self, request: Request) -> Response:
@@ -109,10 +109,10 @@ class Blobs:
         content = self.file(blob).read_bytes()
         headers = self._about(blob) | {"x-ms-blob-type": kept["type"], "Accept-Ranges": "bytes"}
         headers |= {f"x-ms-meta-{name}": value for name, value in kept["metadata"].items()}
-        asked = _RANGE.fullmatch(request.headers.get("x-ms-range") or request.headers.get("range") or "")
-        if asked is None:
+        byte_range = _RANGE.fullmatch(request.headers.get("x-ms-range") or request.headers.get("range") or "")
+        if byte_range is None:
             return Response(content, 200, headers, media_type=_LOG_TYPE)
-        first, last = int(asked["first"]), min(int(asked["last"] or len(content)), len(content) - 1)
+        first, last = int(byte_range["first"]), min(int(byte_range["last"] or len(content)), len(content) - 1)
         if first > last:
             text = "The range specified is invalid for the current size of the resource."
             raise BlobError(416, "InvalidRange", text, headers={"Content-Range": f"bytes */{len(content)}"})
@@ -120,7 +120,7 @@ class Blobs:
         return Response(content[first : last + 1], 206, headers, media_type=_LOG_TYPE)
 
     def _opened(self, request: Request, permission: str) -> str:
-        """Return the blob that a request is about. Raises BlobError unless its signature opens that blob for it."""
+        """Return the blob of a request. Raises BlobError unless its signature grants the permission on the blob."""
         blob = f"{request.path_params['container']}/{request.path_params['blob']}"
         query = {name: request.query_params.get(name, "") for name in ("sv", "se", "sr", "sp")}
         if not hmac.compare_digest(self._signature(blob, query), request.query_params.get("sig", "")):

@@ -1,7 +1,7 @@
-"""The images of container registries: what can be imported from public registries, and what each registry holds.
+"""The images of container registries: images importable from public registries, and each registry's content.
 
 Images are real OCI images (https://github.com/opencontainers/image-spec) in miniature: the manifest, its digest and the
-configuration are true to the format; the one layer of a public one is empty, and a build's hold what it added.
+configuration follow the format; a public image has a single empty layer, and a build adds layers with its changes.
 """
 
 from __future__ import annotations
@@ -37,14 +37,14 @@ _EMPTY_TAR = bytes(1024)
 
 @dataclass(frozen=True)
 class Image:
-    """One image: its manifest and the blobs that the manifest names, by digest."""
+    """An image: its manifest and the manifest's blobs, by digest."""
 
     manifest: bytes
     blobs: dict[str, bytes]
 
     @property
     def digest(self) -> str:
-        """Return the digest of the manifest, which is what identifies the image."""
+        """Return the digest of the manifest, which identifies the image."""
         return digest(self.manifest)
 
     @property
@@ -55,26 +55,26 @@ class Image:
 
     @property
     def layers(self) -> list[bytes]:
-        """Return the layers that a build has added."""
-        return [self.blobs[one["digest"]] for one in json.loads(self.manifest)["layers"][1:]]
+        """Return the layers of a build."""
+        return [self.blobs[layer["digest"]] for layer in json.loads(self.manifest)["layers"][1:]]
 
     def extended(self, config: Document, layers: Sequence[Layer]) -> Image:
-        """Return the image that a build makes of this one: another `config`, and more layers."""
+        """Return the image of a build on this base: with a new `config`, and more layers."""
         before, manifest = self.configuration, json.loads(self.manifest)
-        packed = [gzip.compress(one.content, mtime=0) for one in layers]
-        history = [{"created_by": one.created_by} for one in layers]
+        packed = [gzip.compress(layer.content, mtime=0) for layer in layers]
+        history = [{"created_by": layer.created_by} for layer in layers]
         changed = {
             "config": config,
             "rootfs": {
                 "type": "layers",
-                "diff_ids": [*before["rootfs"]["diff_ids"], *(digest(one.content) for one in layers)],
+                "diff_ids": [*before["rootfs"]["diff_ids"], *(digest(layer.content) for layer in layers)],
             },
             "history": [*before.get("history", []), *history],
         }
         configuration = json.dumps(before | changed).encode()
         manifest["config"] = _descriptor(_CONFIG_TYPE, configuration)
-        manifest["layers"] += [_descriptor(_LAYER_TYPE, one) for one in packed]
-        blobs = {digest(one): one for one in (configuration, *packed)}
+        manifest["layers"] += [_descriptor(_LAYER_TYPE, content) for content in packed]
+        blobs = {digest(content): content for content in (configuration, *packed)}
         kept = {
             name: blob for name, blob in self.blobs.items() if name != json.loads(self.manifest)["config"]["digest"]
         }
@@ -83,14 +83,14 @@ class Image:
 
 @dataclass(frozen=True)
 class Layer:
-    """What one instruction of a build added: the instruction, and a tar of files by their paths."""
+    """The layer of a build's instruction: the instruction, and a tar of its files."""
 
     created_by: str
     files: Mapping[str, bytes]
 
     @property
     def content(self) -> bytes:
-        """Return the tar, the same for the same files."""
+        """Return the tar, reproducible for the same files."""
         packed = io.BytesIO()
         with tarfile.open(fileobj=packed, mode="w", format=tarfile.PAX_FORMAT) as archive:
             for path, content in sorted(self.files.items()):
@@ -101,15 +101,17 @@ class Layer:
 
 
 def public_image(registry: str, repository: str, tag: str) -> Image | None:
-    """Return what a public registry holds under that name, or None: Airflow's, Python's and busybox's are here.
+    """Return an image of a public registry, or None; Airflow, Python and busybox are available.
 
-    `tag` may also be a digest, of the images that are newest here.
+    `tag` may also be the digest of one of the newest images.
     """
     if registry.lower() not in _DOCKER_HUB:
         return None
     if tag.startswith("sha256:"):
-        known = filter(None, (public_image(registry, repository, one) for one in _LATEST.get(repository, ())))
-        return next((one for one in known if one.digest == tag), None)
+        candidates = filter(
+            None, (public_image(registry, repository, latest) for latest in _LATEST.get(repository, ()))
+        )
+        return next((image for image in candidates if image.digest == tag), None)
     if repository == "apache/airflow" and (named := _AIRFLOW_TAG.fullmatch(tag)):
         return _airflow(named["airflow"], named["python"] or _DEFAULT_PYTHON)
     if repository == "library/python" and _PYTHON_TAG.fullmatch(tag):
@@ -148,12 +150,12 @@ def _image(config: Document, annotations: Document) -> Image:
         "layers": [_descriptor(_LAYER_TYPE, layer)],
         "annotations": annotations,
     }
-    blobs = {digest(one): one for one in (configuration, layer)}
+    blobs = {digest(content): content for content in (configuration, layer)}
     return Image(json.dumps(manifest).encode(), blobs)
 
 
 def digest(content: bytes) -> str:
-    """Return the content's digest as registries write it."""
+    """Return the content's digest in the registries' format."""
     return f"sha256:{hashlib.sha256(content).hexdigest()}"
 
 
@@ -162,7 +164,7 @@ def _descriptor(media_type: str, content: bytes) -> Document:
 
 
 class Images:
-    """What one registry holds; `registry_id` is its resource ID."""
+    """The content of a registry; `registry_id` is its resource ID."""
 
     def __init__(self, store: Store, registry_id: str) -> None:
         self._store = store
@@ -170,7 +172,7 @@ class Images:
 
     def repositories(self) -> list[str]:
         """Return the names of all repositories, in order."""
-        return sorted({one["repository"] for one in self._store.scan("manifests", f"{self._key}/")})
+        return sorted({manifest["repository"] for manifest in self._store.scan("manifests", f"{self._key}/")})
 
     def manifests(self, repository: str) -> list[Document]:
         """Return the repository's manifests: `digest`, `content`, `blobs`, `created`."""
@@ -181,38 +183,42 @@ class Images:
         return self._store.scan("tags", f"{self._key}/{repository}:")
 
     def tag(self, repository: str, name: str) -> Document | None:
-        """Return one tag."""
+        """Return a tag, or None."""
         return self._store.get("tags", f"{self._key}/{repository}:{name}")
 
     def manifest(self, repository: str, reference: str) -> Document | None:
         """Return the manifest that a tag or a digest names."""
         tag = None if reference.startswith("sha256:") else self.tag(repository, reference)
-        wanted = tag["digest"] if tag else reference
-        return self._store.get("manifests", f"{self._key}/{repository}@{wanted}")
+        manifest_digest = tag["digest"] if tag else reference
+        return self._store.get("manifests", f"{self._key}/{repository}@{manifest_digest}")
 
     def image(self, repository: str, reference: str) -> Image | None:
         """Return the image that a tag or a digest names."""
         kept = self.manifest(repository, reference)
         if kept is None:
             return None
-        return Image(kept["content"].encode(), {one: bytes.fromhex(blob) for one, blob in kept["blobs"].items()})
+        return Image(kept["content"].encode(), {name: bytes.fromhex(blob) for name, blob in kept["blobs"].items()})
 
-    def blob(self, repository: str, wanted: str) -> bytes | None:
-        """Return the blob of that digest, of whichever image in the repository."""
-        found = (one["blobs"][wanted] for one in self.manifests(repository) if wanted in one["blobs"])
-        content = next(found, None)
+    def blob(self, repository: str, blob_digest: str) -> bytes | None:
+        """Return the blob with this digest from any image in the repository."""
+        contents = (
+            manifest["blobs"][blob_digest]
+            for manifest in self.manifests(repository)
+            if blob_digest in manifest["blobs"]
+        )
+        content = next(contents, None)
         return None if content is None else bytes.fromhex(content)
 
     def put(self, repository: str, tag: str | None, image: Image) -> None:
-        """Keep an image, and let `tag`, if any, name it from now on."""
+        """Store an image, and point `tag`, if any, to it."""
         now = datetime.now(UTC).isoformat()
-        known = self.manifest(repository, image.digest)
+        existing = self.manifest(repository, image.digest)
         manifest = {
             "repository": repository,
             "digest": image.digest,
             "content": image.manifest.decode(),
-            "blobs": {one: content.hex() for one, content in image.blobs.items()},
-            "created": known["created"] if known else now,
+            "blobs": {name: content.hex() for name, content in image.blobs.items()},
+            "created": existing["created"] if existing else now,
         }
         with self._store.transaction():
             self._store.put("manifests", f"{self._key}/{repository}@{image.digest}", manifest)
@@ -222,19 +228,19 @@ class Images:
                 self._store.put("tags", f"{self._key}/{repository}:{tag}", named)
 
     def delete_tag(self, repository: str, name: str) -> None:
-        """Take a tag away; the image stays."""
+        """Delete a tag; the image stays."""
         self._store.delete("tags", f"{self._key}/{repository}:{name}")
 
-    def delete_manifest(self, repository: str, wanted: str) -> None:
+    def delete_manifest(self, repository: str, manifest_digest: str) -> None:
         """Delete an image with all its tags."""
         with self._store.transaction():
             for tag in self.tags(repository):
-                if tag["digest"] == wanted:
+                if tag["digest"] == manifest_digest:
                     self.delete_tag(repository, tag["name"])
-            self._store.delete("manifests", f"{self._key}/{repository}@{wanted}")
+            self._store.delete("manifests", f"{self._key}/{repository}@{manifest_digest}")
 
     def clear(self) -> None:
-        """Delete everything, as when the registry goes."""
+        """Delete all images of the registry."""
         with self._store.transaction():
             self._store.delete_below("tags", f"{self._key}/")
             self._store.delete_below("manifests", f"{self._key}/")

@@ -1,4 +1,4 @@
-"""The loopback ports that services answer on: chosen once, remembered with the resource, kept over restarts."""
+"""The loopback ports of services: chosen once, stored with the resource, kept across restarts."""
 
 from __future__ import annotations
 
@@ -15,16 +15,16 @@ _LOG = logging.getLogger(__name__)
 
 
 class WayIn(Protocol):
-    """Something that listens on `port` once it has started; port 0 means any."""
+    """A listener on `port`, known after its start; port 0 means any free port."""
 
     port: int
 
     async def start(self) -> None:
-        """Listen. Raises OSError where another program has the port."""
+        """Start listening. Raises OSError where another program has the port."""
 
 
 async def listen(document: Document, way_in: WayIn, keep: Callable[[Document], None]) -> None:
-    """Start `way_in` on the port that the resource remembers; if another program has it, take another and `keep` it."""
+    """Start `way_in` on the resource's stored port; if another program has it, choose a new port and `keep` it."""
     try:
         await way_in.start()
     except OSError as fault:

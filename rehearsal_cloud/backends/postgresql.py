@@ -1,4 +1,4 @@
-"""A real PostgreSQL behind one rehearsed flexible server, with Azure's roles and limits."""
+"""A real PostgreSQL behind a rehearsed flexible server, with Azure's roles and limits."""
 
 import asyncio
 import contextlib
@@ -62,16 +62,16 @@ CREATE EVENT TRIGGER azure_allow_listed ON ddl_command_end WHEN TAG IN ('CREATE 
 
 
 def password_verifier(password: str) -> str:
-    """Return the SCRAM-SHA-256 verifier that PostgreSQL keeps in a password's place.
+    """Return the SCRAM-SHA-256 verifier that PostgreSQL stores instead of a password.
 
-    libpq makes it and asks for a connection to read settings from; this one goes nowhere.
+    libpq computes it and needs a connection for its settings; an unconnected one suffices.
     """
     nowhere = pq.PGconn.connect_start(b"host=/nonexistent")
     return nowhere.encrypt_password(password.encode(), b"", b"scram-sha-256").decode()
 
 
 class Database(NamedTuple):
-    """A database as the server itself describes it."""
+    """A database, as the server describes it."""
 
     name: str
     charset: str
@@ -79,10 +79,10 @@ class Database(NamedTuple):
 
 
 class PostgresServer(Server):
-    """The PostgreSQL of one flexible server: its life, roles, databases and parameters.
+    """The PostgreSQL of a flexible server: its lifecycle, roles, databases and parameters.
 
-    It listens on a Unix socket in a private folder only. Role and database names are quoted, so any name will do;
-    what Azure allows is the caller's business. Methods that speak SQL raise psycopg.Error, all others ServerError.
+    It listens on a Unix socket in a private folder only. Role and database names are quoted; the caller
+    checks Azure's rules for them. Methods that run SQL raise psycopg.Error, all others ServerError.
     """
 
     program: ClassVar[str] = "postgres"
@@ -103,7 +103,7 @@ class PostgresServer(Server):
         return (self.folder / "run").resolve() / f".s.PGSQL.{_PORT}"
 
     async def create(self, administrator_login: str | None, verifier: str | None) -> None:
-        """Make and start the server; with a login, also the administrator. Carries on where a killed one stopped."""
+        """Create and start the server; with a login, also the administrator. It continues an interrupted creation."""
         await self._installation.prepare()
         await asyncio.to_thread(self._copy_template)
         await self.start()
@@ -167,14 +167,14 @@ class PostgresServer(Server):
         await self._execute(sql.SQL("GRANT azure_pg_admin TO {} WITH ADMIN OPTION").format(role))
 
     async def set_administrator_password(self, login: str, verifier: str) -> None:
-        """Set the administrator's password, of which only the verifier is ever kept."""
+        """Set the administrator's password; only its verifier is stored."""
         statement = sql.SQL("ALTER ROLE {} PASSWORD {}")
         await self._execute(statement.format(sql.Identifier(login), sql.Literal(verifier)))
 
     async def add_entra_administrator(self, name: str, object_id: str, principal_type: str) -> None:
-        r"""Make a Microsoft Entra administrator: the same rights as the administrator login, but logs in with a token.
+        r"""Create a Microsoft Entra administrator: with the administrator's rights, but logging in with a token.
 
-        Whom the role stands for is its comment (\du+), where Azure has it in a security label.
+        The role names its principal in a comment (\du+), where Azure uses a security label.
         """
         await self._add_administrator(name)
         role, label = sql.Identifier(name), sql.Literal(f"aadauth,oid={object_id},type={principal_type.lower()},admin")
@@ -182,7 +182,7 @@ class PostgresServer(Server):
         await self._execute(sql.SQL("COMMENT ON ROLE {} IS {}").format(role, label))
 
     async def remove_entra_administrator(self, name: str) -> None:
-        """Remove a Microsoft Entra administrator; a role that still owns something or has granted stays, locked."""
+        """Remove a Microsoft Entra administrator; a role that owns objects or has granted privileges stays, locked."""
         role = sql.Identifier(name)
         with contextlib.suppress(psycopg.errors.UndefinedObject):
             await self._execute(sql.SQL("ALTER ROLE {} NOLOGIN NOCREATEROLE NOCREATEDB").format(role))
@@ -192,9 +192,9 @@ class PostgresServer(Server):
                 await self._execute(sql.SQL("DROP ROLE {}").format(role))
 
     async def create_database(self, name: str, charset: str = "UTF8", collation: str = "C.UTF-8") -> None:
-        """Make a database that belongs to azure_pg_admin, as Azure does. It may exist already.
+        """Create a database owned by azure_pg_admin, as Azure does. It may exist already.
 
-        A collation that is not built in (en_US.utf8 and the like) becomes C.UTF-8: the machine may not have it.
+        A collation that is not built in (such as en_US.utf8) becomes C.UTF-8: the machine may not have it.
         Raises psycopg.Error for a charset that PostgreSQL does not know.
         """
         locale = collation if collation in ("C", "C.UTF-8", "PG_UNICODE_FAST") else "C.UTF-8"
@@ -209,11 +209,11 @@ class PostgresServer(Server):
             await connection.execute(_ALLOW_LISTED)
 
     async def drop_database(self, name: str) -> None:
-        """Remove a database and end the sessions in it. It may be gone already."""
+        """Remove a database and end its sessions. It may be missing."""
         await self._execute(sql.SQL("DROP DATABASE IF EXISTS {} WITH (FORCE)").format(sql.Identifier(name)))
 
     async def databases(self) -> list[Database]:
-        """Return all databases but the templates, by name, also those made with SQL."""
+        """Return all databases without the templates, by name, also those created with SQL."""
         rows = await self._execute(
             sql.SQL(
                 "SELECT datname, pg_encoding_to_char(encoding), coalesce(datlocale, datcollate)"
@@ -223,7 +223,7 @@ class PostgresServer(Server):
         return [Database(*row) for row in rows]
 
     async def set_parameter(self, name: str, value: str) -> bool:
-        """Set a server parameter and tell whether it is a static one, which takes effect after a restart.
+        """Set a server parameter and tell whether it is static: a static parameter takes effect after a restart.
 
         Raises psycopg.Error for a parameter or value that PostgreSQL does not know.
         """

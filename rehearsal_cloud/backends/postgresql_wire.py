@@ -1,4 +1,4 @@
-"""The way into a rehearsed flexible server: TLS, firewall and Entra tokens in PostgreSQL's own protocol.
+"""The front of a rehearsed flexible server: TLS, firewall and Entra tokens in PostgreSQL's protocol.
 
 Message formats: https://www.postgresql.org/docs/18/protocol-message-formats.html
 """
@@ -27,16 +27,16 @@ _LOGIN_SECONDS = 60.0  # PostgreSQL's authentication_timeout
 
 
 class LoginRules(Protocol):
-    """Who may log in, asked anew for every connection."""
+    """The login rules, evaluated for every connection."""
 
     def allows(self, address: str) -> bool:
         """Tell whether a firewall rule covers the IP address."""
 
     def password_auth(self) -> bool:
-        """Tell whether the server accepts passwords beside Entra tokens."""
+        """Tell whether the server accepts passwords in addition to Entra tokens."""
 
     async def entra_login(self, user: str, token: str) -> str | None:
-        """Return why the token does not let its bearer in as the role, in Azure's words, or None when it does."""
+        """Return Azure's error for a token that does not authorize the role, or None for a valid one."""
 
 
 class _Startup(NamedTuple):
@@ -47,7 +47,7 @@ class _Startup(NamedTuple):
 
 
 class _LoginError(ConnectionError):
-    """What the client is told before the connection ends."""
+    """The error that the client receives before the connection ends."""
 
     def __init__(self, sqlstate: str, message: str) -> None:
         super().__init__(message)
@@ -71,14 +71,14 @@ def _length(prefix: bytes, least: int, most: int) -> int:
 
 
 async def _read_message(reader: asyncio.StreamReader) -> tuple[bytes, bytes, bytes]:
-    """Return the next message's type, body, and all of it as it came."""
+    """Return the next message's type, its body, and its raw bytes."""
     head = await reader.readexactly(5)
     body = await reader.readexactly(_length(head[1:], 4, _MAX_MESSAGE) - 4)
     return head[:1], body, head + body
 
 
 async def _receive(client: socket.socket, count: int) -> bytes:
-    """Read exactly so many bytes, so that what follows is left for the TLS handshake."""
+    """Read exactly this many bytes; the rest stays for the TLS handshake."""
     data = b""
     while len(data) < count:
         more = await asyncio.get_running_loop().sock_recv(client, count - len(data))
@@ -89,7 +89,7 @@ async def _receive(client: socket.socket, count: int) -> bytes:
 
 
 async def _first_byte(client: socket.socket) -> bytes:
-    """Look at the first byte without taking it."""
+    """Return the first byte without consuming it."""
     loop = asyncio.get_running_loop()
     readable = asyncio.Event()
     loop.add_reader(client, readable.set)
@@ -101,10 +101,10 @@ async def _first_byte(client: socket.socket) -> bytes:
 
 
 class PostgresTerminator(TlsTerminator):
-    """Listens on 127.0.0.1 as a flexible server does: TLS only, firewall, passwords, Entra tokens.
+    """Listens on 127.0.0.1 like a flexible server: TLS only, firewall, passwords, Entra tokens.
 
-    The backend's pg_hba.conf decides who needs a token: a role that it lets in unasked. All others authenticate with
-    the backend itself (SCRAM end to end). `ssl_context` is this terminator's own: it gets PostgreSQL's ALPN name.
+    The backend's pg_hba.conf decides who needs a token: the roles that it trusts. All others authenticate with
+    the backend itself (SCRAM end to end). `ssl_context` is not shared: it gets PostgreSQL's ALPN name.
     """
 
     def __init__(self, port: int, ssl_context: ssl.SSLContext, upstream: Callable[[], Path], rules: LoginRules) -> None:
@@ -149,8 +149,8 @@ class PostgresTerminator(TlsTerminator):
 
     @staticmethod
     def _no_entry(start: _Startup, address: str, encryption: str) -> _LoginError:
-        who = f'host "{address}", user "{start.user}", database "{start.database}"'
-        return _LoginError("28000", f"no pg_hba.conf entry for {who}, {encryption}")
+        client = f'host "{address}", user "{start.user}", database "{start.database}"'
+        return _LoginError("28000", f"no pg_hba.conf entry for {client}, {encryption}")
 
     async def _cancel(self, packet: bytes) -> None:
         backend = await self._connect()

@@ -1,7 +1,7 @@
-"""A server process in a folder: found, started, adopted and stopped by where it works.
+"""Server processes, identified by their working folders: started, adopted and stopped.
 
-A server outlives the rehearsal's own process when that is killed. It is found again by its working folder and program
-name, which are true from its first instruction on, and not by a pid file, which may be missing, stale or reused.
+A server outlives a killed rehearsal. Its working folder and program name identify it
+from its first instruction on; a pid file may be missing, stale or reused.
 """
 
 import asyncio
@@ -33,7 +33,7 @@ SOCKET_FOLDER_LENGTH = 104 - 1 - 14
 
 
 class ServerError(RuntimeError):
-    """A server could not be made, started or stopped; the message says what its program said."""
+    """A server could not be created, started or stopped; the message has its program's output."""
 
 
 @dataclass(frozen=True)
@@ -45,7 +45,7 @@ class Account:
 
 
 def service_account() -> Account | None:
-    """Return the account of servers that refuse root, or None when we are an ordinary user already."""
+    """Return the account of servers that refuse root, or None for an ordinary user."""
     if os.geteuid() != 0:
         return None
     nobody = pwd.getpwnam("nobody")
@@ -75,9 +75,9 @@ def _execute(command: tuple[str | Path, ...], account: Account | None, folder: P
 
 
 def run(*command: str | Path, account: Account | None, folder: Path, stdin: bytes = b"") -> None:
-    """Run a command to its end in a session of its own, without our environment and file descriptors.
+    """Run a command to its end in a new session, without this process's environment and file descriptors.
 
-    Raises ServerError with what the command printed when it fails.
+    Raises ServerError with the command's output when it fails.
     """
     code, output = _execute(command, account, folder, stdin)
     if code:
@@ -85,7 +85,7 @@ def run(*command: str | Path, account: Account | None, folder: Path, stdin: byte
 
 
 def reachable(path: Path, account: Account | None) -> bool:
-    """Tell whether the account may enter the folder (or run the program) at path."""
+    """Tell whether the account can enter the folder (or run the program) at path."""
     if account is None:
         return True
     code, _ = _execute(("test", "-x", path), account, Path("/"), b"")
@@ -93,12 +93,12 @@ def reachable(path: Path, account: Account | None) -> bool:
 
 
 def _elsewhere() -> Path:
-    """Return our folder for what cannot stand at home, after making sure that it is ours and nobody else may write."""
+    """Return the folder for data that cannot be at home; check that only this user can write to it."""
     as_root = os.geteuid() == 0
     base = Path("/var/lib/airflowaks") if as_root else Path(tempfile.gettempdir()) / f"airflowaks-{os.geteuid()}"
     base.mkdir(mode=0o700, parents=True, exist_ok=True)
-    found = base.lstat()
-    if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.geteuid() or found.st_mode & 0o022:
+    status = base.lstat()
+    if not stat.S_ISDIR(status.st_mode) or status.st_uid != os.geteuid() or status.st_mode & 0o022:
         raise ServerError(f"{base} is not a folder that only user {os.geteuid()} may write: remove it")
     if as_root:
         base.chmod(0o711)  # whatever our umask is, the account must get through
@@ -106,10 +106,10 @@ def _elsewhere() -> Path:
 
 
 def claim(path: Path, account: Account | None, *, for_socket: bool = False) -> Path:
-    """Make a private (0700) folder of the account at path and return where it really stands.
+    """Create a private (0700) folder of the account at path and return its real path.
 
-    Where it cannot stand at path (the account may not enter the folders above; a socket's path would be too long) a
-    symbolic link stands there, so that it is found again whatever has changed since.
+    If it cannot be at path (the account cannot enter the parent folders; a socket's path would be too long), path is a
+    symbolic link to it, so that later calls find it.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     if path.is_symlink():
@@ -133,10 +133,10 @@ def claim(path: Path, account: Account | None, *, for_socket: bool = False) -> P
 
 
 def part(folder: Path) -> Path:
-    """Return a path in `folder` at which something may be made that is moved to its place when it is whole.
+    """Return a scratch path in `folder`, for content that is moved to its place when it is complete.
 
-    What a killed rehearsal left there is removed. The program that made it may still be at work, and remove on its own
-    failure what it takes for its own: so the path is another one each time.
+    Remains of a killed rehearsal are removed. Its program may still run, and remove its path
+    on failure: so every call returns a new path.
     """
     for left in folder.glob("part*"):
         shutil.rmtree(left, ignore_errors=True)
@@ -144,7 +144,7 @@ def part(folder: Path) -> Path:
 
 
 def release(path: Path) -> None:
-    """Remove a folder made by claim(), wherever it stands, and our folder elsewhere when it was the last one in it."""
+    """Remove a folder created by claim(), wherever it is, and the emptied folder outside of home."""
     place = path.readlink() if path.is_symlink() else path
     shutil.rmtree(place, ignore_errors=True)
     if place != path:
@@ -154,7 +154,7 @@ def release(path: Path) -> None:
 
 
 def remove(folder: Path) -> None:
-    """Remove a folder and all that was claimed in it."""
+    """Remove a folder and all folders claimed in it."""
     for path in folder.glob("*"):
         if path.is_symlink():
             release(path)
@@ -162,9 +162,9 @@ def remove(folder: Path) -> None:
 
 
 class Server(ABC):
-    """A server program that works in a folder of its own and outlives us.
+    """A server program with its own working folder; it outlives the rehearsal's process.
 
-    start, stop and destroy may be repeated; callers run one of them at a time.
+    start, stop and destroy may be repeated, but not run concurrently.
     """
 
     program: ClassVar[str]
@@ -176,15 +176,15 @@ class Server(ABC):
     @property
     @abstractmethod
     def workplace(self) -> Path:
-        """The working folder of the server's processes, by which they are known."""
+        """The working folder of the server's processes, which identifies them."""
 
     @abstractmethod
     async def _launch(self) -> None:
-        """Start the program as a daemon; none is running."""
+        """Start the program as a daemon; it is not running."""
 
     @abstractmethod
     async def _answers(self) -> bool:
-        """Tell whether a client is served now."""
+        """Tell whether the server answers clients."""
 
     def _processes(self) -> list[psutil.Process]:
         workplace = str(self.workplace.resolve())
@@ -198,11 +198,11 @@ class Server(ABC):
             return False
 
     def pids(self) -> list[int]:
-        """Return the ids of all live processes of this server, whoever started them."""
+        """Return the IDs of all live processes of this server, including adopted ones."""
         return [process.pid for process in self._processes()]
 
     async def start(self) -> None:
-        """Adopt the server when it still runs, else start it; it serves clients on return. Raises ServerError."""
+        """Adopt the running server or start it; it serves clients on return. Raises ServerError."""
         if await self._comes_up():
             return
         await self.stop()  # what a killed server left behind
@@ -219,7 +219,7 @@ class Server(ABC):
         return False
 
     async def stop(self) -> None:
-        """Stop every process of the server, by force after 5 seconds. Raises ServerError when one is left even so."""
+        """Stop every process of the server, by force after 5 seconds. Raises ServerError when a process survives."""
         for how in (self.stop_signal, signal.SIGKILL):
             alive = self._processes()
             pids = {process.pid for process in alive}
@@ -237,6 +237,6 @@ class Server(ABC):
             raise ServerError(f"{self.program} in {self.folder} cannot be stopped: processes {left}")
 
     async def destroy(self) -> None:
-        """Stop the server and remove everything it has and had, here and elsewhere."""
+        """Stop the server and remove all its folders, also outside of home."""
         await self.stop()
         await asyncio.to_thread(remove, self.folder)

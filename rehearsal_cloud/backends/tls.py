@@ -1,4 +1,4 @@
-"""TLS in front of a server that has none: neither wheel, PostgreSQL's nor Valkey's, is built with it."""
+"""TLS termination in front of PostgreSQL and Valkey, whose wheels are built without it."""
 
 import asyncio
 import contextlib
@@ -15,14 +15,14 @@ _CLOSE_SECONDS = 2.0
 
 
 class Stream(NamedTuple):
-    """Both directions of one connection."""
+    """Both directions of a connection."""
 
     reader: asyncio.StreamReader
     writer: asyncio.StreamWriter
 
 
 async def close(stream: Stream) -> None:
-    """Send what is still to be sent and close; a peer that does not take it is cut off after 2 seconds."""
+    """Send the remaining data and close; a stalled peer is disconnected after 2 seconds."""
     stream.writer.close()
     try:
         async with asyncio.timeout(_CLOSE_SECONDS):
@@ -45,7 +45,7 @@ async def _copy(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> N
 
 
 async def relay(client: Stream, server: Stream) -> None:
-    """Pass bytes both ways, no faster than they are taken, until the server has said its last."""
+    """Relay bytes in both directions, with back-pressure, until the server closes."""
     forth = asyncio.create_task(_copy(client.reader, server.writer))
     try:
         await _copy(server.reader, client.writer)
@@ -59,10 +59,10 @@ def _reset_on_close(client: socket.socket, *, enabled: bool) -> None:
 
 
 class TlsTerminator:
-    """Listens on 127.0.0.1 with TLS and passes what it hears to a Unix socket.
+    """Listens on 127.0.0.1 with TLS and forwards connections to a Unix socket.
 
-    A client that speaks no TLS is reset, as Azure Managed Redis does. With port 0 a free one is chosen. `upstream` is
-    asked for every connection, so the server may come and go.
+    A client without TLS is reset, as Azure Managed Redis does. Port 0 chooses a free port. `upstream` is
+    called for every connection, so the server may stop and start.
     """
 
     def __init__(self, port: int, ssl_context: ssl.SSLContext, upstream: Callable[[], Path]) -> None:
@@ -73,14 +73,14 @@ class TlsTerminator:
         self._connections: set[asyncio.Task[None]] = set()
 
     async def start(self) -> None:
-        """Listen. Raises OSError when the port is taken."""
+        """Start listening. Raises OSError when the port is taken."""
         listener = socket.create_server(("127.0.0.1", self.port), backlog=128)
         listener.setblocking(False)  # noqa: FBT003 -- the socket module's own signature
         self.port = listener.getsockname()[1]
         self._listener = asyncio.create_task(self._accept(listener))
 
     async def stop(self) -> None:
-        """Stop listening and cut off who is connected."""
+        """Stop listening and close all connections."""
         tasks = [*self._connections, *([self._listener] if self._listener else [])]
         self._listener = None
         for task in tasks:

@@ -1,4 +1,4 @@
-"""A real Valkey behind one rehearsed Redis cache, with access keys and the commands that Azure takes away."""
+"""A real Valkey behind a rehearsed Redis cache, with access keys and without the commands that Azure disables."""
 
 import asyncio
 import contextlib
@@ -37,7 +37,7 @@ _DATABASES = 1  # database 0 only, as in Azure Managed Redis
 
 
 class ValkeyServer(Server):
-    """The Valkey of one cache: its life, access keys and memory limit.
+    """The Valkey of a cache: its lifecycle, access keys and memory limit.
 
     It listens on a Unix socket in a private folder only and writes every change to an append-only file. Nobody can log
     in until set_keys() has been called. Methods that talk to it raise redis.exceptions.RedisError, all others
@@ -58,15 +58,15 @@ class ValkeyServer(Server):
         return (self.folder / "run").resolve() / "valkey.sock"
 
     async def create(self, *, clustered: bool = False) -> None:
-        """Make and start the server. Carries on where a killed one stopped.
+        """Create and start the server. It continues an interrupted creation.
 
-        A clustered one is a cluster of one node that serves all hash slots, so it refuses (CROSSSLOT) what spans them.
+        A clustered server has one node with all hash slots, so it rejects commands across slots (CROSSSLOT).
         """
         await asyncio.to_thread(self._furnish, clustered)
         await self.start()
 
     async def start(self) -> None:
-        """Adopt the server when it still runs, else start it; it serves clients on return. Raises ServerError."""
+        """Adopt the running server or start it; it serves clients on return. Raises ServerError."""
         await super().start()
         if self._clustered:
             with contextlib.suppress(redis.exceptions.ResponseError):  # it serves them already
@@ -149,9 +149,9 @@ class ValkeyServer(Server):
             await client.execute_command(*command)  # type: ignore[no-untyped-call]  # redis-py has no types for it
 
     async def set_keys(self, keys: list[str], *, enabled: bool) -> None:
-        """Make these the access keys, all valid at once and instead of those before.
+        """Replace the access keys; all new keys are valid at once.
 
-        With enabled=False nobody can log in and who is logged in is cut off, as on Azure.
+        With enabled=False no client can log in, and connected clients are disconnected, as on Azure.
         """
         blocked = [f"-{command}" for command in _BLOCKED]
         hashes = [f"#{_hash(key)}" for key in keys]
@@ -162,12 +162,12 @@ class ValkeyServer(Server):
             await self._execute("CLIENT", "KILL", "USER", "default")
 
     async def configure(self, *, maxmemory: int, policy: str) -> None:
-        """Limit the memory to so many bytes (0: no limit); policy (noeviction, allkeys-lru, …) says what then."""
+        """Limit the memory to this many bytes (0: no limit), with an eviction policy (noeviction, allkeys-lru, …)."""
         await self._execute("CONFIG", "SET", "maxmemory", maxmemory, "maxmemory-policy", policy)
         await self._execute("CONFIG", "REWRITE")
 
     async def flush(self) -> None:
-        """Forget all data."""
+        """Delete all data."""
         await self._execute("FLUSHALL")
 
 

@@ -1,4 +1,4 @@
-"""The secrets of the vaults: versions, soft delete, backup. Values leave here only in answers, never in a log.
+"""The secrets of the vaults: versions, soft delete, backup. Values are only in answers, never in a log.
 
 Source: https://learn.microsoft.com/rest/api/keyvault/secrets/operation-groups
 """
@@ -25,7 +25,7 @@ _GIVEN_ATTRIBUTES = ("enabled", "nbf", "exp")
 
 
 class VaultSecrets:
-    """The secrets of one vault: `vault` is its resource document."""
+    """The secrets of a vault: `vault` is its resource document."""
 
     def __init__(self, store: Store, vault: Document) -> None:
         self._store = store
@@ -38,7 +38,7 @@ class VaultSecrets:
     # Live secrets
 
     def set(self, name: str, body: Document) -> Document:
-        """Keep a new version and return its bundle. Raises ServiceError."""
+        """Store a new version and return its bundle. Raises ServiceError."""
         if not re.fullmatch(_NAME, name):
             raise ServiceError(400, "BadParameter", f"The request URI contains an invalid name: {name}")
         value = body.get("value")
@@ -48,13 +48,13 @@ class VaultSecrets:
             text = f"The length of the secret value exceeds the limit of {_MOST_BYTES} bytes."
             raise ServiceError(400, "BadParameter", text)
         now = int(time.time())
-        given = body.get("attributes") or {}
+        attributes = body.get("attributes") or {}
         version = {
             "id": uuid.uuid4().hex,
             "value": value,
             "contentType": body.get("contentType"),
             "tags": body.get("tags"),
-            "attributes": {"enabled": True, **_attributes(given), "created": now, "updated": now},
+            "attributes": {"enabled": True, **_attributes(attributes), "created": now, "updated": now},
         }
         secret = self._kept(name) or {"name": name, "versions": []}
         if "deleted" in secret:
@@ -76,7 +76,7 @@ class VaultSecrets:
         return self._bundle(secret, version, with_value=True)
 
     def update(self, name: str, version_id: str, body: Document) -> Document:
-        """Change a version's attributes, content type and tags as far as `body` names them, and return its bundle."""
+        """Update the version's attributes, content type and tags in `body`, and return its bundle."""
         secret, version = self._version(name, version_id)
         version["attributes"] |= {**_attributes(body.get("attributes") or {}), "updated": int(time.time())}
         version |= {key: body[key] for key in ("contentType", "tags") if body.get(key) is not None}
@@ -85,23 +85,23 @@ class VaultSecrets:
 
     def live(self) -> list[Document]:
         """Return an item for each secret that is not deleted, by name."""
-        found = (one for one in self._all() if "deleted" not in one)
-        return [self._item(one, one["versions"][-1], versioned=False) for one in found]
+        live = (secret for secret in self._all() if "deleted" not in secret)
+        return [self._item(secret, secret["versions"][-1], versioned=False) for secret in live]
 
     def newest(self) -> dict[str, str]:
         """Return the ID of each live secret's newest version, by the secret's name."""
-        return {one["name"]: one["versions"][-1]["id"] for one in self._all() if "deleted" not in one}
+        return {secret["name"]: secret["versions"][-1]["id"] for secret in self._all() if "deleted" not in secret}
 
     def versions(self, name: str) -> list[Document]:
-        """Return an item for each version of a secret, in the order of their IDs, as Azure does."""
+        """Return an item for each version of a secret, ordered by ID, as Azure does."""
         secret = self._existing(name)
-        ordered = sorted(secret["versions"], key=lambda one: str(one["id"]))
+        ordered = sorted(secret["versions"], key=lambda version: str(version["id"]))
         return [self._item(secret, version, versioned=True) for version in ordered]
 
     # Soft delete
 
     def delete(self, name: str) -> Document:
-        """Put a secret into the deleted state and return its bundle."""
+        """Soft-delete a secret and return its bundle."""
         secret, now = self._existing(name), int(time.time())
         secret["deleted"] = {"deletedDate": now, "scheduledPurgeDate": now + self._days * 86_400}
         self._keep(secret)
@@ -114,20 +114,20 @@ class VaultSecrets:
     def deleted(self) -> list[Document]:
         """Return an item for each deleted secret, by name."""
         return [
-            {**self._item(one, one["versions"][-1], versioned=False), **self._deletion(one)}
-            for one in self._all()
-            if "deleted" in one
+            {**self._item(secret, secret["versions"][-1], versioned=False), **self._deletion(secret)}
+            for secret in self._all()
+            if "deleted" in secret
         ]
 
     def recover(self, name: str) -> Document:
-        """Bring a deleted secret back with all its versions and return the newest's bundle."""
+        """Recover a deleted secret with all its versions and return the newest version's bundle."""
         secret = self._existing_deleted(name)
         del secret["deleted"]
         self._keep(secret)
         return self._bundle(secret, secret["versions"][-1])
 
     def purge(self, name: str) -> None:
-        """Delete a deleted secret for good."""
+        """Purge a deleted secret."""
         secret = self._existing_deleted(name)
         if not self._purgeable:
             text = (
@@ -140,12 +140,12 @@ class VaultSecrets:
     # Backup
 
     def backup(self, name: str) -> Document:
-        """Return the secret with all its versions, sealed with a key that only the service has."""
+        """Return the secret with all its versions, encrypted with a key of the service."""
         sealed = self._seal().encrypt(json.dumps(self._existing(name)).encode()).decode()
         return {"value": sealed.rstrip("=")}  # base64url as in RFC 7515: without padding
 
     def restore(self, body: Document) -> Document:
-        """Bring a secret back from its backup and return the newest version's bundle."""
+        """Restore a secret from its backup and return the newest version's bundle."""
         sealed = str(body.get("value", ""))
         try:
             secret: Document = json.loads(self._seal().decrypt(sealed + "=" * (-len(sealed) % 4)))
@@ -194,7 +194,7 @@ class VaultSecrets:
         secret = self._existing(name)
         if not version_id:
             return secret, secret["versions"][-1]
-        version = next((one for one in secret["versions"] if one["id"] == version_id.lower()), None)
+        version = next((candidate for candidate in secret["versions"] if candidate["id"] == version_id.lower()), None)
         if version is None:
             raise _not_found(f"{name}/{version_id}")
         return secret, version
@@ -230,8 +230,8 @@ class VaultSecrets:
         return {"recoveryId": f"{self._url}/deletedsecrets/{secret['name']}", **secret["deleted"]}
 
 
-def _attributes(given: Document) -> dict[str, Any]:
-    return {key: given[key] for key in _GIVEN_ATTRIBUTES if given.get(key) is not None}
+def _attributes(attributes: Document) -> dict[str, Any]:
+    return {key: attributes[key] for key in _GIVEN_ATTRIBUTES if attributes.get(key) is not None}
 
 
 def _not_found(name: str) -> ServiceError:

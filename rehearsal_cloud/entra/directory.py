@@ -2,7 +2,7 @@
 
 Tokens are RS256 JWTs with the claims of Entra's v1 access tokens
 (https://learn.microsoft.com/entra/identity-platform/access-token-claims-reference). Every service of the rehearsal
-verifies signature, issuer, audience and expiry of the tokens that it is shown.
+verifies signature, issuer, audience and expiry of received tokens.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ AUDIENCES = {*RESOURCE_MANAGER, *GRAPH, *KEY_VAULT, *POSTGRESQL, *CONTAINER_REGI
 
 @dataclass(frozen=True)
 class Principal:
-    """Somebody who may hold a role: a service principal (a managed identity is one), a group or a user."""
+    """A security principal: a service principal (such as a managed identity), a group or a user."""
 
     object_id: str
     kind: Kind
@@ -66,7 +66,7 @@ class Entra:
     # Directory
 
     def add(self, kind: Kind, name: str, app_id: str = "") -> Principal:
-        """Make a principal; other services know it only after the replication delay."""
+        """Create a principal; other services see it only after the replication delay."""
         delay = self._settings.scaled(self._settings.replication_seconds)
         principal = Principal(str(uuid.uuid4()), kind, name, app_id, time.time() + delay)
         self._put(principal)
@@ -80,55 +80,57 @@ class Entra:
                 self._store.delete("members", f"{member['group']}/{member['member']}")
 
     def principal(self, object_id: str) -> Principal | None:
-        """Return the principal with that object ID, replicated or not."""
-        found = self._store.get("principals", object_id.lower())
-        return None if found is None else Principal(**found)
+        """Return the principal with this object ID, replicated or not."""
+        document = self._store.get("principals", object_id.lower())
+        return None if document is None else Principal(**document)
 
     def replicated(self, object_id: str) -> Principal | None:
-        """Return the principal if the other services know it already."""
-        found = self.principal(object_id)
-        return found if found is not None and found.visible_at <= time.time() else None
+        """Return the principal if it is already replicated to the other services."""
+        principal = self.principal(object_id)
+        return principal if principal is not None and principal.visible_at <= time.time() else None
 
     def by_app_id(self, app_id: str) -> Principal | None:
         """Return the service principal of an application or managed identity."""
-        return next((one for one in self.principals("ServicePrincipal") if one.app_id == app_id.lower()), None)
+        return next(
+            (principal for principal in self.principals("ServicePrincipal") if principal.app_id == app_id.lower()), None
+        )
 
     def principals(self, kind: Kind) -> list[Principal]:
-        """Return all principals of one kind."""
-        everybody = (Principal(**found) for found in self._store.scan("principals"))
-        return [one for one in everybody if one.kind == kind]
+        """Return all principals of a kind."""
+        everybody = (Principal(**document) for document in self._store.scan("principals"))
+        return [principal for principal in everybody if principal.kind == kind]
 
     def add_member(self, group: str, member: str) -> None:
-        """Put a principal into a group."""
+        """Add a principal to a group."""
         self._store.put("members", f"{group}/{member}", {"group": group, "member": member})
 
     def remove_member(self, group: str, member: str) -> None:
-        """Take a principal out of a group."""
+        """Remove a principal from a group."""
         self._store.delete("members", f"{group}/{member}")
 
     def members(self, group: str) -> list[str]:
         """Return the object IDs of the group's direct members."""
-        return [found["member"] for found in self._store.scan("members", f"{group}/")]
+        return [membership["member"] for membership in self._store.scan("members", f"{group}/")]
 
     def identities(self, object_id: str) -> set[str]:
-        """Return the principal's object ID and those of all groups it is in, directly or through other groups."""
+        """Return the principal's object ID and those of all its groups, direct and transitive."""
         links = self._store.scan("members")
-        known = {object_id}
-        while fresh := {link["group"] for link in links if link["member"] in known} - known:
-            known |= fresh
-        return known
+        identities = {object_id}
+        while fresh := {link["group"] for link in links if link["member"] in identities} - identities:
+            identities |= fresh
+        return identities
 
     def set_password(self, app_id: str, name: str, password: str) -> None:
-        """Let the application sign in with `password`; only its hash is kept."""
+        """Add a password of the application; only its hash is stored."""
         application = self._store.get("applications", app_id) or {"appId": app_id, "passwords": []}
-        others = [one for one in application["passwords"] if one["name"] != name]
-        application["passwords"] = [*others, {"name": name, "hash": _hash(password)}]
+        kept = [credential for credential in application["passwords"] if credential["name"] != name]
+        application["passwords"] = [*kept, {"name": name, "hash": _hash(password)}]
         self._store.put("applications", app_id, application)
 
     def password_matches(self, app_id: str, password: str) -> bool:
-        """Tell whether the application may sign in with `password`."""
+        """Tell whether `password` is valid for the application."""
         application: Document = self._store.get("applications", app_id.lower()) or {"passwords": []}
-        return any(hmac.compare_digest(one["hash"], _hash(password)) for one in application["passwords"])
+        return any(hmac.compare_digest(credential["hash"], _hash(password)) for credential in application["passwords"])
 
     def _put(self, principal: Principal) -> None:
         self._store.put("principals", principal.object_id, vars(principal))
@@ -136,7 +138,7 @@ class Entra:
     # Tokens
 
     def mint(self, principal: Principal, audience: str) -> str:
-        """Return a signed access token for `principal`, good for `audience` for an hour."""
+        """Return a signed access token of `principal` for `audience`, valid for an hour."""
         now = int(time.time())
         claims = {
             "aud": audience,
@@ -158,7 +160,7 @@ class Entra:
         return jwt.encode(claims, self._key, "RS256", {"kid": key_id(self._key)})
 
     def verify(self, authorization: str, audiences: tuple[str, ...]) -> Principal:
-        """Return who presents the `Authorization` header. Raises ServiceError (401) where it proves nobody."""
+        """Return the principal of the `Authorization` header. Raises ServiceError (401) for an invalid token."""
         scheme, _, token = authorization.partition(" ")
         if scheme.lower() != "bearer" or not token:
             text = "Authentication failed. The 'Authorization' header is missing."
@@ -168,7 +170,7 @@ class Entra:
                 token,
                 self._key.public_key(),
                 algorithms=["RS256"],
-                audience=[form for one in audiences for form in (one, f"{one}/")],
+                audience=[form for audience in audiences for form in (audience, f"{audience}/")],
                 issuer=ISSUER,
             )
         except jwt.ExpiredSignatureError:
@@ -190,12 +192,12 @@ class Entra:
         return principal
 
     def jwks(self) -> dict[str, Any]:
-        """Return the public keys that tokens can be verified with (RFC 7517)."""
+        """Return the public keys that verify tokens (RFC 7517)."""
         return jwks(self._key)
 
 
 def signing_key(store: Store, name: str) -> rsa.RSAPrivateKey:
-    """Return the RSA key that `name` signs with, made when first asked for and kept."""
+    """Return the RSA signing key of `name`, created on first use and stored."""
     kept = store.get("keys", name)
     if kept is None:
         fresh = rsa.generate_private_key(public_exponent=65537, key_size=2048)

@@ -1,7 +1,7 @@
 """graph.microsoft.com: groups and their members, applications and service principals.
 
-Source: https://learn.microsoft.com/graph/api/resources/group and .../serviceprincipal. Changing the directory takes the
-operator (on Azure: a directory role such as Groups Administrator); any signed-in principal may read.
+Source: https://learn.microsoft.com/graph/api/resources/group and .../serviceprincipal. Only the operator may change the
+directory (on Azure: a directory role such as Groups Administrator); any signed-in principal may read.
 """
 
 from __future__ import annotations
@@ -36,14 +36,14 @@ _ODATA_TYPES: dict[Kind, str] = {
 
 
 class Graph:
-    """Microsoft Graph v1.0, as far as groups and sign-ins of programs go."""
+    """Microsoft Graph v1.0: groups, applications and service principals."""
 
     def __init__(self, entra: Entra, store: Store) -> None:
         self._entra = entra
         self._store = store
 
     def routes(self) -> list[Route]:
-        """Return the paths, each served only to a valid Graph token."""
+        """Return the routes; each requires a valid Graph token."""
         table: list[tuple[str, str, Callable[[Request], Awaitable[Response]]]] = [
             ("GET", "/me", self._me),
             ("GET", "/groups", self._groups),
@@ -85,10 +85,10 @@ class Graph:
     # Groups
 
     async def _groups(self, request: Request) -> Response:
-        wanted = _filter(request)
+        condition = _filter(request)
         bodies = map(self._group_body, self._entra.principals("Group"))
-        found = [body for body in bodies if _matches(body, wanted)]
-        return JSONResponse({"@odata.context": f"{_CONTEXT}#groups", "value": found})
+        groups = [body for body in bodies if _matches(body, condition)]
+        return JSONResponse({"@odata.context": f"{_CONTEXT}#groups", "value": groups})
 
     async def _create_group(self, request: Request) -> Response:
         body = await request.json()
@@ -122,9 +122,12 @@ class Graph:
 
     async def _members(self, request: Request) -> Response:
         group = self._existing(request.path_params["id"], "Group")
-        members = [self._entra.principal(one) for one in self._entra.members(group.object_id)]
+        members = [self._entra.principal(member) for member in self._entra.members(group.object_id)]
         return JSONResponse(
-            {"@odata.context": f"{_CONTEXT}#directoryObjects", "value": [self._body(one) for one in members if one]}
+            {
+                "@odata.context": f"{_CONTEXT}#directoryObjects",
+                "value": [self._body(member) for member in members if member],
+            }
         )
 
     async def _add_member(self, request: Request) -> Response:
@@ -152,13 +155,13 @@ class Graph:
         condition = request.query_params.get("$filter", "")
         everyone = self._entra.principals("ServicePrincipal")
         if named := re.search(r"servicePrincipalNames/any\(\w+:\w+ eq '([^']*)'\)", condition):
-            everyone = [one for one in everyone if one.app_id == named.group(1).lower()]
-        found = [body for body in map(self._body, everyone) if _matches(body, {} if named else _filter(request))]
-        return JSONResponse({"@odata.context": f"{_CONTEXT}#servicePrincipals", "value": found})
+            everyone = [principal for principal in everyone if principal.app_id == named.group(1).lower()]
+        bodies = [body for body in map(self._body, everyone) if _matches(body, {} if named else _filter(request))]
+        return JSONResponse({"@odata.context": f"{_CONTEXT}#servicePrincipals", "value": bodies})
 
     async def _service_principal(self, request: Request) -> Response:
-        found = self._existing(request.path_params["id"], "ServicePrincipal")
-        return JSONResponse({"@odata.context": f"{_CONTEXT}#servicePrincipals/$entity", **self._body(found)})
+        principal = self._existing(request.path_params["id"], "ServicePrincipal")
+        return JSONResponse({"@odata.context": f"{_CONTEXT}#servicePrincipals/$entity", **self._body(principal)})
 
     async def _create_application(self, request: Request) -> Response:
         name = str((await request.json()).get("displayName") or "")
@@ -171,10 +174,13 @@ class Graph:
         return JSONResponse({"@odata.context": f"{_CONTEXT}#applications/$entity", **body}, 201)
 
     async def _add_password(self, request: Request) -> Response:
-        wanted = request.path_params["id"].lower()
-        application = next((one for one in self._store.scan("applications") if one.get("id") == wanted), None)
+        object_id = request.path_params["id"].lower()
+        application = next(
+            (application for application in self._store.scan("applications") if application.get("id") == object_id),
+            None,
+        )
         if application is None:
-            raise _missing(wanted)
+            raise _missing(object_id)
         password, key_id = secrets.token_urlsafe(30), str(uuid.uuid4())
         self._entra.set_password(application["appId"], key_id, password)
         end = datetime.now(UTC) + timedelta(days=180)
@@ -196,21 +202,21 @@ class Graph:
         if self._entra.by_app_id(app_id) is not None:
             text = f"The service principal cannot be created: one with the appId '{app_id}' is already in use."
             raise ServiceError(409, "Request_MultipleObjectsWithSameKeyValue", text)
-        made = self._entra.add("ServicePrincipal", application["name"], app_id)
-        return JSONResponse({"@odata.context": f"{_CONTEXT}#servicePrincipals/$entity", **self._body(made)}, 201)
+        principal = self._entra.add("ServicePrincipal", application["name"], app_id)
+        return JSONResponse({"@odata.context": f"{_CONTEXT}#servicePrincipals/$entity", **self._body(principal)}, 201)
 
     async def _by_ids(self, request: Request) -> Response:
-        ids = [str(one).lower() for one in (await request.json()).get("ids", [])]
-        found = [self._body(one) for one in map(self._entra.principal, ids) if one is not None]
-        return JSONResponse({"@odata.context": f"{_CONTEXT}#directoryObjects", "value": found})
+        ids = [str(object_id).lower() for object_id in (await request.json()).get("ids", [])]
+        bodies = [self._body(principal) for principal in map(self._entra.principal, ids) if principal is not None]
+        return JSONResponse({"@odata.context": f"{_CONTEXT}#directoryObjects", "value": bodies})
 
     # Bodies
 
     def _existing(self, object_id: str, kind: Kind) -> Principal:
-        found = self._entra.principal(object_id)
-        if found is None or found.kind != kind:
+        principal = self._entra.principal(object_id)
+        if principal is None or principal.kind != kind:
             raise _missing(object_id)
-        return found
+        return principal
 
     def _body(self, principal: Principal) -> Document:
         if principal.kind == "Group":
@@ -237,8 +243,10 @@ def _filter(request: Request) -> dict[str, str]:
     return dict(re.findall(r"(\w+) eq '((?:[^']|'')*)'", condition))
 
 
-def _matches(body: Document, wanted: dict[str, str]) -> bool:
-    return all(str(body.get(field, "")).lower() == value.replace("''", "'").lower() for field, value in wanted.items())
+def _matches(body: Document, conditions: dict[str, str]) -> bool:
+    return all(
+        str(body.get(field, "")).lower() == value.replace("''", "'").lower() for field, value in conditions.items()
+    )
 
 
 def _missing(object_id: str) -> ServiceError:

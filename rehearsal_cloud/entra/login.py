@@ -1,7 +1,7 @@
 """login.microsoftonline.com: discovery, keys and the token endpoint.
 
 Grants: `client_credentials` with a secret, or with a federated assertion (workload identity federation,
-https://learn.microsoft.com/entra/workload-id/workload-identity-federation). Error codes and texts are Entra's own.
+https://learn.microsoft.com/entra/workload-id/workload-identity-federation). Error codes and messages are Entra's.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ _JWT_BEARER = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer"
 
 
 class SignInError(Exception):
-    """Entra's answer to a sign-in that it refuses: an OAuth error with an AADSTS code in its description."""
+    """Entra's answer to a failed sign-in: an OAuth error with an AADSTS code in its description."""
 
     def __init__(self, status: int, error: str, aadsts: int, text: str) -> None:
         super().__init__(text)
@@ -44,7 +44,7 @@ class SignInError(Exception):
         self.text = text
 
     def response(self) -> JSONResponse:
-        """Return the answer in the shape of RFC 6749 with Entra's additions."""
+        """Return the answer in the format of RFC 6749 with Entra's additions."""
         now = datetime.now(UTC).strftime("%Y-%m-%d %H:%M:%SZ")
         trace, correlation = str(uuid.uuid4()), str(uuid.uuid4())
         description = (
@@ -63,7 +63,7 @@ class SignInError(Exception):
 
 
 class Login:
-    """The token service's HTTP face. `issuer_keys` returns the JWKS of an external issuer, or None if unreachable."""
+    """The token service's HTTP endpoints. `issuer_keys` returns the JWKS of an external issuer, or None."""
 
     def __init__(self, entra: Entra, store: Store, issuer_keys: Callable[[str], Document | None]) -> None:
         self._entra = entra
@@ -71,7 +71,7 @@ class Login:
         self._issuer_keys = issuer_keys
 
     def routes(self) -> list[Route]:
-        """Return the paths that the identity libraries ask for."""
+        """Return the routes that the identity libraries use."""
         return [
             Route("/common/discovery/instance", self._instance),
             Route("/{tenant}/discovery/v2.0/keys", self._keys),
@@ -180,11 +180,11 @@ class Login:
         audiences = [audience] if isinstance(audience, str) else list(audience)
         now = time.time()
         trusted = [
-            one["properties"]
-            for one in self._store.scan("federated", f"{client_id}/")
-            if one.get("visible_at", 0.0) <= now
+            credential["properties"]
+            for credential in self._store.scan("federated", f"{client_id}/")
+            if credential.get("visible_at", 0.0) <= now
         ]
-        if not any(one["issuer"] == issuer for one in trusted):
+        if not any(credential["issuer"] == issuer for credential in trusted):
             text = (
                 f"No matching federated identity record found for presented assertion issuer '{issuer}'. Please check"
                 " your federated identity credential Subject, Audience and Issuer against the presented assertion."
@@ -192,9 +192,9 @@ class Login:
             )
             raise SignInError(401, "invalid_client", 700211, text)
         matching = (
-            one["subject"] == subject and set(one["audiences"]) & set(audiences)
-            for one in trusted
-            if one["issuer"] == issuer
+            credential["subject"] == subject and set(credential["audiences"]) & set(audiences)
+            for credential in trusted
+            if credential["issuer"] == issuer
         )
         if not any(matching):
             text = (
@@ -206,7 +206,7 @@ class Login:
         keys = self._issuer_keys(issuer)
         if keys is None:
             raise SignInError(400, "invalid_request", 90061, "Request to External OIDC endpoint failed.")
-        key = next((one for one in keys["keys"] if one["kid"] == header.get("kid")), None)
+        key = next((candidate for candidate in keys["keys"] if candidate["kid"] == header.get("kid")), None)
         try:
             if key is None:
                 raise jwt.InvalidSignatureError("no key of that ID")

@@ -1,7 +1,7 @@
-"""*.vault.azure.net: the front of every vault, which proves and authorises the caller and lets `VaultSecrets` answer.
+"""*.vault.azure.net: the data plane of every vault; it authenticates and authorises callers for `VaultSecrets`.
 
 Source: https://learn.microsoft.com/azure/key-vault/general/authentication-requests-and-responses and .../rbac-guide;
-the error texts are the service's own, as its users report them.
+the error messages are the service's, as its users report them.
 """
 
 from __future__ import annotations
@@ -45,8 +45,8 @@ _CHALLENGE = {
 
 
 @dataclass(frozen=True)
-class _Asked:
-    """What a request asks of a vault's secrets."""
+class _Call:
+    """A request for a vault's secrets."""
 
     secrets: VaultSecrets
     name: str
@@ -56,55 +56,55 @@ class _Asked:
 
 @dataclass(frozen=True)
 class _Endpoint:
-    """One operation: its path, what allows it (access policy permission, RBAC data action), and what does it."""
+    """An operation: its path, its access policy permission, its RBAC data action, and its handler."""
 
     method: str
     path: str
     permission: Permission
     data_action: str
-    serve: Callable[[_Asked], Document | list[Document] | None]
+    serve: Callable[[_Call], Document | list[Document] | None]
 
 
 _ENDPOINTS = (
-    _Endpoint("GET", "/secrets", "list", "readMetadata/action", lambda ask: ask.secrets.live()),
-    _Endpoint("POST", "/secrets/restore", "restore", "restore/action", lambda ask: ask.secrets.restore(ask.body)),
-    _Endpoint("PUT", "/secrets/{name}", "set", "setSecret/action", lambda ask: ask.secrets.set(ask.name, ask.body)),
-    _Endpoint("DELETE", "/secrets/{name}", "delete", "delete", lambda ask: ask.secrets.delete(ask.name)),
+    _Endpoint("GET", "/secrets", "list", "readMetadata/action", lambda call: call.secrets.live()),
+    _Endpoint("POST", "/secrets/restore", "restore", "restore/action", lambda call: call.secrets.restore(call.body)),
+    _Endpoint("PUT", "/secrets/{name}", "set", "setSecret/action", lambda call: call.secrets.set(call.name, call.body)),
+    _Endpoint("DELETE", "/secrets/{name}", "delete", "delete", lambda call: call.secrets.delete(call.name)),
     _Endpoint(
-        "GET", "/secrets/{name}/versions", "list", "readMetadata/action", lambda ask: ask.secrets.versions(ask.name)
+        "GET", "/secrets/{name}/versions", "list", "readMetadata/action", lambda call: call.secrets.versions(call.name)
     ),
-    _Endpoint("POST", "/secrets/{name}/backup", "backup", "backup/action", lambda ask: ask.secrets.backup(ask.name)),
+    _Endpoint("POST", "/secrets/{name}/backup", "backup", "backup/action", lambda call: call.secrets.backup(call.name)),
     _Endpoint(
         "GET",
         "/secrets/{name}/{version:path}",
         "get",
         "getSecret/action",
-        lambda ask: ask.secrets.get(ask.name, ask.version),
+        lambda call: call.secrets.get(call.name, call.version),
     ),
     _Endpoint(
         "PATCH",
         "/secrets/{name}/{version:path}",
         "update",
         "update/action",
-        lambda ask: ask.secrets.update(ask.name, ask.version, ask.body),
+        lambda call: call.secrets.update(call.name, call.version, call.body),
     ),
-    _Endpoint("GET", "/deletedsecrets", "list", "readMetadata/action", lambda ask: ask.secrets.deleted()),
+    _Endpoint("GET", "/deletedsecrets", "list", "readMetadata/action", lambda call: call.secrets.deleted()),
     _Endpoint(
-        "GET", "/deletedsecrets/{name}", "get", "readMetadata/action", lambda ask: ask.secrets.get_deleted(ask.name)
+        "GET", "/deletedsecrets/{name}", "get", "readMetadata/action", lambda call: call.secrets.get_deleted(call.name)
     ),
     _Endpoint(
         "POST",
         "/deletedsecrets/{name}/recover",
         "recover",
         "recover/action",
-        lambda ask: ask.secrets.recover(ask.name),
+        lambda call: call.secrets.recover(call.name),
     ),
-    _Endpoint("DELETE", "/deletedsecrets/{name}", "purge", "purge/action", lambda ask: ask.secrets.purge(ask.name)),
+    _Endpoint("DELETE", "/deletedsecrets/{name}", "purge", "purge/action", lambda call: call.secrets.purge(call.name)),
 )
 
 
 def _check_open(vault: Document) -> None:
-    """Raise ServiceError (403) where the vault is closed to public networks, which all callers here come from."""
+    """Raise ServiceError (403) where the vault disables public network access: all callers use public networks."""
     if find(vault, "properties.publicNetworkAccess") == "Disabled":
         text = (
             "Public network access is disabled and request is not from a trusted service nor via an approved private"
@@ -114,17 +114,17 @@ def _check_open(vault: Document) -> None:
 
 
 class Vault:
-    """Answers the data plane of all vaults."""
+    """Serves the data plane of all vaults."""
 
     def __init__(self, cloud: Cloud) -> None:
         self._cloud = cloud
 
     def routes(self) -> list[Route]:
-        """Return the paths that every vault serves."""
+        """Return the routes of every vault."""
         return [
-            Route(path, self._serving(one), methods=[one.method])
-            for one in _ENDPOINTS
-            for path in (one.path, one.path.removesuffix("/{version:path}"))
+            Route(path, self._serving(endpoint), methods=[endpoint.method])
+            for endpoint in _ENDPOINTS
+            for path in (endpoint.path, endpoint.path.removesuffix("/{version:path}"))
         ]
 
     def _serving(self, endpoint: _Endpoint) -> Callable[[Request], Awaitable[Response]]:
@@ -138,7 +138,7 @@ class Vault:
             self._check_allowed(endpoint, vault, principal, name)
             secrets = VaultSecrets(self._cloud.store, vault)
             version = request.path_params.get("version", "").rstrip("/")
-            answer = endpoint.serve(_Asked(secrets, name, version, await _body(request)))
+            answer = endpoint.serve(_Call(secrets, name, version, await _body(request)))
             if answer is None:
                 return Response(None, 204)
             return _page(request, answer) if isinstance(answer, list) else JSONResponse(answer)
@@ -167,7 +167,7 @@ class Vault:
             raise ServiceError(401, "Unauthorized", text, headers=_CHALLENGE) from None
 
     def _check_allowed(self, endpoint: _Endpoint, vault: Document, principal: Principal, name: str) -> None:
-        """Raise ServiceError (403) unless a role, or without RBAC an access policy, lets the caller do it."""
+        """Raise ServiceError (403) unless a role, or without RBAC an access policy, allows the caller's operation."""
         if not vault["properties"]["enableRbacAuthorization"]:
             self._check_policies(endpoint.permission, vault, principal)
             return
@@ -191,8 +191,10 @@ class Vault:
     def _check_policies(self, permission: Permission, vault: Document, principal: Principal) -> None:
         """Raise ServiceError (403) unless an access policy of the caller or its groups grants the permission."""
         identities = self._cloud.entra.identities(principal.object_id)
-        policies = [one for one in vault["properties"]["accessPolicies"] if one["objectId"].lower() in identities]
-        granted = {grant.lower() for one in policies for grant in one["permissions"].get("secrets") or []}
+        policies = [
+            policy for policy in vault["properties"]["accessPolicies"] if policy["objectId"].lower() in identities
+        ]
+        granted = {grant.lower() for policy in policies for grant in policy["permissions"].get("secrets") or []}
         if not granted & {permission, "all"}:
             text = (
                 f"The user, group or application '{_claims(principal)}' does not have secrets {permission} permission"
@@ -211,7 +213,7 @@ def _place(vault: Document) -> str:
 
 
 def _folded(scope: str) -> str:
-    """Return the scope as Key Vault prints it: Azure's words in lower case, names as they are."""
+    """Return the scope in Key Vault's format: Azure's segments in lower case, names unchanged."""
     folded = scope.replace("/resourceGroups/", "/resourcegroups/")
     return folded.replace("/Microsoft.KeyVault/", "/microsoft.keyvault/")
 
@@ -227,17 +229,19 @@ def _check_version(request: Request) -> None:
 
 
 def _page(request: Request, items: list[Document]) -> JSONResponse:
-    """Answer one page; the next begins after the last ID of this one."""
-    wanted = request.query_params.get("maxresults", str(_LARGEST_PAGE))
-    if not wanted.isdecimal() or not 1 <= int(wanted) <= _LARGEST_PAGE:
-        raise ServiceError(400, "BadParameter", f"The 'maxresults' must be from 1 to {_LARGEST_PAGE}, and is {wanted}.")
+    """Answer a page; the next page begins after its last ID."""
+    maximum = request.query_params.get("maxresults", str(_LARGEST_PAGE))
+    if not maximum.isdecimal() or not 1 <= int(maximum) <= _LARGEST_PAGE:
+        raise ServiceError(
+            400, "BadParameter", f"The 'maxresults' must be from 1 to {_LARGEST_PAGE}, and is {maximum}."
+        )
     after = _unpacked(request.query_params.get("$skiptoken", ""))
-    left = [one for one in items if one["id"].lower() > after]
-    page, more = left[: int(wanted)], left[int(wanted) :]
+    left = [item for item in items if item["id"].lower() > after]
+    page, more = left[: int(maximum)], left[int(maximum) :]
     link = None
     if more:
         token = quote(base64.urlsafe_b64encode(page[-1]["id"].lower().encode()).decode())
-        query = f"api-version={request.query_params['api-version']}&$skiptoken={token}&maxresults={wanted}"
+        query = f"api-version={request.query_params['api-version']}&$skiptoken={token}&maxresults={maximum}"
         link = f"https://{request.headers['host'].partition(':')[0]}:443{request.url.path}?{query}"
     return JSONResponse({"value": page, "nextLink": link})
 

@@ -1,4 +1,4 @@
-"""<registry>.azurecr.io: sign-in, images by the OCI distribution API, and ACR's own listings of them.
+"""<registry>.azurecr.io: sign-in, images with the OCI distribution API, and ACR's listings of them.
 
 https://github.com/opencontainers/distribution-spec/blob/main/spec.md and
 https://learn.microsoft.com/rest/api/containerregistry
@@ -40,7 +40,7 @@ _FIREWALL = "client with IP '127.0.0.1' is not allowed access. Refer https://aka
 
 
 class Registry:
-    """The data plane of every container registry; images come in by imports and builds, and are not pushed here."""
+    """The data plane of every container registry; imports and builds add images, pushing is not supported."""
 
     def __init__(self, cloud: Cloud) -> None:
         self._cloud = cloud
@@ -67,7 +67,7 @@ class Registry:
         )
 
     async def answer(self, request: Request) -> Response:
-        """Answer one request to the registry that its host names."""
+        """Answer a request to the registry of its host name."""
         host = _host(request)
         registry = registry_named(self._cloud, host.removesuffix(HOST_SUFFIX))
         if registry is None:
@@ -97,7 +97,7 @@ class Registry:
         return RegistryTokens(self._cloud, request.state.registry, self._key)
 
     def _enter(self, request: Request, action: str = "") -> Images:
-        """Return what the registry holds. Raises ServiceError (401) with a challenge where the token does not do."""
+        """Return the registry's images. Raises RegistryError (401) with a challenge for an insufficient token."""
         name = request.path_params.get("name")
         scope = f"repository:{name}:{action}" if name else "registry:catalog:*"
         tokens = self._tokens(request)
@@ -132,16 +132,16 @@ class Registry:
         if content is None:
             raise RegistryError(404, "BLOB_UNKNOWN", "blob unknown to registry")
         headers = {**_API_VERSION, "Docker-Content-Digest": digest, "Accept-Ranges": "bytes"}
-        wanted = re.fullmatch(r"bytes=(\d+)-(\d*)", request.headers.get("range", ""))
-        if wanted is None:
+        byte_range = re.fullmatch(r"bytes=(\d+)-(\d*)", request.headers.get("range", ""))
+        if byte_range is None:
             return Response(content, media_type="application/octet-stream", headers=headers)
-        first, last = int(wanted[1]), min(int(wanted[2] or len(content)), len(content) - 1)
+        first, last = int(byte_range[1]), min(int(byte_range[2] or len(content)), len(content) - 1)
         headers["Content-Range"] = f"bytes {first}-{last}/{len(content)}"
         return Response(content[first : last + 1], 206, headers, "application/octet-stream")
 
     async def _tag_names(self, request: Request) -> Response:
         name = request.path_params["name"]
-        tags, links = _page(request, [one["name"] for one in self._enter(request, "pull").tags(name)])
+        tags, links = _page(request, [tag["name"] for tag in self._enter(request, "pull").tags(name)])
         return JSONResponse({"name": name, "tags": tags}, headers=_API_VERSION | links)
 
     async def _catalog(self, request: Request) -> Response:
@@ -154,8 +154,10 @@ class Registry:
         images, name = self._enter(request, "metadata_read"), request.path_params["name"]
         manifests, tags = images.manifests(name), images.tags(name)
         properties = {
-            "createdTime": min(one["created"] for one in manifests),
-            "lastUpdateTime": max([*(one["created"] for one in manifests), *(one["updated"] for one in tags)]),
+            "createdTime": min(manifest["created"] for manifest in manifests),
+            "lastUpdateTime": max(
+                [*(manifest["created"] for manifest in manifests), *(tag["updated"] for tag in tags)]
+            ),
             "manifestCount": len(manifests),
             "tagCount": len(tags),
             "changeableAttributes": _CHANGEABLE,
@@ -168,14 +170,14 @@ class Registry:
         for manifest in manifests:
             images.delete_manifest(name, manifest["digest"])
         deleted = {
-            "manifestsDeleted": [one["digest"] for one in manifests],
-            "tagsDeleted": [one["name"] for one in tags],
+            "manifestsDeleted": [manifest["digest"] for manifest in manifests],
+            "tagsDeleted": [tag["name"] for tag in tags],
         }
         return JSONResponse(deleted, 202)
 
     async def _tags(self, request: Request) -> Response:
         tags = self._enter(request, "metadata_read").tags(request.path_params["name"])
-        by_name = {one["name"]: one for one in _ordered(request, tags, "updated")}
+        by_name = {tag["name"]: tag for tag in _ordered(request, tags, "updated")}
         names, links = _page(request, list(by_name))
         return JSONResponse({**_about(request), "tags": [_tag(by_name[name]) for name in names]}, headers=links)
 
@@ -191,7 +193,7 @@ class Registry:
     async def _manifests(self, request: Request) -> Response:
         images = self._enter(request, "metadata_read")
         manifests = images.manifests(request.path_params["name"])
-        by_digest = {one["digest"]: one for one in _ordered(request, manifests, "created")}
+        by_digest = {manifest["digest"]: manifest for manifest in _ordered(request, manifests, "created")}
         digests, links = _page(request, list(by_digest))
         shown = [_manifest_properties(images, by_digest[digest]) for digest in digests]
         return JSONResponse({**_about(request), "manifests": shown}, headers=links)
@@ -211,7 +213,7 @@ def _about(request: Request) -> Document:
 
 
 def _basic(request: Request) -> dict[str, str]:
-    """Return the query with the user's name and password of `docker login`; a password may be a refresh token."""
+    """Return the query with the user name and password of `docker login`; the password may be a refresh token."""
     form = {key: value for key, value in request.query_params.items() if key in ("scope", "service")}
     scheme, _, encoded = request.headers.get("authorization", "").partition(" ")
     try:
@@ -241,11 +243,11 @@ def _existing_tag(images: Images, request: Request) -> Document:
 
 def _ordered(request: Request, items: list[Document], key: str) -> list[Document]:
     order = request.query_params.get("orderby", "none")
-    return sorted(items, key=lambda one: one[key], reverse=order == "timedesc") if order != "none" else items
+    return sorted(items, key=lambda item: item[key], reverse=order == "timedesc") if order != "none" else items
 
 
 def _page(request: Request, names: list[str]) -> tuple[list[str], dict[str, str]]:
-    """Return the page that `last` and `n` ask for, and the header that links to the next one."""
+    """Return the page of `last` and `n`, and the header with the link to the next page."""
     last = request.query_params.get("last")
     left = names[names.index(last) + 1 :] if last in names else names
     size = int(request.query_params.get("n", _MOST_LISTED))
@@ -270,16 +272,16 @@ def _tag(tag: Document) -> Document:
 def _manifest_properties(images: Images, kept: Document) -> Document:
     manifest = json.loads(kept["content"])
     config = json.loads(bytes.fromhex(kept["blobs"][manifest["config"]["digest"]]))
-    tags = [one for one in images.tags(kept["repository"]) if one["digest"] == kept["digest"]]
+    tags = [tag for tag in images.tags(kept["repository"]) if tag["digest"] == kept["digest"]]
     return {
         "digest": kept["digest"],
         "imageSize": manifest["config"]["size"] + sum(layer["size"] for layer in manifest["layers"]),
         "createdTime": kept["created"],
-        "lastUpdateTime": max([kept["created"], *(one["updated"] for one in tags)]),
+        "lastUpdateTime": max([kept["created"], *(tag["updated"] for tag in tags)]),
         "architecture": config["architecture"],
         "os": config["os"],
         "mediaType": manifest["mediaType"],
         "configMediaType": manifest["config"]["mediaType"],
-        "tags": [one["name"] for one in tags],
+        "tags": [tag["name"] for tag in tags],
         "changeableAttributes": _CHANGEABLE,
     }

@@ -1,4 +1,4 @@
-"""How one gets into a container registry: an Entra token for a refresh token, that for an access token with a scope.
+"""The tokens of a container registry: an Entra token buys a refresh token, that buys an access token with a scope.
 
 https://github.com/Azure/acr/blob/main/docs/AAD-OAuth.md, https://distribution.github.io/distribution/spec/auth/token
 """
@@ -41,7 +41,7 @@ _PERMISSIONS = {
 
 
 class RegistryTokens:
-    """Issues and verifies the tokens of one registry, whose resource is `registry`; `key` signs them."""
+    """Issues and verifies the tokens of the registry with the resource `registry`; `key` signs them."""
 
     def __init__(self, cloud: Cloud, registry: Document, key: RSAPrivateKey) -> None:
         self._cloud = cloud
@@ -50,12 +50,12 @@ class RegistryTokens:
         self._service = str(registry["properties"]["loginServer"])
 
     def challenge(self, scope: str = "") -> str:
-        """Return the WWW-Authenticate header that tells a client what to ask for, and where."""
-        wanted = f',scope="{scope}"' if scope else ""
-        return f'Bearer realm="https://{self._service}/oauth2/token",service="{self._service}"{wanted}'
+        """Return the WWW-Authenticate header with the token endpoint and the scope."""
+        scope_part = f',scope="{scope}"' if scope else ""
+        return f'Bearer realm="https://{self._service}/oauth2/token",service="{self._service}"{scope_part}'
 
     def exchange(self, form: Mapping[str, str]) -> tuple[str, str]:
-        """Return the object ID of who presents an Entra token, and their refresh token. Raises ServiceError (401)."""
+        """Return the object ID of an Entra token's principal, and a refresh token. Raises RegistryError (401)."""
         try:
             principal = self._cloud.entra.verify(f"Bearer {form.get('access_token', '')}", CONTAINER_REGISTRY)
         except ServiceError as error:
@@ -63,42 +63,44 @@ class RegistryTokens:
         return principal.object_id, self._sign(principal.object_id, {"grant_type": "refresh_token"}, _REFRESH_SECONDS)
 
     def access(self, form: Mapping[str, str]) -> tuple[str, str]:
-        """Return who presents a refresh token or the admin user's password, and an access token for the scope.
+        """Return the holder of a refresh token or of the admin password, and an access token for the scope.
 
-        Raises ServiceError (401) where that proves nobody, or the roles do not cover the scope.
+        Raises RegistryError (401) for invalid credentials, or where the roles do not cover the scope.
         """
-        scopes = [_SCOPE.fullmatch(one) for one in form.get("scope", "").split()]
+        scopes = [_SCOPE.fullmatch(text) for text in form.get("scope", "").split()]
         access = [
-            {"type": one["type"], "name": one["name"], "actions": one["actions"].split(",")} for one in scopes if one
+            {"type": scope["type"], "name": scope["name"], "actions": scope["actions"].split(",")}
+            for scope in scopes
+            if scope
         ]
-        actions = {action for one in access for action in one["actions"]}
-        who = self._admin(form)
-        if who is None:
+        actions = {action for entry in access for action in entry["actions"]}
+        holder = self._admin(form)
+        if holder is None:
             claims = self._claims(form.get("refresh_token", "")) or {}
             principal = self._cloud.entra.principal(str(claims.get("sub")))
             if claims.get("grant_type") != "refresh_token" or principal is None:
                 raise RegistryError(401, "UNAUTHORIZED", AUTHENTICATION_REQUIRED)
             if not all(self._allows(principal, action) for action in actions):
                 raise RegistryError(401, "UNAUTHORIZED", AUTHENTICATION_REQUIRED)
-            who = principal.object_id
-        return who, self._sign(who, {"grant_type": "access_token", "access": access}, _ACCESS_SECONDS)
+            holder = principal.object_id
+        return holder, self._sign(holder, {"grant_type": "access_token", "access": access}, _ACCESS_SECONDS)
 
     def holder(self, authorization: str, scope: str = "") -> str | None:
-        """Return who (an object ID, or the admin user) holds an access token good for `scope`, or None."""
+        """Return the holder (object ID or admin user) of an access token valid for `scope`, or None."""
         scheme, _, token = authorization.partition(" ")
         claims = self._claims(token) if scheme.lower() == "bearer" else None
         if claims is None or claims["grant_type"] != "access_token":
             return None
         kind, name, action = scope.split(":") if scope else ("", "", "")
         granted = any(
-            one["type"] == kind and one["name"] == name and action in one["actions"] for one in claims["access"]
+            entry["type"] == kind and entry["name"] == name and action in entry["actions"] for entry in claims["access"]
         )
         return str(claims["sub"]) if granted or not scope else None
 
     def _admin(self, form: Mapping[str, str]) -> str | None:
         name, password = form.get("username", ""), form.get("password", "")
         passwords = self._registry["_secret"].values()
-        matches = any(hmac.compare_digest(password.encode(), one.encode()) for one in passwords)
+        matches = any(hmac.compare_digest(password.encode(), secret.encode()) for secret in passwords)
         enabled = self._registry["properties"]["adminUserEnabled"]
         return name if enabled and matches and name.lower() == self._registry["name"].lower() else None
 
@@ -110,9 +112,9 @@ class RegistryTokens:
         permission = f"{_REGISTRY}/{permissions[by_data]}"
         return self._cloud.authorization.allows(principal, permission, self._registry["id"], data=by_data)
 
-    def _sign(self, who: str, claims: dict[str, Any], seconds: int) -> str:
+    def _sign(self, holder: str, claims: dict[str, Any], seconds: int) -> str:
         now = int(time.time())
-        common = {"jti": str(uuid.uuid4()), "sub": who, "iss": _ISSUER, "aud": self._service}
+        common = {"jti": str(uuid.uuid4()), "sub": holder, "iss": _ISSUER, "aud": self._service}
         return jwt.encode({**common, "iat": now, "nbf": now, "exp": now + seconds, **claims}, self._key, "RS256")
 
     def _claims(self, token: str) -> dict[str, Any] | None:

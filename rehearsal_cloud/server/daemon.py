@@ -1,4 +1,4 @@
-"""Starting and stopping the rehearsal's daemon from outside: a process of its own that outlives who started it."""
+"""Start and stop the rehearsal's daemon: a process that outlives its starter."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ _SERVERS = ("postgres", "valkey-server")
 
 
 class DaemonFailed(click.ClickException):
-    """The daemon did not come up, did not go down or does not run: two lines, what happened and what to do."""
+    """The daemon did not start, did not stop or does not run: two lines, what happened and what to do."""
 
     def __init__(self, message: str, action: str) -> None:
         super().__init__(f"{message}\n{_ACTION}{action}")
@@ -40,7 +40,7 @@ class DaemonFailed(click.ClickException):
 
 
 def running(home: Home) -> psutil.Process | None:
-    """Return the daemon's process, or None. A stale pid file is told from a live daemon by the command line."""
+    """Return the daemon's process, or None; the command line distinguishes it from a stale pid file."""
     try:
         process = psutil.Process(int(home.pid_file.read_text()))
         return process if str(home.folder) in process.cmdline() else None
@@ -88,24 +88,24 @@ def answers(home: Home, settings: Settings) -> bool:
 
 
 def stop(home: Home) -> None:
-    """Stop the daemon and everything behind it, also what a killed daemon left running. Raises DaemonFailed."""
+    """Stop the daemon and all its processes, also those that a killed daemon left. Raises DaemonFailed."""
     daemon = running(home)
     if daemon is not None:
         with suppress(psutil.NoSuchProcess):
             daemon.send_signal(signal.SIGTERM)
     _end([daemon] if daemon else [])
-    left = processes(home)
-    for process in left:
+    remaining = processes(home)
+    for process in remaining:
         with suppress(psutil.NoSuchProcess):
             process.send_signal(signal.SIGQUIT if process.name() == "postgres" else signal.SIGTERM)
-    if alive := _end(left):
+    if alive := _end(remaining):
         message = f"Processes {', '.join(str(process.pid) for process in alive)} of {home.folder} do not end."
         raise DaemonFailed(message, "Kill them, then run the command again.")
 
 
-def _end(told: list[psutil.Process]) -> list[psutil.Process]:
-    """Wait for processes that were told to end, kill those that do not, and return those that outlive even that."""
-    alive = _alive_after(_STOP_SECONDS, told)
+def _end(ending: list[psutil.Process]) -> list[psutil.Process]:
+    """Wait for the ending processes, kill those that do not end, and return the survivors."""
+    alive = _alive_after(_STOP_SECONDS, ending)
     for process in alive:
         with suppress(psutil.NoSuchProcess):
             process.kill()
@@ -114,13 +114,13 @@ def _end(told: list[psutil.Process]) -> list[psutil.Process]:
 
 def _alive_after(seconds: float, processes: list[psutil.Process]) -> list[psutil.Process]:
     deadline = time.monotonic() + seconds
-    while (alive := [one for one in processes if _lives(one)]) and time.monotonic() < deadline:
+    while (alive := [process for process in processes if _lives(process)]) and time.monotonic() < deadline:
         time.sleep(_POLL_SECONDS)
     return alive
 
 
 def _lives(process: psutil.Process) -> bool:
-    """Tell whether a process has not ended. A zombie has: who should reap it does so late, or in a container never."""
+    """Tell whether a process has not ended; a zombie has, because its parent may reap it late or never."""
     try:
         return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
     except psutil.NoSuchProcess:
@@ -133,8 +133,10 @@ def processes(home: Home) -> list[psutil.Process]:
     for service in home.services.glob("*"):
         with suppress(FileNotFoundError, NotADirectoryError):  # it may be deleted meanwhile
             places += [path.resolve() for path in service.iterdir() if path.is_symlink()]
-    servers = [one for one in psutil.process_iter() if _works_below(one, places)]
-    return [one for one in (running(home), *servers, *container_processes(home.services)) if one is not None]
+    servers = [process for process in psutil.process_iter() if _works_below(process, places)]
+    return [
+        process for process in (running(home), *servers, *container_processes(home.services)) if process is not None
+    ]
 
 
 def _works_below(process: psutil.Process, places: list[Path]) -> bool:
@@ -148,7 +150,7 @@ def _works_below(process: psutil.Process, places: list[Path]) -> bool:
 
 
 def reset(home: Home) -> None:
-    """Stop everything and forget it: the next start begins with an empty subscription. Raises DaemonFailed."""
+    """Stop everything and delete it: the next start begins with an empty subscription. Raises DaemonFailed."""
     stop(home)
     if home.settings() is None and {*home.folder.iterdir()} - {home.command_lock}:
         message = f"{home.folder} holds no rehearsal cloud; nothing was deleted."

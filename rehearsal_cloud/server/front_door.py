@@ -1,4 +1,4 @@
-"""The daemon: one process that serves all of Azure's hosts on loopback and keeps what is behind them running."""
+"""The daemon: a process that serves all of Azure's hosts on loopback and keeps their backends running."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ _RESOURCE_MANAGER = "management.azure.com"
 
 
 class FrontDoor:
-    """The ASGI application: finds the service by host name, applies faults, logs the request without its secrets."""
+    """The ASGI application: dispatches by host name, applies faults, logs requests without secrets."""
 
     def __init__(self, cloud: Cloud, resources: Resources) -> None:
         self._cloud = cloud
@@ -62,14 +62,14 @@ class FrontDoor:
         }
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Serve one request."""
+        """Serve a request."""
         request = Request(scope, receive)
         started = time.time()
         host = request.headers.get("host", "").partition(":")[0].lower()
         if host == "localhost":
             response = await self._control(request)
         else:
-            response = await self._faults.serve(request, lambda one: self._serve(host, one))
+            response = await self._faults.serve(request, lambda inner: self._serve(host, inner))
         if host == _RESOURCE_MANAGER:
             self._cloud.activity_log.answered(request, response)
         correlation = request.headers.get("x-ms-correlation-request-id") or str(uuid.uuid4())
@@ -102,7 +102,7 @@ class FrontDoor:
         return not_found(request.url.path).response()
 
     def _record(self, request: Request, host: str, response: Response, started: float) -> None:
-        """Log what was asked and how it was answered: no body, no token, no signature of a URL that opens a blob."""
+        """Log the request and its answer: without bodies, tokens and signatures of blob URLs."""
         entry = {
             "time": round(started, 3),
             "ms": round((time.time() - started) * 1000, 1),
@@ -118,7 +118,7 @@ class FrontDoor:
 
 
 class _Endpoint(uvicorn.Server):
-    """The TLS endpoint; the tunnels to it are cut first, or it would wait for clients that keep theirs open."""
+    """The TLS endpoint; it closes the proxy's tunnels first, which idle clients would keep open."""
 
     def __init__(self, config: uvicorn.Config, proxy: Proxy) -> None:
         super().__init__(config)
@@ -131,11 +131,11 @@ class _Endpoint(uvicorn.Server):
 
 
 class PortTaken(Exception):
-    """A port that the home remembers is in use by another program."""
+    """Another program uses a stored port of the home."""
 
 
 async def serve(home: Home, settings: Settings) -> None:
-    """Serve one home until SIGTERM or SIGINT. Raises PortTaken, or BlockingIOError where the home is served already."""
+    """Serve a home until SIGTERM or SIGINT. Raises PortTaken, or BlockingIOError where it is served already."""
     # uvicorn raises the signal once more after its own shutdown: what stands behind it is stopped below, not by dying.
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: None)

@@ -1,6 +1,6 @@
-"""What kubectl needs to reach the rehearsal's clusters: a kubeconfig, and the credential that it asks us for.
+"""kubectl's access to the rehearsal's clusters: a kubeconfig, and its exec credential.
 
-On Azure the credential comes from kubelogin; here a command of our own stands in for it, so that nothing needs to be
+On Azure kubelogin returns the credential; here a command of the rehearsal replaces it, so that nothing needs to be
 installed. https://kubernetes.io/docs/reference/access-authn-authz/authentication/#client-go-credential-plugins
 """
 
@@ -34,7 +34,7 @@ _API = "client.authentication.k8s.io/v1"
 
 
 def write_kubeconfig(home: Home) -> Path:
-    """Write the kubeconfig of all clusters that there are, signing in with `credential`, and return where it is."""
+    """Write the kubeconfig of all clusters, which signs in with `credential`, and return its path."""
     store = Store(home.database)
     try:
         documents = store.scan("resources", "/")
@@ -62,9 +62,9 @@ def write_kubeconfig(home: Home) -> Path:
 
 
 def credential(home: Home, settings: Settings) -> dict[str, Any]:
-    """Return an ExecCredential with an Entra token: of `AZURE_CLIENT_ID` where the environment names one.
+    """Return an ExecCredential with an Entra token: of `AZURE_CLIENT_ID`, by default of the operator.
 
-    Raises DaemonFailed where Entra refuses or the rehearsal does not answer.
+    Raises DaemonFailed where Entra denies the sign-in or the rehearsal does not answer.
     """
     form = {
         "grant_type": "client_credentials",
@@ -79,7 +79,7 @@ def credential(home: Home, settings: Settings) -> dict[str, Any]:
     url = f"https://login.microsoftonline.com/{TENANT_ID}/oauth2/v2.0/token"
     try:
         with urllib.request.build_opener(*handlers).open(url, urlencode(form).encode(), timeout=10) as answer:
-            found = json.load(answer)
+            tokens = json.load(answer)
     except urllib.error.HTTPError as fault:
         with fault:
             action = "Correct AZURE_CLIENT_ID and AZURE_CLIENT_SECRET, which name who signs in."
@@ -87,6 +87,6 @@ def credential(home: Home, settings: Settings) -> dict[str, Any]:
     except OSError as fault:
         message = f"The rehearsal's Entra does not answer: {fault}."
         raise DaemonFailed(message, "Start it again with `airflowaks rehearsal up`.") from None
-    until = datetime.now(UTC) + timedelta(seconds=found["expires_in"])
-    status = {"token": found["access_token"], "expirationTimestamp": until.strftime("%Y-%m-%dT%H:%M:%SZ")}
+    until = datetime.now(UTC) + timedelta(seconds=tokens["expires_in"])
+    status = {"token": tokens["access_token"], "expirationTimestamp": until.strftime("%Y-%m-%dT%H:%M:%SZ")}
     return {"apiVersion": _API, "kind": "ExecCredential", "status": status}

@@ -1,7 +1,7 @@
-"""An HTTP CONNECT proxy whose only destination is the rehearsal's own TLS endpoint.
+"""An HTTP CONNECT proxy whose only destination is the rehearsal's TLS endpoint.
 
-Clients keep Azure's real host names. A host that the rehearsal does not stand in for is refused, so nothing that goes
-through this proxy can reach real Azure by accident.
+Clients keep Azure's real host names. The proxy refuses all other hosts, so no request through it
+can reach real Azure by accident.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ _HEAD_LIMIT = 16 * 1024
 class Proxy:
     """Accepts on `listener` and pipes the hosts of the rehearsal to `https_port` on loopback.
 
-    `resolves` stands in for DNS: a vault or registry that is not there has no address.
+    `resolves` replaces DNS: a missing vault or registry has no address.
     """
 
     def __init__(self, listener: socket.socket, https_port: int, resolves: Callable[[str], bool]) -> None:
@@ -34,11 +34,11 @@ class Proxy:
         self._pipes: set[asyncio.Task[None]] = set()
 
     async def start(self) -> None:
-        """Start to accept."""
+        """Start accepting connections."""
         self._server = await asyncio.start_server(self._accept, sock=self._listener, limit=_HEAD_LIMIT)
 
     async def stop(self) -> None:
-        """Stop listening and cut what is piped."""
+        """Stop listening and close the tunnels."""
         if self._server is not None:
             self._server.close()
         for pipe in list(self._pipes):
@@ -81,7 +81,7 @@ class Proxy:
 
 
 async def _either(*pipes: Coroutine[None, None, None]) -> None:
-    """Wait until one direction ends: TLS has no half-closed connections, so the other has nothing left to carry."""
+    """Wait until a direction ends: TLS has no half-closed connections, so both have ended."""
     tasks = [asyncio.ensure_future(pipe) for pipe in pipes]
     try:
         await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)

@@ -1,4 +1,4 @@
-"""What runs where: what `airflowaks rehearsal status` tells a newcomer, and a program with `--json`."""
+"""The status of a rehearsal, for `airflowaks rehearsal status`, as a table or as JSON."""
 
 from __future__ import annotations
 
@@ -24,11 +24,11 @@ _IMAGE_HEADINGS = ("image", "state", "seconds", "")
 
 
 def facts(home: Home) -> dict[str, Any]:
-    """Return what is known of the rehearsal in `home`, ready for JSON; none of it is secret."""
+    """Return the facts about the rehearsal in `home`, ready for JSON, without secrets."""
     settings, process = home.settings(), daemon.running(home)
-    found: dict[str, Any] = {"home": str(home.folder), "running": process is not None}
+    known_facts: dict[str, Any] = {"home": str(home.folder), "running": process is not None}
     if settings is not None and process is not None:
-        found |= {
+        known_facts |= {
             "pid": process.pid,
             "proxy": f"http://127.0.0.1:{settings.proxy_port}",
             "ca": str(home.ca_file),
@@ -38,11 +38,11 @@ def facts(home: Home) -> dict[str, Any]:
             "processes": described(daemon.processes(home)),
             **_stored(home),
         }
-    return found
+    return known_facts
 
 
 def described(processes: Sequence[psutil.Process]) -> list[str]:
-    """Return the id and the name of each process, but for those that have ended since they were found."""
+    """Return the ID and the name of each process that still runs."""
     alive = []
     for process in processes:
         with suppress(psutil.NoSuchProcess):
@@ -51,40 +51,41 @@ def described(processes: Sequence[psutil.Process]) -> list[str]:
 
 
 def table(home: Home) -> str:
-    """Return the same in words and columns, and how to go on from here."""
-    found = facts(home)
+    """Return the facts as text in columns, with the next commands."""
+    current = facts(home)
     command = "airflowaks rehearsal"
     if home != Home.find():
         command += f" --home {shlex.quote(str(home.folder))}"
-    if not found["running"]:
-        return _columns([("rehearsal cloud", "down"), ("home", found["home"]), ("start it with", f"{command} up")])
+    if not current["running"]:
+        return _columns([("rehearsal cloud", "down"), ("home", current["home"]), ("start it with", f"{command} up")])
     about = [
-        ("rehearsal cloud", f"up, process {found['pid']}"),
-        ("home", found["home"]),
-        ("proxy", f"{found['proxy']} (the way to Azure's host names)"),
-        ("CA certificate", found["ca"]),
-        ("durations", f"{found['time scale']:g} of Azure's"),
-        ("log of faults", found["log"]),
-        ("log of requests", found["requests"]),
+        ("rehearsal cloud", f"up, process {current['pid']}"),
+        ("home", current["home"]),
+        ("proxy", f"{current['proxy']} (the way to Azure's host names)"),
+        ("CA certificate", current["ca"]),
+        ("durations", f"{current['time scale']:g} of Azure's"),
+        ("log of faults", current["log"]),
+        ("log of requests", current["requests"]),
         ("for your shell", f'eval "$({command} env)"'),
     ]
     resources = [
-        (one["group"], one["type"], one["name"], one["state"], one["address"] or "") for one in found["resources"]
+        (resource["group"], resource["type"], resource["name"], resource["state"], resource["address"] or "")
+        for resource in current["resources"]
     ]
-    images = [(one["name"], one["state"], f"{one['seconds']:g}", one["message"]) for one in found["images"]]
+    images = [(image["name"], image["state"], f"{image['seconds']:g}", image["message"]) for image in current["images"]]
     shown = [_columns(about), _columns([_HEADINGS, *resources]) if resources else "No resources yet."]
     return "\n\n".join([*shown, *([_columns([_IMAGE_HEADINGS, *images])] if images else [])])
 
 
 def _stored(home: Home) -> dict[str, list[dict[str, Any]]]:
-    """Return the resources that somebody asked for, all that have an address, and the images that were built."""
+    """Return the top-level resources, all resources with an address, and the built images."""
     store = Store(home.database)
     try:
         documents, images = store.scan("resources", "/"), store.scan("image-builds")
     finally:
         store.close()
-    shown = [one for one in documents if one["type"].count("/") == 1 or _address(one) is not None]
-    return {"resources": [_resource(one) for one in shown], "images": images}
+    shown = [document for document in documents if document["type"].count("/") == 1 or _address(document) is not None]
+    return {"resources": [_resource(document) for document in shown], "images": images}
 
 
 def _resource(document: Document) -> dict[str, Any]:
@@ -98,7 +99,7 @@ def _resource(document: Document) -> dict[str, Any]:
 
 
 def _address(document: Document) -> str | None:
-    """Return where clients reach the resource: a host name of Azure's through the proxy, or a port of this machine."""
+    """Return the address of the resource for clients: a host name of Azure or a local port."""
     port = document.get("_secret", {}).get("port")
     if port is not None:
         return f"localhost:{port}"
