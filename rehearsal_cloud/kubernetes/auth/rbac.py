@@ -140,7 +140,7 @@ class Rbac:
         if namespace:
             bindings += [("RoleBinding", binding) for binding in self._objects.list("RoleBinding", namespace)]
         for kind, binding in bindings:
-            subject = next((item for item in binding.get("subjects") or [] if _is(user, item, namespace)), None)
+            subject = next((item for item in binding.get("subjects") or [] if _is_subject(user, item, namespace)), None)
             if subject is None:
                 continue
             reference = binding["roleRef"]
@@ -173,7 +173,7 @@ def aggregate(errors: Iterable[str]) -> str:
     return unique[0] if len(unique) == 1 else f"[{', '.join(unique)}]"
 
 
-def _is(user: User, subject: Mapping[str, Any], namespace: str) -> bool:
+def _is_subject(user: User, subject: Mapping[str, Any], namespace: str) -> bool:
     match subject["kind"]:
         case "User":
             return bool(user.name == subject["name"])

@@ -70,7 +70,7 @@ class Claims(Controller):
         if volume is not None:
             self._bind(claim, volume)
         elif not claim["spec"].get("volumeName"):
-            self._ask(claim)
+            self._provision(claim)
 
     def _settle(self, volume: Document) -> None:
         reference = volume["spec"].get("claimRef")
@@ -142,7 +142,7 @@ class Claims(Controller):
         spec = {**claim["spec"], "volumeName": volume["metadata"]["name"]}
         self._check(self.objects.update({**claim, "spec": spec}))
 
-    def _ask(self, claim: Document) -> None:
+    def _provision(self, claim: Document) -> None:
         """Ask the class's provisioner for a volume, or say why there is none."""
         class_name = claim["spec"].get("storageClassName")
         if not class_name:

@@ -52,7 +52,7 @@ class Schedule:
         moment = after.replace(second=0, microsecond=0) + timedelta(minutes=1)
         for offset in range(_LONGEST_DAYS):
             day = (moment + timedelta(days=offset)).date()
-            if day.month not in self.months or not self._on(day.day, (day.weekday() + 1) % 7):
+            if day.month not in self.months or not self._matches_day(day.day, (day.weekday() + 1) % 7):
                 continue
             for hour in sorted(self.hours):
                 for minute in sorted(self.minutes):
@@ -61,7 +61,7 @@ class Schedule:
                         return due
         return None
 
-    def _on(self, day: int, weekday: int) -> bool:
+    def _matches_day(self, day: int, weekday: int) -> bool:
         matches = (day in self.days, weekday in self.weekdays)
         return any(matches) if self.either_day else all(matches)
 

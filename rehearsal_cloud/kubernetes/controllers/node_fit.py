@@ -38,7 +38,7 @@ def reasons(pod: Document, node: Document, placed: list[Document], nodes: list[D
         ),
         lambda: _resources(pod, node, on_node),
         lambda: _spread(pod, node, placed, nodes),
-        lambda: _neighbours(pod, node, placed, nodes),
+        lambda: _inter_pod_affinity(pod, node, placed, nodes),
     )
     return next((wrong for check in filters if (wrong := check())), [])
 
@@ -185,7 +185,7 @@ def _spread(pod: Document, node: Document, placed: list[Document], nodes: list[D
     return []
 
 
-def _neighbours(pod: Document, node: Document, placed: list[Document], nodes: list[Document]) -> list[str]:
+def _inter_pod_affinity(pod: Document, node: Document, placed: list[Document], nodes: list[Document]) -> list[str]:
     affinity = pod["spec"].get("affinity") or {}
     for kind, near_wanted, text in (
         ("podAffinity", True, _POD_AFFINITY),

@@ -80,7 +80,7 @@ class ReplicaSets(Controller):
         return current
 
     def _delete(self, replica_set: Document, active: list[Document], surplus: int) -> list[Document]:
-        ranked = sorted(active, key=_worth)
+        ranked = sorted(active, key=_deletion_rank)
         for pod in ranked[:surplus]:
             metadata = pod["metadata"]
             self.objects.delete("Pod", metadata["name"], metadata["namespace"], uid=metadata["uid"])
@@ -121,7 +121,7 @@ class ReplicaSets(Controller):
             self.objects.update_status({**replica_set, "status": status})
 
 
-def _worth(pod: Document) -> tuple[object, ...]:
+def _deletion_rank(pod: Document) -> tuple[object, ...]:
     """Return the sort key of a pod: the pods to delete first come first."""
     cost = int(annotations_of(pod).get(_DELETION_COST, "0"))
     return (

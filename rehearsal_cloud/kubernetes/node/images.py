@@ -34,7 +34,7 @@ class NodeImages:
         back_off = BackOff(self._cluster.cloud.settings.time_scale)
         while True:
             try:
-                return await self._got(reference, policy, container, events)
+                return await self._pulled(reference, policy, container, events)
             except PullFailed as fault:
                 waiting(fault.reason, fault.message)
                 if fault.reason == "ErrImagePull":
@@ -50,7 +50,7 @@ class NodeImages:
                     waiting("ImagePullBackOff", f"{text}: ErrImagePull: {fault.message}")
                 await asyncio.sleep(back_off.next())
 
-    async def _got(self, reference: str, policy: str, container: Document, events: PodEvents) -> Image:
+    async def _pulled(self, reference: str, policy: str, container: Document, events: PodEvents) -> Image:
         present = self._present.get(reference)
         if present is not None and policy != "Always":
             text = f'Container image "{reference}" already present on machine and can be accessed by the pod'

@@ -30,17 +30,17 @@ async def watch(containers: Callable[[], Iterable[Container]]) -> None:
             if limit and container.run is not None and container.run.alive():
                 limits.append((container.run, int(amount(limit))))
         if limits:
-            for run in await asyncio.to_thread(_over, limits):
+            for run in await asyncio.to_thread(_over_limit, limits):
                 run.kill_for_memory()
 
 
-def _over(limits: list[tuple[Run, int]]) -> list[Run]:
+def _over_limit(limits: list[tuple[Run, int]]) -> list[Run]:
     by_pid = {process.pid: process for process in psutil.process_iter(["ppid"])}
     parents = {pid: process.info["ppid"] for pid, process in by_pid.items()}
-    return [run for run, limit in limits if _exceeds([by_pid[pid] for pid in _of(run, parents)], limit)]
+    return [run for run, limit in limits if _exceeds([by_pid[pid] for pid in _pids(run, parents)], limit)]
 
 
-def _of(run: Run, parents: dict[int, int]) -> set[int]:
+def _pids(run: Run, parents: dict[int, int]) -> set[int]:
     return descendants({run.pid}, parents) & parents.keys()
 
 

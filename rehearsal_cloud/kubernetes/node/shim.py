@@ -211,13 +211,13 @@ class Run:
         os.close(started)
         self._selector.register(wakeup, selectors.EVENT_READ)
         while self._child.status is None:
-            self._turn(None)
+            self._relay_ready(None)
             self._child.reap()
         finished = _now()
         self._child.kill_rest()
         deadline = time.monotonic() + _DRAIN_SECONDS
         while self._outputs and (left := deadline - time.monotonic()) > 0:
-            self._turn(left)
+            self._relay_ready(left)
         self._log.end()
         _keep("exit.json", {"code": self._child.code, "finished": finished})
 
@@ -260,7 +260,7 @@ class Run:
                 os.close(self._stdin)
             self._stdin = None
 
-    def _turn(self, seconds: float | None) -> None:
+    def _relay_ready(self, seconds: float | None) -> None:
         for key, _ in self._selector.select(seconds):
             number = int(key.fd)
             try:

@@ -36,7 +36,7 @@ def _wrong(type_: Type, value: Any, path: str) -> Iterator[tuple[str, str]]:
 
 def _wrong_fields(type_: Type, value: Any, path: str) -> Iterator[tuple[str, str]]:
     if not isinstance(value, dict):
-        yield path, f"expected map, got &{{{_go(value)}}}"
+        yield path, f"expected map, got &{{{_printed(value)}}}"
         return
     for name, child in sorted(value.items()):
         inner = type_.child(name)
@@ -48,7 +48,7 @@ def _wrong_fields(type_: Type, value: Any, path: str) -> Iterator[tuple[str, str
 
 def _wrong_items(type_: Type, value: Any, path: str) -> Iterator[tuple[str, str]]:
     if not isinstance(value, list):
-        yield path, f"expected list, got &{{{_go(value)}}}"
+        yield path, f"expected list, got &{{{_printed(value)}}}"
         return
     inner = type_.values or ANY
     elements: set[str] = set()
@@ -70,22 +70,22 @@ def _wrong_items(type_: Type, value: Any, path: str) -> Iterator[tuple[str, str]
 def _wrong_scalar(type_: Type, value: Any) -> str | None:
     structured = isinstance(value, (dict, list))
     if type_.form in ("quantity", "int-or-string"):
-        return f"expected any scalar, got &{{{_go(value)}}}" if structured else None
+        return f"expected any scalar, got &{{{_printed(value)}}}" if structured else None
     if type_.form == "string":
         shown = json.dumps(value, separators=(",", ":"))
         return None if isinstance(value, str) else f"expected string, got &value.valueUnstructured{{Value:{shown}}}"
     if type_.form == "boolean":
-        return None if isinstance(value, bool) else f"expected boolean, got &{{{_go(value)}}}"
+        return None if isinstance(value, bool) else f"expected boolean, got &{{{_printed(value)}}}"
     numeric = isinstance(value, (int, float)) and not isinstance(value, bool)
     return None if numeric else f"expected numeric (int or float), got {_go_type(value)}"
 
 
-def _go(value: Any) -> str:
+def _printed(value: Any) -> str:
     """Return a value as Go's %v prints it."""
     if isinstance(value, dict):
-        return f"map[{' '.join(f'{name}:{_go(child)}' for name, child in sorted(value.items()))}]"
+        return f"map[{' '.join(f'{name}:{_printed(child)}' for name, child in sorted(value.items()))}]"
     if isinstance(value, list):
-        return f"[{' '.join(_go(item) for item in value)}]"
+        return f"[{' '.join(_printed(item) for item in value)}]"
     if isinstance(value, bool):
         return "true" if value else "false"
     return "<nil>" if value is None else str(value)

@@ -58,7 +58,7 @@ def _wrong(type_: Type, value: Any, path: str) -> Iterator[Cause]:
     if value is None and node.get("nullable"):
         return
     wanted = _wanted(type_)
-    if wanted and not _is(wanted, value):
+    if wanted and not _has_type(wanted, value):
         shown = _kind(value)
         text = f'Invalid value: "{shown}": {path} in body must be of type {wanted}: "{shown}"'
         yield Cause("FieldValueTypeInvalid", path, text)
@@ -118,7 +118,7 @@ def _wanted(type_: Type) -> str:
     return "" if type_.form == "int-or-string" else str(type_.node.get("type", ""))
 
 
-def _is(wanted: str, value: Any) -> bool:
+def _has_type(wanted: str, value: Any) -> bool:
     kind = _kind(value)
     return kind == wanted or (wanted == "number" and kind == "integer")
 

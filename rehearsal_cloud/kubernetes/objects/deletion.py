@@ -10,7 +10,7 @@ from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
 from rehearsal_cloud.kubernetes.failures import conflict, forbidden
-from rehearsal_cloud.kubernetes.objects.lifecycle import dying, held, is_dying
+from rehearsal_cloud.kubernetes.objects.lifecycle import has_finalizers, is_terminating, marked_for_deletion
 
 if TYPE_CHECKING:
     from rehearsal_cloud.documents import Document
@@ -47,28 +47,35 @@ def orphans_by_default(kind: Kind) -> bool:
     return kind.kind in _ORPHANING
 
 
-def doomed(kind: Kind, document: Document, options: DeleteOptions) -> Deletion:
+def deletion_of(kind: Kind, document: Document, options: DeleteOptions) -> Deletion:
     """Return the result of deleting the object. Raises Failure where it may not be deleted."""
     _check(kind, document, options)
     document = _with_finalizers(kind, document, options.propagation)
     if kind.kind == "Namespace":
-        if not is_dying(document):
-            document = {**dying(document, 0), "status": {**document.get("status", {}), "phase": "Terminating"}}
+        if not is_terminating(document):
+            document = {
+                **marked_for_deletion(document, 0),
+                "status": {**document.get("status", {}), "phase": "Terminating"},
+            }
             del document["metadata"]["deletionGracePeriodSeconds"]
-        return Deletion(document, gone=not held(document))
+        return Deletion(document, gone=not has_finalizers(document))
     grace = _pod_grace(document, options.grace) if kind.kind == "Pod" else 0
-    if grace and is_dying(document):
-        return Deletion(_hastened(document, grace), gone=False)
-    if not grace and not held(document):
+    if grace and is_terminating(document):
+        return Deletion(_with_shorter_grace(document, grace), gone=False)
+    if not grace and not has_finalizers(document):
         return Deletion(document, gone=True)
-    if is_dying(document) and document["metadata"].get("deletionGracePeriodSeconds") == grace:
+    if is_terminating(document) and document["metadata"].get("deletionGracePeriodSeconds") == grace:
         return Deletion(document, gone=False)
-    return Deletion(dying(document, grace), gone=False)
+    return Deletion(marked_for_deletion(document, grace), gone=False)
 
 
-def may_go(document: Document) -> bool:
+def is_removable(document: Document) -> bool:
     """Tell whether an object marked for deletion can be removed."""
-    return is_dying(document) and not held(document) and not document["metadata"].get("deletionGracePeriodSeconds")
+    return (
+        is_terminating(document)
+        and not has_finalizers(document)
+        and not document["metadata"].get("deletionGracePeriodSeconds")
+    )
 
 
 def _check(kind: Kind, document: Document, options: DeleteOptions) -> None:
@@ -113,7 +120,7 @@ def _pod_grace(pod: Document, wanted: int | None) -> int:
     return 1 if wanted < 0 else int(wanted)
 
 
-def _hastened(pod: Document, grace: int) -> Document:
+def _with_shorter_grace(pod: Document, grace: int) -> Document:
     """Return the terminating pod with the new grace period if it is shorter; a period is never extended."""
     metadata = pod["metadata"]
     granted = metadata.get("deletionGracePeriodSeconds", 0)

@@ -68,7 +68,7 @@ def has_status(kind: Kind) -> bool:
     return "status" in kind.subresources
 
 
-def born(kind: Kind, document: Document) -> Document:
+def new_object(kind: Kind, document: Document) -> Document:
     """Return a new object with the identity that the server sets. Raises Failure (422) where it has no name."""
     metadata = dict(document.get("metadata") or {})
     if not metadata.get("name"):
@@ -168,7 +168,7 @@ def _content(kind: Kind, document: Document) -> Document:
     return content
 
 
-def same(new: Document, old: Document) -> bool:
+def is_unchanged(new: Document, old: Document) -> bool:
     """Tell whether a write would change nothing; the times of managedFields do not count."""
     return _timeless(new) == _timeless(old)
 
@@ -180,7 +180,7 @@ def _timeless(document: Document) -> Document:
     return {**document, "metadata": {**metadata, "managedFields": managers}}
 
 
-def dying(document: Document, grace: int) -> Document:
+def marked_for_deletion(document: Document, grace: int) -> Document:
     """Return the object marked for deletion in `grace` seconds."""
     metadata = dict(document["metadata"])
     if "generation" in metadata and "deletionTimestamp" not in metadata:
@@ -191,12 +191,12 @@ def dying(document: Document, grace: int) -> Document:
     return {**document, "metadata": metadata}
 
 
-def is_dying(document: Document) -> bool:
+def is_terminating(document: Document) -> bool:
     """Tell whether the object is marked for deletion."""
     return "deletionTimestamp" in document["metadata"]
 
 
-def held(document: Document) -> bool:
+def has_finalizers(document: Document) -> bool:
     """Tell whether finalizers keep the object."""
     in_spec = (document.get("spec") or {}).get("finalizers") if document["kind"] == "Namespace" else None
     return bool(document["metadata"].get("finalizers") or in_spec)

@@ -11,7 +11,7 @@ from rehearsal_cloud.kubernetes.objects import lifecycle
 from rehearsal_cloud.kubernetes.objects.decoding import decode
 from rehearsal_cloud.kubernetes.objects.defaults import default
 from rehearsal_cloud.kubernetes.objects.definitions import established
-from rehearsal_cloud.kubernetes.objects.deletion import DeleteOptions, Deletion, doomed, may_go
+from rehearsal_cloud.kubernetes.objects.deletion import DeleteOptions, Deletion, deletion_of, is_removable
 from rehearsal_cloud.kubernetes.objects.managed_fields import track
 from rehearsal_cloud.kubernetes.objects.selectors import FieldSelector, LabelSelector
 from rehearsal_cloud.kubernetes.objects.storage import Entry, Event, Storage, Subscription
@@ -105,7 +105,7 @@ class Objects:
     def create_as(self, document: Document, write: Write) -> Document:
         """Create the object with the options of a request."""
         kind = self.kinds.of(document)
-        made = default(kind, lifecycle.born(kind, self._decoded(kind, document, write)))
+        made = default(kind, lifecycle.new_object(kind, self._decoded(kind, document, write)))
         self._check_namespace(kind, made)
         name, namespace = made["metadata"]["name"], made["metadata"].get("namespace", "")
         made = self._prepared(kind, made, None, write)
@@ -132,11 +132,11 @@ class Objects:
         lifecycle.check_current(kind, document, old)
         new = lifecycle.updated(kind, document, old, write.subresource)
         new = self._prepared(kind, new, old, write)
-        if lifecycle.same(new, old):
+        if lifecycle.is_unchanged(new, old):
             return old
         if write.dry_run:
             return new
-        return self._remove(kind, new) if may_go(new) else self._put(kind, new)
+        return self._remove(kind, new) if is_removable(new) else self._put(kind, new)
 
     def update_status(self, document: Document, *, manager: str = _MANAGER) -> Document:
         """Write only the object's status."""
@@ -161,8 +161,8 @@ class Objects:
         old = self.get(kind.kind, name, namespace)
         if old is None:
             raise not_found(kind, name)
-        deletion = doomed(kind, old, options)
-        if options.dry_run or (lifecycle.same(deletion.document, old) and not deletion.gone):
+        deletion = deletion_of(kind, old, options)
+        if options.dry_run or (lifecycle.is_unchanged(deletion.document, old) and not deletion.gone):
             return deletion
         if deletion.gone:
             return Deletion(self._remove(kind, deletion.document), gone=True)
@@ -174,8 +174,8 @@ class Objects:
         if old is None or (uid and old["metadata"]["uid"] != uid):
             return
         described = self.kinds.named(kind)
-        if lifecycle.held(old):
-            self._put(described, lifecycle.dying(old, 0))
+        if lifecycle.has_finalizers(old):
+            self._put(described, lifecycle.marked_for_deletion(old, 0))
         else:
             self._remove(described, old)
 
@@ -205,7 +205,7 @@ class Objects:
         namespace = self.get("Namespace", name)
         if namespace is None:
             raise not_found(self.kinds.named("Namespace"), name)
-        if lifecycle.is_dying(namespace):
+        if lifecycle.is_terminating(namespace):
             why = f"unable to create new content in namespace {name} because it is being terminated"
             cause = Cause("NamespaceTerminating", "metadata.namespace", f"namespace {name} is being terminated")
             raise forbidden(kind, document["metadata"]["name"], why, [cause])

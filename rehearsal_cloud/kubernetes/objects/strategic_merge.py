@@ -85,12 +85,12 @@ def _merged_list(type_: Type, original: list[Any], patch: list[Any], order: list
     merged = list(original)
     for item in patch:
         if not isinstance(item, dict) or key not in item:
-            raise BadPatch(f"map: {_go(item)} does not contain declared merge key: {key}")
+            raise BadPatch(f"map: {_printed(item)} does not contain declared merge key: {key}")
         matching = [index for index, current in enumerate(merged) if current.get(key) == item[key]]
         if item.get(_PATCH) == "delete":
             merged = [current for current in merged if current.get(key) != item[key]]
         elif _PATCH in item:
-            raise BadPatch(f"unknown patch type: {item[_PATCH]} in map: {_go(item)}")
+            raise BadPatch(f"unknown patch type: {item[_PATCH]} in map: {_printed(item)}")
         elif matching:
             merged[matching[0]] = merge(type_.values or ANY, merged[matching[0]], item)
         else:
@@ -122,7 +122,9 @@ def _same_order(patch: list[Any], order: list[Any], key: str) -> None:
     wanted = [item.get(key) for item in patch if _PATCH not in item]
     left = iter([item.get(key) for item in order])
     if not all(any(merge_key == placed for placed in left) for merge_key in wanted):
-        text = f"The order in patch list:\n{_go(patch)}\n doesn't match $setElementOrder list:\n{_go(order)}\n"
+        text = (
+            f"The order in patch list:\n{_printed(patch)}\n doesn't match $setElementOrder list:\n{_printed(order)}\n"
+        )
         raise BadPatch(text)
 
 
@@ -154,11 +156,11 @@ def _plain(value: Any) -> Any:
     return value
 
 
-def _go(value: Any) -> str:
+def _printed(value: Any) -> str:
     """Return a value as Go's %v prints it."""
     if isinstance(value, dict):
-        return f"map[{' '.join(f'{name}:{_go(child)}' for name, child in sorted(value.items()))}]"
-    return f"[{' '.join(map(_go, value))}]" if isinstance(value, list) else str(value)
+        return f"map[{' '.join(f'{name}:{_printed(child)}' for name, child in sorted(value.items()))}]"
+    return f"[{' '.join(map(_printed, value))}]" if isinstance(value, list) else str(value)
 
 
 def _go_type(value: Any) -> str:

@@ -46,18 +46,18 @@ def duration(seconds: float) -> str:
     minutes, hours, days = total // 60, total // 3600, total // 86400
     steps = (
         (minutes < 2, f"{total}s"),  # noqa: PLR2004 - where kubectl goes over to the next unit, here and below
-        (minutes < 10, _two(minutes, "m", total % 60, "s")),  # noqa: PLR2004
+        (minutes < 10, _two_units(minutes, "m", total % 60, "s")),  # noqa: PLR2004
         (hours < 3, f"{minutes}m"),  # noqa: PLR2004
-        (hours < 8, _two(hours, "h", minutes % 60, "m")),  # noqa: PLR2004
+        (hours < 8, _two_units(hours, "h", minutes % 60, "m")),  # noqa: PLR2004
         (hours < 48, f"{hours}h"),  # noqa: PLR2004
-        (days < 8, _two(days, "d", hours % 24, "h")),  # noqa: PLR2004
+        (days < 8, _two_units(days, "d", hours % 24, "h")),  # noqa: PLR2004
         (days < 365 * 2, f"{days}d"),
-        (days < 365 * 8, _two(days // 365, "y", days % 365, "d")),
+        (days < 365 * 8, _two_units(days // 365, "y", days % 365, "d")),
     )
     return next((text for fits, text in steps if fits), f"{days // 365}y")
 
 
-def _two(many: int, unit: str, few: int, part: str) -> str:
+def _two_units(many: int, unit: str, few: int, part: str) -> str:
     return f"{many}{unit}{few}{part}" if few else f"{many}{unit}"
 
 

@@ -50,10 +50,10 @@ def endpoints(document: Document) -> list[Any]:
         for port in subset.get("ports") or []
         for address in subset.get("addresses") or []
     ]
-    return [_few(addresses), created(document)]
+    return [_shortened(addresses), created(document)]
 
 
-def _few(words: list[str]) -> str:
+def _shortened(words: list[str]) -> str:
     more = len(words) - _SHOWN_ENDPOINTS
     return joined(words[:_SHOWN_ENDPOINTS]) + (f" + {more} more..." if more > 0 else "")
 
@@ -64,8 +64,8 @@ def endpoint_slice(document: Document) -> list[Any]:
     addresses = [address for endpoint in document.get("endpoints") or [] for address in endpoint["addresses"]]
     return [
         document["addressType"],
-        _few(ports).replace(NONE, UNSET),
-        _few(addresses).replace(NONE, UNSET),
+        _shortened(ports).replace(NONE, UNSET),
+        _shortened(addresses).replace(NONE, UNSET),
         created(document),
     ]
 

@@ -28,7 +28,7 @@ def config_map(document: Document, old: Document | None) -> Iterator[Cause]:
     """Yield the validation errors of a config map."""
     data, binary = document.get("data", {}), document.get("binaryData", {})
     if old:
-        yield from _sealed(document, old, "data", "binaryData")
+        yield from _immutable(document, old, "data", "binaryData")
     for key in data:
         yield from checked(f"data[{key}]", key, config_key)
         if key in binary:
@@ -45,7 +45,7 @@ def secret(document: Document, old: Document | None) -> Iterator[Cause]:
     data, type_ = document.get("data", {}), document["type"]
     if old:
         yield from unchanged("type", type_, old["type"])
-        yield from _sealed(document, old, "data")
+        yield from _immutable(document, old, "data")
     for key in data:
         yield from checked(f"data[{key}]", key, config_key)
     if sum(_bytes(text) for text in data.values()) > _MOST_BYTES:
@@ -61,7 +61,7 @@ def secret(document: Document, old: Document | None) -> Iterator[Cause]:
             yield required(f"metadata.annotations[{name}]")
 
 
-def _sealed(new: Document, old: Document, *contents: str) -> Iterator[Cause]:
+def _immutable(new: Document, old: Document, *contents: str) -> Iterator[Cause]:
     """Yield what an update changes of an object that is immutable."""
     text = "field is immutable when `immutable` is set"
     if not old.get("immutable"):

@@ -43,29 +43,32 @@ _STANDARD_FINALIZERS = ("kubernetes", "foregroundDeletion", "orphan")
 
 def dns_label(text: str) -> list[str]:
     """Return the validation errors of an RFC 1123 label."""
-    wrong = _longer(text, _LONGEST_LABEL)
+    wrong = _length_errors(text, _LONGEST_LABEL)
     if re.fullmatch(_LABEL, text):
         return wrong
     if re.fullmatch(_SUBDOMAIN, text):
         return [*wrong, "must not contain dots"]
-    return [*wrong, _unlike(f"a lowercase RFC 1123 label {_LOWER} or '-', {_ENDS}", _LABEL, "my-name", "123-abc")]
+    return [*wrong, _format_error(f"a lowercase RFC 1123 label {_LOWER} or '-', {_ENDS}", _LABEL, "my-name", "123-abc")]
 
 
 def dns_subdomain(text: str) -> list[str]:
     """Return the validation errors of an RFC 1123 subdomain."""
-    wrong = _longer(text, _LONGEST_SUBDOMAIN)
+    wrong = _length_errors(text, _LONGEST_SUBDOMAIN)
     if re.fullmatch(_SUBDOMAIN, text):
         return wrong
-    return [*wrong, _unlike(f"a lowercase RFC 1123 subdomain {_LOWER}, '-' or '.', {_ENDS}", _SUBDOMAIN, "example.com")]
+    return [
+        *wrong,
+        _format_error(f"a lowercase RFC 1123 subdomain {_LOWER}, '-' or '.', {_ENDS}", _SUBDOMAIN, "example.com"),
+    ]
 
 
 def dns_1035_label(text: str) -> list[str]:
     """Return the validation errors of an RFC 1035 label, which services are named by."""
-    wrong = _longer(text, _LONGEST_LABEL)
+    wrong = _length_errors(text, _LONGEST_LABEL)
     if re.fullmatch(_LABEL_1035, text):
         return wrong
     rule = "start with an alphabetic character, and end with an alphanumeric character"
-    return [*wrong, _unlike(f"a DNS-1035 label {_LOWER} or '-', {rule}", _LABEL_1035, "my-name", "abc-123")]
+    return [*wrong, _format_error(f"a DNS-1035 label {_LOWER} or '-', {rule}", _LABEL_1035, "my-name", "abc-123")]
 
 
 def path_segment(text: str) -> list[str]:
@@ -78,7 +81,7 @@ def path_segment(text: str) -> list[str]:
 def label_key(text: str) -> list[str]:
     """Return the validation errors of the key of a label: a name with an optional subdomain before it."""
     rule = f"must consist of alphanumeric characters, '-', '_' or '.', {_ENDS}"
-    unlike = _unlike(rule, _KEY, "MyName", "my.name", "123-abc")
+    unlike = _format_error(rule, _KEY, "MyName", "my.name", "123-abc")
     parts = text.split("/")
     if len(parts) > 2:  # noqa: PLR2004 - a prefix and a name
         return [f"a valid label key {unlike} with an optional DNS subdomain prefix and '/' (e.g. 'example.com/MyName')"]
@@ -90,25 +93,25 @@ def label_key(text: str) -> list[str]:
     name = parts[-1]
     if not name:
         wrong.append("name part must be non-empty")
-    wrong += [f"name part {problem}" for problem in _longer(name, _LONGEST_LABEL)]
+    wrong += [f"name part {problem}" for problem in _length_errors(name, _LONGEST_LABEL)]
     return wrong if re.fullmatch(_KEY, name) else [*wrong, f"name part {unlike}"]
 
 
 def label_value(text: str) -> list[str]:
     """Return the validation errors of the value of a label."""
-    wrong = _longer(text, _LONGEST_LABEL)
+    wrong = _length_errors(text, _LONGEST_LABEL)
     if re.fullmatch(f"({_KEY})?", text):
         return wrong
     rule = "a valid label must be an empty string or consist of alphanumeric characters, '-', '_' or '.',"
-    return [*wrong, _unlike(f"{rule} {_ENDS}", f"({_KEY})?", "MyValue", "my_value", "12345")]
+    return [*wrong, _format_error(f"{rule} {_ENDS}", f"({_KEY})?", "MyValue", "my_value", "12345")]
 
 
 def config_key(text: str) -> list[str]:
     """Return the validation errors of a key of a config map or a secret."""
-    wrong = _longer(text, _LONGEST_SUBDOMAIN)
+    wrong = _length_errors(text, _LONGEST_SUBDOMAIN)
     if not re.fullmatch(_CONFIG_KEY, text):
         rule = "a valid config key must consist of alphanumeric characters, '-', '_' or '.'"
-        wrong.append(_unlike(rule, _CONFIG_KEY, "key.name", "KEY_NAME", "key-name"))
+        wrong.append(_format_error(rule, _CONFIG_KEY, "key.name", "KEY_NAME", "key-name"))
     if text in (".", ".."):
         return [*wrong, f"must not be '{text}'"]
     return [*wrong, "must not start with '..'"] if text.startswith("..") else wrong
@@ -123,7 +126,7 @@ def variable(text: str) -> list[str]:
 
 def port_name(text: str) -> list[str]:
     """Return the validation errors of the name of a port."""
-    wrong = _longer(text, _LONGEST_PORT)
+    wrong = _length_errors(text, _LONGEST_PORT)
     rules = (
         (re.fullmatch("[-a-z0-9]+", text), "must contain only alpha-numeric characters (a-z, 0-9), and hyphens (-)"),
         (re.search("[a-z]", text), "must contain at least one letter (a-z)"),
@@ -138,7 +141,7 @@ def percent(text: str) -> list[str]:
     if re.fullmatch(_PERCENT, text):
         return []
     rule = "a valid percent string must be a numeric string followed by an ending '%'"
-    return [_unlike(rule, _PERCENT, "1%", "93%")]
+    return [_format_error(rule, _PERCENT, "1%", "93%")]
 
 
 def checked(path: str, text: str, grammar: Grammar) -> Iterator[Cause]:
@@ -243,10 +246,10 @@ def supported(path: str, value: Any, *values: str) -> Iterator[Cause]:
         yield not_supported(path, value or "", values)
 
 
-def _longer(text: str, most: int) -> list[str]:
+def _length_errors(text: str, most: int) -> list[str]:
     return [f"must be no more than {most} bytes"] if len(text.encode()) > most else []
 
 
-def _unlike(rule: str, pattern: str, *examples: str) -> str:
+def _format_error(rule: str, pattern: str, *examples: str) -> str:
     listed = " or ".join(f"'{example}', " for example in examples)
     return f"{rule} (e.g. {listed}regex used for validation is '{pattern}')"
