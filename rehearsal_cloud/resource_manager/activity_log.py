@@ -1,4 +1,4 @@
-"""The activity log: what was written through Resource Manager, by whom, and how it ended.
+"""The activity log: the writes through Resource Manager, with their callers and results.
 
 Form of the events: https://learn.microsoft.com/azure/azure-monitor/platform/activity-log-schema
 """
@@ -32,13 +32,13 @@ _NUMBERS = itertools.count()
 
 
 class ActivityLog:
-    """The newest events of the subscription. Reads are not in it, as they are not in Azure's."""
+    """The newest events of the subscription. Like Azure's, it has no reads."""
 
     def __init__(self, store: Store) -> None:
         self._store = store
 
     def answered(self, request: Request, response: Response) -> None:
-        """Note how a request to Resource Manager was answered, whoever answered it."""
+        """Record the answer to a request to Resource Manager."""
         rid, verb = ResourceId.parse(request.url.path), _VERBS.get(request.method)
         if rid is None or verb is None:
             return
@@ -49,13 +49,13 @@ class ActivityLog:
         self._note(rid, verb, status, caller, bytes(response.body).decode() if failed else "")
 
     def ended(self, operation: Operation, error: ServiceError | None) -> None:
-        """Note how a long-running operation ended."""
+        """Record the end of a long-running operation."""
         if (rid := ResourceId.parse(operation.path)) is not None:
             text = json.dumps({"error": error.error()}) if error else ""
             self._note(rid, _OPERATIONS[operation.verb], "Failed" if error else "Succeeded", "", text)
 
     def events(self) -> list[Document]:
-        """Return the events, the newest first."""
+        """Return the events, newest first."""
         return self._store.scan(_EVENTS)[::-1]
 
     def _note(self, rid: ResourceId, verb: str, status: str, caller: str, message: str) -> None:
@@ -80,6 +80,6 @@ class ActivityLog:
             self._forget()
 
     def _forget(self) -> None:
-        """Keep as many as are looked at: Azure keeps them for 90 days."""
-        for one in self._store.keys(_EVENTS)[:-_MOST]:
-            self._store.delete(_EVENTS, one)
+        """Delete the oldest events beyond the limit; Azure keeps them for 90 days."""
+        for key in self._store.keys(_EVENTS)[:-_MOST]:
+            self._store.delete(_EVENTS, key)

@@ -1,6 +1,6 @@
-"""management.azure.com: the engine that serves every provider's resources.
+"""management.azure.com: the API of every provider's resources.
 
-Statuses, headers and error codes are those that the official SDKs accept and the service documents:
+Statuses, headers and error codes follow the official SDKs and the service's documentation:
 https://learn.microsoft.com/azure/azure-resource-manager/management/async-operations
 """
 
@@ -31,7 +31,7 @@ _API_VERSION = re.compile(r"\d{4}-\d{2}-\d{2}(-preview|-alpha|-beta|-privateprev
 
 
 class ResourceManager:
-    """Reads a request, asks who sent it and whether they may, and lets the resource's type answer."""
+    """Authenticates and authorizes a request, and dispatches it to the resource's type."""
 
     def __init__(self, cloud: Cloud, resources: Resources) -> None:
         self._cloud = cloud
@@ -41,7 +41,7 @@ class ResourceManager:
         self._polling = Polling(cloud, resources)
 
     async def answer(self, request: Request) -> Response:
-        """Answer one request; a ServiceError becomes Azure's error body."""
+        """Answer a request; a ServiceError becomes Azure's error body."""
         try:
             return await self._answer(request)
         except ServiceError as error:
@@ -81,7 +81,7 @@ class ResourceManager:
         if call.method == "POST":
             return await self._action(provider, call)
         if kind is None:
-            kind = provider.other(call.id.type)
+            kind = provider.default_type(call.id.type)
         await kind.refresh(self._cloud, call.id)
         if not call.id.is_instance:
             return self._list(kind, call)
@@ -101,13 +101,13 @@ class ResourceManager:
         self._cloud.authorization.require(call.principal, f"{call.id.full_type}/read", call.id.path)
         if call.id.parent is not None:
             self._existing(call.id.parent)
-        found = [
+        listed = [
             kind.view(document)
             for document in self._cloud.resources(call.id.scope)
             if document["type"].lower() == call.id.full_type.lower()
             and document["id"].lower().startswith(call.id.key if call.id.parent else call.id.scope.lower())
         ]
-        return JSONResponse({"value": found})
+        return JSONResponse({"value": listed})
 
     async def _patch(self, kind: ResourceType, call: Call) -> Response:
         existing = self._existing(call.id)
@@ -172,7 +172,7 @@ class ResourceManager:
         parent = call.id.parent
         kind = provider.types.get(parent.type.lower()) if parent and not call.id.is_instance else None
         name = call.id.types[-1]
-        actions = {one.lower(): (one, action) for one, action in (kind.actions() if kind else {}).items()}
+        actions = {name.lower(): (name, action) for name, action in (kind.actions() if kind else {}).items()}
         if parent is None or name.lower() not in actions:
             raise not_found(call.id.path)
         spelling, action = actions[name.lower()]
@@ -225,8 +225,8 @@ class ResourceManager:
             raise ServiceError(409, "ResourceGroupBeingDeleted", text)
         parent = rid.parent
         if parent is not None and not kind.tracked:
-            found = self._cloud.resource(parent)
-            if found is None:
+            resource = self._cloud.resource(parent)
+            if resource is None:
                 text = (
                     "Can not perform requested operation on nested resource. Parent resource"
                     f" '{parent.name}' not found."
@@ -236,8 +236,8 @@ class ResourceManager:
     def _check_idle(self, kind: ResourceType, rid: ResourceId) -> None:
         """Raise ServiceError (409) while an operation runs on the resource, its parent or, if exclusive, its family."""
         near = [rid.top] if kind.exclusive else [rid, *([rid.parent] if rid.parent else [])]
-        found = [self._cloud.resource(one) for one in near]
-        for document in [*found, *(self._cloud.resources(rid.top.path) if kind.exclusive else [])]:
+        resources = [self._cloud.resource(resource_id) for resource_id in near]
+        for document in [*resources, *(self._cloud.resources(rid.top.path) if kind.exclusive else [])]:
             if document is not None and document["_state"] in PENDING:
                 code, text = self._resources.kind(document).busy
                 raise ServiceError(409, code, text.format(name=rid.top.name if kind.exclusive else document["name"]))

@@ -1,4 +1,4 @@
-"""Azure RBAC: role definitions, role assignments, and whether a principal may do something.
+"""Azure RBAC: role definitions, role assignments, and access decisions.
 
 Role IDs and actions: https://learn.microsoft.com/azure/role-based-access-control/built-in-roles
 """
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Role:
-    """A built-in role: what it allows on Resource Manager (`actions`) and on data (`data_actions`)."""
+    """A built-in role: its allowed actions on Resource Manager (`actions`) and on data (`data_actions`)."""
 
     id: str
     name: str
@@ -34,12 +34,14 @@ class Role:
         """Tell whether the role covers `action`; `*` in a role matches any run of characters, `/*/` also one slash."""
         granted = self.data_actions if data else self.actions
         withheld = self.not_data_actions if data else self.not_actions
-        return any(_matches(action, one) for one in granted) and not any(_matches(action, one) for one in withheld)
+        return any(_matches(action, pattern) for pattern in granted) and not any(
+            _matches(action, pattern) for pattern in withheld
+        )
 
 
 def _matches(action: str, pattern: str) -> bool:
-    wanted, one = action.lower(), pattern.lower()
-    return fnmatchcase(wanted, one) or fnmatchcase(wanted, one.replace("/*/", "/"))
+    folded, folded_pattern = action.lower(), pattern.lower()
+    return fnmatchcase(folded, folded_pattern) or fnmatchcase(folded, folded_pattern.replace("/*/", "/"))
 
 
 _READ = "*/read"
@@ -207,12 +209,12 @@ _BY_ID = {role.id: role for role in ROLES}
 
 
 def role_of(definition_id: str) -> Role | None:
-    """Return the role that a role definition's ID, full or bare, names."""
+    """Return the role of a role definition's ID, full or bare."""
     return _BY_ID.get(definition_id.rstrip("/").rpartition("/")[2].lower())
 
 
 class Authorization:
-    """The role assignments, kept by scope, and the decisions that follow from them."""
+    """The role assignments, stored by scope, and the access decisions based on them."""
 
     def __init__(self, store: Store, entra: Entra) -> None:
         self._store = store
@@ -231,7 +233,7 @@ class Authorization:
             )
 
     def put(self, scope: str, name: str, properties: Document) -> Document:
-        """Keep an assignment and return its document."""
+        """Store an assignment and return its document."""
         document: Document = {
             "properties": properties,
             "id": f"{scope}/providers/Microsoft.Authorization/roleAssignments/{name}",
@@ -242,33 +244,41 @@ class Authorization:
         return document
 
     def get(self, scope: str, name: str) -> Document | None:
-        """Return one assignment."""
+        """Return an assignment, or None."""
         return self._store.get(
             "assignments", f"{scope}/providers/Microsoft.Authorization/roleAssignments/{name}".lower()
         )
 
     def delete(self, document: Document) -> None:
-        """Delete one assignment."""
+        """Delete an assignment."""
         self._store.delete("assignments", document["id"].lower())
 
     def delete_below(self, scope: str) -> None:
-        """Delete every assignment at `scope` or below, as Azure does when the resource goes."""
+        """Delete every assignment at `scope` or below, as Azure does when the resource is deleted."""
         for document in self.below(scope):
             self.delete(document)
 
     def below(self, scope: str) -> list[Document]:
         """Return the assignments at `scope` and at all scopes below it."""
         folded = scope.lower().rstrip("/")
-        return [one for one in self._store.scan("assignments", folded) if one["id"].lower()[len(folded)] == "/"]
+        return [
+            assignment
+            for assignment in self._store.scan("assignments", folded)
+            if assignment["id"].lower()[len(folded)] == "/"
+        ]
 
     def above(self, scope: str) -> list[Document]:
-        """Return the assignments at `scope` and at the scopes that it inherits from."""
+        """Return the assignments at `scope` and at its parent scopes."""
         folded = f"{scope.lower().rstrip('/')}/"
-        everything = self._store.scan("assignments")
-        return [one for one in everything if folded.startswith(f"{one['properties']['scope'].lower().rstrip('/')}/")]
+        assignments = self._store.scan("assignments")
+        return [
+            assignment
+            for assignment in assignments
+            if folded.startswith(f"{assignment['properties']['scope'].lower().rstrip('/')}/")
+        ]
 
     def allows(self, principal: Principal, action: str, scope: str, *, data: bool = False) -> bool:
-        """Tell whether one of the principal's roles, its own or its groups', covers `action` at `scope`."""
+        """Tell whether a role of the principal or of its groups allows `action` at `scope`."""
         identities = self._entra.identities(principal.object_id)
         for assignment in self.above(scope):
             properties = assignment["properties"]
@@ -278,9 +288,11 @@ class Authorization:
         return False
 
     def holds_any(self, principal: Principal) -> bool:
-        """Tell whether the principal holds a role anywhere in the subscription, and so gets to see that it exists."""
+        """Tell whether the principal has a role anywhere in the subscription, and so sees the subscription."""
         identities = self._entra.identities(principal.object_id)
-        return any(one["properties"]["principalId"] in identities for one in self._store.scan("assignments"))
+        return any(
+            assignment["properties"]["principalId"] in identities for assignment in self._store.scan("assignments")
+        )
 
     def require(self, principal: Principal, action: str, scope: str) -> None:
         """Raise ServiceError (403 AuthorizationFailed) unless the principal may do `action` at `scope`."""

@@ -1,4 +1,4 @@
-"""One rehearsal cloud: its state, and the services that everything in it shares."""
+"""The rehearsal cloud: its state and its shared services."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 
 class Cloud:
-    """The state and the services of one rehearsal cloud; the types of its resources belong to `Resources`."""
+    """The state and the services of a rehearsal cloud; `Resources` has the types of its resources."""
 
     def __init__(self, home: Home, settings: Settings) -> None:
         self.home = home

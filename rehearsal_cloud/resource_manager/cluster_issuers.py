@@ -1,6 +1,6 @@
-"""The OIDC issuers of the managed clusters: what a federated credential trusts.
+"""The OIDC issuers of the managed clusters, which federated credentials trust.
 
-Each cluster has an issuer of its own, `https://<region>.oic.prod-aks.azure.com/<tenant>/<id>/`, whose keys sign the
+Each cluster has its own issuer, `https://<region>.oic.prod-aks.azure.com/<tenant>/<id>/`, whose keys sign the
 tokens of its service accounts (https://learn.microsoft.com/azure/aks/use-oidc-issuer).
 """
 
@@ -30,13 +30,13 @@ class Oidc:
         self._cloud = cloud
 
     def keys(self, issuer: str) -> Document | None:
-        """Return the issuer's public keys, or None where it is no cluster's (and so out of reach from here)."""
-        if not any(_issuer(one) == issuer for one in self._cloud.resources("")):
+        """Return the public keys of a cluster's issuer, or None for an unknown issuer."""
+        if not any(_issuer(resource) == issuer for resource in self._cloud.resources("")):
             return None
         return jwks(signing_key(self._cloud.store, f"oidc {issuer}"))
 
     def fetched(self, issuer: str) -> Document | None:
-        """Return the keys as Entra fetches them, over the internet: None where the issuer is out of its reach."""
+        """Return the keys as Entra fetches them over the internet: None for an unreachable issuer."""
         url = urlsplit(issuer)
         struck = self._cloud.faults.struck("GET", url.hostname or "", f"{url.path}.well-known/openid-configuration")
         return self.keys(issuer) if struck is None else None

@@ -1,7 +1,6 @@
-"""Faults that a drill or a test asks for: a service's real error, an answer that never comes, a machine that fails.
+"""Fault injection for drills and tests: a service's real error, a missing answer, a failing machine.
 
-They are set over HTTPS at `https://localhost:<https port>/rehearsal/faults` with the control token of the home, never
-by reaching into the program.
+Clients set them over HTTPS at `https://localhost:<https port>/rehearsal/faults` with the control token of the home.
 """
 
 from __future__ import annotations
@@ -15,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from starlette.responses import JSONResponse, Response
 
 from rehearsal_cloud.errors import ServiceError
-from rehearsal_cloud.resource_manager.operations import doomed
+from rehearsal_cloud.resource_manager.operations import failing
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -27,12 +26,12 @@ _IDS = itertools.count(1)
 
 @dataclass(kw_only=True)
 class Fault:
-    """What goes wrong with which requests.
+    """A fault of matching requests.
 
-    The first `skip` requests that match are spared, the next `times` are struck. `hold` keeps the answer back until the
-    client is gone or the fault is deleted: before the request is served, or, with `after`, once it has been. Otherwise
-    the answer is `status` with `code` and `message` in the shape of Azure's errors. With `later` the request is served,
-    and it is the operation it begins that ends in this error, as where a region runs out of machines.
+    The first `skip` matching requests succeed, the next `times` fail. `hold` delays the answer until the
+    client disconnects or the fault is deleted: before the request is served, or, with `after`, afterwards. Otherwise
+    the answer is `status` with `code` and `message` in Azure's error format. With `later` the request is served,
+    and its operation ends in this error, as when a region runs out of machines.
     """
 
     methods: list[str] = field(default_factory=lambda: ["PUT", "POST", "PATCH", "DELETE"])
@@ -52,7 +51,7 @@ class Fault:
     id: int = field(default_factory=lambda: next(_IDS))
 
     def strikes(self, method: str, host: str, path: str) -> bool:
-        """Count a request and tell whether it is struck. Sign-ins never are: they write nothing."""
+        """Count a request and tell whether it fails. Sign-ins never fail: they write nothing."""
         if method not in self.methods or path.endswith("/token"):
             return False
         if not re.search(self.host, host, re.IGNORECASE) or not re.search(self.path, path, re.IGNORECASE):
@@ -63,11 +62,11 @@ class Fault:
 
 @dataclass(kw_only=True)
 class Breakdown:
-    """What goes wrong on the machines of clusters, where no request could be struck.
+    """A fault of the clusters' machines, where there is no request to fail.
 
-    With `mount` their driver cannot mount the claims whose names match `name`, with `provision` none of these gets a
-    share; `message` is what it says, with the volume's `{id}`, `{account}`, `{share}`, `{target}` and `{options}`. With
-    `silence` their kubelet posts no status any more. With `disk` pods whose names match have filled their disks.
+    With `mount` the driver cannot mount the claims whose names match `name`, with `provision` these claims get no
+    share; `message` is its error, with the volume's `{id}`, `{account}`, `{share}`, `{target}` and `{options}`. With
+    `silence` the kubelet posts no status. With `disk` pods whose names match have filled their disks.
     """
 
     breakdown: Literal["mount", "provision", "silence", "disk"]
@@ -77,7 +76,7 @@ class Breakdown:
 
 
 class Faults:
-    """The faults that stand now; they are forgotten when the rehearsal ends. `changed` is set once others do."""
+    """The active faults; they end with the rehearsal's process. `changed` is set at every change of them."""
 
     def __init__(self) -> None:
         self._standing: dict[int, Fault] = {}
@@ -85,22 +84,22 @@ class Faults:
         self.changed = asyncio.Event()
 
     def breakdown(self, kind: str, name: str = "") -> Breakdown | None:
-        """Return the breakdown of that kind which stands, and is about `name` where one is given."""
-        ours = (one for one in self._breakdowns if one.breakdown == kind)
-        return next((one for one in ours if not name or re.search(one.name, name)), None)
+        """Return the active breakdown of this kind, matching `name` if set."""
+        candidates = (standing for standing in self._breakdowns if standing.breakdown == kind)
+        return next((candidate for candidate in candidates if not name or re.search(candidate.name, name)), None)
 
     def struck(self, method: str, host: str, path: str) -> Fault | None:
-        """Return the fault that strikes a request, of a client or of one service of Azure to another."""
-        return next((one for one in list(self._standing.values()) if one.strikes(method, host, path)), None)
+        """Return the fault of a request from a client or between Azure's services, or None."""
+        return next((fault for fault in list(self._standing.values()) if fault.strikes(method, host, path)), None)
 
     async def serve(self, request: Request, serve: Callable[[Request], Awaitable[Response]]) -> Response:
-        """Serve a request, or strike it."""
+        """Serve a request, or fail it."""
         fault = self.struck(request.method, request.headers.get("host", ""), request.url.path)
         if fault is None:
             return await serve(request)
         error = ServiceError(fault.status, fault.code, fault.message, headers=fault.headers)
         if fault.later:
-            with doomed(error):
+            with failing(error):
                 return await serve(request)
         if not fault.hold:
             return error.response()
@@ -116,21 +115,21 @@ class Faults:
     async def control(self, request: Request) -> Response:
         """Answer the control requests: list, add, delete all."""
         if request.method == "POST":
-            made = self._add(await request.json())
+            fault = self._add(await request.json())
             self._change()
-            return JSONResponse(asdict(made), 201)
+            return JSONResponse(asdict(fault), 201)
         if request.method == "DELETE":
             self._standing.clear()
             self._breakdowns.clear()
             self._change()
         standing: list[Fault | Breakdown] = [*self._standing.values(), *self._breakdowns]
-        return JSONResponse([asdict(one) for one in standing])
+        return JSONResponse([asdict(fault) for fault in standing])
 
-    def _add(self, wanted: dict[str, Any]) -> Fault | Breakdown:
-        if "breakdown" in wanted:
-            self._breakdowns.append(Breakdown(**wanted))
+    def _add(self, definition: dict[str, Any]) -> Fault | Breakdown:
+        if "breakdown" in definition:
+            self._breakdowns.append(Breakdown(**definition))
             return self._breakdowns[-1]
-        fault = Fault(**wanted)
+        fault = Fault(**definition)
         self._standing[fault.id] = fault
         return fault
 

@@ -1,4 +1,4 @@
-"""Names that are unique in all of Azure because they become DNS names."""
+"""Global names: unique in all of Azure because they become DNS names."""
 
 from __future__ import annotations
 
@@ -12,23 +12,23 @@ if TYPE_CHECKING:
 
 
 class Names:
-    """Who owns which global name, by DNS suffix."""
+    """The owners of global names, by DNS suffix."""
 
     def __init__(self, store: Store) -> None:
         self._store = store
 
     def owner(self, suffix: str, name: str) -> str | None:
-        """Return the folded ID of the resource that owns `name`.`suffix`, or None where it is free."""
-        found = self._store.get("names", f"{suffix}/{name.lower()}")
-        return None if found is None else str(found["owner"])
+        """Return the folded ID of the resource that owns `name`.`suffix`, or None for a free name."""
+        claim = self._store.get("names", f"{suffix}/{name.lower()}")
+        return None if claim is None else str(claim["owner"])
 
     def claim(self, suffix: str, rid: ResourceId, taken: tuple[str, str]) -> None:
-        """Give the name to `rid`. Raises ServiceError (409), with the code and text of `taken`, if another owns it."""
+        """Claim the name for `rid`. Raises ServiceError (409), with the code and text of `taken`, if it is taken."""
         if self.owner(suffix, rid.name) not in (None, rid.key):
             code, text = taken
             raise ServiceError(409, code, text.format(name=rid.name))
         self._store.put("names", f"{suffix}/{rid.name.lower()}", {"owner": rid.key})
 
     def release(self, suffix: str, name: str) -> None:
-        """Make the name free again."""
+        """Release the name."""
         self._store.delete("names", f"{suffix}/{name.lower()}")

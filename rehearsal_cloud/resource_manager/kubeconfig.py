@@ -1,4 +1,4 @@
-"""The kubeconfigs that AKS hands out: one that signs in with Entra, one that carries a static token.
+"""AKS's kubeconfigs: with a sign-in to Entra, or with a static token.
 
 https://learn.microsoft.com/azure/aks/kubelogin-authentication
 """
@@ -23,13 +23,13 @@ _KUBELOGIN_CLIENT_ID = "80faf920-1908-4b52-b5ef-a8e7bedfc67a"
 
 @dataclass(frozen=True)
 class Kubeconfig:
-    """The kubeconfigs of one cluster, in base64 as Resource Manager answers them; `ca` is PEM."""
+    """The kubeconfigs of a cluster, in base64 as in Resource Manager's answers; `ca` is PEM."""
 
     ca: str
     cluster: Document = field(repr=False)
 
     def entra(self) -> str:
-        """Return the one whose user signs in with Entra through kubelogin."""
+        """Return the kubeconfig whose user signs in to Entra with kubelogin."""
         arguments = {
             "environment": "AzurePublicCloud",
             "server-id": AKS_SERVER[0],
@@ -48,7 +48,7 @@ class Kubeconfig:
         return self._render("clusterUser", {"exec": plugin}, suffix="")
 
     def static(self, user: str) -> str:
-        """Return the one whose user (`clusterUser` or `clusterAdmin`) needs no Entra."""
+        """Return the kubeconfig whose user (`clusterUser` or `clusterAdmin`) has a static token."""
         suffix = "-admin" if user == "clusterAdmin" else ""
         return self._render(user, {"token": self.cluster["_secret"]["token"]}, suffix)
 

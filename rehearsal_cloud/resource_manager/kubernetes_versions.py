@@ -1,4 +1,4 @@
-"""The Kubernetes versions that the rehearsal's region offers, in the shape of AKS's listing.
+"""The Kubernetes versions that the rehearsal's region offers, in the format of AKS's listing.
 
 The releases are those of https://learn.microsoft.com/azure/aks/supported-kubernetes-versions in late 2026; patches come
 weekly on AKS, and the ones here are examples.
@@ -24,7 +24,7 @@ _OIDC_BY_DEFAULT_SINCE = (1, 34)
 
 
 def supported(version: str) -> bool:
-    """Tell whether a cluster may run `version`: a patch, or a release whose newest patch is then meant."""
+    """Tell whether a cluster may run `version`: a patch, or a release, which means its newest patch."""
     return version in _RELEASES or any(version in patches for patches in _RELEASES.values())
 
 
@@ -35,7 +35,7 @@ def current_version(version: str | None) -> str:
 
 
 def oidc_by_default(patch: str) -> bool:
-    """Tell whether a new cluster of that version has an OIDC issuer without being asked for one."""
+    """Tell whether a new cluster of this version has an OIDC issuer by default."""
     major, minor, _ = patch.split(".")
     return (int(major), int(minor)) >= _OIDC_BY_DEFAULT_SINCE
 

@@ -1,4 +1,4 @@
-"""How clients follow a long-running operation: the URLs that they are given, and what those answer.
+"""Polling of long-running operations: the URLs for clients, and their answers.
 
 Source: https://learn.microsoft.com/azure/azure-resource-manager/management/async-operations
 """
@@ -32,7 +32,7 @@ class Polling:
         self._resources = resources
 
     def polled(self, rid: ResourceId) -> Operation | None:
-        """Return the operation that a request reads, or None where it reads a resource. Raises ServiceError (404)."""
+        """Return the operation that a request polls, or None where it reads a resource. Raises ServiceError (404)."""
         if not rid.is_instance or not re.fullmatch(r"operation(s?status(es)?|results?)", rid.types[-1].lower()):
             return None
         operation = self._cloud.operations.get(rid.name)
@@ -58,7 +58,7 @@ class Polling:
         return Response(None, 204) if result is None else JSONResponse(result)
 
     def headers(self, kind: ResourceType | None, operation: Operation, call: Call) -> dict[str, str]:
-        """Return what tells the client where, and after how long, to ask how the operation goes."""
+        """Return the headers with the polling URL and interval of the operation."""
         # What is being deleted cannot be polled until it says that it is gone: that needs an operation's URL.
         if kind is not None and kind.polling == "state" and call.method != "DELETE":
             return {"x-ms-retry-after-ms": str(operation.poll_ms)}
@@ -73,7 +73,7 @@ class Polling:
         }
 
     def retry_after(self, document: Document) -> dict[str, str]:
-        """Return what tells a client that polls the resource itself when to, while an operation runs on it."""
+        """Return the Retry-After header for a client that polls a resource during an operation."""
         operation = self._cloud.operations.get(document.get("_operation", ""))
         if operation is None or not operation.running:
             return {}

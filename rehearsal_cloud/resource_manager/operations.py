@@ -1,7 +1,7 @@
-"""Long-running operations: started by a request, finished later, polled in between.
+"""Long-running operations: started by a request, polled until they end.
 
-An operation is kept before its request is answered. One that the rehearsal's own death interrupted is run again at the
-next start, so its work must be fit to be run twice.
+An operation is stored before its request is answered. The next start repeats an operation that the rehearsal's end
+interrupted, so its work must be idempotent.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ _DOOM: ContextVar[ServiceError | None] = ContextVar("doom", default=None)
 
 
 @contextmanager
-def doomed(error: ServiceError) -> Iterator[None]:
+def failing(error: ServiceError) -> Iterator[None]:
     """Have every operation that is begun inside end in `error`, with nothing done."""
     reset = _DOOM.set(error)
     try:

@@ -1,4 +1,4 @@
-"""Which resource providers the subscription is registered for; without that none of their resources can be made.
+"""The subscription's registrations of resource providers, which their resources require.
 
 Source: https://learn.microsoft.com/azure/azure-resource-manager/management/resource-providers-and-types
 """
@@ -38,14 +38,14 @@ class Registrations:
 
     def list(self) -> Answer:
         """Answer with all providers."""
-        return Answer({"value": [self._view(one) for one in self._providers]})
+        return Answer({"value": [self._view(provider) for provider in self._providers]})
 
     def read(self, namespace: str) -> Answer:
-        """Answer with one provider. Raises ServiceError (404)."""
+        """Answer with a provider. Raises ServiceError (404)."""
         return Answer(self._view(namespace))
 
     def register(self, principal: Principal, namespace: str) -> Answer:
-        """Begin to register; that it has ended is seen by reading the provider. Raises ServiceError."""
+        """Start the registration; a read of the provider shows its end. Raises ServiceError."""
         self._cloud.authorization.require(principal, f"{namespace}/register/action", _SUBSCRIPTION)
         if self._view(namespace)["registrationState"] == "NotRegistered":
             due = time.time() + self._cloud.settings.scaled(_SECONDS)
@@ -76,7 +76,7 @@ class Registrations:
             "registrationState": self._state(namespace),
             "registrationPolicy": "RegistrationRequired",
             "resourceTypes": [
-                {"resourceType": one.type, "locations": [], "apiVersions": [], "capabilities": "None"}
-                for one in provider.types.values()
+                {"resourceType": resource_type.type, "locations": [], "apiVersions": [], "capabilities": "None"}
+                for resource_type in provider.types.values()
             ],
         }

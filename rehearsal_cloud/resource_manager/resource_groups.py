@@ -1,4 +1,4 @@
-"""The resource groups of the subscription, as they are kept."""
+"""The stored resource groups of the subscription."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ class ResourceGroups:
         self._store.delete("groups", name.lower())
 
     def exists(self, name: str) -> bool:
-        """Tell whether there is a resource group of that name."""
+        """Tell whether the resource group exists."""
         return self.get(name) is not None
 
     def deleting(self, name: str) -> bool:
@@ -44,7 +44,7 @@ class ResourceGroups:
         return (self.get(name) or {}).get("_state") == "Deleting"
 
     def make(self, name: str, location: str, managed_by: str) -> str:
-        """Make the group that a service puts its own resources into, if it is missing; return its ID."""
+        """Create a service's resource group if it is missing; return its ID."""
         path = f"{SUBSCRIPTION}/resourceGroups/{name}"
         if not self.exists(name):
             document = {

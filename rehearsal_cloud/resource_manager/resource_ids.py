@@ -1,7 +1,7 @@
-"""Azure resource IDs: what a Resource Manager path names.
+"""Azure resource IDs, parsed from paths of Resource Manager.
 
 Source: https://learn.microsoft.com/azure/azure-resource-manager/management/resource-name-rules and the paths that the
-SDKs send. Comparison is case-insensitive; what was written first keeps its case.
+SDKs send. Comparison is case-insensitive; the first spelling is kept.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ class ResourceId:
 
     @classmethod
     def parse(cls, path: str) -> ResourceId | None:
-        """Return what `path` names, or None where it has no `/providers/` part with a type in it."""
+        """Parse `path`; None if it has no `/providers/` part with a type."""
         segments = path.strip("/").split("/")
         marks = [index for index, segment in enumerate(segments) if segment.lower() == "providers"]
         if not marks or len(segments) < marks[-1] + 3:
@@ -36,7 +36,7 @@ class ResourceId:
 
     @property
     def is_instance(self) -> bool:
-        """Tell whether this names one resource; otherwise its last type is a collection or an action."""
+        """Tell whether this names a resource; otherwise its last type is a collection or an action."""
         return len(self.types) == len(self.names)
 
     @property
@@ -46,7 +46,7 @@ class ResourceId:
 
     @property
     def full_type(self) -> str:
-        """Return the type as Resource Manager prints it: `Microsoft.DBforPostgreSQL/flexibleServers`."""
+        """Return the full type: `Microsoft.DBforPostgreSQL/flexibleServers`."""
         return f"{self.namespace}/{self.type}"
 
     @property
@@ -64,7 +64,7 @@ class ResourceId:
 
     @property
     def key(self) -> str:
-        """Return what is the same for all spellings of the ID."""
+        """Return the lower-case ID, the same for all spellings."""
         return self.path.lower()
 
     @property
@@ -76,7 +76,7 @@ class ResourceId:
 
     @property
     def top(self) -> ResourceId:
-        """Return the resource that is nobody's child: this one, or the parent of its parents."""
+        """Return the top-level resource: this one, or its outermost parent."""
         return ResourceId(self.scope, self.namespace, self.types[:1], self.names[:1])
 
     @property
@@ -95,7 +95,7 @@ class ResourceId:
 
 
 def canonical_scope(scope: str) -> str:
-    """Return `scope` with `subscriptions` and `resourceGroups` in their canonical spelling and no `/` at its end."""
+    """Return `scope` with `subscriptions` and `resourceGroups` in canonical spelling and without a trailing `/`."""
     spelling = {"subscriptions": "subscriptions", "resourcegroups": "resourceGroups", "providers": "providers"}
     segments = scope.strip("/").split("/")
     return "".join(f"/{spelling.get(segment.lower(), segment)}" for segment in segments if segment)

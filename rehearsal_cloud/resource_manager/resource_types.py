@@ -1,4 +1,4 @@
-"""What a kind of Azure resource is to the rehearsal: its rules, its durations, and what really happens behind it.
+"""The types of Azure resources in the rehearsal: their rules, durations and backends.
 
 `ResourceType` is the generic behaviour; a provider module subclasses it for what its service does differently.
 """
@@ -26,7 +26,7 @@ PENDING = ("Creating", "Updating", "Deleting")
 
 @dataclass(frozen=True, kw_only=True)
 class Call:
-    """One request to Resource Manager, read and authorised."""
+    """A request to Resource Manager, parsed and authorised."""
 
     cloud: Cloud
     principal: Principal
@@ -43,10 +43,10 @@ class Call:
 
 @dataclass(frozen=True)
 class Answer:
-    """What an action or a provider function answers; `operation_seconds` (Azure's) makes it a long-running one.
+    """The answer of an action or a provider function; `operation_seconds` (Azure's) starts a long-running operation.
 
-    Such an operation runs `ResourceType.perform` with `arguments`, or, where the action changes the resource into
-    `updated`, what an update of it runs.
+    Such an operation runs `ResourceType.perform` with `arguments`, or, if the action changes the resource to
+    `updated`, an update of it.
     """
 
     body: Any = None
@@ -58,9 +58,9 @@ class Answer:
 
 
 class ResourceType:
-    """One type of resource. A document is what Azure answers plus keys that start with `_`, which are never answered.
+    """A type of resource. A document has Azure's answer plus keys that start with `_`, which are never answered.
 
-    `_state` is the provisioning state; `_secret` holds what only the service knows (passwords, keys, ports).
+    `_state` is the provisioning state; `_secret` has the service's secrets (passwords, keys, ports).
     """
 
     namespace: ClassVar[str]
@@ -95,58 +95,58 @@ class ResourceType:
     """Whether a top resource and all of its children together stand one operation at a time."""
 
     def validate(self, call: Call, body: Document, existing: Document | None) -> None:
-        """Check what is special to the type. Raises ServiceError."""
+        """Validate the rules of the type. Raises ServiceError."""
 
     def validate_delete(self, call: Call, document: Document) -> None:
-        """Check whether the resource may go. Raises ServiceError."""
+        """Validate the deletion of the resource. Raises ServiceError."""
 
     def fill(self, call: Call, body: Document, existing: Document | None) -> Document:
-        """Return the document to keep: the request's body and what the service adds to it."""
+        """Return the document to store: the request's body with the service's defaults."""
         del call, existing
         return body
 
     async def refresh(self, cloud: Cloud, rid: ResourceId) -> None:
-        """Before a request is served: bring the documents up to what really is, where it changes in other ways too."""
+        """Before a request is served: update the documents from the backend, if it can change on its own."""
 
     async def provision(self, cloud: Cloud, document: Document, verb: str) -> None:
-        """Make real what `document` says (`verb` is create or update). Runs as an operation; may be run twice."""
+        """Apply `document` to the backend (`verb` is create or update). Runs as an operation; it must be idempotent."""
 
     async def destroy(self, cloud: Cloud, document: Document) -> None:
-        """Undo what `provision` made. Runs as an operation; may be run twice."""
+        """Remove the backend. Runs as an operation; it must be idempotent."""
 
     async def perform(self, cloud: Cloud, document: Document, action: str, arguments: Mapping[str, Any]) -> None:
-        """Do what a long-running action (in lower case) is for. Runs as an operation; may be run twice."""
+        """Run a long-running action (in lower case). Runs as an operation; it must be idempotent."""
 
     def settle(self, cloud: Cloud, document: Document) -> None:
-        """Take note that a create or update has ended; `_state` tells how."""
+        """Handle the end of a create or update; `_state` has the outcome."""
 
     async def start(self, cloud: Cloud, document: Document) -> None:
-        """Bring back, at the rehearsal's start, what runs behind a resource that is provisioned."""
+        """Start the backend of a provisioned resource when the rehearsal starts."""
 
     async def stop(self, cloud: Cloud, document: Document) -> None:
-        """Stop, at the rehearsal's end, what runs behind the resource."""
+        """Stop the backend of the resource when the rehearsal ends."""
 
     def actions(self) -> Mapping[str, Callable[[Call, Document], Awaitable[Answer]]]:
-        """Return the POST actions by name; one for which the principal lacks the role is never called."""
+        """Return the POST actions by name; the caller has checked the principal's permission."""
         return {}
 
     def view(self, document: Document) -> Document:
-        """Return what a GET answers."""
+        """Return the answer to a GET."""
         shown = {key: value for key, value in document.items() if not key.startswith("_")}
         shown["properties"] = {**document.get("properties", {}), "provisioningState": document["_state"]}
         return shown
 
     def written(self, document: Document) -> Document:
-        """Return what a PUT or PATCH answers, where that is more than a GET does."""
+        """Return the answer to a PUT or PATCH, by default that of a GET."""
         return self.view(document)
 
     def check_name(self, name: str) -> None:
-        """Raise ServiceError (400) where the name breaks the type's rule."""
+        """Raise ServiceError (400) for an invalid name."""
         if not re.fullmatch(self.name_rule, name):
             raise ServiceError(400, "InvalidResourceName", f"Resource name '{name}' is invalid. {self.name_text}")
 
     def check_required(self, body: Document) -> None:
-        """Raise ServiceError (400) where the body lacks something required."""
+        """Raise ServiceError (400) where a required property is missing."""
         for path in (*(("location",) if self.tracked else ()), *self.required):
             if find(body, path) in (None, "", {}, []):
                 if path == "location":
@@ -157,25 +157,25 @@ class ResourceType:
 
 
 class Provider:
-    """A resource provider: its types, and the functions that belong to no resource."""
+    """A resource provider: its types, and its functions without a resource."""
 
     namespace: ClassVar[str]
 
     def __init__(self, *types: ResourceType) -> None:
-        self.types = {one.type.lower(): one for one in types}
+        self.types = {resource_type.type.lower(): resource_type for resource_type in types}
 
     def functions(self) -> Mapping[tuple[str, str], Callable[[Call], Awaitable[Answer]]]:
         """Return functions by method and lower-case type path: `("post", "checknameavailability")`."""
         return {}
 
-    def other(self, kind: str) -> ResourceType:
-        """Return the behaviour of a type that the provider says nothing special about. Raises ServiceError (404)."""
+    def default_type(self, kind: str) -> ResourceType:
+        """Return the behaviour of an unlisted type. Raises ServiceError (404)."""
         text = f"The resource type '{kind}' could not be found in the namespace '{self.namespace}'."
         raise ServiceError(404, "InvalidResourceType", text)
 
 
 def find(body: Document, path: str) -> Any:
-    """Return what stands at a dotted path, or None."""
+    """Return the value at a dotted path, or None."""
     value: Any = body
     for part in path.split("."):
         value = value.get(part) if isinstance(value, dict) else None
@@ -183,7 +183,7 @@ def find(body: Document, path: str) -> Any:
 
 
 def merge(old: Document, new: Document) -> Document:
-    """Return `old` with `new` merged into it as by RFC 7396: objects are merged, null deletes, all else replaces."""
+    """Return `old` merged with `new` by RFC 7396: objects are merged, null deletes, all else replaces."""
     merged = dict(old)
     for key, value in new.items():
         if value is None:
@@ -195,19 +195,23 @@ def merge(old: Document, new: Document) -> Document:
     return merged
 
 
-def defaults(given: Document | None, values: Document) -> Document:
-    """Return `given` with `values` wherever it says nothing, at every depth."""
-    return merge(values, {key: value for key, value in (given or {}).items() if value is not None})
+def defaults(requested: Document | None, values: Document) -> Document:
+    """Return `requested` with the defaults `values`, at every depth."""
+    return merge(values, {key: value for key, value in (requested or {}).items() if value is not None})
 
 
 def system_data(call: Call, existing: Document | None) -> Document:
-    """Return who made and last changed the resource, and when."""
+    """Return the creator and the last modifier of the resource, with times."""
     now = datetime.now(UTC).isoformat()
-    who = call.principal.app_id or call.principal.object_id
-    made = (existing or {}).get("systemData") or {"createdBy": who, "createdByType": "Application", "createdAt": now}
-    return {**made, "lastModifiedBy": who, "lastModifiedByType": "Application", "lastModifiedAt": now}
+    identity = call.principal.app_id or call.principal.object_id
+    created = (existing or {}).get("systemData") or {
+        "createdBy": identity,
+        "createdByType": "Application",
+        "createdAt": now,
+    }
+    return {**created, "lastModifiedBy": identity, "lastModifiedByType": "Application", "lastModifiedAt": now}
 
 
 def new_etag() -> str:
-    """Return a fresh entity tag."""
+    """Return a new entity tag."""
     return f'"{uuid.uuid4()}"'

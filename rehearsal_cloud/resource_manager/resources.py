@@ -1,4 +1,4 @@
-"""The resources of all providers: what starts, changes, deletes and stops them, by their types."""
+"""The life cycle of all providers' resources: they start, change, delete and stop them by type."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _SETTLE_SECONDS = 0.05
 
 
 class Resources:
-    """What runs behind the resources of one cloud; `providers` are by their lower-case namespaces.
+    """The backends of a cloud's resources; `providers` are by lower-case namespace.
 
     It carries out the cloud's operations.
     """
@@ -33,7 +33,7 @@ class Resources:
         cloud.operations.worker = self
 
     async def start(self) -> None:
-        """Bring back what runs behind the resources, then resume the operations that were interrupted."""
+        """Start the backends of the resources, then resume the interrupted operations."""
         cloud = self._cloud
         cloud.home.services.mkdir(mode=0o700, exist_ok=True)
         settled = [resource for resource in cloud.resources("") if resource["_state"] not in ("Creating", "Deleting")]
@@ -42,7 +42,7 @@ class Resources:
         cloud.operations.resume()
 
     async def stop(self) -> None:
-        """Interrupt operations and stop what runs behind the resources; nothing is forgotten."""
+        """Interrupt operations and stop the backends of the resources; the state stays."""
         cloud = self._cloud
         await cloud.operations.stop()
         await cloud.image_builds.stop()
@@ -54,10 +54,10 @@ class Resources:
         """Return the behaviour of the resource's type."""
         namespace, _, kind = document["type"].partition("/")
         provider = self.providers[namespace.lower()]
-        return provider.types.get(kind.lower()) or provider.other(kind)
+        return provider.types.get(kind.lower()) or provider.default_type(kind)
 
     def resolves(self, host: str) -> bool:
-        """Tell whether DNS would know `host`; a global name has an address only while its resource exists."""
+        """Tell whether DNS resolves `host`; a global name has an address only while its resource exists."""
         label, _, suffix = host.lower().partition(".")
         if suffix not in {kind.global_name for provider in self.providers.values() for kind in provider.types.values()}:
             return True
@@ -65,7 +65,7 @@ class Resources:
         return document is not None and document["_state"] != "Creating"
 
     async def destroy(self, document: Document) -> None:
-        """Delete a resource with its children, what runs behind it, its roles and its name."""
+        """Delete a resource with its children, backend, role assignments and global name."""
         cloud, key = self._cloud, document["id"].lower()
         await self._settled(document)
         kind = self.kind(document)
@@ -83,7 +83,7 @@ class Resources:
             cloud.names.release(kind.global_name.format(location=location), document["name"])
 
     async def _remove_group(self, path: str) -> None:
-        """Delete a group with all that is in it; may be run twice."""
+        """Delete a group with all its resources; it is idempotent."""
         for document in self._cloud.top_resources(path):
             await self.destroy(document)
         self._cloud.authorization.delete_below(path)
@@ -92,7 +92,7 @@ class Resources:
     # Operations
 
     async def work(self, operation: Operation) -> None:
-        """Do what an operation is for."""
+        """Run an operation."""
         cloud, rid = self._cloud, ResourceId.parse(operation.path)
         if rid is None:
             await self._remove_group(operation.path)
@@ -121,7 +121,7 @@ class Resources:
             _LOG.warning("%s of %s failed: %s", operation.verb, operation.path, error.code)
 
     async def _settled(self, document: Document) -> None:
-        """Wait until a creation or an update of the resource has ended: a group's deletion does not ask for that."""
+        """Wait for the end of a creation or an update of the resource, which a group's deletion may interrupt."""
         operations = self._cloud.operations
         while (operation := operations.get(document.get("_operation", ""))) and operation.running:
             if operation.verb == "delete":
@@ -136,7 +136,7 @@ class Resources:
 
 
 async def _side_by_side(acts: dict[str, Coroutine[None, None, None]], failed: str) -> None:
-    """Start or stop what runs behind resources, by their IDs; one that fails must not keep the others from it."""
+    """Start or stop backends concurrently, by resource ID; a failure does not affect the rest."""
     faults = await asyncio.gather(*acts.values(), return_exceptions=True)
     for resource_id, fault in zip(acts, faults, strict=True):
         if fault is not None:

@@ -1,4 +1,4 @@
-"""The subscription itself: requests for its resource groups, its providers, and listings of what is in them."""
+"""The subscription: requests for its resource groups, its providers, and listings of resources."""
 
 from __future__ import annotations
 
@@ -26,8 +26,8 @@ _DELETE_EMPTY_SECONDS = 15.0
 
 
 @dataclass(frozen=True)
-class _Asked:
-    """A read request or a registration: who asks for what."""
+class _ListRequest:
+    """A read request or a registration: its principal, path and query."""
 
     principal: Principal
     path: str
@@ -36,7 +36,7 @@ class _Asked:
 
 
 class Subscription:
-    """Answers what Resource Manager serves itself rather than through a provider."""
+    """Answers the requests that do not belong to a provider."""
 
     def __init__(self, cloud: Cloud, registrations: Registrations) -> None:
         self._cloud = cloud
@@ -52,7 +52,7 @@ class Subscription:
         if shape == "subscriptions/*/resourcegroups/*":
             return self._group(principal, method, parts[3], body)
         registrations = self._registrations
-        served: dict[str, Callable[[_Asked], Answer]] = {
+        served: dict[str, Callable[[_ListRequest], Answer]] = {
             "GET tenants": _tenants,
             "GET subscriptions": self._subscriptions,
             "GET subscriptions/*": self._read_subscription,
@@ -60,19 +60,19 @@ class Subscription:
             "GET subscriptions/*/resourcegroups/*/resources": self._list,
             "GET subscriptions/*/resources": self._list,
             "GET subscriptions/*/providers": lambda _asked: registrations.list(),
-            "GET subscriptions/*/providers/*": lambda asked: registrations.read(asked.parts[3]),
-            "POST subscriptions/*/providers/*/register": lambda asked: registrations.register(
-                asked.principal, asked.parts[3]
+            "GET subscriptions/*/providers/*": lambda request: registrations.read(request.parts[3]),
+            "POST subscriptions/*/providers/*/register": lambda request: registrations.register(
+                request.principal, request.parts[3]
             ),
-            "POST subscriptions/*/providers/*/unregister": lambda asked: registrations.unregister(
-                asked.principal, asked.parts[3]
+            "POST subscriptions/*/providers/*/unregister": lambda request: registrations.unregister(
+                request.principal, request.parts[3]
             ),
             "GET subscriptions/*/operationresults/*": self._operation,
         }
         serve = served.get(f"{method} {shape}")
         if serve is None:
             raise not_found(path)
-        return serve(_Asked(principal, path, parts, query))
+        return serve(_ListRequest(principal, path, parts, query))
 
     # Groups
 
@@ -141,54 +141,54 @@ class Subscription:
         location = f"https://management.azure.com{SUBSCRIPTION}/operationresults/{operation.id}?api-version=2025-04-01"
         return Answer(None, 202, {"Location": location, "x-ms-retry-after-ms": str(operation.poll_ms)})
 
-    def _list_groups(self, asked: _Asked) -> Answer:
-        self._require(asked, "Microsoft.Resources/subscriptions/resourceGroups/read")
+    def _list_groups(self, request: _ListRequest) -> Answer:
+        self._require(request, "Microsoft.Resources/subscriptions/resourceGroups/read")
         return Answer({"value": [_view(group) for group in self._groups.list()]})
 
-    def _operation(self, asked: _Asked) -> Answer:
-        operation = self._cloud.operations.get(asked.parts[3])
+    def _operation(self, request: _ListRequest) -> Answer:
+        operation = self._cloud.operations.get(request.parts[3])
         if operation is None:
-            raise not_found(asked.path)
+            raise not_found(request.path)
         if operation.running:
-            again = f"https://management.azure.com{asked.path}?api-version=2025-04-01"
+            again = f"https://management.azure.com{request.path}?api-version=2025-04-01"
             return Answer(None, 202, {"Location": again, "x-ms-retry-after-ms": str(operation.poll_ms)})
         if operation.error is not None:
             return Answer({"error": operation.error}, 409)
         return Answer(status=204)
 
-    def _require(self, asked: _Asked, action: str) -> None:
-        self._cloud.authorization.require(asked.principal, action, SUBSCRIPTION)
+    def _require(self, request: _ListRequest, action: str) -> None:
+        self._cloud.authorization.require(request.principal, action, SUBSCRIPTION)
 
     # Listings
 
-    def _subscriptions(self, asked: _Asked) -> Answer:
-        seen = self._cloud.authorization.holds_any(asked.principal)
-        found = [_subscription()] if seen else []
-        return Answer({"value": found, "count": {"type": "Total", "value": len(found)}})
+    def _subscriptions(self, request: _ListRequest) -> Answer:
+        visible = self._cloud.authorization.holds_any(request.principal)
+        subscriptions = [_subscription()] if visible else []
+        return Answer({"value": subscriptions, "count": {"type": "Total", "value": len(subscriptions)}})
 
-    def _read_subscription(self, asked: _Asked) -> Answer:
-        self._require(asked, "Microsoft.Resources/subscriptions/read")
+    def _read_subscription(self, request: _ListRequest) -> Answer:
+        self._require(request, "Microsoft.Resources/subscriptions/read")
         return Answer(_subscription())
 
-    def _list(self, asked: _Asked) -> Answer:
-        scope = canonical_scope(asked.path.rpartition("/")[0])
-        condition = asked.query.get("$filter", "")
-        self._cloud.authorization.require(asked.principal, "Microsoft.Resources/subscriptions/resources/read", scope)
-        wanted = {field.lower(): value.lower() for field, value in re.findall(r"(\w+)\s+eq\s+'([^']*)'", condition)}
-        found = [
+    def _list(self, request: _ListRequest) -> Answer:
+        scope = canonical_scope(request.path.rpartition("/")[0])
+        condition = request.query.get("$filter", "")
+        self._cloud.authorization.require(request.principal, "Microsoft.Resources/subscriptions/resources/read", scope)
+        conditions = {field.lower(): value.lower() for field, value in re.findall(r"(\w+)\s+eq\s+'([^']*)'", condition)}
+        listed = [
             {
-                key: one[key]
+                key: resource[key]
                 for key in ("id", "name", "type", "location", "tags", "sku", "kind", "identity")
-                if key in one
+                if key in resource
             }
-            for one in self._cloud.top_resources(scope)
-            if wanted.get("resourcetype", one["type"].lower()) == one["type"].lower()
-            and wanted.get("name", one["name"].lower()) == one["name"].lower()
+            for resource in self._cloud.top_resources(scope)
+            if conditions.get("resourcetype", resource["type"].lower()) == resource["type"].lower()
+            and conditions.get("name", resource["name"].lower()) == resource["name"].lower()
         ]
-        return Answer({"value": found})
+        return Answer({"value": listed})
 
 
-def _tenants(_asked: _Asked) -> Answer:
+def _tenants(_asked: _ListRequest) -> Answer:
     return Answer({"value": [{"id": f"/tenants/{TENANT_ID}", "tenantId": TENANT_ID}]})
 
 

@@ -1,4 +1,4 @@
-"""Resource Manager's throttling: a token bucket for each principal's reads and one for its writes.
+"""Resource Manager's throttling: a token bucket for each principal's reads and another for its writes.
 
 Sizes and rates are those of https://learn.microsoft.com/azure/azure-resource-manager/management/request-limits-and-throttling
 (250 reads refilled at 25 a second, 200 writes at 10). Time runs faster here by the time scale, and so do the refills.
@@ -23,14 +23,14 @@ class _Bucket:
 
 
 class Throttle:
-    """Counts requests. `time_scale` shortens the refill as it shortens everything else."""
+    """Counts requests. `time_scale` also shortens the refill."""
 
     def __init__(self, time_scale: float) -> None:
         self._scale = max(time_scale, 1e-6)
         self._buckets: dict[tuple[str, bool], _Bucket] = {}
 
     def check(self, object_id: str, *, writing: bool) -> None:
-        """Take a token. Raises ServiceError (429, with Retry-After in whole seconds) where none is left."""
+        """Take a token. Raises ServiceError (429, with Retry-After in whole seconds) where the bucket is empty."""
         size, per_second = _WRITES if writing else _READS
         rate, now = per_second / self._scale, time.monotonic()
         bucket = self._buckets.setdefault((object_id, writing), _Bucket(size, now))

@@ -1,4 +1,4 @@
-"""Agent pools of managed clusters: kept as children of the cluster and shown in its `agentPoolProfiles` too."""
+"""Agent pools of managed clusters: stored as children of the cluster and also shown in its `agentPoolProfiles`."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ _MOST_NODES = 1000
 
 
 class AgentPool(ResourceType):
-    """A set of nodes of one size."""
+    """A set of nodes of the same size."""
 
     namespace = "Microsoft.ContainerService"
     type = "managedClusters/agentPools"
@@ -40,17 +40,17 @@ class AgentPool(ResourceType):
     seconds: ClassVar[Mapping[str, float]] = {"create": 120, "update": 60, "delete": 120}
 
     def check_name(self, name: str) -> None:
-        """Leave the name to `check`, which sees the pools of a cluster's own body as well."""
+        """Do nothing: `check` validates the name, also in a cluster's body."""
 
     def validate(self, call: Call, body: Document, existing: Document | None) -> None:
-        """Check the pool, what may not change, and that a system pool is left."""
+        """Validate the pool, its immutable properties, and that a system pool remains."""
         before = existing["properties"] if existing else None
         pool = check(call.id.name, body.get("properties") or {}, before, call.cloud.location(call.id))
         if existing is not None:
             check_system_pool([pool, *_siblings(call.cloud, existing)])
 
     def validate_delete(self, call: Call, document: Document) -> None:
-        """Check that a system pool is left."""
+        """Check that a system pool remains."""
         check_system_pool(_siblings(call.cloud, document))
 
     def fill(self, call: Call, body: Document, existing: Document | None) -> Document:
@@ -70,17 +70,17 @@ class AgentPool(ResourceType):
         mirror(cloud, _cluster_id(document))
 
     async def destroy(self, cloud: Cloud, document: Document) -> None:
-        """Show it in its cluster no longer."""
+        """Remove the pool from its cluster's profiles."""
         cloud.store.delete("resources", document["id"].lower())
         mirror(cloud, _cluster_id(document))
 
 
-def check(name: str, given: Document, before: Document | None, location: str) -> Document:
-    """Check one pool, as a resource or in a cluster's body, and return the pool. Raises ServiceError."""
+def check(name: str, properties: Document, before: Document | None, location: str) -> Document:
+    """Validate a pool, as a resource or in a cluster's body, and return it. Raises ServiceError."""
     for key in _IMMUTABLE if before else ():
-        if given.get(key) is not None and given[key] != (before or {}).get(key):
+        if properties.get(key) is not None and properties[key] != (before or {}).get(key):
             raise ServiceError(400, "PropertyChangeNotAllowed", f"Changing property 'properties.{key}' is not allowed.")
-    pool = {**(before or {}), **given}
+    pool = {**(before or {}), **properties}
     if not re.fullmatch(r"[a-z][a-z0-9]{0,11}", name):
         text = (
             "The value of parameter agentPoolProfile.name is invalid. Error details: Agent pool name must start with a"
@@ -139,10 +139,10 @@ def check_system_pool(pools: list[Document]) -> None:
 
 
 def filled(pool: Document, cluster_version: str) -> Document:
-    """Return a pool's properties with AKS's defaults; without a version of its own it runs the cluster's."""
-    given = {key: value for key, value in pool.items() if key not in _READ_ONLY}
-    version = given.get("orchestratorVersion") or cluster_version
-    os_type = given.get("osType") or "Linux"
+    """Return a pool's properties with AKS's defaults; without a version it runs the cluster's."""
+    requested = {key: value for key, value in pool.items() if key not in _READ_ONLY}
+    version = requested.get("orchestratorVersion") or cluster_version
+    os_type = requested.get("osType") or "Linux"
     properties = {
         "count": 1,
         "mode": "User",
@@ -162,7 +162,7 @@ def filled(pool: Document, cluster_version: str) -> Document:
         "upgradeSettings": {"maxSurge": "10%"},
     }
     return {
-        **defaults(given, properties),
+        **defaults(requested, properties),
         "orchestratorVersion": version,
         "currentOrchestratorVersion": current_version(version),
         "nodeImageVersion": _NODE_IMAGES[os_type],
@@ -172,7 +172,7 @@ def filled(pool: Document, cluster_version: str) -> Document:
 
 
 def keep(cloud: Cloud, cluster: Document, profile: Document) -> None:
-    """Keep the pool that a cluster's `agentPoolProfiles` describes as the child that it is."""
+    """Store the pool of a cluster's `agentPoolProfiles` as its child."""
     path = f"{cluster['id']}/agentPools/{profile['name']}"
     properties = {key: value for key, value in profile.items() if key not in ("name", "provisioningState")}
     kind = "Microsoft.ContainerService/managedClusters/agentPools"
@@ -181,7 +181,7 @@ def keep(cloud: Cloud, cluster: Document, profile: Document) -> None:
 
 
 def mirror(cloud: Cloud, cluster_id: str) -> None:
-    """Write the pools as they are now into their cluster's `agentPoolProfiles`, in the order that they had."""
+    """Update the pools in their cluster's `agentPoolProfiles`, in the same order."""
     cluster = cloud.store.get("resources", cluster_id.lower())
     if cluster is None:
         return
@@ -189,15 +189,15 @@ def mirror(cloud: Cloud, cluster_id: str) -> None:
         child["name"]: {"name": child["name"], **child["properties"], "provisioningState": child["_state"]}
         for child in cloud.resources(cluster_id)
     }
-    known = [pool["name"] for pool in cluster["properties"]["agentPoolProfiles"]]
-    order = [*(name for name in known if name in pools), *(name for name in pools if name not in known)]
+    names = [pool["name"] for pool in cluster["properties"]["agentPoolProfiles"]]
+    order = [*(name for name in names if name in pools), *(name for name in pools if name not in names)]
     cluster["properties"]["agentPoolProfiles"] = [pools[name] for name in order]
     cloud.keep(cluster)
 
 
 def _siblings(cloud: Cloud, document: Document) -> list[Document]:
     children = cloud.resources(_cluster_id(document))
-    return [one["properties"] for one in children if one["id"].lower() != document["id"].lower()]
+    return [pool["properties"] for pool in children if pool["id"].lower() != document["id"].lower()]
 
 
 def _cluster_id(document: Document) -> str:

@@ -1,4 +1,4 @@
-"""The credentials of managed clusters that Resource Manager hands out.
+"""The credentials of managed clusters in Resource Manager's answers.
 
 https://learn.microsoft.com/azure/aks/manage-local-accounts-managed-azure-ad
 """
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 async def user_credential(call: Call, document: Document) -> Answer:
-    """Answer an ordinary user's kubeconfig. Raises ServiceError (400) where it would be static, and may not be."""
+    """Answer the user kubeconfig. Raises ServiceError (400) where local accounts are needed and disabled."""
     kubeconfig = Kubeconfig(call.cloud.home.ca_file.read_text(), document)
     if document["properties"].get("aadProfile"):
         return Answer({"kubeconfigs": [{"name": "clusterUser", "value": kubeconfig.entra()}]})

@@ -1,4 +1,4 @@
-"""What AKS adds to a new cluster: names, addresses, networks, and everything that a client may leave out.
+"""AKS's defaults of a new cluster: names, addresses, networks, and all optional properties.
 
 https://learn.microsoft.com/rest/api/aks/managed-clusters/create-or-update
 """
@@ -20,11 +20,11 @@ if TYPE_CHECKING:
 _LONGEST_GROUP_NAME = 80
 
 
-def cluster_defaults(rid: ResourceId, location: str, given: Document) -> Document:
-    """Return the properties of a new cluster of which the client gave `given`."""
-    prefix = given.get("dnsPrefix") or given["fqdnSubdomain"]
+def cluster_defaults(rid: ResourceId, location: str, requested: Document) -> Document:
+    """Return the properties of a new cluster: `requested` with AKS's defaults."""
+    prefix = requested.get("dnsPrefix") or requested["fqdnSubdomain"]
     mark = hashlib.sha256(rid.key.encode()).hexdigest()[:8]
-    group = given.get("nodeResourceGroup") or f"MC_{rid.group}_{rid.name}_{location}"[:_LONGEST_GROUP_NAME]
+    group = requested.get("nodeResourceGroup") or f"MC_{rid.group}_{rid.name}_{location}"[:_LONGEST_GROUP_NAME]
     return {
         "powerState": {"code": "Running"},
         "kubernetesVersion": current_version(None),
@@ -44,13 +44,13 @@ def cluster_defaults(rid: ResourceId, location: str, given: Document) -> Documen
             "fileCSIDriver": {"enabled": True},
             "snapshotController": {"enabled": True},
         },
-        "networkProfile": _network(given.get("networkProfile") or {}, group),
+        "networkProfile": _network(requested.get("networkProfile") or {}, group),
     }
 
 
-def _network(given: Document, group: str) -> Document:
-    plugin = given.get("networkPlugin") or "azure"
-    mode = given.get("networkPluginMode") or ("overlay" if "networkPlugin" not in given else None)
+def _network(requested: Document, group: str) -> Document:
+    plugin = requested.get("networkPlugin") or "azure"
+    mode = requested.get("networkPluginMode") or ("overlay" if "networkPlugin" not in requested else None)
     network: Document = {
         "networkPlugin": plugin,
         "networkPolicy": "none",
@@ -58,17 +58,17 @@ def _network(given: Document, group: str) -> Document:
         "loadBalancerSku": "standard",
         "outboundType": "loadBalancer",
         "serviceCidr": "10.0.0.0/16",
-        "serviceCidrs": [given.get("serviceCidr") or "10.0.0.0/16"],
+        "serviceCidrs": [requested.get("serviceCidr") or "10.0.0.0/16"],
         "dnsServiceIP": "10.0.0.10",
         "ipFamilies": ["IPv4"],
     }
     if mode:
         network["networkPluginMode"] = mode
     if mode == "overlay" or plugin == "kubenet":
-        cidr = given.get("podCidr") or "10.244.0.0/16"
+        cidr = requested.get("podCidr") or "10.244.0.0/16"
         network |= {"podCidr": cidr, "podCidrs": [cidr]}
-    if (given.get("outboundType") or "loadBalancer") == "loadBalancer":
-        count = find(given, "loadBalancerProfile.managedOutboundIPs.count") or 1
+    if (requested.get("outboundType") or "loadBalancer") == "loadBalancer":
+        count = find(requested, "loadBalancerProfile.managedOutboundIPs.count") or 1
         addresses = f"{group}/providers/Microsoft.Network/publicIPAddresses"
         network["loadBalancerProfile"] = {
             "managedOutboundIPs": {"count": count},

@@ -1,4 +1,4 @@
-"""The identities of a managed cluster: its own, its kubelet's, and those of its add-ons.
+"""The identities of a managed cluster: the cluster's, its kubelet's, and its add-ons'.
 
 https://learn.microsoft.com/azure/aks/use-managed-identity
 """
@@ -48,7 +48,7 @@ def check_assigned(call: Call, identity: Document) -> None:
 
 
 def assigned(cloud: Cloud, identity: Document) -> Document:
-    """Return the cluster's `identity` with the IDs of the user-assigned identities that it names."""
+    """Return the cluster's `identity` with the IDs of its user-assigned identities."""
     named = {}
     for path in identity["userAssignedIdentities"]:
         kept = cloud.store.get("resources", path.lower()) or {"properties": {}}
@@ -57,7 +57,7 @@ def assigned(cloud: Cloud, identity: Document) -> Document:
 
 
 def system_assigned(cloud: Cloud, name: str, before: Document | None) -> Document:
-    """Return the cluster's own identity, made in Entra when the cluster first has one."""
+    """Return the cluster's system-assigned identity, created in Entra on first use."""
     if before and before["type"] == "SystemAssigned":
         return before
     principal = cloud.entra.add("ServicePrincipal", name, str(uuid.uuid4()))
@@ -65,7 +65,7 @@ def system_assigned(cloud: Cloud, name: str, before: Document | None) -> Documen
 
 
 def make_identity(cloud: Cloud, group: str, name: str, location: str) -> Document:
-    """Return the `resourceId`, `clientId` and `objectId` of an identity in the node resource group, made if missing."""
+    """Return (and create) the `resourceId`, `clientId` and `objectId` of an identity in the node resource group."""
     rid = ResourceId(group, _NAMESPACE, ("userAssignedIdentities",), (name,))
     kept = cloud.resource(rid)
     if kept is None:
@@ -102,7 +102,7 @@ async def remove_addon_identities(cloud: Cloud, document: Document) -> None:
 
 
 def _addons(document: Document) -> list[tuple[str, Document]]:
-    """Return the add-ons that have an identity: its name and their profile."""
+    """Return the add-ons with an identity: its name and the add-on profile."""
     profiles = document["properties"].get("addonProfiles") or {}
     return [
         (f"{addon.lower()}-{document['name']}", profile)

@@ -1,4 +1,4 @@
-"""What AKS refuses of a managed cluster's properties, in its own codes and words.
+"""AKS's validation of a managed cluster's properties, with its codes and messages.
 
 https://learn.microsoft.com/troubleshoot/azure/azure-kubernetes/welcome-azure-kubernetes
 """
@@ -42,7 +42,7 @@ def check_version(name: str, properties: Document) -> None:
 
 
 def check_required(properties: Document) -> None:
-    """Check what only a new cluster must be given. Raises ServiceError."""
+    """Check the required properties of a new cluster. Raises ServiceError."""
     for name in ("agentPoolProfiles", "dnsPrefix"):
         if not properties.get(name) and not (name == "dnsPrefix" and properties.get("fqdnSubdomain")):
             raise ServiceError(400, "InvalidParameter", f"Required parameter {name} is missing (null).")
@@ -56,24 +56,24 @@ def check_required(properties: Document) -> None:
         raise ServiceError(400, "InvalidParameter", text)
 
 
-def check_immutable(given: Document, before: Document) -> None:
-    """Check that an update leaves alone what cannot change. Raises ServiceError."""
+def check_immutable(requested: Document, before: Document) -> None:
+    """Check that an update does not change immutable properties. Raises ServiceError."""
     for path in _IMMUTABLE:
-        old, new = find(before, path), find(given, path)
+        old, new = find(before, path), find(requested, path)
         if new is not None and new != old:
             raise ServiceError(400, "PropertyChangeNotAllowed", f"Changing property '{path}' is not allowed.")
 
 
-def check_oidc(given: Document, existing: Document | None) -> None:
-    """Check that the issuer stays, and is there for workload identity. Raises ServiceError."""
+def check_oidc(requested: Document, existing: Document | None) -> None:
+    """Check that the issuer stays enabled, and is enabled for workload identity. Raises ServiceError."""
     before = (existing or {}).get("properties", {})
-    asked = find(given, "oidcIssuerProfile.enabled")
+    requested_issuer = find(requested, "oidcIssuerProfile.enabled")
     enabled = find(before, "oidcIssuerProfile.enabled")
-    if enabled and asked is False:
+    if enabled and requested_issuer is False:
         raise ServiceError(400, "OIDCIssuerFeatureCannotBeDisabled", "OIDC issuer feature cannot be disabled.")
-    if asked is None:
-        version = given.get("kubernetesVersion") or before.get("kubernetesVersion")
-        asked = enabled or oidc_by_default(current_version(version))
-    if find(given, "securityProfile.workloadIdentity.enabled") and not asked:
+    if requested_issuer is None:
+        version = requested.get("kubernetesVersion") or before.get("kubernetesVersion")
+        requested_issuer = enabled or oidc_by_default(current_version(version))
+    if find(requested, "securityProfile.workloadIdentity.enabled") and not requested_issuer:
         text = "Azure AD Workload Identity requires OIDC issuer. Please see https://aka.ms/aks/wi for details."
         raise ServiceError(400, "BadRequest", text)

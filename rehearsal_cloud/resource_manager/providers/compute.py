@@ -1,4 +1,4 @@
-"""Microsoft.Compute: machines and disks as they are given, and how much of a region's quota is used."""
+"""Microsoft.Compute: machines and disks, stored as requested, and the usage of a region's quota."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _LIMIT = 100
 
 
 class Compute(GenericProvider):
-    """Machines and disks. The quota is told and not enforced."""
+    """Machines and disks. The quota is reported, not enforced."""
 
     namespace = "Microsoft.Compute"
 
@@ -30,7 +30,7 @@ class Compute(GenericProvider):
         return {("get", "locations/usages"): self._usages}
 
     async def _usages(self, call: Call) -> Answer:
-        """Answer the cores of all node pools in the region, by family of sizes and in all."""
+        """Answer the cores of all node pools in the region, by family and in total."""
         call.cloud.authorization.require(call.principal, "Microsoft.Compute/locations/usages/read", call.id.scope)
         used: Counter[tuple[str, str]] = Counter({_TOTAL: 0})
         for cluster in call.cloud.top_resources(call.id.scope):
@@ -44,11 +44,11 @@ class Compute(GenericProvider):
 
 
 def _family(size: str) -> tuple[tuple[str, str], int]:
-    """Return the family of a size of machine, by name and title, and its cores."""
-    found = _SIZE.fullmatch(size)
-    if found is None:
+    """Return the name, the title and the cores of a machine size's family."""
+    match = _SIZE.fullmatch(size)
+    if match is None:
         return ("other", "Other vCPUs"), 0
-    letters, cores, features, version = found.groups(default="")
+    letters, cores, features, version = match.groups(default="")
     name = f"{letters}{features}".upper() + version
     return (f"standard{name}Family", f"Standard {name} Family vCPUs"), int(cores)
 

@@ -1,4 +1,4 @@
-"""Microsoft.ContainerRegistry: registries, and what images come into them by. `registry.py` serves what they hold."""
+"""Microsoft.ContainerRegistry: registries, and the import and build of images. `registry/` serves their images."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ _TIERS = {"basic": ("Basic", 10), "standard": ("Standard", 100), "premium": ("Pr
 
 
 class ContainerRegistry(ResourceType):
-    """A container registry; its passwords open it while the admin user is enabled."""
+    """A container registry; its passwords are valid while the admin user is enabled."""
 
     namespace = "Microsoft.ContainerRegistry"
     type = "registries"
@@ -60,14 +60,14 @@ class ContainerRegistry(ResourceType):
             raise ServiceError(400, "InvalidSku", text)
 
     def fill(self, call: Call, body: Document, existing: Document | None) -> Document:
-        """Keep what was asked and add ACR's defaults."""
+        """Return the registry with ACR's defaults."""
         tier, _ = _TIERS[body["sku"]["name"].lower()]
-        given = {key: value for key, value in (body.get("properties") or {}).items() if key not in _READ_ONLY}
+        requested = {key: value for key, value in (body.get("properties") or {}).items() if key not in _READ_ONLY}
         document = {key: value for key, value in body.items() if key not in ("id", "name", "type")}
         return document | {
             "location": canonical_location(body["location"]),
             "sku": {"name": tier, "tier": tier},
-            "properties": defaults(given, (existing or {}).get("properties") or _defaults(call.id.name)),
+            "properties": defaults(requested, (existing or {}).get("properties") or _defaults(call.id.name)),
             "systemData": system_data(call, existing),
             "_secret": (existing or {}).get("_secret")
             or {name: secrets.token_urlsafe(36) for name in ("password", "password2")},
@@ -78,7 +78,7 @@ class ContainerRegistry(ResourceType):
         Images(cloud.store, document["id"]).clear()
 
     def actions(self) -> Mapping[str, Callable[[Call, Document], Awaitable[Answer]]]:
-        """Return the import of images, their building, and the listing of the admin user's passwords."""
+        """Return the actions that import images, build images, and list the admin user's passwords."""
         return {
             "importImage": _import_image,
             "listBuildSourceUploadUrl": registry_runs.upload_url,
@@ -87,7 +87,7 @@ class ContainerRegistry(ResourceType):
         }
 
     async def perform(self, cloud: Cloud, document: Document, action: str, arguments: Mapping[str, Any]) -> None:
-        """Build an image; or import one and begin to build its environment. Raises ServiceError if it is missing."""
+        """Build an image, or import it and start to build its environment. Raises ServiceError if it is missing."""
         if action == "schedulerun":
             await registry_runs.build(cloud, arguments["run"])
             return
@@ -107,7 +107,11 @@ class ContainerRegistry(ResourceType):
             images.put(repository, None, image)
         # Only where it will run; and of what is not pinned, nobody has run it here yet.
         recipe = recipe_of(image.configuration)
-        clusters = [one for one in cloud.resources("") if one["type"] == "Microsoft.ContainerService/managedClusters"]
+        clusters = [
+            resource
+            for resource in cloud.resources("")
+            if resource["type"] == "Microsoft.ContainerService/managedClusters"
+        ]
         if clusters and recipe.constraints:
             cloud.image_builds.begin(recipe)
 
@@ -121,7 +125,7 @@ class ContainerRegistries(Provider):
         super().__init__(ContainerRegistry(), registry_runs.RegistryRun())
 
     def functions(self) -> Mapping[tuple[str, str], Callable[[Call], Awaitable[Answer]]]:
-        """Return the check of names, and a registry's usages: read by GET, they are no action."""
+        """Return the check of names, and a registry's usages, which are read with GET."""
         return {
             ("post", "checknameavailability"): _check_name_availability,
             ("get", "registries/listusages"): _list_usages,
@@ -156,8 +160,8 @@ async def _list_usages(call: Call) -> Answer:
         raise ServiceError(404, "ResourceNotFound", text)
     call.cloud.authorization.require(call.principal, f"{registry.full_type}/listUsages/read", registry.path)
     images = Images(call.cloud.store, document["id"])
-    kept = [one for repository in images.repositories() for one in images.manifests(repository)]
-    blobs = {digest: len(content) // 2 for one in kept for digest, content in one["blobs"].items()}
+    kept = [manifest for repository in images.repositories() for manifest in images.manifests(repository)]
+    blobs = {digest: len(content) // 2 for manifest in kept for digest, content in manifest["blobs"].items()}
     _, gibibytes = _TIERS[document["sku"]["name"].lower()]
     usages = [
         {"name": "Size", "limit": gibibytes * _GIB, "currentValue": sum(blobs.values()), "unit": "Bytes"},
@@ -205,7 +209,7 @@ async def _import_image(call: Call, document: Document) -> Answer:
 
 
 def _source_registry(call: Call, source: Document) -> str:
-    """Return the host, or the resource ID, of the registry that is imported from. Raises ServiceError."""
+    """Return the host, or the resource ID, of an import's source registry. Raises ServiceError."""
     if source.get("registryUri"):
         return str(source["registryUri"]).removeprefix("https://").rstrip("/")
     rid = ResourceId.parse(source["resourceId"])

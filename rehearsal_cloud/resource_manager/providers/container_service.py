@@ -1,7 +1,7 @@
-"""Microsoft.ContainerService: managed clusters, and the Kubernetes versions that they may run.
+"""Microsoft.ContainerService: managed clusters, and the supported Kubernetes versions.
 
-A cluster brings a node resource group with real identities in it, an OIDC issuer whose tokens Entra accepts, and a
-Kubernetes API with a node behind it: on a port of localhost, which its kubeconfigs name instead of the `fqdn`.
+A cluster has a node resource group with real identities, an OIDC issuer whose tokens Entra accepts, and a
+Kubernetes API with a node: on a port of localhost, which its kubeconfigs name instead of the `fqdn`.
 
 Error codes and texts: https://github.com/Azure/AKS/issues and
 https://learn.microsoft.com/troubleshoot/azure/azure-kubernetes/welcome-azure-kubernetes
@@ -73,7 +73,7 @@ _READ_ONLY = (
 
 
 class ManagedCluster(ResourceType):
-    """A managed cluster; its agent pools are children, and are shown in it too."""
+    """A managed cluster; its agent pools are children, and also shown in it."""
 
     namespace = "Microsoft.ContainerService"
     type = "managedClusters"
@@ -90,13 +90,13 @@ class ManagedCluster(ResourceType):
         self.clusters = Clusters()
 
     def check_name(self, name: str) -> None:
-        """Raise ServiceError (400) in the words of AKS."""
+        """Raise ServiceError (400) with AKS's message for an invalid name."""
         if not re.fullmatch(self.name_rule, name):
             text = f"The value of parameter resourceName is invalid. {self.name_text}"
             raise ServiceError(400, "InvalidParameter", text)
 
     def validate(self, call: Call, body: Document, existing: Document | None) -> None:
-        """Check versions, identities, pools, and what may not change."""
+        """Validate versions, identities, pools and immutable properties."""
         properties = body.get("properties") or {}
         if existing is None:
             check_required(properties)
@@ -105,27 +105,27 @@ class ManagedCluster(ResourceType):
         check_version(call.id.name, properties)
         check_assigned(call, body.get("identity") or {})
         check_oidc(properties, existing)
-        pools = {one["name"]: one["properties"] for one in call.cloud.resources(call.id.path)}
+        pools = {resource["name"]: resource["properties"] for resource in call.cloud.resources(call.id.path)}
         for pool in properties.get("agentPoolProfiles") or []:
             name = pool.get("name") or ""
             pools[name] = agent_pools.check(name, pool, pools.get(name), body["location"])
         agent_pools.check_system_pool(list(pools.values()))
 
     def fill(self, call: Call, body: Document, existing: Document | None) -> Document:
-        """Keep what was asked, known to AKS or not, without its secrets, and add AKS's defaults."""
+        """Return the cluster with AKS's defaults, with unknown properties and without secrets."""
         before = (existing or {}).get("properties", {})
         location = call.cloud.location(call.id) if existing else canonical_location(body["location"])
-        given = {key: value for key, value in (body.get("properties") or {}).items() if key not in _READ_ONLY}
+        requested = {key: value for key, value in (body.get("properties") or {}).items() if key not in _READ_ONLY}
         for account, secret in (("servicePrincipalProfile", "secret"), ("windowsProfile", "adminPassword")):
-            if given.get(account):
-                given[account] = {key: value for key, value in given[account].items() if key != secret}
-        given["kubernetesVersion"] = given.get("kubernetesVersion") or None
-        properties = defaults(given, before or cluster_defaults(call.id, location, given))
+            if requested.get(account):
+                requested[account] = {key: value for key, value in requested[account].items() if key != secret}
+        requested["kubernetesVersion"] = requested.get("kubernetesVersion") or None
+        properties = defaults(requested, before or cluster_defaults(call.id, location, requested))
         version = current_version(properties["kubernetesVersion"])
         properties["currentKubernetesVersion"] = version
         state = "Updating" if existing else "Creating"
         pools = {pool["name"]: pool for pool in before.get("agentPoolProfiles", [])}
-        for pool in given.get("agentPoolProfiles") or list(pools.values()):
+        for pool in requested.get("agentPoolProfiles") or list(pools.values()):
             name = pool["name"]
             profile = agent_pools.filled({**pools.get(name, {}), **pool}, version)
             pools[name] = {"name": name, **profile, "provisioningState": state}
@@ -148,17 +148,17 @@ class ManagedCluster(ResourceType):
     @staticmethod
     def _identity(call: Call, body: Document, properties: Document, existing: Document | None) -> Document | None:
         before = (existing or {}).get("identity")
-        wanted = (body.get("identity") or {}).get("type") or (before or {}).get("type")
-        if wanted is None and properties["servicePrincipalProfile"]["clientId"] == "msi":
-            wanted = "SystemAssigned"
-        if wanted == "SystemAssigned":
+        identity_type = (body.get("identity") or {}).get("type") or (before or {}).get("type")
+        if identity_type is None and properties["servicePrincipalProfile"]["clientId"] == "msi":
+            identity_type = "SystemAssigned"
+        if identity_type == "SystemAssigned":
             return system_assigned(call.cloud, call.id.name, before)
-        if wanted == "UserAssigned":
+        if identity_type == "UserAssigned":
             return assigned(call.cloud, body.get("identity") or before or {})
         return None
 
     async def provision(self, cloud: Cloud, document: Document, verb: str) -> None:
-        """Make the node resource group with its identities and addresses, the pools, the issuer's key, the cluster."""
+        """Create the node resource group with its identities, the pools, the issuer key and the cluster."""
         del verb
         properties = document["properties"]
         await remove_addon_identities(cloud, document)
@@ -181,7 +181,7 @@ class ManagedCluster(ResourceType):
         cloud.keep(document)
 
     def settle(self, cloud: Cloud, document: Document) -> None:
-        """End the pools' change with the cluster's."""
+        """End the pools' operations with the cluster's."""
         for child in cloud.resources(document["id"]):
             if child["_state"] in PENDING:
                 cloud.keep({**child, "_state": document["_state"]})
@@ -197,16 +197,16 @@ class ManagedCluster(ResourceType):
             cloud.entra.remove(principal)
 
     async def start(self, cloud: Cloud, document: Document) -> None:
-        """Bring the cluster back as it was."""
+        """Start the cluster again, unless it was stopped."""
         await self.clusters.start(cloud, document)
 
     async def stop(self, cloud: Cloud, document: Document) -> None:
-        """Stop the cluster; what is in it stays."""
+        """Stop the cluster; its content stays."""
         del cloud
         await self.clusters.stop(document)
 
     def actions(self) -> Mapping[str, Callable[[Call, Document], Awaitable[Answer]]]:
-        """Return the credentials that a client is given, and the power switch."""
+        """Return the actions that list credentials, start and stop."""
         return {
             "listClusterUserCredential": user_credential,
             "listClusterAdminCredential": admin_credential,
@@ -262,7 +262,7 @@ async def _stop(call: Call, document: Document) -> Answer:
 
 
 def _power(call: Call, document: Document, code: str) -> Answer:
-    if any(one["_state"] in PENDING for one in (document, *call.cloud.resources(document["id"]))):
+    if any(resource["_state"] in PENDING for resource in (document, *call.cloud.resources(document["id"]))):
         raise ServiceError(409, agent_pools.BUSY[0], agent_pools.BUSY[1].format(name=document["name"]))
     if document["properties"]["powerState"]["code"] == code:
         return Answer(status=204)

@@ -1,4 +1,4 @@
-"""Providers whose resources are kept as they are given: nothing runs behind them here."""
+"""Providers whose resources are only stored: they have no backends."""
 
 from __future__ import annotations
 
@@ -6,9 +6,9 @@ from rehearsal_cloud.resource_manager.resource_types import Provider, ResourceTy
 
 
 class GenericProvider(Provider):
-    """A provider all of whose types are served by the generic behaviour alone."""
+    """A provider with generic types only."""
 
-    def other(self, kind: str) -> ResourceType:
+    def default_type(self, kind: str) -> ResourceType:
         """Return the generic behaviour under the name of `kind`."""
         attributes = {"namespace": self.namespace, "type": kind, "tracked": "/" not in kind, "__doc__": self.__doc__}
         generic: ResourceType = type("Generic", (ResourceType,), attributes)()

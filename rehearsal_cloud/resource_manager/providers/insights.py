@@ -18,7 +18,7 @@ _CONDITION = re.compile(r"(\w+)\s+(ge|le|eq)\s+'([^']*)'")
 
 
 class Insights(Provider):
-    """The provider of what Azure Monitor knows; of that, the administrative events alone."""
+    """The provider of Azure Monitor; only its administrative events."""
 
     namespace = "Microsoft.Insights"
 
@@ -27,7 +27,7 @@ class Insights(Provider):
         return {("get", "eventtypes/values"): self._events}
 
     async def _events(self, call: Call) -> Answer:
-        """Answer the events of a filter, which has to say since when. Raises ServiceError."""
+        """Answer the events of a filter, which must have a start time. Raises ServiceError."""
         call.cloud.authorization.require(call.principal, "Microsoft.Insights/eventtypes/values/read", call.id.scope)
         conditions = {
             (name.lower(), how): value for name, how, value in _CONDITION.findall(call.query.get("$filter", ""))
@@ -38,10 +38,10 @@ class Insights(Provider):
             text = "The $filter must name the time that events begin at: eventTimestamp ge."
             raise ServiceError(400, "BadRequest", text) from None
         group = conditions.get(("resourcegroupname", "eq"), "").lower()
-        found = [
-            one
-            for one in call.cloud.activity_log.events()
-            if datetime.fromisoformat(one["eventTimestamp"]) >= since
-            and group in ("", one["resourceGroupName"].lower())
+        events = [
+            event
+            for event in call.cloud.activity_log.events()
+            if datetime.fromisoformat(event["eventTimestamp"]) >= since
+            and group in ("", event["resourceGroupName"].lower())
         ]
-        return Answer({"value": found})
+        return Answer({"value": events})

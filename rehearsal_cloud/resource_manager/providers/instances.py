@@ -1,4 +1,4 @@
-"""What runs behind a provider's resources: a server each and a way in to it, which come and go with the resource."""
+"""The instances behind a provider's resources: a server with its front, created and deleted with the resource."""
 
 from __future__ import annotations
 
@@ -15,22 +15,22 @@ if TYPE_CHECKING:
 
 
 class Instance(Protocol):
-    """The server behind one resource, and the way in to it."""
+    """The server behind a resource, and its front."""
 
     @property
     def server(self) -> Server:
-        """The server, which outlives the rehearsal."""
+        """The server, which outlives the rehearsal's process."""
 
     @property
     def way_in(self) -> TlsTerminator:
-        """What clients connect to."""
+        """The listener that clients connect to."""
 
 
 _Instance = TypeVar("_Instance", bound=Instance)
 
 
 class Instances(ABC, Generic[_Instance]):
-    """The instances that run, by the lower-case ID of their resource."""
+    """The running instances, by the lower-case ID of their resource."""
 
     def __init__(self) -> None:
         self._running: dict[str, _Instance] = {}
@@ -40,21 +40,21 @@ class Instances(ABC, Generic[_Instance]):
         """Return the instance of a resource; its server need not exist yet."""
 
     async def start(self, cloud: Cloud, document: Document) -> None:
-        """Bring the instance back as it was, whether its server still runs or not."""
+        """Start the instance again, adopting a running server."""
         instance = self._instance(cloud, document)
         if instance.server.workplace.is_dir():
             await instance.server.start()
             await self._open(cloud, document, instance)
 
     async def stop(self, cloud: Cloud, document: Document) -> None:
-        """Stop the instance; its data stay."""
+        """Stop the instance; its data stays."""
         instance = self._instance(cloud, document)
         self._running.pop(document["id"].lower(), None)
         await instance.way_in.stop()
         await instance.server.stop()
 
     async def destroy(self, cloud: Cloud, document: Document) -> None:
-        """Stop the instance and remove all that it had. May be run twice."""
+        """Stop the instance and remove its data. It is idempotent."""
         instance = self._instance(cloud, document)
         self._running.pop(document["id"].lower(), None)
         await instance.way_in.stop()

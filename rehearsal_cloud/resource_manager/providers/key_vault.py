@@ -1,6 +1,6 @@
-"""Microsoft.KeyVault: vaults, and those that are soft-deleted until they are recovered or purged.
+"""Microsoft.KeyVault: vaults, and soft-deleted vaults until they are recovered or purged.
 
-Source of statuses and texts: the service's own answers, as its users report them, and
+Source of statuses and messages: the service's answers, as its users report them, and
 https://learn.microsoft.com/azure/key-vault/general/soft-delete-overview. Secrets are served by `vault`.
 """
 
@@ -52,7 +52,7 @@ _TAKEN_TEXT = (
 
 
 class KeyVaultVault(ResourceType):
-    """A vault. Deleting it keeps it, its secrets and its name until it is recovered or purged."""
+    """A vault. Deletion keeps the vault, its secrets and its name until it is recovered or purged."""
 
     namespace = _NAMESPACE
     type = "vaults"
@@ -65,12 +65,12 @@ class KeyVaultVault(ResourceType):
     polling = "state"
 
     def check_name(self, name: str) -> None:
-        """Raise ServiceError (400) where the name breaks the rule."""
+        """Raise ServiceError (400) for an invalid name."""
         if not re.fullmatch(self.name_rule, name):
             raise ServiceError(400, "VaultNameNotValid", _NAME_TEXT.format(name=name))
 
     def validate(self, call: Call, body: Document, existing: Document | None) -> None:
-        """Check soft-deleted namesakes and the properties that cannot be taken back. Raises ServiceError."""
+        """Check soft-deleted vaults of this name and irreversible properties. Raises ServiceError."""
         properties = body["properties"]
         deleted = _deleted(call.cloud, call.id.name) if existing is None else None
         if properties.get("createMode") == "recover":
@@ -97,23 +97,23 @@ class KeyVaultVault(ResourceType):
             raise ServiceError(400, "BadRequest", "The parameter accessPolicies is not specified.")
 
     def fill(self, call: Call, body: Document, existing: Document | None) -> Document:
-        """Add the service's defaults; a vault that is recovered comes back as it was."""
+        """Return the vault with the service's defaults; a recovered vault keeps its properties."""
         deleted = _deleted(call.cloud, call.id.name) if existing is None else None
         if deleted is not None:
             kept: Document = deleted["_vault"]
             return {key: value for key, value in kept.items() if not key.startswith("_")}
         before = (existing or {}).get("properties", {})
-        given = {key: value for key, value in body["properties"].items() if key != "createMode"}
+        requested = {key: value for key, value in body["properties"].items() if key != "createMode"}
         sticky = {key: before[key] for key in ("enablePurgeProtection", "softDeleteRetentionInDays") if key in before}
         properties = defaults(
-            given,
+            requested,
             {
                 "sku": {"family": "A"},
                 "accessPolicies": [],
                 "enabledForDeployment": False,
                 "enableSoftDelete": True,
                 "softDeleteRetentionInDays": _RETENTION_DAYS[-1],
-                "enableRbacAuthorization": _uses_rbac(call, given, existing),
+                "enableRbacAuthorization": _uses_rbac(call, requested, existing),
                 "publicNetworkAccess": "Enabled",
                 **sticky,
             },
@@ -126,7 +126,7 @@ class KeyVaultVault(ResourceType):
         }
 
     async def destroy(self, cloud: Cloud, document: Document) -> None:
-        """Keep the vault as a soft-deleted one."""
+        """Soft-delete the vault."""
         now, properties = time.time(), document["properties"]
         location = canonical_location(document["location"])
         deleted: Document = {
@@ -146,7 +146,7 @@ class KeyVaultVault(ResourceType):
         cloud.store.put("deleted-vaults", document["name"].lower(), deleted)
 
     def view(self, document: Document) -> Document:
-        """Return what a GET answers; a vault that is not there yet waits for its DNS record."""
+        """Return the answer to a GET; a vault in creation waits for its DNS record."""
         shown = super().view(document)
         if document["_state"] == "Creating":
             shown["properties"]["provisioningState"] = "RegisteringDns"
@@ -185,10 +185,10 @@ class KeyVault(Provider):
         action = f"{_NAMESPACE}/deletedVaults/read"
         call.cloud.authorization.require(call.principal, action, _SUBSCRIPTION)
         kept = call.cloud.store.scan("deleted-vaults")
-        return Answer({"value": [_view(one) for one in kept if not _lives(call.cloud, one)]})
+        return Answer({"value": [_view(vault) for vault in kept if not _lives(call.cloud, vault)]})
 
     async def _list_deleted_hsms(self, call: Call) -> Answer:
-        """Answer what `az keyvault list-deleted` asks besides: there are no managed HSMs here."""
+        """Answer the empty list of deleted managed HSMs, which `az keyvault list-deleted` also reads."""
         call.cloud.authorization.require(call.principal, f"{_NAMESPACE}/deletedManagedHSMs/read", _SUBSCRIPTION)
         return Answer({"value": []})
 
@@ -235,10 +235,10 @@ def _view(deleted: Document) -> Document:
 
 
 def _uses_rbac(call: Call, properties: Document, existing: Document | None) -> bool:
-    given = properties.get("enableRbacAuthorization")
-    if given is None:
-        given = find(existing or {}, "properties.enableRbacAuthorization")
-    return bool(given) if given is not None else call.api_version[:10] >= _RBAC_BY_DEFAULT_SINCE
+    requested = properties.get("enableRbacAuthorization")
+    if requested is None:
+        requested = find(existing or {}, "properties.enableRbacAuthorization")
+    return bool(requested) if requested is not None else call.api_version[:10] >= _RBAC_BY_DEFAULT_SINCE
 
 
 def _check_retention(properties: Document, existing: Document | None) -> None:

@@ -19,7 +19,7 @@ _MOST_FEDERATED_CREDENTIALS = 20
 
 
 class UserAssignedIdentity(ResourceType):
-    """An identity of its own: a service principal in Entra that lives as long as the resource."""
+    """A user-assigned identity: a service principal in Entra with the lifetime of the resource."""
 
     namespace = "Microsoft.ManagedIdentity"
     type = "userAssignedIdentities"
@@ -27,7 +27,7 @@ class UserAssignedIdentity(ResourceType):
     name_text = "Identity names have 3 to 128 letters, digits, '-' and '_' and start with a letter or digit."
 
     def fill(self, call: Call, body: Document, existing: Document | None) -> Document:
-        """Make the service principal with the identity, once."""
+        """Create the identity's service principal, once."""
         properties = dict((existing or {}).get("properties", {}))
         if not properties:
             client_id = str(uuid.uuid4())
@@ -42,7 +42,7 @@ class UserAssignedIdentity(ResourceType):
         }
 
     async def destroy(self, cloud: Cloud, document: Document) -> None:
-        """Take the service principal out of the directory."""
+        """Remove the service principal from the directory."""
         cloud.entra.remove(document["properties"]["principalId"])
 
     def view(self, document: Document) -> Document:
@@ -51,7 +51,7 @@ class UserAssignedIdentity(ResourceType):
 
 
 class FederatedIdentityCredential(ResourceType):
-    """An issuer, subject and audience whose tokens the identity may be signed in with."""
+    """An issuer, subject and audience whose tokens may sign in as the identity."""
 
     namespace = "Microsoft.ManagedIdentity"
     type = "userAssignedIdentities/federatedIdentityCredentials"
@@ -63,10 +63,12 @@ class FederatedIdentityCredential(ResourceType):
     required = ("properties.issuer", "properties.subject", "properties.audiences")
 
     def validate(self, call: Call, body: Document, existing: Document | None) -> None:
-        """Refuse a second credential for the same issuer and subject, and a twenty-first."""
+        """Reject a second credential with the same issuer and subject, and more than 20 credentials."""
         parent = call.id.parent
         siblings = [
-            one for one in call.cloud.resources(parent.path if parent else "") if one["id"].lower() != call.id.key
+            resource
+            for resource in call.cloud.resources(parent.path if parent else "")
+            if resource["id"].lower() != call.id.key
         ]
         properties = body["properties"]
         for sibling in siblings:
@@ -81,19 +83,19 @@ class FederatedIdentityCredential(ResourceType):
             raise ServiceError(400, "BadRequest", text)
 
     def fill(self, call: Call, body: Document, existing: Document | None) -> Document:
-        """Keep the three properties."""
+        """Return the credential with its three properties."""
         properties = {key: body["properties"][key] for key in ("issuer", "subject", "audiences")}
         return {"properties": properties, "systemData": system_data(call, existing)}
 
     async def provision(self, cloud: Cloud, document: Document, verb: str) -> None:
-        """Let the token service know, after the delay that a new credential has on Azure."""
+        """Publish the credential to the token service, after Azure's propagation delay."""
         del verb
         delay = cloud.settings.scaled(_FEDERATION_DELAY_SECONDS)
         trusted = {"properties": document["properties"], "visible_at": time.time() + delay}
         cloud.store.put("federated", self._key(cloud, document), trusted)
 
     async def destroy(self, cloud: Cloud, document: Document) -> None:
-        """Let the token service forget it."""
+        """Remove the credential from the token service."""
         cloud.store.delete("federated", self._key(cloud, document))
 
     def view(self, document: Document) -> Document:

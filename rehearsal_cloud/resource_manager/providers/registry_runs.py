@@ -30,7 +30,7 @@ _BUILD_SECONDS = 60.0
 
 
 class RegistryRun(ResourceType):
-    """One run; it is made by scheduleRun, and changes by itself."""
+    """A run; scheduleRun creates it, and the build updates it."""
 
     namespace = "Microsoft.ContainerRegistry"
     type = "registries/runs"
@@ -38,17 +38,17 @@ class RegistryRun(ResourceType):
     name_rule = r"[a-z0-9]{3,50}"
 
     def validate(self, call: Call, body: Document, existing: Document | None) -> None:
-        """Refuse to be made by hand."""
+        """Reject a direct creation."""
         del body, existing
         raise ServiceError(405, "MethodNotAllowed", f"The method {call.method} is not served at {call.id.path}.")
 
     def actions(self) -> Mapping[str, Callable[[Call, Document], Awaitable[Answer]]]:
-        """Return the address of the log."""
+        """Return the action that lists the log's URL."""
         return {"listLogSasUrl": _list_log_url}
 
 
 async def upload_url(call: Call, document: Document) -> Answer:
-    """Answer where to put the source of a build."""
+    """Answer the upload URL of a build's source."""
     del document
     path = f"source/{datetime.now(UTC):%Y%m%d%H%M%S}/{secrets.token_hex(16)}.tar.gz"
     return Answer(
@@ -57,18 +57,19 @@ async def upload_url(call: Call, document: Document) -> Answer:
 
 
 async def schedule_run(call: Call, document: Document) -> Answer:
-    """Take a build into the queue, and answer its run."""
-    asked = call.body
-    if asked.get("type") != "DockerBuildRequest":
-        text = f"Run requests of type '{asked.get('type')}' are not supported; use DockerBuildRequest."
+    """Queue a build, and answer with its run."""
+    request = call.body
+    if request.get("type") != "DockerBuildRequest":
+        text = f"Run requests of type '{request.get('type')}' are not supported; use DockerBuildRequest."
         raise ServiceError(400, "InvalidParameter", text)
-    missing = [one for one in ("sourceLocation", "dockerFilePath", "platform") if not asked.get(one)]
+    missing = [field for field in ("sourceLocation", "dockerFilePath", "platform") if not request.get(field)]
     if missing:
         raise ServiceError(400, "InvalidParameter", f"The value of parameter {missing[0]} is missing or empty.")
     cloud, registry = call.cloud, ResourceId.parse(document["id"])
     assert registry is not None  # noqa: S101 - it is a document's own
     number = sum(
-        one["type"] == f"{RegistryRun.namespace}/{RegistryRun.type}" for one in cloud.resources(document["id"])
+        resource["type"] == f"{RegistryRun.namespace}/{RegistryRun.type}"
+        for resource in cloud.resources(document["id"])
     )
     rid = registry.child("runs", f"ca{number + 1}")
     now = datetime.now(UTC).isoformat()
@@ -82,11 +83,11 @@ async def schedule_run(call: Call, document: Document) -> Answer:
             "runType": "QuickBuild",
             "createTime": now,
             "lastUpdatedTime": now,
-            "platform": {"os": asked["platform"]["os"].lower(), "architecture": "amd64"},
-            "isArchiveEnabled": bool(asked.get("isArchiveEnabled")),
+            "platform": {"os": request["platform"]["os"].lower(), "architecture": "amd64"},
+            "isArchiveEnabled": bool(request.get("isArchiveEnabled")),
         },
         "_state": "Succeeded",
-        "_secret": {"request": asked},  # an argument may be one
+        "_secret": {"request": request},  # an argument may be one
     }
     with cloud.store.transaction():
         cloud.keep(run)
@@ -95,7 +96,7 @@ async def schedule_run(call: Call, document: Document) -> Answer:
 
 
 async def build(cloud: Cloud, run: str) -> None:
-    """Build what a run (its key) is for; begun anew where the rehearsal was stopped meanwhile."""
+    """Run the build of a run's key; after a restart of the rehearsal it starts again."""
     document = cloud.store.get("resources", run)
     if document is not None:
         await _Run(cloud, document).go()
@@ -106,7 +107,7 @@ async def _list_log_url(call: Call, document: Document) -> Answer:
 
 
 class _Run:
-    """A run that goes on: its log, its status, and what it made."""
+    """A running build: its log, its status, and its image."""
 
     def __init__(self, cloud: Cloud, document: Document) -> None:
         self._cloud, self._document, self._log = cloud, document, _log(document)
@@ -116,7 +117,7 @@ class _Run:
         self._began = time.monotonic()
 
     async def go(self) -> None:
-        """Build, push, and say how it ended."""
+        """Build, push, and record the outcome."""
         if self._registry is None:
             return
         self._cloud.blobs.begin(self._log)
@@ -145,7 +146,7 @@ class _Run:
         self._say("Finished downloading source code")
         self._say(f"Logging in to registry: {registry['properties']['loginServer']}")
         self._say("Launching container with name: build")
-        arguments = {one["name"]: one["value"] for one in self._request.get("arguments") or []}
+        arguments = {argument["name"]: argument["value"] for argument in self._request.get("arguments") or []}
         build = DockerBuild(self._cloud.store, self._cloud.image_builds, registry, context, arguments, self._write)
         image = await build.run(self._request["dockerFilePath"])
         try:
@@ -188,7 +189,7 @@ class _Run:
 
 
 def _container(registry: ResourceId | None) -> str:
-    """Return the name of the container in which a registry's sources and logs are."""
+    """Return the name of the blob container of a registry's sources and logs."""
     return f"registry-{registry.name.lower()}" if registry else ""
 
 

@@ -20,12 +20,12 @@ if TYPE_CHECKING:
 
 
 class Roles(Provider):
-    """Role definitions are built in; assignments are made, read, listed and deleted at the scope they apply to."""
+    """Role definitions are built in; assignments are created, read, listed and deleted at their scope."""
 
     namespace = "Microsoft.Authorization"
 
     def functions(self) -> Mapping[tuple[str, str], Callable[[Call], Awaitable[Answer]]]:
-        """Return the operations: none of them follows the life of an ordinary resource."""
+        """Return the operations: role assignments do not have an ordinary resource's life cycle."""
         return {
             ("get", "roledefinitions"): self._definitions,
             ("get", "roleassignments"): self._read,
@@ -40,8 +40,8 @@ class Roles(Provider):
                 text = f"The specified role definition with ID '{call.id.name}' does not exist."
                 raise ServiceError(404, "RoleDefinitionDoesNotExist", text)
             return Answer(_definition(role))
-        wanted = re.search(r"roleName eq '([^']*)'", call.query.get("$filter", ""))
-        name = wanted.group(1).lower() if wanted else None
+        role_name = re.search(r"roleName eq '([^']*)'", call.query.get("$filter", ""))
+        name = role_name.group(1).lower() if role_name else None
         return Answer({"value": [_definition(role) for role in ROLES if name in (None, role.name.lower())]})
 
     async def _read(self, call: Call) -> Answer:
@@ -51,13 +51,13 @@ class Roles(Provider):
             return Answer(self._existing(call))
         condition = call.query.get("$filter", "")
         at_scope = call.cloud.authorization.above(scope)
-        found = at_scope if "atScope()" in condition else [*at_scope, *call.cloud.authorization.below(scope)]
-        unique = list({one["id"]: one for one in found}.values())
-        if wanted := re.search(r"(principalId eq|assignedTo\()\s*'([^']*)'", condition):
-            ids = {wanted.group(2).lower()}
-            if wanted.group(1) == "assignedTo(":
-                ids = call.cloud.entra.identities(wanted.group(2).lower())
-            unique = [one for one in unique if one["properties"]["principalId"] in ids]
+        assignments = at_scope if "atScope()" in condition else [*at_scope, *call.cloud.authorization.below(scope)]
+        unique = list({assignment["id"]: assignment for assignment in assignments}.values())
+        if principal_filter := re.search(r"(principalId eq|assignedTo\()\s*'([^']*)'", condition):
+            ids = {principal_filter.group(2).lower()}
+            if principal_filter.group(1) == "assignedTo(":
+                ids = call.cloud.entra.identities(principal_filter.group(2).lower())
+            unique = [assignment for assignment in unique if assignment["properties"]["principalId"] in ids]
         return Answer({"value": unique})
 
     async def _assign(self, call: Call) -> Answer:
@@ -69,12 +69,12 @@ class Roles(Provider):
         except ValueError:
             text = f"The role assignment ID '{call.id.name}' is not valid. The role assignment ID must be a GUID."
             raise ServiceError(400, "InvalidRoleAssignmentId", text) from None
-        given = call.body.get("properties") or {}
-        role = role_of(str(given.get("roleDefinitionId", "")))
+        requested = call.body.get("properties") or {}
+        role = role_of(str(requested.get("roleDefinitionId", "")))
         if role is None:
-            text = f"The specified role definition with ID '{given.get('roleDefinitionId', '')}' does not exist."
+            text = f"The specified role definition with ID '{requested.get('roleDefinitionId', '')}' does not exist."
             raise ServiceError(400, "RoleDefinitionDoesNotExist", text)
-        principal_id = str(given.get("principalId", "")).lower()
+        principal_id = str(requested.get("principalId", "")).lower()
         principal = cloud.entra.replicated(principal_id)
         if principal is None:
             text = (
@@ -85,16 +85,16 @@ class Roles(Provider):
                 " https://aka.ms/docs-principaltype"
             )
             raise ServiceError(400, "PrincipalNotFound", text)
-        if given.get("principalType", principal.kind) != principal.kind:
+        if requested.get("principalType", principal.kind) != principal.kind:
             text = (
                 f"The PrincipalId '{principal_id}' has type '{principal.kind}', which is different from specified"
-                f" PrincipalType '{given['principalType']}'."
+                f" PrincipalType '{requested['principalType']}'."
             )
             raise ServiceError(400, "UnmatchedPrincipalType", text)
-        return self._keep(call, scope, role, given, principal.kind)
+        return self._keep(call, scope, role, requested, principal.kind)
 
-    def _keep(self, call: Call, scope: str, role: Role, given: Document, principal_type: str) -> Answer:
-        authorization, principal_id = call.cloud.authorization, str(given["principalId"]).lower()
+    def _keep(self, call: Call, scope: str, role: Role, requested: Document, principal_type: str) -> Answer:
+        authorization, principal_id = call.cloud.authorization, str(requested["principalId"]).lower()
         existing = authorization.get(scope, call.id.name)
         if existing is not None and (
             existing["properties"]["principalId"] != principal_id
@@ -102,13 +102,13 @@ class Roles(Provider):
         ):
             text = "Tenant ID, application ID, principal ID, and scope are not allowed to be updated."
             raise ServiceError(400, "RoleAssignmentUpdateNotPermitted", text)
-        for other in authorization.above(scope):
-            properties = other["properties"]
-            same = properties["principalId"] == principal_id and role_of(properties["roleDefinitionId"]) == role
-            if existing is None and same and properties["scope"].lower() == scope.lower():
+        for assignment in authorization.above(scope):
+            properties = assignment["properties"]
+            duplicate = properties["principalId"] == principal_id and role_of(properties["roleDefinitionId"]) == role
+            if existing is None and duplicate and properties["scope"].lower() == scope.lower():
                 text = (
                     "The role assignment already exists. The ID of the conflicting role assignment is"
-                    f" {other['name'].replace('-', '')}."
+                    f" {assignment['name'].replace('-', '')}."
                 )
                 raise ServiceError(409, "RoleAssignmentExists", text)
         now = datetime.now(UTC).isoformat()
@@ -121,14 +121,14 @@ class Roles(Provider):
                 "principalId": principal_id,
                 "principalType": principal_type,
                 "scope": scope,
-                "condition": given.get("condition"),
-                "conditionVersion": given.get("conditionVersion"),
+                "condition": requested.get("condition"),
+                "conditionVersion": requested.get("conditionVersion"),
                 "createdOn": before.get("createdOn", now),
                 "updatedOn": now,
                 "createdBy": before.get("createdBy", call.principal.object_id),
                 "updatedBy": call.principal.object_id,
-                "delegatedManagedIdentityResourceId": given.get("delegatedManagedIdentityResourceId"),
-                "description": given.get("description"),
+                "delegatedManagedIdentityResourceId": requested.get("delegatedManagedIdentityResourceId"),
+                "description": requested.get("description"),
             },
         )
         return Answer(document, 201 if existing is None else 200)
@@ -144,11 +144,11 @@ class Roles(Provider):
 
     @staticmethod
     def _existing(call: Call) -> Document:
-        found = call.cloud.authorization.get(canonical_scope(call.id.scope), call.id.name)
-        if found is None:
+        assignment = call.cloud.authorization.get(canonical_scope(call.id.scope), call.id.name)
+        if assignment is None:
             text = f"The role assignment '{call.id.name}' is not found."
             raise ServiceError(404, "RoleAssignmentNotFound", text)
-        return found
+        return assignment
 
 
 def _definition_id(role: Role) -> str:

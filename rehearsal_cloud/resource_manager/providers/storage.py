@@ -52,12 +52,12 @@ class StorageAccount(ResourceType):
     created_status = 202
 
     def check_name(self, name: str) -> None:
-        """Raise ServiceError (400) in the words of Storage."""
+        """Raise ServiceError (400) with Storage's message for an invalid name."""
         if not re.fullmatch(_NAME, name):
             raise ServiceError(400, "AccountNameInvalid", _NAME_TEXT.format(name=name))
 
     def validate(self, call: Call, body: Document, existing: Document | None) -> None:
-        """Check SKU and kind, and that the kind stays."""
+        """Validate SKU and kind; the kind is immutable."""
         del call
         sku, kind = body["sku"]["name"], body["kind"]
         if not re.fullmatch(_SKU, sku):
@@ -76,12 +76,12 @@ class StorageAccount(ResourceType):
             raise ServiceError(400, "InvalidUpdate", text)
 
     def fill(self, call: Call, body: Document, existing: Document | None) -> Document:
-        """Keep what was asked and add Storage's defaults."""
+        """Return the account with Storage's defaults."""
         location, before = canonical_location(body["location"]), (existing or {}).get("properties", {})
-        given, sku = dict(body.get("properties") or {}), body["sku"]["name"]
-        given.pop("provisioningState", None)
+        requested, sku = dict(body.get("properties") or {}), body["sku"]["name"]
+        requested.pop("provisioningState", None)
         now = _now()
-        properties = defaults(given, before or _defaults(call.id.name, location, sku, given, now))
+        properties = defaults(requested, before or _defaults(call.id.name, location, sku, requested, now))
         document = {key: value for key, value in body.items() if key not in ("id", "name", "type")}
         return document | {
             "location": location,
@@ -91,7 +91,7 @@ class StorageAccount(ResourceType):
         }
 
     async def provision(self, cloud: Cloud, document: Document, verb: str) -> None:
-        """Add the file service, which every account has."""
+        """Create the file service, which every account has."""
         del verb
         path = f"{document['id']}/fileServices/default"
         if cloud.store.get("resources", path.lower()) is None:
@@ -100,12 +100,12 @@ class StorageAccount(ResourceType):
             cloud.keep({**service, "properties": _file_service({})})
 
     def actions(self) -> Mapping[str, Callable[[Call, Document], Awaitable[Answer]]]:
-        """Return what is done with keys. They are listed also where shared keys open nothing, as on Azure."""
+        """Return the actions on keys. As on Azure, they list keys even if shared key access is disabled."""
         return {"listKeys": _list_keys, "regenerateKey": _regenerate_key}
 
 
 class FileService(ResourceType):
-    """The file service of an account: there is one, `default`."""
+    """The file service of an account, always named `default`."""
 
     namespace = "Microsoft.Storage"
     type = "storageAccounts/fileServices"
@@ -114,12 +114,12 @@ class FileService(ResourceType):
     name_text = "The file service of a storage account is named 'default'."
 
     def validate_delete(self, call: Call, document: Document) -> None:
-        """Refuse: the service goes with its account."""
+        """Reject the deletion: the service is deleted with its account."""
         del document
         raise ServiceError(405, "MethodNotAllowed", f"The method DELETE is not served at {call.id.path}.")
 
     def fill(self, call: Call, body: Document, existing: Document | None) -> Document:
-        """Keep what was asked and add the defaults."""
+        """Return the document with the defaults."""
         del call, existing
         return {"properties": _file_service(body.get("properties") or {})}
 
@@ -129,14 +129,14 @@ class FileService(ResourceType):
 
 
 class FileShare(ResourceType):
-    """A file share; nothing is kept in it here."""
+    """A file share; it has no content here."""
 
     namespace = "Microsoft.Storage"
     type = "storageAccounts/fileServices/shares"
     tracked = False
 
     def check_name(self, name: str) -> None:
-        """Raise ServiceError (400) in the words of Storage."""
+        """Raise ServiceError (400) with Storage's message for an invalid name."""
         if not re.fullmatch(r"(?=.{3,63}$)[a-z0-9]+(-[a-z0-9]+)*", name):
             text = (
                 "The specified resource name contains invalid characters: share names have 3 to 63 lower-case letters,"
@@ -153,7 +153,7 @@ class FileShare(ResourceType):
             raise ServiceError(400, "InvalidRequestPropertyValue", text)
 
     def fill(self, call: Call, body: Document, existing: Document | None) -> Document:
-        """Keep what was asked and add the defaults."""
+        """Return the document with the defaults."""
         del call
         properties = {
             "shareQuota": 5120,
@@ -227,12 +227,12 @@ def _now() -> str:
     return datetime.now(UTC).isoformat()
 
 
-def _file_service(given: Document) -> Document:
+def _file_service(requested: Document) -> Document:
     values = {"cors": {"corsRules": []}, "shareDeleteRetentionPolicy": {"enabled": True, "days": 7}}
-    return defaults(given, values)
+    return defaults(requested, values)
 
 
-def _defaults(name: str, location: str, sku: str, given: Document, now: str) -> Document:
+def _defaults(name: str, location: str, sku: str, requested: Document, now: str) -> Document:
     enabled = {"keyType": "Account", "enabled": True, "lastEnabledTime": now}
     properties = {
         "creationTime": now,
@@ -244,7 +244,7 @@ def _defaults(name: str, location: str, sku: str, given: Document, now: str) -> 
         "publicNetworkAccess": "Enabled",
         "networkAcls": {"bypass": "AzureServices", "defaultAction": "Allow", "ipRules": [], "virtualNetworkRules": []},
         "encryption": {"services": {"file": enabled, "blob": enabled}, "keySource": "Microsoft.Storage"},
-        "primaryEndpoints": _endpoints(name, given.get("routingPreference") or {}),
+        "primaryEndpoints": _endpoints(name, requested.get("routingPreference") or {}),
         "primaryLocation": location,
         "statusOfPrimary": "available",
     }
@@ -254,10 +254,10 @@ def _defaults(name: str, location: str, sku: str, given: Document, now: str) -> 
 
 
 def _endpoints(name: str, routing: Document) -> Document:
-    endpoints: Document = {one: f"https://{name}.{one}.core.windows.net/" for one in _SERVICES}
+    endpoints: Document = {service: f"https://{name}.{service}.core.windows.net/" for service in _SERVICES}
     for network, services in (("microsoft", _SERVICES), ("internet", _INTERNET_SERVICES)):
         if routing.get(f"publish{network.capitalize()}Endpoints"):
             endpoints[f"{network}Endpoints"] = {
-                one: f"https://{name}-{network}routing.{one}.core.windows.net/" for one in services
+                service: f"https://{name}-{network}routing.{service}.core.windows.net/" for service in services
             }
     return endpoints

@@ -25,21 +25,21 @@ class Cache(Provider):
         super().__init__(Redis(), FirewallRule(), RedisEnterprise(databases.configure), databases)
 
     def functions(self) -> Mapping[tuple[str, str], Callable[[Call], Awaitable[Answer]]]:
-        """Return what belongs to no cache: whether a name is free."""
+        """Return the check of names."""
         return {("post", "checknameavailability"): self._check_name}
 
     async def _check_name(self, call: Call) -> Answer:
         """Answer 200 without a body where the name is free, as Azure does. Raises ServiceError."""
         action = "Microsoft.Cache/checknameavailability/action"
         call.cloud.authorization.require(call.principal, action, call.id.scope)
-        name, wanted = str(call.body.get("name", "")), str(call.body.get("type", "")).lower()
-        kinds = {f"microsoft.cache/{kind}": self.types[kind] for kind in ("redis", "redisenterprise")}
-        if wanted not in kinds:
+        name, kind = str(call.body.get("name", "")), str(call.body.get("type", "")).lower()
+        kinds = {f"microsoft.cache/{name}": self.types[name] for name in ("redis", "redisenterprise")}
+        if kind not in kinds:
             raise ServiceError(400, "InvalidRequestBody", "The parameter type must be 'Microsoft.Cache/redis'.")
-        if not re.fullmatch(kinds[wanted].name_rule, name):
-            raise ServiceError(400, "InvalidRequestBody", f"The name '{name}' is not valid. {kinds[wanted].name_text}")
-        caches = (one for one in call.cloud.top_resources("") if one["type"].lower() == wanted)
-        if any(one["name"].lower() == name.lower() for one in caches):
-            code, text = kinds[wanted].taken
+        if not re.fullmatch(kinds[kind].name_rule, name):
+            raise ServiceError(400, "InvalidRequestBody", f"The name '{name}' is not valid. {kinds[kind].name_text}")
+        caches = (cache for cache in call.cloud.top_resources("") if cache["type"].lower() == kind)
+        if any(cache["name"].lower() == name.lower() for cache in caches):
+            code, text = kinds[kind].taken
             raise ServiceError(409, code, text.format(name=name))
         return Answer()

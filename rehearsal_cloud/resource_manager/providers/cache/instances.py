@@ -1,4 +1,4 @@
-"""What runs behind caches: for each a real Valkey, and a way in with TLS."""
+"""The instances behind caches: a real Valkey with a TLS front each."""
 
 from __future__ import annotations
 
@@ -24,22 +24,22 @@ _REAL_MEGABYTES_PER_GIGABYTE = 64
 
 
 def real_memory(gigabytes: float) -> int:
-    """Return how many bytes a cache of Azure's size gets here: 64 MB a gigabyte, but from 64 to 256 MB."""
+    """Return the bytes of a cache of Azure's size: 64 MB per gigabyte, between 64 and 256 MB."""
     return int(min(max(gigabytes * _REAL_MEGABYTES_PER_GIGABYTE, 64), 256)) * _MEGABYTE
 
 
 def new_key() -> str:
-    """Return a fresh access key in Azure's form."""
+    """Return a new access key in Azure's format."""
     return base64.b64encode(secrets.token_bytes(32)).decode()
 
 
 def new_keys() -> dict[str, str]:
-    """Return both access keys by their types."""
+    """Return both new access keys by type."""
     return {"Primary": new_key(), "Secondary": new_key()}
 
 
 class WayIn(TlsTerminator):
-    """TLS in front of a Valkey, for addresses that `allows` lets in; others are cut off before the handshake."""
+    """TLS in front of a Valkey, for addresses that `allows` accepts; others are disconnected before the handshake."""
 
     def __init__(
         self, port: int, ssl_context: ssl.SSLContext, upstream: Callable[[], Path], allows: Callable[[str], bool]
@@ -53,7 +53,7 @@ class WayIn(TlsTerminator):
 
 
 class Instance:
-    """The Valkey behind one cache, and the way into it."""
+    """The Valkey behind a cache, and its TLS front."""
 
     def __init__(self, cloud: Cloud, document: Document, folder: str, allows: Callable[[str], bool]) -> None:
         from rehearsal_cloud.backends.valkey import ValkeyServer  # a Redis client with it: half a second
@@ -63,9 +63,9 @@ class Instance:
 
 
 class Instances(instances.Instances[Instance]):
-    """The instances of one type of cache.
+    """The instances of a type of cache.
 
-    `folder` names an instance's folder below the home's services; `allows` tells whether an address may come in.
+    `folder` names an instance's folder below the home's services; `allows` tells whether an address may connect.
     """
 
     def __init__(self, folder: Callable[[Document], str], allows: Callable[[Cloud, Document, str], bool]) -> None:
@@ -74,14 +74,14 @@ class Instances(instances.Instances[Instance]):
         self._allows = allows
 
     async def make(self, cloud: Cloud, document: Document, *, clustered: bool = False) -> ValkeyServer:
-        """Have the instance run and return its Valkey. May be run twice."""
+        """Start the instance and return its Valkey. It is idempotent."""
         instance = self._instance(cloud, document)
         await instance.server.create(clustered=clustered)
         await self._open(cloud, document, instance)
         return instance.server
 
     def of(self, document: Document) -> ValkeyServer | None:
-        """Return the Valkey of a cache, if it runs."""
+        """Return the running Valkey of a cache, or None."""
         instance = self._running.get(document["id"].lower())
         return instance.server if instance else None
 

@@ -1,4 +1,4 @@
-"""Azure Cache for Redis, which retires: only a tenant of old may still create one."""
+"""Azure Cache for Redis, which retires: only an existing tenant may still create a cache."""
 
 from __future__ import annotations
 
@@ -31,9 +31,9 @@ _NON_TLS_PORT = 6379
 
 
 class Redis(ResourceType):
-    """An Azure Cache for Redis. Its host is localhost; `sslPort` is the port that really answers.
+    """An Azure Cache for Redis. Its host is localhost; `sslPort` is the real port.
 
-    The port without TLS is never opened, whatever a request says, and `enableNonSslPort` is answered accordingly.
+    The port without TLS is never opened, and `enableNonSslPort` is always false.
     """
 
     namespace = "Microsoft.Cache"
@@ -54,7 +54,7 @@ class Redis(ResourceType):
         self._instances = Instances(lambda document: f"redis-{document['name'].lower()}", _allows)
 
     def validate(self, call: Call, body: Document, existing: Document | None) -> None:
-        """Refuse new caches where the tenant is not of old, sizes that do not exist, and unknown policies."""
+        """Reject new caches without `classic_redis`, unknown sizes and unknown policies."""
         if existing is None and not call.cloud.settings.classic_redis:
             raise ServiceError(400, "BadRequest", _RETIRING)
         sku = body["properties"]["sku"]
@@ -79,12 +79,12 @@ class Redis(ResourceType):
             raise ServiceError(400, "InvalidRequestBody", text)
 
     def fill(self, call: Call, body: Document, existing: Document | None) -> Document:
-        """Return the cache with all that Azure adds; the keys go where no GET shows them."""
+        """Return the cache with Azure's defaults; no GET shows its keys."""
         del call
         before: Document = existing or {}
         secret = before.get("_secret") or {"port": free_ports(1)[0], "keys": new_keys()}
-        given = {key: value for key, value in body["properties"].items() if key != "accessKeys"}
-        properties = defaults(defaults(given, before.get("properties", {})), _properties(body))
+        requested = {key: value for key, value in body["properties"].items() if key != "accessKeys"}
+        properties = defaults(defaults(requested, before.get("properties", {})), _properties(body))
         properties |= {
             "enableNonSslPort": False,
             "redisVersion": "6.0.20",
@@ -100,7 +100,7 @@ class Redis(ResourceType):
         }
 
     async def provision(self, cloud: Cloud, document: Document, verb: str) -> None:
-        """Have Valkey run with the keys, memory and policy of the cache."""
+        """Start Valkey with the keys, memory and policy of the cache."""
         del verb
         server = await self._instances.make(cloud, document)
         properties = document["properties"]
@@ -114,7 +114,7 @@ class Redis(ResourceType):
         await self._instances.destroy(cloud, document)
 
     async def start(self, cloud: Cloud, document: Document) -> None:
-        """Bring Valkey back."""
+        """Start Valkey again."""
         await self._instances.start(cloud, document)
 
     async def stop(self, cloud: Cloud, document: Document) -> None:
@@ -146,7 +146,7 @@ class Redis(ResourceType):
         return Answer(_keys(document))
 
     def view(self, document: Document) -> Document:
-        """Return what a GET answers: where the cache is and what it consists of, but no keys."""
+        """Return the answer to a GET: the cache's address and instances, but no keys."""
         shown = super().view(document)
         properties = document["properties"]
         shown["properties"] |= {
@@ -159,14 +159,14 @@ class Redis(ResourceType):
         return shown
 
     def written(self, document: Document) -> Document:
-        """Return what a PUT answers: its answer alone shows the keys."""
+        """Return the answer to a PUT: only this shows the keys."""
         shown = self.view(document)
         shown["properties"]["accessKeys"] = _keys(document)
         return shown
 
 
 class FirewallRule(ResourceType):
-    """A range of IPv4 addresses that connections may come from; without any rule they may come from everywhere."""
+    """A range of allowed IPv4 addresses of clients; without rules all addresses are allowed."""
 
     namespace = "Microsoft.Cache"
     type = "redis/firewallRules"
@@ -176,7 +176,7 @@ class FirewallRule(ResourceType):
     required = ("properties.startIP", "properties.endIP")
 
     def validate(self, call: Call, body: Document, existing: Document | None) -> None:
-        """Refuse what is no range of IPv4 addresses."""
+        """Reject an invalid range of IPv4 addresses."""
         del call, existing
         own = body["properties"]
         try:
@@ -198,7 +198,7 @@ def _keys(document: Document) -> dict[str, str]:
 
 
 def _properties(body: Document) -> Document:
-    """Return what Azure chooses where the request says nothing."""
+    """Return Azure's default properties."""
     return {
         "redisConfiguration": {
             "maxmemory-policy": "volatile-lru",
@@ -234,8 +234,8 @@ def _nodes(properties: Document, zones: list[str] | None) -> list[dict[str, Any]
 def _allows(cloud: Cloud, document: Document, address: str) -> bool:
     if document["properties"]["publicNetworkAccess"] == "Disabled":
         return False
-    rules = [one["properties"] for one in cloud.resources(f"{document['id']}/firewallRules")]
+    rules = [rule["properties"] for rule in cloud.resources(f"{document['id']}/firewallRules")]
     caller = ipaddress.IPv4Address(address)
     return not rules or any(
-        ipaddress.IPv4Address(one["startIP"]) <= caller <= ipaddress.IPv4Address(one["endIP"]) for one in rules
+        ipaddress.IPv4Address(rule["startIP"]) <= caller <= ipaddress.IPv4Address(rule["endIP"]) for rule in rules
     )

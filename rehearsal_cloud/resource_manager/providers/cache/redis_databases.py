@@ -43,9 +43,9 @@ _FLUSH_SECONDS = 60.0
 
 
 class RedisDatabase(ResourceType):
-    """The one database of a cluster. Azure's port 10000 may be asked for; `port` answers the one that is really open.
+    """The only database of a cluster. Clients may request Azure's port 10000; `port` answers the real port.
 
-    Its modules are answered, but Valkey has none. Clustered databases refuse what spans hash slots, as Azure's do.
+    Answers list its modules, but Valkey has none. Clustered databases reject commands across hash slots, as Azure's do.
     """
 
     namespace = "Microsoft.Cache"
@@ -58,36 +58,41 @@ class RedisDatabase(ResourceType):
         self._instances = Instances(_folder, _allows)
 
     def check_name(self, name: str) -> None:
-        """Raise ServiceError (400) for any name but the one there is."""
+        """Raise ServiceError (400) for any name except `default`."""
         if name != "default":
             raise ServiceError(400, "BadRequest", f"The database name '{name}' is not valid: it must be 'default'.")
 
     def validate(self, call: Call, body: Document, existing: Document | None) -> None:
-        """Refuse unknown values, and to change what a database is made with."""
-        given, before = body.get("properties") or {}, (existing or {}).get("properties", {})
+        """Reject unknown values, and changes of immutable properties."""
+        requested, before = body.get("properties") or {}, (existing or {}).get("properties", {})
         for key, allowed in _CHOICES.items():
-            if given.get(key) not in (None, *allowed):
-                text = f"The property '{key}' is not valid: '{given[key]}'. Here it is one of: {', '.join(allowed)}."
+            if requested.get(key) not in (None, *allowed):
+                text = (
+                    f"The property '{key}' is not valid: '{requested[key]}'. Here it is one of: {', '.join(allowed)}."
+                )
                 raise ServiceError(400, "BadRequest", text)
         for key in _IMMUTABLE:
-            if existing is not None and given.get(key) not in (None, before[key]):
+            if existing is not None and requested.get(key) not in (None, before[key]):
                 text = f"The property '{key}' cannot be changed after the database has been created."
                 raise ServiceError(400, "BadRequest", text)
-        if given.get("port") not in (None, _AZURE_PORT, find(existing or {}, "_secret.port")):
+        if requested.get("port") not in (None, _AZURE_PORT, find(existing or {}, "_secret.port")):
             raise ServiceError(400, "BadRequest", f"The property 'port' must be {_AZURE_PORT}.")
         cluster = call.cloud.resource(call.id.top) or {}
-        if given.get("clusteringPolicy") == "NoCluster" and gigabytes(cluster["sku"]["name"]) > _UNCLUSTERED_GIGABYTES:
+        if (
+            requested.get("clusteringPolicy") == "NoCluster"
+            and gigabytes(cluster["sku"]["name"]) > _UNCLUSTERED_GIGABYTES
+        ):
             text = f"The clustering policy 'NoCluster' is available up to {_UNCLUSTERED_GIGABYTES} GB."
             raise ServiceError(400, "BadRequest", text)
 
     def fill(self, call: Call, body: Document, existing: Document | None) -> Document:
-        """Return the database with Azure's defaults; keys and port go where no GET shows them."""
+        """Return the database with Azure's defaults; no GET shows its keys and its real port."""
         before: Document = existing or {}
         keys = "Disabled" if call.api_version >= _KEYS_DISABLED_BY_DEFAULT else "Enabled"
         computed = ("port", "provisioningState", "resourceState")
-        given = {key: value for key, value in (body.get("properties") or {}).items() if key not in computed}
+        requested = {key: value for key, value in (body.get("properties") or {}).items() if key not in computed}
         properties = defaults(
-            defaults(given, before.get("properties", {})),
+            defaults(requested, before.get("properties", {})),
             {
                 "clientProtocol": "Encrypted",
                 "clusteringPolicy": "OSSCluster",
@@ -98,7 +103,7 @@ class RedisDatabase(ResourceType):
                 "modules": [],
             },
         )
-        properties["modules"] = [{"args": "", "version": "1.0.0", **one} for one in properties["modules"]]
+        properties["modules"] = [{"args": "", "version": "1.0.0", **module} for module in properties["modules"]]
         return {
             "properties": properties,
             "systemData": system_data(call, existing),
@@ -106,7 +111,7 @@ class RedisDatabase(ResourceType):
         }
 
     async def provision(self, cloud: Cloud, document: Document, verb: str) -> None:
-        """Have Valkey run with the keys, memory and policy of the database."""
+        """Start Valkey with the keys, memory and policy of the database."""
         del verb
         clustered = document["properties"]["clusteringPolicy"] != "NoCluster"
         await self._instances.make(cloud, document, clustered=clustered)
@@ -114,7 +119,7 @@ class RedisDatabase(ResourceType):
         await self._set_keys(document)
 
     async def configure(self, document: Document, sku: str) -> None:
-        """Give the database the memory of a SKU and its own eviction policy."""
+        """Set the memory of a SKU and the database's eviction policy."""
         server = self._instances.of(document)
         if server is not None:
             policy = _EVICTION[document["properties"]["evictionPolicy"]]
@@ -131,7 +136,7 @@ class RedisDatabase(ResourceType):
         await self._instances.destroy(cloud, document)
 
     async def start(self, cloud: Cloud, document: Document) -> None:
-        """Bring Valkey back."""
+        """Start Valkey again."""
         await self._instances.start(cloud, document)
 
     async def stop(self, cloud: Cloud, document: Document) -> None:
@@ -162,14 +167,14 @@ class RedisDatabase(ResourceType):
         return Answer(operation_seconds=_FLUSH_SECONDS)
 
     async def perform(self, cloud: Cloud, document: Document, action: str, arguments: Mapping[str, Any]) -> None:
-        """Flush: forget all data."""
+        """Flush: delete all data."""
         del cloud, action, arguments
         server = self._instances.of(document)
         if server is not None:
             await server.flush()
 
     def view(self, document: Document) -> Document:
-        """Return what a GET answers, with the port that is really open."""
+        """Return the answer to a GET, with the real port."""
         shown = super().view(document)
         state = RESOURCE_STATES.get(document["_state"], document["_state"])
         shown["properties"] |= {"port": document["_secret"]["port"], "resourceState": state}
@@ -188,8 +193,8 @@ def _check_keys_enabled(document: Document) -> None:
 
 
 def _cluster(cloud: Cloud, document: Document) -> Document:
-    found = cloud.store.get("resources", document["id"].lower().rpartition("/databases/")[0])
-    return found or {"properties": {}, "location": "", "name": ""}
+    cluster = cloud.store.get("resources", document["id"].lower().rpartition("/databases/")[0])
+    return cluster or {"properties": {}, "location": "", "name": ""}
 
 
 def _folder(document: Document) -> str:

@@ -1,4 +1,4 @@
-"""Azure Managed Redis: clusters, by the name of the type that it grew from.
+"""Azure Managed Redis: clusters, of the resource type Microsoft.Cache/redisEnterprise.
 
 Sizes: https://learn.microsoft.com/azure/redis/overview#choosing-the-right-tier
 """
@@ -40,7 +40,7 @@ def gigabytes(sku: str) -> float:
 
 
 class RedisEnterprise(ResourceType):
-    """A cluster: size and network of the database in it, which is what really runs."""
+    """A cluster: the size and the network of its database, which has the real server."""
 
     namespace = "Microsoft.Cache"
     type = "redisEnterprise"
@@ -57,7 +57,7 @@ class RedisEnterprise(ResourceType):
         """Gives a running database the memory of a SKU."""
 
     def validate(self, call: Call, body: Document, existing: Document | None) -> None:
-        """Refuse the retired SKUs, those that do not exist, and a cluster that leaves its network open to chance."""
+        """Reject retired and unknown SKUs, and a cluster without `publicNetworkAccess`."""
         del existing
         sku, properties = body["sku"]["name"], body.get("properties") or {}
         if sku.startswith("Enterprise"):
@@ -76,10 +76,10 @@ class RedisEnterprise(ResourceType):
             raise ServiceError(400, "BadRequest", "The property 'minimumTlsVersion' must be '1.2'.")
 
     def fill(self, call: Call, body: Document, existing: Document | None) -> Document:
-        """Return the cluster with all that Azure adds."""
-        given = {key: value for key, value in (body.get("properties") or {}).items() if key not in _COMPUTED}
+        """Return the cluster with Azure's defaults."""
+        requested = {key: value for key, value in (body.get("properties") or {}).items() if key not in _COMPUTED}
         properties = defaults(
-            given, {"highAvailability": "Enabled", "minimumTlsVersion": "1.2", "publicNetworkAccess": "Enabled"}
+            requested, {"highAvailability": "Enabled", "minimumTlsVersion": "1.2", "publicNetworkAccess": "Enabled"}
         )
         available = properties["highAvailability"] == "Enabled"
         properties |= {
@@ -100,13 +100,13 @@ class RedisEnterprise(ResourceType):
         }
 
     async def provision(self, cloud: Cloud, document: Document, verb: str) -> None:
-        """Give the database the memory of the cluster's SKU."""
+        """Set the database's memory to the cluster's SKU."""
         if verb == "update":
             for database in cloud.resources(f"{document['id']}/databases"):
                 await self._configure(database, document["sku"]["name"])
 
     def view(self, document: Document) -> Document:
-        """Return what a GET answers, with the resource state that follows from the provisioning state."""
+        """Return the answer to a GET, with the resource state derived from the provisioning state."""
         shown = super().view(document)
         shown["properties"]["resourceState"] = RESOURCE_STATES.get(document["_state"], document["_state"])
         return shown
@@ -122,11 +122,13 @@ _COMPUTED = (
 )
 
 
-def _identity(cloud: Cloud, given: Document) -> Document:
-    """Return the identity with the IDs of the user-assigned ones; of one that does not exist they are zeros."""
+def _identity(cloud: Cloud, requested: Document) -> Document:
+    """Return the identity with the IDs of the user-assigned identities; a missing identity has zeros."""
     nobody = "00000000-0000-0000-0000-000000000000"
     assigned = {}
-    for resource_id in given.get("userAssignedIdentities") or {}:
-        found = cloud.store.get("resources", resource_id.lower()) or {}
-        assigned[resource_id] = {key: find(found, f"properties.{key}") or nobody for key in ("principalId", "clientId")}
-    return {**given, **({"userAssignedIdentities": assigned} if assigned else {})}
+    for resource_id in requested.get("userAssignedIdentities") or {}:
+        identity = cloud.store.get("resources", resource_id.lower()) or {}
+        assigned[resource_id] = {
+            key: find(identity, f"properties.{key}") or nobody for key in ("principalId", "clientId")
+        }
+    return {**requested, **({"userAssignedIdentities": assigned} if assigned else {})}

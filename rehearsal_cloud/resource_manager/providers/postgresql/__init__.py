@@ -28,7 +28,7 @@ class PostgreSql(Provider):
         super().__init__(*(kind(instances) for kind in kinds))
 
     def functions(self) -> Mapping[tuple[str, str], Callable[[Call], Awaitable[Answer]]]:
-        """Return what belongs to no server: whether a name is free, and what a location offers."""
+        """Return the check of names and a location's capabilities."""
         return {
             ("post", "checknameavailability"): self._check_name,
             ("post", "locations/checknameavailability"): self._check_name,

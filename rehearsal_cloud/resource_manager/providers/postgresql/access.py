@@ -1,4 +1,4 @@
-"""Who may come in, and from where: Microsoft Entra administrators and firewall rules."""
+"""Access to servers: Microsoft Entra administrators and firewall rules."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 
 class Administrator(ServerChild):
-    """A Microsoft Entra administrator, named by its object ID: a role that logs in with a token."""
+    """A Microsoft Entra administrator, named by its object ID: a role with token login."""
 
     type = "flexibleServers/administrators"
     required = ("properties.principalName", "properties.principalType")
@@ -35,7 +35,7 @@ class Administrator(ServerChild):
             raise invalid("objectId", f"'{name}' is not a GUID.") from None
 
     def validate(self, call: Call, body: Document, existing: Document | None) -> None:
-        """Refuse administrators of another tenant, and all where Entra authentication is off."""
+        """Reject administrators of a foreign tenant, and all if Entra authentication is disabled."""
         server = call.cloud.resource(call.id.top)
         if server is None or find(server, "properties.authConfig.activeDirectoryAuth") != "Enabled":
             text = f"Microsoft Entra authentication is not enabled on the server '{call.id.top.name}'."
@@ -50,11 +50,11 @@ class Administrator(ServerChild):
 
     def fill(self, call: Call, body: Document, existing: Document | None) -> Document:
         """Return the administrator with its object ID."""
-        given = body["properties"]
+        requested = body["properties"]
         return {
             "properties": {
-                "principalType": given["principalType"],
-                "principalName": given["principalName"],
+                "principalType": requested["principalType"],
+                "principalName": requested["principalName"],
                 "objectId": call.id.name.lower(),
                 "tenantId": TENANT_ID,
             },
@@ -62,20 +62,20 @@ class Administrator(ServerChild):
         }
 
     async def provision(self, cloud: Cloud, document: Document, verb: str) -> None:
-        """Make the role."""
+        """Create the role."""
         del cloud, verb
         own = document["properties"]
         server = self.instance(document).server
         await server.add_entra_administrator(own["principalName"], own["objectId"], own["principalType"])
 
     async def destroy(self, cloud: Cloud, document: Document) -> None:
-        """Remove the role, unless the whole server goes."""
+        """Remove the role, unless the server is being deleted."""
         if not self.dies_with_server(cloud, document):
             await self.instance(document).server.remove_entra_administrator(document["properties"]["principalName"])
 
 
 class FirewallRule(ServerChild):
-    """A range of IPv4 addresses that connections may come from."""
+    """A range of allowed IPv4 addresses of clients."""
 
     type = "flexibleServers/firewallRules"
     name_rule = r"[\w-]{1,80}"
@@ -84,7 +84,7 @@ class FirewallRule(ServerChild):
     seconds: ClassVar[Mapping[str, float]] = {"create": 60, "update": 60, "delete": 60}
 
     def validate(self, call: Call, body: Document, existing: Document | None) -> None:
-        """Refuse what is no range of IPv4 addresses, and rules for a server in a virtual network."""
+        """Reject invalid ranges of IPv4 addresses, and rules for a server in a virtual network."""
         del existing
         server = call.cloud.resource(call.id.top) or {}
         if find(server, "properties.network.delegatedSubnetResourceId"):

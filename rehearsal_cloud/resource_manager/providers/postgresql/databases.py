@@ -1,4 +1,4 @@
-"""Databases, as PostgreSQL itself has them: those made with SQL are resources too."""
+"""Databases, read from PostgreSQL: those created with SQL are resources too."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _AZURES_OWN = ("azure_maintenance", "azure_sys", "postgres", "template0", "templ
 
 
 class Database(ServerChild):
-    """A database that belongs to azure_pg_admin."""
+    """A database owned by azure_pg_admin."""
 
     type = "flexibleServers/databases"
     name_rule = r"[-\w.]{1,63}"
@@ -29,17 +29,17 @@ class Database(ServerChild):
     seconds: ClassVar[Mapping[str, float]] = {"create": 30, "update": 30, "delete": 30}
 
     async def refresh(self, cloud: Cloud, rid: ResourceId) -> None:
-        """Make the documents agree with what PostgreSQL has, but for those that an operation is at work on."""
+        """Update the documents from PostgreSQL, except those in an operation."""
         instance = self._instances.of(rid.top.path)
         if instance is None:
             return
         import psycopg
 
         try:
-            real = {one.name: one for one in await instance.server.databases()}
+            real = {database.name: database for database in await instance.server.databases()}
         except psycopg.OperationalError:  # it is restarting: what was known is all that can be said
             return
-        documents = {one["name"]: one for one in cloud.resources(f"{rid.top.path}/databases")}
+        documents = {database["name"]: database for database in cloud.resources(f"{rid.top.path}/databases")}
         for name in documents.keys() - real.keys():
             if documents[name]["_state"] not in PENDING:
                 cloud.store.delete("resources", documents[name]["id"].lower())
@@ -55,7 +55,7 @@ class Database(ServerChild):
             )
 
     def validate(self, call: Call, body: Document, existing: Document | None) -> None:
-        """Refuse the names of Azure's own databases, and to change what a database is made with."""
+        """Reject the names of Azure's databases, and changes of immutable properties."""
         if existing is None and call.id.name in _AZURES_OWN:
             raise invalid("databaseName", f"The name '{call.id.name}' is reserved.")
         before = (existing or {}).get("properties", {})
@@ -64,7 +64,7 @@ class Database(ServerChild):
                 raise invalid(key, "It cannot be changed after the database has been created.")
 
     def validate_delete(self, call: Call, document: Document) -> None:
-        """Refuse to delete Azure's own databases."""
+        """Reject the deletion of Azure's databases."""
         del document
         if call.id.name in _AZURES_OWN:
             raise ServiceError(400, "InvalidParameterValue", f"The database '{call.id.name}' cannot be deleted.")
@@ -78,7 +78,7 @@ class Database(ServerChild):
         }
 
     async def provision(self, cloud: Cloud, document: Document, verb: str) -> None:
-        """Make the database. Raises ServiceError for a charset that PostgreSQL does not know."""
+        """Create the database. Raises ServiceError for an unknown charset."""
         import psycopg
 
         del cloud, verb
@@ -90,6 +90,6 @@ class Database(ServerChild):
             raise invalid("charset", str(fault)) from fault
 
     async def destroy(self, cloud: Cloud, document: Document) -> None:
-        """Drop the database, unless the whole server goes."""
+        """Drop the database, unless the server is being deleted."""
         if not self.dies_with_server(cloud, document):
             await self.instance(document).server.drop_database(document["name"])

@@ -1,4 +1,4 @@
-"""What flexible servers come in: compute, storage and versions, and how a location's capabilities tell it.
+"""The editions of flexible servers: compute, storage and versions, as in a location's capabilities.
 
 Sources: https://learn.microsoft.com/azure/postgresql/flexible-server/concepts-compute and .../concepts-storage
 """
@@ -20,7 +20,7 @@ MINOR_VERSIONS = {"14": "20", "15": "15", "16": "11", "17": "7", "18": "1"}
 
 @dataclass(frozen=True)
 class Sku:
-    """A size of machine."""
+    """A compute size."""
 
     name: str
     cores: int
@@ -29,7 +29,7 @@ class Sku:
 
 @dataclass(frozen=True)
 class Disk:
-    """A Premium SSD: its size, its performance tier and what that gives."""
+    """A Premium SSD: its size, its performance tier and the tier's IOPS."""
 
     gigabytes: int
     tier: str
@@ -79,17 +79,17 @@ _DEFAULT_SKUS = {
 
 
 def disk(gigabytes: int) -> Disk | None:
-    """Return the Premium SSD of exactly that size."""
-    return next((one for one in DISKS if one.gigabytes == gigabytes), None)
+    """Return the Premium SSD of exactly this size."""
+    return next((candidate for candidate in DISKS if candidate.gigabytes == gigabytes), None)
 
 
 def tiers_from(size: Disk) -> list[Disk]:
-    """Return the performance tiers that a disk may be given: its own and those above it, once each."""
-    return list({one.tier: one for one in DISKS if one.gigabytes >= size.gigabytes}.values())
+    """Return the performance tiers of a disk: its own and all higher tiers."""
+    return list({candidate.tier: candidate for candidate in DISKS if candidate.gigabytes >= size.gigabytes}.values())
 
 
 def capabilities() -> Document:
-    """Return what a location offers; here every one offers everything."""
+    """Return a location's capabilities; all locations have the same."""
     features = ("FastProvisioning", "GeoBackup", "IndexTuning", "OnlineResize", "StorageAutoGrowth", "ZoneRedundantHa")
     return {
         "name": "FlexibleServerCapabilities",
@@ -130,7 +130,7 @@ def _edition(name: str, skus: tuple[Sku, ...]) -> Document:
                         "storageSizeMb": size.gigabytes * 1024,
                         "supportedIops": size.iops,
                         "defaultIopsTier": size.tier,
-                        "supportedIopsTiers": [{"name": one.tier, "iops": one.iops} for one in tiers_from(size)],
+                        "supportedIopsTiers": [{"name": tier.tier, "iops": tier.iops} for tier in tiers_from(size)],
                     }
                     for size in DISKS
                 ],

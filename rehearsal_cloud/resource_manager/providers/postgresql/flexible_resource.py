@@ -1,4 +1,4 @@
-"""What flexible servers and their children have in common."""
+"""The base of flexible servers and their children."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 
 class FlexibleResource(ResourceType):
-    """A resource whose every write is answered with 202, and whose family stands one operation at a time."""
+    """A resource whose writes are answered with 202; its server and siblings run one operation at a time."""
 
     namespace = "Microsoft.DBforPostgreSQL"
     created_status = 202
@@ -26,21 +26,21 @@ class FlexibleResource(ResourceType):
 
 
 class ServerChild(FlexibleResource):
-    """A resource in a flexible server, made real in the server's PostgreSQL or asked by the way into it."""
+    """A child resource of a flexible server, applied in PostgreSQL or read at every login."""
 
     tracked = False
 
     def instance(self, document: Document) -> Instance:
         """Return the running instance of the server. Raises RuntimeError where it does not run."""
-        found = self._instances.of(document["id"])
-        if found is None:
+        running = self._instances.of(document["id"])
+        if running is None:
             text = f"the instance of {document['id']} does not run"
             raise RuntimeError(text)
-        return found
+        return running
 
     @staticmethod
     def dies_with_server(cloud: Cloud, document: Document) -> bool:
-        """Tell whether the server itself is being deleted, and with it all that it holds."""
+        """Tell whether the server is being deleted with all its children."""
         return document["id"].rsplit("/", 2)[0].lower() in cloud.being_deleted
 
     def view(self, document: Document) -> Document:

@@ -1,4 +1,4 @@
-"""What runs behind flexible servers: for each a real PostgreSQL, and a way in that heeds its resources' rules."""
+"""The instances behind flexible servers: a real PostgreSQL, with a front that enforces the resources' rules."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 class Instance:
-    """The PostgreSQL behind one flexible server; its login rules are asked of the store anew for every connection."""
+    """The PostgreSQL behind a flexible server; every connection reads its login rules from the store."""
 
     def __init__(self, cloud: Cloud, document: Document, installation: PostgresInstallation) -> None:
         from rehearsal_cloud.backends.postgresql import (
@@ -34,9 +34,9 @@ class Instance:
         self.way_in = PostgresTerminator(port, context, lambda: self.server.socket, self)
 
     def allows(self, address: str) -> bool:
-        """Tell whether the server's network lets the address in: by its firewall rules, or all of it where private.
+        """Tell whether the server's network accepts the address: by firewall rules, or always in a private network.
 
-        Loopback stands for both sides of Azure's network: for a server in a subnet it is inside.
+        Loopback represents clients inside and outside of Azure's network: for a server in a subnet it is inside.
         """
         network = self._document()["properties"]["network"]
         if network.get("delegatedSubnetResourceId"):
@@ -44,10 +44,10 @@ class Instance:
         if network["publicNetworkAccess"] == "Disabled":
             return False
         caller = ipaddress.IPv4Address(address)
-        rules = (one["properties"] for one in self._children("firewallRules"))
+        rules = (rule["properties"] for rule in self._children("firewallRules"))
         return any(
-            ipaddress.IPv4Address(one["startIpAddress"]) <= caller <= ipaddress.IPv4Address(one["endIpAddress"])
-            for one in rules
+            ipaddress.IPv4Address(rule["startIpAddress"]) <= caller <= ipaddress.IPv4Address(rule["endIpAddress"])
+            for rule in rules
         )
 
     def password_auth(self) -> bool:
@@ -55,7 +55,7 @@ class Instance:
         return bool(find(self._document(), "properties.authConfig.passwordAuth") == "Enabled")
 
     async def entra_login(self, user: str, token: str) -> str | None:
-        """Return why the token does not open the role, or None: it must be of the administrator or one of its group."""
+        """Return the error of a token for the role, or None: it must be the administrator's or a group member's."""
         if find(self._document(), "properties.authConfig.activeDirectoryAuth") != "Enabled":
             return "Microsoft Entra authentication is not enabled on this server."
         try:
@@ -65,7 +65,8 @@ class Instance:
         identities = self._cloud.entra.identities(principal.object_id)
         administrators = self._children("administrators")
         if any(
-            one["properties"]["principalName"] == user and one["name"].lower() in identities for one in administrators
+            administrator["properties"]["principalName"] == user and administrator["name"].lower() in identities
+            for administrator in administrators
         ):
             return None
         return f"Microsoft Entra principal oid mismatch for role [{user}]"
@@ -75,9 +76,9 @@ class Instance:
 
     def _children(self, kind: str) -> list[Document]:
         return [
-            one
-            for one in self._cloud.resources(f"{self._id}/{kind}")
-            if one["_state"] in ("Succeeded", "Updating", "Deleting")
+            resource
+            for resource in self._cloud.resources(f"{self._id}/{kind}")
+            if resource["_state"] in ("Succeeded", "Updating", "Deleting")
         ]
 
 
@@ -89,12 +90,12 @@ class Instances(instances.Instances[Instance]):
         self._installation: PostgresInstallation | None = None
 
     def of(self, document_id: str) -> Instance | None:
-        """Return the instance behind a flexible server or one of its children, if it runs."""
+        """Return the running instance of a flexible server or of its child, or None."""
         path = document_id.lower().split("/")
         return self._running.get("/".join(path[:9]))
 
     async def make(self, cloud: Cloud, document: Document) -> None:
-        """Have the instance run, with the administrator and password that the document names. May be run twice."""
+        """Start the instance, with the document's administrator and password. It is idempotent."""
         properties, verifier = document["properties"], document["_secret"].get("password_verifier")
         passwords = find(properties, "authConfig.passwordAuth") == "Enabled"
         instance = self._instance(cloud, document)

@@ -1,4 +1,4 @@
-"""The server parameters that a flexible server has, and which values Azure lets them take.
+"""The parameters of a flexible server, and their allowed values on Azure.
 
 Source: https://learn.microsoft.com/azure/postgresql/server-parameters/concepts-server-parameters
 """
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 class Parameter:
     """A server parameter. `allowed` is a list of values, a range `least-most`, or a regular expression, by `kind`.
 
-    `engine` tells those of PostgreSQL from those that only Azure's surroundings know.
+    `engine` is true for PostgreSQL's parameters, false for Azure's.
     """
 
     name: str
@@ -30,15 +30,15 @@ class Parameter:
     engine: bool = True
 
     def accepts(self, value: str) -> bool:
-        """Tell whether the parameter can have this value."""
+        """Tell whether the value is allowed."""
         if self.kind in ("Boolean", "Enumeration"):
             return value.lower() in self.allowed.lower().split(",")
         if self.kind in ("Integer", "Numeric"):
             least, most = (float(bound) for bound in re.fullmatch(r"(-?[\d.]+)-([\d.]+)", self.allowed).groups())  # type: ignore[union-attr]  # every range in the table has this form
             return bool(re.fullmatch(r"-?\d+(\.\d+)?", value)) and least <= float(value) <= most
         if self.kind == "Set":
-            known = self.allowed.lower().split(",")
-            return all(one.strip().lower() in known for one in value.split(",") if one.strip())
+            choices = self.allowed.lower().split(",")
+            return all(choice.strip().lower() in choices for choice in value.split(",") if choice.strip())
         return bool(re.fullmatch(self.allowed, value))
 
 
@@ -108,29 +108,29 @@ PARAMETERS = (
 )
 
 
-def parameter(name: str) -> Parameter | None:
-    """Return the parameter of that name, in whatever case."""
-    return next((one for one in PARAMETERS if one.name.lower() == name.lower()), None)
+def find_parameter(name: str) -> Parameter | None:
+    """Return the parameter with this name, case-insensitively."""
+    return next((candidate for candidate in PARAMETERS if candidate.name.lower() == name.lower()), None)
 
 
 def parameter_document(
-    server: Document, one: Parameter, value: str | None = None, source: str | None = None
+    server: Document, parameter: Parameter, value: str | None = None, source: str | None = None
 ) -> Document:
-    """Return the resource of a server's parameter, with its default where there is no value."""
-    chosen = one.default if value is None else value
+    """Return the resource of a server's parameter, with its default if it has no value."""
+    chosen = parameter.default if value is None else value
     return {
-        "id": f"{server['id']}/configurations/{one.name}",
-        "name": one.name,
+        "id": f"{server['id']}/configurations/{parameter.name}",
+        "name": parameter.name,
         "type": "Microsoft.DBforPostgreSQL/flexibleServers/configurations",
         "properties": {
             "value": chosen,
-            "description": one.description,
-            "defaultValue": one.default,
-            "dataType": one.kind,
-            "allowedValues": one.allowed,
+            "description": parameter.description,
+            "defaultValue": parameter.default,
+            "dataType": parameter.kind,
+            "allowedValues": parameter.allowed,
             "source": source or "system-default",
-            "isDynamicConfig": one.dynamic,
-            "isReadOnly": one.read_only,
+            "isDynamicConfig": parameter.dynamic,
+            "isReadOnly": parameter.read_only,
             "isConfigPendingRestart": False,
         },
         "_state": "Succeeded",

@@ -1,6 +1,6 @@
-"""What Azure refuses in the request for a flexible server.
+"""Azure's validation of the request for a flexible server.
 
-The code is nearly always InvalidParameterValue with the parameter's name, as the service words it:
+The code is nearly always InvalidParameterValue with the parameter's name, as in the service's message:
 https://github.com/hashicorp/terraform-provider-azurerm/issues/22585
 """
 
@@ -52,13 +52,13 @@ _PREMIUM_V2_GIGABYTES = range(32, 65537)
 
 
 def invalid(parameter: str, hint: str = "") -> ServiceError:
-    """Return Azure's error for a parameter's value; `hint` says what would have been right."""
+    """Return Azure's error for a parameter's value; `hint` names the allowed values."""
     text = f"Invalid value given for parameter {parameter}. Specify a valid parameter value. {hint}"
     return ServiceError(400, "InvalidParameterValue", text.strip())
 
 
 def check_server(body: Document, existing: Document | None) -> None:
-    """Check the body of a PUT, or of a PATCH merged with what it changes. Raises ServiceError (400)."""
+    """Validate the body of a PUT, or of a PATCH merged into the server. Raises ServiceError (400)."""
     before: Document = (existing or {}).get("properties", {})
     properties = body.get("properties") or {}
     for path, allowed in _CHOICES.items():
@@ -74,7 +74,7 @@ def check_server(body: Document, existing: Document | None) -> None:
 
 
 def _check_sku(sku: Document, properties: Document) -> None:
-    names = [one.name for one in EDITIONS.get(sku.get("tier") or "", ())]
+    names = [size.name for size in EDITIONS.get(sku.get("tier") or "", ())]
     if not names:
         raise invalid("Tier", f"One of: {', '.join(EDITIONS)}.")
     if sku.get("name") not in names:
@@ -103,10 +103,10 @@ def _check_storage(storage: Document, before: Document) -> None:
         size = disk(gigabytes)
         if size is None:
             raise invalid("StorageSizeGB")
-        fitting = [one.tier for one in tiers_from(size)]
-        asked = storage.get("tier")
+        fitting = [disk_tier.tier for disk_tier in tiers_from(size)]
+        tier = storage.get("tier")
         # A PATCH that lets the disk grow carries the old tier along with it.
-        if asked and asked not in fitting and asked != before.get("tier"):
+        if tier and tier not in fitting and tier != before.get("tier"):
             raise invalid("storage.tier", f"For {gigabytes} GB one of: {', '.join(fitting)}.")
     if gigabytes < smallest:
         raise invalid("StorageSizeGB", f"Storage cannot shrink: it has {smallest} GB.")
@@ -122,10 +122,10 @@ def _check_network(network: Document, before: Document | None) -> None:
 
 
 def _check_authentication(properties: Document, before: Document) -> None:
-    wanted = {"passwordAuth": "Enabled", "activeDirectoryAuth": "Disabled"}
+    standard = {"passwordAuth": "Enabled", "activeDirectoryAuth": "Disabled"}
     was = before.get("authConfig", {"passwordAuth": "Disabled"})
-    now = defaults(properties.get("authConfig"), before.get("authConfig", wanted))
-    now = defaults(now, wanted)
+    now = defaults(properties.get("authConfig"), before.get("authConfig", standard))
+    now = defaults(now, standard)
     if "Enabled" not in (now["passwordAuth"], now["activeDirectoryAuth"]):
         raise invalid("authConfig", "At least one way to sign in must be enabled.")
     if now.get("tenantId") not in (None, "", TENANT_ID):
@@ -155,7 +155,7 @@ def _check_password(password: str, login: str) -> None:
     if not 8 <= len(password) <= 128:  # noqa: PLR2004 - Azure's own limits
         text = "Password validation failed. The password does not meet policy requirements: 8 to 128 characters."
         raise ServiceError(400, "PasswordTooShort" if len(password) < 8 else "PasswordTooLong", text)  # noqa: PLR2004
-    classes = sum(bool(re.search(one, password)) for one in _PASSWORD_CLASSES)
+    classes = sum(bool(re.search(pattern, password)) for pattern in _PASSWORD_CLASSES)
     if classes < _LEAST_CLASSES or (login and login.lower() in password.lower()):
         text = (
             "Password validation failed. The password does not meet policy requirements because it is not complex"

@@ -1,4 +1,4 @@
-"""Flexible servers: what a request becomes, and the instance that is made of it."""
+"""Flexible servers: their requests, documents and instances."""
 
 from __future__ import annotations
 
@@ -48,18 +48,18 @@ class FlexibleServer(FlexibleResource):
         check_server(body, existing)
 
     def fill(self, call: Call, body: Document, existing: Document | None) -> Document:
-        """Return the server with all that Azure adds; of its password only a verifier is kept, and never shown."""
+        """Return the server with Azure's defaults; only a verifier of its password is stored, and never shown."""
         before: Document = existing or {}
-        given = dict(body.get("properties") or {})
-        password = given.pop("administratorLoginPassword", None)
-        given.pop("createMode", None)
+        requested = dict(body.get("properties") or {})
+        password = requested.pop("administratorLoginPassword", None)
+        requested.pop("createMode", None)
         secret = dict(before.get("_secret") or {"port": free_ports(1)[0]})
         if password:
             # On demand: a PostgreSQL client with it, a third of a second.
             from rehearsal_cloud.backends.postgresql import password_verifier
 
             secret["password_verifier"] = password_verifier(password)
-        properties = defaults(defaults(given, before.get("properties", {})), _properties(given))
+        properties = defaults(defaults(requested, before.get("properties", {})), _properties(requested))
         _settle_storage(properties)
         _settle_availability(properties)
         if find(properties, "authConfig.activeDirectoryAuth") == "Enabled":
@@ -76,12 +76,12 @@ class FlexibleServer(FlexibleResource):
         }
 
     async def provision(self, cloud: Cloud, document: Document, verb: str) -> None:
-        """Have the instance run as the document says; forget the password's verifier once PostgreSQL has it."""
+        """Start the instance of the document; delete the password's verifier when PostgreSQL has it."""
         del verb
         await self._instances.make(cloud, document)
-        known = {one["name"] for one in cloud.resources(f"{document['id']}/configurations")}
+        names = {resource["name"] for resource in cloud.resources(f"{document['id']}/configurations")}
         for parameter in PARAMETERS:
-            if parameter.name not in known:
+            if parameter.name not in names:
                 cloud.keep(parameter_document(document, parameter))
         for settled in ("password_verifier", "stopped"):
             document["_secret"].pop(settled, None)
@@ -92,7 +92,7 @@ class FlexibleServer(FlexibleResource):
         await self._instances.destroy(cloud, document)
 
     async def start(self, cloud: Cloud, document: Document) -> None:
-        """Bring the instance back."""
+        """Start the instance again."""
         if not document["_secret"].get("stopped"):
             await self._instances.start(cloud, document)
 
@@ -118,12 +118,12 @@ class FlexibleServer(FlexibleResource):
 
     def _check_idle(self, call: Call, document: Document) -> None:
         family = [document, *call.cloud.resources(document["id"])]
-        if any(one["_state"] in PENDING for one in family):
+        if any(resource["_state"] in PENDING for resource in family):
             code, text = self.busy
             raise ServiceError(409, code, text.format(name=document["name"]))
 
     async def perform(self, cloud: Cloud, document: Document, action: str, arguments: Mapping[str, Any]) -> None:
-        """Stop PostgreSQL, or start it, or both: every session ends, static parameters take effect."""
+        """Stop, start or restart PostgreSQL: every session ends, static parameters take effect."""
         del arguments
         if action != "start":
             await self._instances.stop(cloud, document)
@@ -137,7 +137,7 @@ class FlexibleServer(FlexibleResource):
         cloud.keep(document)
 
     def view(self, document: Document) -> Document:
-        """Return what a GET answers: a state instead of a provisioning state, and where the server is, once it is."""
+        """Return the answer to a GET: a state instead of a provisioning state, and the address of a ready server."""
         shown = {key: value for key, value in document.items() if not key.startswith("_")}
         stopped = document["_state"] == "Succeeded" and document["_secret"].get("stopped")
         shown["properties"] = {**document["properties"], "state": "Stopped" if stopped else _STATES[document["_state"]]}
@@ -146,9 +146,9 @@ class FlexibleServer(FlexibleResource):
         return shown
 
 
-def _properties(given: Document) -> Document:
-    """Return what Azure chooses where a new server's request says nothing."""
-    private = find(given, "network.delegatedSubnetResourceId") is not None
+def _properties(requested: Document) -> Document:
+    """Return Azure's default properties of a new server."""
+    private = find(requested, "network.delegatedSubnetResourceId") is not None
     now = datetime.now(UTC)
     return {
         "version": "17",
@@ -172,12 +172,12 @@ def _properties(given: Document) -> Document:
 
 
 def _settle_storage(properties: Document) -> None:
-    """Give a Premium SSD the tier of its size, unless it has a higher one, and the tier's IOPS."""
+    """Set the performance tier of a Premium SSD, at least that of its size, and the tier's IOPS."""
     storage = properties["storage"]
     size = disk(storage["storageSizeGB"])
     if size is None or storage.get("type") == "PremiumV2_LRS":
         return
-    tiers = {one.tier: one.iops for one in tiers_from(size)}
+    tiers = {tier.tier: tier.iops for tier in tiers_from(size)}
     if storage.get("tier") not in tiers:  # a disk that has grown leaves the smaller tiers behind
         storage["tier"] = size.tier
     storage["iops"] = tiers[storage["tier"]]
@@ -189,5 +189,7 @@ def _settle_availability(properties: Document) -> None:
         properties["highAvailability"] = {"mode": "Disabled", "state": "NotEnabled"}
         return
     zone = properties["availabilityZone"]
-    standby = zone if availability["mode"] == "SameZone" else next(one for one in ZONES if one != zone)
+    standby = (
+        zone if availability["mode"] == "SameZone" else next(candidate for candidate in ZONES if candidate != zone)
+    )
     properties["highAvailability"] = {"standbyAvailabilityZone": standby, **availability, "state": "Healthy"}
