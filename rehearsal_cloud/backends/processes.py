@@ -123,7 +123,7 @@ def claim(path: Path, account: Account | None, *, for_socket: bool = False) -> P
             place = path
         else:
             place = _elsewhere() / hashlib.sha256(os.fsencode(path.absolute())).hexdigest()[:16]
-            # Without its link, what is there belongs to a home that was removed by hand.
+            # Without its link, the folder belongs to a home that was removed by hand.
             shutil.rmtree(place, ignore_errors=True)
             path.symlink_to(place)
     place.mkdir(mode=0o700, exist_ok=True)

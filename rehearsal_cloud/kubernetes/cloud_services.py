@@ -1,4 +1,4 @@
-"""What a cluster needs of the cloud that it runs in; all else of the cloud is out of its reach."""
+"""The protocol of a cluster's cloud: the only services of the cloud that a cluster can use."""
 
 from __future__ import annotations
 
@@ -24,28 +24,28 @@ class Authorization(Protocol):
 
 
 class Breakdown(Protocol):
-    """Something that a drill breaks on the machines of clusters."""
+    """A fault that a drill injects into the machines of clusters."""
 
     @property
     def name(self) -> str:
-        """The pattern of the names that it is about."""
+        """The pattern of the affected names."""
 
     @property
     def message(self) -> str:
-        """What the broken part says."""
+        """The error message of the broken part."""
 
 
 class Breakdowns(Protocol):
-    """What is broken now; `changed` is set when that changes."""
+    """The active faults; `changed` is set when they change."""
 
     changed: asyncio.Event
 
     def breakdown(self, kind: str, name: str = "") -> Breakdown | None:
-        """Return the breakdown of that kind which is about `name`, or about anything if no name is given."""
+        """Return the active breakdown of this kind, matching `name` if set."""
 
 
 class CloudServices(Protocol):
-    """The services of one cloud that its clusters use."""
+    """The services of a cloud for its clusters."""
 
     home: Home
     settings: Settings
@@ -60,10 +60,10 @@ class CloudServices(Protocol):
 
     @property
     def faults(self) -> Breakdowns:
-        """What a drill has broken."""
+        """The faults of drills."""
 
     def keep(self, document: Document) -> None:
         """Write a resource's document."""
 
     def secret_versions(self, vault: str) -> Mapping[str, str]:
-        """Return the newest version of each secret in the vault of that name; of a missing vault, none."""
+        """Return the newest version of each secret in the vault with this name; a missing vault has none."""

@@ -1,4 +1,4 @@
-"""One managed cluster: its API, its controllers and its node, behind the resource that Resource Manager shows."""
+"""A managed cluster: the API, the controllers and the node behind Resource Manager's resource."""
 
 from __future__ import annotations
 
@@ -23,10 +23,10 @@ if TYPE_CHECKING:
 
 
 class Cluster:
-    """What runs behind one managed cluster, in the rehearsal's own process and event loop.
+    """The backend of a managed cluster, in the rehearsal's process and event loop.
 
-    It is made with its objects; `start` has it served, run and controlled. One that has been stopped is not started
-    again: another is made in its place.
+    The constructor opens its objects; `start` starts the API, the node and the controllers. A stopped cluster is not
+    started again: a new one replaces it.
     """
 
     def __init__(self, cloud: CloudServices, document: Document) -> None:
@@ -40,7 +40,7 @@ class Cluster:
         self._controllers: Controllers | None = None
 
     async def start(self) -> None:
-        """Serve the API, start the controllers and the node, and take up again what was there."""
+        """Serve the API, and start the controllers and the node, which continue with the stored objects."""
         await listen(self._document, self._endpoint, self.state.cloud.keep)
         self.state.port = self._endpoint.port
         self.refresh()
@@ -49,12 +49,12 @@ class Cluster:
         await self._node.start()
 
     def refresh(self) -> None:
-        """Take in what changed of the resource: its administrators, its add-ons, its pools."""
+        """Apply changes of the resource: its administrators, its add-ons, its pools."""
         bootstrap(self.state)
         self._access.prepare()
 
     async def stop(self) -> None:
-        """Stop all of it; nothing is forgotten."""
+        """Stop the cluster; its state stays."""
         await self._endpoint.stop()
         if self._controllers is not None:
             await self._controllers.stop()
@@ -63,6 +63,6 @@ class Cluster:
         self._log.close()
 
     async def destroy(self) -> None:
-        """Stop all of it and remove all that it had."""
+        """Stop the cluster and remove its data."""
         await self.stop()
         await asyncio.to_thread(remove, self.state.folder)

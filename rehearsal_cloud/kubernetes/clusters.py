@@ -1,4 +1,4 @@
-"""The clusters behind all managed clusters that run, by their resource."""
+"""The running clusters behind managed clusters, by resource."""
 
 from __future__ import annotations
 
@@ -15,17 +15,17 @@ if TYPE_CHECKING:
 
 
 class Clusters:
-    """Makes, starts, stops and destroys clusters; each may be repeated."""
+    """Creates, starts, stops and destroys clusters; every method is idempotent."""
 
     def __init__(self) -> None:
         self._running: dict[str, Cluster] = {}
 
     def of(self, document_id: str) -> Cluster | None:
-        """Return the cluster behind a managed cluster, if it runs."""
+        """Return the running cluster of a managed cluster, or None."""
         return self._running.get(document_id.lower())
 
     async def make(self, cloud: CloudServices, document: Document) -> None:
-        """Have the cluster be as the document says: served on a port that it remembers, or stopped."""
+        """Run or stop the cluster as the document says; it keeps its port."""
         document["_secret"].setdefault("port", free_ports(1)[0])
         if document["properties"]["powerState"]["code"] != "Running":
             await self.stop(document)
@@ -36,20 +36,20 @@ class Clusters:
             await self.start(cloud, document)
 
     async def start(self, cloud: CloudServices, document: Document) -> None:
-        """Bring the cluster back as it was, unless it was stopped by its owner."""
+        """Start the cluster again, unless its owner stopped it."""
         if document["properties"]["powerState"]["code"] == "Running" and self.of(document["id"]) is None:
             cluster = await _made(cloud, document)
             self._running[document["id"].lower()] = cluster
             await cluster.start()
 
     async def stop(self, document: Document) -> None:
-        """Stop the cluster; what is in it stays."""
+        """Stop the cluster; its content stays."""
         cluster = self._running.pop(document["id"].lower(), None)
         if cluster is not None:
             await cluster.stop()
 
     async def destroy(self, cloud: CloudServices, document: Document) -> None:
-        """Stop the cluster and remove all that it had."""
+        """Stop the cluster and remove its data."""
         cluster = self._running.pop(document["id"].lower(), None) or await _made(cloud, document)
         await cluster.destroy()
 

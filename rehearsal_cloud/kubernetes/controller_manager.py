@@ -1,4 +1,4 @@
-"""Runs the controllers of a cluster: those of kube-controller-manager, the scheduler and AKS's add-ons."""
+"""The controller manager of a cluster: it runs kube-controller-manager's controllers, the scheduler and the add-ons."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ CONTROLLERS: Sequence[type[Controller]] = (
 
 
 class Controllers:
-    """The running controllers of one cluster."""
+    """The running controllers of a cluster."""
 
     def __init__(self, controllers: Sequence[Controller]) -> None:
         self._tasks = [asyncio.create_task(controller.run(), name=controller.component) for controller in controllers]

@@ -1,4 +1,4 @@
-"""The state of one cluster: what its API, its controllers and its node share."""
+"""The state of a cluster, shared by its API, its controllers and its node."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ class ClusterState:
 
     @property
     def document(self) -> Document:
-        """Return the managed cluster's resource as it is now, or as it last was."""
+        """Return the managed cluster's current or last resource."""
         self._document = self.cloud.store.get("resources", self._document["id"].lower()) or self._document
         return self._document
 

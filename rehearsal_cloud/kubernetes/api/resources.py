@@ -63,8 +63,8 @@ async def create(call: Call) -> Response:
     if document["metadata"].get("resourceVersion"):
         raise Failure(500, "", "resourceVersion should not be set on objects to be created")
     call.access.check_escalation(call.user, document, None)
-    made = call.cluster.objects.create_as(document, _write(call))
-    return responses.single(call, made, 201)
+    created = call.cluster.objects.create_as(document, _write(call))
+    return responses.single(call, created, 201)
 
 
 async def update(call: Call) -> Response:

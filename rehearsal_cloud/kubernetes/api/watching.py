@@ -101,8 +101,8 @@ class Watch:
         self._call = call
         self._labels = LabelSelector(call.query("labelSelector"))
         self._fields = FieldSelector(call.query("fieldSelector"), call.kind)
-        asked = _number(call.query("timeoutSeconds"), "timeoutSeconds")
-        seconds = asked or _LEAST_WATCH_SECONDS + secrets.randbelow(_LEAST_WATCH_SECONDS)
+        requested = _number(call.query("timeoutSeconds"), "timeoutSeconds")
+        seconds = requested or _LEAST_WATCH_SECONDS + secrets.randbelow(_LEAST_WATCH_SECONDS)
         self._deadline = time.monotonic() + seconds
         self._bookmarks = call.flag("allowWatchBookmarks")
         self._headed = False
@@ -202,9 +202,9 @@ def _check_version(call: Call) -> None:
     if not version:
         return
     current = call.cluster.objects.storage.version
-    asked = _number(version, "resourceVersion")
-    if asked > current:
-        raise too_large_version(asked, current)
+    requested = _number(version, "resourceVersion")
+    if requested > current:
+        raise too_large_version(requested, current)
 
 
 def _number(text: str, field: str) -> int:

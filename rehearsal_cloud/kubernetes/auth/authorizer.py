@@ -1,4 +1,4 @@
-"""Authorization of one cluster's requests: RBAC first, then Azure RBAC where the cluster has it."""
+"""Authorization of a cluster's requests: RBAC first, then Azure RBAC where the cluster has it."""
 
 from __future__ import annotations
 
@@ -12,26 +12,26 @@ if TYPE_CHECKING:
 
 
 class Authorizer:
-    """Decides whether users may do what they ask for."""
+    """Decides whether a user is allowed to make a request."""
 
     def __init__(self, cluster: ClusterState) -> None:
         self._cluster = cluster
         self.rbac = Rbac(cluster.objects)
 
-    def authorize(self, user: User, wanted: Attributes) -> Decision:
-        """Return whether the user may do what is wanted."""
+    def authorize(self, user: User, attributes: Attributes) -> Decision:
+        """Return whether the user is allowed to do this."""
         if MASTERS in user.groups:
             return Decision(allowed=True)
-        decision = self.rbac.authorize(user, wanted)
+        decision = self.rbac.authorize(user, attributes)
         if decision.allowed or not self.incomplete:
             return decision
         document = self._cluster.document
-        azure = azure_rbac.authorize(self._cluster.cloud, document["id"], user, wanted)
+        azure = azure_rbac.authorize(self._cluster.cloud, document["id"], user, attributes)
         reasons = [reason for reason in (decision.reason, azure.reason) if reason]
         return azure if azure.allowed else Decision(allowed=False, reason="\n".join(reasons))
 
     @property
     def incomplete(self) -> bool:
-        """Tell whether Azure decides too, whose rules can't be listed."""
+        """Tell whether Azure RBAC also decides, whose rules cannot be listed."""
         profile = self._cluster.document["properties"].get("aadProfile") or {}
         return bool(profile.get("enableAzureRBAC"))

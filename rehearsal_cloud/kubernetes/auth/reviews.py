@@ -89,8 +89,8 @@ def _subject_causes(spec: Document) -> list[Cause]:
 
 def _local(document: Document, spec: Document, namespace: str) -> Attributes:
     attributes = spec.get("resourceAttributes") or {}
-    asked = (document.get("metadata") or {}).get("namespace", "")
-    if asked and asked != namespace:
+    review_namespace = (document.get("metadata") or {}).get("namespace", "")
+    if review_namespace and review_namespace != namespace:
         raise bad_request("the namespace of the provided object does not match the namespace sent on the request")
     causes = _subject_causes(spec)
     if attributes and attributes.get("namespace", "") != namespace:

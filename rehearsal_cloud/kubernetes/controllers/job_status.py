@@ -84,7 +84,7 @@ def _restarted_too_often(spec: Document, owned: list[Document], limit: int) -> b
     return restarts > 0 if limit == 0 else restarts >= limit
 
 
-def wanted(job: Document, active: int) -> int:
+def desired_active(job: Document, active: int) -> int:
     """Return how many pods the job should have running."""
     spec, succeeded = job["spec"], (job.get("status") or {}).get("succeeded", 0)
     parallelism: int = spec.get("parallelism", 1)

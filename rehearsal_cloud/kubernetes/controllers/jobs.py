@@ -174,7 +174,7 @@ class Jobs(Controller):
 
     def _manage(self, job: Document) -> float | None:
         active = self._active(job)
-        desired = job_status.wanted(job, len(active))
+        desired = job_status.desired_active(job, len(active))
         if len(active) > desired:
             self._delete(job, active[desired:])
             self._counted(job)

@@ -58,7 +58,7 @@ def claimed(objects: Objects, kind: str, owner: Document) -> list[Document]:
         elif (
             reference is None
             and fits
-            and not any("deletionTimestamp" in either["metadata"] for either in (document, owner))
+            and not any("deletionTimestamp" in item["metadata"] for item in (document, owner))
         ):
             references = document["metadata"].get("ownerReferences") or []
             owned.append(_own(objects, document, [*references, reference_to(owner)]))

@@ -103,7 +103,7 @@ class StatefulSets(Controller):
 
     def _fill(self, stateful_set: Document, owned: dict[int, Document], current: Document, update: Document) -> bool:
         """Create missing pods and delete ended ones; tell whether to continue."""
-        for ordinal in _wanted(stateful_set):
+        for ordinal in _ordinals(stateful_set):
             pod = owned.get(ordinal)
             if pod is None:
                 self._make(stateful_set, ordinal, current, update)
@@ -115,7 +115,7 @@ class StatefulSets(Controller):
 
     def _trim(self, stateful_set: Document, owned: dict[int, Document]) -> bool:
         """Delete surplus pods from the last on; tell whether to continue."""
-        desired = _wanted(stateful_set)
+        desired = _ordinals(stateful_set)
         for ordinal in sorted((number for number in owned if number not in desired), reverse=True):
             if not pods.is_terminating(owned[ordinal]):
                 self._delete(stateful_set, owned[ordinal])
@@ -127,7 +127,7 @@ class StatefulSets(Controller):
         """Replace the last outdated pod when those after it are ready."""
         if (stateful_set["spec"].get("updateStrategy") or {}).get("type") == "OnDelete":
             return
-        for ordinal in reversed(_wanted(stateful_set)[_partition(stateful_set) :]):
+        for ordinal in reversed(_ordinals(stateful_set)[_partition(stateful_set) :]):
             pod = owned.get(ordinal)
             if pod is None:
                 return
@@ -145,7 +145,7 @@ class StatefulSets(Controller):
     def _make(self, stateful_set: Document, ordinal: int, current: Document, update: Document) -> None:
         metadata, spec = stateful_set["metadata"], stateful_set["spec"]
         name = f"{metadata['name']}-{ordinal}"
-        updated = _wanted(stateful_set)[_partition(stateful_set) :]
+        updated = _ordinals(stateful_set)[_partition(stateful_set) :]
         revision = update if ordinal in updated else current
         pod = pods.from_template(revision["data"]["spec"]["template"], stateful_set)
         del pod["metadata"]["generateName"]
@@ -228,7 +228,7 @@ def _ordinal(pod: Document) -> int:
     return int(pod["metadata"]["name"].rpartition("-")[2])
 
 
-def _wanted(stateful_set: Document) -> range:
+def _ordinals(stateful_set: Document) -> range:
     spec = stateful_set["spec"]
     first = (spec.get("ordinals") or {}).get("start", 0)
     return range(first, first + spec["replicas"])

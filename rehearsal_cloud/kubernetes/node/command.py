@@ -1,4 +1,4 @@
-"""A command that runs in a container, beside the container's own process."""
+"""A command in a container, in addition to the container's process."""
 
 from __future__ import annotations
 

@@ -72,10 +72,10 @@ class Health:
         kept = [
             taint for taint in updated["spec"].get("taints") or [] if taint["key"] not in (_UNREACHABLE, _DISK_PRESSURE)
         ]
-        made = [
+        added = [
             {"key": key, "effect": effect, "timeAdded": now()} for key, effects in taints.items() for effect in effects
         ]
-        self._objects.update({**updated, "spec": {**updated["spec"], "taints": [*kept, *made]}})
+        self._objects.update({**updated, "spec": {**updated["spec"], "taints": [*kept, *added]}})
         self._publish_pods(updated)
 
     def _publish_pods(self, node: Document) -> None:

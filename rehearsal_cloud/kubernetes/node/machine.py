@@ -1,4 +1,4 @@
-"""The machine that stands for all of a cluster's nodes: what the pods on it share."""
+"""The machine of all of a cluster's nodes: the resources that its pods share."""
 
 from __future__ import annotations
 
@@ -34,12 +34,12 @@ class Machine:
 
     @property
     def allocatable(self) -> Document:
-        """Return what the node has for pods."""
+        """Return the node's allocatable resources."""
         nodes = self.cluster.objects.list("Node")
         allocatable: Document = (nodes[0].get("status") or {}).get("allocatable") or {} if nodes else {}
         return allocatable
 
     @property
     def silent(self) -> bool:
-        """Tell whether the kubelet posts nothing."""
+        """Tell whether the kubelet posts no status."""
         return self.cluster.cloud.faults.breakdown("silence") is not None

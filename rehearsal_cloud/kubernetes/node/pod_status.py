@@ -94,8 +94,8 @@ def _condition(well: bool, reason: str, message: str) -> Document:  # noqa: FBT0
 
 def _dated(kind: str, state: Document, before: Document | None, pod: Document) -> Document:
     since = before["lastTransitionTime"] if before and before["status"] == state["status"] else now()
-    made = {"type": kind, "lastProbeTime": None, "lastTransitionTime": since, **state}
-    return made | {"observedGeneration": pod["metadata"].get("generation", 1)}
+    condition = {"type": kind, "lastProbeTime": None, "lastTransitionTime": since, **state}
+    return condition | {"observedGeneration": pod["metadata"].get("generation", 1)}
 
 
 def qos_class(pod: Document) -> str:

@@ -23,8 +23,8 @@ _CHUNK = 32 * 1024
 async def forward(websocket: WebSocket, network: Network, ip: str) -> None:
     """Forward a connection to each port of the query, until the client disconnects."""
     try:
-        asked = ",".join(websocket.query_params.getlist("ports")).split(",")
-        ports = [int(number) for number in asked]
+        requested = ",".join(websocket.query_params.getlist("ports")).split(",")
+        ports = [int(number) for number in requested]
     except ValueError:
         raise bad_request('query parameter "ports" is required') from None
     channels = await Channels.accept(websocket, PROTOCOLS)

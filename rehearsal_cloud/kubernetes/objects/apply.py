@@ -51,9 +51,9 @@ def apply(
     if live and not entries:
         entries = _before_first_apply(type_, kind, before)
     applier = Manager(manager, "Apply", kind.api_version, subresource)
-    wanted = managed_fields.owned(kind, structured_merge.field_set(type_, patch), subresource)
+    applied = managed_fields.owned(kind, structured_merge.field_set(type_, patch), subresource)
     last = entries.get(applier.key)
-    entries[applier.key] = Entry(applier, wanted, last.time if last else "")
+    entries[applier.key] = Entry(applier, applied, last.time if last else "")
     after = structured_merge.merge(type_, before, patch)
     if last:
         after = _pruned(type_, after, entries, last)
@@ -66,7 +66,7 @@ def apply(
     kept = {key: replace(entry, fields=entry.fields - written - removed) for key, entry in entries.items()}
     unchanged = last is not None and before == after
     time = last.time if last and unchanged else managed_fields.now()
-    kept[applier.key] = Entry(applier, managed_fields.stripped(wanted), time)
+    kept[applier.key] = Entry(applier, managed_fields.stripped(applied), time)
     return managed_fields.with_entries(after, kept)
 
 

@@ -57,10 +57,10 @@ def _wrong(type_: Type, value: Any, path: str) -> Iterator[Cause]:
     node = type_.node
     if value is None and node.get("nullable"):
         return
-    wanted = _wanted(type_)
-    if wanted and not _has_type(wanted, value):
+    expected = _expected_type(type_)
+    if expected and not _has_type(expected, value):
         shown = _kind(value)
-        text = f'Invalid value: "{shown}": {path} in body must be of type {wanted}: "{shown}"'
+        text = f'Invalid value: "{shown}": {path} in body must be of type {expected}: "{shown}"'
         yield Cause("FieldValueTypeInvalid", path, text)
         return
     yield from _wrong_value(node, value, path)
@@ -114,13 +114,13 @@ def _wrong_text(node: Document, value: str, path: str) -> Iterator[Cause]:
         yield Cause("FieldValueTooLong", path, f"Too long: may not be more than {most} bytes")
 
 
-def _wanted(type_: Type) -> str:
+def _expected_type(type_: Type) -> str:
     return "" if type_.form == "int-or-string" else str(type_.node.get("type", ""))
 
 
-def _has_type(wanted: str, value: Any) -> bool:
+def _has_type(expected: str, value: Any) -> bool:
     kind = _kind(value)
-    return kind == wanted or (wanted == "number" and kind == "integer")
+    return kind == expected or (expected == "number" and kind == "integer")
 
 
 def _kind(value: Any) -> str:

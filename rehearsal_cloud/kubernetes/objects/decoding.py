@@ -220,10 +220,10 @@ def _time(value: str) -> str:
     return read.astimezone(UTC).strftime(digits)
 
 
-def _mismatch(value: Any, path: str, struct: str, wanted: str, *, digits: bool = False) -> _WrongType:
+def _mismatch(value: Any, path: str, struct: str, expected: str, *, digits: bool = False) -> _WrongType:
     shown = f"number {json.dumps(value)}" if digits else _json(value)
     plain = re.sub(r"\[\d+\]", "", path)
-    return _WrongType(f"json: cannot unmarshal {shown} into Go struct field {struct}.{plain} of type {wanted}")
+    return _WrongType(f"json: cannot unmarshal {shown} into Go struct field {struct}.{plain} of type {expected}")
 
 
 def _json(value: Any) -> str:

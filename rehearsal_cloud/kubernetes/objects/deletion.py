@@ -111,13 +111,13 @@ def _with_finalizers(kind: Kind, document: Document, propagation: str | None) ->
     return {**document, "metadata": metadata | ({"finalizers": finalizers} if finalizers else {})}
 
 
-def _pod_grace(pod: Document, wanted: int | None) -> int:
+def _pod_grace(pod: Document, requested: int | None) -> int:
     spec, status = pod.get("spec") or {}, pod.get("status") or {}
     if not spec.get("nodeName") or status.get("phase") in ("Succeeded", "Failed"):
         return 0
-    if wanted is None:
-        wanted = spec.get("terminationGracePeriodSeconds", _POD_GRACE_SECONDS)
-    return 1 if wanted < 0 else int(wanted)
+    if requested is None:
+        requested = spec.get("terminationGracePeriodSeconds", _POD_GRACE_SECONDS)
+    return 1 if requested < 0 else int(requested)
 
 
 def _with_shorter_grace(pod: Document, grace: int) -> Document:

@@ -81,17 +81,17 @@ def new_object(kind: Kind, document: Document) -> Document:
     metadata |= {"uid": str(uuid.uuid4()), "creationTimestamp": now()}
     if kind.kind not in _NO_GENERATION:
         metadata["generation"] = 1
-    made = {**document, "metadata": metadata}
+    created = {**document, "metadata": metadata}
     if has_status(kind):
-        made.pop("status", None)
+        created.pop("status", None)
         if kind.kind in _FIRST_STATUS:
-            made["status"] = dict(_FIRST_STATUS[kind.kind])
+            created["status"] = dict(_FIRST_STATUS[kind.kind])
         elif not kind.custom and kind.kind != "ResourceQuota":
-            made["status"] = {}
+            created["status"] = {}
     if kind.kind == "Namespace":
         metadata["labels"] = {**(metadata.get("labels") or {}), "kubernetes.io/metadata.name": metadata["name"]}
-        made["spec"] = {**(made.get("spec") or {}), "finalizers": ["kubernetes"]}
-    return made
+        created["spec"] = {**(created.get("spec") or {}), "finalizers": ["kubernetes"]}
+    return created
 
 
 def check_current(kind: Kind, document: Document, old: Document) -> None:

@@ -105,13 +105,13 @@ class Objects:
     def create_as(self, document: Document, write: Write) -> Document:
         """Create the object with the options of a request."""
         kind = self.kinds.of(document)
-        made = default(kind, lifecycle.new_object(kind, self._decoded(kind, document, write)))
-        self._check_namespace(kind, made)
-        name, namespace = made["metadata"]["name"], made["metadata"].get("namespace", "")
-        made = self._prepared(kind, made, None, write)
+        created = default(kind, lifecycle.new_object(kind, self._decoded(kind, document, write)))
+        self._check_namespace(kind, created)
+        name, namespace = created["metadata"]["name"], created["metadata"].get("namespace", "")
+        created = self._prepared(kind, created, None, write)
         if self.storage.get(kind.kind, namespace, name) is not None:
             raise already_exists(kind, name)
-        return made if write.dry_run else self._put(kind, made)
+        return created if write.dry_run else self._put(kind, created)
 
     def update(self, document: Document, *, subresource: str = "", manager: str = _MANAGER) -> Document:
         """Replace the stored object and return it as stored.

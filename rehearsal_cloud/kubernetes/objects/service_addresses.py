@@ -42,8 +42,10 @@ def allocate(objects: Objects, service: Document, old: Document | None, network:
     headless = address == "None" and not spec.get("selector")
     spec.setdefault("ipFamilies", ["IPv4", "IPv6"] if headless else ["IPv4"])
     spec.setdefault("ipFamilyPolicy", "RequireDualStack" if headless else "SingleStack")
-    wanted = kind == "NodePort" or (kind == "LoadBalancer" and spec.get("allocateLoadBalancerNodePorts", True))
-    spec["ports"] = _node_ports(objects, service, kept, other_services) if wanted else _without(spec, kept)
+    needs_node_ports = kind == "NodePort" or (
+        kind == "LoadBalancer" and spec.get("allocateLoadBalancerNodePorts", True)
+    )
+    spec["ports"] = _node_ports(objects, service, kept, other_services) if needs_node_ports else _without(spec, kept)
     if not spec["ports"]:
         del spec["ports"]
     return {**service, "spec": spec}

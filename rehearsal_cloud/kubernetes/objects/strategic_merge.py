@@ -104,10 +104,10 @@ def _ordered(type_: Type, merged: list[Any], order: list[Any], original: list[An
     def name(item: Any) -> Any:
         return item.get(type_.merge_key) if isinstance(item, dict) else item
 
-    wanted = {name(item): index for index, item in enumerate(order)}
+    position = {name(item): index for index, item in enumerate(order)}
     stood = {name(item): index for index, item in enumerate(original)}
-    patched = sorted((item for item in merged if name(item) in wanted), key=lambda item: wanted[name(item)])
-    unpatched = [item for item in merged if name(item) not in wanted]
+    patched = sorted((item for item in merged if name(item) in position), key=lambda item: position[name(item)])
+    unpatched = [item for item in merged if name(item) not in position]
     ordered: list[Any] = []
     while patched and unpatched:
         # An unpatched item goes first only if it stood before the next patched item.
@@ -119,9 +119,9 @@ def _ordered(type_: Type, merged: list[Any], order: list[Any], original: list[An
 
 def _same_order(patch: list[Any], order: list[Any], key: str) -> None:
     """Raise BadPatch unless the items of a patch follow its $setElementOrder."""
-    wanted = [item.get(key) for item in patch if _PATCH not in item]
+    patch_keys = [item.get(key) for item in patch if _PATCH not in item]
     left = iter([item.get(key) for item in order])
-    if not all(any(merge_key == placed for placed in left) for merge_key in wanted):
+    if not all(any(merge_key == placed for placed in left) for merge_key in patch_keys):
         text = (
             f"The order in patch list:\n{_printed(patch)}\n doesn't match $setElementOrder list:\n{_printed(order)}\n"
         )

@@ -162,13 +162,13 @@ def _merged_list(type_: Type, live: list[Any], config: list[Any]) -> list[Any]:
     while left < len(live_items) or right < len(names):
         if left < len(live_items):
             name, item = live_items[left]
-            wanted = next((candidate for candidate in names if candidate in present and candidate not in done), None)
+            following = next((candidate for candidate in names if candidate in present and candidate not in done), None)
             more = right < len(names)
             if name not in config_items:
                 merged.append(item)
                 left += 1
                 continue
-            if more and name != names[right] and wanted not in (None, name):
+            if more and name != names[right] and following not in (None, name):
                 left += 1
                 continue
             if name in done or (more and name == names[right]):

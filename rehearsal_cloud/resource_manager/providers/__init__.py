@@ -21,8 +21,8 @@ if TYPE_CHECKING:
 
 
 def providers() -> dict[str, Provider]:
-    """Return the providers of one cloud, by lower-case namespace; what runs behind their resources is theirs."""
-    made = (
+    """Return the providers of a cloud, by lower-case namespace; each holds the backends of its resources."""
+    instances = (
         Cache(),
         Compute(),
         ContainerRegistries(),
@@ -35,4 +35,4 @@ def providers() -> dict[str, Provider]:
         Roles(),
         Storage(),
     )
-    return {provider.namespace.lower(): provider for provider in made}
+    return {provider.namespace.lower(): provider for provider in instances}

@@ -1,4 +1,4 @@
-"""KEDA's external metrics: what the autoscaler that KEDA made for a ScaledObject reads."""
+"""KEDA's external metrics, which the autoscaler of a ScaledObject reads."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ if TYPE_CHECKING:
 
 
 class ExternalMetrics:
-    """The external metrics of one cluster; `authorities` is the file of the certificates that scalers trust."""
+    """The external metrics of a cluster; scalers trust the certificates in the file `authorities`."""
 
     def __init__(self, objects: Objects, authorities: Path) -> None:
         self._objects = objects
         self._authorities = authorities
 
     async def value(self, autoscaler: Document, target: Document, name: str) -> Decimal:
-        """Return the metric's value now. Raises MetricFailed."""
+        """Return the metric's current value. Raises MetricFailed."""
         owner, namespace = controller_of(autoscaler), autoscaler["metadata"]["namespace"]
         scaled = self._objects.get("ScaledObject", owner["name"], namespace) if owner else None
         built = scalers(self._objects, scaled, target, self._authorities) if scaled else []

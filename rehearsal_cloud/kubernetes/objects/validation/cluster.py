@@ -61,8 +61,8 @@ def custom_resource_definition(document: Document, old: Document | None) -> Iter
     """Yield the validation errors of a custom resource definition: what it takes to serve it."""
     spec = document["spec"]
     names = spec["names"]
-    wanted = f"{names.get('plural', '')}.{spec.get('group', '')}"
-    if document["metadata"]["name"] != wanted:
+    expected = f"{names.get('plural', '')}.{spec.get('group', '')}"
+    if document["metadata"]["name"] != expected:
         text = 'must be spec.names.plural+"."+spec.group'
         yield invalid("metadata.name", document["metadata"]["name"], text)
     for name in ("plural", "singular", "kind", "listKind"):

@@ -95,18 +95,18 @@ def template_labels(spec: Document) -> Iterator[Cause]:
 
 
 def _selected(name: str, spec: Document) -> Iterator[Cause]:
-    path, wanted = "spec.selector", spec.get("selector")
-    if wanted is None:
+    path, label_selector = "spec.selector", spec.get("selector")
+    if label_selector is None:
         yield required(path)
         labels = spec["template"]["metadata"].get("labels")
         yield invalid("spec.template.metadata.labels", labels, "`selector` does not match template `labels`")
         return
-    wrong = list(selector(path, wanted))
+    wrong = list(selector(path, label_selector))
     yield from wrong
     if wrong:
-        yield invalid(path, wanted, "invalid label selector")
-    elif not wanted:
-        yield invalid(path, wanted, f"empty selector is invalid for {name}")
+        yield invalid(path, label_selector, "invalid label selector")
+    elif not label_selector:
+        yield invalid(path, label_selector, f"empty selector is invalid for {name}")
     else:
         yield from template_labels(spec)
 
