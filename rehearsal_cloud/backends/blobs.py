@@ -97,7 +97,7 @@ class Blobs:
         self.file(blob).parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         self.file(blob).write_bytes(content)
         self._store.put("blobs", blob, {"type": "BlockBlob", "metadata": {}})
-        # Content-MD5 is how the service acknowledges what it has got.
+        # The service acknowledges the received content with Content-MD5.
         md5 = base64.b64encode(hashlib.md5(content, usedforsecurity=False).digest()).decode()
         return Response(None, 201, {**self._about(blob), "Content-MD5": md5})
 

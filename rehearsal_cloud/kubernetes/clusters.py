@@ -55,7 +55,7 @@ class Clusters:
 
 
 async def _made(cloud: CloudServices, document: Document) -> Cluster:
-    # Imported where there is a cluster, and beside the loop: it takes a good part of a second.
+    # Imported for the first cluster, in a thread: it takes most of a second.
     module = await asyncio.to_thread(import_module, "rehearsal_cloud.kubernetes.cluster")
     cluster: Cluster = module.Cluster(cloud, document)
     return cluster

@@ -52,7 +52,7 @@ class Recorder:
             self._objects.update({**existing, "count": existing["count"] + 1, "lastTimestamp": now})
             return
         if self._terminating(namespace):
-            return  # a terminating namespace takes no new objects, and who records must not fail for it
+            return  # a terminating namespace accepts no new objects, and recording must not fail
         name = f"{about['name']}.{time.time_ns():x}"
         event = {
             "apiVersion": "v1",

@@ -35,7 +35,7 @@ _CHANGEABLE = {"deleteEnabled": True, "writeEnabled": True, "readEnabled": True,
 # The user name with which `docker login` presents a refresh token as its password.
 _TOKEN_USER = "00000000-0000-0000-0000-000000000000"  # noqa: S105 - a name, no password
 _MOST_LISTED = 100
-# Loopback stands for both sides of Azure's network.
+# Loopback represents clients inside and outside of Azure's network.
 _FIREWALL = "client with IP '127.0.0.1' is not allowed access. Refer https://aka.ms/acr/firewall to grant access."
 
 

@@ -31,7 +31,7 @@ _REFRESH_SECONDS = 3 * 3600
 _ACCESS_SECONDS = 75 * 60
 _REGISTRY = "Microsoft.ContainerRegistry/registries"
 _SCOPE = re.compile(r"(?P<type>repository|registry):(?P<name>[^:]+):(?P<actions>[\w,*]+)")
-# What an action in a scope takes: on Resource Manager's roles, and, in a registry in ABAC mode, on data.
+# The permission of a scope's action: of Resource Manager, and, for a registry in ABAC mode, of the data plane.
 _PERMISSIONS = {
     "pull": ("pull/read", "repositories/content/read"),
     "metadata_read": ("pull/read", "repositories/metadata/read"),

@@ -59,7 +59,7 @@ class Polling:
 
     def headers(self, kind: ResourceType | None, operation: Operation, call: Call) -> dict[str, str]:
         """Return the headers with the polling URL and interval of the operation."""
-        # What is being deleted cannot be polled until it says that it is gone: that needs an operation's URL.
+        # A client cannot poll a resource in deletion until it is gone: that needs an operation's URL.
         if kind is not None and kind.polling == "state" and call.method != "DELETE":
             return {"x-ms-retry-after-ms": str(operation.poll_ms)}
         location = self._cloud.location(call.id)

@@ -140,7 +140,7 @@ class Operations:
         try:
             if error is not None:
                 await asyncio.sleep(operation.due - time.time())
-            elif operation.verb == "delete":  # what is being deleted is seen until it is gone
+            elif operation.verb == "delete":  # a resource in deletion is visible until it is gone
                 await asyncio.sleep(operation.due - time.time())
                 await self.worker.work(operation)
             else:

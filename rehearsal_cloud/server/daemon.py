@@ -61,7 +61,7 @@ def start(home: Home, settings: Settings) -> None:
             cwd=home.folder,
         )
     deadline = time.monotonic() + _START_SECONDS
-    # Until the pid file names it, another program may be listening there, and leave us waiting for its answer.
+    # Until the pid file names it, another program may be listening on the port and never answer.
     while (served := running(home)) is None or served.pid != process.pid or not answers(home, settings):
         if process.poll() is not None or time.monotonic() > deadline:
             process.kill()
@@ -158,5 +158,5 @@ def reset(home: Home) -> None:
     from rehearsal_cloud.backends.processes import remove
 
     for service in home.services.glob("*"):
-        remove(service)  # what of it stands elsewhere, too
+        remove(service)  # also its folders outside of home
     shutil.rmtree(home.folder)

@@ -136,7 +136,7 @@ class PortTaken(Exception):
 
 async def serve(home: Home, settings: Settings) -> None:
     """Serve a home until SIGTERM or SIGINT. Raises PortTaken, or BlockingIOError where it is served already."""
-    # uvicorn raises the signal once more after its own shutdown: what stands behind it is stopped below, not by dying.
+    # uvicorn raises the signal again after its shutdown: ignore it, because the backends are stopped below.
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: None)
     with home.pid_file.open("a+") as pid_file:
@@ -167,7 +167,7 @@ async def serve(home: Home, settings: Settings) -> None:
 
 
 def _listen(port: int) -> socket.socket:
-    # asyncio turns Nagle's algorithm off for sockets that say they are TCP, as socket.create_server's do not: each
+    # asyncio disables Nagle's algorithm only for sockets with proto TCP; socket.create_server's have proto 0: each
     # answer would wait 40 ms for the client's delayed acknowledgement.
     listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP)
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)

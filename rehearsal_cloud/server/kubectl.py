@@ -56,7 +56,7 @@ def write_kubeconfig(home: Home) -> Path:
         merged["contexts"] += config["contexts"]
         merged["users"] += [{**user, "user": {"exec": plugin}} for user in config["users"]]
         merged["current-context"] = config["current-context"]
-    # As JSON, which YAML includes: of what PyYAML leaves without quotes, kubectl takes names such as 1e3 for numbers.
+    # As JSON, which YAML includes: PyYAML leaves names such as 1e3 without quotes, and kubectl reads them as numbers.
     write_private(home.kubeconfig, json.dumps(merged, indent=2))
     return home.kubeconfig
 

@@ -67,7 +67,7 @@ class Proxy:
             await _refuse(writer, "403 Forbidden", f"The rehearsal cloud does not stand in for {target}.")
             return
         if not self._resolves(host):
-            # RFC 9209 (2.3.2) for a proxy that finds no address; clients see what they see of NXDOMAIN: no connection.
+            # RFC 9209 (2.3.2) for a failed DNS look-up; clients see no connection, as for NXDOMAIN.
             status = "502 Bad Gateway\r\nProxy-Status: rehearsal; error=dns_error; rcode=NXDOMAIN"
             await _refuse(writer, status, f"{host} has no address: nothing of that name exists.")
             return
@@ -104,8 +104,8 @@ async def _pipe(
     with suppress(OSError):
         while data := await reader.read(64 * 1024):
             if source is not None and sys.platform == "linux":
-                # urllib3 leaves Nagle's algorithm on towards a proxy: a request's body would wait 40 ms for the
-                # acknowledgement of its head, which Linux delays unless it is told each time.
+                # urllib3 keeps Nagle's algorithm on towards a proxy: a request's body would wait 40 ms for the
+                # acknowledgement of its head, which Linux delays unless this is set each time.
                 source.setsockopt(socket.IPPROTO_TCP, socket.TCP_QUICKACK, 1)
             writer.write(data)
             await writer.drain()

@@ -257,12 +257,12 @@ def _decoded(value: str, encoding: str) -> bytes:
                 return base64.b64decode(value, validate=True)
             case "hex":
                 return bytes.fromhex(value)
-    except (binascii.Error, ValueError):  # what the value is must not be told
+    except (binascii.Error, ValueError):  # the message must not contain the value
         raise ProviderFailed(f"illegal {encoding} data") from None
     return value.encode()
 
 
-# What Azure's SDK for Go prints
+# The errors of Azure's SDK for Go
 
 
 def _printed(body: bytes) -> str:

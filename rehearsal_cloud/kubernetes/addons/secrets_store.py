@@ -246,7 +246,7 @@ class SecretsStore:
                 continue
             looked = time.monotonic()
             for record in self._objects.list(_STATUS):
-                # A failed rotation leaves the files as they are, and is tried again.
+                # A failed rotation keeps the files, and is retried.
                 with contextlib.suppress(MountFailed, _DriverFailed, Failure):
                     await self._renew(record)
 

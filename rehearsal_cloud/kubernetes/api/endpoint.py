@@ -47,7 +47,7 @@ class Endpoint:
             raise
         self.port = listener.getsockname()[1]
         self._listener = listener
-        # Not serve(): it would take the daemon's signals over, and look ten times a second whether to end.
+        # Not serve(): it would handle the daemon's signals, and poll ten times a second for its end.
         self._config.load()
         self._server = uvicorn.Server(self._config)
         self._server.lifespan = self._config.lifespan_class(self._config)
@@ -57,7 +57,7 @@ class Endpoint:
         """Stop serving; connections still open after a second are closed."""
         if self._server is not None and self._listener is not None:
             await self._server.shutdown([self._listener])
-            # What idles is only asked to end TLS, which a client that does not look may leave unanswered.
+            # For idle connections uvicorn only starts the end of TLS, which an idle client may never answer.
             for connection in list(self._server.server_state.connections):
                 connection.transport.abort()
             await asyncio.sleep(0)

@@ -147,7 +147,7 @@ def _custom_name(kind: Kind) -> str:
 
 
 def _identities(schema: Document) -> list[Document]:
-    # What every group has (DeleteOptions, WatchEvent) names them all, and is no kind of any.
+    # Types of every group (DeleteOptions, WatchEvent) name all groups; they are not a kind of any of them.
     named: list[Document] = schema.get("x-kubernetes-group-version-kind", [])
     return named if len(named) == 1 else []
 
@@ -192,7 +192,7 @@ def _plain(node: Any) -> Any:
     if isinstance(node.get("type"), list):
         plain["type"] = next(type_name for type_name in node["type"] if type_name != "null")
     if isinstance(reference := node.get("$ref"), str):
-        # In OpenAPI 3.0 nothing beside a reference counts; the descriptions do, to those who read them.
+        # OpenAPI 3.0 ignores siblings of a reference; only descriptions stay, for readers.
         beside = {key: value for key, value in plain.items() if key != "$ref"}
         return {**beside, "allOf": [{"$ref": f"{_COMPONENTS}{reference.rpartition('/')[2]}"}]}
     return plain

@@ -20,7 +20,7 @@ _MAGIC = b"k8s\x00"
 _VARINT, _LENGTH = 0, 2
 _CONTINUES, _BITS = 0x80, 7
 
-# A message: field numbers with names and types. `*` stands before what is repeated, `{}` before the values of a map.
+# A message: field numbers with names and types. `*` marks a repeated field, `{}` the values of a map.
 _REVIEW = "1 metadata ObjectMeta, 3 status Ignored, 2 spec "
 _MESSAGES = {
     "Unknown": "1 typeMeta TypeMeta, 2 raw raw, 3 contentEncoding string, 4 contentType string",
@@ -104,7 +104,7 @@ def _message(data: bytes, name: str) -> Document:
             entry = dict(_fields(value))
             document.setdefault(key, {})[entry[1].decode()] = _value(entry.get(2, b""), kind[2:])
         elif kind != "Ignored" and (read_value := _value(value, kind)) not in ("", {}):
-            document[key] = read_value  # what is empty is left out, as in JSON
+            document[key] = read_value  # empty values are left out, as in JSON
     return document
 
 

@@ -58,7 +58,7 @@ def many(call: Call, documents: Sequence[Document], metadata: Document) -> Respo
         kind, version = "PartialObjectMetadataList", "meta.k8s.io/v1"
         items = [shown(call, document) for document in documents]
     else:
-        # Items of a list do not repeat its version and kind, save those of custom kinds.
+        # Items of a list do not repeat its version and kind, except those of custom kinds.
         bare = () if call.kind.custom else ("apiVersion", "kind")
         items = [
             {key: value for key, value in shown(call, document).items() if key not in bare} for document in documents

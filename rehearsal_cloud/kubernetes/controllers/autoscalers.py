@@ -160,7 +160,7 @@ class Autoscalers(Controller):
         window = rules.get("stabilizationWindowSeconds")
         window = _STABILIZATION_SECONDS if window is None else window
         now = time.monotonic()
-        # A controller that has just started remembers nothing, and takes what it finds for recommended.
+        # A newly started controller has no recommendations, so the current size counts as recommended.
         recent = self._recommended.setdefault(key, deque([(now, current)]))
         recent.append((now, proposed))
         while recent and recent[0][0] < now - window:

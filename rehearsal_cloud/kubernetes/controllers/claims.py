@@ -206,7 +206,7 @@ class StorageProtection(Controller):
         if document["kind"] == "PersistentVolume":
             return bool((document.get("status") or {}).get("phase") == "Bound")
         namespace, name = key_of(document)
-        # One that never reached a node uses nothing, and would wait for ever for a claim that is going.
+        # A pod without a node uses nothing, and would wait for ever for a claim that is being deleted.
         return any(
             name in _claims_of(pod) and pod["spec"].get("nodeName") and not pods.is_done(pod)
             for pod in self.objects.list("Pod", namespace)

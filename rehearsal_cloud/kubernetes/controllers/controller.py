@@ -50,7 +50,7 @@ class Controller(ABC):
         """Watch and reconcile until cancelled."""
         subscription = self.objects.subscribe(*self.watches)
         try:
-            # What was there before; the subscription stands already, so nothing falls between.
+            # The existing objects; the subscription is active already, so no change is missed.
             for kind in self.watches or sorted(
                 {kind_info.kind for kind_info in self.cluster.kinds if kind_info.stored}
             ):
@@ -74,7 +74,7 @@ class Controller(ABC):
             try:
                 after = await self.reconcile(key)
             except Failure as failure:
-                # Refused for now, as by a quota; the object's events tell what its owner can mend.
+                # Rejected for now, for example by a quota; the object's events have the reason.
                 _LOG.info("%s: %s: %s", self.component, "/".join(key), failure.message)
                 self.queue.retry(key)
             except Exception:  # noqa: BLE001 - a controller never gives up on a key

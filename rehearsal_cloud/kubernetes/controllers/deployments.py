@@ -87,7 +87,7 @@ class Deployments(Controller):
         else:
             self._recreate(deployment, owned)
         remaining = progress.seconds_left(self.objects.get("Deployment", name, namespace) or deployment)
-        # A second more, for stamps are in whole ones.
+        # A second more, because timestamps are in whole seconds.
         return None if remaining is None or remaining < 0 else remaining + 1
 
     def _roll(self, deployment: Document, owned: list[Document]) -> None:
@@ -156,7 +156,7 @@ class Deployments(Controller):
             sizes = rollout.proportional_sizes(deployment, active)
         else:
             sizes = {}
-        # Each has the new scale in its annotations, resized or not, or would ask for this again.
+        # Every ReplicaSet gets the new scale in its annotations, or the next reconcile would scale again.
         old = [self._resize(deployment, replica_set, sizes.get(replica_set["metadata"]["name"])) for replica_set in old]
         new = self._resize(deployment, new, sizes.get(new["metadata"]["name"])) if new else None
         everyone = [*old, *([new] if new else [])]

@@ -52,7 +52,7 @@ class GarbageCollector(Controller):
         elif owners or _waits(document, _FOREGROUND, _ORPHAN):
             yield identity
         for owner in _references(event.previous or document):
-            # It may be waiting for this one to go, or to be let go.
+            # The owner may be waiting for the deletion or the release of this object.
             yield owner["kind"], self._namespace(owner, document), owner["name"], owner["uid"]
 
     async def reconcile(self, key: Key) -> None:

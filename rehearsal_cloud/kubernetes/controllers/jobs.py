@@ -38,7 +38,7 @@ class Jobs(Controller):
         if event.document["kind"] == "Job":
             yield key_of(event.document)
             return
-        # As it was before, too: a pod that was orphaned still has the finalizer.
+        # The previous version too: an orphaned pod still has the finalizer.
         for pod in (event.document, event.previous):
             owner = controller_of(pod) if pod is not None else None
             if owner is not None and owner["kind"] == "Job":

@@ -196,7 +196,7 @@ def _inter_pod_affinity(pod: Document, node: Document, placed: list[Document], n
             matching = _matching(pod, term.get("labelSelector"), placed)
             domains = {_domain(other_pod["spec"]["nodeName"], nodes, key) for other_pod in matching}
             near = labels_of(node).get(key) in domains - {None}
-            # The first of pods that want to be near each other has nobody to be near to.
+            # The first pod of a group with affinity to itself has no pod to be near to.
             first = near_wanted and not matching and matches_selector(term.get("labelSelector") or {}, labels_of(pod))
             if near is not near_wanted and not first:
                 return [text]

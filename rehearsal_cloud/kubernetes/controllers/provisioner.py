@@ -130,7 +130,7 @@ class Provisioner(Controller):
             subscription = self.cluster.document["id"].split("/")[2]
             handle = f"/subscriptions/{subscription}/resourceGroups/{group}/providers/Microsoft.Compute/disks/{name}"
             return {"driver": driver, "volumeAttributes": attributes, "volumeHandle": handle}
-        # One account for each kind of share, as the driver shares accounts out.
+        # One account for each kind of share, as the driver assigns accounts.
         account = f"f{hashlib.sha256(f'{group}{sorted(parameters.items())}'.encode()).hexdigest()[:22]}"
         return {
             "driver": driver,

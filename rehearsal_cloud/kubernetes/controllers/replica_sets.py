@@ -113,7 +113,7 @@ class ReplicaSets(Controller):
                     "message": fault.message,
                 }
             )
-        # Counts of nothing are left out, all but the first: so does the type's omitempty.
+        # Zero counts except the first are left out, as the type's omitempty does.
         status = {key: count for key, count in counts.items() if count or key == "replicas"}
         status["observedGeneration"] = replica_set["metadata"]["generation"]
         status |= {"conditions": conditions} if conditions else {}

@@ -119,7 +119,7 @@ class Scheduler(Controller):
         status = pod.get("status") or {}
         placed = {"type": "PodScheduled", "status": "True", "lastProbeTime": None, "lastTransitionTime": stamp()}
         conditions = [condition for condition in status.get("conditions") or () if condition["type"] != "PodScheduled"]
-        # The condition first: once it has its node, the pod is the kubelet's.
+        # The condition first: as soon as the pod has its node, the kubelet owns its status.
         pod = self.objects.update_status({**pod, "status": {**status, "conditions": [*conditions, placed]}})
         pod = self.objects.update({**pod, "spec": {**pod["spec"], "nodeName": node}}, subresource="binding")
         self.recorder.normal(pod, "Scheduled", f"Successfully assigned {namespace}/{name} to {node}")

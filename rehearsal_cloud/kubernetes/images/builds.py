@@ -36,10 +36,10 @@ if TYPE_CHECKING:
     Progress = Callable[[str], None]
 
 _LOG = logging.getLogger(__name__)
-_LOG.setLevel(logging.INFO)  # builds are few and take long: who reads the log wants to know
+_LOG.setLevel(logging.INFO)  # builds are few and take long: the log should have them
 _POLL_SECONDS = 0.2
-# Imports `guest` from the folder that the node names: what of it lives in a container's interpreter. An environment is
-# shared by rehearsals of different versions, so the module itself is not in it.
+# Imports `guest` from the folder that the node names into a container's interpreter. Rehearsals of different versions
+# share an environment, so it does not contain the module.
 _GUEST_PTH = """\
 import os, sys; _guest = os.environ.get("AIRFLOWAKS_GUEST"); \
 _guest and exec("sys.path.insert(0, _guest)\\ntry:\\n import guest\\nfinally:\\n sys.path.remove(_guest)")
@@ -165,7 +165,7 @@ async def _build(recipe: Recipe, own_proxy: str, progress: Progress) -> Path:
 
 
 def _is_complete(folder: Path) -> bool:
-    # The interpreter's link leads nowhere after the Python that it was made with has been removed.
+    # The interpreter's link dangles after the removal of its Python.
     return (folder / _COMPLETE).exists() and (folder / "bin" / "python").exists()
 
 
@@ -204,7 +204,7 @@ async def _make(recipe: Recipe, folder: Path, options: tuple[str, ...], installe
     if recipe.requirements:
         constraints = folder / "constraints.txt"
         constraints.write_text(recipe.constraints)
-        # What a build has added was found with all that it needs, and may go beyond the constraints.
+        # The packages of a build include all their dependencies, and may violate the constraints.
         chosen = ("--no-deps",) if recipe.base else ("--constraints", str(constraints))
         # Compiling Airflow takes 23 s of CPU once, at low priority: without it each of many commands takes 3 s more.
         await installer.run(
@@ -225,7 +225,7 @@ def _add_files(recipe: Recipe, folder: Path, base: Path | None) -> None:
     if base is None:
         return
     (behind,) = base.glob("lib/python*/site-packages")
-    # Its own .pth files count too: it may stand on another environment itself.
+    # Its .pth files count too: it may have a base of its own.
     (site_packages / "airflowaks_base.pth").write_text(f"import site; site.addsitedir({str(behind)!r})\n")
     for program in (base / "bin").iterdir():
         if not program.is_symlink() and not (folder / "bin" / program.name).exists():

@@ -30,7 +30,7 @@ _REFERENCE = re.compile(
     r"(?:(?P<host>[^/]*[.:][^/]*)/)?(?P<repository>[^:@]+)(?::(?P<tag>[\w.-]+))?(?:@(?P<digest>sha256:[0-9a-f]{64}))?"
 )
 _FILE_OPTIONS = ("-r", "--requirement", "-c", "--constraint")
-# They are about pip's own folders, which are not here.
+# They are about pip's folders, which do not exist here.
 _IDLE_OPTIONS = ("--no-cache-dir", "--user", "--no-warn-script-location")
 _CONSTRAINTS = "home/airflow/constraints.txt"
 """Where Airflow's image keeps what it was built with: https://airflow.apache.org/docs/docker-stack/build.html"""
@@ -167,7 +167,7 @@ class DockerBuild:
         if command[:2] != ["pip", "install"] or any(word in ("&&", ";", "|") for word in command):
             raise BuildError(f"the rehearsal runs pip install, and no other command: {step.arguments}")
         recipe = self.recipe
-        # Packages of its own are all that an environment on top of another shows to an installer.
+        # An installer sees only the packages of the environment itself, not those of its base.
         base = recipe.base or recipe
         with TemporaryDirectory() as scratch:
             root = Path(scratch)
@@ -179,7 +179,7 @@ class DockerBuild:
             try:
                 added = await self._builds.resolved(base, arguments, root, self._say)
             except BuildFailed as fault:
-                # Its first line says which folder of this machine it installs to.
+                # Its first line contains a folder of this machine.
                 for line in fault.lines[1:]:
                     self._say(line.replace(scratch, ""))
                 shell = "/bin/bash -o pipefail -o errexit -o nounset -o nolog -c"

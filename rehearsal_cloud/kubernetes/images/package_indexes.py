@@ -49,7 +49,7 @@ def package_indexes(own_proxy: str) -> PackageIndexes:
     configured = {_VARIABLES[key]: " ".join(value.split()) for key, value in settings.items() if key in _VARIABLES}
     if "UV_FIND_LINKS" in configured:
         configured["UV_FIND_LINKS"] = configured["UV_FIND_LINKS"].replace(" ", ",")
-    # As pip chooses; and the machine's own certificates, to which a company adds its own.
+    # pip's strategy; and the machine's certificates, which include a company's own.
     defaults = {"UV_INDEX_STRATEGY": "unsafe-best-match", "UV_SYSTEM_CERTS": "1"}
     options = ("--no-index",) if settings.get("no-index", "").lower() in ("1", "true", "yes", "on") else ()
     return PackageIndexes({**defaults, **configured, **kept}, options)
@@ -61,7 +61,7 @@ def _pip_settings() -> dict[str, str]:
         capture_output=True,
         text=True,
         timeout=_SECONDS,
-        check=False,  # an interpreter without pip has nobody who configured it
+        check=False,  # an interpreter without pip has no configuration of it
     )
     lines = [line.partition("=") for line in listed.stdout.splitlines()]
     return {

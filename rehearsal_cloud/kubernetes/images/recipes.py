@@ -25,7 +25,7 @@ _AIRFLOW_VERSION = "org.apache.airflow.version"
 # celery 5.7 breaks the Celery provider: "cannot import name 'retry' from 'celery.backends.database'".
 _AIRFLOW = ("apache-airflow[celery,fab,postgres]=={version}", "celery<5.7", "psycopg[binary]")
 _AIRFLOW_FOLDERS = ("/opt/airflow", "/home/airflow")
-# What the official image's /entrypoint does with its arguments, as far as a pod's specification can tell:
+# The official image's /entrypoint, as far as it matters to pods:
 # https://airflow.apache.org/docs/docker-stack/entrypoint.html#executing-commands
 _AIRFLOW_ENTRYPOINT = """\
 #!/bin/sh

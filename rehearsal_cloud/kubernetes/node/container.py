@@ -67,7 +67,7 @@ class Container:
         if self.run is not None and (ended := self.run.exit()):
             self._state = self._terminated(self.run, ended)
 
-    # What the status says
+    # Status
 
     @property
     def ready(self) -> bool:
@@ -148,7 +148,7 @@ class Container:
             return logs.tail(run.log, _MESSAGE_LINES)[-_MESSAGE_BYTES:].decode(errors="replace")
         return ""
 
-    # Its life
+    # Running
 
     async def keep(self) -> Exit:
         """Keep it running by its policy; return its final exit."""
@@ -170,7 +170,7 @@ class Container:
             self._back_off.reset()
         first = self._back_off.nominal == 0
         seconds = self._back_off.next()
-        if first:  # the first restart comes at once; what waits is the one after it
+        if first:  # the first restart comes at once; the second waits
             return
         name = f"{self._sandbox.pod_name}({self._sandbox.uid})"
         text = f"Back-off restarting failed container {self.name} in pod {name}"
@@ -192,7 +192,7 @@ class Container:
             self._probes = None
             self.started.clear()
             probing.cancel()
-            # Not `await probing`, whose CancelledError could not be told from that of a pod which is deleted just now.
+            # Not `await probing`: its CancelledError would look like the cancellation of a deleted pod.
             await asyncio.gather(probing, return_exceptions=True)
 
     async def _unhealthy(self, probe: str) -> None:
@@ -216,7 +216,7 @@ class Container:
         if self.run is not None and "terminated" not in self._state and (ended := self.run.exit()):
             self._show(self._terminated(self.run, ended))
 
-    # Its start
+    # Starting
 
     async def _start(self, number: int) -> Run:
         image = await self._sandbox.images.get(self.spec, self._sandbox.events, self._wait_for)

@@ -151,7 +151,7 @@ class Images:
                 raise _unresolved(named, f"{named}: not found")
             _check(named, manifest, f"{base}/manifests/{named.version}")
             held = json.loads(manifest.body)
-            # The first layer of every image is empty here.
+            # The first layer of every image is empty.
             configuration, *layers = [
                 await self._blob(named, f"{base}/blobs/{blob['digest']}", bearer)
                 for blob in (held["config"], *held["layers"][1:])
@@ -176,7 +176,7 @@ class Images:
         form = {"service": named.registry, "scope": scope}
         if principal is None:
             raise _unauthorised(named, "anonymous", token_url, await self._outbound.get(token_url))
-        # The instance metadata service, from which a machine has its identity's token, is no part of Azure's network.
+        # A machine gets its identity's token from the instance metadata service, outside of Azure's network.
         token = cloud.entra.mint(principal, CONTAINER_REGISTRY[0])
         signed_in = await self._outbound.post(
             f"{registry}/oauth2/exchange",

@@ -105,7 +105,7 @@ async def _followed(run: Run, options: Options) -> AsyncIterator[bytes]:
                 break
             await asyncio.sleep(LOOK_SECONDS)
             lines = list(log.read())
-        for entry in log.read():  # what came between the last look and the end
+        for entry in log.read():  # lines between the last read and the end
             yield options.text(entry)
     finally:
         log.close()

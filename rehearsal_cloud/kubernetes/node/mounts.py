@@ -31,7 +31,7 @@ def furnish(
     """Create the root folder. Raises ConfigFailed where a mount fails."""
     for folder in folders:
         paths.real(folder).mkdir(parents=True, exist_ok=True)
-    # A mount below another goes into what that leads to, so the outer one must be there first.
+    # A nested mount goes into the outer volume, so the outer mount must exist first.
     for mount in sorted(container.get("volumeMounts") or [], key=lambda mount: mount["mountPath"].count("/")):
         _mount(paths.real(mount["mountPath"].rstrip("/")), mount, volumes.place(mount["name"]), env)
     message = paths.real(container.get("terminationMessagePath") or TERMINATION_LOG)
@@ -63,7 +63,7 @@ def _mount(target: Path, mount: Document, place: Path, env: Mapping[str, str]) -
     elif target.is_dir() and not any(target.iterdir()):
         target.rmdir()
     elif target.exists():
-        return  # a volume that is mounted above has something there: it stays what is seen
+        return  # an outer volume has content at this path, which stays visible
     if inner and source.resolve().parent.name.startswith("..") and source.is_file():
         shutil.copy(source.resolve(), target)  # such a mount stays as it was when the volume's files change
     else:

@@ -88,7 +88,7 @@ class Network:
                 entries.append(json.loads(file.read_text()))
         return entries
 
-    # The way there
+    # Destinations
 
     def destination(self, host: str, port: int) -> tuple[str, int]:
         """Return the address on this machine of a pod's or a service's port. Raises ConnectionRefusedError."""
@@ -109,7 +109,7 @@ class Network:
             raise ConnectionRefusedError from None
         return "127.0.0.1", record["port"]
 
-    # What guests read
+    # Tables for guests
 
     async def run(self) -> None:
         """Keep the guests' tables up to date with the objects, until cancelled."""
@@ -125,7 +125,7 @@ class Network:
         try:
             while True:
                 await changed.wait()
-                await asyncio.sleep(_SETTLE_SECONDS)  # what changes together is written once
+                await asyncio.sleep(_SETTLE_SECONDS)  # changes close together are written once
                 changed.clear()
                 self._write()
         finally:

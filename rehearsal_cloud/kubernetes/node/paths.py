@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-# A path begins where no word, other path or option runs into it, or after a URL's slashes, and ends at a boundary.
+# A path starts at a boundary or after a URL's slashes, not within a word, a path or an option, and ends at a boundary.
 _BEFORE = r"(?:(?<![\w.~/-])|(?<=://)|(?<=:///))"
 _AFTER = r"(?![\w.~-])"
 

@@ -65,7 +65,7 @@ class PodWorker:
             self._deleted.set()
         self.sandbox.wake()
 
-    # Its life
+    # Running
 
     async def go(self) -> None:
         """Run the pod, and end it when it is deleted."""
@@ -137,7 +137,7 @@ class PodWorker:
             await self.sandbox.changed_within(_LAST_RETRY_SECONDS if due is None else max(due - time.time(), 1.0))
             await self.sandbox.volumes.refresh(self.pod)
 
-    # Its end
+    # Ending
 
     async def _end(self) -> None:
         for container in (*self.apps, *self.inits):
@@ -170,7 +170,7 @@ class PodWorker:
         await self._stop(self.inits + self.apps, 0)
         self.publish()
 
-    # What it says of itself
+    # Status
 
     def _change(self) -> None:
         """Publish soon; changes close together are published once."""

@@ -44,7 +44,7 @@ def phase(pod: Document, inits: Sequence[Document], apps: Sequence[Document]) ->
     return "Failed" if policy == "Never" else "Running"
 
 
-def _initialized(status: Document, sidecar: bool) -> bool:  # noqa: FBT001 - it is what kind of container this is
+def _initialized(status: Document, sidecar: bool) -> bool:  # noqa: FBT001 - it is the kind of container
     if sidecar:
         return bool(status["started"] or status["lastState"] or "terminated" in status["state"])
     return bool(status["state"].get("terminated", {}).get("exitCode") == 0)

@@ -162,7 +162,7 @@ async def attach(websocket: WebSocket, run: Run, *, once: bool) -> None:
 async def _show(channels: Channels, run: Run) -> None:
     log = LogFile(run.log)
     try:
-        list(log.read())  # what was before is the log's
+        list(log.read())  # skip the earlier lines
         going = True
         while going:
             going = run.alive()

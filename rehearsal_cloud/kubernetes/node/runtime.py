@@ -204,7 +204,7 @@ class Run:
             finally:
                 watch.close()
         ended = self.exit()
-        assert ended is not None  # noqa: S101 - what was started and is not alive has ended
+        assert ended is not None  # noqa: S101 - a started process that is not alive has ended
         return ended
 
     def signal(self, number: int) -> None:

@@ -120,7 +120,7 @@ class Child:
                 signal.signal(number, signal.SIG_DFL)
             os.umask(0o022)
             os.chdir(config["cwd"])
-            os.execve(config["program"], config["args"], config["env"])  # noqa: S606 - it is what a runtime does
+            os.execve(config["program"], config["args"], config["env"])  # noqa: S606 - a runtime starts programs
         except OSError as fault:
             os.write(2, f"{config['args'][0]}: {fault.strerror}\n".encode())
         finally:
@@ -292,7 +292,7 @@ def run(folder: str) -> None:
         return
     os.setsid()
     os.close(started)
-    # Whoever asks whether this shim lives asks for the lock: a process ID may be another's by then.
+    # The lock proves that this shim lives: another process may have its process ID later.
     alive = os.open("alive", os.O_WRONLY | os.O_CREAT, 0o600)
     fcntl.flock(alive, fcntl.LOCK_EX)
     null = os.open(os.devnull, os.O_RDWR)
@@ -313,7 +313,7 @@ def execute(control: int) -> int:
     signal.signal(signal.SIGTERM, lambda *_: child.send(signal.SIGTERM))
     child.start(json.loads(body), (0, 1, 2))
     null = os.open(os.devnull, os.O_RDWR)
-    for number in (0, 1, 2):  # or who reads from the command would never see its output end
+    for number in (0, 1, 2):  # or readers of the command would never see the end of its output
         os.dup2(null, number)
     with selectors.DefaultSelector() as selector:
         selector.register(wakeup, selectors.EVENT_READ)

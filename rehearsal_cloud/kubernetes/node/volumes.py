@@ -116,7 +116,7 @@ class Volumes:
         place.mkdir(parents=True, exist_ok=True)
         return place
 
-    # Volumes that are made of objects
+    # Volumes of objects
 
     async def _files(self, pod: Document, volume: Document) -> Files | None:
         if "configMap" in volume:

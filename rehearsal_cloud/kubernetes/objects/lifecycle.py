@@ -122,7 +122,7 @@ def updated(kind: Kind, document: Document, old: Document, subresource: str) -> 
     metadata = dict(document["metadata"])
     kept = old["metadata"]
     metadata.pop("generation", None)
-    # A client that gives another mark of deletion, or another identity, is refused by validation.
+    # Validation rejects a client's change of the deletion marks or of the identity.
     for key in ("creationTimestamp", "deletionTimestamp", "generation", "name"):
         metadata |= {key: kept[key]} if key in kept else {}
     for key in ("uid", "deletionGracePeriodSeconds"):

@@ -26,14 +26,14 @@ Form = Literal["struct", "map", "list", "string", "integer", "number", "boolean"
 _QUANTITY = "io.k8s.apimachinery.pkg.api.resource.Quantity"
 _INT_OR_STRING = "io.k8s.apimachinery.pkg.util.intstr.IntOrString"
 _METADATA = "io.k8s.apimachinery.pkg.apis.meta.v1.ObjectMeta"
-# Kubernetes' own model gives these keys of list items a default, which the published OpenAPI leaves out.
+# Kubernetes' model has defaults for these keys of list items, which the published OpenAPI omits.
 _KEY_DEFAULTS = {"protocol": "TCP"}
 
 
 @cache
 def definitions() -> Document:
     """Return Kubernetes' OpenAPI definitions by name."""
-    # The package itself is not imported: that takes seconds, and all that is wanted of it is one file.
+    # The package is not imported: that takes seconds, and only one of its files is needed.
     specification = find_spec("kubernetes_validate")
     if specification is None or specification.origin is None:
         raise ModuleNotFoundError("kubernetes-validate is not installed: pip install 'airflowaks[rehearsal]'")
@@ -60,7 +60,7 @@ class Type:
         self.definition = reference.rpartition("/")[2]
         self.node = definitions()[self.definition] if reference else node
         self.custom = custom and not reference
-        # What stands beside a reference belongs to the field, not to the type: patch strategies, above all.
+        # Siblings of a reference belong to the field, not to the type: above all patch strategies.
         self._field = node
 
     @cached_property

@@ -12,22 +12,22 @@ if TYPE_CHECKING:
     from rehearsal_cloud.documents import Document
     from rehearsal_cloud.kubernetes.objects.schema import Type
 
-# Structs that are held by value are written even when they are empty.
+# Value structs are written even when they are empty.
 _BY_VALUE = {
     "metadata", "spec", "status", "strategy", "updateStrategy", "template", "jobTemplate", "resources", "loadBalancer",
     "state", "lastState", "roleRef", "scaleTargetRef", "target", "metric", "current", "nodeInfo", "daemonEndpoints",
     "kubeletEndpoint", "names",
 }  # fmt: skip
 _ALSO_BY_VALUE = {("NetworkPolicySpec", "podSelector")}
-# Except here, where the same names are behind pointers.
+# Except here, where these names are pointers.
 _POINTERS = frozenset({("PodSpec", "resources"), ("PodStatus", "resources"), ("ContainerStatus", "resources")})
-# Numbers and booleans that are held by value: their zero is left out.
+# Value numbers and booleans: their zero is left out.
 _PLAIN = {
     "initialDelaySeconds", "timeoutSeconds", "periodSeconds", "successThreshold", "failureThreshold", "hostPort",
     "nodePort", "minReadySeconds", "observedGeneration", "generation", "readOnly", "paused", "stdin", "stdinOnce",
     "tty", "hostNetwork", "hostPID", "hostIPC", "publishNotReadyAddresses", "unschedulable", "healthCheckNodePort",
 }  # fmt: skip
-# Strings behind pointers: the empty one means something and is kept.
+# Pointer strings: an empty string has a meaning and is kept.
 _POINTED_STRINGS = {
     "storageClassName", "volumeMode", "ingressClassName", "runtimeClassName", "loadBalancerClass",
     "volumeAttributesClassName", "appProtocol",

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from rehearsal_cloud.resource_manager.resource_types import Call
 
 _NAMESPACE = "Microsoft.ManagedIdentity"
-# The add-ons that AKS makes an identity of their own for, in the node resource group.
+# The add-ons for which AKS creates an identity in the node resource group.
 _ADDONS_WITH_IDENTITY = ("azurekeyvaultsecretsprovider", "azurepolicy", "omsagent")
 _ASSIGN = f"{_NAMESPACE}/userAssignedIdentities/assign/action"
 

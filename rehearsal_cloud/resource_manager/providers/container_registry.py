@@ -105,7 +105,7 @@ class ContainerRegistry(ResourceType):
             images.put(repository, tag, image)
         for repository in arguments["untagged"]:
             images.put(repository, None, image)
-        # Only where it will run; and of what is not pinned, nobody has run it here yet.
+        # Only if a cluster can run it; an unpinned version has not run here yet.
         recipe = recipe_of(image.configuration)
         clusters = [
             resource

@@ -234,7 +234,7 @@ async def _kubernetes_versions(call: Call) -> Answer:
     return Answer(versions())
 
 
-# What comes with a cluster
+# Resources of a cluster
 
 
 def _keep_address(cloud: Cloud, path: str, location: str) -> None:

@@ -150,7 +150,7 @@ class _Run:
         build = DockerBuild(self._cloud.store, self._cloud.image_builds, registry, context, arguments, self._write)
         image = await build.run(self._request["dockerFilePath"])
         try:
-            # Here, and not when the first node pulls it: what cannot be installed is a fault of the build.
+            # Here, and not at the first pull: a failed installation is an error of the build.
             await self._cloud.image_builds.built(build.recipe, self._write)
         except BuildFailed as fault:
             raise BuildError(str(fault)) from None

@@ -79,7 +79,7 @@ class ScaledObjects(Controller):
         await self._poll(scaled, built)
         return float(scaled["spec"].get("pollingInterval", _POLLING_SECONDS))
 
-    # What it is
+    # Validation
 
     def _marked(self, scaled: Document) -> Document:
         labels = labels_of(scaled) | {_LABEL: scaled["metadata"]["name"][:_LONGEST_LABEL]}

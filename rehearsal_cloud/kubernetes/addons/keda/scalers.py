@@ -120,7 +120,7 @@ def _conninfo(parameters: dict[str, str], authorities: Path) -> str:
         }
     roots, mode = parts.get("sslrootcert"), parts.get("sslmode")
     if roots == "system" or (roots is None and mode in ("verify-ca", "verify-full")):
-        # libpq would ask this machine's own authorities, and knows no other when it was built for another machine.
+        # libpq would use this machine's authorities, or none at all if it was built for a different machine.
         parts |= {"sslrootcert": str(authorities), "sslmode": mode or "verify-full"}
     return conninfo.make_conninfo("", **parts)
 

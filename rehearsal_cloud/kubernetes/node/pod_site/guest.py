@@ -47,7 +47,7 @@ class Pod:
         self._networks = [ipaddress.ip_network(network) for network in about["networks"]]
         self._services = os.path.join(os.path.dirname(self._pods), "services.json")
         self._read: tuple[int, dict[str, Any]] = (0, {"names": {}, "services": {}, "ingress": {}, "egress": {}})
-        # A worker that was spawned holds listeners that its parent bound.
+        # A spawned worker has listeners that its parent bound.
         self.bound = {record["port"]: int(port) for port, record in self._records()}
 
     # Listening
@@ -162,7 +162,7 @@ def _activate(pod: Pod) -> None:  # noqa: C901 - one small function for each cal
         if host is None or not (host in _ANY or host in _LOOPBACK or host in (pod.ip, pod.hostname)):
             return _bind(sock, address)
         if sock.family == socket.AF_INET6 and sock.getsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY):
-            # asyncio's listener beside the one for IPv4: the pod network has no IPv6 to reach it by.
+            # asyncio's second listener next to the IPv4 one: the pod network has no IPv6.
             return _bind(sock, ("::1", 0))
         pod.check_free(address[1], shared=bool(sock.getsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT)))
         _bind(sock, local(sock, 0))
@@ -226,10 +226,10 @@ def _activate(pod: Pod) -> None:  # noqa: C901 - one small function for each cal
     for function in (getaddrinfo, gethostbyname, gethostbyname_ex, getfqdn, gethostname):
         setattr(socket, function.__name__, function)
     os.uname = uname
-    # libuv binds and connects on its own; who finds no uvloop falls back on asyncio's loop.
+    # libuv bypasses Python's sockets; without uvloop programs fall back to asyncio's loop.
     sys.modules["uvloop"] = None  # type: ignore[assignment]  # how Python marks a module that must not be found
 
 
 if "AIRFLOWAKS_POD" in os.environ:
-    with contextlib.suppress(FileNotFoundError):  # the pod is gone, and what still runs of it is ending
+    with contextlib.suppress(FileNotFoundError):  # the pod is gone, and its processes are ending
         _activate(Pod(os.environ["AIRFLOWAKS_POD"]))

@@ -83,7 +83,7 @@ def job(document: Document) -> None:
         labels = spec["template"]["metadata"]["labels"] = generated | labels
         key = "batch.kubernetes.io/controller-uid"
         spec.setdefault("selector", {}).setdefault("matchLabels", {}).setdefault(key, generated[key])
-    # The server defaults what it reads from its store too, so a job also inherits the labels that are made for it.
+    # The server also defaults objects that it reads from its store, so a job also inherits its generated labels.
     if labels and not document["metadata"].get("labels"):
         document["metadata"]["labels"] = dict(labels)
 

@@ -76,7 +76,7 @@ def _job_spec(path: str, spec: Document) -> Iterator[Cause]:
     policy = spec["template"]["spec"]["restartPolicy"]
     if policy == "Always":
         text = 'valid values: "OnFailure", "Never"'
-        # The server can't tell a policy that was asked for from the one that it set itself.
+        # The server cannot distinguish a requested policy from its own default.
         yield required(f"{path}.template.spec.restartPolicy", text)
     elif policy not in ("OnFailure", "Never"):
         yield not_supported(f"{path}.template.spec.restartPolicy", policy, ["OnFailure", "Never"])

@@ -197,7 +197,7 @@ def metadata(kind: Kind, document: Document, old: Document | None, grammar: Gram
     yield from annotated("metadata.annotations", fields.get("annotations", {}))
     yield from _owners(fields.get("ownerReferences", []))
     for index, name in enumerate(fields.get("finalizers", ())):
-        # Of custom resources the server takes any label key: KEDA's own is `finalizer.keda.sh`.
+        # For custom resources the server accepts any label key: KEDA's is `finalizer.keda.sh`.
         if "/" not in name and name not in _STANDARD_FINALIZERS and not kind.custom:
             text = "name is neither a standard finalizer name nor is it fully qualified"
             yield invalid(f"metadata.finalizers[{index}]", name, text)

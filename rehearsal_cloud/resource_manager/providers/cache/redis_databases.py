@@ -198,7 +198,7 @@ def _cluster(cloud: Cloud, document: Document) -> Document:
 
 
 def _folder(document: Document) -> str:
-    # A cluster's name is unique in its region only; its resource ID tells those of the same name apart.
+    # A cluster's name is unique only in its region; its resource ID distinguishes clusters of the same name.
     return "redisenterprise-" + uuid.uuid5(uuid.NAMESPACE_URL, document["id"].lower()).hex
 
 

@@ -37,7 +37,7 @@ class Database(ServerChild):
 
         try:
             real = {database.name: database for database in await instance.server.databases()}
-        except psycopg.OperationalError:  # it is restarting: what was known is all that can be said
+        except psycopg.OperationalError:  # it is restarting: answer with the last state
             return
         documents = {database["name"]: database for database in cloud.resources(f"{rid.top.path}/databases")}
         for name in documents.keys() - real.keys():

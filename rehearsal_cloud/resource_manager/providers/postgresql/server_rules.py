@@ -105,7 +105,7 @@ def _check_storage(storage: Document, before: Document) -> None:
             raise invalid("StorageSizeGB")
         fitting = [disk_tier.tier for disk_tier in tiers_from(size)]
         tier = storage.get("tier")
-        # A PATCH that lets the disk grow carries the old tier along with it.
+        # A PATCH that enlarges the disk repeats the old tier.
         if tier and tier not in fitting and tier != before.get("tier"):
             raise invalid("storage.tier", f"For {gigabytes} GB one of: {', '.join(fitting)}.")
     if gigabytes < smallest:

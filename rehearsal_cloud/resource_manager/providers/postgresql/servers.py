@@ -55,7 +55,7 @@ class FlexibleServer(FlexibleResource):
         requested.pop("createMode", None)
         secret = dict(before.get("_secret") or {"port": free_ports(1)[0]})
         if password:
-            # On demand: a PostgreSQL client with it, a third of a second.
+            # Imported on demand: it takes a third of a second.
             from rehearsal_cloud.backends.postgresql import password_verifier
 
             secret["password_verifier"] = password_verifier(password)
