@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 _LOG = logging.getLogger(__name__)
 
 
-class WayIn(Protocol):
+class Listener(Protocol):
     """A listener on `port`, known after its start; port 0 means any free port."""
 
     port: int
@@ -23,15 +23,15 @@ class WayIn(Protocol):
         """Start listening. Raises OSError where another program has the port."""
 
 
-async def listen(document: Document, way_in: WayIn, keep: Callable[[Document], None]) -> None:
-    """Start `way_in` on the resource's stored port; if another program has it, choose a new port and `keep` it."""
+async def listen(document: Document, listener: Listener, keep: Callable[[Document], None]) -> None:
+    """Start `listener` on the resource's stored port; if another program has it, choose a new port and `keep` it."""
     try:
-        await way_in.start()
+        await listener.start()
     except OSError as fault:
         if fault.errno != errno.EADDRINUSE:
             raise
-        way_in.port = 0
-        await way_in.start()
-        _LOG.warning("%s moved from port %s to %s", document["id"], document["_secret"]["port"], way_in.port)
-        document["_secret"]["port"] = way_in.port
+        listener.port = 0
+        await listener.start()
+        _LOG.warning("%s moved from port %s to %s", document["id"], document["_secret"]["port"], listener.port)
+        document["_secret"]["port"] = listener.port
         keep(document)

@@ -22,7 +22,7 @@ class Instance(Protocol):
         """The server, which outlives the rehearsal's process."""
 
     @property
-    def way_in(self) -> TlsTerminator:
+    def terminator(self) -> TlsTerminator:
         """The listener that clients connect to."""
 
 
@@ -50,19 +50,19 @@ class Instances(ABC, Generic[_Instance]):
         """Stop the instance; its data stays."""
         instance = self._instance(cloud, document)
         self._running.pop(document["id"].lower(), None)
-        await instance.way_in.stop()
+        await instance.terminator.stop()
         await instance.server.stop()
 
     async def destroy(self, cloud: Cloud, document: Document) -> None:
         """Stop the instance and remove its data. It is idempotent."""
         instance = self._instance(cloud, document)
         self._running.pop(document["id"].lower(), None)
-        await instance.way_in.stop()
+        await instance.terminator.stop()
         await instance.server.destroy()
 
     async def _open(self, cloud: Cloud, document: Document, instance: _Instance) -> None:
         if document["id"].lower() not in self._running:
-            await listen(document, instance.way_in, cloud.keep)
+            await listen(document, instance.terminator, cloud.keep)
             self._running[document["id"].lower()] = instance
 
     def _instance(self, cloud: Cloud, document: Document) -> _Instance:

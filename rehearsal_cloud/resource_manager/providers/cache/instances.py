@@ -38,7 +38,7 @@ def new_keys() -> dict[str, str]:
     return {"Primary": new_key(), "Secondary": new_key()}
 
 
-class WayIn(TlsTerminator):
+class FirewalledTerminator(TlsTerminator):
     """TLS in front of a Valkey, for addresses that `allows` accepts; others are disconnected before the handshake."""
 
     def __init__(
@@ -59,7 +59,9 @@ class Instance:
         from rehearsal_cloud.backends.valkey import ValkeyServer  # a Redis client with it: half a second
 
         self.server = ValkeyServer(cloud.home.services / folder)
-        self.way_in = WayIn(document["_secret"]["port"], cloud.tls, lambda: self.server.socket, allows)
+        self.terminator = FirewalledTerminator(
+            document["_secret"]["port"], cloud.tls, lambda: self.server.socket, allows
+        )
 
 
 class Instances(instances.Instances[Instance]):

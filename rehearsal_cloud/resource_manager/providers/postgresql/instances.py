@@ -31,7 +31,7 @@ class Instance:
         folder = cloud.home.services / f"postgresql-{document['name'].lower()}"
         self.server = PostgresServer(folder, installation)
         port, context = document["_secret"]["port"], server_context(cloud.home)
-        self.way_in = PostgresTerminator(port, context, lambda: self.server.socket, self)
+        self.terminator = PostgresTerminator(port, context, lambda: self.server.socket, self)
 
     def allows(self, address: str) -> bool:
         """Tell whether the server's network accepts the address: by firewall rules, or always in a private network.

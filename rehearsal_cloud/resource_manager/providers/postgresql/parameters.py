@@ -58,7 +58,7 @@ PARAMETERS = (
         "Boolean",
         "on",
         "on,off",
-        "Whether clients must use TLS; the rehearsal's way in asks for it in any case.",
+        "Whether clients must use TLS; the rehearsal always requires it.",
         engine=False,
     ),
     Parameter("pgbouncer.enabled", "Boolean", "false", "true,false", "The built-in PgBouncer.", engine=False),
