@@ -73,7 +73,7 @@ class Polling:
         }
 
     def retry_after(self, document: Document) -> dict[str, str]:
-        """Return the Retry-After header for a client that polls a resource during an operation."""
+        """Return the polling interval for a client that polls a resource during an operation."""
         operation = self._cloud.operations.get(document.get("_operation", ""))
         if operation is None or not operation.running:
             return {}
