@@ -1,1 +1,1 @@
-"""Key Vault's data plane: `api` serves the secrets of every vault, which `backends.vault_secrets` keeps."""
+"""Key Vault's data plane: `api` serves the secrets of every vault, which `backends.vault_secrets` stores."""

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 class Kind(Protocol):
-    """What messages say of a kind of objects (see `objects.kinds`)."""
+    """The names of a kind in messages (see `objects.kinds`)."""
 
     @property
     def group(self) -> str:

@@ -31,7 +31,7 @@ _DOOM: ContextVar[ServiceError | None] = ContextVar("doom", default=None)
 
 @contextmanager
 def failing(error: ServiceError) -> Iterator[None]:
-    """Have every operation that is begun inside end in `error`, with nothing done."""
+    """Make every operation begun inside this context end in `error`, without its work."""
     reset = _DOOM.set(error)
     try:
         yield
@@ -41,7 +41,7 @@ def failing(error: ServiceError) -> Iterator[None]:
 
 @dataclass(frozen=True, kw_only=True)
 class Operation:
-    """One operation: what it does (`verb` on the resource `path`), when it may end at the earliest, how it ended."""
+    """An operation: its `verb` on the resource `path`, its earliest end, and its outcome."""
 
     id: str
     verb: str
@@ -55,17 +55,17 @@ class Operation:
 
     @property
     def running(self) -> bool:
-        """Tell whether it has not ended yet."""
+        """Tell whether it is still running."""
         return self.status == "InProgress"
 
     @property
     def poll_ms(self) -> int:
-        """Return after how many milliseconds a client should ask again: a quarter of what is left, within bounds."""
+        """Return the polling interval in milliseconds: a quarter of the remaining time, within bounds."""
         left = (self.due - time.time()) * 1000
         return int(min(max(left / 4, _SHORTEST_POLL_MS), _LONGEST_POLL_MS))
 
     def view(self, path: str) -> dict[str, Any]:
-        """Return the body of the operation's status resource, as Azure-AsyncOperation polls read it."""
+        """Return the body of the operation's status resource, for Azure-AsyncOperation polls."""
         body: dict[str, Any] = {
             "id": path,
             "name": self.id,
@@ -80,17 +80,17 @@ class Operation:
 
 
 class Worker(Protocol):
-    """What carries out operations."""
+    """The work behind operations."""
 
     async def work(self, operation: Operation) -> None:
-        """Do what an operation is for. Raises ServiceError where it fails."""
+        """Run an operation. Raises ServiceError where it fails."""
 
     def finish(self, operation: Operation, error: ServiceError | None) -> None:
         """Record that an operation has ended, with `error` where it failed."""
 
 
 class Operations:
-    """Starts operations, keeps them, and has `worker` carry them out beside the requests."""
+    """Starts and stores operations; `worker` runs them in the background."""
 
     worker: Worker
 
@@ -99,7 +99,7 @@ class Operations:
         self._tasks: set[asyncio.Task[None]] = set()
 
     def begin(self, verb: str, path: str, seconds: float, arguments: dict[str, Any] | None = None) -> Operation:
-        """Keep and start an operation that takes at least `seconds` of real time."""
+        """Store and start an operation that takes at least `seconds` of real time."""
         operation = _new(verb, path, seconds, arguments or {})
         self._keep(operation)
         self._start(operation)
@@ -115,14 +115,14 @@ class Operations:
         return None if kept is None else Operation(**kept)
 
     def resume(self) -> None:
-        """Start again what was running when the rehearsal ended."""
+        """Restart the operations that the rehearsal's end interrupted."""
         for kept in self._store.scan("operations"):
             operation = Operation(**kept)
             if operation.running:
                 self._start(operation)
 
     async def stop(self) -> None:
-        """Interrupt what runs; it is resumed at the next start."""
+        """Interrupt the running operations; the next start resumes them."""
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)

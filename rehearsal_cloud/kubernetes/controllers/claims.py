@@ -143,7 +143,7 @@ class Claims(Controller):
         self._check(self.objects.update({**claim, "spec": spec}))
 
     def _provision(self, claim: Document) -> None:
-        """Ask the class's provisioner for a volume, or say why there is none."""
+        """Request a volume from the class's provisioner, or report why there is none."""
         class_name = claim["spec"].get("storageClassName")
         if not class_name:
             text = "no persistent volumes available for this claim and no storage class is set"

@@ -94,7 +94,7 @@ class EndpointSlices(_Backends):
     watches: ClassVar[tuple[str, ...]] = ("Service", "Pod", "EndpointSlice")
 
     async def reconcile(self, key: Key) -> None:
-        """Write, make and delete the service's slices where they differ; the garbage collector takes orphaned ones."""
+        """Create, update and delete the service's slices; the garbage collector deletes those of a deleted service."""
         service = self._service(key)
         if service is None or not service["spec"].get("selector") or service["spec"].get("type") == "ExternalName":
             return

@@ -25,7 +25,7 @@ _POD_GRACE_SECONDS = 30
 
 @dataclass(frozen=True, kw_only=True)
 class DeleteOptions:
-    """How to delete: metav1.DeleteOptions; `grace` in seconds, no `propagation` means the kind's own."""
+    """metav1.DeleteOptions: `grace` is in seconds; without `propagation` the kind's default applies."""
 
     propagation: str | None = None
     grace: int | None = None
