@@ -51,6 +51,8 @@ def write_kubeconfig(home: Home) -> Path:
     for document in documents:
         if document["type"].lower() != "microsoft.containerservice/managedclusters":
             continue
+        if "port" not in document["_secret"]:  # its API has not started yet
+            continue
         config = yaml.safe_load(base64.b64decode(Kubeconfig(home.ca_file.read_text(), document).entra()))
         merged["clusters"] += config["clusters"]
         merged["contexts"] += config["contexts"]
