@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import click
+from click.exceptions import Exit
 
 from airflowaks.errors import AirflowAksError, MissingDependency
 
@@ -25,11 +26,16 @@ class _Commands(click.Group):
     error_code = 1
 
     def invoke(self, context: click.Context) -> Any:
+        failure: AirflowAksError
         try:
             return super().invoke(context)
+        except ModuleNotFoundError as error:
+            message = f"The package {error.name} is not installed."
+            failure = MissingDependency(message, "Install it with `pip install 'airflowaks[notebooks]'`.")
         except AirflowAksError as error:
-            click.echo(error, err=True)
-            context.exit(self.error_code)
+            failure = error
+        click.echo(failure, err=True)
+        raise Exit(self.error_code)
 
 
 class _RunsCommands(_Commands):

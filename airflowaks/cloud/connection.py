@@ -118,11 +118,11 @@ def rehearsal_connection() -> Connection:
     command = [sys.executable, "-m", "rehearsal_cloud", "up", "--json"]
     done = subprocess.run(command, check=False, capture_output=True, text=True)
     if done.returncode != 0:
-        printed = done.stderr.strip().splitlines() or ["it printed no error"]
-        action = "Install it with `pip install 'airflowaks[rehearsal]'`, or run `airflowaks rehearsal status`."
-        if printed[-1].startswith("→ "):
-            action = printed.pop().removeprefix("→ ")
-        raise RehearsalUnavailable(f"The rehearsal cloud is not available: {printed[-1]}", action)
+        *_, message, action = ["", "it printed no error", *done.stderr.strip().splitlines()]
+        if action.startswith("→ "):  # its own two lines; all else is Python's
+            raise RehearsalUnavailable(message, action.removeprefix("→ "))
+        install = "Install it with `pip install 'airflowaks[rehearsal]'`, or run `airflowaks rehearsal status`."
+        raise RehearsalUnavailable(f"The rehearsal cloud did not start: {action}", install)
     settings = json.loads(done.stdout)
     anonymous = Connection(
         credential=None,  # type: ignore[arg-type]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shlex
+from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING
 
 import click
@@ -12,7 +13,7 @@ from rehearsal_cloud.home import OPERATOR_CLIENT_ID, SUBSCRIPTION_ID, TENANT_ID,
 from rehearsal_cloud.server import daemon
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Mapping
 
 
 def connection(settings: Settings, home: Home) -> dict[str, str]:
@@ -61,7 +62,7 @@ def rehearsal() -> None:
 @click.pass_obj
 def up(home: Home, /, *, as_json: bool, **changes: float | bool | None) -> None:
     """Start it, unless it runs already with these settings."""
-    with home.locked():
+    with _locked(home):
         settings = _up(home, changes)
     if as_json:
         click.echo(json.dumps(connection(settings, home)))
@@ -84,7 +85,7 @@ def _up(home: Home, changes: Mapping[str, float | bool | None]) -> Settings:
 @click.pass_obj
 def down(home: Home) -> None:
     """Stop it and all its processes; keep its state."""
-    with home.locked():
+    with _locked(home):
         daemon.stop(home)
     click.echo(f"The rehearsal cloud in {home.folder} is down; its state stays.")
 
@@ -94,7 +95,7 @@ def down(home: Home) -> None:
 @click.pass_obj
 def reset(home: Home) -> None:
     """Stop it and delete its state."""
-    with home.locked():
+    with _locked(home):
         daemon.reset(home)
     click.echo(f"The rehearsal cloud in {home.folder} is gone with all that was in it.")
 
@@ -149,6 +150,17 @@ def serve(home: Home) -> None:
     except BlockingIOError as fault:
         message = f"A rehearsal cloud runs in {home.folder} already."
         raise daemon.DaemonFailed(message, "Run `airflowaks rehearsal down`, or use another --home.") from fault
+
+
+@contextmanager
+def _locked(home: Home) -> Iterator[None]:
+    with ExitStack() as stack:
+        try:
+            stack.enter_context(home.locked())
+        except OSError as fault:
+            message = f"The folder {home.folder} cannot be written: {fault.strerror}."
+            raise daemon.DaemonFailed(message, "Name another folder with --home or AIRFLOWAKS_HOME.") from fault
+        yield
 
 
 def _started(home: Home) -> Settings:

@@ -118,6 +118,16 @@ def test_without_its_packages_the_rehearsal_says_what_to_install(monkeypatch: py
     assert second == "→ Install what it needs with `pip install 'airflowaks[rehearsal]'`."
 
 
+def test_without_nbformat_records_say_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "nbformat", None)
+    refused = run("runs", "show", "any.ipynb")
+    assert refused.exit_code == 2
+    assert refused.stderr.splitlines() == [
+        "The package nbformat is not installed.",
+        "→ Install it with `pip install 'airflowaks[notebooks]'`.",
+    ]
+
+
 def test_where_no_entry_point_is_installed_it_says_how_to_go_on(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(cli, "entry_points", EntryPoints().select)
     assert commands(run("--help").output) == ["image", "runs", "web"]

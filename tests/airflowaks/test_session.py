@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 from base64 import urlsafe_b64encode
@@ -163,7 +164,17 @@ def test_a_rehearsal_that_does_not_start_says_why_in_one_sentence(
     monkeypatch.setenv("AIRFLOWAKS_HOME", str(tmp_path / "in-the-way" / "home"))
     with pytest.raises(RehearsalUnavailable) as caught:
         open_session("local", "plan")
-    assert caught.value.message.startswith("The rehearsal cloud is not available: ")
-    assert "in-the-way" in caught.value.message
-    assert "\n" not in caught.value.message
-    assert "airflowaks rehearsal status" in caught.value.action
+    home = tmp_path / "in-the-way" / "home"
+    assert caught.value.message == f"The folder {home} cannot be written: Not a directory."
+    assert caught.value.action == "Name another folder with --home or AIRFLOWAKS_HOME."
+
+
+def test_a_rehearsal_whose_program_breaks_says_what_python_said_last(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "psutil.py").write_text("raise ImportError('no psutil here')")
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path), prepend=os.pathsep)
+    with pytest.raises(RehearsalUnavailable) as caught:
+        open_session("local", "plan")
+    assert caught.value.message == "The rehearsal cloud did not start: ImportError: no psutil here"
+    assert "pip install 'airflowaks[rehearsal]'" in caught.value.action
