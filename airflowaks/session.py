@@ -84,7 +84,7 @@ class Session:
         return self.mode == "apply"
 
     def memoize(self, make: Callable[[Session, *Arguments], T], *arguments: *Arguments) -> T:
-        """Return what `make` made for this session, so that steps share resources and read each of them once."""
+        """Return `make(session, *arguments)`, made once, so that steps share resources and read each of them once."""
         with self._lock:
             key = (make, *arguments)
             if key not in self._steps:

@@ -38,8 +38,12 @@ class PodSecrets:
 
     def checksums(self) -> dict[str, Callable[[], Any]]:
         """Return the placeholders `<COMPONENT>_SECRETS`; each changes with the versions of that component's secrets."""
-        names = {one.name.removeprefix("airflow-").replace("-", "_").upper(): one for one in self.classes}
-        return {f"{name}_SECRETS": partial(self._checksum, provided) for name, provided in names.items()}
+        return {
+            f"{provided.name.removeprefix('airflow-').replace('-', '_').upper()}_SECRETS": partial(
+                self._checksum, provided
+            )
+            for provided in self.classes
+        }
 
     def await_synced(self) -> None:
         """Return once the Secrets in the cluster hold the vault's values, so that new pods start with those.

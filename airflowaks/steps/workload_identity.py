@@ -62,9 +62,9 @@ class Resources:
         }
         folders = [_FOLDER] if environment.airflow.expose == "none" else [_FOLDER, f"{_FOLDER}/exposed"]
         self.objects = [
-            one
+            kube_object
             for folder in folders
-            for one in objects(folder, values, parent=step1.namespace, depends_on=[self.identity])
+            for kube_object in objects(folder, values, parent=step1.namespace, depends_on=[self.identity])
         ]
 
 
