@@ -43,8 +43,7 @@ AZURE = Section(*_REQUESTS, "event")
     link=f"{_LEARN}azure/azure-resource-manager/troubleshooting/error-register-resource-provider",
     remedy=cluster.providers,
 )
-def provider_is_not_registered(facts: Snapshot) -> Iterable[Cause]:
-    """Find resource providers that the subscription is not registered for."""
+def _provider_is_not_registered(facts: Snapshot) -> Iterable[Cause]:
     unregistered = [
         f"{status.title}: {difference}"
         for status in facts.azure.resources.values()
@@ -60,8 +59,7 @@ def provider_is_not_registered(facts: Snapshot) -> Iterable[Cause]:
 
 
 @AZURE.rule("AKA-102", effects=("AKA-115", "AKA-116", "AKA-801"), link=f"{_ERROR_CODES}error-code-quotaexceeded")
-def quota_is_exceeded(facts: Snapshot) -> Iterable[Cause]:
-    """Find requests that exceed a quota."""
+def _quota_is_exceeded(facts: Snapshot) -> Iterable[Cause]:
     words = (("exceeding approved", "quota"), ("QuotaExceeded",), ("InsufficientVCPUQuota",))
     if lines := AZURE.lines(facts, *words, sources=_REQUESTS):
         yield Cause(
@@ -72,8 +70,7 @@ def quota_is_exceeded(facts: Snapshot) -> Iterable[Cause]:
 
 
 @AZURE.rule("AKA-103", NOTE, link=f"{_LEARN}azure/quotas/view-quotas")
-def quota_is_nearly_used_up(facts: Snapshot) -> Iterable[Cause]:
-    """Find quotas that are at least 95 % used."""
+def _quota_is_nearly_used_up(facts: Snapshot) -> Iterable[Cause]:
     yield Cause(
         "A quota of the region is nearly used up: the cluster may soon be unable to add nodes.",
         "Request more quota in the portal under Quotas before the next roll-out.",
@@ -89,25 +86,7 @@ def _scarce_quotas(facts: Snapshot) -> list[str]:
     ]
 
 
-AZURE.text_rule(
-    "AKA-104",
-    ("SkuNotAvailable",),
-    ("Capacity Restrictions",),
-    cause="The VM size is not available in this region or zone.",
-    fix="Choose another `cluster.node_pool.vm_size`, zone or region in the environment file, then run step 1.",
-    effects=("AKA-115", "AKA-116", "AKA-801"),
-    link=f"{_LEARN}azure/azure-resource-manager/troubleshooting/error-sku-not-available",
-)
-AZURE.text_rule(
-    "AKA-105",
-    ("PrincipalNotFound",),
-    ("does not exist in the directory",),
-    severity=WARNING,
-    cause="A role assignment failed because Entra had not replicated the new principal yet.",
-    fix="Run the step again: it assigns the role with principalType and waits for the replication.",
-    effects=("AKA-116",),
-    link=f"{_LEARN}azure/role-based-access-control/troubleshooting",
-)
+AZURE.text_rules("AKA-104", "AKA-105")
 
 
 @AZURE.rule(
@@ -116,8 +95,7 @@ AZURE.text_rule(
     link=f"{_LEARN}azure/key-vault/general/key-vault-recovery",
     remedy=in_turn(key_vault.everything, workload_identity.identity),
 )
-def vault_is_deleted(facts: Snapshot) -> Iterable[Cause]:
-    """Find a soft-deleted vault, or one that holds the environment's vault name."""
+def _vault_is_deleted(facts: Snapshot) -> Iterable[Cause]:
     deleted = missing(facts, "key_vault.vault") if facts.azure.vault_deleted else []
     words = ("vault with the same name already exists in deleted state",)
     yield Cause(
@@ -128,98 +106,18 @@ def vault_is_deleted(facts: Snapshot) -> Iterable[Cause]:
     )
 
 
-for _name, _words, _cause, _fix, _page in (
-    (
-        "AKA-107",
-        (("Azure Cache for Redis is retiring",),),
-        "This tenant can no longer create an Azure Cache for Redis.",
-        "Set `broker.kind: managed_redis` in the environment file, then run step 3.",
-        "azure/azure-cache-for-redis/retirement-faq",
-    ),
-    (
-        "AKA-108",
-        (("Redis Enterprise", "no longer supported"),),
-        "The broker's SKU belongs to Redis Enterprise, which Azure no longer creates.",
-        "Choose a Balanced_* SKU for the broker in the environment file, then run step 3.",
-        "azure/redis/overview",
-    ),
-    (
-        "AKA-109",
-        (("NameNotAvailable",), ("AlreadyInUse",), ("NameAlreadyExists",), ("AlreadyTaken",), ("VaultAlreadyExists",)),
-        "A name that must be unique in all of Azure is taken by another subscription.",
-        "Set another name in the environment file, then run the step again.",
-        "azure/azure-resource-manager/troubleshooting/error-reserved-resource-name",
-    ),
-    (
-        "AKA-110",
-        (("RequestDisallowedByPolicy",),),
-        "An Azure Policy forbids the request.",
-        "Request an exemption from the owner of the policy that the evidence names, or change the environment.",
-        "azure/azure-resource-manager/troubleshooting/error-policy-requestdisallowedbypolicy",
-    ),
-    (
-        "AKA-111",
-        (("Subnet", "Full"),),
-        "The subnet has no free addresses for more nodes.",
-        "Enlarge the subnet or remove nodes; then run step 1.",
-        "troubleshoot/azure/azure-kubernetes/error-codes/subnetisfull-error-upgrade",
-    ),
-    (
-        "AKA-112",
-        (("InsufficientSubnetSize",),),
-        "The subnet is too small for the number of nodes.",
-        "Give the cluster a larger subnet, or lower `cluster.node_pool.max_count`; then run step 1.",
-        "troubleshoot/azure/azure-kubernetes/error-codes/insufficientsubnetsize-error-advanced-networking",
-    ),
-    (
-        "AKA-113",
-        (("AvailabilityZoneNotSupported",),),
-        "The VM size is not available in one of the zones.",
-        "Remove the zone from `cluster.node_pool.zones`, or choose another size; then run step 1.",
-        "troubleshoot/azure/azure-kubernetes/error-codes/availabilityzonenotsupported-error",
-    ),
-    (
-        "AKA-114",
-        (("AKSCapacityHeavyUsage",),),
-        "The region has no capacity for new clusters at present.",
-        "Try again later, or choose another region in the environment file.",
-        "troubleshoot/azure/azure-kubernetes/error-codes/akscapacityheavyusage-error",
-    ),
-    (
-        "AKA-118",
-        (("K8sVersionNotSupported",),),
-        "The Kubernetes version is no longer available in this region.",
-        "Set `cluster.kubernetes_version` to a version that `az aks get-versions` lists, then run step 1.",
-        "azure/aks/supported-kubernetes-versions",
-    ),
-    (
-        "AKA-119",
-        (("throttled",),),
-        "Azure throttles the subscription's requests.",
-        "Wait some minutes, and find the tool that sends too many requests.",
-        "azure/azure-resource-manager/management/request-limits-and-throttling",
-    ),
-):
-    AZURE.text_rule(
-        _name,
-        *_words,
-        cause=_cause,
-        fix=_fix,
-        effects=("AKA-115", "AKA-116", "AKA-801", *(("AKA-0",) if _name == "AKA-119" else ())),
-        link=f"{_LEARN}{_page}",
-    )
+AZURE.text_rules("AKA-107", "AKA-108", "AKA-109", "AKA-110", "AKA-111")
+AZURE.text_rules("AKA-112", "AKA-113", "AKA-114", "AKA-118", "AKA-119")
 
 
 @AZURE.rule("AKA-100", effects=("AKA-115", "AKA-117", "AKA-0"), link=f"{_LEARN}azure/aks/start-stop-cluster")
-def cluster_is_stopped(facts: Snapshot) -> Iterable[Cause]:
-    """Find a stopped cluster."""
+def _cluster_is_stopped(facts: Snapshot) -> Iterable[Cause]:
     if facts.azure.power == "Stopped":
         yield Cause("The cluster is stopped.", "Run `az aks start`, which takes about five minutes.", ["Stopped"])
 
 
 @AZURE.rule("AKA-115", effects=("AKA-0",), link=f"{_LEARN}azure/azure-monitor/platform/activity-log")
-def resource_has_failed(facts: Snapshot) -> Iterable[Cause]:
-    """Find resources whose provisioning state is Failed or Canceled."""
+def _resource_has_failed(facts: Snapshot) -> Iterable[Cause]:
     for status in facts.azure.resources.values():
         if status.state.lower() in ("failed", "canceled"):
             yield Cause(
@@ -230,8 +128,7 @@ def resource_has_failed(facts: Snapshot) -> Iterable[Cause]:
 
 
 @AZURE.rule("AKA-116", effects=("AKA-206", "AKA-319", "AKA-309", "AKA-0", *DOWNSTREAM))
-def resource_does_not_exist(facts: Snapshot) -> Iterable[Cause]:
-    """Find resources of the steps that do not exist."""
+def _resource_does_not_exist(facts: Snapshot) -> Iterable[Cause]:
     absent = {
         name: status
         for name, status in facts.azure.resources.items()
@@ -258,8 +155,7 @@ def _steps(names: Iterable[str]) -> str:
 
 
 @AZURE.rule("AKA-117", WARNING)
-def resource_differs(facts: Snapshot) -> Iterable[Cause]:
-    """Find resources that differ from the environment."""
+def _resource_differs(facts: Snapshot) -> Iterable[Cause]:
     differing = {
         name: differences
         for name, status in facts.azure.resources.items()

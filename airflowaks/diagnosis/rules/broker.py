@@ -22,8 +22,7 @@ BROKER = Section("log", "reading", "resource", "task", effects=_EFFECTS)
 
 
 @BROKER.rule("AKA-601", link=f"{_REDIS}architecture#clustering-policies")
-def broker_is_clustered(facts: Snapshot) -> Iterable[Cause]:
-    """Find a clustered broker, which Celery does not support."""
+def _broker_is_clustered(facts: Snapshot) -> Iterable[Cause]:
     policy = differing(facts, "backend.broker", "clusteringPolicy")
     yield Cause(
         "The broker has a clustering policy that Celery cannot publish with.",
@@ -32,19 +31,11 @@ def broker_is_clustered(facts: Snapshot) -> Iterable[Cause]:
     )
 
 
-BROKER.text_rule(
-    "AKA-602",
-    ("DB index is out of range",),
-    cause="The broker's URL has a database index other than 0, the only one in Azure Managed Redis.",
-    fix="Run step 4, which writes the URL with database 0, then step 7, which restarts the pods.",
-    link=f"{_REDIS}overview",
-    remedy=_URLS,
-)
+BROKER.text_rules("AKA-602", remedy=_URLS)
 
 
 @BROKER.rule("AKA-603", link=f"{_REDIS}how-to-configure", remedy=in_turn(backend.servers, _URLS))
-def access_key_is_refused(facts: Snapshot) -> Iterable[Cause]:
-    """Find access keys that are disabled or were regenerated."""
+def _access_key_is_refused(facts: Snapshot) -> Iterable[Cause]:
     disabled = differing(facts, "backend.broker", "accessKeysAuthentication")
     words = (("WRONGPASS",), ("NOAUTH",), ("invalid username-password",), ("access keys are disabled",))
     yield Cause(
@@ -70,27 +61,12 @@ def broker_is_called_without_tls(facts: Snapshot) -> Iterable[Cause]:
         )
 
 
-BROKER.text_rule(
-    "AKA-605",
-    ("rediss:// URL must have parameter ssl_cert_reqs",),
-    cause="Celery's result backend is a rediss:// URL without the parameter ssl_cert_reqs.",
-    fix="Keep results in PostgreSQL, as step 4 sets it, or add ?ssl_cert_reqs=required; then run step 7.",
-    link=_CELERY,
-    remedy=_URLS,
-)
-BROKER.text_rule(
-    "AKA-606",
-    ("SSL_MUTUAL_TLS", "SSL_KEY"),
-    cause="AIRFLOW__CELERY__SSL_ACTIVE needs a client certificate, and there is none.",
-    fix="Run step 7, which configures TLS in the broker's URL, or set AIRFLOW__CELERY__SSL_MUTUAL_TLS=False.",
-    link=_CELERY,
-    remedy=airflow.configuration,
-)
+BROKER.text_rules("AKA-605", remedy=_URLS)
+BROKER.text_rules("AKA-606", remedy=airflow.configuration)
 
 
 @BROKER.rule("AKA-607", link=f"{_REDIS}best-practices-memory-management")
-def memory_is_used_up(facts: Snapshot) -> Iterable[Cause]:
-    """Find a broker with no, or nearly no, free memory."""
+def _memory_is_used_up(facts: Snapshot) -> Iterable[Cause]:
     broker = facts.backend.broker
     usage = []
     if broker.most_memory and broker.used_memory >= _NEARLY_ALL * broker.most_memory:
@@ -103,8 +79,7 @@ def memory_is_used_up(facts: Snapshot) -> Iterable[Cause]:
 
 
 @BROKER.rule("AKA-608", WARNING, effects=(), link=f"{_REDIS}best-practices-memory-management", remedy=backend.servers)
-def broker_evicts_keys(facts: Snapshot) -> Iterable[Cause]:
-    """Find a broker that evicts queued tasks when it is short of memory."""
+def _broker_evicts_keys(facts: Snapshot) -> Iterable[Cause]:
     policy = facts.backend.broker.policy
     yield Cause(
         "The broker evicts keys when it is short of memory: queued tasks would be lost without an error.",
@@ -122,8 +97,7 @@ def broker_evicts_keys(facts: Snapshot) -> Iterable[Cause]:
     link=f"{_REDIS}troubleshoot-connectivity",
     remedy=backend.servers,
 )
-def broker_is_unreachable(facts: Snapshot) -> Iterable[Cause]:
-    """Find failed connections to the broker."""
+def _broker_is_unreachable(facts: Snapshot) -> Iterable[Cause]:
     words = (("kombu", "OperationalError"), ("redis", "Error", "connecting to"), ("Cannot connect to rediss://",))
     instances = [status for status in facts.azure.resources.values() if status.kind == "Managed Redis"]
     closed = [f"{status.title}: {line}" for status in instances for line in status.differing("publicNetworkAccess")]

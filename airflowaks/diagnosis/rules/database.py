@@ -23,8 +23,7 @@ DATABASE = Section(*_SOURCES, effects=_EFFECTS)
 
 
 @DATABASE.rule("AKA-501", effects=("AKA-5", *_EFFECTS), link=f"{_LEARN}configure-maintain/how-to-stop-server")
-def server_is_stopped(facts: Snapshot) -> Iterable[Cause]:
-    """Find a server that is stopped, disabled or inaccessible."""
+def _server_is_stopped(facts: Snapshot) -> Iterable[Cause]:
     status = status_of(facts, "backend.server")
     if status and status.state.lower() in ("stopped", "stopping", "disabled", "inaccessible"):
         yield Cause(
@@ -35,8 +34,7 @@ def server_is_stopped(facts: Snapshot) -> Iterable[Cause]:
 
 
 @DATABASE.rule("AKA-502", effects=("AKA-513", *_EFFECTS), link=_NETWORK, remedy=backend.servers)
-def firewall_blocks_airflow(facts: Snapshot) -> Iterable[Cause]:
-    """Find missing or changed firewall rules, and a server without public access."""
+def _firewall_blocks_airflow(facts: Snapshot) -> Iterable[Cause]:
     rules = [status for status in facts.azure.resources.values() if status.kind == "firewall rule"]
     wrong = [f"{status.title} does not exist" for status in rules if status.missing]
     wrong += [f"{status.title}: {difference}" for status in rules for difference in status.differences]
@@ -50,20 +48,11 @@ def firewall_blocks_airflow(facts: Snapshot) -> Iterable[Cause]:
     )
 
 
-DATABASE.text_rule(
-    "AKA-503",
-    ("no pg_hba.conf entry for host", "no encryption"),
-    ("weak sslmode", "may not be used with sslrootcert=system"),
-    cause="A client connects without TLS, which the database refuses.",
-    fix="Run step 4, which writes URLs with sslmode=verify-full to the vault, then step 7, which restarts the pods.",
-    link=f"{_LEARN}security/security-tls",
-    remedy=_URLS,
-)
+DATABASE.text_rules("AKA-503", remedy=_URLS)
 
 
 @DATABASE.rule("AKA-504", link=f"{_LEARN}security/security-access-control", remedy=backend.role)
-def role_does_not_own_the_database(facts: Snapshot) -> Iterable[Cause]:
-    """Find that Airflow's role cannot create tables."""
+def _role_does_not_own_the_database(facts: Snapshot) -> Iterable[Cause]:
     words = (("permission denied for schema public",), ("permission denied for database",), ("must be owner of",))
     privileges = [] if facts.backend.database.owner else ["the role does not own the database"]
     privileges += [] if facts.backend.database.creates else ["the role cannot create tables in the schema public"]
@@ -74,19 +63,11 @@ def role_does_not_own_the_database(facts: Snapshot) -> Iterable[Cause]:
     )
 
 
-DATABASE.text_rule(
-    "AKA-506",
-    ("is not allow-listed for",),
-    sources=(*_SOURCES, "operation"),
-    cause="A PostgreSQL extension is not allow-listed on the server.",
-    fix="Add it to the server parameter azure.extensions.",
-    link=f"{_LEARN}extensions/how-to-allow-extensions",
-)
+DATABASE.text_rules("AKA-506")
 
 
 @DATABASE.rule("AKA-507", link=f"{_LEARN}security/security-overview", remedy=_URLS)
-def password_is_wrong(facts: Snapshot) -> Iterable[Cause]:
-    """Find that the password in the vault or in a pod differs from the role's."""
+def _password_is_wrong(facts: Snapshot) -> Iterable[Cause]:
     lines = DATABASE.lines(facts, ("password authentication failed",))
     if facts.backend.role.exists:
         yield Cause(
@@ -99,8 +80,7 @@ def password_is_wrong(facts: Snapshot) -> Iterable[Cause]:
 
 
 @DATABASE.rule("AKA-508", link=f"{_LEARN}configure-maintain/concepts-limits")
-def connections_are_used_up(facts: Snapshot) -> Iterable[Cause]:
-    """Find a server with no, or nearly no, free connections."""
+def _connections_are_used_up(facts: Snapshot) -> Iterable[Cause]:
     database = facts.backend.database
     words = (("remaining connection slots are reserved",), ("too many clients already",))
     usage = []
@@ -114,8 +94,7 @@ def connections_are_used_up(facts: Snapshot) -> Iterable[Cause]:
 
 
 @DATABASE.rule("AKA-509", effects=("AKA-507", *_EFFECTS), link=_LEARN, remedy=in_turn(backend.role, key_vault.secrets))
-def role_is_missing(facts: Snapshot) -> Iterable[Cause]:
-    """Find that Airflow's role does not exist or cannot log in."""
+def _role_is_missing(facts: Snapshot) -> Iterable[Cause]:
     role = facts.backend.role
     lines = DATABASE.lines(facts, ("role", "is not permitted to log in"))
     if not role.exists or not role.login or lines:
@@ -127,8 +106,7 @@ def role_is_missing(facts: Snapshot) -> Iterable[Cause]:
 
 
 @DATABASE.rule("AKA-510", link=_LEARN)
-def database_is_missing(facts: Snapshot) -> Iterable[Cause]:
-    """Find that Airflow's database does not exist."""
+def _database_is_missing(facts: Snapshot) -> Iterable[Cause]:
     words = ("database", "does not exist", "FATAL")
     yield Cause(
         "Airflow's database does not exist.",
@@ -137,21 +115,11 @@ def database_is_missing(facts: Snapshot) -> Iterable[Cause]:
     )
 
 
-DATABASE.text_rule(
-    "AKA-511",
-    ("certificate verify failed", "5432"),
-    ("SSL error: certificate verify failed",),
-    ("root certificate file", "does not exist"),
-    cause="A client does not trust the database server's certificate.",
-    fix="Run step 7, which sets SSL_CERT_FILE in the pods. Behind a proxy, also set `ca_bundle`.",
-    link=f"{_LEARN}security/security-tls",
-    remedy=airflow.configuration,
-)
+DATABASE.text_rules("AKA-511", remedy=airflow.configuration)
 
 
 @DATABASE.rule("AKA-513", link=_NETWORK)
-def server_is_unreachable(facts: Snapshot) -> Iterable[Cause]:
-    """Find failed connections to the server."""
+def _server_is_unreachable(facts: Snapshot) -> Iterable[Cause]:
     words = (
         ("could not translate host name",),
         ("connection to server", "timeout expired"),
@@ -174,8 +142,7 @@ def server_is_unreachable(facts: Snapshot) -> Iterable[Cause]:
 @DATABASE.rule(
     "AKA-514", WARNING, link=f"{_LEARN}security/security-entra-configure", effects=("AKA-004",), remedy=backend.servers
 )
-def operator_cannot_sign_in(facts: Snapshot) -> Iterable[Cause]:
-    """Find that the operator cannot sign in to the server as administrator although Airflow can log in."""
+def _operator_cannot_sign_in(facts: Snapshot) -> Iterable[Cause]:
     problem = facts.unread("backend.administrator")
     if problem and not facts.unread("backend.database"):
         yield Cause(

@@ -25,8 +25,7 @@ IDENTITY = Section(*_SOURCES, effects=_EFFECTS, link=_DRIVER)
 
 
 @IDENTITY.rule("AKA-301", remedy=workload_identity.identity)
-def pods_lack_the_vault_role(facts: Snapshot) -> Iterable[Cause]:
-    """Find a pod identity without its role on the vault."""
+def _pods_lack_the_vault_role(facts: Snapshot) -> Iterable[Cause]:
     lacking = missing(facts, "workload_identity.vault_access")
     words = (("Caller is not authorized to perform action",), ("ForbiddenByRbac",))
     yield Cause(
@@ -37,8 +36,7 @@ def pods_lack_the_vault_role(facts: Snapshot) -> Iterable[Cause]:
 
 
 @IDENTITY.rule("AKA-302", link=_FEDERATION, remedy=workload_identity.federation)
-def federated_credential_does_not_match(facts: Snapshot) -> Iterable[Cause]:
-    """Find service accounts whose tokens Entra rejects because of subject, audience or issuer."""
+def _federated_credential_does_not_match(facts: Snapshot) -> Iterable[Cause]:
     credentials = [status for status in facts.azure.resources.values() if status.kind == "federated credential"]
     wrong = [f"{status.title} does not exist" for status in credentials if status.missing]
     wrong += [f"{status.title}: {difference}" for status in credentials for difference in status.differences]
@@ -50,32 +48,8 @@ def federated_credential_does_not_match(facts: Snapshot) -> Iterable[Cause]:
     )
 
 
-IDENTITY.text_rule(
-    "AKA-303",
-    ("AADSTS90061",),
-    cause="Entra cannot reach the cluster's OIDC issuer.",
-    fix="Run the checks of step 1, which open the issuer's /.well-known/openid-configuration. If the issuer was just"
-    " enabled, wait some minutes.",
-    link=_FEDERATION,
-)
-IDENTITY.text_rule(
-    "AKA-304",
-    ("AADSTS700016",),
-    ("AADSTS7000215",),
-    cause="Entra has no application with the client ID that pods present.",
-    fix="Run step 5, which writes the pods' identity into the service accounts and SecretProviderClasses.",
-    effects=(*_EFFECTS, "AKA-807"),
-    link=_FEDERATION,
-    remedy=workload_identity.service_accounts,
-)
-IDENTITY.text_rule(
-    "AKA-305",
-    ("nodePublishSecretRef secret is not set",),
-    cause="A SecretProviderClass has no identity: its clientID is empty or misspelled.",
-    fix="Run step 5, which writes the SecretProviderClasses with the pods' identity.",
-    effects=(*_EFFECTS, "AKA-807"),
-    remedy=workload_identity.service_accounts,
-)
+IDENTITY.text_rules("AKA-303")
+IDENTITY.text_rules("AKA-304", "AKA-305", remedy=workload_identity.service_accounts)
 
 
 @IDENTITY.rule(
@@ -85,8 +59,7 @@ IDENTITY.text_rule(
     link="https://azure.github.io/azure-workload-identity/docs/topics/service-account-labels-and-annotations.html",
     remedy=airflow.components,
 )
-def pods_lack_the_identity_label(facts: Snapshot) -> Iterable[Cause]:
-    """Find pods of Airflow's service account that lack the label of workload identity."""
+def _pods_lack_the_identity_label(facts: Snapshot) -> Iterable[Cause]:
     pods = {name: pod for name, pod in facts.kubernetes.pods.items() if pod.service_account == "airflow"}
     unlabeled = {name: pod for name, pod in pods.items() if not pod.has_identity_label}
     yield Cause(
@@ -98,8 +71,7 @@ def pods_lack_the_identity_label(facts: Snapshot) -> Iterable[Cause]:
 
 
 @IDENTITY.rule("AKA-307", link="https://learn.microsoft.com/azure/aks/csi-secrets-store-driver", remedy=cluster.cluster)
-def driver_is_not_registered(facts: Snapshot) -> Iterable[Cause]:
-    """Find nodes without the Secrets Store CSI driver."""
+def _driver_is_not_registered(facts: Snapshot) -> Iterable[Cause]:
     changed = differing(facts, "cluster.cluster", "addonProfiles")
     addon = [line for line in changed if not any(setting in line for setting in _ROTATION)]
     words = ("secrets-store.csi.k8s.io not found in the list of registered CSI drivers",)
@@ -111,8 +83,7 @@ def driver_is_not_registered(facts: Snapshot) -> Iterable[Cause]:
 
 
 @IDENTITY.rule("AKA-308", effects=(*_EFFECTS, *_UNREAD), remedy=key_vault.vault)
-def vault_is_unreachable(facts: Snapshot) -> Iterable[Cause]:
-    """Find a vault that the nodes cannot reach."""
+def _vault_is_unreachable(facts: Snapshot) -> Iterable[Cause]:
     closed = differing(facts, "key_vault.vault", "publicNetworkAccess", "networkAcls")
     words = (
         ("keyvault", "context deadline exceeded"),
@@ -126,16 +97,7 @@ def vault_is_unreachable(facts: Snapshot) -> Iterable[Cause]:
     )
 
 
-IDENTITY.text_rule(
-    "AKA-309",
-    ("CreateContainerConfigError", "secret", "not found"),
-    ("CreateContainerConfigError", "couldn't find key"),
-    cause="A Secret that pods read does not exist: the driver creates it only while a pod mounts the vault's volume.",
-    fix="Run step 7, so that every pod that reads the Secret also mounts its SecretProviderClass.",
-    effects=DOWNSTREAM,
-    remedy=airflow.components,
-    link="https://learn.microsoft.com/azure/aks/csi-secrets-store-configuration-options",
-)
+IDENTITY.text_rules("AKA-309", remedy=airflow.components)
 
 
 @IDENTITY.rule(
@@ -144,8 +106,7 @@ IDENTITY.text_rule(
     link="https://learn.microsoft.com/azure/key-vault/general/key-vault-recovery",
     remedy=key_vault.secrets,
 )
-def secret_is_missing(facts: Snapshot) -> Iterable[Cause]:
-    """Find secrets that are not in the vault, or are soft-deleted."""
+def _secret_is_missing(facts: Snapshot) -> Iterable[Cause]:
     secrets = [status for status in facts.azure.resources.values() if status.kind == "secret"]
     words = (("ObjectIsDeletedButRecoverable",), ("SecretNotFound",))
     yield Cause(
@@ -159,8 +120,7 @@ def secret_is_missing(facts: Snapshot) -> Iterable[Cause]:
 
 
 @IDENTITY.rule("AKA-311", WARNING, effects=("AKA-310", *_EFFECTS_OF_OLD_SECRETS), remedy=cluster.cluster)
-def secret_is_stale(facts: Snapshot) -> Iterable[Cause]:
-    """Find Secrets in the cluster that differ from the vault, and a driver that does not rotate them."""
+def _secret_is_stale(facts: Snapshot) -> Iterable[Cause]:
     rotation = differing(facts, "cluster.cluster", *_ROTATION)
     stale = [
         f"Secret {name}, key {key}: differs from the vault"
@@ -185,8 +145,7 @@ def secret_is_stale(facts: Snapshot) -> Iterable[Cause]:
     link="https://learn.microsoft.com/azure/aks/csi-secrets-store-configuration-options",
     remedy=airflow.components,
 )
-def pods_have_old_secrets(facts: Snapshot) -> Iterable[Cause]:
-    """Find Deployments whose pods started with older versions of their secrets."""
+def _pods_have_old_secrets(facts: Snapshot) -> Iterable[Cause]:
     yield Cause(
         "A secret was rotated in the vault, but pods still have the old one: environment variables never refresh.",
         "Run step 7, which restarts the pods whose secrets changed.",
@@ -198,21 +157,11 @@ def pods_have_old_secrets(facts: Snapshot) -> Iterable[Cause]:
     )
 
 
-IDENTITY.text_rule(
-    "AKA-313",
-    ("SecretDisabled",),
-    ("not allowed on a disabled secret",),
-    sources=_VAULT_SOURCES,
-    cause="A secret of Airflow is disabled in the vault.",
-    fix="Enable it with `az keyvault secret set-attributes --enabled true`.",
-    effects=(*_EFFECTS, *_UNREAD),
-    link="https://learn.microsoft.com/azure/key-vault/secrets/about-secrets",
-)
+IDENTITY.text_rules("AKA-313")
 
 
 @IDENTITY.rule("AKA-314", remedy=workload_identity.service_accounts)
-def class_is_missing(facts: Snapshot) -> Iterable[Cause]:
-    """Find SecretProviderClasses that pods mount and that do not exist."""
+def _class_is_missing(facts: Snapshot) -> Iterable[Cause]:
     classes = [status for status in facts.kubernetes.objects.values() if status.kind == "SecretProviderClass"]
     absent = [f"{status.title} does not exist" for status in classes if status.missing]
     lines = IDENTITY.lines(facts, ("failed to get secretproviderclass",))
@@ -231,8 +180,7 @@ def class_is_missing(facts: Snapshot) -> Iterable[Cause]:
     link="https://learn.microsoft.com/azure/key-vault/general/rbac-guide",
     remedy=key_vault.vault,
 )
-def operator_lacks_the_vault_role(facts: Snapshot) -> Iterable[Cause]:
-    """Find that the operator cannot read secrets, so that the diagnosis is incomplete."""
+def _operator_lacks_the_vault_role(facts: Snapshot) -> Iterable[Cause]:
     words = (("ForbiddenByRbac",), ("secret", "Caller is not authorized"))
     if lines := IDENTITY.lines(facts, *words, sources=("resource", "reading")):
         yield Cause(
@@ -242,11 +190,4 @@ def operator_lacks_the_vault_role(facts: Snapshot) -> Iterable[Cause]:
         )
 
 
-IDENTITY.text_rule(
-    "AKA-319",
-    ("FailedMount", "secrets-store"),
-    ("FailedMount", "secrets store"),
-    cause="Pods cannot mount their secrets.",
-    fix="Read the evidence: it has the answer of the driver, of Entra or of the vault.",
-    effects=("AKA-309", *DOWNSTREAM),
-)
+IDENTITY.text_rules("AKA-319")

@@ -18,8 +18,7 @@ IMAGES = Section("event", "container", effects=_EFFECTS, link=_LEARN)
 
 
 @IMAGES.rule("AKA-201", remedy=registry.pull_access)
-def nodes_lack_acr_pull(facts: Snapshot) -> Iterable[Cause]:
-    """Find a kubelet identity without AcrPull, by its role assignment or by refused pulls."""
+def _nodes_lack_acr_pull(facts: Snapshot) -> Iterable[Cause]:
     if facts.azure.registry_mode.startswith("Abac"):
         return
     lacking = missing(facts, "registry.pull_access")
@@ -34,8 +33,7 @@ def nodes_lack_acr_pull(facts: Snapshot) -> Iterable[Cause]:
 
 
 @IMAGES.rule("AKA-202", remedy=registry.image)
-def image_is_missing(facts: Snapshot) -> Iterable[Cause]:
-    """Find an image tag that is not in the registry."""
+def _image_is_missing(facts: Snapshot) -> Iterable[Cause]:
     lacking = missing(facts, "registry.image")
     lines = IMAGES.lines(facts, ("pull", ": not found"), ("manifest unknown",))
     yield Cause(
@@ -46,27 +44,14 @@ def image_is_missing(facts: Snapshot) -> Iterable[Cause]:
     )
 
 
-IMAGES.text_rule(
-    "AKA-203",
-    ("failed to fetch anonymous token", "403"),
-    cause="The registry's firewall blocks the cluster's nodes.",
-    fix="Allow the cluster's outbound address, or link the registry's private DNS zone to the nodes' network.",
-)
-IMAGES.text_rule(
-    "AKA-204",
-    ("pull", "dial tcp", "i/o timeout"),
-    ("pull", "no such host"),
-    cause="The nodes cannot reach the registry: the route or the DNS record is missing.",
-    fix="Check the nodes' outbound route, firewall and DNS for the registry's host name on port 443.",
-)
+IMAGES.text_rules("AKA-203", "AKA-204")
 
 
 @IMAGES.rule(
     "AKA-205",
     link="https://learn.microsoft.com/azure/container-registry/container-registry-rbac-abac-repository-permissions",
 )
-def registry_ignores_acr_pull(facts: Snapshot) -> Iterable[Cause]:
-    """Find a registry in ABAC mode, which ignores AcrPull."""
+def _registry_ignores_acr_pull(facts: Snapshot) -> Iterable[Cause]:
     if facts.azure.registry_mode.startswith("Abac"):
         yield Cause(
             "The registry is in the role assignment mode RBAC + ABAC, which ignores AcrPull.",
@@ -75,12 +60,4 @@ def registry_ignores_acr_pull(facts: Snapshot) -> Iterable[Cause]:
         )
 
 
-IMAGES.text_rule(
-    "AKA-206",
-    ("ErrImagePull",),
-    ("ImagePullBackOff",),
-    ("InvalidImageName",),
-    cause="A node cannot pull an image.",
-    fix="Read the evidence: it has the registry's answer.",
-    effects=DOWNSTREAM,
-)
+IMAGES.text_rules("AKA-206")

@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, TypedDict, Unpack
+from functools import partial
+from itertools import chain
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypedDict, Unpack
+
+import yaml
 
 from airflowaks.diagnosis.finding import Finding, Severity
 from airflowaks.engine.changes import Changes
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence
 
     from airflowaks.diagnosis.facts.resource_status import ResourceStatus
     from airflowaks.diagnosis.facts.snapshot import LogLine, Snapshot
@@ -21,6 +26,7 @@ if TYPE_CHECKING:
 WARNING, NOTE = Severity.WARNING, Severity.NOTE
 DOWNSTREAM = ("AKA-703", "AKA-704", "AKA-705", "AKA-714", "AKA-9", "AKA-003", "AKA-005")
 """The IDs of the effects of nearly every cause: components of Airflow are missing or cannot reach each other."""
+_TEXTS: dict[str, Any] = yaml.load(Path(__file__).with_name("texts.yaml").read_bytes(), yaml.CSafeLoader)
 _MOST_EVIDENCE, _MOST_NAMES = 3, 4
 _ABOUT_THE_POD = ("event", "container")
 
@@ -94,23 +100,21 @@ class Section(list[Rule]):
 
         return add
 
-    def text_rule(
-        self,
-        name: str,
-        *words: tuple[str, ...],
-        cause: str,
-        fix: str,
-        severity: Severity = Severity.CRITICAL,
-        sources: tuple[str, ...] = (),
-        **options: Unpack[Options],
-    ) -> None:
-        """Add the rule `name`, which finds its cause in lines of `sources` that have all words of a tuple."""
+    def text_rules(self, *names: str, **options: Unpack[Options]) -> None:
+        """Add rules of texts.yaml, which find their cause in the lines that have all words of a list."""
+        for name in names:
+            text = _TEXTS[name]
+            own: Options = {**options}
+            if "effects" in text:
+                effects = [DOWNSTREAM if effect == "downstream" else (effect,) for effect in text["effects"]]
+                own["effects"] = tuple(chain(*effects))
+            if "link" in text:
+                own["link"] = text["link"]
+            self.rule(name, Severity(text.get("severity", "critical")), **own)(partial(self._evaluate_text, text))
 
-        def evaluate(facts: Snapshot) -> Iterable[Cause]:
-            lines = self.lines(facts, *words, sources=sources)
-            yield Cause(cause, fix, lines, components_of(lines))
-
-        self.rule(name, severity, **options)(evaluate)
+    def _evaluate_text(self, text: Mapping[str, Any], facts: Snapshot) -> Iterable[Cause]:
+        lines = self.lines(facts, *map(tuple, text["words"]), sources=tuple(text.get("sources", ())))
+        yield Cause(text["cause"], text["fix"], lines, components_of(lines))
 
     def lines(self, facts: Snapshot, *words: tuple[str, ...], sources: tuple[str, ...] = ()) -> list[LogLine]:
         """Return excerpts of the lines of `sources` (default: the section's) that have all words of a tuple."""

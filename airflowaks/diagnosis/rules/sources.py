@@ -16,8 +16,7 @@ SOURCES = Section(link=_LINK)
 
 
 @SOURCES.rule("AKA-001", effects=("AKA-0",))
-def azure_does_not_answer(facts: Snapshot) -> Iterable[Cause]:
-    """Find that Resource Manager does not answer."""
+def _azure_does_not_answer(facts: Snapshot) -> Iterable[Cause]:
     if problem := facts.unread("azure.resources"):
         yield Cause(
             "Azure Resource Manager does not answer.",
@@ -27,8 +26,7 @@ def azure_does_not_answer(facts: Snapshot) -> Iterable[Cause]:
 
 
 @SOURCES.rule("AKA-007", WARNING, link="https://learn.microsoft.com/graph/errors")
-def graph_does_not_answer(facts: Snapshot) -> Iterable[Cause]:
-    """Find that Microsoft Graph does not return the groups, on which running pods do not depend."""
+def _graph_does_not_answer(facts: Snapshot) -> Iterable[Cause]:
     yield Cause(
         "Microsoft Graph does not return the groups of administrators and developers.",
         "Read the evidence. To read groups you need the permission Group.Read.All; status.azure.com lists outages.",
@@ -41,8 +39,7 @@ def graph_does_not_answer(facts: Snapshot) -> Iterable[Cause]:
     effects=("AKA-003", "AKA-004", "AKA-006"),
     link="https://learn.microsoft.com/azure/key-vault/general/troubleshooting-access-issues",
 )
-def vault_does_not_answer(facts: Snapshot) -> Iterable[Cause]:
-    """Find that no secret of the vault can be read; the diagnosis reads Airflow and its backend with these secrets."""
+def _vault_does_not_answer(facts: Snapshot) -> Iterable[Cause]:
     problems = _problems(facts, "secret")
     if len(problems) == sum(status.kind == "secret" for status in facts.azure.resources.values()):
         yield Cause(

@@ -20,8 +20,7 @@ SYMPTOMS = Section("event")
 
 
 @SYMPTOMS.rule("AKA-901", effects=("AKA-9", "AKA-003", "AKA-005"), link=_PODS)
-def container_crashes(facts: Snapshot) -> Iterable[Cause]:
-    """Find containers that keep exiting, once for all pods of a component."""
+def _container_crashes(facts: Snapshot) -> Iterable[Cause]:
     probed = {event.name for event in facts.kubernetes.events if event.reason == "Unhealthy"}
     crashed: dict[tuple[str, str], list[tuple[str, Pod, Container]]] = {}
     for name, pod in facts.kubernetes.pods.items():
@@ -48,8 +47,7 @@ def _last_lines(name: str, container: Container) -> list[str]:
 
 
 @SYMPTOMS.rule("AKA-902", effects=("AKA-9", "AKA-003", "AKA-005"), link=_PODS)
-def probe_fails(facts: Snapshot) -> Iterable[Cause]:
-    """Find running pods whose probes fail."""
+def _probe_fails(facts: Snapshot) -> Iterable[Cause]:
     lines = SYMPTOMS.lines(facts, ("Unhealthy", "probe failed"), ("Unhealthy", "probe errored"))
     yield Cause(
         "A pod is running, but its probe fails.",
@@ -60,8 +58,7 @@ def probe_fails(facts: Snapshot) -> Iterable[Cause]:
 
 
 @SYMPTOMS.rule("AKA-903", effects=("AKA-9", "AKA-003", "AKA-005"), link=_PODS)
-def too_few_pods(facts: Snapshot) -> Iterable[Cause]:
-    """Find Deployments with fewer available pods than replicas."""
+def _too_few_pods(facts: Snapshot) -> Iterable[Cause]:
     for name, deployment in facts.kubernetes.deployments.items():
         if deployment.available + deployment.settling < deployment.wanted:
             counts = f"{deployment.available} of {deployment.wanted}"
@@ -78,8 +75,7 @@ def too_few_pods(facts: Snapshot) -> Iterable[Cause]:
     effects=("AKA-905", "AKA-906"),
     link=f"{_DOCS}administration-and-deployment/logging-monitoring/check-health.html",
 )
-def component_is_not_healthy(facts: Snapshot) -> Iterable[Cause]:
-    """Find components that Airflow reports as unhealthy."""
+def _component_is_not_healthy(facts: Snapshot) -> Iterable[Cause]:
     for name, state in facts.airflow.health.items():
         if state != "healthy":
             yield Cause(
@@ -91,8 +87,7 @@ def component_is_not_healthy(facts: Snapshot) -> Iterable[Cause]:
 
 
 @SYMPTOMS.rule("AKA-905", link=f"{_DOCS}troubleshooting.html")
-def tasks_stay_queued(facts: Snapshot) -> Iterable[Cause]:
-    """Find tasks that no worker takes."""
+def _tasks_stay_queued(facts: Snapshot) -> Iterable[Cause]:
     if facts.airflow.queued_seconds >= _LONG_QUEUED_SECONDS:
         yield Cause(
             "Tasks stay queued.",
@@ -102,8 +97,7 @@ def tasks_stay_queued(facts: Snapshot) -> Iterable[Cause]:
 
 
 @SYMPTOMS.rule("AKA-906", NOTE, link=f"{_DOCS}troubleshooting.html")
-def tasks_failed(facts: Snapshot) -> Iterable[Cause]:
-    """Find failed tasks, which are mostly their authors' concern."""
+def _tasks_failed(facts: Snapshot) -> Iterable[Cause]:
     if failed := facts.airflow.failed:
         yield Cause(
             f"{len(failed)} task{'s' if len(failed) > 1 else ''} failed.",

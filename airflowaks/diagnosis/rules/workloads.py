@@ -29,8 +29,7 @@ WORKLOADS = Section("event", "container", link=_PODS)
     effects=("AKA-805", "AKA-807", *DOWNSTREAM),
     remedy=in_turn(cluster.namespace, workload_identity.service_accounts, volumes.everything, airflow.everything),
 )
-def namespace_is_missing(facts: Snapshot) -> Iterable[Cause]:
-    """Find a namespace that is terminating or does not exist."""
+def _namespace_is_missing(facts: Snapshot) -> Iterable[Cause]:
     phase = facts.kubernetes.namespace
     if phase != "Active":
         yield Cause(
@@ -46,8 +45,7 @@ def namespace_is_missing(facts: Snapshot) -> Iterable[Cause]:
     effects=("AKA-801", "AKA-813", *DOWNSTREAM),
     link=f"{_AKS}availability-performance/node-not-ready-basic-troubleshooting",
 )
-def node_is_not_ready(facts: Snapshot) -> Iterable[Cause]:
-    """Find nodes that are not ready or under pressure."""
+def _node_is_not_ready(facts: Snapshot) -> Iterable[Cause]:
     nodes = facts.kubernetes.nodes
     unready = [f"node {name}: NotReady" for name, node in nodes.items() if not node.ready]
     pressures = [f"node {name}: {pressure}" for name, node in nodes.items() for pressure in node.pressures]
@@ -59,8 +57,7 @@ def node_is_not_ready(facts: Snapshot) -> Iterable[Cause]:
 
 
 @WORKLOADS.rule("AKA-801", effects=DOWNSTREAM, link=f"{_AKS}availability-performance/cluster-node-pool-scaling")
-def pod_is_unschedulable(facts: Snapshot) -> Iterable[Cause]:
-    """Find pods that fit on no node."""
+def _pod_is_unschedulable(facts: Snapshot) -> Iterable[Cause]:
     words = (("nodes are available", "Insufficient"), ("didn't trigger scale-up",), ("Unschedulable",))
     lines = WORKLOADS.lines(facts, *words)
     yield Cause(
@@ -72,8 +69,7 @@ def pod_is_unschedulable(facts: Snapshot) -> Iterable[Cause]:
 
 
 @WORKLOADS.rule("AKA-802", effects=DOWNSTREAM, link=f"{_AKS}availability-performance/identify-memory-saturation-aks")
-def container_ran_out_of_memory(facts: Snapshot) -> Iterable[Cause]:
-    """Find containers that were OOM-killed."""
+def _container_ran_out_of_memory(facts: Snapshot) -> Iterable[Cause]:
     killed = [
         (name, title, pod.component)
         for name, pod in facts.kubernetes.pods.items()
@@ -94,8 +90,7 @@ def _ran_out_of_memory(container: Container) -> bool:
 
 
 @WORKLOADS.rule("AKA-805", effects=DOWNSTREAM, remedy=_OBJECTS)
-def object_is_missing(facts: Snapshot) -> Iterable[Cause]:
-    """Find objects of the steps that are not in the cluster."""
+def _object_is_missing(facts: Snapshot) -> Iterable[Cause]:
     objects = facts.kubernetes.objects.values()
     absent = [status for status in objects if status.missing and status.kind != "SecretProviderClass"]
     if absent:
@@ -110,8 +105,7 @@ def object_is_missing(facts: Snapshot) -> Iterable[Cause]:
 
 
 @WORKLOADS.rule("AKA-811", effects=DOWNSTREAM)
-def deployment_is_disabled(facts: Snapshot) -> Iterable[Cause]:
-    """Find Deployments that are paused or scaled to 0 replicas."""
+def _deployment_is_disabled(facts: Snapshot) -> Iterable[Cause]:
     for name, deployment in facts.kubernetes.deployments.items():
         if deployment.paused or not deployment.wanted:
             state = "is paused" if deployment.paused else "is scaled to 0 replicas"
@@ -127,8 +121,7 @@ def deployment_is_disabled(facts: Snapshot) -> Iterable[Cause]:
 
 
 @WORKLOADS.rule("AKA-813", WARNING, effects=("AKA-9",))
-def pod_was_evicted(facts: Snapshot) -> Iterable[Cause]:
-    """Find pods that a node evicted."""
+def _pod_was_evicted(facts: Snapshot) -> Iterable[Cause]:
     evicted = {name: pod for name, pod in facts.kubernetes.pods.items() if pod.reason == "Evicted"}
     yield Cause(
         "A node evicted pods because it was short of disk or memory.",
@@ -146,8 +139,7 @@ def pod_was_evicted(facts: Snapshot) -> Iterable[Cause]:
     link="https://kubernetes.io/docs/reference/using-api/server-side-apply/",
     remedy=_OBJECTS,
 )
-def object_differs(facts: Snapshot) -> Iterable[Cause]:
-    """Find objects that differ from the manifests."""
+def _object_differs(facts: Snapshot) -> Iterable[Cause]:
     differing: dict[str, list[str]] = {}
     for status in facts.kubernetes.objects.values():
         differences = status.differences_without(*_SPECIFIC)
