@@ -101,7 +101,7 @@ class Session:
             raise SignInFailed(message, f"Sign in with `az login --tenant {tenant}`, or correct `tenant_id`.")
         # Guests have no upn, but every token of a person, and no other, says what was consented to (scp).
         person = claims.get("idtyp") != "app" and "scp" in claims
-        names = (claims.get(one) for one in ("app_displayname", "upn", "unique_name", "appid", "oid"))
+        names = (claims.get(claim) for claim in ("app_displayname", "upn", "unique_name", "appid", "oid"))
         name = str(next(filter(None, names)))
         return Operator(str(claims["oid"]), "User" if person else "ServicePrincipal", name)
 

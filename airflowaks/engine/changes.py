@@ -84,7 +84,8 @@ class Change:
             "action": self.action.value,
             "id": self.id,
             "differences": [
-                {"path": one.path, "before": show(one.before), "after": show(one.after)} for one in self.differences
+                {"path": difference.path, "before": show(difference.before), "after": show(difference.after)}
+                for difference in self.differences
             ],
             "seconds": round(self.seconds, 2),
             "correlation_id": self.correlation_id,
@@ -114,11 +115,11 @@ class Changes(Tabular, Sequence[Change]):
     @property
     def pending(self) -> Changes:
         """Return those that an apply would still have to make."""
-        return Changes(tuple(one for one in self if one.action is not Action.NONE and not one.applied))
+        return Changes(tuple(change for change in self if change.action is not Action.NONE and not change.applied))
 
     def count(self, action: Action) -> int:
         """Return how many changes are of that action."""
-        return sum(one.action is action for one in self)
+        return sum(change.action is action for change in self)
 
     def summary(self) -> str:
         """Return the counts in one line."""
@@ -133,15 +134,18 @@ class Changes(Tabular, Sequence[Change]):
     def table(self, title: str = "") -> Table:
         """Return the table: one row a resource, its differences below it."""
         rows = []
-        for one in self:
-            rows.append((one.action.symbol, one.kind, one.name, _detail(one), f"{one.seconds:.1f}", one.correlation_id))
-            if one.action is Action.UPDATE:
-                rows += [("", "", "", str(difference), "", "") for difference in one.differences]
-        records = {CHANGES_MIME: [one.record() for one in self]}
+        for change in self:
+            seconds = f"{change.seconds:.1f}"
+            rows.append(
+                (change.action.symbol, change.kind, change.name, _detail(change), seconds, change.correlation_id)
+            )
+            if change.action is Action.UPDATE:
+                rows += [("", "", "", str(difference), "", "") for difference in change.differences]
+        records = {CHANGES_MIME: [change.record() for change in self]}
         return Table(("", "resource", "name", "change", "s", "correlation ID"), rows, title, self.summary(), records)
 
     def _count(self, action: str, *, applied: bool) -> int:
-        return sum(one.action.value == action and one.applied is applied for one in self)
+        return sum(change.action.value == action and change.applied is applied for change in self)
 
 
 def show(value: Any) -> str:
@@ -151,9 +155,9 @@ def show(value: Any) -> str:
     if value is None:
         return "(none)"
     if isinstance(value, Mapping):
-        text = "{" + ", ".join(f"{key}: {show(one)}" for key, one in value.items()) + "}"
+        text = "{" + ", ".join(f"{key}: {show(item)}" for key, item in value.items()) + "}"
     elif isinstance(value, (list, tuple)):
-        text = "[" + ", ".join(show(one) for one in value) + "]"
+        text = "[" + ", ".join(show(item) for item in value) + "]"
     else:
         text = str(value).lower() if isinstance(value, bool) else str(value)
     return text if len(text) <= _LONGEST_VALUE or _DIGEST in text else f"{text[: _LONGEST_VALUE - 1]}…"

@@ -46,11 +46,11 @@ class Checks(Tabular, Sequence[Check]):
     @property
     def failed(self) -> Checks:
         """Return those that failed."""
-        return Checks(tuple(one for one in self if one.passed is False))
+        return Checks(tuple(check for check in self if check.passed is False))
 
     def summary(self) -> str:
         """Return the counts in one line."""
-        verdicts = [one.verdict for one in self]
+        verdicts = [check.verdict for check in self]
         counts = [f"{verdicts.count(verdict)} {verdict}" for verdict in ("passed", "FAILED", "not run")]
         return (
             ", ".join(count for count in counts if not count.startswith("0 ")) + "." if verdicts else "None was made."
@@ -59,9 +59,9 @@ class Checks(Tabular, Sequence[Check]):
     def table(self, title: str = "") -> Table:
         """Return the table: one row a check, what to do below one that failed."""
         rows = []
-        for one in self:
-            rows.append((one.verdict, one.name, one.seen, f"{one.seconds:.1f}"))
-            if one.passed is False and one.action:
-                rows.append(("", "", f"→ {one.action}", ""))
-        data = {CHECKS_MIME: [{**asdict(one), "seconds": round(one.seconds, 2)} for one in self]}
+        for check in self:
+            rows.append((check.verdict, check.name, check.seen, f"{check.seconds:.1f}"))
+            if check.passed is False and check.action:
+                rows.append(("", "", f"→ {check.action}", ""))
+        data = {CHECKS_MIME: [{**asdict(check), "seconds": round(check.seconds, 2)} for check in self]}
         return Table(("", "check", "seen", "s"), rows, title, self.summary(), data)

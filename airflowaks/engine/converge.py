@@ -95,14 +95,14 @@ def _converge(session: Session, resource: Resource) -> Change:
             try:
                 resource.await_ready()
             except AirflowAksError:
-                # It was written all the same.
+                # The resource was written, although it does not work.
                 session.memoize(Results).changes.append(change())
                 raise
     return change()
 
 
 def assess(resource: Resource) -> tuple[Action, tuple[Difference, ...]]:
-    """Return what is to be done to a resource, from its facts alone. Raises ImmutableProperty where that cannot be."""
+    """Return what to do to a resource, from its facts alone. Raises ImmutableProperty where no update can do it."""
     facts = resource.facts
     differences = resource.differences()
     if facts is None:
@@ -112,41 +112,35 @@ def assess(resource: Resource) -> tuple[Action, tuple[Difference, ...]]:
 
 
 def _check_immutable(resource: Resource, differences: tuple[Difference, ...]) -> None:
-    for one in differences:
-        changed = re.sub(r"\[\d+\]", "[]", one.path)
+    for difference in differences:
+        changed = re.sub(r"\[\d+\]", "[]", difference.path)
         if any(changed == path or changed.startswith((f"{path}.", f"{path}[")) for path in resource.immutable):
-            message = (
-                f"{resource.kind} {resource.name} has {one.path} = {show(one.before)} and cannot be changed to"
-                f" {show(one.after)}."
-            )
+            before, after = show(difference.before), show(difference.after)
+            message = f"{resource} has {difference.path} = {before} and cannot be changed to {after}."
             action = "Set it back in the environment file, or delete the resource yourself and run the step again."
             raise ImmutableProperty(message, action)
 
 
 def _check_ready(resource: Resource, differences: tuple[Difference, ...]) -> None:
-    missing = [resource.parent] if resource.parent is not None and resource.parent.facts is None else []
-    unknown = [one.path for one in differences if is_unknown(one.after) and one.path not in resource.decided_by_service]
-    if missing or unknown:
-        lacks = f"{missing[0].kind} {missing[0].name}, which does not exist" if missing else f"a value for {unknown[0]}"
-        message = f"{resource.kind} {resource.name} needs {lacks}."
-        raise MissingDependency(message, "Run the steps before this one with mode=apply first.")
+    unknown = [difference.path for difference in differences if is_unknown(difference.after)]
+    lacks = [f"a value for {path}" for path in unknown if path not in resource.decided_by_service]
+    if resource.parent is not None and resource.parent.facts is None:
+        lacks = [f"{resource.parent}, which does not exist"]
+    if lacks:
+        action = "Run the steps before this one with mode=apply first."
+        raise MissingDependency(f"{resource} needs {lacks[0]}.", action)
 
 
 def _check_finished(resource: Resource) -> None:
     if resource.facts is not None and resource.unfinished(resource.facts):
-        message = (
-            f"{resource.kind} {resource.name} is still being written by an earlier run or another tool, after"
-            f" {resource.finishing_seconds / 60:.0f} minutes."
-        )
+        minutes = f"{resource.finishing_seconds / 60:.0f} minutes"
+        message = f"{resource} is still being written by an earlier run or another tool, after {minutes}."
         raise NotConverged(message, "See its activity log in the portal for what holds it up, then run the step again.")
 
 
 def _check_converged(resource: Resource) -> None:
     left = resource.differences()
     if resource.facts is None or left:
-        message = (
-            f"{resource.kind} {resource.name} was written and still reads differently: "
-            + ("it does not exist" if resource.facts is None else "; ".join(str(one) for one in left))
-            + "."
-        )
+        now = "it does not exist" if resource.facts is None else "; ".join(map(str, left))
+        message = f"{resource} was written and still reads differently: {now}."
         raise NotConverged(message, "Run the step again; if it stays so, a policy or another tool is changing it back.")

@@ -30,14 +30,14 @@ def compare(desired: Any, actual: Any, path: str = "") -> tuple[Difference, ...]
     if isinstance(desired, (list, tuple)) and isinstance(actual, (list, tuple)) and len(desired) == len(actual):
         return tuple(
             difference
-            for index, (wanted, found) in enumerate(zip(desired, actual, strict=True))
-            for difference in compare(wanted, found, f"{path}[{index}]")
+            for index, (desired_item, actual_item) in enumerate(zip(desired, actual, strict=True))
+            for difference in compare(desired_item, actual_item, f"{path}[{index}]")
         )
     return () if _same(desired, actual, path) else (Difference(path, actual, desired),)
 
 
 def _compare_member(key: str, desired: Any, actual: Mapping[str, Any], path: str) -> tuple[Difference, ...]:
-    spelling = next((one for one in actual if one.lower() == key.lower()), key)
+    spelling = next((name for name in actual if name.lower() == key.lower()), key)
     if key.startswith(_RESOURCE_ID) and spelling not in actual:
         # A member of a map of resources, such as userAssignedIdentities: that it is there is what matters.
         return (Difference(path, None, desired),)
@@ -45,7 +45,7 @@ def _compare_member(key: str, desired: Any, actual: Mapping[str, Any], path: str
 
 
 def _are_texts(value: Any) -> bool:
-    return isinstance(value, (list, tuple)) and all(isinstance(one, str) for one in value)
+    return isinstance(value, (list, tuple)) and all(isinstance(item, str) for item in value)
 
 
 def _same(desired: Any, actual: Any, path: str) -> bool:

@@ -1,4 +1,4 @@
-"""Removing what steps made: converge's counterpart, in the order in which things are to go.
+"""Removing resources: converge's counterpart.
 
     read → (apply) delete → read again
 
@@ -26,11 +26,11 @@ class Removable(Protocol):
     """A resource that knows how to go."""
 
     def delete(self) -> None:
-        """Delete the resource, which is there, and return when the service is done."""
+        """Delete the resource, which exists, and return when the service is done."""
 
 
 def remove(session: Session, *resources: Resource) -> Changes:
-    """Remove resources one after the other.
+    """Remove resources one after another, in their order.
 
     Raises:
         AirflowAksError: a resource could not be read or removed, or is still there afterwards.
@@ -54,7 +54,7 @@ def _remove(session: Session, resource: Resource) -> Change:
                 resource.delete()
             correlation_id = correlation.id
             if wait_until(resource.refresh, lambda now: now is None, resource.settling_seconds) is not None:
-                message = f"{resource.kind} {resource.name} was deleted and is still there."
+                message = f"{resource} was deleted and still exists."
                 raise NotConverged(message, "Run it again; a lock or a policy may be keeping it.")
     return Change(
         kind=resource.kind,

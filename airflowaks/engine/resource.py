@@ -114,7 +114,7 @@ class Resource(ABC):
         return facts
 
     def refresh(self) -> Facts | None:
-        """Read the facts anew; nothing is asked for where `parent` does not exist."""
+        """Read the facts again; without `parent` there are none, and the service is not asked."""
         gone = self.parent is not None and self.parent.facts is None
         self._facts = None if gone else self.read()
         facts: Facts | None = self._facts

@@ -91,9 +91,9 @@ class Kube:
     def impersonating(self, user: str, group: str) -> Kube:
         """Return a client that acts as `user` of `group` (an Entra object ID), which takes the right to impersonate."""
         headers = {"Impersonate-User": user, "Impersonate-Group": group}
-        other = Kube(self.session, self.address, headers)
-        other.__dict__["_pipeline"] = self._pipeline
-        return other
+        client = Kube(self.session, self.address, headers)
+        client.__dict__["_pipeline"] = self._pipeline
+        return client
 
     # Objects
 
@@ -122,9 +122,9 @@ class Kube:
         query = _given(labelSelector=labels, fieldSelector=fields, limit=str(_PAGE))
         while True:
             page = self.request("GET", path, query)
-            for one in page["items"]:
+            for item in page["items"]:
                 # The items of a list do not say what they are.
-                yield {"apiVersion": api_version, "kind": kind, **one}
+                yield {"apiVersion": api_version, "kind": kind, **item}
             if not (token := page["metadata"].get("continue")):
                 return
             query["continue"] = token
@@ -234,11 +234,11 @@ class Kube:
     def path(self, reference: Reference) -> str:
         """Return the path of an object, or of a collection where the reference has no name."""
         api_version, kind, name, namespace = reference
-        known = self._kind(api_version, kind)
+        resource = self._kind(api_version, kind)
         parts = [_root(api_version)]
-        if known.namespaced and namespace:
+        if resource.namespaced and namespace:
             parts.append(f"namespaces/{namespace}")
-        parts += [known.plural, *([name] if name else [])]
+        parts += [resource.plural, *([name] if name else [])]
         return "/".join(parts)
 
     def request(
@@ -280,8 +280,8 @@ class Kube:
         with self._lock:
             if kind not in self._kinds.get(api_version, {}):
                 self._kinds[api_version] = self._discover(api_version)
-            if known := self._kinds[api_version].get(kind):
-                return known
+            if resource := self._kinds[api_version].get(kind):
+                return resource
         raise MissingDependency(
             f"The cluster {self.address.cluster} does not know {kind} of {api_version}.",
             "Run step 1 with mode=apply: it enables the add-ons that bring such kinds along.",
@@ -289,12 +289,13 @@ class Kube:
 
     def _discover(self, api_version: str) -> dict[str, _Kind]:
         try:
-            found = self.request("GET", _root(api_version))["resources"]
+            resources = self.request("GET", _root(api_version))["resources"]
         except KubernetesError as error:
             if error.status == HTTPStatus.NOT_FOUND:
                 return {}
             raise
-        return {one["kind"]: _Kind(one["name"], one["namespaced"]) for one in found if "/" not in one["name"]}
+        kinds = [resource for resource in resources if "/" not in resource["name"]]
+        return {kind["kind"]: _Kind(kind["name"], kind["namespaced"]) for kind in kinds}
 
     @cached_property
     def _pipeline(self) -> PipelineClient[Any, Any]:
@@ -322,5 +323,5 @@ def _status(response: HttpResponse) -> dict[str, Any]:
         answer = json.loads(response.text())
     except ValueError:
         answer = None
-    known = answer if isinstance(answer, dict) and answer.get("kind") == "Status" else {"message": response.text()}
-    return {"code": response.status_code, **known}
+    status = answer if isinstance(answer, dict) and answer.get("kind") == "Status" else {"message": response.text()}
+    return {"code": response.status_code, **status}

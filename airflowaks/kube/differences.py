@@ -25,14 +25,14 @@ def _without_servers(document: Mapping[str, Any]) -> dict[str, Any]:
 
 def _compare(desired: Any, actual: Any, path: str) -> Iterator[Difference]:
     if isinstance(desired, Mapping) and isinstance(actual, Mapping):
-        for key in [*desired, *(one for one in actual if one not in desired)]:
+        for key in [*desired, *(key for key in actual if key not in desired)]:
             yield from _compare(desired.get(key), actual.get(key), _member(path, key))
-    elif (wanted := _by_name(desired)) is not None and (found := _by_name(actual)) is not None:
-        for name in [*wanted, *(one for one in found if one not in wanted)]:
-            yield from _compare(wanted.get(name), found.get(name), f"{path}[{name}]")
+    elif (desired_items := _by_name(desired)) is not None and (actual_items := _by_name(actual)) is not None:
+        for name in [*desired_items, *(name for name in actual_items if name not in desired_items)]:
+            yield from _compare(desired_items.get(name), actual_items.get(name), f"{path}[{name}]")
     elif isinstance(desired, list) and isinstance(actual, list) and len(desired) == len(actual):
-        for index, (wanted_one, found_one) in enumerate(zip(desired, actual, strict=True)):
-            yield from _compare(wanted_one, found_one, f"{path}[{index}]")
+        for index, (desired_item, actual_item) in enumerate(zip(desired, actual, strict=True)):
+            yield from _compare(desired_item, actual_item, f"{path}[{index}]")
     elif desired != actual:
         yield Difference(path, actual, desired)
 
@@ -44,8 +44,7 @@ def _member(path: str, key: str) -> str:
 
 
 def _by_name(value: Any) -> dict[str, Any] | None:
-    """Return a list's elements by their names, or None where it is no list of things with names of their own."""
-    if not isinstance(value, list) or not value or not all(isinstance(one, Mapping) and "name" in one for one in value):
-        return None
-    named = {str(one["name"]): one for one in value}
-    return named if len(named) == len(value) else None
+    """Return a list's items by name, or None where it is no list of items with different names."""
+    items = value if isinstance(value, list) else []
+    named = {str(item["name"]): item for item in items if isinstance(item, Mapping) and "name" in item}
+    return named if 0 < len(named) == len(items) else None

@@ -37,7 +37,7 @@ def run(
     """
     from anyio.from_thread import start_blocking_portal
 
-    query = [("command", one) for one in command] + [("stdout", "true"), ("stderr", "true")]
+    query = [("command", argument) for argument in command] + [("stdout", "true"), ("stderr", "true")]
     query += [("container", container)] if container else []
     query += [("stdin", "true")] if stdin is not None else []
     with start_blocking_portal() as portal:
@@ -87,9 +87,9 @@ def _failed(
     kube: Kube, pod: Reference, command: Sequence[str], status: dict[str, Any], complaint: bytearray
 ) -> CommandFailed:
     causes = (status.get("details") or {}).get("causes") or []
-    code = next((one["message"] for one in causes if one.get("reason") == "ExitCode"), None)
+    code = next((cause["message"] for cause in causes if cause.get("reason") == "ExitCode"), None)
     how = f"ended with exit code {code}" if code else status.get("message", "broke off: the connection was lost")
-    said = kube.session.redactor.redact(complaint.decode(errors="replace")).strip()[-_LONGEST_COMPLAINT:]
-    message = f"`{command[0]}` in pod {pod.name} {how}" + (f": {' '.join(said.split())}" if said else ".")
+    stderr = kube.session.redactor.redact(complaint.decode(errors="replace")).strip()[-_LONGEST_COMPLAINT:]
+    message = f"`{command[0]}` in pod {pod.name} {how}" + (f": {' '.join(stderr.split())}" if stderr else ".")
     see = f"kubectl logs {pod.name} --namespace {pod.namespace} --all-containers"
     return CommandFailed(message, f"See `{see}` for what the pod says, then run the step again.")

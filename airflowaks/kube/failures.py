@@ -25,9 +25,9 @@ def failure(session: Session, cluster: str, status: Mapping[str, Any], subject: 
     code, reason = int(status.get("code") or 0), str(status.get("reason") or "")
     message = _short(session.redactor.redact(str(status.get("message") or reason or code)))
     causes = (status.get("details") or {}).get("causes") or []
-    conflicts = [one for one in causes if one.get("reason") == _FIELD_MANAGER_CONFLICT]
+    conflicts = [cause for cause in causes if cause.get("reason") == _FIELD_MANAGER_CONFLICT]
     if code == HTTPStatus.CONFLICT and conflicts:
-        fields = "; ".join(f"{one['field']}: {one['message']}" for one in conflicts)
+        fields = "; ".join(f"{conflict['field']}: {conflict['message']}" for conflict in conflicts)
         return FieldConflict(
             f"{subject} has fields that another tool manages: {_short(fields)}.",
             "Take that tool's change back, or have it set the manifest's value; then run the step again.",

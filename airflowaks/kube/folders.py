@@ -30,9 +30,9 @@ _LEFT_OUT = "__pycache__"
 _LIST = f"""
 import hashlib, json, pathlib, sys
 folder = pathlib.Path(sys.argv[1])
-files = (one for one in folder.rglob("*") if one.is_file() and "{_LEFT_OUT}" not in one.parts)
-digest = lambda one: hashlib.sha256(one.read_bytes()).hexdigest()[:{_DIGEST_LENGTH}]
-print(json.dumps({{one.relative_to(folder).as_posix(): digest(one) for one in files}}))
+files = (path for path in folder.rglob("*") if path.is_file() and "{_LEFT_OUT}" not in path.parts)
+digest = lambda path: hashlib.sha256(path.read_bytes()).hexdigest()[:{_DIGEST_LENGTH}]
+print(json.dumps({{path.relative_to(folder).as_posix(): digest(path) for path in files}}))
 """
 
 
@@ -69,8 +69,8 @@ class PodFolder(Resource):
         """Send the files that are not there, or different, in one archive."""
         if self.pod is None:
             raise MissingDependency(f"No pod that runs has {self.name}.", "Run the step again: it starts one to write.")
-        wanted, known = self.desired(), facts or {}
-        changed = [file for path, file in self._files().items() if known.get(path) != wanted[path]]
+        desired, present = self.desired(), facts or {}
+        changed = [file for path, file in self._files().items() if present.get(path) != desired[path]]
         archive = io.BytesIO()
         with tarfile.open(fileobj=archive, mode="w") as tar:
             for file in changed:
@@ -83,8 +83,8 @@ class PodFolder(Resource):
         return self.session.memoize(connect)
 
     def _files(self) -> dict[str, Path]:
-        files = (one for one in sorted(self.source.rglob("*")) if one.is_file() and _LEFT_OUT not in one.parts)
-        return {one.relative_to(self.source).as_posix(): one for one in files}
+        files = (path for path in sorted(self.source.rglob("*")) if path.is_file() and _LEFT_OUT not in path.parts)
+        return {path.relative_to(self.source).as_posix(): path for path in files}
 
 
 def _chunks(archive: io.BytesIO) -> Iterator[bytes]:

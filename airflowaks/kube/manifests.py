@@ -76,7 +76,7 @@ class Manifest:
         if isinstance(node, yaml.MappingNode):
             return {str(self._build(key)): self._build(value) for key, value in node.value}
         if isinstance(node, yaml.SequenceNode):
-            return [self._build(one) for one in node.value]
+            return [self._build(item) for item in node.value]
         names = _PLACEHOLDER.findall(node.value)
         if not names:
             return _constructed(node)
@@ -85,7 +85,7 @@ class Manifest:
             return values[names[0]]
         if any(value is AFTER_APPLY for value in values.values()):
             return AFTER_APPLY
-        return _PLACEHOLDER.sub(lambda found: _text(values[found[1]]), node.value)
+        return _PLACEHOLDER.sub(lambda match: _text(values[match[1]]), node.value)
 
     def _value(self, node: yaml.Node, name: str) -> Any:
         value = self.values[name]
@@ -105,17 +105,17 @@ def load(folder: str, values: Values) -> list[Manifest]:
 
     Raises InvalidManifest where a file is no valid YAML, or has a placeholder that is not in `values`.
     """
-    found: list[Manifest] = []
+    manifests: list[Manifest] = []
     for file in sorted(manifests_folder(folder).glob("*.yaml")):
         try:
             nodes = list(yaml.compose_all(file.read_text(encoding="utf-8"), Loader=yaml.SafeLoader))
         except yaml.YAMLError as error:
             message = f"{folder}/{file.name} is no valid YAML: {' '.join(str(error).split())}."
             raise InvalidManifest(message, f"Correct {file} and run again.") from error
-        found += [Manifest(file, node, values) for node in nodes if node is not None]
-    for one in found:
-        one.check()
-    return found
+        manifests += [Manifest(file, node, values) for node in nodes if node is not None]
+    for manifest in manifests:
+        manifest.check()
+    return manifests
 
 
 def _member(node: yaml.Node | None, name: str) -> yaml.Node | None:
@@ -126,9 +126,9 @@ def _member(node: yaml.Node | None, name: str) -> yaml.Node | None:
 def _scalars(node: yaml.Node) -> Iterator[yaml.ScalarNode]:
     if isinstance(node, yaml.ScalarNode):
         yield node
-    for one in node.value if isinstance(node, yaml.CollectionNode) else ():
-        for inner in one if isinstance(one, tuple) else (one,):
-            yield from _scalars(inner)
+    for child in node.value if isinstance(node, yaml.CollectionNode) else ():
+        for part in child if isinstance(child, tuple) else (child,):
+            yield from _scalars(part)
 
 
 def _constructed(node: yaml.Node) -> Any:

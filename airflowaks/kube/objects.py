@@ -94,18 +94,18 @@ class KubeObject(Resource):
         if unasked or is_unknown(document) or (self.facts is None and self.session.applies):
             return None
         for _ in range(_ATTEMPTS):
-            known = self.facts
-            if self._foreseen is None or self._foreseen[0] != document or not _same_version(self._foreseen[1], known):
+            facts = self.facts
+            if self._foreseen is None or self._foreseen[0] != document or not _same_version(self._foreseen[1], facts):
                 try:
                     self._foreseen = document, self.kube.apply(document, dry_run=True)
                 except InvalidObject:
-                    if known is not None and self.kind in _REPLACEABLE:
+                    if facts is not None and self.kind in _REPLACEABLE:
                         return None
                     raise
                 except MissingDependency:
                     # A plan for a cluster whose add-ons are still to be enabled.
                     return None
-            if known is None or _same_version(self._foreseen[1], known):
+            if facts is None or _same_version(self._foreseen[1], facts):
                 break
             # Its controller has written meanwhile: what it wrote is no difference.
             self.refresh()
@@ -119,8 +119,8 @@ class KubeObject(Resource):
 
 def objects(folder: str, values: Values, *, parent: Resource, depends_on: Sequence[Resource] = ()) -> list[KubeObject]:
     """Return what the files of `manifests/<folder>/` describe, in their order. Raises InvalidManifest."""
-    return [KubeObject(one, parent=parent, depends_on=depends_on) for one in load(folder, values)]
+    return [KubeObject(manifest, parent=parent, depends_on=depends_on) for manifest in load(folder, values)]
 
 
-def _same_version(one: Mapping[str, Any], other: Mapping[str, Any] | None) -> bool:
-    return other is not None and one["metadata"].get("resourceVersion") == other["metadata"]["resourceVersion"]
+def _same_version(document: Mapping[str, Any], facts: Mapping[str, Any] | None) -> bool:
+    return facts is not None and document["metadata"].get("resourceVersion") == facts["metadata"]["resourceVersion"]

@@ -38,8 +38,8 @@ class Trouble:
 
 def find_trouble(kube: Kube, pods: list[Document]) -> Trouble | None:
     """Return what is the matter with the newest pod that is not as it should be, or None."""
-    newest_first = sorted(pods, key=lambda one: str(one["metadata"].get("creationTimestamp")), reverse=True)
-    return next(filter(None, (_trouble(kube, one) for one in newest_first)), None)
+    newest_first = sorted(pods, key=lambda pod: str(pod["metadata"].get("creationTimestamp")), reverse=True)
+    return next(filter(None, (_trouble(kube, pod) for pod in newest_first)), None)
 
 
 def last_lines(kube: Kube, trouble: Trouble) -> str:
@@ -61,8 +61,8 @@ def short_lived(kube: Kube, document: Document, seconds: float = _READY_SECONDS)
     """
     reference = Reference.of(document)
     kube.delete(reference, grace_seconds=0)
-    for known in kube.follow(reference, seconds):
-        if known is None:
+    for pod in kube.follow(reference, seconds):
+        if pod is None:
             break
     kube.create(document)
     try:
@@ -73,14 +73,14 @@ def short_lived(kube: Kube, document: Document, seconds: float = _READY_SECONDS)
 
 
 def _await_pod(kube: Kube, reference: Reference, seconds: float) -> None:
-    known: Document | None = None
-    for known in kube.follow(reference, seconds):
-        phase = known["status"].get("phase") if known else "Failed"
-        if phase == "Succeeded" or (known and is_ready(known)):
+    pod: Document | None = None
+    for pod in kube.follow(reference, seconds):
+        phase = pod["status"].get("phase") if pod else "Failed"
+        if phase == "Succeeded" or (pod and is_ready(pod)):
             return
         if phase == "Failed":
             break
-    trouble = find_trouble(kube, [known]) if known else None
+    trouble = find_trouble(kube, [pod]) if pod else None
     lines = last_lines(kube, trouble) if trouble else ""
     raise RolloutFailed(
         f"The pod {reference.name} did not become ready: {trouble or 'it is gone'}." + indented(lines),
@@ -91,7 +91,7 @@ def _await_pod(kube: Kube, reference: Reference, seconds: float) -> None:
 def is_ready(pod: Mapping[str, Any]) -> bool:
     """Tell whether a pod is ready, and not about to end."""
     conditions = pod.get("status", {}).get("conditions", ())
-    ready = any(one["type"] == "Ready" and one["status"] == "True" for one in conditions)
+    ready = any(condition["type"] == "Ready" and condition["status"] == "True" for condition in conditions)
     return ready and "deletionTimestamp" not in pod["metadata"]
 
 
@@ -103,16 +103,17 @@ def indented(lines: str) -> str:
 def _trouble(kube: Kube, pod: Document) -> Trouble | None:
     status, reference = pod.get("status", {}), Reference.of({"apiVersion": "v1", "kind": "Pod", **pod})
     statuses = [*status.get("initContainerStatuses", ()), *status.get("containerStatuses", ())]
-    for one in statuses:
-        if found := _container_trouble(reference, one):
-            return found
+    for container in statuses:
+        if trouble := _container_trouble(reference, container):
+            return trouble
     if status.get("phase") == "Succeeded" or is_ready(pod):
         return None
     warning = _last_warning(kube, reference)
-    for one in status.get("conditions", ()):
-        if one["type"] == "PodScheduled" and one["status"] == "False":
-            return Trouble(reference, "", one.get("reason", "Unschedulable"), one.get("message", ""))
-    running = next((one["name"] for one in statuses if "running" in one.get("state", {}) and not one["ready"]), "")
+    for condition in status.get("conditions", ()):
+        if condition["type"] == "PodScheduled" and condition["status"] == "False":
+            return Trouble(reference, "", condition.get("reason", "Unschedulable"), condition.get("message", ""))
+    unready = [container for container in statuses if not container["ready"]]
+    running = next((container["name"] for container in unready if "running" in container.get("state", {})), "")
     if warning:
         return Trouble(reference, running, warning.get("reason", ""), warning.get("message", "").strip())
     if running:
@@ -134,11 +135,11 @@ def _container_trouble(pod: Reference, status: Mapping[str, Any]) -> Trouble | N
 
 
 def _exit(ended: Mapping[str, Any]) -> str:
-    said = ended.get("message") or ended.get("reason", "")
-    return f"exit code {ended['exitCode']}" + (f", {said}" if said else "")
+    reason = ended.get("message") or ended.get("reason", "")
+    return f"exit code {ended['exitCode']}" + (f", {reason}" if reason else "")
 
 
 def _last_warning(kube: Kube, pod: Reference) -> Document | None:
     fields = f"involvedObject.kind=Pod,involvedObject.name={pod.name},type=Warning"
-    found = kube.list("v1", "Event", pod.namespace, fields=fields)
-    return max(found, key=lambda one: str(one.get("lastTimestamp") or one.get("eventTime")), default=None)
+    events = kube.list("v1", "Event", pod.namespace, fields=fields)
+    return max(events, key=lambda event: str(event.get("lastTimestamp") or event.get("eventTime")), default=None)

@@ -70,8 +70,9 @@ def await_ready(kube: Kube, reference: Reference, show: Callable[[str], None] = 
 
 def condition(document: Mapping[str, Any], kind: str) -> Mapping[str, Any] | None:
     """Return a condition of an object where it is true."""
-    found = document.get("status", {}).get("conditions", ())
-    return next((one for one in found if one["type"] == kind and one["status"] == "True"), None)
+    conditions = document.get("status", {}).get("conditions", ())
+    true = (condition for condition in conditions if condition["status"] == "True")
+    return next((condition for condition in true if condition["type"] == kind), None)
 
 
 def _deployment(_kube: Kube, document: Document) -> _State:
@@ -81,8 +82,8 @@ def _deployment(_kube: Kube, document: Document) -> _State:
         return _State("its roll-out is paused (`kubectl rollout resume` goes on)", failed=True)
     if status.get("observedGeneration", 0) < metadata.get("generation", 0):
         return _State("not begun")
-    for one in status.get("conditions", ()):
-        if one["type"] == "Progressing" and one.get("reason") == "ProgressDeadlineExceeded":
+    for condition in status.get("conditions", ()):
+        if condition["type"] == "Progressing" and condition.get("reason") == "ProgressDeadlineExceeded":
             return _State(f"no progress in {spec.get('progressDeadlineSeconds')} s", failed=True)
     if updated < wanted:
         return _State(f"{updated} of {wanted} pods updated")
@@ -105,18 +106,18 @@ def _restarts(document: Document, pods: list[Document]) -> int:
     annotations, images = template["metadata"].get("annotations", {}), _images(template)
     return max(
         (
-            one["restartCount"]
+            container["restartCount"]
             for pod in pods
             if _images(pod) == images and annotations.items() <= pod["metadata"].get("annotations", {}).items()
-            for one in pod.get("status", {}).get("containerStatuses", ())
-            if not one["ready"]
+            for container in pod.get("status", {}).get("containerStatuses", ())
+            if not container["ready"]
         ),
         default=0,
     )
 
 
 def _images(pod: Document) -> list[str]:
-    return [one["image"] for one in pod["spec"]["containers"]]
+    return [container["image"] for container in pod["spec"]["containers"]]
 
 
 def _job(_kube: Kube, document: Document) -> _State:
@@ -166,5 +167,5 @@ def _failed(kube: Kube, reference: Reference, state: _State) -> RolloutFailed:
 
 def _warnings(kube: Kube, reference: Reference) -> list[Document]:
     fields = f"involvedObject.kind={reference.kind},involvedObject.name={reference.name}"
-    found = kube.list("v1", "Event", reference.namespace, fields=fields)
-    return sorted(found, key=lambda one: str(one.get("lastTimestamp") or one.get("eventTime")))
+    events = kube.list("v1", "Event", reference.namespace, fields=fields)
+    return sorted(events, key=lambda event: str(event.get("lastTimestamp") or event.get("eventTime")))

@@ -28,10 +28,10 @@ class SecretProviderClass:
         import yaml
 
         spec = document["spec"]
-        listed = [yaml.safe_load(one) for one in yaml.safe_load(spec["parameters"]["objects"])["array"]]
-        objects = {one.get("objectAlias", one["objectName"]): one["objectName"] for one in listed}
+        listed = [yaml.safe_load(text) for text in yaml.safe_load(spec["parameters"]["objects"])["array"]]
+        objects = {item.get("objectAlias", item["objectName"]): item["objectName"] for item in listed}
         synced = {
-            one["secretName"]: {item["key"]: item["objectName"] for item in one["data"]}
-            for one in spec.get("secretObjects", ())
+            secret["secretName"]: {item["key"]: item["objectName"] for item in secret["data"]}
+            for secret in spec.get("secretObjects", ())
         }
         return cls(document["metadata"]["name"], objects, synced)

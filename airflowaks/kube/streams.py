@@ -46,7 +46,7 @@ async def open_stream(
         return await connect(
             url,
             ssl=context,
-            subprotocols=[Subprotocol(one) for one in protocols],
+            subprotocols=[Subprotocol(protocol) for protocol in protocols],
             additional_headers={"Authorization": f"Bearer {token}"},
             compression=None,
             # A proxy of the environment, else one that the machine's settings name; none leads from here to here.

@@ -31,8 +31,8 @@ class Tail:
         since = f"{self._last[:_WHOLE_SECONDS]}Z" if self._last else ""
         lines = 0 if since else self._lines
         text = self._kube.logs(self._pod, self._container, lines=lines, since=since, times=True)
-        found = [line.partition(" ") for line in text.splitlines()]
-        fresh = [(time, said) for time, _, said in found if time > self._last]
-        if fresh:
-            self._last = fresh[-1][0]
-        return [self._kube.session.redactor.redact(said) for _, said in fresh]
+        stamped = [line.partition(" ") for line in text.splitlines()]
+        new = [(time, line) for time, _, line in stamped if time > self._last]
+        if new:
+            self._last = new[-1][0]
+        return [self._kube.session.redactor.redact(line) for _, line in new]

@@ -221,5 +221,5 @@ def _well(step: Step) -> bool | None:
 
 
 def _change(record: Mapping[str, Any]) -> Change:
-    differences = tuple(Difference(**one) for one in record["differences"])
+    differences = tuple(Difference(**difference) for difference in record["differences"])
     return Change(**{**record, "action": Action(record["action"]), "differences": differences})

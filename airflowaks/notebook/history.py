@@ -37,11 +37,11 @@ def history(facts: Snapshot) -> Timeline:
 
 def _happened(facts: Snapshot) -> Iterator[tuple[str, str, bool]]:
     pods = facts.kubernetes.pods
-    components = {name: one.component or name for name, one in pods.items()}
-    components |= {name: one.component or name for name, one in facts.kubernetes.deployments.items()}
-    for one in facts.kubernetes.events:
-        if one.at:
-            yield f"{components.get(one.name, one.name)}: {one.reason}", one.at, not one.warning
+    components = {name: pod.component or name for name, pod in pods.items()}
+    components |= {name: deployment.component or name for name, deployment in facts.kubernetes.deployments.items()}
+    for event in facts.kubernetes.events:
+        if event.at:
+            yield f"{components.get(event.name, event.name)}: {event.reason}", event.at, not event.warning
     for name, pod in pods.items():
         for container in pod.containers.values():
             if container.ended_at and container.ended != "Completed":

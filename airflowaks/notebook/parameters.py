@@ -22,9 +22,9 @@ _INJECTED = "# Parameters"
 
 
 def check_parameters(
-    notebook: str, given: Mapping[str, Any], *, cells: Sequence[str], kinds: Mapping[str, Any]
+    notebook: str, values: Mapping[str, Any], *, cells: Sequence[str], kinds: Mapping[str, Any]
 ) -> None:
-    """Check what `notebook` was given against its own parameters.
+    """Check the values that `notebook` was started with against its own parameters.
 
     `cells` is what the kernel has run so far; `kinds` are the annotations of the notebook's parameters cell, such as
     `env: str = "local"`. A parameter without one may be anything.
@@ -34,13 +34,13 @@ def check_parameters(
 
     """
     for name in _injected(cells):
-        if name not in given:
-            near = get_close_matches(name, given, n=1)
+        if name not in values:
+            near = get_close_matches(name, values, n=1)
             raise InvalidParameter(
                 f'{notebook} has no parameter "{name}".',
-                f'Did you mean "{near[0]}"?' if near else f"It has: {', '.join(given)}.",
+                f'Did you mean "{near[0]}"?' if near else f"It has: {', '.join(values)}.",
             )
-    for name, value in given.items():
+    for name, value in values.items():
         if name in kinds:
             _check_kind(name, value, kinds[name])
 
@@ -48,7 +48,7 @@ def check_parameters(
 def _injected(cells: Sequence[str]) -> list[str]:
     passed = [cell for cell in cells if cell.lstrip().startswith(_INJECTED)]
     statements = ast.parse(passed[-1]).body if passed else []
-    targets = [target for one in statements if isinstance(one, ast.Assign) for target in one.targets]
+    targets = [target for statement in statements if isinstance(statement, ast.Assign) for target in statement.targets]
     return [target.id for target in targets if isinstance(target, ast.Name)]
 
 

@@ -88,7 +88,7 @@ class _Watch:
         now = time.monotonic()
         with self._lock:
             done = f"{len(self._done)} of {len(self._resources)} done"
-            running = [f"{_activity(one)} ({now - begun:.0f} s)" for one, begun in self._running.items()]
+            running = [f"{_activity(resource)} ({now - begun:.0f} s)" for resource, begun in self._running.items()]
         more = len(running) - _MOST_NAMED
         named = ", ".join(running[:_MOST_NAMED]) + (f" and {more} more" if more > 0 else "")
         return Table((), (), note=f"{done} · {named}" if named else done)
@@ -100,7 +100,7 @@ class _Watch:
 
     def table(self) -> Table:
         """Return what stays where something failed, or was interrupted."""
-        rows = [(self._state(one), one.kind, one.name, self._seconds(one)) for one in self._resources]
+        rows = [(self._state(each), each.kind, each.name, self._seconds(each)) for each in self._resources]
         records = [change.record() for change in self._done.values()]
         return Table(("", "resource", "name", "s"), rows, "How far it came", data={CHANGES_MIME: records})
 

@@ -59,9 +59,9 @@ class RunRecord:
             if name != "started"
             for part, value in (outer.items() if isinstance(outer, dict) else [("", outer)])
         }
-        facts |= {f"change of {one['kind']} {one['name']}": _change(one) for one in self.changes}
+        facts |= {f"change of {change['kind']} {change['name']}": _change(change) for change in self.changes}
         verdicts = {True: "passed", False: "FAILED", None: "not run"}
-        facts |= {f"check {one['name']}": verdicts[one["passed"]] for one in self.checks}
+        facts |= {f"check {check['name']}": verdicts[check["passed"]] for check in self.checks}
         return facts | {"outcome": self.outcome}
 
 
@@ -141,10 +141,10 @@ def _row(record: RunRecord) -> tuple[str, ...]:
 
 def _record(path: Path, outputs: Sequence[Sequence[Any]], runs: Sequence[Mapping[str, Any]]) -> RunRecord:
     # The closing cell holds all changes and checks once more; without it they are those that the cells show.
-    closing = [one for one in outputs if any("ended" in run for run in _shown([one], RUN_MIME))][-1:]
+    closing = [cell for cell in outputs if any("ended" in run for run in _shown([cell], RUN_MIME))][-1:]
     return RunRecord(
         path=path,
-        provenance=Provenance(**{one.name: runs[-1][one.name] for one in fields(Provenance)}),
+        provenance=Provenance(**{field.name: runs[-1][field.name] for field in fields(Provenance)}),
         ended=str(runs[-1].get("ended", "")),
         failure=_failure(outputs),
         changes=[change for shown in _shown(closing or outputs, CHANGES_MIME) for change in shown],
@@ -162,7 +162,9 @@ def _shown(cells: Sequence[Sequence[Any]], mime: str) -> Iterator[Any]:
 
 
 def _change(change: Mapping[str, Any]) -> str:
-    differences = [f"{one['path']}: {one['before']} → {one['after']}" for one in change["differences"]]
+    differences = [
+        f"{difference['path']}: {difference['before']} → {difference['after']}" for difference in change["differences"]
+    ]
     pending = change["action"] != Action.NONE and not change["applied"]
     # What a new resource has is not worth a line each: nothing of it was there before.
     told = "; ".join(differences) if change["action"] == Action.UPDATE else ""

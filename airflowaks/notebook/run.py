@@ -67,7 +67,7 @@ class Run(Tabular):
             changes.table("All changes"), checks.table("All checks"), Table((), (), note=took, data=ended)
         )
         if self.session.mode == "check" and changes.pending:
-            names = ", ".join(f"{one.kind} {one.name} ({one.action})" for one in changes.pending)
+            names = ", ".join(f"{change.kind} {change.name} ({change.action})" for change in changes.pending)
             message = (
                 f"{len(changes.pending)} of {len(changes)} would change in {self.provenance.environment}: {names}."
             )
@@ -75,7 +75,7 @@ class Run(Tabular):
                 message, "Run the notebook with mode=apply, or put what you want into the environment file."
             )
         if checks.failed:
-            names = "; ".join(f"{one.name}: {one.seen}" for one in checks.failed)
+            names = "; ".join(f"{check.name}: {check.seen}" for check in checks.failed)
             action = checks.failed[0].action or "Put right what it names and run the notebook again."
             raise CheckFailed(f"{len(checks.failed)} of {len(checks)} checks failed: {names}", action)
 
@@ -95,13 +95,13 @@ def start(notebook: str, *, env: str, mode: str, **parameters: Any) -> Run:
 
     """
     shell = _kernel_shell()
-    given = {"env": env, "mode": mode, **parameters}
+    values = {"env": env, "mode": mode, **parameters}
     kinds = get_type_hints(shell.user_module)
-    check_parameters(notebook, given, cells=shell.user_ns["In"], kinds=kinds)
+    check_parameters(notebook, values, cells=shell.user_ns["In"], kinds=kinds)
     session = open_session(env, mode)
     _redact_messages(shell, session.redactor)
     session.memoize(Results).display = NotebookDisplay()
-    run = Run(session, provenance(notebook, session, given), attended=_is_attended(shell))
+    run = Run(session, provenance(notebook, session, values), attended=_is_attended(shell))
     _confirm(session)
     return run
 

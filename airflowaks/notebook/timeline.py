@@ -52,7 +52,7 @@ class Timeline(Picture):
         """Return the picture as SVG."""
         width, height = self._labels + _BARS + _SECONDS, _AXIS + _ROW * len(self.bars) + 10
         longest = max((bar.end for bar in self.bars), default=0.0) or 1.0
-        step = next((one for one in _STEPS if longest / one <= _MOST_TICKS), _STEPS[-1])
+        step = next((seconds for seconds in _STEPS if longest / seconds <= _MOST_TICKS), _STEPS[-1])
         ticks = "".join(self._tick(second, longest, height) for second in range(0, int(longest) + 1, step))
         bars = "".join(self._bar(row, bar, longest) for row, bar in enumerate(self.bars))
         return (

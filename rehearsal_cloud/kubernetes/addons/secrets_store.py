@@ -9,7 +9,6 @@ from __future__ import annotations
 import asyncio
 import base64
 import contextlib
-import logging
 import math
 import time
 from pathlib import Path
@@ -35,7 +34,6 @@ if TYPE_CHECKING:
 
 DRIVER = "secrets-store.csi.k8s.io"
 API_VERSION = "secrets-store.csi.x-k8s.io/v1"
-_LOG = logging.getLogger(__name__)
 _MANAGER = "secrets-store-csi"
 _ADDON = "azurekeyvaultsecretsprovider"
 _NODE_LABEL = "internal.secrets-store.csi.k8s.io/node-name"

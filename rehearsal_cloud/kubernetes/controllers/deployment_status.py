@@ -18,7 +18,6 @@ PROGRESSING = "Progressing"
 _AVAILABLE = "NewReplicaSetAvailable"
 _EXCEEDED = "ProgressDeadlineExceeded"
 _NO_DEADLINE = 2**31 - 1
-_COUNTS = ("replicas", "updatedReplicas", "readyReplicas", "availableReplicas", "unavailableReplicas")
 
 
 def has_deadline(deployment: Document) -> bool:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import logging
 import shutil
 import time
 from datetime import UTC, datetime
@@ -23,7 +22,6 @@ if TYPE_CHECKING:
     from rehearsal_cloud.documents import Document
     from rehearsal_cloud.kubernetes.node.machine import Machine
 
-_LOG = logging.getLogger(__name__)
 _FIRST_RETRY_SECONDS = 0.5
 _LAST_RETRY_SECONDS = 122.0
 _ENDED = ("Succeeded", "Failed")

@@ -30,7 +30,6 @@ if TYPE_CHECKING:
 _SHIM = Path(__file__).with_name("shim.py")
 _FORCE_SECONDS = 5.0
 _LOST = 255
-_KILLED = 128 + signal.SIGKILL
 
 
 class StartFailed(Exception):
