@@ -26,12 +26,15 @@ def run_in_order(
     """
     order = TopologicalSorter(graph)
     order.prepare()
+    ready: list[N] = []
     running: dict[Future[T], N] = {}
     failure: BaseException | None = None
     with ThreadPoolExecutor(_WORKERS) as pool:
         try:
             while order.is_active():
-                for node in () if failure else order.get_ready():
+                ready += order.get_ready()
+                while ready and failure is None and len(running) < _WORKERS:
+                    node = ready.pop(0)
                     running[pool.submit(copy_context().run, work, node)] = node
                 if not running:
                     break
@@ -43,7 +46,6 @@ def run_in_order(
                         order.done(node)
                     yield node, future
         except BaseException:
-            pool.shutdown(wait=False, cancel_futures=True)
             on_interrupt()
             raise
     if failure is not None:
