@@ -1,6 +1,6 @@
 """Each drill: break, diagnose, heal, and nothing is left.
 
-`pytest -m drill tests/deployed` runs all of them, every other run those that are fast.
+`pytest -m drill tests/deployed` runs all of them, `pytest -m broad` those that are fast.
 """
 
 from __future__ import annotations
@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING
 import pytest
 
 from airflowaks.diagnosis.diagnose import diagnose
-from airflowaks.diagnosis.rules.registry import RULES
 from airflowaks.session import open_session
 from tests.support.drills.drill import Scene, rehearse, together
 from tests.support.drills.registry import DRILLED_TOGETHER, DRILLS
@@ -30,6 +29,7 @@ def _calm(airflow: Deployed) -> None:
     scene.push_dags()
 
 
+@pytest.mark.broad
 def test_nothing_is_found_where_nothing_is_wrong(airflow: Deployed) -> None:
     del airflow
     found = diagnose(open_session("local", "plan")).findings
@@ -37,7 +37,7 @@ def test_nothing_is_found_where_nothing_is_wrong(airflow: Deployed) -> None:
 
 
 @pytest.mark.drill
-@pytest.mark.fast
+@pytest.mark.broad
 @pytest.mark.parametrize("names", DRILLED_TOGETHER, ids="-and-".join)
 def test_two_faults_at_once_are_two_causes(airflow: Deployed, names: tuple[str, ...]) -> None:
     """These come first: an administrator who was removed and made anew may not manage the role made before."""
@@ -46,11 +46,7 @@ def test_two_faults_at_once_are_two_causes(airflow: Deployed, names: tuple[str, 
 
 @pytest.mark.drill
 @pytest.mark.parametrize(
-    "drill", [pytest.param(one, id=one.name, marks=[pytest.mark.fast] * one.fast) for one in DRILLS]
+    "drill", [pytest.param(one, id=one.name, marks=[pytest.mark.broad] * one.fast) for one in DRILLS]
 )
 def test_drill(airflow: Deployed, drill: Drill) -> None:
     rehearse(drill, airflow.cloud)
-
-
-def test_each_rule_is_drilled() -> None:
-    assert sorted({rule for one in DRILLS for rule in (one.rule, *one.also)}) == sorted(RULES)

@@ -222,6 +222,7 @@ def test_an_image_is_rolled_out_under_running_tasks_and_a_broken_one_is_taken_ba
     until(lambda: running(airflow) == {good})
 
 
+@pytest.mark.broad
 def test_scanners_are_told_the_image_by_its_digest(airflow: Deployed) -> None:
     (digest,) = running(airflow)
     printed = CliRunner().invoke(airflowaks, ["image", "--env", "local"])
@@ -233,6 +234,7 @@ def test_scanners_are_told_the_image_by_its_digest(airflow: Deployed) -> None:
     assert second.startswith("→ Run step 2")
 
 
+@pytest.mark.broad
 def test_requirements_that_do_not_go_together_fail_the_build_with_its_log(airflow: Deployed, context: Path) -> None:
     del airflow
     (context / "requirements.txt").write_text("celery==5.7.0\n")

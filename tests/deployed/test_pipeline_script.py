@@ -7,6 +7,8 @@ import subprocess
 import time
 from typing import TYPE_CHECKING
 
+import pytest
+
 from airflowaks.engine.checks import CHECKS_MIME
 from tests.support import pipelines
 from tests.support.deployed import written
@@ -19,6 +21,7 @@ if TYPE_CHECKING:
     from tests.support.deployed import Deployed
 
 
+@pytest.mark.broad
 def test_its_deployment_runs_again_and_writes_nothing(airflow: Deployed, tmp_path: Path) -> None:
     (job,) = pipelines.jobs("dev", image="import")
     (step,) = [one for one in pipelines.steps(job) if one.get("task") == "AzureCLI@2"]

@@ -46,6 +46,8 @@ def test_what_it_lints_is_what_ci_does() -> None:
     assert [one for one in commands if f"\n{one}" not in ours] == []
 
 
-def test_the_command_that_tests_is_the_readmes() -> None:
-    test = next(one for one in pipelines.steps(pipelines.jobs("validate")[0]) if one.get("displayName") == "Test")
-    assert test["bash"].partition(" --junitxml")[0] in (REPOSITORY / "README.md").read_text()
+def test_its_test_commands_are_the_readmes_and_those_of_ci() -> None:
+    steps = {step.get("displayName"): step for step in pipelines.steps(pipelines.jobs("validate")[0])}
+    commands = {name: steps[name]["bash"].partition(" --junitxml")[0] for name in ("Test", "Test broadly")}
+    assert f"\n{commands['Test']}\n" in (REPOSITORY / "README.md").read_text()
+    assert (REPOSITORY / ".ci/run").read_text().endswith(f"\n{commands['Test broadly']}\n")

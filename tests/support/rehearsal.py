@@ -7,15 +7,20 @@ import os
 import ssl
 import subprocess
 import sys
+import tempfile
 import time
 import urllib.request
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import psutil
+import pytest
 from azure.identity import ClientSecretCredential
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 
 def unmeasured() -> dict[str, str]:
@@ -84,6 +89,20 @@ class Rehearsal:
 def start_rehearsal(home: Path, *options: str) -> Rehearsal:
     """Start a rehearsal in `home` and return how to reach it."""
     return Rehearsal(home, json.loads(run_rehearsal(home, "up", "--json", *options)))
+
+
+@contextmanager
+def own_rehearsal() -> Iterator[Rehearsal]:
+    """Start a rehearsal that programs and sessions find until the end; durations are 1:20,000 of Azure's."""
+    with tempfile.TemporaryDirectory(prefix="airflowaks-", ignore_cleanup_errors=True) as folder:
+        home = Path(folder)
+        with pytest.MonkeyPatch.context() as patch:
+            started = start_rehearsal(home, "--time-scale", "0.00005")
+            patch.setenv("AIRFLOWAKS_HOME", folder)
+            try:
+                yield started
+            finally:
+                run_rehearsal(home, "reset")
 
 
 def kill_rehearsal(home: Path) -> None:

@@ -12,6 +12,7 @@ import pytest
 
 from airflowaks.diagnosis.finding import Severity
 from airflowaks.diagnosis.rules.registry import RULES, SECTIONS, evaluate
+from tests.support.drills.registry import DRILLS
 from tests.support.rule_cases import CASES, FOLDER, facts_of, read
 
 if TYPE_CHECKING:
@@ -66,3 +67,7 @@ def test_findings_show_themselves() -> None:
 def test_a_difference_from_the_environment_is_a_warning() -> None:
     findings = evaluate(facts_of(read(FOLDER / "cases" / "AKA-117.yaml")["facts"]))
     assert [finding.severity for finding in findings] == [Severity.WARNING]
+
+
+def test_each_rule_is_drilled() -> None:
+    assert sorted({rule for drill in DRILLS for rule in (drill.rule, *drill.also)}) == sorted(RULES)

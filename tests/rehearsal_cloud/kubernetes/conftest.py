@@ -8,8 +8,7 @@ from __future__ import annotations
 import shutil
 import time
 import uuid
-from contextlib import ExitStack, suppress
-from pathlib import Path
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 import pytest
@@ -17,44 +16,24 @@ from kubernetes.client import CoreV1Api
 from kubernetes.client.exceptions import ApiException
 
 from tests.support.control_plane import ClusterApi, Server, control_plane, managed_cluster, running_cluster
+from tests.support.plugins.groups import shared
 
 if TYPE_CHECKING:
-    from collections.abc import Generator, Iterator
-
-
-# The rehearsal's side
-
-
-# The real side
-
-
-# Both
-
-
-_SERVERS = ExitStack()
-
-
-@pytest.hookimpl(wrapper=True)
-def pytest_runtest_protocol(nextitem: pytest.Item | None) -> Generator[None, object, object]:
-    """End both servers with the last test that compares them: idle, they take a fifth of a processor."""
-    ran = yield
-    if nextitem is None or not nextitem.path.is_relative_to(Path(__file__).parent):
-        _SERVERS.close()
-    return ran
+    from collections.abc import Iterator
 
 
 @pytest.fixture(scope="session")
-def rehearsal_server(tmp_path_factory: pytest.TempPathFactory) -> Server:
-    folder = tmp_path_factory.mktemp("rehearsal")
-    _SERVERS.callback(shutil.rmtree, folder, ignore_errors=True)
-    return _SERVERS.enter_context(running_cluster(folder, managed_cluster()))[1]
+def rehearsal_server(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Server:
+    folder, running = tmp_path_factory.mktemp("rehearsal"), shared(request.config)
+    running.callback(shutil.rmtree, folder, ignore_errors=True)
+    return running.enter_context(running_cluster(folder, managed_cluster()))[1]
 
 
 @pytest.fixture(scope="session")
-def control_plane_server(tmp_path_factory: pytest.TempPathFactory) -> Server:
-    folder = tmp_path_factory.mktemp("control-plane")
-    _SERVERS.callback(shutil.rmtree, folder, ignore_errors=True)
-    return _SERVERS.enter_context(control_plane(folder))
+def control_plane_server(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Server:
+    folder, running = tmp_path_factory.mktemp("control-plane"), shared(request.config)
+    running.callback(shutil.rmtree, folder, ignore_errors=True)
+    return running.enter_context(control_plane(folder))
 
 
 @pytest.fixture(scope="session", params=["rehearsal", "control-plane"])
