@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 
     from airflowaks.session import Session
 
+pytestmark = pytest.mark.broad
+
 BROKER = """
 broker:
   kind: existing_cache

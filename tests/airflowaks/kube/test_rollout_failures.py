@@ -28,6 +28,8 @@ if TYPE_CHECKING:
     from airflowaks.session import Session
     from tests.support.rehearsal import Rehearsal
 
+pytestmark = pytest.mark.broad
+
 DEADLINE_SECONDS = 8
 PYTHON = "docker.io/library/python:3.13"
 SECRETS_VOLUME = """        - name: secrets

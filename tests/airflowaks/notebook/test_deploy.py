@@ -24,6 +24,8 @@ if TYPE_CHECKING:
     from jupyter_client.blocking import BlockingKernelClient
     from jupyter_client.manager import KernelManager
 
+pytestmark = pytest.mark.broad
+
 MANY = 1_000_000
 PATIENCE_SECONDS = 120
 PROGRAM = """

@@ -146,6 +146,7 @@ def whole(cloud: Rehearsal, open_here: Callable[..., Session]) -> tuple[list[str
     return left, writes
 
 
+@pytest.mark.broad
 def test_killed_after_every_write_in_turn_the_next_run_goes_on(
     cloud: Rehearsal, open_here: Callable[..., Session], folder: Path, whole: tuple[list[str], int]
 ) -> None:
@@ -161,6 +162,7 @@ def test_killed_after_every_write_in_turn_the_next_run_goes_on(
     assert state(open_here("killed")) == wanted
 
 
+@pytest.mark.broad
 def test_killed_before_the_first_write_of_each_step_the_next_run_goes_on(
     cloud: Rehearsal, open_here: Callable[..., Session], folder: Path, whole: tuple[list[str], int]
 ) -> None:

@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from airflowaks.session import Session
     from tests.support.rehearsal import Rehearsal
 
+pytestmark = pytest.mark.broad
+
 NAME = "shortlived"
 STEPS = (cluster, backend, key_vault)
 

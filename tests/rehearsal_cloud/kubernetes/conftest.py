@@ -36,7 +36,7 @@ def control_plane_server(request: pytest.FixtureRequest, tmp_path_factory: pytes
     return running.enter_context(control_plane(folder))
 
 
-@pytest.fixture(scope="session", params=["rehearsal", "control-plane"])
+@pytest.fixture(scope="session", params=["rehearsal", pytest.param("control-plane", marks=pytest.mark.broad)])
 def api_server(request: pytest.FixtureRequest) -> Server:
     """An API server of each side, one for all tests: by a fixture each, for pytest ends one whose parameter changes."""
     server: Server = request.getfixturevalue(f"{request.param.replace('-', '_')}_server")

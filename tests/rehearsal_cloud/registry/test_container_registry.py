@@ -32,6 +32,8 @@ if TYPE_CHECKING:
     from tests.support.azure_requests import Grant, Newcomer, Sender
     from tests.support.rehearsal import Rehearsal
 
+pytestmark = pytest.mark.broad
+
 AIRFLOW = "apache/airflow"
 
 

@@ -28,6 +28,8 @@ if TYPE_CHECKING:
 
     from tests.support.rehearsal import Rehearsal
 
+pytestmark = pytest.mark.broad
+
 GROUP = "builds"
 BASE = "docker.io/library/python:3.13"
 SMALL = "text-unidecode==1.3"

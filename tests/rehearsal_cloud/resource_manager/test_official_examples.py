@@ -28,6 +28,8 @@ if TYPE_CHECKING:
 
     from azure.core.rest import HttpResponse
 
+pytestmark = pytest.mark.broad
+
 SUBSCRIPTION = f"/subscriptions/{SUBSCRIPTION_ID}"
 SECRETS_OFFICER = "b86a8fe4-44ce-4948-aee5-eccb2c155cd7"
 EXAMPLES = REPOSITORY.parent / "shared" / "azure-examples"

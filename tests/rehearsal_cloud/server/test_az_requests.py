@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 
     from azure.core.rest import HttpResponse
 
+pytestmark = pytest.mark.broad
+
 TABLE = REPOSITORY.parent / "shared" / "facts" / "azure-wire.md"
 SUBSCRIPTION = f"/subscriptions/{SUBSCRIPTION_ID}"
 GROUP = "standing"

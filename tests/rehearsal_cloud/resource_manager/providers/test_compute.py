@@ -4,9 +4,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import pytest
+
 if TYPE_CHECKING:
     from tests.support.azure_requests import Sender
     from tests.support.rehearsal import Rehearsal
+
+pytestmark = pytest.mark.broad
 
 
 def test_the_cores_of_a_region_are_counted(rehearsal: Rehearsal, send: Sender) -> None:

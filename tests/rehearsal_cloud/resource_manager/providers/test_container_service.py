@@ -27,6 +27,8 @@ if TYPE_CHECKING:
     from tests.support.azure_requests import Grant, Newcomer, Sender
     from tests.support.rehearsal import Rehearsal
 
+pytestmark = pytest.mark.broad
+
 GRAPH = "https://graph.microsoft.com/v1.0"
 
 

@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from tests.support.azure_requests import Grant, Newcomer, Sender
     from tests.support.rehearsal import Rehearsal
 
+pytestmark = pytest.mark.broad
+
 
 def wanted(**properties: Any) -> Any:
     common = {"tenantId": TENANT_ID, "sku": {"family": "A", "name": "standard"}, "enableRbacAuthorization": True}

@@ -25,6 +25,8 @@ if TYPE_CHECKING:
     from tests.support.azure_requests import Newcomer, Sender
     from tests.support.rehearsal import Rehearsal
 
+pytestmark = pytest.mark.broad
+
 OPERATOR = "rehearsal-operator"
 OPERATOR_ID = "44444444-4444-4444-8444-444444444444"
 TENANT = "22222222-2222-4222-8222-222222222222"

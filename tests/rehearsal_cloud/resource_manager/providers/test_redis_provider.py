@@ -27,6 +27,8 @@ if TYPE_CHECKING:
     from tests.support.azure_requests import Sender
     from tests.support.rehearsal import Rehearsal
 
+pytestmark = pytest.mark.broad
+
 GROUP = "test-redis"
 BROKER = "test-broker"
 NO_CLUSTER = {"clusteringPolicy": "NoCluster", "evictionPolicy": "NoEviction", "accessKeysAuthentication": "Enabled"}

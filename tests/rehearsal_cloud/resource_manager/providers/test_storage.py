@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     from tests.support.azure_requests import Grant, Newcomer, Sender
     from tests.support.rehearsal import Rehearsal
 
+pytestmark = pytest.mark.broad
+
 API_VERSION = "?api-version=2025-01-01"
 
 
