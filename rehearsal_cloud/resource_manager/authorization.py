@@ -34,9 +34,8 @@ class Role:
         """Tell whether the role covers `action`; `*` in a role matches any run of characters, `/*/` also one slash."""
         granted = self.data_actions if data else self.actions
         withheld = self.not_data_actions if data else self.not_actions
-        return any(_matches(action, pattern) for pattern in granted) and not any(
-            _matches(action, pattern) for pattern in withheld
-        )
+        excluded = any(_matches(action, pattern) for pattern in withheld)
+        return not excluded and any(_matches(action, pattern) for pattern in granted)
 
 
 def _matches(action: str, pattern: str) -> bool:
@@ -261,11 +260,8 @@ class Authorization:
     def below(self, scope: str) -> list[Document]:
         """Return the assignments at `scope` and at all scopes below it."""
         folded = scope.lower().rstrip("/")
-        return [
-            assignment
-            for assignment in self._store.scan("assignments", folded)
-            if assignment["id"].lower()[len(folded)] == "/"
-        ]
+        assignments = self._store.scan("assignments", folded)
+        return [assignment for assignment in assignments if assignment["id"].lower()[len(folded)] == "/"]
 
     def above(self, scope: str) -> list[Document]:
         """Return the assignments at `scope` and at its parent scopes."""
@@ -290,9 +286,8 @@ class Authorization:
     def holds_any(self, principal: Principal) -> bool:
         """Tell whether the principal has a role anywhere in the subscription, and so sees the subscription."""
         identities = self._entra.identities(principal.object_id)
-        return any(
-            assignment["properties"]["principalId"] in identities for assignment in self._store.scan("assignments")
-        )
+        holders = {assignment["properties"]["principalId"] for assignment in self._store.scan("assignments")}
+        return not holders.isdisjoint(identities)
 
     def require(self, principal: Principal, action: str, scope: str) -> None:
         """Raise ServiceError (403 AuthorizationFailed) unless the principal may do `action` at `scope`."""

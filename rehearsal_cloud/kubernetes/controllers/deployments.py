@@ -73,9 +73,7 @@ class Deployments(Controller):
         if deployment is None:
             return None
         owned = claimed(self.objects, "ReplicaSet", deployment)
-        owned.sort(
-            key=lambda replica_set: (replica_set["metadata"]["creationTimestamp"], replica_set["metadata"]["name"])
-        )
+        owned.sort(key=lambda replica_set: [replica_set["metadata"][key] for key in ("creationTimestamp", "name")])
         if "deletionTimestamp" in deployment["metadata"]:
             self._write(deployment, progress.counts(deployment, owned, self._new(deployment, owned)))
             return None
