@@ -11,6 +11,7 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, replace
 from functools import cached_property, partial
+from importlib import import_module
 from typing import TYPE_CHECKING, Any, Literal, TypeVar, TypeVarTuple, get_args
 
 from airflowaks.cloud.connection import (
@@ -60,6 +61,21 @@ class Correlation:
 
 
 _CORRELATION: ContextVar[Correlation | None] = ContextVar("correlation", default=None)
+
+
+def _management_client(module: str, name: str) -> Any:
+    """Return a property that imports and makes a client of Resource Manager at its first use."""
+
+    def make(session: Session) -> Any:
+        return getattr(import_module(module), name)(
+            session.connection.credential,
+            session.environment.subscription_id,
+            per_call_policies=[session.correlation_policy],
+            polling_interval=_DEFAULT_POLL_SECONDS,
+            **session.connection.transport,
+        )
+
+    return cached_property(make)
 
 
 class Session:
@@ -140,75 +156,38 @@ class Session:
 
     # Clients
 
-    @cached_property
-    def resources(self) -> ResourceManagementClient:
-        """Resource groups and providers."""
-        from azure.mgmt.resource.resources import ResourceManagementClient
-
-        return self._management(ResourceManagementClient)
-
-    @cached_property
-    def authorization(self) -> AuthorizationManagementClient:
-        """Role assignments."""
-        from azure.mgmt.authorization import AuthorizationManagementClient
-
-        return self._management(AuthorizationManagementClient)
-
-    @cached_property
-    def identities(self) -> ManagedServiceIdentityClient:
-        """Managed identities."""
-        from azure.mgmt.msi import ManagedServiceIdentityClient
-
-        return self._management(ManagedServiceIdentityClient)
-
-    @cached_property
-    def clusters(self) -> ContainerServiceClient:
-        """AKS clusters."""
-        from azure.mgmt.containerservice import ContainerServiceClient
-
-        return self._management(ContainerServiceClient)
-
-    @cached_property
-    def registries(self) -> ContainerRegistryManagementClient:
-        """Container registries."""
-        from azure.mgmt.containerregistry import ContainerRegistryManagementClient
-
-        return self._management(ContainerRegistryManagementClient)
-
-    @cached_property
-    def registry_tasks(self) -> ContainerRegistryTasksMgmtClient:
-        """What container registries do by themselves: builds."""
-        from azure.mgmt.containerregistrytasks import ContainerRegistryTasksMgmtClient
-
-        return self._management(ContainerRegistryTasksMgmtClient)
-
-    @cached_property
-    def postgresql(self) -> PostgreSQLManagementClient:
-        """PostgreSQL flexible servers."""
-        from azure.mgmt.postgresqlflexibleservers import PostgreSQLManagementClient
-
-        return self._management(PostgreSQLManagementClient)
-
-    @cached_property
-    def redis(self) -> RedisManagementClient:
-        """Azure Cache for Redis."""
-        from azure.mgmt.redis import RedisManagementClient
-
-        return self._management(RedisManagementClient)
-
-    @cached_property
-    def managed_redis(self) -> RedisEnterpriseManagementClient:
-        """Azure Managed Redis."""
-        from azure.mgmt.redisenterprise import RedisEnterpriseManagementClient
-
-        return self._management(RedisEnterpriseManagementClient)
-
-    @cached_property
-    def vaults(self) -> KeyVaultManagementClient:
-        """Key vaults, not what is in them."""
-        from azure.mgmt.keyvault import KeyVaultManagementClient
-
-        return self._management(KeyVaultManagementClient)
+    resources: ResourceManagementClient = _management_client(
+        "azure.mgmt.resource.resources", "ResourceManagementClient"
+    )
+    """Resource groups and providers."""
+    authorization: AuthorizationManagementClient = _management_client(
+        "azure.mgmt.authorization", "AuthorizationManagementClient"
+    )
+    """Role assignments."""
+    identities: ManagedServiceIdentityClient = _management_client("azure.mgmt.msi", "ManagedServiceIdentityClient")
+    """Managed identities."""
+    clusters: ContainerServiceClient = _management_client("azure.mgmt.containerservice", "ContainerServiceClient")
+    """AKS clusters."""
+    registries: ContainerRegistryManagementClient = _management_client(
+        "azure.mgmt.containerregistry", "ContainerRegistryManagementClient"
+    )
+    """Container registries."""
+    registry_tasks: ContainerRegistryTasksMgmtClient = _management_client(
+        "azure.mgmt.containerregistrytasks", "ContainerRegistryTasksMgmtClient"
+    )
+    """Builds in container registries."""
+    postgresql: PostgreSQLManagementClient = _management_client(
+        "azure.mgmt.postgresqlflexibleservers", "PostgreSQLManagementClient"
+    )
+    """PostgreSQL flexible servers."""
+    redis: RedisManagementClient = _management_client("azure.mgmt.redis", "RedisManagementClient")
+    """Azure Cache for Redis."""
+    managed_redis: RedisEnterpriseManagementClient = _management_client(
+        "azure.mgmt.redisenterprise", "RedisEnterpriseManagementClient"
+    )
+    """Azure Managed Redis."""
+    vaults: KeyVaultManagementClient = _management_client("azure.mgmt.keyvault", "KeyVaultManagementClient")
+    """Key vaults, without their secrets."""
 
     @cached_property
     def graph(self) -> PipelineClient[Any, Any]:
@@ -242,15 +221,6 @@ class Session:
             response = client.send_request(HttpRequest("GET", url))
             response.raise_for_status()
             return response.json()
-
-    def _management(self, client: Callable[..., T]) -> T:
-        return client(
-            self.connection.credential,
-            self.environment.subscription_id,
-            per_call_policies=[self.correlation_policy],
-            polling_interval=_DEFAULT_POLL_SECONDS,
-            **self.connection.transport,
-        )
 
     def http_client(self, base_url: str, *more: Any) -> PipelineClient[Any, Any]:
         """Return a client for what no SDK is for; a bare PipelineClient would neither retry nor heed the proxy."""

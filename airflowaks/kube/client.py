@@ -3,6 +3,7 @@
 It stands on azure-core's pipeline, as Microsoft Graph does, which renews tokens, retries and heeds the proxy. The
 package `kubernetes` would cost every notebook four seconds of CPU and 50 MB for its models (measured with 37.0.2, of
 which every part imports the whole), and the runbook wants none of them: its objects are JSON, as Azure's are.
+The module has more than 300 lines since every verb of the API needs the same way to send, discover and fail.
 Source: https://kubernetes.io/docs/reference/using-api/api-concepts
 """
 
