@@ -47,17 +47,21 @@ def write_kubeconfig(home: Home) -> Path:
         "interactiveMode": "Never",
         "provideClusterInfo": False,
     }
-    merged: dict[str, Any] = {"apiVersion": "v1", "kind": "Config", "clusters": [], "contexts": [], "users": []}
+    parts: dict[str, dict[str, Any]] = {"clusters": {}, "contexts": {}, "users": {}}
+    current = {}
     for document in documents:
         if document["type"].lower() != "microsoft.containerservice/managedclusters":
             continue
         if "port" not in document["_secret"]:  # its API has not started yet
             continue
         config = yaml.safe_load(base64.b64decode(Kubeconfig(home.ca_file.read_text(), document).entra()))
-        merged["clusters"] += config["clusters"]
-        merged["contexts"] += config["contexts"]
-        merged["users"] += [{**user, "user": {"exec": plugin}} for user in config["users"]]
-        merged["current-context"] = config["current-context"]
+        config["users"] = [{**user, "user": {"exec": plugin}} for user in config["users"]]
+        # Of clusters with one name in several groups the last counts: kubectl rejects a file with a name twice.
+        for part, named in parts.items():
+            named.update((entry["name"], entry) for entry in config[part])
+        current = {"current-context": config["current-context"]}
+    lists = {part: list(named.values()) for part, named in parts.items()}
+    merged = {"apiVersion": "v1", "kind": "Config", **lists, **current}
     # As JSON, which YAML includes: PyYAML leaves names such as 1e3 without quotes, and kubectl reads them as numbers.
     write_private(home.kubeconfig, json.dumps(merged, indent=2))
     return home.kubeconfig
