@@ -79,13 +79,13 @@ def test_administrators_rules_and_groups_say_how_old_they_are(group: ResourceGro
     rerun = another(session)
     seen, admins = rerun.memoize(backend.Resources), Group(rerun, made.name, made.description)
 
-    assert seen.administrator.fresh
-    assert all(rule.fresh for rule in seen.firewall.values())
-    assert admins.fresh
-    assert not seen.server.fresh
+    assert seen.administrator.recently_written
+    assert all(rule.recently_written for rule in seen.firewall.values())
+    assert admins.recently_written
+    assert not seen.server.recently_written
     for resource in (seen.administrator, admins):
         resource._facts = {**(resource.facts or {}), "systemData": {"createdAt": "2020-01-01T00:00:00.1234567Z"}}
-    assert not seen.administrator.fresh
+    assert not seen.administrator.recently_written
 
 
 def assign(group: ResourceGroup, scope: str) -> None:
@@ -119,4 +119,4 @@ def test_secrets_that_may_not_be_read_are_not_taken_for_absent(group: ResourceGr
     planning = another(group.session, "plan")
     with pytest.raises(PermissionDenied, match="secret airflow-jwt-secret: Azure refused the request") as caught:
         converge(planning, step_of(planning).jwt_secret)
-    assert "Run step 4 with mode=apply, which first assigns you Key Vault Secrets Officer" in caught.value.action
+    assert "Run step 4 with mode=apply, which assigns you Key Vault Secrets Officer" in caught.value.action
