@@ -35,11 +35,14 @@ def test_the_readme_and_its_pictures_are_small() -> None:
     assert sum(image.stat().st_size for image in images) <= MOST_IMAGE_BYTES
 
 
-def test_every_module_is_in_the_table_of_how_it_is_built() -> None:
-    places = [path.name for path in (REPOSITORY / "airflowaks").glob("*.py") if path.name != "__init__.py"]
-    places += [f"{path.parent.name}/" for path in (REPOSITORY / "airflowaks").glob("*/__init__.py")]
+@pytest.mark.parametrize("package", ["airflowaks", "rehearsal_cloud"])
+def test_every_module_is_in_the_architectures_table_of_its_package(package: str) -> None:
+    table = ARCHITECTURE.partition(f": `{package}/`")[2].partition("\n## ")[0]
+    places = [path.name for path in (REPOSITORY / package).glob("*.py") if path.name != "__init__.py"]
+    folders = [path.parent.name for path in (REPOSITORY / package).glob("*/__init__.py")]
 
-    assert [place for place in places if f"`{place}`" not in ARCHITECTURE] == []
+    assert [name for name in places if f"`{name}`" not in table] == []
+    assert [name for name in folders if f"`{name}/" not in table] == []
 
 
 def test_every_dependency_is_in_the_table_with_what_it_is_for() -> None:
