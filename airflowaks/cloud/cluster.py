@@ -1,4 +1,4 @@
-"""How the API of the environment's cluster is reached: its address, and the official client for it."""
+"""Access to the cluster's Kubernetes API: its address, and the official client for it."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ if TYPE_CHECKING:
     from airflowaks.config.environment import Environment
 
 SERVER_SCOPE = "6dae42f8-4368-4678-94ff-3960e28e3630/.default"
-"""The AKS server application, the same in every tenant: what tokens for a cluster's API are for."""
+"""The scope of tokens for the Kubernetes API: the AKS server application, the same in every tenant."""
 _LOOPBACK = ("localhost", "127.0.0.1", "::1")
 
 
 class Address(NamedTuple):
-    """Where the API of a cluster is: the cluster's name, the URL, and the certificates (PEM) that it is known by."""
+    """The address of a cluster's API: the cluster's name, the URL and the CA certificates (PEM)."""
 
     cluster: str
     server: str
@@ -28,14 +28,14 @@ class Address(NamedTuple):
 
     @property
     def is_local(self) -> bool:
-        """Tell whether it is on this machine, where no proxy leads to."""
+        """Whether the API is on this machine, which no proxy reaches."""
         return urlsplit(self.server).hostname in _LOOPBACK
 
 
 def find_address(clusters: ContainerServiceClient, environment: Environment) -> Address:
-    """Return where the API of the environment's cluster is, as a kubeconfig from Azure says.
+    """Return the API address of the environment's cluster from the kubeconfig that Azure returns.
 
-    Raises azure-core's HttpResponseError where there is no cluster, or one may not ask.
+    Raises azure-core's HttpResponseError if there is no cluster or the operator lacks the role.
     """
     import yaml
 
@@ -48,7 +48,7 @@ def find_address(clusters: ContainerServiceClient, environment: Environment) -> 
 
 
 def official_client(address: Address, proxy: str | None, token: Callable[[], str]) -> ApiClient:
-    """Return the official Python client of a cluster's API, which asks `token` for a valid one before each request."""
+    """Return the official Python client of a cluster's API, which calls `token` before each request."""
     from kubernetes.client import ApiClient, Configuration
 
     def renew(configuration: Configuration) -> None:
@@ -56,10 +56,10 @@ def official_client(address: Address, proxy: str | None, token: Callable[[], str
 
     configuration = Configuration(
         host=address.server,
-        api_key={"BearerToken": ""},  # without a key the client would send none
+        api_key={"BearerToken": ""},  # without a key the client sends no header
         api_key_prefix={"BearerToken": "Bearer"},
         ca_cert_data=address.certificates,
-        proxy="" if address.is_local else proxy,  # None is what the machine's own settings name
+        proxy="" if address.is_local else proxy,  # None means the machine's own settings
     )
     configuration.refresh_api_key_hook = renew  # type: ignore[assignment]  # declared as None alone
     return ApiClient(configuration)

@@ -1,1 +1,1 @@
-"""Kubernetes: the client of a cluster's API, manifests, and the resources that they become."""
+"""Kubernetes: the client of a cluster's API, manifests, and the resources that converge from them."""

@@ -1,9 +1,9 @@
-"""The client of a cluster's Kubernetes API: objects as the API writes them, each request with a token that is valid.
+"""The client of a cluster's Kubernetes API: objects are JSON, and each request has a valid token.
 
-It stands on azure-core's pipeline, as Microsoft Graph does, which renews tokens, retries and heeds the proxy. The
-package `kubernetes` would cost every notebook four seconds of CPU and 50 MB for its models (measured with 37.0.2, of
-which every part imports the whole), and the runbook wants none of them: its objects are JSON, as Azure's are.
-The module has more than 300 lines since every verb of the API needs the same way to send, discover and fail.
+It uses azure-core's pipeline, as the Microsoft Graph client does, which renews tokens, retries and uses the proxy. The
+package `kubernetes` would cost every notebook four seconds of CPU and 50 MB (measured with 37.0.2, where any import
+loads all models), and the runbook needs no models. The module has more than 300 lines because all verbs share the way
+to send requests, discover kinds and map errors.
 Source: https://kubernetes.io/docs/reference/using-api/api-concepts
 """
 
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from airflowaks.session import Session
 
 Document = dict[str, Any]
-"""An object of Kubernetes, as JSON."""
+"""A Kubernetes object as JSON."""
 
 FIELD_MANAGER = "airflowaks"
 _APPLY = "application/apply-patch+yaml"
@@ -43,7 +43,7 @@ _GRACE_SECONDS = 10
 
 
 class Reference(NamedTuple):
-    """What names one object in a cluster."""
+    """The identity of an object in a cluster."""
 
     api_version: str
     kind: str
@@ -52,13 +52,13 @@ class Reference(NamedTuple):
 
     @classmethod
     def of(cls, document: Mapping[str, Any]) -> Reference:
-        """Return what names `document`."""
+        """Return the reference of `document`."""
         metadata = document.get("metadata", {})
         return cls(document["apiVersion"], document["kind"], metadata.get("name", ""), metadata.get("namespace", ""))
 
 
 class Event(NamedTuple):
-    """What a watch tells: an object as it is now, or as it was when it was deleted."""
+    """An event of a watch: the new state of an object, or its last state before deletion."""
 
     type: Literal["ADDED", "MODIFIED", "DELETED"]
     document: Document
@@ -76,10 +76,10 @@ def connect(session: Session) -> Kube:
 
 
 class Kube:
-    """The Kubernetes API of one cluster. Safe to use from several threads.
+    """The Kubernetes API of one cluster. Thread-safe.
 
-    Every method raises KubernetesError where the API refuses or does not answer, and MissingDependency where it does
-    not know the kind.
+    Every method raises KubernetesError if the API refuses or does not answer, and MissingDependency if the API has no
+    such kind.
     """
 
     def __init__(self, session: Session, address: Address, headers: Mapping[str, str] | None = None) -> None:
@@ -90,7 +90,7 @@ class Kube:
         self._lock = threading.Lock()
 
     def impersonating(self, user: str, group: str) -> Kube:
-        """Return a client that acts as `user` of `group` (an Entra object ID), which takes the right to impersonate."""
+        """Return a client that impersonates `user` of `group` (an Entra object ID); this needs the verb impersonate."""
         headers = {"Impersonate-User": user, "Impersonate-Group": group}
         client = Kube(self.session, self.address, headers)
         client.__dict__["_pipeline"] = self._pipeline
@@ -99,7 +99,7 @@ class Kube:
     # Objects
 
     def get(self, reference: Reference) -> Document | None:
-        """Return an object, or None where it, its namespace or its kind does not exist."""
+        """Return an object, or None if the object, its namespace or its kind does not exist."""
         try:
             return self.request("GET", self.path(reference))
         except MissingDependency:
@@ -112,28 +112,28 @@ class Kube:
     def list(
         self, api_version: str, kind: str, namespace: str = "", *, labels: str = "", fields: str = ""
     ) -> list[Document]:
-        """Return all objects of a kind, in one namespace or (without) in all, by label and field selectors."""
+        """Return the objects of a kind in one namespace, or in all of them, by label and field selectors."""
         return list(self.each(api_version, kind, namespace, labels=labels, fields=fields))
 
     def each(
         self, api_version: str, kind: str, namespace: str = "", *, labels: str = "", fields: str = ""
     ) -> Iterator[Document]:
-        """Yield the same one by one: of thousands only a page is held, and who has seen enough asks for no other."""
+        """Yield the same objects one at a time; the next page is requested only when it is needed."""
         path = self.path(Reference(api_version, kind, "", namespace))
         query = _given(labelSelector=labels, fieldSelector=fields, limit=str(_PAGE))
         while True:
             page = self.request("GET", path, query)
             for item in page["items"]:
-                # The items of a list do not say what they are.
+                # The items of a list have no apiVersion and kind.
                 yield {"apiVersion": api_version, "kind": kind, **item}
             if not (token := page["metadata"].get("continue")):
                 return
             query["continue"] = token
 
     def apply(self, document: Document, *, dry_run: bool = False) -> Document:
-        """Apply an object server-side and return it; a dry run answers what would be, and writes nothing.
+        """Apply an object server-side and return it; a dry run returns the result without writing.
 
-        Raises FieldConflict where another manager wants other values.
+        Raises FieldConflict if another field manager set different values.
         """
         query = {"fieldManager": FIELD_MANAGER, "force": "false", "fieldValidation": "Strict"}
         query |= {"dryRun": "All"} if dry_run else {}
@@ -143,12 +143,12 @@ class Kube:
         return answer
 
     def create(self, document: Document) -> Document:
-        """Create an object, or send a review, and return what the API answers."""
+        """Create an object, or send a review, and return the API's answer."""
         path = self.path(Reference.of(document)._replace(name=""))
         return self.request("POST", path, {"fieldManager": FIELD_MANAGER, "fieldValidation": "Strict"}, document)
 
     def delete(self, reference: Reference, *, grace_seconds: int | None = None) -> None:
-        """Delete an object and in the background what it owns; that it does not exist is as well."""
+        """Delete an object, and its dependents in the background. A missing object is not an error."""
         body: Document = {"apiVersion": "v1", "kind": "DeleteOptions", "propagationPolicy": "Background"}
         if grace_seconds is not None:
             body["gracePeriodSeconds"] = grace_seconds
@@ -161,9 +161,9 @@ class Kube:
                 raise
 
     def follow(self, reference: Reference, seconds: float) -> Iterator[Document | None]:
-        """Yield an object as it is now, then whenever it changes, and every few seconds though it does not.
+        """Yield an object now, after each change, and every few seconds without a change, for `seconds`.
 
-        It ends after `seconds`. A watch that breaks off is begun anew, with a token that is valid then.
+        A watch that breaks is restarted with a valid token.
         """
         deadline = time.monotonic() + seconds
         while True:
@@ -177,7 +177,7 @@ class Kube:
                 yield None if event.type == "DELETED" else event.document
 
     def _watch(self, reference: Reference, version: str, seconds: float) -> Iterator[Event]:
-        """Yield what happens to one object after `version`, for `seconds` at most."""
+        """Yield the events of one object after `version`, for at most `seconds`."""
         from azure.core.exceptions import AzureError
 
         query = {
@@ -191,11 +191,11 @@ class Kube:
             try:
                 for line in _lines(response):
                     event = json.loads(line)
-                    if event["type"] == "ERROR":  # mostly 410: the version is too old to go on from
+                    if event["type"] == "ERROR":  # mostly 410: the version is too old
                         return
                     yield Event(event["type"], event["object"])
             except AzureError:
-                # The connection broke, which the next request tells more about.
+                # The connection broke; the next request reports why.
                 return
 
     def logs(
@@ -208,9 +208,9 @@ class Kube:
         since: str = "",
         times: bool = False,
     ) -> str:
-        """Return the log of a container, or its last `lines`; `previous` is that of the run before the last restart.
+        """Return the log of a container, or its last `lines`; `previous` selects the run before the last restart.
 
-        `since` (RFC 3339) leaves out what is older, and `times` puts in front of each line when it was written.
+        `since` (RFC 3339) omits older lines; `times` begins each line with its timestamp.
         """
         query = _given(container=container, tailLines=str(lines or ""), sinceTime=since) | _given(
             previous="true" if previous else "", timestamps="true" if times else ""
@@ -218,7 +218,7 @@ class Kube:
         return self.send("GET", f"{self.path(pod)}/log", query).text()
 
     def may(self, verb: str, resource: str, namespace: str, group: str = "") -> bool:
-        """Tell whether who is signed in, or impersonated, may do `verb` to `resource` (`pods/log`) of an API group."""
+        """Tell whether the signed-in or impersonated user may do `verb` on `resource` (`pods/log`) of an API group."""
         resource, _, subresource = resource.partition("/")
         attributes = _given(verb=verb, resource=resource, namespace=namespace, group=group, subresource=subresource)
         review = self.create(
@@ -233,7 +233,7 @@ class Kube:
     # Requests
 
     def path(self, reference: Reference) -> str:
-        """Return the path of an object, or of a collection where the reference has no name."""
+        """Return the path of an object, or of the collection if the reference has no name."""
         api_version, kind, name, namespace = reference
         resource = self._kind(api_version, kind)
         parts = [_root(api_version)]
@@ -245,7 +245,7 @@ class Kube:
     def request(
         self, method: str, path: str, query: Mapping[str, str] | None = None, body: Any = None, form: str = ""
     ) -> Document:
-        """Send one request and return the JSON that it is answered with."""
+        """Send one request and return the JSON of the answer."""
         answer: Document = self.send(method, path, query, body, form).json()
         return answer
 
@@ -260,7 +260,7 @@ class Kube:
         subject: str = "",
         **options: Any,
     ) -> HttpResponse:
-        """Send one request, about `subject`; `form` is the body's type where not JSON, `options` are azure-core's."""
+        """Send one request about `subject`. `form` is the body's media type if not JSON; azure-core takes `options`."""
         from azure.core.exceptions import ServiceRequestError, ServiceResponseError
         from azure.core.rest import HttpRequest
 
@@ -284,8 +284,8 @@ class Kube:
             if resource := self._kinds[api_version].get(kind):
                 return resource
         raise MissingDependency(
-            f"The cluster {self.address.cluster} does not know {kind} of {api_version}.",
-            "Run step 1 with mode=apply: it enables the add-ons that bring such kinds along.",
+            f"Cluster {self.address.cluster}: the API has no kind {kind} in {api_version}.",
+            "Run step 1 with mode=apply, which enables the add-ons that define such kinds.",
         )
 
     def _discover(self, api_version: str) -> dict[str, _Kind]:

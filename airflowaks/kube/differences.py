@@ -1,4 +1,4 @@
-"""Where two versions of an object differ; both are the API's own, so only what the server keeps is passed over."""
+"""The differences between two versions of an object from the API; fields that the server maintains are ignored."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _KEPT_BY_SERVER = frozenset(("creationTimestamp", "generation", "managedFields",
 
 
 def differences(desired: Mapping[str, Any], actual: Mapping[str, Any]) -> tuple[Difference, ...]:
-    """Return where `have` is not `want`, status apart; elements that have a name are found by it (`env[HOME]`)."""
+    """Return the differences, without status; list elements that have a name are compared by name (`env[HOME]`)."""
     return tuple(_compare(_without_servers(desired), _without_servers(actual), ""))
 
 
@@ -44,7 +44,7 @@ def _member(path: str, key: str) -> str:
 
 
 def _by_name(value: Any) -> dict[str, Any] | None:
-    """Return a list's items by name, or None where it is no list of items with different names."""
+    """Return a list's items by name, or None if they do not all have different names."""
     items = value if isinstance(value, list) else []
     named = {str(item["name"]): item for item in items if isinstance(item, Mapping) and "name" in item}
     return named if 0 < len(named) == len(items) else None

@@ -1,4 +1,4 @@
-"""The pipeline that requests to a cluster's API go through."""
+"""The HTTP pipeline for requests to a cluster's API."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ if TYPE_CHECKING:
     from airflowaks.cloud.cluster import Address
     from airflowaks.session import Session
 
-# An apply comes to the same when it is sent twice.
+# Server-side apply is idempotent.
 _REPEATABLE = ("GET", "PATCH", "DELETE")
 
 
 def pipeline(session: Session, address: Address) -> PipelineClient[Any, Any]:
-    """Return azure-core's pipeline with a token for the cluster on each request, renewed when it is about to end."""
+    """Return azure-core's pipeline, which adds a valid token for the cluster to each request."""
     from azure.core import PipelineClient
     from azure.core.pipeline import policies
     from azure.core.pipeline.transport import RequestsTransport
@@ -37,7 +37,7 @@ def pipeline(session: Session, address: Address) -> PipelineClient[Any, Any]:
         policies.BearerTokenCredentialPolicy(connection.credential, SERVER_SCOPE),
     ]
     certificates = _certificate_file(address.certificates)
-    # Proxies that the machine's own settings name lead nowhere from here to here.
+    # The machine's proxy settings do not apply to a cluster on this machine.
     verified = {"connection_verify": str(certificates), "use_env_settings": not address.is_local}
     transport = RequestsTransport(**verified, **patience)
     weakref.finalize(transport, certificates.unlink, missing_ok=True)
@@ -45,7 +45,7 @@ def pipeline(session: Session, address: Address) -> PipelineClient[Any, Any]:
 
 
 def _certificate_file(certificates: str) -> Path:
-    """Return a file with certificates, which the transport takes in no other form."""
+    """Return a file with the certificates: the transport accepts only a path."""
     handle, name = tempfile.mkstemp(prefix="airflowaks-", suffix=".pem")
     with os.fdopen(handle, "w", encoding="ascii") as file:
         file.write(certificates)

@@ -1,6 +1,6 @@
-"""Commands in a container that runs, as `kubectl exec` has them: input, output, and the exit code.
+"""Runs commands in a container, as `kubectl exec` does: input, output and exit code.
 
-Each message begins with the number of its channel; the last is a Status. Source:
+Each message begins with its channel number; the last one is a Status object. Source:
 https://github.com/kubernetes/enhancements/tree/master/keps/sig-api-machinery/4006-transition-spdy-to-websockets
 """
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from airflowaks.kube.client import Kube, Reference
 
-# Only the newer one, of Kubernetes 1.30, can tell a command that its input has ended.
+# Only the newer protocol, of Kubernetes 1.30, can signal the end of a command's input.
 _CLOSING, _OLDER = "v5.channel.k8s.io", "v4.channel.k8s.io"
 _STDIN, _STDOUT, _STDERR, _STATUS, _CLOSE = 0, 1, 2, 3, 255
 _LONGEST_COMPLAINT = 600
@@ -29,11 +29,11 @@ _LONGEST_COMPLAINT = 600
 def run(
     kube: Kube, pod: Reference, command: Sequence[str], *, container: str = "", stdin: Iterable[bytes] | None = None
 ) -> bytes:
-    """Run a command in a container (without a name: the pod's only one), and return what it wrote to its output.
+    """Run a command in a container (default: the pod's only one) and return its standard output.
 
-    To a cluster before 1.30 a command that reads `stdin` must know by itself where that ends, as tar does.
+    On a cluster before 1.30 a command that reads `stdin` must detect the end of its input itself, as tar does.
 
-    Raises CommandFailed with the end of what it complained where its exit code is not 0, and KubernetesError.
+    Raises CommandFailed with the end of its standard error if the exit code is not 0, and KubernetesError.
     """
     from anyio.from_thread import start_blocking_portal
 
@@ -51,7 +51,7 @@ def run(
 async def _exchange(
     kube: Kube, pod: Reference, query: Sequence[tuple[str, str]], stdin: Iterable[bytes]
 ) -> dict[int, bytearray]:
-    """Return what the command wrote, by channel."""
+    """Return the command's output by channel."""
     written = {_STDOUT: bytearray(), _STDERR: bytearray(), _STATUS: bytearray()}
     async with await open_stream(kube, pod, "exec", query, (_CLOSING, _OLDER)) as stream:
         await asyncio.gather(_send(stream, stdin), _receive(stream, written))
@@ -67,7 +67,7 @@ async def _send(stream: ClientConnection, chunks: Iterable[bytes]) -> None:
         if stream.subprotocol == _CLOSING:
             await stream.send(bytes((_CLOSE, _STDIN)))
     except ConnectionClosed:
-        # The command has ended without reading all; its exit code says whether that is well.
+        # The command ended before it read all input; its exit code tells whether that is an error.
         return
 
 
@@ -88,8 +88,8 @@ def _failed(
 ) -> CommandFailed:
     causes = (status.get("details") or {}).get("causes") or []
     code = next((cause["message"] for cause in causes if cause.get("reason") == "ExitCode"), None)
-    how = f"ended with exit code {code}" if code else status.get("message", "broke off: the connection was lost")
+    how = f"ended with exit code {code}" if code else status.get("message", "failed: the connection was lost")
     stderr = kube.session.redactor.redact(complaint.decode(errors="replace")).strip()[-_LONGEST_COMPLAINT:]
     message = f"`{command[0]}` in pod {pod.name} {how}" + (f": {' '.join(stderr.split())}" if stderr else ".")
     see = f"kubectl logs {pod.name} --namespace {pod.namespace} --all-containers"
-    return CommandFailed(message, f"See `{see}` for what the pod says, then run the step again.")
+    return CommandFailed(message, f"Run `{see}`, fix the cause, and run the step again.")

@@ -1,4 +1,4 @@
-"""What a cluster's API refuses, turned into the error tree with what the operator can do about it.
+"""The mapping from errors of a cluster's API to the error tree.
 
 Source: https://kubernetes.io/docs/reference/kubernetes-api/common-definitions/status
 """
@@ -21,7 +21,7 @@ _FIELD_MANAGER_CONFLICT = "FieldManagerConflict"
 
 
 def failure(session: Session, cluster: str, status: Mapping[str, Any], subject: str = "") -> KubernetesError:
-    """Return the error of the tree for a Status that the API of `cluster` answered about `subject`."""
+    """Return the error of the tree for a Status object that the API of `cluster` returned about `subject`."""
     code, reason = int(status.get("code") or 0), str(status.get("reason") or "")
     message = _short(session.redactor.redact(str(status.get("message") or reason or code)))
     causes = (status.get("details") or {}).get("causes") or []
@@ -30,41 +30,42 @@ def failure(session: Session, cluster: str, status: Mapping[str, Any], subject: 
         fields = "; ".join(f"{conflict['field']}: {conflict['message']}" for conflict in conflicts)
         return FieldConflict(
             f"{subject} has fields that another tool manages: {_short(fields)}.",
-            "Take that tool's change back, or have it set the manifest's value; then run the step again.",
+            "Revert that tool's change, or set the manifest's value with it; then run the step again.",
             code,
             reason,
         )
     if _UNTYPED in message:
-        # What no schema knows is answered as an internal error.
+        # The API returns an internal error for a field that is not in the schema.
         code = HTTPStatus.UNPROCESSABLE_ENTITY
     match code:
         case HTTPStatus.UNAUTHORIZED:
             return Forbidden(
-                f"The cluster {cluster} does not accept your token: {message}.",
+                f"Cluster {cluster}: the API rejects your token: {message}.",
                 f"Sign in to tenant {session.environment.tenant_id} with `az login`, then run the step again.",
                 code,
                 reason,
             )
         case HTTPStatus.FORBIDDEN:
             return Forbidden(
-                f"The cluster {cluster} refused: {message}",
-                f"Join the Entra group {session.environment.entra.admin_group}, or have its members assign you the role"
-                " Azure Kubernetes Service RBAC Cluster Admin; after either sign in again, so that your token says so.",
+                f"Cluster {cluster}: the API refused the request: {message}",
+                f"Join the Entra group {session.environment.entra.admin_group}, or request the role Azure Kubernetes"
+                " Service RBAC Cluster Admin from its members; then sign in again for a new token.",
                 code,
                 reason,
             )
         case HTTPStatus.UNPROCESSABLE_ENTITY | HTTPStatus.BAD_REQUEST:
-            action = "Correct the manifest, or the setting in the environment file that it takes the value from."
-            return InvalidObject(f"The cluster {cluster} refused: {message}", action, code, reason)
-    action = "The text is the cluster's own; run the step again once its cause is gone."
-    return KubernetesError(f"The cluster {cluster} refused ({reason or code}): {message}", action, code, reason)
+            action = "Correct the manifest, or the value in the environment file that fills it."
+            return InvalidObject(f"Cluster {cluster}: the API refused the request: {message}", action, code, reason)
+    action = "Fix the cause that the cluster's message names, then run the step again."
+    refused = f"Cluster {cluster}: the API refused the request ({reason or code}): {message}"
+    return KubernetesError(refused, action, code, reason)
 
 
 def unreachable(session: Session, cluster: str, server: str, error: BaseException) -> ClusterUnreachable:
-    """Return the error for an API that did not answer."""
+    """Return the error for an API that does not answer."""
     reason = _short(session.redactor.redact(str(getattr(error, "message", None) or error)))
     return ClusterUnreachable(
-        f"The cluster {cluster} does not answer at {server}: {reason}",
+        f"Cluster {cluster}: the API at {server} does not answer: {reason}",
         f"Start it with `az aks start --name {cluster} --resource-group {session.environment.resource_group}`, or check"
         " `cluster.authorized_ip_ranges`, `proxy` and the network; then run the step again.",
     )

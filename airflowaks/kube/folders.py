@@ -1,6 +1,6 @@
-"""A folder in a pod, such as the one of the DAGs, that is to hold the files of a folder on this machine.
+"""A folder in a pod, such as the DAGs folder, that mirrors a folder on this machine.
 
-Files go the way of `kubectl cp`: as a tar archive through a command in the pod, whatever is mounted there.
+Files are copied as `kubectl cp` does: as a tar archive through a command in the pod.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 _CHUNK = 64 * 1024
 _DIGEST_LENGTH = 12
-# Compiled by Python itself wherever it runs.
+# Python compiles these files again on any machine.
 _LEFT_OUT = "__pycache__"
 _LIST = f"""
 import hashlib, json, pathlib, sys
@@ -37,12 +37,12 @@ print(json.dumps({{path.relative_to(folder).as_posix(): digest(path) for path in
 
 
 class PodFolder(Resource):
-    """The files of a local folder, in a folder of a container that runs; files that only the pod has stay there."""
+    """The files of a local folder in a folder of a running container; files that only the pod has are kept."""
 
     kind = "folder"
 
     def __init__(self, session: Session, source: Path, pod: Reference | None, container: str, path: str) -> None:
-        """Take the pod as None where none runs: then nothing is known of the folder."""
+        """Create the resource; `pod` is None if no pod runs, and then the folder cannot be read."""
         super().__init__(session, path)
         self.source = source
         self.pod = pod
@@ -50,11 +50,11 @@ class PodFolder(Resource):
 
     @property
     def id(self) -> str:
-        """Return where it is, as `kubectl cp` writes it."""
+        """Return the folder's address in the notation of `kubectl cp`."""
         return f"{self.pod.namespace}/{self.pod.name}:{self.name}" if self.pod else self.name
 
     def read(self) -> Facts | None:
-        """Return the files in the pod by their paths, each with the beginning of its SHA-256."""
+        """Return the files in the pod by path, each with the first digits of its SHA-256."""
         if self.pod is None:
             return None
         listed = command.run(self._kube, self.pod, ("python", "-c", _LIST, self.name), container=self.container)
@@ -62,13 +62,14 @@ class PodFolder(Resource):
         return facts
 
     def desired(self) -> Facts:
-        """Want the files that are here."""
+        """Return the local files by path, each with the first digits of its SHA-256."""
         return {path: sha256(file.read_bytes()).hexdigest()[:_DIGEST_LENGTH] for path, file in self._files().items()}
 
     def write(self, facts: Facts | None) -> None:
-        """Send the files that are not there, or different, in one archive."""
+        """Send the missing and changed files in one archive."""
         if self.pod is None:
-            raise MissingDependency(f"No pod that runs has {self.name}.", "Run the step again: it starts one to write.")
+            message = f"Folder {self.name}: no running pod mounts it."
+            raise MissingDependency(message, "Run the step again, which starts a pod for the copy.")
         desired, present = self.desired(), facts or {}
         changed = [file for path, file in self._files().items() if present.get(path) != desired[path]]
         archive = io.BytesIO()

@@ -1,6 +1,6 @@
-"""Manifests: plain YAML in `manifests/<step>/`, whose `${NAME}` placeholders are filled with this deployment's values.
+"""Manifests: YAML files in `manifests/<step>/` with `${NAME}` placeholders for the deployment's values.
 
-They are filled after the YAML is read, so that no value can break out of the place where it stands.
+The placeholders are filled after parsing, so a value cannot change the structure of the YAML.
 """
 
 from __future__ import annotations
@@ -21,9 +21,9 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 Values = Mapping[str, Any]
-"""What placeholders stand for: a value of JSON, AFTER_APPLY, or a function that returns one, asked when it is needed.
+"""The values of placeholders: a JSON value, AFTER_APPLY, or a function that returns one, called on demand.
 
-A value keeps its type where the placeholder stands alone and unquoted (`replicas: ${REPLICAS}`); elsewhere it is text.
+A value keeps its type if the placeholder is alone and unquoted (`replicas: ${REPLICAS}`); otherwise it becomes text.
 """
 
 _PLACEHOLDER = re.compile(r"\$\{([^}]*)\}?")
@@ -32,7 +32,7 @@ _TIMESTAMP = "tag:yaml.org,2002:timestamp"
 
 @dataclass(frozen=True)
 class Manifest:
-    """One object of a file, as it is written there."""
+    """One object of a file, before its placeholders are filled."""
 
     file: Path
     node: yaml.Node
@@ -40,7 +40,7 @@ class Manifest:
 
     @property
     def reference(self) -> Reference:
-        """Return what names the object; InvalidManifest is raised where it does not say."""
+        """Return the object's reference. Raises InvalidManifest if apiVersion, kind or name is missing."""
         metadata = _member(self.node, "metadata")
         named = {
             "api_version": _member(self.node, "apiVersion"),
@@ -56,20 +56,20 @@ class Manifest:
         return Reference(**texts, namespace="" if namespace is None else str(self._build(namespace)))
 
     def fill(self) -> Document:
-        """Return the object with its placeholders filled; text around a value that is not known yet is AFTER_APPLY.
+        """Return the object with its placeholders filled; text with a value that is not known yet is AFTER_APPLY.
 
-        Raises InvalidManifest where a placeholder has no value.
+        Raises InvalidManifest if a placeholder has no value.
         """
         document: Document = self._build(self.node)
         return document
 
     def check(self) -> None:
-        """Ask for no value, and raise InvalidManifest where a placeholder is not one of those that have one."""
+        """Raise InvalidManifest for a placeholder that is not in `values`, without calling any function."""
         for node in _scalars(self.node):
             for name in _PLACEHOLDER.findall(node.value):
                 if name not in self.values:
-                    message = f"{self._place(node)}: there is no placeholder ${{{name}}}."
-                    action = f"Correct {self.file}; there are: {', '.join(sorted(self.values))}."
+                    message = f"{self._place(node)}: the placeholder ${{{name}}} does not exist."
+                    action = f"Correct {self.file}; valid placeholders are {', '.join(sorted(self.values))}."
                     raise InvalidManifest(message, action)
 
     def _build(self, node: Any) -> Any:
@@ -93,7 +93,7 @@ class Manifest:
             value = value()
         if value is None or value == "":
             message = f"{self._place(node)}: the placeholder ${{{name}}} has no value."
-            raise InvalidManifest(message, "Give it one in the environment file, or run the steps before this one.")
+            raise InvalidManifest(message, "Set it in the environment file, or run the previous steps.")
         return value
 
     def _place(self, node: yaml.Node) -> str:
@@ -101,16 +101,16 @@ class Manifest:
 
 
 def load(folder: str, values: Values) -> list[Manifest]:
-    """Return the objects in `manifests/<folder>/`, in the order of the files' names; no value is asked for yet.
+    """Return the objects in `manifests/<folder>/` in the order of the file names, without calling value functions.
 
-    Raises InvalidManifest where a file is no valid YAML, or has a placeholder that is not in `values`.
+    Raises InvalidManifest if a file is not valid YAML, or has a placeholder that is not in `values`.
     """
     manifests: list[Manifest] = []
     for file in sorted(manifests_folder(folder).glob("*.yaml")):
         try:
             nodes = list(yaml.compose_all(file.read_text(encoding="utf-8"), Loader=yaml.SafeLoader))
         except yaml.YAMLError as error:
-            message = f"{folder}/{file.name} is no valid YAML: {' '.join(str(error).split())}."
+            message = f"{folder}/{file.name} is not valid YAML: {' '.join(str(error).split())}."
             raise InvalidManifest(message, f"Correct {file} and run again.") from error
         manifests += [Manifest(file, node, values) for node in nodes if node is not None]
     for manifest in manifests:
@@ -132,7 +132,7 @@ def _scalars(node: yaml.Node) -> Iterator[yaml.ScalarNode]:
 
 
 def _constructed(node: yaml.Node) -> Any:
-    """Return a scalar as YAML means it; dates stay text, since JSON has none."""
+    """Return a scalar with its YAML type; dates stay text, because JSON has none."""
     loader = yaml.SafeLoader("")
     try:
         return node.value if node.tag == _TIMESTAMP else loader.construct_object(node)

@@ -1,7 +1,7 @@
-"""Objects in a cluster, as resources that converge: what is wanted is what the server itself says a write would make.
+"""Kubernetes objects as resources that converge: the desired state is the server's answer to a dry run.
 
-The plan is a dry run of the write, the same request with the same answer, so that defaults, admission and who owns
-which field are the server's business. Source: https://kubernetes.io/docs/reference/using-api/server-side-apply
+The plan sends the same request as the write, so the server decides on defaults, admission and field ownership. Source:
+https://kubernetes.io/docs/reference/using-api/server-side-apply
 """
 
 from __future__ import annotations
@@ -24,14 +24,14 @@ if TYPE_CHECKING:
     from airflowaks.engine.changes import Difference
     from airflowaks.kube.manifests import Manifest, Values
 
-# What of these the API never lets be changed is changed by making them anew: none of them holds anything.
+# To change an immutable field of these kinds, the object is deleted and created again; none of them holds data.
 _REPLACEABLE = ("Job", "RoleBinding", "ClusterRoleBinding", "StorageClass")
 _DELETION_SECONDS = 300.0
 _ATTEMPTS = 5
 
 
 class KubeObject(Resource):
-    """One object of a manifest, within its namespace, or (a namespace, a storage class) within the cluster itself."""
+    """One object of a manifest; its parent is the namespace, or the cluster for a cluster-scoped object."""
 
     def __init__(self, manifest: Manifest, *, parent: Resource, depends_on: Sequence[Resource] = ()) -> None:
         super().__init__(parent.session, manifest.reference.name, parent=parent, depends_on=depends_on)
@@ -42,7 +42,7 @@ class KubeObject(Resource):
 
     @property
     def id(self) -> str:
-        """Return what names it in the cluster: namespace, kind with its API group, and name."""
+        """Return namespace, kind with API group, and name."""
         group = self.reference.api_version.rpartition("/")[0]
         kind = f"{self.kind}.{group}" if group else self.kind
         return "/".join(filter(None, (self.reference.namespace, kind, self.name)))
@@ -53,30 +53,30 @@ class KubeObject(Resource):
         return self.session.memoize(connect)
 
     def read(self) -> Facts | None:
-        """Return the object, or None where it, its namespace or its kind does not exist."""
+        """Return the object, or None if the object, its namespace or its kind does not exist."""
         return self.kube.get(self.reference)
 
     def desired(self) -> Facts:
-        """Want what a dry run of the write answers, or the manifest where that cannot be asked."""
+        """Return the answer of a dry run, or the manifest if no dry run is possible."""
         return self._foresee() or self.manifest.fill()
 
     def differences(self) -> tuple[Difference, ...]:
-        """Return where the object is not what a write would make it."""
+        """Return the differences between the object and the dry run's answer."""
         foreseen = self._foresee()
         if foreseen is None or self.facts is None:
             return compare(self.manifest.fill(), self.facts)
         return differences(foreseen, self.facts)
 
     def unfinished(self, facts: Facts) -> bool:
-        """Tell whether the object is being deleted, which no write outlives."""
+        """Tell whether the object is being deleted, so that a write would be lost."""
         return "deletionTimestamp" in facts["metadata"]
 
     def needs_rewrite(self, facts: Facts) -> bool:
-        """Tell whether it is a Job that failed, which only a new one heals."""
+        """Tell whether the object is a failed Job, which must be created again."""
         return self.kind == "Job" and rollouts.condition(facts, "Failed") is not None
 
     def write(self, facts: Facts | None) -> None:
-        """Apply the manifest; a Job that failed, and what cannot be changed, is deleted first."""
+        """Apply the manifest; a failed Job, or an object with a changed immutable field, is deleted first."""
         document = self.manifest.fill()
         if facts is not None and (self.needs_rewrite(facts) or self._foresee() is None):
             self.kube.delete(self.reference)
@@ -84,11 +84,11 @@ class KubeObject(Resource):
         self.kube.apply(document)
 
     def await_ready(self) -> None:
-        """Return once a Deployment's pods are available, a Job is complete, a claim is bound. Raises RolloutFailed."""
+        """Wait until a Deployment is available, a Job complete or a claim bound. Raises RolloutFailed."""
         rollouts.await_ready(self.kube, self.reference, partial(setattr, self, "activity"))
 
     def _foresee(self) -> Document | None:
-        """Return the answer of a dry run; None where the server cannot be asked, or refuses to change what there is."""
+        """Return the answer of a dry run; None if it is not possible, or if the server refuses to change the object."""
         document = self.manifest.fill()
         unasked = self.parent is not None and self.parent.facts is None
         if unasked or is_unknown(document) or (self.facts is None and self.session.applies):
@@ -103,11 +103,11 @@ class KubeObject(Resource):
                         return None
                     raise
                 except MissingDependency:
-                    # A plan for a cluster whose add-ons are still to be enabled.
+                    # The plan is for a cluster whose add-ons are not enabled yet.
                     return None
             if facts is None or _same_version(self._foreseen[1], facts):
                 break
-            # Its controller has written meanwhile: what it wrote is no difference.
+            # A controller has updated the object meanwhile; its change is not a difference.
             self.refresh()
         return self._foreseen[1] if self._foreseen else None
 
@@ -118,7 +118,7 @@ class KubeObject(Resource):
 
 
 def objects(folder: str, values: Values, *, parent: Resource, depends_on: Sequence[Resource] = ()) -> list[KubeObject]:
-    """Return what the files of `manifests/<folder>/` describe, in their order. Raises InvalidManifest."""
+    """Return the objects of `manifests/<folder>/` in the order of the files. Raises InvalidManifest."""
     return [KubeObject(manifest, parent=parent, depends_on=depends_on) for manifest in load(folder, values)]
 
 

@@ -1,4 +1,4 @@
-"""What is the matter with pods: which of them, which container, the reason, and the last lines that it logged."""
+"""Problems of pods: the pod, the container, the reason, and the last lines of its log."""
 
 from __future__ import annotations
 
@@ -16,20 +16,20 @@ if TYPE_CHECKING:
 
 _LOG_LINES = 10
 _READY_SECONDS = 600.0
-# What a container that waits says while all is well.
+# Normal reasons of a waiting container.
 _USUAL = ("ContainerCreating", "PodInitializing")
 
 
 @dataclass(frozen=True)
 class Trouble:
-    """What keeps one pod from being ready: a container, or (empty) the pod itself; a reason such as `ErrImagePull`."""
+    """Why a pod is not ready: the container (empty: the pod itself) and a reason such as `ErrImagePull`."""
 
     pod: Reference
     container: str
     reason: str
     message: str = ""
     restarted: bool = False
-    """Whether what it logged before it was restarted tells more than what it logs now."""
+    """Whether the log before the restart has the cause."""
 
     def __str__(self) -> str:
         where = f"pod {self.pod.name}" + (f", container {self.container}" if self.container else "")
@@ -37,13 +37,13 @@ class Trouble:
 
 
 def find_trouble(kube: Kube, pods: list[Document]) -> Trouble | None:
-    """Return what is the matter with the newest pod that is not as it should be, or None."""
+    """Return the problem of the newest pod that has one, or None."""
     newest_first = sorted(pods, key=lambda pod: str(pod["metadata"].get("creationTimestamp")), reverse=True)
     return next(filter(None, (_trouble(kube, pod) for pod in newest_first)), None)
 
 
 def last_lines(kube: Kube, trouble: Trouble) -> str:
-    """Return the last lines of the container's log, secrets taken out; empty where there are none."""
+    """Return the last lines of the container's log, secrets masked; empty if there are none."""
     if not trouble.container:
         return ""
     try:
@@ -55,9 +55,9 @@ def last_lines(kube: Kube, trouble: Trouble) -> str:
 
 @contextmanager
 def short_lived(kube: Kube, document: Document, seconds: float = _READY_SECONDS) -> Iterator[Reference]:
-    """Create a pod, and yield it once it is ready or has succeeded; it is deleted at the end of the block.
+    """Create a pod, yield it when it is ready or has succeeded, and delete it at the end of the block.
 
-    Raises RolloutFailed where it fails, or becomes neither in `seconds`.
+    Raises RolloutFailed if it fails, or is neither within `seconds`.
     """
     reference = Reference.of(document)
     kube.delete(reference, grace_seconds=0)
@@ -83,20 +83,21 @@ def _await_pod(kube: Kube, reference: Reference, seconds: float) -> None:
     trouble = find_trouble(kube, [pod]) if pod else None
     lines = last_lines(kube, trouble) if trouble else ""
     raise RolloutFailed(
-        f"The pod {reference.name} did not become ready: {trouble or 'it is gone'}." + indented(lines),
-        f"See `kubectl describe pod {reference.name} --namespace {reference.namespace}`, and run the step again.",
+        f"Pod {reference.name} did not become ready: {trouble or 'it was deleted'}." + indented(lines),
+        f"Run `kubectl describe pod {reference.name} --namespace {reference.namespace}`, fix the cause, and run the"
+        " step again.",
     )
 
 
 def is_ready(pod: Mapping[str, Any]) -> bool:
-    """Tell whether a pod is ready, and not about to end."""
+    """Tell whether a pod is ready and not terminating."""
     conditions = pod.get("status", {}).get("conditions", ())
     ready = any(condition["type"] == "Ready" and condition["status"] == "True" for condition in conditions)
     return ready and "deletionTimestamp" not in pod["metadata"]
 
 
 def indented(lines: str) -> str:
-    """Return log lines to put behind a sentence."""
+    """Return log lines indented for the end of a message."""
     return "".join(f"\n  | {line}" for line in lines.splitlines())
 
 
@@ -117,7 +118,7 @@ def _trouble(kube: Kube, pod: Document) -> Trouble | None:
     if warning:
         return Trouble(reference, running, warning.get("reason", ""), warning.get("message", "").strip())
     if running:
-        return Trouble(reference, running, "not ready", "it runs, and its probe has not passed yet")
+        return Trouble(reference, running, "not ready", "it is running, but its probe has not passed")
     return Trouble(reference, "", status.get("reason") or status.get("phase", "Pending"), status.get("message", ""))
 
 

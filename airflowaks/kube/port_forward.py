@@ -1,4 +1,4 @@
-"""A port of a pod on this machine, as `kubectl port-forward` has it: for what the cluster shows to nobody outside."""
+"""Forwards a local port to a pod, as `kubectl port-forward` does: the way to services inside the cluster."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from airflowaks.kube.client import Kube, Reference
 
-# A stream is for one connection to one port: its data, its errors, and before either the port's number.
+# A stream carries one connection to one port: a data and an error channel, each beginning with the port number.
 _PROTOCOL = "v4.channel.k8s.io"
 _DATA, _ERROR = 0, 1
 _CHUNK = 64 * 1024
@@ -24,9 +24,9 @@ _CHUNK = 64 * 1024
 
 @contextmanager
 def forward(kube: Kube, pod: Reference, port: int, *, local_port: int = 0) -> Iterator[int]:
-    """Yield a port of this machine (0: any that is free) whose connections reach `port` of a pod, until the block ends.
+    """Yield a local port (0: any free one) that forwards connections to `port` of a pod until the block ends.
 
-    Raises OSError where the port is taken.
+    Raises OSError if the local port is in use.
     """
     from anyio.from_thread import start_blocking_portal
 
@@ -51,7 +51,7 @@ async def _listening(kube: Kube, pod: Reference, port: int, local_port: int) -> 
         yield server.sockets[0].getsockname()[1]
     finally:
         server.close()
-        # Clients may keep connections open that they do not use.
+        # Clients may keep idle connections open.
         for task in served:
             task.cancel()
         await asyncio.gather(*served, return_exceptions=True)
@@ -64,7 +64,7 @@ async def _serve(
         try:
             stream = await open_stream(kube, pod, "portforward", [("ports", str(port))], (_PROTOCOL,))
         except KubernetesError:
-            # Who called sees the connection closed, as with a server that is down.
+            # The client sees a closed connection, as with a server that is down.
             return
         async with stream:
             sending = asyncio.create_task(_send(stream, reader))

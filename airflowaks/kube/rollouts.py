@@ -1,7 +1,7 @@
-"""Waiting until what was applied works: a Deployment's pods available, a Job complete, a claim bound.
+"""Waits for a roll-out: until a Deployment's pods are available, a Job is complete, or a claim is bound.
 
-It is the cluster's controllers that decide both that and when to give up, as `kubectl rollout status` has them do; only
-a roll-out whose new pods end again and again, while those before them go on, is given up here.
+The cluster's controllers decide on success and failure, as in `kubectl rollout status`. The only failure decided here
+is a roll-out whose new pods keep exiting while the old ones still serve.
 """
 
 from __future__ import annotations
@@ -21,22 +21,22 @@ if TYPE_CHECKING:
 _CLAIM = "PersistentVolumeClaim"
 _ROLLOUT_SECONDS = 3600.0
 _CLAIM_SECONDS = 600.0
-# On a cluster the second restart comes after ten seconds, the third after thirty.
+# A container's second restart comes after ten seconds, the third after thirty.
 _MOST_RESTARTS = 2
 
 _ACTIONS = {
-    "ErrImagePull": "Run step 2: it puts the image into the registry and lets the cluster's nodes pull it.",
-    "ImagePullBackOff": "Run step 2: it puts the image into the registry and lets the cluster's nodes pull it.",
-    "FailedMount": "Run step 5, which gives the pods their identity and its right to the vault, then this step again.",
-    "CreateContainerConfigError": "Run step 5: the pods' Secret is made while one of them mounts the vault's volume.",
-    "Unschedulable": "Raise `cluster.node_pool.max_count` in the environment file, or choose larger machines.",
+    "ErrImagePull": "Run step 2, which imports the image and lets the cluster's nodes pull it.",
+    "ImagePullBackOff": "Run step 2, which imports the image and lets the cluster's nodes pull it.",
+    "FailedMount": "Run step 5, which gives the pods their identity and its role on the vault, then this step again.",
+    "CreateContainerConfigError": "Run step 5: the Secret exists only while a pod mounts the vault's volume.",
+    "Unschedulable": "Raise `cluster.node_pool.max_count` in the environment file, or choose a larger VM size.",
     "OOMKilled": "Raise the component's memory in the environment file, then run the step again.",
 }
 
 
 @dataclass(frozen=True)
 class _State:
-    """How far it is: `text` says so in a few words; `failed` means that its controller has given up."""
+    """The progress of a roll-out in a few words; `failed` means that the controller has given up."""
 
     text: str
     done: bool = False
@@ -44,17 +44,17 @@ class _State:
 
 
 def await_ready(kube: Kube, reference: Reference, show: Callable[[str], None] = lambda _: None) -> None:
-    """Return once an object works, most kinds at once. `show` is given how far the roll-out is, at the end "".
+    """Wait until an object is ready; kinds without a roll-out are ready at once. `show` gets the progress, finally "".
 
-    Raises RolloutFailed, which says which pod, which container, the reason, and the last lines of its log.
+    Raises RolloutFailed with the pod, the container, the reason, and the last lines of its log.
     """
     evaluate = _STATES.get(reference.kind)
     if evaluate is None:
         return
-    state = _State("not begun")
+    state = _State("not started")
     seconds = _CLAIM_SECONDS if reference.kind == _CLAIM else _ROLLOUT_SECONDS
     for document in kube.follow(reference, seconds):
-        state = evaluate(kube, document) if document else _State("it was deleted meanwhile", failed=True)
+        state = evaluate(kube, document) if document else _State("the object was deleted", failed=True)
         if state.done or state.failed:
             break
         pods = _pods_of(kube, document) if document else []
@@ -69,7 +69,7 @@ def await_ready(kube: Kube, reference: Reference, show: Callable[[str], None] = 
 
 
 def condition(document: Mapping[str, Any], kind: str) -> Mapping[str, Any] | None:
-    """Return a condition of an object where it is true."""
+    """Return a condition of an object if its status is True, else None."""
     conditions = document.get("status", {}).get("conditions", ())
     true = (condition for condition in conditions if condition["status"] == "True")
     return next((condition for condition in true if condition["type"] == kind), None)
@@ -79,29 +79,29 @@ def _deployment(_kube: Kube, document: Document) -> _State:
     spec, status, metadata = document["spec"], document.get("status", {}), document["metadata"]
     wanted, updated = spec.get("replicas", 1), status.get("updatedReplicas", 0)
     if spec.get("paused"):
-        return _State("its roll-out is paused (`kubectl rollout resume` goes on)", failed=True)
+        return _State("the roll-out is paused (`kubectl rollout resume` continues it)", failed=True)
     if status.get("observedGeneration", 0) < metadata.get("generation", 0):
-        return _State("not begun")
+        return _State("not started")
     for condition in status.get("conditions", ()):
         if condition["type"] == "Progressing" and condition.get("reason") == "ProgressDeadlineExceeded":
             return _State(f"no progress in {spec.get('progressDeadlineSeconds')} s", failed=True)
     if updated < wanted:
         return _State(f"{updated} of {wanted} pods updated")
     if (old := status.get("replicas", 0) - updated) > 0:
-        return _State(f"{old} old pod{'s' if old > 1 else ''} to end")
+        return _State(f"{old} old pod{'s' if old > 1 else ''} still running")
     available = status.get("availableReplicas", 0)
     return _State(f"{available} of {wanted} pods available", done=available >= updated)
 
 
 def _serves_as_before(document: Document) -> bool:
-    """Tell whether pods of an earlier revision are available, so that nothing is lost by not waiting any longer."""
+    """Tell whether pods of the previous revision are available, so that the roll-out can be abandoned safely."""
     status = document.get("status", {})
     before = int(status.get("replicas", 0)) - int(status.get("updatedReplicas", 0))
     return document["kind"] == "Deployment" and 0 < before <= int(status.get("availableReplicas", 0))
 
 
 def _restarts(document: Document, pods: list[Document]) -> int:
-    """Return how often a container of the present revision was restarted that is not ready now."""
+    """Return the most restarts of an unready container of the current revision."""
     template = document["spec"]["template"]
     annotations, images = template["metadata"].get("annotations", {}), _images(template)
     return max(
@@ -161,7 +161,7 @@ def _failed(kube: Kube, reference: Reference, state: _State) -> RolloutFailed:
         reason = f"{state.text}; {events[-1].get('reason')}: {events[-1].get('message')}"
     message = kube.session.redactor.redact(f"{reference.kind} {reference.name} did not become ready: {reason}.")
     named = f"pod {trouble.pod.name}" if trouble else f"{reference.kind.lower()} {reference.name}"
-    see = f"See `kubectl describe {named} --namespace {reference.namespace}`, and run the step again."
+    see = f"Run `kubectl describe {named} --namespace {reference.namespace}`, fix the cause, and run the step again."
     return RolloutFailed(message + indented(lines), _ACTIONS.get(trouble.reason, see) if trouble else see)
 
 

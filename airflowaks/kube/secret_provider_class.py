@@ -1,4 +1,4 @@
-"""What a SecretProviderClass brings from the vault: which secrets, into which files, and from those into which Secrets.
+"""A SecretProviderClass: the vault's secrets, the files they become, and the Secrets that are synced from the files.
 
 Source: https://azure.github.io/secrets-store-csi-driver-provider-azure/docs/getting-started/usage
 """
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class SecretProviderClass:
-    """One class: `objects` are the vault's secrets by file, `synced` are by Secret the files by key."""
+    """One class: `objects` maps files to the vault's secrets, `synced` maps each Secret's keys to files."""
 
     name: str
     objects: Mapping[str, str]
@@ -24,7 +24,7 @@ class SecretProviderClass:
 
     @classmethod
     def of(cls, document: Document) -> SecretProviderClass:
-        """Return what a manifest's document says."""
+        """Return the class of a manifest's document."""
         import yaml
 
         spec = document["spec"]

@@ -1,8 +1,8 @@
-"""Two-way streams with a pod over a WebSocket, as `kubectl exec` and `kubectl port-forward` have them.
+"""Two-way streams with a pod over a WebSocket, as `kubectl exec` and `kubectl port-forward` use them.
 
-They live in an event loop, which callers run in a thread of its own (anyio's portal), since a notebook's thread has one
-already. websockets' threaded client is not for them: it reads and writes one TLS connection in two threads, which
-OpenSSL does not allow; where session tickets arrive just as it writes, the upgrade hangs for good.
+They need an event loop, which callers run in a separate thread (anyio's portal), because a notebook's thread has one
+already. websockets' threaded client is unsuitable: it reads and writes one TLS connection in two threads, which OpenSSL
+does not allow; if session tickets arrive during a write, the upgrade hangs.
 
 Source: https://kubernetes.io/docs/reference/using-api/api-concepts (streaming subresources), RFC 6455
 """
@@ -31,7 +31,7 @@ async def open_stream(
 ) -> ClientConnection:
     """Return a WebSocket to `exec` or `portforward` of a pod, in the first of `protocols` that the server speaks.
 
-    Raises KubernetesError where it is refused.
+    Raises KubernetesError if the API refuses or does not answer.
     """
     from websockets.asyncio.client import connect
     from websockets.exceptions import InvalidStatus, WebSocketException
@@ -49,7 +49,7 @@ async def open_stream(
             subprotocols=[Subprotocol(protocol) for protocol in protocols],
             additional_headers={"Authorization": f"Bearer {token}"},
             compression=None,
-            # A proxy of the environment, else one that the machine's settings name; none leads from here to here.
+            # The environment's proxy, else the machine's; none for a cluster on this machine.
             proxy=None if address.is_local else session.connection.proxy or True,
             max_size=None,
         )

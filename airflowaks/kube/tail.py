@@ -1,8 +1,7 @@
-"""The log of a container as it grows, asked for again and again.
+"""Follows a container's log by polling.
 
-A stream (`follow=true`) would be nearer to `kubectl logs --follow`, but it ends whenever its container does or a proxy
-loses patience, and cannot be told to stop while nothing comes. Asking again survives a restart, which is what one waits
-for in an incident, and is over as soon as one no longer asks.
+A stream (`follow=true`), as in `kubectl logs --follow`, ends with its container or at a proxy's timeout, and cannot be
+stopped while no line arrives. Polling survives a restart and stops at once.
 """
 
 from __future__ import annotations
@@ -16,7 +15,7 @@ _WHOLE_SECONDS = len("2026-11-22T10:00:00")
 
 
 class Tail:
-    """What a container logs from now on, and before that its last `lines`."""
+    """The log of a container, beginning with its last `lines`."""
 
     def __init__(self, kube: Kube, pod: Reference, container: str, lines: int) -> None:
         self._kube = kube
@@ -26,8 +25,8 @@ class Tail:
         self._last = ""
 
     def read(self) -> list[str]:
-        """Return the lines that have come since the last call, secrets taken out. Raises KubernetesError."""
-        # The API server passes on whole seconds only, so that lines of the same second come again.
+        """Return the new lines since the last call, secrets masked. Raises KubernetesError."""
+        # The API server rounds the time to whole seconds, so lines of the same second are returned again.
         since = f"{self._last[:_WHOLE_SECONDS]}Z" if self._last else ""
         lines = 0 if since else self._lines
         text = self._kube.logs(self._pod, self._container, lines=lines, since=since, times=True)

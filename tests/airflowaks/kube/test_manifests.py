@@ -66,9 +66,9 @@ def test_no_value_breaks_out_of_its_place(value: str) -> None:
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("data: ${TYPO}", "step/one.yaml, line 4: there is no placeholder ${TYPO}."),
-        ("data:\n  a: b\n  c: x-${it}", "step/one.yaml, line 6: there is no placeholder ${it}."),
-        ("data: ${UNFINISHED", "step/one.yaml, line 4: there is no placeholder ${UNFINISHED}."),
+        ("data: ${TYPO}", "step/one.yaml, line 4: the placeholder ${TYPO} does not exist."),
+        ("data:\n  a: b\n  c: x-${it}", "step/one.yaml, line 6: the placeholder ${it} does not exist."),
+        ("data: ${UNFINISHED", "step/one.yaml, line 4: the placeholder ${UNFINISHED} does not exist."),
         ("data: ${EMPTY}", "step/one.yaml, line 4: the placeholder ${EMPTY} has no value."),
         ("data: ${NOTHING}", "step/one.yaml, line 4: the placeholder ${NOTHING} has no value."),
     ],
@@ -96,7 +96,7 @@ def test_files_come_in_the_order_of_their_names_and_may_hold_several_objects(fol
 
 def test_yaml_that_is_none_is_said_so(folder: Path) -> None:
     (folder / "one.yaml").write_text("a: [b")
-    with pytest.raises(InvalidManifest, match=r"step/one\.yaml is no valid YAML: .*line 1"):
+    with pytest.raises(InvalidManifest, match=r"step/one\.yaml is not valid YAML: .*line 1"):
         load("step", {})
 
 

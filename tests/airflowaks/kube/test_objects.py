@@ -133,7 +133,7 @@ def test_a_plan_knows_kinds_that_the_cluster_does_not_know_yet(world: World) -> 
     assert change.action is Action.CREATE
 
     session = world.session()
-    with pytest.raises(MissingDependency, match=r"does not know Colour of example\.com/v1"):
+    with pytest.raises(MissingDependency, match=r"has no kind Colour in example\.com/v1"):
         converge(session, *world.objects(session, COLOUR="red"))
 
 

@@ -182,7 +182,7 @@ def test_a_secret_that_no_pod_mounts(roll_out: RollOut) -> None:
     assert error.message.endswith(
         'container triggerer: CreateContainerConfigError (secret "airflow-triggerer" not found).'
     )
-    assert error.action == ("Run step 5: the pods' Secret is made while one of them mounts the vault's volume.")
+    assert error.action == "Run step 5: the Secret exists only while a pod mounts the vault's volume."
 
 
 def test_a_probe_that_never_passes(roll_out: RollOut) -> None:
@@ -199,4 +199,4 @@ def test_a_probe_that_never_passes(roll_out: RollOut) -> None:
 
     assert re.search(r"did not become ready: no progress in 8 s; pod spoilt-\w+-\w+-\w+, container tr", error.message)
     assert error.message.endswith("container triggerer: Unhealthy (Readiness probe failed: no heartbeat).")
-    assert error.action.startswith("See `kubectl describe pod spoilt-")
+    assert error.action.startswith("Run `kubectl describe pod spoilt-")
