@@ -1,13 +1,15 @@
 """The mapping from errors of Azure, PostgreSQL and Redis to the error tree.
 
-The codes come from the services' troubleshooting guides. Any other code becomes an AzureError with the service's
-message. The caller chains the original exception.
+azure_errors.yaml maps Azure's codes. Any other code becomes an AzureError with the service's message. The caller chains
+the original exception.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from airflowaks import errors
@@ -16,15 +18,16 @@ from airflowaks.errors import AirflowAksError, AzureError, Unexpected
 if TYPE_CHECKING:
     from airflowaks.cloud.redaction import Redactor
 
+_CODES = Path(__file__).with_name("azure_errors.yaml")
 _LONGEST_REASON = 400
 
 
 @dataclass(frozen=True)
 class _Mapping:
-    """One entry: Azure error codes, outer or inner, and words of the message, with the error and action for them."""
+    """An entry of azure_errors.yaml: an error of the tree and an action, for codes and for words of the message."""
 
-    error: type[AzureError]
-    codes: tuple[str, ...]
+    error: str
+    codes: Sequence[str]
     action: str
     words: str = ""
 
@@ -32,92 +35,11 @@ class _Mapping:
         return not set(self.codes).isdisjoint(codes) and self.words.lower() in text.lower()
 
 
-_MAPPINGS = (
-    _Mapping(
-        errors.ServiceRetired,
-        ("BadRequest",),
-        "Set `broker.kind: managed_redis` in the environment file: this tenant cannot create classic caches.",
-        "Azure Cache for Redis is retiring",
-    ),
-    _Mapping(
-        errors.ServiceRetired,
-        ("BadRequest",),
-        "Choose a Balanced_*, MemoryOptimized_* or ComputeOptimized_* SKU for the broker.",
-        "Enterprise resources is no longer supported",
-    ),
-    _Mapping(
-        errors.ProviderNotRegistered,
-        ("MissingSubscriptionRegistration",),
-        "Run step 1, which registers the providers, or `az provider register --namespace …`; then run again.",
-    ),
-    _Mapping(
-        errors.QuotaExceeded,
-        ("OperationNotAllowed", "QuotaExceeded", "ErrCode_InsufficientVCPUQuota"),
-        "Choose a smaller size or another region, or request more quota in the portal under Quotas.",
-        "quota",
-    ),
-    _Mapping(
-        errors.SkuNotAvailable,
-        ("SkuNotAvailable", "AvailabilityZoneNotSupported", "AKSCapacityHeavyUsage", "SkuNotSupported"),
-        "Choose another size, zone or region in the environment file.",
-    ),
-    _Mapping(
-        errors.SoftDeleted,
-        ("ConflictError", "Conflict"),
-        "Recover it with `az keyvault recover --name …`, purge it with `az keyvault purge --name …`, or set another"
-        " `key_vault.name`.",
-        "deleted state",
-    ),
-    _Mapping(
-        errors.SoftDeleted,
-        ("ObjectIsDeletedButRecoverable",),
-        "Recover the secret with `az keyvault secret recover`, then run step 4 again.",
-    ),
-    _Mapping(
-        errors.NameTaken,
-        (
-            "VaultAlreadyExists",
-            "AlreadyInUse",
-            "ServerNameAlreadyExists",
-            "NameNotAvailable",
-            "StorageAccountAlreadyTaken",
-            "RegistryNameAlreadyInUse",
-        ),
-        "Set another name in the environment file: it must be unique in all of Azure.",
-    ),
-    _Mapping(
-        AzureError,
-        ("SecretDisabled",),
-        "Enable it with `az keyvault secret set-attributes --enabled true`, or delete it; then run step 4 again.",
-    ),
-    _Mapping(
-        errors.PermissionDenied,
-        ("ForbiddenByRbac",),
-        "Run step 4 with mode=apply, which assigns you Key Vault Secrets Officer, or request that role on the vault; it"
-        " takes effect within ten minutes.",
-    ),
-    _Mapping(
-        errors.PermissionDenied,
-        ("AuthorizationFailed", "Authorization_RequestDenied", "LinkedAuthorizationFailed", "Forbidden"),
-        "Request the role that the message names; the whole runbook needs Owner on the subscription and Groups"
-        " Administrator in Entra.",
-    ),
-    _Mapping(
-        errors.PrincipalNotFound,
-        ("PrincipalNotFound",),
-        "Wait a few minutes until Entra has replicated the principal, then run the step again.",
-    ),
-    _Mapping(
-        errors.PolicyViolation,
-        ("RequestDisallowedByPolicy",),
-        "Request an exemption from the owner of the policy that the message names, or change the environment.",
-    ),
-    _Mapping(
-        errors.Throttled,
-        ("SubscriptionRequestsThrottled", "TooManyRequests", "ResourceRequestsThrottled"),
-        "Wait a few minutes and run the step again: it continues where it stopped.",
-    ),
-)
+@cache
+def _mappings() -> list[_Mapping]:
+    import yaml
+
+    return [_Mapping(**entry) for entry in yaml.safe_load(_CODES.read_bytes())]
 
 
 def translate(error: BaseException, subject: str, redactor: Redactor) -> AirflowAksError:
@@ -127,9 +49,10 @@ def translate(error: BaseException, subject: str, redactor: Redactor) -> Airflow
     codes, reason = error_codes(error), _reason(error, redactor)
     code = codes[0] if codes else ""
     refused = f"{subject}: Azure refused the request{f' ({code})' if code else ''}: {reason}"
-    for mapping in _MAPPINGS:
+    for mapping in _mappings():
         if mapping.matches(codes, reason):
-            return mapping.error(refused, mapping.action, code)
+            mapped: AzureError = getattr(errors, mapping.error)(refused, mapping.action, code)
+            return mapped
     kinds = {kind.__name__ for kind in type(error).__mro__}
     match type(error).__module__.partition(".")[0]:
         case "azure" if "ClientAuthenticationError" in kinds:

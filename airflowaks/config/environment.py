@@ -88,10 +88,10 @@ class Environment(Section):
             "resource_group": group,
             "entra": {"admin_group": f"airflow-{name}-admins", "developer_group": f"airflow-{name}-developers"},
             "cluster": {"name": f"airflow-{name}"},
-            "registry": {"name": naming.global_name(naming.REGISTRY, "acr", name, suffix)},
-            "postgresql": {"name": naming.global_name(naming.POSTGRESQL, "pg", name, suffix)},
-            "broker": {"name": naming.global_name(naming.MANAGED_REDIS, "redis", name, suffix)},
-            "key_vault": {"name": naming.global_name(naming.KEY_VAULT, "kv", name, suffix)},
+            "registry": {"name": naming.global_name("registry", "acr", name, suffix)},
+            "postgresql": {"name": naming.global_name("postgresql", "pg", name, suffix)},
+            "broker": {"name": naming.global_name("managed_redis", "redis", name, suffix)},
+            "key_vault": {"name": naming.global_name("key_vault", "kv", name, suffix)},
             "identities": {"cluster": f"airflow-{name}-cluster", "pods": f"airflow-{name}-pods"},
         }
         if isinstance(broker := content.get("broker"), dict) and broker.get("kind") == "existing_cache":

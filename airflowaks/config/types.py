@@ -13,7 +13,7 @@ from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, BeforeValidator, Field, ValidationInfo
 
-from airflowaks.config import naming
+from airflowaks.config.naming import RULES, region_name
 
 Item = TypeVar("Item", bound=Hashable)
 
@@ -96,8 +96,8 @@ def _image(value: str) -> str:
         raise ValueError(f'"{value}" is not an image with {form}; write it like "docker.io/apache/airflow:3.3.2"')
     if at and not re.fullmatch(r"sha256:[0-9a-f]{64}", digest):
         raise ValueError(f'"{digest}" is not a digest; write "sha256:" and 64 hexadecimal digits')
-    naming.REPOSITORY.check(repository)
-    naming.IMAGE_TAG.check(tag)
+    RULES["repository"].check(repository)
+    RULES["image_tag"].check(tag)
     return value
 
 
@@ -174,7 +174,7 @@ SubscriptionId = Annotated[str, _guid("your subscription ID", "az account show -
 TenantId = Annotated[str, _guid("your tenant ID", "az account show --query tenantId")]
 MemberId = Annotated[str, _guid("the member's object ID", "az ad user show --id NAME@DOMAIN --query id")]
 Members = Annotated[tuple[MemberId, ...], Field(strict=False), AfterValidator(_unique)]
-Location = Annotated[str, AfterValidator(naming.region_name)]
+Location = Annotated[str, AfterValidator(region_name)]
 TagName = Annotated[str, Field(min_length=1, max_length=512), AfterValidator(_tag_name)]
 Tags = Annotated[dict[TagName, Annotated[str, Field(max_length=256)]], AfterValidator(_tags)]
 ProxyUrl = Annotated[str, AfterValidator(_proxy)]
@@ -194,21 +194,21 @@ Cores = Annotated[str, BeforeValidator(_text), AfterValidator(_cores)]
 Memory = Annotated[str, AfterValidator(_memory)]
 HostName = Annotated[str, AfterValidator(_host)]
 
-EnvironmentName = Annotated[str, AfterValidator(naming.ENVIRONMENT.check)]
-ResourceGroupName = Annotated[str, AfterValidator(naming.RESOURCE_GROUP.check)]
-IdentityName = Annotated[str, AfterValidator(naming.IDENTITY.check)]
-ClusterName = Annotated[str, AfterValidator(naming.CLUSTER.check)]
-NodePoolName = Annotated[str, AfterValidator(naming.NODE_POOL.check)]
-Namespace = Annotated[str, AfterValidator(naming.NAMESPACE.check)]
-RegistryName = Annotated[str, AfterValidator(naming.REGISTRY.check)]
-RepositoryName = Annotated[str, AfterValidator(naming.REPOSITORY.check)]
-ImageTag = Annotated[str, AfterValidator(naming.IMAGE_TAG.check)]
-PostgresqlName = Annotated[str, AfterValidator(naming.POSTGRESQL.check)]
-DatabaseName = Annotated[str, AfterValidator(naming.DATABASE.check)]
-RoleName = Annotated[str, AfterValidator(naming.ROLE.check)]
-FirewallRuleName = Annotated[str, AfterValidator(naming.FIREWALL_RULE.check)]
-ManagedRedisName = Annotated[str, AfterValidator(naming.MANAGED_REDIS.check)]
-RedisCacheName = Annotated[str, AfterValidator(naming.REDIS_CACHE.check)]
-KeyVaultName = Annotated[str, AfterValidator(naming.KEY_VAULT.check)]
-CertificateName = Annotated[str, AfterValidator(naming.CERTIFICATE.check)]
-UserName = Annotated[str, AfterValidator(naming.AIRFLOW_USER.check)]
+EnvironmentName = Annotated[str, AfterValidator(RULES["environment"].check)]
+ResourceGroupName = Annotated[str, AfterValidator(RULES["resource_group"].check)]
+IdentityName = Annotated[str, AfterValidator(RULES["identity"].check)]
+ClusterName = Annotated[str, AfterValidator(RULES["cluster"].check)]
+NodePoolName = Annotated[str, AfterValidator(RULES["node_pool"].check)]
+Namespace = Annotated[str, AfterValidator(RULES["namespace"].check)]
+RegistryName = Annotated[str, AfterValidator(RULES["registry"].check)]
+RepositoryName = Annotated[str, AfterValidator(RULES["repository"].check)]
+ImageTag = Annotated[str, AfterValidator(RULES["image_tag"].check)]
+PostgresqlName = Annotated[str, AfterValidator(RULES["postgresql"].check)]
+DatabaseName = Annotated[str, AfterValidator(RULES["database"].check)]
+RoleName = Annotated[str, AfterValidator(RULES["role"].check)]
+FirewallRuleName = Annotated[str, AfterValidator(RULES["firewall_rule"].check)]
+ManagedRedisName = Annotated[str, AfterValidator(RULES["managed_redis"].check)]
+RedisCacheName = Annotated[str, AfterValidator(RULES["redis_cache"].check)]
+KeyVaultName = Annotated[str, AfterValidator(RULES["key_vault"].check)]
+CertificateName = Annotated[str, AfterValidator(RULES["certificate"].check)]
+UserName = Annotated[str, AfterValidator(RULES["airflow_user"].check)]

@@ -28,7 +28,7 @@ from airflowaks.cloud.connection import Connection
 from airflowaks.config.environment import load_environment
 from airflowaks.engine.changes import Difference
 from airflowaks.engine.converge import converge
-from airflowaks.errors import AirflowAksError, AzureError
+from airflowaks.errors import AzureError
 from airflowaks.session import Session
 from tests.support.rehearsal import run_rehearsal, start_rehearsal
 
@@ -472,10 +472,10 @@ def translated(session: Session, resource: Resource, act: Callable[[], object]) 
 
 
 def test_every_code_that_is_known_can_be_acted_on() -> None:
-    codes = [(code, mapping.words) for mapping in error_mapping._MAPPINGS for code in mapping.codes]
+    mappings = error_mapping._mappings()
+    codes = [(code, mapping.words) for mapping in mappings for code in mapping.codes]
     assert len(codes) == len(set(codes))
     leaves = {each for each in vars(errors).values() if isinstance(each, type) and issubclass(each, AzureError)}
-    assert {mapping.error for mapping in error_mapping._MAPPINGS} == leaves
-    for mapping in error_mapping._MAPPINGS:
-        assert issubclass(mapping.error, AirflowAksError)
+    assert {getattr(errors, mapping.error) for mapping in mappings} == leaves
+    for mapping in mappings:
         assert mapping.action.endswith(".")

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from airflowaks.config import naming
 
-RULES = [rule for rule in vars(naming).values() if isinstance(rule, naming.NameRule)]
+RULES = naming.RULES.values()
 
 # What the services' own SDKs accept, by kind: azure-mgmt-keyvault 10.3.1, -containerregistry 10.3.0, -containerservice
 # 30.0.0, -postgresqlflexibleservers 1.0.0 and -redisenterprise 3.1.0; the newest versions check no names any more.
@@ -25,12 +25,14 @@ SDK_PATTERNS = {
     "an Azure Cache for Redis": r"[a-zA-Z0-9][a-zA-Z0-9-]*[a-zA-Z0-9]|[a-zA-Z0-9]",
 }
 
-environment_names = st.from_regex(rf"\A(?:{naming.ENVIRONMENT.pattern})\Z").filter(
-    lambda name: len(name) <= naming.ENVIRONMENT.longest and not naming.TRADEMARK.search(name.replace("-", ""))
+environment_names = st.from_regex(rf"\A(?:{naming.RULES['environment'].pattern})\Z").filter(
+    lambda name: (
+        len(name) <= naming.RULES["environment"].length[1] and not naming.TRADEMARK.search(name.replace("-", ""))
+    )
 )
 derivations = pytest.mark.parametrize(
     ("rule", "abbreviation"),
-    [(naming.REGISTRY, "acr"), (naming.POSTGRESQL, "pg"), (naming.MANAGED_REDIS, "redis"), (naming.KEY_VAULT, "kv")],
+    [("registry", "acr"), ("postgresql", "pg"), ("managed_redis", "redis"), ("key_vault", "kv")],
     ids=lambda value: value if isinstance(value, str) else "",
 )
 
@@ -62,11 +64,11 @@ def test_every_pattern_of_the_sdks_belongs_to_a_rule() -> None:
 @example(environment="a" * 32, subscription="", group="")
 @example(environment="abcde-fgh", subscription="", group="")  # cut just behind the hyphen where the vault's room ends
 def test_derived_names_keep_the_rules(
-    rule: naming.NameRule, abbreviation: str, environment: str, subscription: object, group: str
+    rule: str, abbreviation: str, environment: str, subscription: object, group: str
 ) -> None:
     suffix = naming.name_suffix(environment, str(subscription), group)
     name = naming.global_name(rule, abbreviation, environment, suffix)
-    assert rule.check(name) == name
+    assert naming.RULES[rule].check(name) == name
     assert name.endswith(suffix)
     assert name == naming.global_name(
         rule, abbreviation, environment, naming.name_suffix(environment, str(subscription), group)
@@ -74,7 +76,7 @@ def test_derived_names_keep_the_rules(
 
 
 @derivations
-def test_long_names_with_one_beginning_stay_apart(rule: naming.NameRule, abbreviation: str) -> None:
+def test_long_names_with_one_beginning_stay_apart(rule: str, abbreviation: str) -> None:
     derived = {
         naming.global_name(rule, abbreviation, environment, naming.name_suffix(environment, "s", "shared-group"))
         for environment in ("production-east", "production-west", "productioneast")
@@ -120,28 +122,29 @@ def test_other_regions_are_refused(location: str, hint: str) -> None:
 @pytest.mark.parametrize(
     ("rule", "name", "why"),
     [
-        (naming.KEY_VAULT, "ab", "it has 2 characters; 3 to 24 are allowed"),
-        (naming.KEY_VAULT, "a" * 25, "it has 25 characters; 3 to 24 are allowed"),
-        (naming.KEY_VAULT, "1vault", "a letter first"),
-        (naming.KEY_VAULT, "my--vault", "single hyphens"),
-        (naming.KEY_VAULT, "vault-", "single hyphens between them"),
-        (naming.KEY_VAULT, "vault\n", "letters, digits"),
-        (naming.KEY_VAULT, "vaült", "letters, digits"),
-        (naming.KEY_VAULT, "my-Microsoft-kv", 'Azure reserves the word "microsoft"'),
-        (naming.KEY_VAULT, "login-kv", 'Azure reserves the word "login"'),
-        (naming.REGISTRY, "air-flow", "letters and digits only"),
-        (naming.POSTGRESQL, "Airflow", "lower-case letters"),
-        (naming.ENVIRONMENT, "windo-ws", 'Azure reserves the word "windows"'),
-        (naming.RESOURCE_GROUP, "group.", "not ending with a full stop"),
-        (naming.NAMESPACE, "kube-system", "not begin with kube-"),
-        (naming.NAMESPACE, "default", "the service reserves this name"),
-        (naming.DATABASE, "postgres", "the service reserves this name"),
-        (naming.ROLE, "pg_airflow", "not begin with pg_"),
-        (naming.ROLE, "azure_pg_admin", "not begin with pg_ or azure"),
-        (naming.NODE_POOL, "airflowworkers", "it has 14 characters; 1 to 12 are allowed"),
+        ("key_vault", "ab", "it has 2 characters; 3 to 24 are allowed"),
+        ("key_vault", "a" * 25, "it has 25 characters; 3 to 24 are allowed"),
+        ("key_vault", "1vault", "a letter first"),
+        ("key_vault", "my--vault", "single hyphens"),
+        ("key_vault", "vault-", "single hyphens between them"),
+        ("key_vault", "vault\n", "letters, digits"),
+        ("key_vault", "vaült", "letters, digits"),
+        ("key_vault", "my-Microsoft-kv", 'Azure reserves the word "microsoft"'),
+        ("key_vault", "login-kv", 'Azure reserves the word "login"'),
+        ("registry", "air-flow", "letters and digits only"),
+        ("postgresql", "Airflow", "lower-case letters"),
+        ("environment", "windo-ws", 'Azure reserves the word "windows"'),
+        ("resource_group", "group.", "not ending with a full stop"),
+        ("namespace", "kube-system", "not begin with kube-"),
+        ("namespace", "default", "the service reserves this name"),
+        ("database", "postgres", "the service reserves this name"),
+        ("role", "pg_airflow", "not begin with pg_"),
+        ("role", "azure_pg_admin", "not begin with pg_ or azure"),
+        ("node_pool", "airflowworkers", "it has 14 characters; 1 to 12 are allowed"),
     ],
 )
-def test_names_that_break_a_rule(rule: naming.NameRule, name: str, why: str) -> None:
-    with pytest.raises(ValueError, match=re.escape(f'"{name}" is not a valid name for {rule.kind}: ')) as refusal:
-        rule.check(name)
+def test_names_that_break_a_rule(rule: str, name: str, why: str) -> None:
+    kind = naming.RULES[rule].kind
+    with pytest.raises(ValueError, match=re.escape(f'"{name}" is not a valid name for {kind}: ')) as refusal:
+        naming.RULES[rule].check(name)
     assert why in str(refusal.value)
