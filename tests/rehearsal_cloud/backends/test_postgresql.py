@@ -21,7 +21,7 @@ from rehearsal_cloud.backends.postgresql_install import PostgresInstallation
 from rehearsal_cloud.backends.postgresql_wire import PostgresTerminator
 from rehearsal_cloud.backends.processes import SOCKET_FOLDER_LENGTH
 
-pytestmark = pytest.mark.anyio
+pytestmark = [pytest.mark.anyio, pytest.mark.broad]
 
 TOKEN = "a-token-of-the-operator"
 PASSWORD = "p%40 s'w\"ord"

@@ -17,7 +17,7 @@ import trustme
 from rehearsal_cloud.backends.tls import TlsTerminator
 from rehearsal_cloud.backends.valkey import ValkeyServer
 
-pytestmark = pytest.mark.anyio
+pytestmark = [pytest.mark.anyio, pytest.mark.broad]
 
 KEYS = ["primary-access-key", "secondary-access-key"]
 

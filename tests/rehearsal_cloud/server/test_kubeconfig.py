@@ -25,9 +25,12 @@ if TYPE_CHECKING:
     from tests.support.azure_requests import Sender
     from tests.support.rehearsal import Rehearsal
 
-pytestmark = pytest.mark.skipif(
-    shutil.which("kubectl") is None, reason="kubectl is not installed: https://kubernetes.io/docs/tasks/tools/"
-)
+pytestmark = [
+    pytest.mark.broad,
+    pytest.mark.skipif(
+        shutil.which("kubectl") is None, reason="kubectl is not installed: https://kubernetes.io/docs/tasks/tools/"
+    ),
+]
 GRAPH = "https://graph.microsoft.com/v1.0"
 _SECONDS = 120
 _WEB = """\

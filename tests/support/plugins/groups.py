@@ -21,9 +21,11 @@ _KUBERNETES = "tests/rehearsal_cloud/kubernetes"
 GROUPS = {
     "notebooks": ("notebooks/",),
     "deployed": ("tests/deployed/",),
-    "control plane": tuple(f"{_KUBERNETES}/{folder}/" for folder in ("api", "auth", "controllers", "objects")),
+    "control plane": tuple(
+        f"{_KUBERNETES}/{part}" for part in ("addons/test_keda", "api/", "auth/", "controllers/", "objects/")
+    ),
 }
-"""The groups, the slowest first, and the folders of each."""
+"""The groups, the slowest first, and where the tests of each stand."""
 _SHARED = pytest.StashKey[ExitStack]()
 
 

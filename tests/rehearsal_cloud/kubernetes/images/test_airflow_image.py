@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 
     from rehearsal_cloud.kubernetes.images.recipes import Recipe
 
+pytestmark = pytest.mark.broad
+
 VERSION = "3.3.2"
 
 

@@ -29,6 +29,8 @@ if TYPE_CHECKING:
 
     Fill = Callable[[], None]
 
+pytestmark = pytest.mark.broad
+
 PACKAGE = "rehearsed"
 RECIPE = Recipe("small", requirements=(PACKAGE,), programs={"entrypoint": '#!/bin/sh\nexec echo "$@"\n'})
 

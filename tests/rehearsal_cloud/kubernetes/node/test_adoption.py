@@ -6,6 +6,7 @@ from contextlib import ExitStack, closing
 from typing import TYPE_CHECKING
 
 import psutil
+import pytest
 
 from tests.support import managed_cluster as azure
 from tests.support.azure_requests import Sender
@@ -14,6 +15,8 @@ from tests.support.rehearsal import kill_rehearsal, processes_of, reset_rehearsa
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+pytestmark = pytest.mark.broad
 
 # What hides its environment, as setproctitle does, leaves its parent and its session, must be found nevertheless.
 HIDES = """
