@@ -1,8 +1,8 @@
-"""Deploying everything: the steps' notebooks run headless in the order of their needs, side by side where they may.
+"""A deployment: the steps' notebooks run headless in the order of their dependencies, side by side where these allow.
 
-Each runs under papermill as a program of its own and leaves a record of its own, so that a deployment is the same as
-running the notebooks one by one. After a failure nothing new is begun; what runs is waited for. Run it again and it
-goes on where it stopped, because every step finds what is there.
+papermill runs each notebook in a process of its own and writes a record of its own, so a deployment is the same as
+running the notebooks one by one. After a failure no more notebooks begin; those that run go on to their end. A second
+deployment goes on where the first stopped, because every step reads what exists.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     from airflowaks.notebook.records import RunRecord
     from airflowaks.session import Session
 
-NEEDS: Mapping[str, tuple[str, ...]] = {
+DEPENDENCIES: Mapping[str, tuple[str, ...]] = {
     "01_cluster": (),
     "02_registry": ("01_cluster",),
     "03_backend": ("01_cluster",),
@@ -45,9 +45,9 @@ NEEDS: Mapping[str, tuple[str, ...]] = {
     "06_volumes": ("01_cluster", "02_registry"),
     "07_airflow": ("05_workload_identity", "06_volumes"),
 }
-"""Each step's notebook, and those that have to be done before it."""
+"""Each step's notebook, and the notebooks that it depends on."""
 _OF_IMAGE = ("02_registry", "07_airflow")
-"""Those that take another image than the environment says."""
+"""The notebooks with the parameter `image`."""
 
 _NOTEBOOKS = Path(__file__).resolve().parents[2] / "notebooks"
 _STOP_SECONDS = 10.0
@@ -81,7 +81,7 @@ class Step:
         """Return what the record says so far, or None where it says nothing yet."""
         if self._read is not None:
             return self._read
-        over = self.ended is not None
+        over = self.ended is not None  # asked before reading: a record that is still written is not kept
         try:
             record = read_record(self.record)
         except AirflowAksError:
@@ -97,7 +97,7 @@ class Deployment(Tabular):
         self.session = session
         self.folder = folder
         self.image = image
-        self.steps = {name: Step(name, folder / f"{name}.ipynb") for name in NEEDS}
+        self.steps = {name: Step(name, folder / f"{name}.ipynb") for name in DEPENDENCIES}
         self._started = time.monotonic()
         self._programs: dict[str, subprocess.Popen[str]] = {}
         self._interrupted = False
@@ -111,7 +111,7 @@ class Deployment(Tabular):
         """Run the steps; keep what they changed and checked in the session."""
         self.folder.mkdir(parents=True, exist_ok=True)
         with suppress(StepFailed):  # once everything has been shown, `raise_failure` raises it
-            for _ in run_in_order(NEEDS, self._run, on_interrupt=self._stop):
+            for _ in run_in_order(DEPENDENCIES, self._run, on_interrupt=self._stop):
                 pass
         results = self.session.memoize(Results)
         for step in self.steps.values():
@@ -127,7 +127,7 @@ class Deployment(Tabular):
         """Return the picture of what ran when."""
         now = self._clock()
         bars = [
-            Bar(step.notebook, step.began, now if step.ended is None else step.ended, _well(step))
+            Bar(step.notebook, step.began, now if step.ended is None else step.ended, _succeeded(step))
             for step in self.steps.values()
             if step.began is not None
         ]
@@ -155,7 +155,7 @@ class Deployment(Tabular):
             _, stderr = program.communicate()
         step.stderr = stderr.strip().rpartition("\n")[2]
         step.exit_code, step.ended = program.returncode, self._clock()
-        # Only an apply builds on what the step before made: a plan or a check of the other steps is still of use.
+        # In plan and check, steps do not depend on what earlier steps created.
         if self.session.applies and step.state == "FAILED":
             raise _failure(step)
 
@@ -178,26 +178,26 @@ class Deployment(Tabular):
             end = self._clock() if step.ended is None else step.ended
             seconds = "" if step.began is None else f"{end - step.began:.0f}"
             record = step.read() if step.began is not None else None
-            told = f"{record.changes_summary()}; {record.checks_summary()}" if record else ""
-            yield step.notebook, step.state, seconds, told
+            summary = f"{record.changes_summary()}; {record.checks_summary()}" if record else ""
+            yield step.notebook, step.state, seconds, summary
 
     def _summary(self) -> str:
         states = [step.state for step in self.steps.values()]
         counts = [f"{states.count(state)} {state}" for state in ("done", "running", "drifted", "FAILED", "not begun")]
-        told = ", ".join(count for count in counts if not count.startswith("0 "))
-        return f"{told} after {self._clock():.0f} s. Records: {self.folder}"
+        summary = ", ".join(count for count in counts if not count.startswith("0 "))
+        return f"{summary} after {self._clock():.0f} s. Records: {self.folder}"
 
 
 def deploy(session: Session, folder: str = "", image: str = "") -> Deployment:
-    """Run all steps for the session's environment in its mode, showing how far they are; return what came of them.
+    """Run all steps for the session's environment in its mode, and show their progress.
 
-    The records go to `folder`; empty, that is a new one in `runs`, called after the environment and the time (UTC).
-    `image` is another than the environment says, as steps 2 and 7 take it.
-    A step that fails does not raise here: `Deployment.raise_failure` does, once everything has been shown.
+    The records go to `folder`, by default a new one in `runs`, named for the environment and the time (UTC). `image`
+    replaces the environment's image in steps 2 and 7. A step that fails does not raise here:
+    `Deployment.raise_failure` does, once everything has been shown.
     """
     started = re.sub("[-:]", "", timestamp())
-    place = Path(folder) if folder else _NOTEBOOKS.parent / FOLDER / f"{session.environment.name}-{started}"
-    deployment = Deployment(session, place, image)
+    path = Path(folder) if folder else _NOTEBOOKS.parent / FOLDER / f"{session.environment.name}-{started}"
+    deployment = Deployment(session, path, image)
     handle = display(deployment.table(), display_id=True)  # type: ignore[no-untyped-call]  # IPython's lacks them
     try:
         with Refresher(lambda: handle.update(deployment.table())):
@@ -209,14 +209,14 @@ def deploy(session: Session, folder: str = "", image: str = "") -> Deployment:
 
 def _failure(step: Step) -> StepFailed:
     record = step.read()
-    # Log lines of a pod may stand between what happened and what to do.
+    # Log lines of a pod may stand between message and action.
     failure, _, action = (record.failure if record else step.stderr).partition("\n→ ")
     reason = failure.partition(": ")[2] or failure or "it printed no error"
     action = f"{action or 'See its record.'} Then run this notebook again: it goes on from there."
     return StepFailed(f"{step.notebook} failed: {reason}", action)
 
 
-def _well(step: Step) -> bool | None:
+def _succeeded(step: Step) -> bool | None:
     return {"done": True, "drifted": True, "FAILED": False}.get(step.state)
 
 

@@ -1,7 +1,7 @@
 """Progress in a notebook: one line that is updated in place while resources converge.
 
-What stays in the record is one line where all went well, and otherwise the table of what was done, what failed and what
-was not begun.
+The record keeps one line if all resources converged, otherwise a table of what was done, what failed and what did not
+begin.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ def _in_output(line: Table) -> Callable[[Table], None]:
 class NotebookDisplay:
     """Shows progress in the output of the cell that runs, in JupyterLab and headless.
 
-    Or elsewhere: `begin` is given the first line, and returns what takes each that follows.
+    Or elsewhere: `begin` takes the first line and returns a function that takes each later line.
     """
 
     def __init__(self, begin: Callable[[Table], Callable[[Table], None]] = _in_output) -> None:
@@ -56,7 +56,7 @@ class NotebookDisplay:
 
 
 class _Watch:
-    """What has begun, ended and failed so far; shows itself in three ways."""
+    """What has begun, ended and failed so far."""
 
     def __init__(self, resources: Sequence[Resource]) -> None:
         self._resources = tuple(resources)
@@ -84,7 +84,7 @@ class _Watch:
             self._failed.add(resource)
 
     def line(self) -> Table:
-        """Return what to show meanwhile."""
+        """Return the line to show while resources converge."""
         now = time.monotonic()
         with self._lock:
             done = f"{len(self._done)} of {len(self._resources)} done"
@@ -94,12 +94,12 @@ class _Watch:
         return Table((), (), note=f"{done} · {named}" if named else done)
 
     def last_line(self) -> Table:
-        """Return what stays where all went well."""
+        """Return the line that stays if all resources converged."""
         count = "1 resource" if len(self._done) == 1 else f"{len(self._done)} resources"
         return Table((), (), note=f"{count} in {time.monotonic() - self._started:.1f} s")
 
     def table(self) -> Table:
-        """Return what stays where something failed, or was interrupted."""
+        """Return the table that stays after a failure or an interrupt."""
         rows = [(self._state(each), each.kind, each.name, self._seconds(each)) for each in self._resources]
         records = [change.record() for change in self._done.values()]
         return Table(("", "resource", "name", "s"), rows, "How far it came", data={CHANGES_MIME: records})
