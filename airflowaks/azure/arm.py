@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import json
-from abc import abstractmethod
 from collections.abc import Mapping
+from operator import attrgetter
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from airflowaks.engine.resource import Facts, Resource, value_at
@@ -29,6 +29,12 @@ class ArmResource(Resource):
 
     type: ClassVar[str]
     """Provider and type: `Microsoft.KeyVault/vaults`."""
+    sdk: ClassVar[str]
+    """The session's client, and its operations on this type: `vaults.vaults`."""
+    creation: ClassVar[str] = "begin_create_or_update"
+    """The operation that creates and updates."""
+    writable: ClassVar[tuple[str, ...]] = ()
+    """Dotted paths of the facts that an update sends back; empty means all of them."""
     state_path: ClassVar[str] = "properties.provisioningState"
     settled_states: ClassVar[frozenset[str]] = frozenset({"", "succeeded", "failed", "canceled"})
     """The states without an operation in progress, in lower case; providers may define any other state."""
@@ -50,22 +56,31 @@ class ArmResource(Resource):
         """Return the resource ID."""
         return f"{group_id(self.session, self.group)}/providers/{self.type}/{self.name}"
 
+    @property
+    def operations(self) -> Any:
+        """Return the SDK's operations on this type."""
+        return attrgetter(self.sdk)(self.session)
+
+    @property
+    def place(self) -> tuple[str, ...]:
+        """Return the names by which the operations address the resource: its group's, its parent's, its own."""
+        return (self.group, self.name)
+
     def read(self) -> Facts | None:
         """Return the resource's JSON, or None if Azure answers 404."""
         from azure.core.exceptions import ResourceNotFoundError
 
         try:
-            return self.get()
+            facts: Facts = self.operations.get(*self.place, cls=rest)
         except ResourceNotFoundError:
             return None
+        return facts
 
-    @abstractmethod
-    def get(self) -> Facts:
-        """Return the resource's JSON (`cls=rest`). Raises azure-core's ResourceNotFoundError."""
-
-    @abstractmethod
     def put(self, body: dict[str, Any]) -> None:
         """Send the whole resource and return once the operation has ended."""
+        operation = getattr(self.operations, self.creation)(*self.place, body)
+        if self.creation.startswith("begin_"):
+            operation.result()
 
     def write(self, facts: Facts | None) -> None:
         """Send the facts with the desired state merged into them, so that properties of other tools survive."""
@@ -73,7 +88,7 @@ class ArmResource(Resource):
 
     def kept(self, facts: Facts | None) -> Facts:
         """Return the facts that an update has to send back."""
-        return facts or {}
+        return _part(facts or {}, self.writable) if self.writable else facts or {}
 
     def unfinished(self, facts: Facts) -> bool:
         """Return whether an operation on the resource is in progress."""
@@ -85,6 +100,25 @@ class ArmResource(Resource):
 
     def _state(self, facts: Facts) -> str:
         return str(value_at(facts, self.state_path) or "").lower()
+
+
+class ArmChild(ArmResource):
+    """A resource that belongs to another one: its ID and its operations name both."""
+
+    parent: ArmResource
+
+    def __init__(self, parent: ArmResource, name: str, *, depends_on: Sequence[Resource] = ()) -> None:
+        super().__init__(parent.session, name, parent=parent, depends_on=depends_on)
+
+    @property
+    def id(self) -> str:
+        """Return the resource ID."""
+        return f"{self.parent.id}/{self.type}/{self.place[-1]}"
+
+    @property
+    def place(self) -> tuple[str, ...]:
+        """Return the names by which the operations address the resource."""
+        return (self.group, self.parent.name, self.name)
 
 
 def group_id(session: Session, group: str) -> str:
@@ -100,3 +134,13 @@ def merge(old: Facts, new: Facts) -> dict[str, Any]:
         before = merged.get(key)
         merged[key] = merge(before, value) if isinstance(before, Mapping) and isinstance(value, Mapping) else value
     return merged
+
+
+def _part(facts: Facts, paths: Sequence[str]) -> dict[str, Any]:
+    """Return the part of `facts` at dotted paths."""
+    part: dict[str, Any] = {}
+    for path in paths:
+        key, _, inner = path.partition(".")
+        if key in facts:
+            part = merge(part, {key: _part(facts[key], [inner]) if inner else facts[key]})
+    return part

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from airflowaks.azure.arm import ArmResource, rest
+from airflowaks.azure.arm import ArmChild, ArmResource
 
 if TYPE_CHECKING:
     from airflowaks.engine.resource import Facts, Resource
@@ -20,6 +20,9 @@ class ManagedIdentity(ArmResource):
 
     kind = "managed identity"
     type = "Microsoft.ManagedIdentity/userAssignedIdentities"
+    sdk = "identities.user_assigned_identities"
+    creation = "create_or_update"
+    writable = ("location", "tags")
     immutable = ("location",)
 
     @property
@@ -27,22 +30,12 @@ class ManagedIdentity(ArmResource):
         """Return the object ID of the identity's service principal, or AFTER_APPLY."""
         return self.fact("properties.principalId")
 
-    def get(self) -> Facts:
-        """Read the identity."""
-        facts: Facts = self.session.identities.user_assigned_identities.get(self.group, self.name, cls=rest)
-        return facts
-
     def desired(self) -> Facts:
         """Return the environment's region and tags."""
         return {"location": self.session.environment.location, "tags": self.session.environment.tags}
 
-    def put(self, body: dict[str, Any]) -> None:
-        """Create or update the identity."""
-        parameters: Any = {"location": body["location"], "tags": body["tags"]}
-        self.session.identities.user_assigned_identities.create_or_update(self.group, self.name, parameters)
 
-
-class FederatedCredential(ArmResource):
+class FederatedCredential(ArmChild):
     """The trust of an identity in the tokens of a Kubernetes service account.
 
     Entra refuses concurrent writes to the credentials of one identity, so each depends on the one before it.
@@ -50,6 +43,9 @@ class FederatedCredential(ArmResource):
 
     kind = "federated credential"
     type = "federatedIdentityCredentials"
+    sdk = "identities.federated_identity_credentials"
+    creation = "create_or_update"
+    writable = ("properties",)
     created_path = "systemData.createdAt"
 
     def __init__(
@@ -61,21 +57,9 @@ class FederatedCredential(ArmResource):
         *,
         depends_on: tuple[Resource, ...] = (),
     ) -> None:
-        super().__init__(identity.session, service_account, parent=identity, depends_on=(cluster, *depends_on))
-        self.identity = identity
+        super().__init__(identity, service_account, depends_on=(cluster, *depends_on))
         self.cluster = cluster
         self.subject = f"system:serviceaccount:{namespace}:{service_account}"
-
-    @property
-    def id(self) -> str:
-        """Return the resource ID."""
-        return f"{self.identity.id}/{self.type}/{self.name}"
-
-    def get(self) -> Facts:
-        """Read the credential."""
-        operations = self.session.identities.federated_identity_credentials
-        facts: Facts = operations.get(self.group, self.identity.name, self.name, cls=rest)
-        return facts
 
     def desired(self) -> Facts:
         """Return the cluster's issuer URL with its trailing slash: Entra compares the text."""
@@ -86,9 +70,3 @@ class FederatedCredential(ArmResource):
                 "audiences": [_AUDIENCE],
             }
         }
-
-    def put(self, body: dict[str, Any]) -> None:
-        """Create or update the credential."""
-        parameters: Any = {"properties": body["properties"]}
-        operations = self.session.identities.federated_identity_credentials
-        operations.create_or_update(self.group, self.identity.name, self.name, parameters)

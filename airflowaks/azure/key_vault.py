@@ -41,17 +41,14 @@ class Vault(ArmResource):
 
     kind = "key vault"
     type = "Microsoft.KeyVault/vaults"
+    sdk = "vaults.vaults"
+    writable = ("location", "tags", "properties")
     immutable = ("location", "properties.tenantId", "properties.softDeleteRetentionInDays")
 
     @property
     def uri(self) -> Any:
         """Return the vault's URL, or AFTER_APPLY."""
         return self.fact("properties.vaultUri")
-
-    def get(self) -> Facts:
-        """Read the vault."""
-        facts: Facts = self.session.vaults.vaults.get(self.group, self.name, cls=rest)
-        return facts
 
     def desired(self) -> Facts:
         """Want RBAC and soft delete; purge protection can be enabled and never disabled."""
@@ -79,8 +76,7 @@ class Vault(ArmResource):
         properties = {"accessPolicies": [], **body["properties"]}
         if self.facts is None and SoftDeletedVault(self).read() is not None:
             properties["createMode"] = "recover"
-        parameters: Any = {"location": body["location"], "tags": body["tags"], "properties": properties}
-        self.session.vaults.vaults.begin_create_or_update(self.group, self.name, parameters).result()
+        super().put({**body, "properties": properties})
 
     @cached_property
     def secrets(self) -> SecretClient:

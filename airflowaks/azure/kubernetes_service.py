@@ -25,6 +25,7 @@ class ManagedCluster(ArmResource):
 
     kind = "AKS cluster"
     type = "Microsoft.ContainerService/managedClusters"
+    sdk = "clusters.managed_clusters"
     immutable = (
         "location",
         "properties.dnsPrefix",
@@ -68,11 +69,6 @@ class ManagedCluster(ArmResource):
             resource_id, api_version=_PUBLIC_ADDRESS_API, cls=rest
         )
         return address["properties"].get("ipAddress", AFTER_APPLY)
-
-    def get(self) -> Facts:
-        """Read the cluster."""
-        facts: Facts = self.session.clusters.managed_clusters.get(self.group, self.name, cls=rest)
-        return facts
 
     def desired(self) -> Facts:
         """Return the environment's cluster; node pools of other tools and patch versions stay."""
@@ -118,15 +114,11 @@ class ManagedCluster(ArmResource):
             },
         }
 
-    def put(self, body: dict[str, Any]) -> None:
-        """Create the cluster (five minutes on Azure) or update it (two minutes)."""
-        parameters: Any = body
-        self.session.clusters.managed_clusters.begin_create_or_update(self.group, self.name, parameters).result()
-
     def write(self, facts: Facts | None) -> None:
-        """Send the cluster. A new node pool starts at its minimum size; then the autoscaler decides.
+        """Create the cluster (five minutes on Azure) or update it (two minutes).
 
-        A cluster has one identity: the desired one replaces the present one.
+        A new node pool starts at its minimum size; then the autoscaler decides. A cluster has one identity: the desired
+        one replaces the present one.
         """
         desired = self.desired()
         body = merge(facts or {}, desired) | {"identity": desired["identity"]}

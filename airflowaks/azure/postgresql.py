@@ -9,7 +9,7 @@ import secrets
 import threading
 from typing import TYPE_CHECKING, Any
 
-from airflowaks.azure.arm import ArmResource, merge, rest
+from airflowaks.azure.arm import ArmChild, ArmResource, merge
 from airflowaks.engine.changes import AFTER_APPLY
 
 if TYPE_CHECKING:
@@ -26,6 +26,7 @@ class FlexibleServer(ArmResource):
 
     kind = "PostgreSQL server"
     type = "Microsoft.DBforPostgreSQL/flexibleServers"
+    sdk = "postgresql.servers"
     state_path = "properties.state"
     settled_states = frozenset({"ready", "stopped", "disabled", "inaccessible"})
     immutable = ("location",)
@@ -45,11 +46,6 @@ class FlexibleServer(ArmResource):
         """Return the port; the rehearsal cloud appends it to the host name, Azure does not."""
         port = str(self.require("properties.fullyQualifiedDomainName")).partition(":")[2]
         return int(port or self.session.environment.postgresql.port)
-
-    def get(self) -> Facts:
-        """Read the server."""
-        facts: Facts = self.session.postgresql.servers.get(self.group, self.name, cls=rest)
-        return facts
 
     def desired(self) -> Facts:
         """Return the environment's server; storage that has grown stays at its size."""
@@ -85,32 +81,22 @@ class FlexibleServer(ArmResource):
         if facts is not None:
             parameters: Any = {key: value for key, value in self.desired().items() if key != "location"}
             parameters["tags"] = merge(facts.get("tags", {}), parameters["tags"])
-            self.session.postgresql.servers.begin_update(self.group, self.name, parameters).result()
+            self.operations.begin_update(*self.place, parameters).result()
             return
         password = self.session.redactor.learn(secrets.token_urlsafe(40) + _COMPLEX)
         login = {"administratorLogin": _UNUSED_LOGIN, "administratorLoginPassword": password.reveal()}
         self.put(merge(self.desired(), {"properties": {**login, "createMode": "Create"}}))
 
-    def put(self, body: dict[str, Any]) -> None:
-        """Create the server."""
-        parameters: Any = body
-        self.session.postgresql.servers.begin_create_or_update(self.group, self.name, parameters).result()
 
-
-class ServerChild(ArmResource):
+class ServerChild(ArmChild):
     """A child resource of a flexible server."""
 
-    type = ""
     created_path = "systemData.createdAt"
+    writable = ("properties",)
 
     def __init__(self, server: FlexibleServer, name: str, *, depends_on: tuple[Resource, ...] = ()) -> None:
-        super().__init__(server.session, name, parent=server, depends_on=depends_on)
+        super().__init__(server, name, depends_on=depends_on)
         self.server = server
-
-    @property
-    def id(self) -> str:
-        """Return the resource ID."""
-        return f"{self.server.id}/{self.type}/{self.name}"
 
     def write(self, facts: Facts | None) -> None:
         """Write the resource when no other write to the server is in progress."""
@@ -123,21 +109,16 @@ class EntraAdministrator(ServerChild):
 
     kind = "PostgreSQL administrator"
     type = "administrators"
+    sdk = "postgresql.administrators_microsoft_entra"
 
     def __init__(self, server: FlexibleServer, group: Group) -> None:
         super().__init__(server, group.name, depends_on=(group,))
         self.admins = group
 
     @property
-    def id(self) -> str:
-        """Return the resource ID, which ends with the group's object ID."""
-        return f"{self.server.id}/administrators/{self.admins.object_id}"
-
-    def get(self) -> Facts:
-        """Read the administrator."""
-        operations = self.session.postgresql.administrators_microsoft_entra
-        facts: Facts = operations.get(self.group, self.server.name, str(self.admins.object_id), cls=rest)
-        return facts
+    def place(self) -> tuple[str, ...]:
+        """Return the names by which the operations address the administrator: the last is the group's object ID."""
+        return (self.group, self.server.name, str(self.admins.object_id))
 
     def read(self) -> Facts | None:
         """Return the administrator, or None if the group is not an administrator."""
@@ -148,35 +129,21 @@ class EntraAdministrator(ServerChild):
         tenant = self.session.environment.tenant_id
         return {"properties": {"principalName": self.admins.name, "principalType": "Group", "tenantId": tenant}}
 
-    def put(self, body: dict[str, Any]) -> None:
-        """Make the group an administrator of the server."""
-        operations, parameters = self.session.postgresql.administrators_microsoft_entra, _properties(body)
-        operations.begin_create_or_update(self.group, self.server.name, self.admins.object_id, parameters).result()
-
 
 class FirewallRule(ServerChild):
     """A range of public IPv4 addresses that may connect to the server; either end may be AFTER_APPLY."""
 
     kind = "firewall rule"
     type = "firewallRules"
+    sdk = "postgresql.firewall_rules"
 
     def __init__(self, server: FlexibleServer, name: str, start: Any, end: Any) -> None:
         super().__init__(server, name)
         self.start, self.end = start, end
 
-    def get(self) -> Facts:
-        """Read the rule."""
-        facts: Facts = self.session.postgresql.firewall_rules.get(self.group, self.server.name, self.name, cls=rest)
-        return facts
-
     def desired(self) -> Facts:
         """Return the first and the last address of the range."""
         return {"properties": {"startIpAddress": self.start, "endIpAddress": self.end}}
-
-    def put(self, body: dict[str, Any]) -> None:
-        """Create or update the rule."""
-        operations = self.session.postgresql.firewall_rules
-        operations.begin_create_or_update(self.group, self.server.name, self.name, _properties(body)).result()
 
 
 class Database(ServerChild):
@@ -184,21 +151,9 @@ class Database(ServerChild):
 
     kind = "database"
     type = "databases"
-
-    def get(self) -> Facts:
-        """Read the database."""
-        facts: Facts = self.session.postgresql.databases.get(self.group, self.server.name, self.name, cls=rest)
-        return facts
+    sdk = "postgresql.databases"
+    creation = "begin_create"
 
     def desired(self) -> Facts:
         """Return the character set UTF-8, which Airflow requires."""
         return {"properties": {"charset": "UTF8"}}
-
-    def put(self, body: dict[str, Any]) -> None:
-        """Create the database."""
-        operations = self.session.postgresql.databases
-        operations.begin_create(self.group, self.server.name, self.name, _properties(body)).result()
-
-
-def _properties(body: dict[str, Any]) -> Any:
-    return {"properties": body["properties"]}

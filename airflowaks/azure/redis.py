@@ -7,10 +7,10 @@ one transaction, so the database needs the clustering policy NoCluster; the othe
 from __future__ import annotations
 
 from abc import abstractmethod
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple, cast
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, NamedTuple
 from urllib.parse import quote
 
-from airflowaks.azure.arm import ArmResource, merge, rest
+from airflowaks.azure.arm import ArmChild, ArmResource, merge, rest
 from airflowaks.errors import CheckFailed, MissingDependency
 
 if TYPE_CHECKING:
@@ -33,6 +33,8 @@ class Keys(NamedTuple):
 class Broker(ArmResource):
     """A Redis that can be Airflow's broker: it has a host name, a TLS port and two access keys."""
 
+    port_path: ClassVar[str]
+    """Dotted path of the fact that is the TLS port."""
     _keys: Keys | None = None
 
     @property
@@ -41,13 +43,9 @@ class Broker(ArmResource):
         """Return the host name in the broker's certificate. Raises MissingDependency."""
 
     @property
-    @abstractmethod
     def port(self) -> int:
         """Return the TLS port. Raises MissingDependency."""
-
-    @abstractmethod
-    def list_keys(self) -> Any:
-        """Return the access keys as the service lists them."""
+        return int(self.require(self.port_path))
 
     @abstractmethod
     def renew(self, rank: Rank) -> None:
@@ -56,7 +54,7 @@ class Broker(ArmResource):
     def keys(self) -> Keys:
         """Return the access keys, cached. Raises MissingDependency if access keys are disabled."""
         if self._keys is None:
-            keys = self.list_keys()
+            keys = self.operations.list_keys(*self.place, cls=rest)
             if not keys.get("primaryKey"):
                 message = f"{self.kind} {self.name}: access keys are disabled."
                 raise MissingDependency(message, "Run step 3 with mode=apply: it enables them.")
@@ -76,19 +74,19 @@ class Broker(ArmResource):
 
 
 class RedisCluster(ArmResource):
-    """An Azure Managed Redis instance, without its database."""
+    """An Azure Managed Redis instance, without its database; creating it takes ten minutes on Azure."""
 
     kind = "Managed Redis"
     type = "Microsoft.Cache/redisEnterprise"
+    sdk = "managed_redis.redis_enterprise"
+    creation = "begin_create"
+    # An update resets what it does not send.
+    writable = ("tags", "zones", "identity", "properties.encryption", "properties.maintenanceConfiguration")
     immutable = ("location",)
 
     def __init__(self, session: Session, settings: ManagedRedis, *, parent: Resource) -> None:
         super().__init__(session, settings.name, parent=parent)
         self.settings = settings
-
-    def get(self) -> Facts:
-        """Read the instance."""
-        return cast("Facts", self.session.managed_redis.redis_enterprise.get(self.group, self.name, cls=rest))
 
     def desired(self) -> Facts:
         """Return the SKU, TLS 1.2 and a public endpoint: the service has no IP firewall, access keys protect it."""
@@ -104,46 +102,27 @@ class RedisCluster(ArmResource):
             },
         }
 
-    def put(self, body: dict[str, Any]) -> None:
-        """Create the instance (ten minutes on Azure) or update it."""
-        parameters: Any = body
-        self.session.managed_redis.redis_enterprise.begin_create(self.group, self.name, parameters).result()
 
-    def kept(self, facts: Facts | None) -> Facts:
-        """Return the writable properties that an update would otherwise reset."""
-        return _kept(facts, ("tags", "zones", "identity"), ("encryption", "maintenanceConfiguration"))
-
-
-class RedisDatabase(Broker):
+class RedisDatabase(ArmChild, Broker):
     """The database of a Managed Redis instance, with the settings that Celery needs."""
 
     kind = "Redis database"
     type = "databases"
+    sdk = "managed_redis.databases"
+    creation = "begin_create"
+    writable = tuple(
+        f"properties.{name}" for name in ("port", "modules", "persistence", "geoReplication", "deferUpgrade")
+    )
+    port_path = "properties.port"
     immutable = ("properties.clusteringPolicy", "properties.clientProtocol")
 
     def __init__(self, cluster: RedisCluster) -> None:
-        super().__init__(cluster.session, "default", parent=cluster)
-        self.cluster = cluster
-
-    @property
-    def id(self) -> str:
-        """Return the resource ID."""
-        return f"{self.cluster.id}/databases/{self.name}"
+        super().__init__(cluster, "default")
 
     @property
     def host(self) -> str:
         """Return the host name in the broker's certificate."""
-        return str(self.cluster.require("properties.hostName"))
-
-    @property
-    def port(self) -> int:
-        """Return the TLS port."""
-        return int(self.require("properties.port"))
-
-    def get(self) -> Facts:
-        """Read the database."""
-        operations = self.session.managed_redis.databases
-        return cast("Facts", operations.get(self.group, self.cluster.name, self.name, cls=rest))
+        return str(self.parent.require("properties.hostName"))
 
     def desired(self) -> Facts:
         """Return TLS, NoCluster, NoEviction (a broker must not lose messages) and access keys (off by default)."""
@@ -157,23 +136,12 @@ class RedisDatabase(Broker):
         }
 
     def put(self, body: dict[str, Any]) -> None:
-        """Create or update the database."""
-        parameters: Any = merge({"properties": {"port": _PORT}}, body)
-        operations = self.session.managed_redis.databases
-        operations.begin_create(self.group, self.cluster.name, self.name, parameters).result()
-
-    def kept(self, facts: Facts | None) -> Facts:
-        """Return the writable properties that an update would otherwise reset."""
-        return _kept(facts, (), ("port", "modules", "persistence", "geoReplication", "deferUpgrade"))
-
-    def list_keys(self) -> Any:
-        """Return the database's access keys as the service lists them."""
-        return self.session.managed_redis.databases.list_keys(self.group, self.cluster.name, self.name, cls=rest)
+        """Create or update the database, at its present port or at the default one."""
+        super().put(merge({"properties": {"port": _PORT}}, body))
 
     def renew(self, rank: Rank) -> None:
         """Regenerate one of the database's keys."""
-        operations, parameters = self.session.managed_redis.databases, _key_type(rank)
-        operations.begin_regenerate_key(self.group, self.cluster.name, self.name, parameters).result()
+        self.operations.begin_regenerate_key(*self.place, {"keyType": rank}).result()
 
 
 class ExistingRedis(Broker):
@@ -181,10 +149,8 @@ class ExistingRedis(Broker):
 
     kind = "Azure Cache for Redis"
     type = "Microsoft.Cache/redis"
-
-    def get(self) -> Facts:
-        """Read the cache."""
-        return cast("Facts", self.session.redis.redis.get(self.group, self.name, cls=rest))
+    sdk = "redis.redis"
+    port_path = "properties.sslPort"
 
     def read(self) -> Facts:
         """Return the cache. Raises MissingDependency if it does not exist: the runbook does not create it."""
@@ -206,18 +172,9 @@ class ExistingRedis(Broker):
         """Return the host name in the broker's certificate."""
         return str(self.require("properties.hostName"))
 
-    @property
-    def port(self) -> int:
-        """Return the TLS port."""
-        return int(self.require("properties.sslPort"))
-
-    def list_keys(self) -> Any:
-        """Return the cache's access keys as the service lists them."""
-        return self.session.redis.redis.list_keys(self.group, self.name, cls=rest)
-
     def renew(self, rank: Rank) -> None:
         """Regenerate one of the cache's keys."""
-        self.session.redis.redis.regenerate_key(self.group, self.name, _key_type(rank))
+        self.operations.regenerate_key(*self.place, {"keyType": rank})
 
 
 def broker_url(broker: Broker, key: Secret) -> str:
@@ -247,13 +204,3 @@ def ping(url: str, ca_bundle: str | None = None) -> str:
         client.ping()
         info: dict[str, Any] = client.info("server")
     return f"PONG from Redis {info.get('redis_version', 'of unknown version')}"
-
-
-def _kept(facts: Facts | None, keys: tuple[str, ...], properties: tuple[str, ...]) -> Facts:
-    present = facts or {}
-    kept = {name: value for name, value in present.get("properties", {}).items() if name in properties}
-    return {**{key: present[key] for key in keys if key in present}, "properties": kept}
-
-
-def _key_type(rank: Rank) -> Any:
-    return {"keyType": rank}

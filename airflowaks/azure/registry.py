@@ -5,7 +5,7 @@ from __future__ import annotations
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
-from airflowaks.azure.arm import ArmResource, rest
+from airflowaks.azure.arm import ArmResource
 from airflowaks.engine.changes import AFTER_APPLY
 from airflowaks.engine.resource import Facts, Resource
 from airflowaks.errors import MissingDependency
@@ -23,6 +23,8 @@ class ContainerRegistry(ArmResource):
 
     kind = "container registry"
     type = "Microsoft.ContainerRegistry/registries"
+    sdk = "registries.registries"
+    creation = "begin_create"
     immutable = ("location",)
 
     @property
@@ -42,11 +44,6 @@ class ContainerRegistry(ArmResource):
             **self.session.connection.transport,
         )
 
-    def get(self) -> Facts:
-        """Read the registry."""
-        facts: Facts = self.session.registries.registries.get(self.group, self.name, cls=rest)
-        return facts
-
     def desired(self) -> Facts:
         """Want the environment's SKU, no admin user and no anonymous pull."""
         environment = self.session.environment
@@ -56,11 +53,6 @@ class ContainerRegistry(ArmResource):
             "sku": {"name": environment.registry.sku},
             "properties": {"adminUserEnabled": False, "anonymousPullEnabled": False},
         }
-
-    def put(self, body: dict[str, Any]) -> None:
-        """Create or update the registry."""
-        parameters: Any = body
-        self.session.registries.registries.begin_create(self.group, self.name, parameters).result()
 
 
 class RegistryImage(Resource):
@@ -133,7 +125,7 @@ class ImportedImage(RegistryImage):
         """Import the image from its source; a source with a digest imports exactly that image."""
         host, _, image = self.source.partition("/")
         repository, _, digest = image.partition("@")
-        parameters: Any = {
+        parameters = {
             "source": {
                 "registryUri": host,
                 "sourceImage": f"{repository.rpartition(':')[0]}@{digest}" if digest else repository,
@@ -141,5 +133,4 @@ class ImportedImage(RegistryImage):
             "targetTags": [self.name],
             "mode": "NoForce" if facts is None else "Force",
         }
-        operation = self.session.registries.registries.begin_import_image
-        operation(self.registry.group, self.registry.name, parameters).result()
+        self.registry.operations.begin_import_image(*self.registry.place, parameters).result()

@@ -62,6 +62,9 @@ class ResourceGroup(ArmResource):
     """The resource group of all resources; deleting it deletes them."""
 
     kind = "resource group"
+    sdk = "resources.resource_groups"
+    creation = "create_or_update"
+    writable = ("location", "tags")
     immutable = ("location",)
 
     @property
@@ -69,24 +72,16 @@ class ResourceGroup(ArmResource):
         """Return the group's ID."""
         return group_id(self.session, self.name)
 
-    def get(self) -> Facts:
-        """Read the group."""
-        facts: Facts = self.session.resources.resource_groups.get(self.name, cls=rest)
-        return facts
+    @property
+    def place(self) -> tuple[str, ...]:
+        """Return the name by which the operations address the group."""
+        return (self.name,)
 
     def desired(self) -> Facts:
         """Return the environment's region and tags."""
         environment = self.session.environment
         return {"location": environment.location, "tags": environment.tags}
 
-    def put(self, body: dict[str, Any]) -> None:
-        """Create or update the group."""
-        self.session.resources.resource_groups.create_or_update(self.name, _parts(body, "location", "tags"))
-
     def delete(self) -> None:
         """Delete the group and its resources; on Azure the cluster and the broker take ten minutes."""
-        self.session.resources.resource_groups.begin_delete(self.name).result()
-
-
-def _parts(body: dict[str, Any], *names: str) -> Any:
-    return {name: body[name] for name in names if name in body}
+        self.operations.begin_delete(self.name).result()

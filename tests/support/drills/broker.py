@@ -24,7 +24,7 @@ def _update(scene: Scene, **properties: str) -> None:
     database = scene.step(backend).broker
     parameters: Any = {"properties": properties}
     operations = scene.session.managed_redis.databases
-    operations.begin_update(database.group, database.cluster.name, database.name, parameters).result()
+    operations.begin_update(database.group, database.parent.name, database.name, parameters).result()
 
 
 @BROKER.drill("AKA-601")
@@ -48,7 +48,7 @@ def _make_anew(scene: Scene, policy: str) -> None:
 def _delete(scene: Scene) -> None:
     database = scene.step(backend).broker
     operations = scene.session.managed_redis.databases
-    operations.begin_delete(database.group, database.cluster.name, database.name).result()
+    operations.begin_delete(database.group, database.parent.name, database.name).result()
 
 
 def _rewrite(scene: Scene, old: str, new: str) -> None:
@@ -117,7 +117,7 @@ def the_broker_may_evict(scene: Scene) -> Iterator[None]:
 
 @BROKER.drill("AKA-609", also=("AKA-006",))
 def the_broker_is_closed_to_the_internet(scene: Scene) -> Iterator[None]:
-    instance = scene.step(backend).broker.cluster
+    instance = scene.step(backend).broker.parent
     parameters: Any = {"properties": {"publicNetworkAccess": "Disabled"}}
     operations = scene.session.managed_redis.redis_enterprise
     operations.begin_update(instance.group, instance.name, parameters).result()

@@ -40,7 +40,7 @@ def a_federated_credential_has_another_issuer(scene: Scene) -> Iterator[None]:
 def a_federated_credential_is_deleted(scene: Scene) -> Iterator[None]:
     credential = scene.step(workload_identity).credentials[1]
     operations = scene.session.identities.federated_identity_credentials
-    operations.delete(credential.group, credential.identity.name, credential.name)
+    operations.delete(credential.group, credential.parent.name, credential.name)
     yield
 
 
