@@ -49,7 +49,7 @@ class Diagnosis(Tabular):
             for finding in self.findings.of(Severity.CRITICAL)
         ]
         passed = Check(name="nothing critical", passed=True, seen=self.findings.summary(), seconds=seconds)
-        checks = Checks(tuple(critical or [passed]))
+        checks = Checks(critical or [passed])
         session.memoize(Results).checks.extend(checks)
         return checks
 
@@ -87,7 +87,7 @@ def apply_fix(session: Session, diagnosis: Diagnosis, fix: str) -> Changes:
 
     """
     if not fix:
-        return Changes(())
+        return Changes()
     findings = {finding.id: finding for finding in diagnosis.findings}
     if fix not in findings:
         reason = "the diagnosis did not find it" if fix in RULES else "there is no such rule"

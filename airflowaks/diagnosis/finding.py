@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
-from typing import TYPE_CHECKING, Any, overload
+from typing import TYPE_CHECKING, Any
 
 from airflowaks.engine.table import Table, Tabular
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator, Sequence
 
     from airflowaks.engine.changes import Changes
     from airflowaks.session import Session
@@ -86,25 +85,14 @@ class Finding:
         return [(first[key], count) for key, count in counts.items()]
 
 
-@dataclass(frozen=True)
-class Findings(Tabular, Sequence[Finding]):
+class Findings(Tabular, tuple[Finding, ...]):
     """The findings, the worst first; displays as a table."""
 
-    findings: tuple[Finding, ...]
-
-    @overload
-    def __getitem__(self, index: int) -> Finding: ...
-    @overload
-    def __getitem__(self, index: slice) -> Findings: ...
-    def __getitem__(self, index: int | slice) -> Finding | Findings:
-        return Findings(self.findings[index]) if isinstance(index, slice) else self.findings[index]
-
-    def __len__(self) -> int:
-        return len(self.findings)
+    __slots__ = ()
 
     def of(self, severity: Severity) -> Findings:
         """Return the findings of one severity."""
-        return Findings(tuple(finding for finding in self if finding.severity is severity))
+        return Findings(finding for finding in self if finding.severity is severity)
 
     def summary(self) -> str:
         """Return the counts in one line."""
@@ -137,7 +125,7 @@ def arrange(
     for root, *consequences in groups.values():
         worst = min((finding.severity for finding in (root, *consequences)), key=lambda severity: severity.rank)
         arranged.append(replace(root, severity=worst, consequences=tuple(consequences)))
-    return Findings(tuple(sorted(arranged, key=lambda finding: finding.severity.rank)))
+    return Findings(sorted(arranged, key=lambda finding: finding.severity.rank))
 
 
 def _cause(effect: Finding, candidates: Sequence[Finding], effects: Callable[[str], tuple[str, ...]]) -> int | None:

@@ -175,7 +175,7 @@ def health(session: Session) -> Table:
 def restart(session: Session, component: str, namespace: str = "") -> Changes:
     """Restart a component's pods, as `kubectl rollout restart` does; do nothing if `component` is empty."""
     if not component:
-        return Changes(())
+        return Changes()
     deployment = _deployment(session, component, namespace)
     now = timestamp()
     path = f"spec.template.metadata.annotations[{_RESTARTED}]"
@@ -187,7 +187,7 @@ def restart(session: Session, component: str, namespace: str = "") -> Changes:
 def delete(session: Session, component: str, namespace: str = "") -> Changes:
     """Delete a component's Deployment and its pods; step 7 creates it again. Do nothing if `component` is empty."""
     if not component:
-        return Changes(())
+        return Changes()
     return _write(session, _deployment(session, component, namespace), Action.DELETE)
 
 

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Mapping
+from dataclasses import dataclass
 from enum import StrEnum
-from typing import Any, overload
+from typing import Any
 
 from airflowaks.cloud.redaction import MASK, Secret
 from airflowaks.engine.table import Table, Tabular
@@ -93,29 +93,18 @@ class Change:
         }
 
 
-@dataclass(frozen=True)
-class Changes(Tabular, Sequence[Change]):
+class Changes(Tabular, tuple[Change, ...]):
     """The changes of a step, in the order in which they were asked for; shows itself as a table."""
 
-    changes: tuple[Change, ...] = field(default=())
+    __slots__ = ()
 
-    @overload
-    def __getitem__(self, index: int) -> Change: ...
-    @overload
-    def __getitem__(self, index: slice) -> Changes: ...
-    def __getitem__(self, index: int | slice) -> Change | Changes:
-        return Changes(self.changes[index]) if isinstance(index, slice) else self.changes[index]
-
-    def __len__(self) -> int:
-        return len(self.changes)
-
-    def __add__(self, other: Changes) -> Changes:
-        return Changes(self.changes + other.changes)
+    def __add__(self, other: tuple[Any, ...]) -> Changes:
+        return Changes((*self, *other))
 
     @property
     def pending(self) -> Changes:
         """Return those that an apply would still have to make."""
-        return Changes(tuple(change for change in self if change.action is not Action.NONE and not change.applied))
+        return Changes(change for change in self if change.action is not Action.NONE and not change.applied)
 
     def count(self, action: Action) -> int:
         """Return how many changes are of that action."""

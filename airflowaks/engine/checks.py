@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import asdict, dataclass
-from typing import overload
 
 from airflowaks.engine.table import Table, Tabular
 
@@ -27,26 +25,15 @@ class Check:
         return {True: "passed", False: "FAILED", None: "not run"}[self.passed]
 
 
-@dataclass(frozen=True)
-class Checks(Tabular, Sequence[Check]):
+class Checks(Tabular, tuple[Check, ...]):
     """The checks of a step; shows itself as a table."""
 
-    checks: tuple[Check, ...]
-
-    @overload
-    def __getitem__(self, index: int) -> Check: ...
-    @overload
-    def __getitem__(self, index: slice) -> Checks: ...
-    def __getitem__(self, index: int | slice) -> Check | Checks:
-        return Checks(self.checks[index]) if isinstance(index, slice) else self.checks[index]
-
-    def __len__(self) -> int:
-        return len(self.checks)
+    __slots__ = ()
 
     @property
     def failed(self) -> Checks:
         """Return those that failed."""
-        return Checks(tuple(check for check in self if check.passed is False))
+        return Checks(check for check in self if check.passed is False)
 
     def summary(self) -> str:
         """Return the counts in one line."""

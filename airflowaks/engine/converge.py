@@ -57,7 +57,7 @@ def act_on(
             changes[resource] = future.result()
             results.changes.append(changes[resource])
             progress.ended(resource, changes[resource])
-    return Changes(tuple(changes[resource] for resource in graph))
+    return Changes(changes[resource] for resource in graph)
 
 
 def _converge(session: Session, resource: Resource) -> Change:

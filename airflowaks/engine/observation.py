@@ -34,6 +34,6 @@ def observe(session: Session, observations: Mapping[str, Callable[[], str]]) -> 
         return Check(name=name, passed=passed, seen=seen, action=action, seconds=time.monotonic() - started)
 
     with ThreadPoolExecutor() as pool:
-        checks = Checks(tuple(pool.map(lambda item: make(*item), observations.items())))
+        checks = Checks(pool.map(lambda item: make(*item), observations.items()))
     session.memoize(Results).checks.extend(checks)
     return checks

@@ -60,7 +60,7 @@ class Run(Tabular):
             CheckFailed: a check failed.
 
         """
-        changes, checks = Changes(tuple(self.results.changes)), Checks(tuple(self.results.checks))
+        changes, checks = Changes(self.results.changes), Checks(self.results.checks)
         took = f"{self.provenance.notebook} took {time.monotonic() - self._started:.0f} s in mode {self.session.mode}."
         ended = {RUN_MIME: self.provenance.record() | {"ended": timestamp()}}
         display(  # type: ignore[no-untyped-call]  # IPython's lacks them

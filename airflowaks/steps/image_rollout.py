@@ -86,7 +86,7 @@ class ImageRollout:
                 converge(self._session, *(deployment for deployment in self.deployments if deployment.name in group))
         except RolloutFailed as error:
             self.roll_back(error.message, error.action)
-        return Changes(tuple(self._results.changes[begun:]))
+        return Changes(self._results.changes[begun:])
 
     def roll_back(self, reason: str, action: str) -> Changes:
         """Roll out the previous image, and keep the reason as a failed check.

@@ -163,7 +163,7 @@ def rotate(session: Session, name: str) -> Changes:
 
     """
     if not name:
-        return Changes(())
+        return Changes()
     step = session.memoize(Resources)
     renew: dict[str, Callable[[Resources], None]] = {
         FERNET_KEY: _renew_fernet_key,

@@ -127,7 +127,7 @@ def in_turn(*steps: Remedy) -> Remedy:
     """Return the fix that runs several step functions in order."""
 
     def remedy(session: Session) -> Changes:
-        return sum((step(session) for step in steps), start=Changes(()))
+        return sum((step(session) for step in steps), start=Changes())
 
     return remedy
 

@@ -62,7 +62,7 @@ def test_where_nothing_was_made_that_is_the_cause(nowhere: Session, rehearsal: R
     with ZipFile(archive) as packed:
         texts = [packed.read(one).decode() for one in packed.namelist()]
     assert not [text for text in texts if nowhere.environment.resource_group in text]
-    assert diagnosis.conclude(nowhere).failed == Checks(tuple(nowhere.memoize(Results).checks))
+    assert diagnosis.conclude(nowhere).failed == Checks(nowhere.memoize(Results).checks)
 
 
 def test_where_nobody_answers_each_source_says_so_and_soon(rehearsal: Rehearsal) -> None:
