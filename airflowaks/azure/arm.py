@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from airflowaks.engine.resource import Facts, Resource, value_at
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
     from airflowaks.session import Session
 
@@ -22,6 +22,24 @@ def rest(response: Any, _model: Any, _headers: Any) -> Any:
     send back whole.
     """
     return json.loads(response.http_response.text())
+
+
+def listed(session: Session, path: str, **query: str) -> Iterator[Any]:
+    """Yield the items of a pageable list in the order of its pages, to the last one.
+
+    Raises azure-core's HttpResponseError.
+    """
+    from azure.core.rest import HttpRequest
+
+    request = HttpRequest("GET", path, params=query)
+    while True:
+        response = session.resources.send_request(request)
+        response.raise_for_status()
+        page = response.json()
+        yield from page["value"]
+        if not page.get("nextLink"):
+            return
+        request = HttpRequest("GET", page["nextLink"])
 
 
 class ArmResource(Resource):

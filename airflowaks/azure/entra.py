@@ -14,7 +14,7 @@ from airflowaks.engine.resource import Facts, Resource
 from airflowaks.errors import AzureError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Iterator
 
     from airflowaks.session import Session
 
@@ -46,7 +46,8 @@ class Group(Resource):
         """Return the group with the display name. Raises AzureError if several groups have it, which Entra allows."""
         quoted = self.name.replace("'", "''")
         query = {"$filter": f"displayName eq '{quoted}'", "$select": _GROUP_PROPERTIES}
-        groups: list[Facts] = _send(self.session, "GET", "/groups", params=query)["value"]
+        page = _send(self.session, "GET", "/groups", params=query)
+        groups: list[Facts] = list(_items(self.session, page))
         if len(groups) > 1:
             ids = ", ".join(group["id"] for group in groups)
             message = f"Entra group {self.name}: {len(groups)} groups have this display name ({ids})."
@@ -88,13 +89,8 @@ class GroupMembers(Resource):
 
     def read(self) -> Facts:
         """Return the object IDs of the direct members."""
-        members: set[str] = set()
         page = self._ask("GET", self.id, params={"$select": "id", "$top": "999"})
-        while True:
-            members |= {member["id"] for member in page["value"]}
-            if "@odata.nextLink" not in page:
-                return {"members": sorted(members)}
-            page = _send(self.session, "GET", page["@odata.nextLink"])
+        return {"members": sorted({member["id"] for member in _items(self.session, page)})}
 
     def desired(self) -> Facts:
         """Return the present members and the missing ones."""
@@ -114,6 +110,14 @@ class GroupMembers(Resource):
             lambda: _send(self.session, method, path, **arguments),
             lambda error: self.group.recently_written and getattr(error, "status_code", None) == _NOT_FOUND,
         )
+
+
+def _items(session: Session, page: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    """Yield the items of a page and of those after it; a page may be empty and not the last."""
+    yield from page["value"]
+    while link := page.get("@odata.nextLink"):
+        page = _send(session, "GET", link)
+        yield from page["value"]
 
 
 def _send(session: Session, method: str, path: str, **arguments: Any) -> dict[str, Any]:

@@ -71,6 +71,7 @@ class ActivityLog:
             "operationName": {"value": f"{rid.full_type}/{verb}", "localizedValue": f"{rid.full_type}/{verb}"},
             "resourceId": subject,
             "resourceGroupName": rid.group,
+            "resourceProviderName": {"value": rid.namespace, "localizedValue": rid.namespace},
             "level": "Error" if status == "Failed" else "Informational",
             "status": {"value": status, "localizedValue": status},
             "properties": {"statusMessage": message} if message else {},

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import json
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
-from airflowaks.azure.arm import rest
+from airflowaks.azure.arm import listed
 from airflowaks.azure.key_vault import SoftDeletedVault
 from airflowaks.diagnosis.facts.azure import Operation, Quota
 from airflowaks.diagnosis.readers.resource_status import named, statuses
 from airflowaks.engine.changes import AFTER_APPLY
+from airflowaks.engine.times import timestamp
 from airflowaks.steps import backend, cluster, key_vault, registry, workload_identity
 
 if TYPE_CHECKING:
@@ -30,6 +32,7 @@ _STEPS: dict[str, Any] = {
 _SKIPPED_KINDS = ("database role", "database password")
 _USAGES_API = "2024-07-01"
 _EVENTS_API = "2015-04-01"
+_EVENTS_KEPT = timedelta(days=89)
 
 
 def resources(session: Session, _scope: Scope) -> dict[str, Any]:
@@ -65,23 +68,29 @@ def quotas(session: Session, _scope: Scope) -> dict[str, Any]:
     """Read the usage and limits of the region's compute quotas."""
     environment = session.environment
     path = f"/subscriptions/{environment.subscription_id}/providers/Microsoft.Compute/locations/{environment.location}"
-    answer: Any = session.resources.resources.get_by_id(f"{path}/usages", api_version=_USAGES_API, cls=rest)
-    usages = {
-        usage["name"]["localizedValue"]: Quota(usage["currentValue"], usage["limit"]) for usage in answer["value"]
+    usages = listed(session, f"{path}/usages", **{"api-version": _USAGES_API})
+    return {
+        "quotas": {usage["name"]["localizedValue"]: Quota(usage["currentValue"], usage["limit"]) for usage in usages}
     }
-    return {"quotas": usages}
 
 
 def operations(session: Session, scope: Scope) -> dict[str, Any]:
-    """Read the failed writes from the activity log, except those later retried or deleted with success."""
+    """Read the failed writes from the activity log, except those later retried or deleted with success.
+
+    The log keeps 90 days, refuses an earlier start, and requires the times and the group in this form:
+    https://learn.microsoft.com/rest/api/monitor/activity-logs/list
+    """
     environment = session.environment
     path = f"/subscriptions/{environment.subscription_id}/providers/Microsoft.Insights/eventtypes/management/values"
-    query = f"eventTimestamp ge '{scope.start}' and resourceGroupName eq '{environment.resource_group}'"
-    answer: Any = session.resources.resources.get_by_id(
-        path, api_version=_EVENTS_API, params={"$filter": query}, cls=rest
+    now = datetime.now(UTC)
+    start, end = timestamp(max(scope.since, now - _EVENTS_KEPT)), f"{now:%Y-%m-%dT%H:%M:%S.%fZ}"
+    query = (
+        f"eventTimestamp ge '{start}' and eventTimestamp le '{end}'"
+        f" and resourceGroupName eq '{environment.resource_group}'"
     )
+    events = listed(session, path, **{"api-version": _EVENTS_API, "$filter": query})
     last: dict[tuple[str, str], Any] = {}
-    for event in sorted(answer["value"], key=lambda each: str(each["eventTimestamp"])):
+    for event in sorted(events, key=lambda each: str(each["eventTimestamp"])):
         name, resource, status = event["operationName"]["value"], event["resourceId"].lower(), event["status"]["value"]
         if status in ("Failed", "Succeeded"):
             last[name, resource] = event

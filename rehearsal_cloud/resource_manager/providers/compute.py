@@ -6,18 +6,20 @@ import re
 from collections import Counter
 from typing import TYPE_CHECKING
 
+from rehearsal_cloud.resource_manager.paging import paged
 from rehearsal_cloud.resource_manager.providers.generic import GenericProvider
-from rehearsal_cloud.resource_manager.resource_types import Answer, find
+from rehearsal_cloud.resource_manager.resource_types import find
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping
 
     from rehearsal_cloud.documents import Document
-    from rehearsal_cloud.resource_manager.resource_types import Call
+    from rehearsal_cloud.resource_manager.resource_types import Answer, Call
 
 _SIZE = re.compile(r"standard_([a-z]+)(\d+)(?:-\d+)?([a-z]*)(?:_(.+))?", re.IGNORECASE)
 _TOTAL = ("cores", "Total Regional vCPUs")
 _LIMIT = 100
+_PAGE = 1  # few families are in use, and Azure pages this list too
 
 
 class Compute(GenericProvider):
@@ -40,7 +42,7 @@ class Compute(GenericProvider):
                 family, cores = _family(pool["vmSize"])
                 used[family] += cores * pool["count"]
                 used[_TOTAL] += cores * pool["count"]
-        return Answer({"value": [_usage(name, count) for name, count in used.items()]})
+        return paged(call, [_usage(name, count) for name, count in used.items()], _PAGE)
 
 
 def _family(size: str) -> tuple[tuple[str, str], int]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import uuid
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from tests.support.rehearsal import Rehearsal
 
 VAULT = "Microsoft.KeyVault/vaults"
+TIME = "%Y-%m-%dT%H:%M:%SZ"
 TENANT = "22222222-2222-4222-8222-222222222222"
 
 
@@ -28,13 +29,23 @@ class Log:
 
     def __init__(self, rehearsal: Rehearsal, send: Sender, group: str) -> None:
         provider = f"/subscriptions/{rehearsal.subscription}/providers/Microsoft.Insights"
-        condition = f"eventTimestamp ge '{datetime.now(UTC):%Y-%m-%dT%H:%M:%SZ}' and resourceGroupName eq '{group}'"
-        self.url = f"{provider}/eventtypes/management/values?api-version=2015-04-01&$filter={condition}"
+        self.address = f"{provider}/eventtypes/management/values?api-version=2015-04-01"
+        now = datetime.now(UTC)
+        self.start, self.end = f"{now:{TIME}}", f"{now + timedelta(minutes=10):{TIME}}"
+        between = f"eventTimestamp ge '{self.start}' and eventTimestamp le '{self.end}'"
+        self.url = f"{self.address}&$filter={between} and resourceGroupName eq '{group}'"
         self.send = send
+
+    def pages(self) -> Iterator[list[Any]]:
+        url = self.url
+        while url:
+            page = self.send("GET", url).json()
+            yield page["value"]
+            url = page.get("nextLink", "")
 
     def events(self) -> list[tuple[str, str, Any]]:
         """Operation, status and error of each event about a vault, the oldest first."""
-        found = [one for one in self.send("GET", self.url).json()["value"] if "/vaults" in one["resourceId"]]
+        found = [one for page in self.pages() for one in page if "/vaults" in one["resourceId"]]
         return [
             (
                 one["operationName"]["value"],
@@ -107,3 +118,38 @@ def test_an_operation_can_be_accepted_and_fail_later(
 def test_who_may_not_read_it_does_not(log: Log, send: Sender, newcomer: Newcomer) -> None:
     assert send("GET", log.url, credential=newcomer.credential).status_code == 403
     assert send("GET", log.url.partition("&$filter")[0]).status_code == 400
+
+
+def test_many_events_come_in_pages(log: Log, send: Sender, rehearsal: Rehearsal, group: str, vault_name: str) -> None:
+    place = f"/subscriptions/{rehearsal.subscription}/resourceGroups/{group}/providers/{VAULT}/{vault_name}"
+    for _ in range(51):
+        assert send("PUT", f"{place}?api-version=2026-02-01", {}).status_code == 400
+    first, second = log.pages()
+    assert len(first) == 50
+    assert len(second) == 1
+    assert len({one["eventDataId"] for one in first + second}) == 51
+
+
+@pytest.mark.parametrize(
+    "condition",
+    [
+        "eventTimestamp ge '{start}'",
+        "eventTimestamp ge '{start}' and resourceGroupName eq 'rg'",
+        "eventTimestamp le '{end}' and eventTimestamp ge '{start}'",
+        "eventTimestamp ge '{start}' and eventTimestamp lt '{end}'",
+        "eventTimestamp ge '{start}' and eventTimestamp le '{end}' and category eq 'Administrative'",
+        "eventTimestamp ge '{start}' and eventTimestamp le '{end}' or status eq 'Failed'",
+        "eventTimestamp ge '{end}' and eventTimestamp le '{start}'",
+        "eventTimestamp ge 'yesterday' and eventTimestamp le '{end}'",
+        "eventTimestamp ge '2020-01-01T00:00:00Z' and eventTimestamp le '{end}'",
+    ],
+)
+def test_another_form_of_the_filter_is_refused(log: Log, send: Sender, condition: str) -> None:
+    refused = send("GET", f"{log.address}&$filter={condition.format(start=log.start, end=log.end)}")
+    assert refused.status_code == 400
+    assert refused.json()["error"] == {"code": "BadRequest", "message": "$filter searching parameters invalid."}
+
+
+def test_the_filter_of_az_is_taken(log: Log, send: Sender) -> None:
+    condition = f"eventTimestamp ge {log.start} and eventTimestamp le {log.end} and status eq 'Failed'"
+    assert send("GET", f"{log.address}&$filter={condition}").status_code == 200

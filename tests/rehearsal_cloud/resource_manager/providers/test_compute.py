@@ -15,7 +15,11 @@ pytestmark = pytest.mark.broad
 
 def test_the_cores_of_a_region_are_counted(rehearsal: Rehearsal, send: Sender) -> None:
     path = f"/subscriptions/{rehearsal.subscription}/providers/Microsoft.Compute/locations/westeurope/usages"
-    usages = {one["name"]["value"]: one for one in send("GET", f"{path}?api-version=2024-07-01").json()["value"]}
+    usages, link = {}, f"{path}?api-version=2024-07-01"
+    while link:
+        page = send("GET", link).json()
+        (usage,) = page["value"]
+        usages[usage["name"]["value"]], link = usage, page.get("nextLink", "")
     total = usages.pop("cores")
     assert total["limit"] == 100
     assert total["currentValue"] == sum(one["currentValue"] for one in usages.values())
