@@ -85,7 +85,7 @@ class Kube:
     def __init__(self, session: Session, address: Address, headers: Mapping[str, str] | None = None) -> None:
         self.session = session
         self.address = address
-        self._headers = dict(headers or {})
+        self.headers = dict(headers or {})
         self._kinds: dict[str, dict[str, _Kind]] = {}
         self._lock = threading.Lock()
 
@@ -264,7 +264,7 @@ class Kube:
         from azure.core.exceptions import ServiceRequestError, ServiceResponseError
         from azure.core.rest import HttpRequest
 
-        headers = {"Accept": "application/json", **self._headers} | _given(**{"Content-Type": form})
+        headers = {"Accept": "application/json", **self.headers} | _given(**{"Content-Type": form})
         url = f"{self.address.server}{path}"
         request = HttpRequest(method, url, params=query or {}, headers=headers, json=body)
         try:

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import asyncio
 from contextlib import asynccontextmanager, closing, contextmanager, suppress
+from http import HTTPStatus
 from typing import TYPE_CHECKING
 
-from airflowaks.errors import KubernetesError
+from airflowaks.errors import Forbidden, KubernetesError
 from airflowaks.kube.streams import open_stream
 
 if TYPE_CHECKING:
@@ -26,7 +27,7 @@ _CHUNK = 64 * 1024
 def forward(kube: Kube, pod: Reference, port: int, *, local_port: int = 0) -> Iterator[int]:
     """Yield a local port (0: any free one) that forwards connections to `port` of a pod until the block ends.
 
-    Raises OSError if the local port is in use.
+    Raises Forbidden if the API refuses the stream, and OSError if the local port is in use.
     """
     from anyio.from_thread import start_blocking_portal
 
@@ -39,6 +40,7 @@ def forward(kube: Kube, pod: Reference, port: int, *, local_port: int = 0) -> It
 
 @asynccontextmanager
 async def _listening(kube: Kube, pod: Reference, port: int, local_port: int) -> AsyncIterator[int]:
+    await _require(kube, pod, port)
     served: set[asyncio.Task[None]] = set()
 
     def begin(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -57,12 +59,34 @@ async def _listening(kube: Kube, pod: Reference, port: int, local_port: int) -> 
         await asyncio.gather(*served, return_exceptions=True)
 
 
+async def _require(kube: Kube, pod: Reference, port: int) -> None:
+    """Raise Forbidden now: later refusals only close the client's connection."""
+    try:
+        stream = await _open(kube, pod, port)
+    except Forbidden as refused:
+        action, group = refused.action, kube.session.environment.entra.developer_group
+        if refused.status == HTTPStatus.FORBIDDEN:
+            action = (
+                f"Join the Entra group {group} and sign in again; if you are in it, an administrator must run step 1"
+                " again: port-forwards need the verbs get and create on pods/portforward."
+            )
+        message = f"Port-forward to pod {pod.name}: {refused.message}"
+        raise Forbidden(message, action, refused.status, refused.reason) from None
+    except KubernetesError:
+        return  # the pod may be back when a client connects
+    await stream.close()
+
+
+async def _open(kube: Kube, pod: Reference, port: int) -> ClientConnection:
+    return await open_stream(kube, pod, "portforward", [("ports", str(port))], (_PROTOCOL,))
+
+
 async def _serve(
     kube: Kube, pod: Reference, port: int, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
 ) -> None:
     with closing(writer):
         try:
-            stream = await open_stream(kube, pod, "portforward", [("ports", str(port))], (_PROTOCOL,))
+            stream = await _open(kube, pod, port)
         except KubernetesError:
             # The client sees a closed connection, as with a server that is down.
             return

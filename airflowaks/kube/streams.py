@@ -47,7 +47,7 @@ async def open_stream(
             url,
             ssl=context,
             subprotocols=[Subprotocol(protocol) for protocol in protocols],
-            additional_headers={"Authorization": f"Bearer {token}"},
+            additional_headers={"Authorization": f"Bearer {token}", **kube.headers},
             compression=None,
             # The environment's proxy, else the machine's; none for a cluster on this machine.
             proxy=None if address.is_local else session.connection.proxy or True,

@@ -22,10 +22,18 @@ if TYPE_CHECKING:
     from airflowaks.session import Session
 
 
-# What developers can and cannot do in the namespace: verb, resource, its API group.
-_RIGHTS = (("list", "pods", ""), ("get", "pods/log", ""), ("create", "pods/portforward", ""), ("list", "jobs", "batch"))
+# What developers can and cannot do in the namespace: verb, resource, its API group. A stream needs get and create since
+# Kubernetes 1.35, and one of them before: https://github.com/kubernetes/kubernetes/pull/134577
+_RIGHTS = (
+    ("list", "pods", ""),
+    ("get", "pods/log", ""),
+    ("get", "pods/portforward", ""),
+    ("create", "pods/portforward", ""),
+    ("list", "jobs", "batch"),
+)
 _NO_RIGHTS = (
     ("get", "secrets", ""),
+    ("get", "pods/exec", ""),
     ("create", "pods/exec", ""),
     ("delete", "pods", ""),
     ("patch", "deployments", "apps"),

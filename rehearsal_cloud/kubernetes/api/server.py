@@ -9,6 +9,7 @@ import json
 import logging
 import time
 import uuid
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from starlette.requests import Request
@@ -30,12 +31,14 @@ if TYPE_CHECKING:
     from starlette.types import Receive, Scope, Send
 
     from rehearsal_cloud.kubernetes.api.request_info import RequestInfo
-    from rehearsal_cloud.kubernetes.auth.access import Access
+    from rehearsal_cloud.kubernetes.auth.access import Access, User
     from rehearsal_cloud.kubernetes.node.streams import Streams
     from rehearsal_cloud.kubernetes.state import ClusterState
 
 _LOG = logging.getLogger(__name__)
 _SWITCHING_PROTOCOLS = 101
+_STREAMS = ("attach", "exec", "portforward")
+_CREATE_REQUIRED = (1, 35)
 _PARTS = ("", "status", "finalize")
 """The subresources that are parts of the object itself."""
 
@@ -71,6 +74,7 @@ class Api:
         started = time.time()
         try:
             info = self._allowed(websocket, "GET")
+            self._require_create(websocket.state.user, info)
             call = self._call(websocket, info)
             self._record(websocket, "GET", _SWITCHING_PROTOCOLS, started)
             await subresources.stream(call)
@@ -98,6 +102,15 @@ class Api:
         connection.state.user = self._access.authenticate(connection.headers)
         self._access.require(connection.state.user, info.attributes)
         return info
+
+    def _require_create(self, user: User, info: RequestInfo) -> None:
+        """Raise Failure (403) unless the user may also create the stream that the WebSocket's GET opens.
+
+        Since 1.35: https://github.com/kubernetes/kubernetes/pull/134577
+        """
+        since_1_35 = tuple(map(int, self._cluster.version.split(".")[:2])) >= _CREATE_REQUIRED
+        if since_1_35 and info.resource == "pods" and info.subresource in _STREAMS:
+            self._access.require(user, replace(info, verb="create").attributes)
 
     def _call(self, connection: HTTPConnection, info: RequestInfo) -> Call:
         kind = self._cluster.kinds.at(info.group, info.version, info.resource)

@@ -4,21 +4,20 @@ from __future__ import annotations
 
 import re
 import urllib.request
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from airflowaks.engine.changes import Action
 from airflowaks.engine.converge import converge
-from airflowaks.errors import CommandFailed, RolloutFailed
+from airflowaks.errors import CommandFailed, Forbidden, RolloutFailed
 from airflowaks.kube.exec import run
 from airflowaks.kube.folders import PodFolder
 from airflowaks.kube.pods import short_lived
 from airflowaks.kube.port_forward import forward
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from airflowaks.kube.client import Document
     from tests.support.world import World
 
@@ -130,6 +129,26 @@ def test_a_port_of_a_pod_is_reached_from_here(world: World) -> None:
         for _ in range(3):
             with urllib.request.urlopen(f"http://127.0.0.1:{port}/", timeout=30) as answer:
                 assert b"Directory listing" in answer.read()
+
+
+def test_a_developer_forwards_a_port_and_a_stranger_is_told_why_not(world: World) -> None:
+    manifest = Path(__file__).parents[3] / "manifests" / "01_cluster" / "2_developers.yaml"
+    world.apply(manifest.read_text(), DEVELOPERS_GROUP="developers")
+    serve = "import http.server as h; h.HTTPServer(('', 8080), h.SimpleHTTPRequestHandler).serve_forever()"
+    document = pod(world, "python", "-c", serve)
+    document["spec"]["containers"][0]["readinessProbe"] = {"tcpSocket": {"port": 8080}, "periodSeconds": 1}
+    with short_lived(world.kube, document) as one:
+        with forward(world.kube.impersonating("a-developer", "developers"), one, 8080) as port:
+            urllib.request.urlopen(f"http://127.0.0.1:{port}/", timeout=30).close()
+        with pytest.raises(Forbidden) as caught, forward(world.kube.impersonating("stranger", "strangers"), one, 8080):
+            pass
+    assert caught.value.message.startswith(f"Port-forward to pod {one.name}: ")
+    assert 'User "stranger" cannot get resource "pods/portforward"' in caught.value.message
+    developers = world.server.environment.entra.developer_group
+    assert caught.value.action == (
+        f"Join the Entra group {developers} and sign in again; if you are in it, an administrator must run step 1"
+        " again: port-forwards need the verbs get and create on pods/portforward."
+    )
 
 
 def test_files_are_pushed_into_a_pod_those_that_differ_alone(world: World, tmp_path: Path) -> None:

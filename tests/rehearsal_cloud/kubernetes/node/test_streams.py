@@ -6,13 +6,20 @@ import contextlib
 from typing import TYPE_CHECKING
 
 import pytest
+from kubernetes import client
 from kubernetes.client.exceptions import ApiException
 from kubernetes.stream import portforward, stream
 
-from tests.support.node import close, python, shell
+from tests.support import managed_cluster as azure
+from tests.support.node import Namespace, admin, close, python, shell
 
 if TYPE_CHECKING:
-    from tests.support.node import Namespace
+    from collections.abc import Iterator
+
+    from azure.mgmt.resource.resources import ResourceManagementClient
+
+    from tests.support.azure_requests import Sender
+    from tests.support.rehearsal import Rehearsal
 
 SLEEPS = "sleep 1000 & wait"
 
@@ -140,3 +147,52 @@ def test_a_port_is_forwarded(namespace: Namespace) -> None:
             forwarded.websocket.shutdown()  # or the client leaves its socket open
 
     namespace.until(lambda: hello() == b"hello")
+
+
+@pytest.fixture(scope="module")
+def before(send: Sender, rehearsal: Rehearsal, resources: ResourceManagementClient) -> Iterator[Namespace]:
+    """A namespace of a cluster of 1.34."""
+    resources.resource_groups.create_or_update("before", {"location": "westeurope"})
+    cluster = azure.managed_cluster(send, rehearsal.subscription, "before", aadProfile=None, kubernetesVersion="1.34")
+    with admin(send, cluster) as api:
+        yield Namespace(api, "before")
+
+
+def code_of_streams(namespace: Namespace, *verbs: str) -> set[int]:
+    """The HTTP statuses of the three streams into a pod, for an account that has these verbs at them."""
+    name = "account-" + "-".join(verbs)
+    rules = [{"apiGroups": [""], "resources": ["pods/attach", "pods/exec", "pods/portforward"], "verbs": list(verbs)}]
+    rbac = client.RbacAuthorizationV1Api(namespace.api)
+    namespace.core.create_namespaced_service_account(namespace.name, {"metadata": {"name": name}})
+    rbac.create_namespaced_role(namespace.name, {"metadata": {"name": name}, "rules": rules})
+    binding = {
+        "metadata": {"name": name},
+        "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": "Role", "name": name},
+        "subjects": [{"kind": "ServiceAccount", "name": name, "namespace": namespace.name}],
+    }
+    rbac.create_namespaced_role_binding(namespace.name, binding)
+    request = {"spec": {"audiences": None}}
+    token = namespace.core.create_namespaced_service_account_token(name, namespace.name, request).status.token
+    known = namespace.api.configuration
+    settings = client.Configuration(host=known.host, api_key={"authorization": token})
+    settings.api_key_prefix, settings.ssl_ca_cert = {"authorization": "Bearer"}, known.ssl_ca_cert
+    codes = set()
+    with client.ApiClient(settings) as api:
+        core = client.CoreV1Api(api)
+        for stream_of, function, more in (
+            (stream, core.connect_get_namespaced_pod_exec, {"command": ["true"]}),
+            (stream, core.connect_get_namespaced_pod_attach, {}),
+            (portforward, core.connect_get_namespaced_pod_portforward, {"ports": "8080"}),
+        ):
+            with pytest.raises(ApiException) as refused:
+                stream_of(function, "nowhere", namespace.name, **more)
+            codes.add(int(str(refused.value.reason).partition("status ")[2][:3]))
+    return codes
+
+
+def test_a_stream_needs_both_verbs_since_1_35(namespace: Namespace, before: Namespace) -> None:
+    assert code_of_streams(namespace, "get") == {403}
+    assert code_of_streams(namespace, "create") == {403}
+    assert code_of_streams(namespace, "get", "create") == {404}
+    assert code_of_streams(before, "get") == {404}
+    assert code_of_streams(before, "create") == {403}
