@@ -54,7 +54,7 @@ def connect(server: FlexibleServer, database: str, user: str, password: str) -> 
         user=user,
         password=password,
         sslmode="verify-full",
-        sslrootcert=server.session.connection.ca_bundle or "system",
+        sslrootcert=server.session.connection.ca_file,
         connect_timeout=_CONNECT_SECONDS,
         application_name="airflowaks",
     )

@@ -185,8 +185,8 @@ def broker_url(broker: Broker, key: Secret) -> str:
     return f"rediss://:{quote(key.reveal(), safe='')}@{broker.host}:{broker.port}/0?ssl_cert_reqs=required"
 
 
-def ping(url: str, ca_bundle: str | None = None) -> str:
-    """Send PING to the broker and return its version; `ca_bundle` is a file, None means the system's CAs.
+def ping(url: str, ca_file: str) -> str:
+    """Send PING to the broker and return its version; `ca_file` has the root certificates.
 
     Raises:
         CheckFailed: the URL is malformed.
@@ -196,7 +196,7 @@ def ping(url: str, ca_bundle: str | None = None) -> str:
     import redis
 
     try:
-        client = redis.Redis.from_url(url, ssl_ca_certs=ca_bundle, socket_connect_timeout=30, socket_timeout=30)
+        client = redis.Redis.from_url(url, ssl_ca_certs=ca_file, socket_connect_timeout=30, socket_timeout=30)
     except ValueError:
         # The error's text repeats a part of the URL, which may be a part of the key.
         raise CheckFailed("The broker's URL is malformed.", "Run step 4 with mode=apply: it writes the URL.") from None

@@ -13,6 +13,7 @@ import threading
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Literal
 
+from airflowaks.cloud.certificates import public_roots
 from airflowaks.cloud.redaction import Redactor, Secret
 from airflowaks.errors import RehearsalUnavailable
 
@@ -32,13 +33,18 @@ _SERVICE_CONNECTION = {
 
 @dataclass(frozen=True, kw_only=True)
 class Connection:
-    """Proxy, CA bundle and credential. `ca_bundle` is a file path; None means the system's CAs."""
+    """Proxy, CA bundle and credential. `ca_bundle` is a file path; None means public authorities."""
 
     credential: TokenCredential
     proxy: str | None = None
     ca_bundle: str | None = None
     secrets: tuple[Secret, ...] = ()
     """The secrets that the credential holds, for the redactor."""
+
+    @property
+    def ca_file(self) -> str:
+        """Return the file of root certificates for clients that need a file."""
+        return self.ca_bundle or str(public_roots())
 
     @property
     def transport(self) -> dict[str, Any]:

@@ -101,6 +101,6 @@ def checks(session: Session) -> Checks:
         return f"signed in with a token; {step.role.name} owns {step.database.name}"
 
     def answers() -> str:
-        return ping(broker_url(step.broker, step.broker.keys().primary), session.connection.ca_bundle)
+        return ping(broker_url(step.broker, step.broker.keys().primary), session.connection.ca_file)
 
     return observe(session, {"database is Airflow's": owned, "broker answers": answers})

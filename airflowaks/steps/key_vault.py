@@ -220,7 +220,7 @@ def checks(session: Session) -> Checks:
         return step.password.prove()
 
     def broker_answers() -> str:
-        return ping(_held(step.broker_url), session.connection.ca_bundle)
+        return ping(_held(step.broker_url), session.connection.ca_file)
 
     return observe(
         session, {"Airflow's role can create tables": logs_in, "the vault's broker URL works": broker_answers}

@@ -54,7 +54,7 @@ def broker(session: Session, _scope: Scope) -> dict[str, Any]:
     """Read the broker's memory and eviction policy with the vault's URL. Raises CheckFailed if the URL lacks TLS."""
     import redis
 
-    url, authorities = _value(session.memoize(key_vault.Resources).broker_url), session.connection.ca_bundle
+    url, authorities = _value(session.memoize(key_vault.Resources).broker_url), session.connection.ca_file
     if not url.startswith("rediss:"):
         # Connecting would send the access key in clear text.
         raise CheckFailed("The vault's URL calls the broker without TLS.", "Run step 4, which writes the URL.")

@@ -89,5 +89,5 @@ def test_rotating_its_key_leaves_the_one_in_use_good(open_here: Callable[[], Ses
 
     after = session.memoize(key_vault.Resources).broker_url.require("value").reveal()
     assert after != before
-    assert ping(after, session.connection.ca_bundle).startswith("PONG")
-    assert ping(before, session.connection.ca_bundle).startswith("PONG")
+    assert ping(after, session.connection.ca_file).startswith("PONG")
+    assert ping(before, session.connection.ca_file).startswith("PONG")

@@ -24,6 +24,7 @@ from airflowaks.azure.registry import ContainerRegistry
 from airflowaks.azure.roles import Role, RoleAssignment
 from airflowaks.azure.subscription import ProviderRegistration, ResourceGroup
 from airflowaks.cloud import error_mapping
+from airflowaks.cloud.certificates import public_roots
 from airflowaks.cloud.connection import Connection
 from airflowaks.config.environment import load_environment
 from airflowaks.engine.changes import Difference
@@ -448,14 +449,14 @@ def test_a_server_that_cannot_be_reached(session: Session, group: ResourceGroup,
 
 def test_a_broker_that_cannot_be_reached(session: Session, group: ResourceGroup, closed_port: int) -> None:
     with pytest.raises(AzureError, match="the broker refused") as caught, session.translated(group):
-        ping(f"rediss://:{quote(SECRET, safe='')}@localhost:{closed_port}/0")
+        ping(f"rediss://:{quote(SECRET, safe='')}@localhost:{closed_port}/0", str(public_roots()))
     assert "access keys" in caught.value.action
     assert SECRET not in str(caught.value)
 
 
 def test_a_url_that_is_none_shows_no_piece_of_its_secret(session: Session, group: ResourceGroup) -> None:
     with pytest.raises(errors.CheckFailed, match="malformed") as caught, session.translated(group):
-        ping("rediss://:half/of-a-secret@localhost/0")
+        ping("rediss://:half/of-a-secret@localhost/0", str(public_roots()))
     assert caught.value.__cause__ is None
     assert "half" not in str(caught.value)
 
