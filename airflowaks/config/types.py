@@ -29,6 +29,20 @@ TAG_RESERVED = ("azure", "microsoft", "windows")
 VM_SIZE = re.compile(r"Standard_(?P<family>[A-Z]+)\d+(-\d+)?(?P<features>[a-z]*)(_[A-Z]+\d+)*(_v(?P<version>\d+))?")
 
 
+# Zero is no number of cores.
+_CORES = r"(?=.*[1-9])([1-9]\d*m?|\d+\.\d{1,3})"
+_LABEL = r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?"
+
+
+def _matching(pattern: str | re.Pattern[str], what: str, example: str) -> AfterValidator:
+    def check(value: str) -> str:
+        if not re.fullmatch(pattern, value):
+            raise ValueError(f'"{value}" is not {what}; write it like {example}')
+        return value
+
+    return AfterValidator(check)
+
+
 def _guid(name: str, command: str) -> AfterValidator:
     def check(value: str) -> str:
         if not re.fullmatch(r"[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}", value):
@@ -76,12 +90,6 @@ def _address(value: str) -> str:
         raise ValueError(f'"{value}" is not an IPv4 address; write it like "203.0.113.7"') from None
 
 
-def _vm_size(value: str) -> str:
-    if not VM_SIZE.fullmatch(value):
-        raise ValueError(f'"{value}" is not a VM size; write it like "Standard_D4ds_v5"')
-    return value
-
-
 def image_tag(value: str) -> str:
     """Return the tag of an image reference with a tag and, optionally, a digest."""
     return value.partition("@")[0].rpartition(":")[2]
@@ -98,25 +106,6 @@ def _image(value: str) -> str:
         raise ValueError(f'"{digest}" is not a digest; write "sha256:" and 64 hexadecimal digits')
     RULES["repository"].check(repository)
     RULES["image_tag"].check(tag)
-    return value
-
-
-def _cores(value: str) -> str:
-    if not re.fullmatch(r"[1-9]\d*m?|\d+\.\d{1,3}", value) or not float(value.removesuffix("m")):
-        raise ValueError(f'"{value}" is not a number of cores; write it like "2" or, in thousandths, "500m"')
-    return value
-
-
-def _memory(value: str) -> str:
-    if not re.fullmatch(r"[1-9]\d*[MG]i", value):
-        raise ValueError(f'"{value}" is not an amount of memory; write it like "512Mi" or "2Gi"')
-    return value
-
-
-def _host(value: str) -> str:
-    label = r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?"
-    if not re.fullmatch(rf"{label}(\.{label})+", value):
-        raise ValueError(f'"{value}" is not a lower-case host name; write it like "airflow.example.com"')
     return value
 
 
@@ -181,7 +170,7 @@ ProxyUrl = Annotated[str, AfterValidator(_proxy)]
 File = Annotated[Path, BeforeValidator(_file)]
 Network = Annotated[str, AfterValidator(_network)]
 Address = Annotated[str, AfterValidator(_address)]
-VmSize = Annotated[str, AfterValidator(_vm_size)]
+VmSize = Annotated[str, _matching(VM_SIZE, "a VM size", '"Standard_D4ds_v5"')]
 GroupName = Annotated[str, Field(min_length=1, max_length=256)]
 Networks = Annotated[tuple[Network, ...], Field(strict=False, max_length=200), AfterValidator(_unique)]
 Zones = Annotated[
@@ -190,9 +179,9 @@ Zones = Annotated[
 KubernetesVersion = Annotated[str, AfterValidator(_kubernetes_version)]
 PostgresqlVersion = Annotated[str, BeforeValidator(_text), AfterValidator(_postgresql_version)]
 Image = Annotated[str, AfterValidator(_image)]
-Cores = Annotated[str, BeforeValidator(_text), AfterValidator(_cores)]
-Memory = Annotated[str, AfterValidator(_memory)]
-HostName = Annotated[str, AfterValidator(_host)]
+Cores = Annotated[str, BeforeValidator(_text), _matching(_CORES, "a number of cores", '"2" or, in thousandths, "500m"')]
+Memory = Annotated[str, _matching(r"[1-9]\d*[MG]i", "an amount of memory", '"512Mi" or "2Gi"')]
+HostName = Annotated[str, _matching(rf"{_LABEL}(\.{_LABEL})+", "a lower-case host name", '"airflow.example.com"')]
 
 EnvironmentName = Annotated[str, AfterValidator(RULES["environment"].check)]
 ResourceGroupName = Annotated[str, AfterValidator(RULES["resource_group"].check)]
