@@ -78,19 +78,12 @@ class Change:
 
     def record(self) -> dict[str, Any]:
         """Return the change as JSON, secret values masked."""
-        return {
-            "kind": self.kind,
-            "name": self.name,
-            "action": self.action.value,
-            "id": self.id,
-            "differences": [
-                {"path": difference.path, "before": show(difference.before), "after": show(difference.after)}
-                for difference in self.differences
-            ],
-            "seconds": round(self.seconds, 2),
-            "correlation_id": self.correlation_id,
-            "applied": self.applied,
-        }
+        differences = [
+            {"path": difference.path, "before": show(difference.before), "after": show(difference.after)}
+            for difference in self.differences
+        ]
+        seconds = round(self.seconds, 2)
+        return {**vars(self), "action": self.action.value, "differences": differences, "seconds": seconds}
 
 
 class Changes(Tabular, tuple[Change, ...]):

@@ -8,7 +8,7 @@ In plan and check nothing is removed. A resource that does not exist counts as r
 from __future__ import annotations
 
 import time
-from typing import TYPE_CHECKING, Protocol, runtime_checkable
+from typing import TYPE_CHECKING
 
 from airflowaks.engine.changes import Action, Change
 from airflowaks.engine.converge import act_on
@@ -21,20 +21,12 @@ if TYPE_CHECKING:
     from airflowaks.session import Session
 
 
-@runtime_checkable
-class Removable(Protocol):
-    """A resource that knows how to go."""
-
-    def delete(self) -> None:
-        """Delete the resource, which exists, and return when the service is done."""
-
-
 def remove(session: Session, *resources: Resource) -> Changes:
     """Remove resources one after another, in their order.
 
     Raises:
         AirflowAksError: a resource could not be read or removed, or is still there afterwards.
-        TypeError: one of them cannot be removed at all.
+        TypeError: one of them exists and has no `delete`.
 
     """
     graph = {resource: resources[:index] for index, resource in enumerate(resources)}
@@ -42,9 +34,6 @@ def remove(session: Session, *resources: Resource) -> Changes:
 
 
 def _remove(session: Session, resource: Resource) -> Change:
-    if not isinstance(resource, Removable):
-        message = f"{resource.kind} cannot be removed"
-        raise TypeError(message)
     started, correlation_id = time.monotonic(), ""
     with session.translated(resource):
         there = resource.refresh() is not None

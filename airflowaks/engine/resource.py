@@ -79,6 +79,10 @@ class Resource(ABC):
     def write(self, facts: Facts | None) -> None:
         """Create the resource (`facts` is None) or update it, and return when that is done."""
 
+    def delete(self) -> None:
+        """Delete the resource, which exists, and return when that is done. Raises TypeError: most resources stay."""
+        raise TypeError(f"{self.kind} cannot be removed")
+
     def unfinished(self, facts: Facts) -> bool:
         """Tell whether an earlier write is still under way, so that this one has to wait for it."""
         del facts

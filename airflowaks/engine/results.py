@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from contextlib import contextmanager
-from typing import TYPE_CHECKING, Protocol
+from contextlib import AbstractContextManager, nullcontext
+from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
-    from contextlib import AbstractContextManager
+    from collections.abc import Sequence
 
     from airflowaks.engine.changes import Change
     from airflowaks.engine.checks import Check
@@ -15,31 +14,21 @@ if TYPE_CHECKING:
     from airflowaks.session import Session
 
 
-class Progress(Protocol):
-    """Watches long work: one call as work on each resource begins and ends."""
+class Progress:
+    """Watches long work: one call as work on each resource begins and ends. This one shows nothing."""
 
     def began(self, resource: Resource) -> None: ...  # noqa: D102 - the class says it
     def ended(self, resource: Resource, change: Change) -> None: ...  # noqa: D102
     def failed(self, resource: Resource) -> None: ...  # noqa: D102
 
 
-class Display(Protocol):
-    """Where progress shows: notebooks show a line that is updated, programs show nothing."""
+class Display:
+    """Where progress shows: here nowhere, which is for programs; notebooks show a line that is updated."""
 
-    def watch(self, resources: Sequence[Resource]) -> AbstractContextManager[Progress]: ...  # noqa: D102 - as above
-
-
-class _NoDisplay:
-    """Shows no progress."""
-
-    @contextmanager
-    def watch(self, resources: Sequence[Resource]) -> Iterator[Progress]:
+    def watch(self, resources: Sequence[Resource]) -> AbstractContextManager[Progress]:
+        """Show progress of `resources` until the context ends."""
         del resources
-        yield self
-
-    def began(self, resource: Resource) -> None: ...
-    def ended(self, resource: Resource, change: Change) -> None: ...
-    def failed(self, resource: Resource) -> None: ...
+        return nullcontext(Progress())
 
 
 class Results:
@@ -48,4 +37,4 @@ class Results:
     def __init__(self, _session: Session) -> None:
         self.changes: list[Change] = []
         self.checks: list[Check] = []
-        self.display: Display = _NoDisplay()
+        self.display: Display = Display()

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 from IPython.display import display
 
 from airflowaks.engine.changes import CHANGES_MIME
+from airflowaks.engine.results import Display, Progress
 from airflowaks.engine.table import Table
 from airflowaks.notebook.refresher import Refresher
 
@@ -32,7 +33,7 @@ def _in_output(line: Table) -> Callable[[Table], None]:
     return update
 
 
-class NotebookDisplay:
+class NotebookDisplay(Display):
     """Shows progress in the output of the cell that runs, in JupyterLab and headless.
 
     Or elsewhere: `begin` takes the first line and returns a function that takes each later line.
@@ -55,7 +56,7 @@ class NotebookDisplay:
             update(last())
 
 
-class _Watch:
+class _Watch(Progress):
     """What has begun, ended and failed so far."""
 
     def __init__(self, resources: Sequence[Resource]) -> None:

@@ -99,12 +99,8 @@ _ARROWS = "".join(
 
 def _parts(environment: Environment) -> list[_Part]:
     cluster, pool = environment.cluster, environment.cluster.node_pool
-    registry, postgresql, broker, vault = (
-        environment.registry,
-        environment.postgresql,
-        environment.broker,
-        environment.key_vault,
-    )
+    registry, postgresql = environment.registry, environment.postgresql
+    broker, vault = environment.broker, environment.key_vault
     if isinstance(broker, ManagedRedis):
         redis, redis_detail = "Azure Managed Redis", f"{broker.sku}{', high availability' * broker.high_availability}"
     else:
