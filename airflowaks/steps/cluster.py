@@ -9,6 +9,7 @@ from airflowaks.azure.identities import ManagedIdentity
 from airflowaks.azure.kubernetes_service import ManagedCluster
 from airflowaks.azure.roles import Role, RoleAssignment
 from airflowaks.azure.subscription import NAMESPACES, ProviderRegistration, ResourceGroup
+from airflowaks.engine.changes import Changes
 from airflowaks.engine.converge import converge
 from airflowaks.engine.observation import observe
 from airflowaks.errors import CheckFailed
@@ -17,7 +18,6 @@ from airflowaks.kube.manifests import load
 from airflowaks.kube.objects import KubeObject
 
 if TYPE_CHECKING:
-    from airflowaks.engine.changes import Changes
     from airflowaks.engine.checks import Checks
     from airflowaks.session import Session
 
@@ -105,15 +105,8 @@ def namespace(session: Session) -> Changes:
 
 def everything(session: Session) -> Changes:
     """Run all functions of the step."""
-    return (
-        providers(session)
-        + resource_group(session)
-        + groups(session)
-        + identity(session)
-        + cluster(session)
-        + access(session)
-        + namespace(session)
-    )
+    parts = (providers, resource_group, groups, identity, cluster, access, namespace)
+    return sum((part(session) for part in parts), start=Changes())
 
 
 def checks(session: Session) -> Checks:
@@ -121,10 +114,8 @@ def checks(session: Session) -> Checks:
     step = session.memoize(Resources)
 
     def runs() -> str:
-        state, power = (
-            step.cluster.require("properties.provisioningState"),
-            step.cluster.fact("properties.powerState.code"),
-        )
+        state = step.cluster.require("properties.provisioningState")
+        power = step.cluster.fact("properties.powerState.code")
         if (state, power) != ("Succeeded", "Running"):
             message = f"AKS cluster {step.cluster.name}: it is {power}, and its provisioning state is {state}."
             raise CheckFailed(message, f"Start it with `az aks start --name {step.cluster.name}`, or run step 1 again.")

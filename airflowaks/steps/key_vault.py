@@ -44,11 +44,8 @@ class Resources:
     """The resources of step 4, in order. The SQL connection has the database's password; three secrets repeat it."""
 
     def __init__(self, session: Session) -> None:
-        step1, step3, operator = (
-            session.memoize(cluster.Resources),
-            session.memoize(backend.Resources),
-            session.operator,
-        )
+        step1, step3 = session.memoize(cluster.Resources), session.memoize(backend.Resources)
+        operator = session.operator
         self.server, self.broker, self.role = step3.server, step3.broker, step3.role
         self.vault = Vault(session, session.environment.key_vault.name, parent=step1.group)
         self.access = RoleAssignment(
@@ -165,32 +162,21 @@ def rotate(session: Session, name: str) -> Changes:
     if not name:
         return Changes()
     step = session.memoize(Resources)
-    renew: dict[str, Callable[[Resources], None]] = {
-        FERNET_KEY: _renew_fernet_key,
-        API_SECRET_KEY: lambda step: step.api_secret_key.renew(),
-        JWT_SECRET: lambda step: step.jwt_secret.renew(),
-        SQL_CONNECTION: _renew_password,
-        SQL_CONNECTION_ASYNC: _renew_password,
-        RESULT_BACKEND: _renew_password,
-        KEDA_CONNECTION: _renew_password,
-        BROKER_URL: _renew_broker_key,
-        ADMIN_PASSWORD: lambda step: step.admin_password.renew(),
-    }
-    if name not in renew:
-        raise InvalidParameter(f'rotate: there is no secret "{name}".', f"Set `rotate` to one of {', '.join(renew)}.")
-    secret = next(secret for secret in step.secrets if secret.name == name)
+    secrets = {secret.name: secret for secret in step.secrets}
+    if name not in secrets:
+        raise InvalidParameter(f'rotate: there is no secret "{name}".', f"Set `rotate` to one of {', '.join(secrets)}.")
+    secret = secrets[name]
     with session.translated(secret):
-        renew[name](step)
+        if secret is step.fernet_key:
+            secret.replace(f"{_fernet_key()},{_held(secret)}")
+        elif secret is step.broker_url:
+            _renew_broker_key(step)
+        elif secret in (step.sql_connection, *step.copies):
+            step.sql_connection.require("value")
+            step.sql_connection.renew()
+        else:
+            secret.renew()
     return converge(session, *step.secrets, step.password)
-
-
-def _renew_fernet_key(step: Resources) -> None:
-    step.fernet_key.replace(f"{_fernet_key()},{_held(step.fernet_key)}")
-
-
-def _renew_password(step: Resources) -> None:
-    step.sql_connection.require("value")
-    step.sql_connection.renew()
 
 
 def _renew_broker_key(step: Resources) -> None:
@@ -216,12 +202,11 @@ def checks(session: Session) -> Checks:
     """Check the vault's values: log in as Airflow and create a table, and PING the broker."""
     step = session.memoize(Resources)
 
-    def logs_in() -> str:
-        return step.password.prove()
-
     def broker_answers() -> str:
         return ping(_held(step.broker_url), session.connection.ca_file)
 
-    return observe(
-        session, {"Airflow's role can create tables": logs_in, "the vault's broker URL works": broker_answers}
-    )
+    observations = {
+        "Airflow's role can create tables": step.password.prove,
+        "the vault's broker URL works": broker_answers,
+    }
+    return observe(session, observations)
