@@ -5,7 +5,7 @@ Source: https://learn.microsoft.com/entra/workload-id/workload-identity-federati
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from airflowaks.azure.arm import ArmChild, ArmResource
 
@@ -24,11 +24,6 @@ class ManagedIdentity(ArmResource):
     creation = "create_or_update"
     writable = ("location", "tags")
     immutable = ("location",)
-
-    @property
-    def principal_id(self) -> Any:
-        """Return the object ID of the identity's service principal, or AFTER_APPLY."""
-        return self.fact("properties.principalId")
 
     def desired(self) -> Facts:
         """Return the environment's region and tags."""

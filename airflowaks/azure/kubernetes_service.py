@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING, Any
 
 from airflowaks.azure.arm import ArmResource, merge, rest
 from airflowaks.engine.changes import AFTER_APPLY
+from airflowaks.engine.resource import Facts, value_at
 
 if TYPE_CHECKING:
     from airflowaks.azure.entra import Group
     from airflowaks.azure.identities import ManagedIdentity
-    from airflowaks.engine.resource import Facts
     from airflowaks.session import Session
 
 _SECRETS_PROVIDER = "azureKeyvaultSecretsProvider"
@@ -46,11 +46,6 @@ class ManagedCluster(ArmResource):
         super().__init__(session, session.environment.cluster.name, depends_on=(*depends_on, identity, admins))
         self.identity = identity
         self.admins = admins
-
-    @property
-    def issuer(self) -> Any:
-        """Return the URL of the cluster's OIDC issuer, or AFTER_APPLY."""
-        return self.fact("properties.oidcIssuerProfile.issuerURL")
 
     def outbound_addresses(self) -> list[Any]:
         """Return the public IPv4 addresses of outbound traffic; AFTER_APPLY for an address that is not known yet.
@@ -146,8 +141,7 @@ class ManagedCluster(ArmResource):
             "maxCount": settings.max_count,
             "availabilityZones": list(settings.zones),
         }
-        profiles = self.fact("properties.agentPoolProfiles")
-        pools: list[dict[str, Any]] = [] if profiles is AFTER_APPLY else profiles
+        pools: list[dict[str, Any]] = value_at(self.facts, "properties.agentPoolProfiles") or []
         present = next((pool for pool in pools if pool["name"] == settings.name), None)
         # The cluster's version alone upgrades the control plane and leaves the nodes at theirs.
         desired["orchestratorVersion"] = self._version((present or {}).get("orchestratorVersion"))

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from airflowaks.azure.arm import ArmChild, ArmResource, merge
 from airflowaks.engine.changes import AFTER_APPLY
+from airflowaks.engine.resource import value_at
 
 if TYPE_CHECKING:
     from airflowaks.azure.entra import Group
@@ -50,17 +51,14 @@ class FlexibleServer(ArmResource):
     def desired(self) -> Facts:
         """Return the environment's server; storage that has grown stays at its size."""
         environment, settings = self.session.environment, self.session.environment.postgresql
-        grown = self.fact("properties.storage.storageSizeGB")
+        grown: int = value_at(self.facts, "properties.storage.storageSizeGB") or 0
         return {
             "location": environment.location,
             "tags": environment.tags,
             "sku": {"name": settings.sku, "tier": settings.tier},
             "properties": {
                 "version": settings.version,
-                "storage": {
-                    "storageSizeGB": max(settings.storage_gb, 0 if grown is AFTER_APPLY else grown),
-                    "autoGrow": "Enabled",
-                },
+                "storage": {"storageSizeGB": max(settings.storage_gb, grown), "autoGrow": "Enabled"},
                 "backup": {"backupRetentionDays": settings.backup_days},
                 "highAvailability": {"mode": settings.high_availability},
                 "authConfig": {

@@ -10,7 +10,7 @@ from enum import Enum
 from typing import TYPE_CHECKING, Any, Literal
 
 from airflowaks.azure.arm import rest
-from airflowaks.cloud.error_mapping import error_code
+from airflowaks.cloud.error_mapping import error_codes
 from airflowaks.engine.changes import AFTER_APPLY
 from airflowaks.engine.polling import retry_on
 from airflowaks.engine.resource import Facts, Resource
@@ -24,20 +24,13 @@ PrincipalType = Literal["Group", "ServicePrincipal", "User"]
 class Role(Enum):
     """The built-in roles that the runbook assigns."""
 
-    ACR_PULL = "7f951dda-4ed3-4680-a7ca-43fe172d538d"
-    CLUSTER_USER = "4abbcc35-e782-43d8-92c5-2d3f1bd2253f"
-    KEY_VAULT_SECRETS_OFFICER = "b86a8fe4-44ce-4948-aee5-eccb2c155cd7"
-    KEY_VAULT_SECRETS_USER = "4633458b-17de-408a-b874-0445c86b69e6"
+    ACR_PULL = "7f951dda-4ed3-4680-a7ca-43fe172d538d", "AcrPull"
+    CLUSTER_USER = "4abbcc35-e782-43d8-92c5-2d3f1bd2253f", "Azure Kubernetes Service Cluster User Role"
+    KEY_VAULT_SECRETS_OFFICER = "b86a8fe4-44ce-4948-aee5-eccb2c155cd7", "Key Vault Secrets Officer"
+    KEY_VAULT_SECRETS_USER = "4633458b-17de-408a-b874-0445c86b69e6", "Key Vault Secrets User"
 
-    @property
-    def label(self) -> str:
-        """Return the role's name as the portal shows it."""
-        return {
-            Role.ACR_PULL: "AcrPull",
-            Role.CLUSTER_USER: "Azure Kubernetes Service Cluster User Role",
-            Role.KEY_VAULT_SECRETS_OFFICER: "Key Vault Secrets Officer",
-            Role.KEY_VAULT_SECRETS_USER: "Key Vault Secrets User",
-        }[self]
+    def __init__(self, definition: str, label: str) -> None:
+        self.definition, self.label = definition, label
 
 
 class RoleAssignment(Resource):
@@ -75,7 +68,9 @@ class RoleAssignment(Resource):
     @property
     def assignment_name(self) -> str:
         """Return the GUID: the same for the same role, principal and scope on every machine and in every run."""
-        return str(uuid.uuid5(uuid.NAMESPACE_URL, f"{self.scope.id.lower()} {self.role.value} {self.principal_id}"))
+        return str(
+            uuid.uuid5(uuid.NAMESPACE_URL, f"{self.scope.id.lower()} {self.role.definition} {self.principal_id}")
+        )
 
     @property
     def id(self) -> str:
@@ -95,7 +90,7 @@ class RoleAssignment(Resource):
         )
         for assignment in assignments:
             at_scope = str(assignment["scope"]).lower() == self.scope.id.lower()
-            if at_scope and str(assignment["role_definition_id"]).lower().endswith(self.role.value):
+            if at_scope and str(assignment["role_definition_id"]).lower().endswith(self.role.definition):
                 return {
                     **self.desired(),
                     "principalType": assignment["principal_type"],
@@ -113,11 +108,9 @@ class RoleAssignment(Resource):
         from azure.core.exceptions import ResourceExistsError
 
         subscription = self.session.environment.subscription_id
-        definition = (
-            f"/subscriptions/{subscription}/providers/Microsoft.Authorization/roleDefinitions/{self.role.value}"
-        )
+        definitions = f"/subscriptions/{subscription}/providers/Microsoft.Authorization/roleDefinitions"
         properties = {
-            "roleDefinitionId": definition,
+            "roleDefinitionId": f"{definitions}/{self.role.definition}",
             "principalId": self.principal_id,
             "principalType": self.principal_type,
         }
@@ -127,9 +120,9 @@ class RoleAssignment(Resource):
                 lambda: self.session.authorization.role_assignments.create(
                     self.scope.id, self.assignment_name, parameters, cls=rest
                 ),
-                lambda error: error_code(error) == "PrincipalNotFound",
+                lambda error: "PrincipalNotFound" in error_codes(error),
             )
         except ResourceExistsError as error:
             # Another run created it after this one had read: the assignment exists, as desired.
-            if error_code(error) != "RoleAssignmentExists":
+            if "RoleAssignmentExists" not in error_codes(error):
                 raise

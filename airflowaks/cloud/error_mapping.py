@@ -76,11 +76,6 @@ def translate(error: BaseException, subject: str, redactor: Redactor) -> Airflow
     return Unexpected(f"{subject}: {type(error).__name__}: {reason}", action)
 
 
-def error_code(error: BaseException) -> str:
-    """Return the Azure code of an SDK error, such as `PrincipalNotFound`, or an empty string."""
-    return next(iter(error_codes(error)), "")
-
-
 def error_codes(error: BaseException) -> tuple[str, ...]:
     """Return the error's code and its inner codes, each more specific: `Forbidden`, `SecretDisabled`."""
     codes = []

@@ -13,8 +13,7 @@ from airflowaks.diagnosis.facts.airflow import Airflow
 from airflowaks.diagnosis.facts.azure import Azure
 from airflowaks.diagnosis.facts.backend import Backend
 from airflowaks.diagnosis.facts.kubernetes import Kubernetes
-from airflowaks.diagnosis.facts.reading import Reading
-from airflowaks.diagnosis.facts.snapshot import Snapshot
+from airflowaks.diagnosis.facts.snapshot import Reading, Snapshot
 from airflowaks.diagnosis.readers import airflow, azure, backend, kubernetes
 from airflowaks.diagnosis.readers.pods import with_logs
 from airflowaks.engine.times import timestamp
@@ -26,6 +25,7 @@ if TYPE_CHECKING:
     from airflowaks.cloud.redaction import Redactor
     from airflowaks.diagnosis.readers.scope import Scope
 
+_SOURCES: dict[str, Any] = {"azure": Azure, "kubernetes": Kubernetes, "airflow": Airflow, "backend": Backend}
 _PARTS: dict[str, Any] = {
     "azure.resources": azure.resources,
     "azure.operations": azure.operations,
@@ -61,16 +61,11 @@ def collect(session: Session, scope: Scope) -> Snapshot:
     reader = Session(session.environment, "plan", connection, redactor=session.redactor)
     with ThreadPoolExecutor(len(_PARTS)) as pool:
         read = dict(zip(_PARTS, pool.map(lambda name: _read(reader, scope, name, _PARTS[name]), _PARTS), strict=True))
-    sources: dict[str, dict[str, Any]] = {"azure": {}, "kubernetes": {}, "airflow": {}, "backend": {}}
+    values_of: dict[str, dict[str, Any]] = {source: {} for source in _SOURCES}
     for name, (values, _) in read.items():
-        sources[name.partition(".")[0]] |= values
-    facts = Snapshot(
-        Azure(**sources["azure"]),
-        Kubernetes(**sources["kubernetes"]),
-        Airflow(**sources["airflow"]),
-        Backend(**sources["backend"]),
-        {name: reading for name, (_, reading) in read.items()},
-    )
+        values_of[name.partition(".")[0]] |= values
+    sources: dict[str, Any] = {source: make(**values_of[source]) for source, make in _SOURCES.items()}
+    facts = Snapshot(**sources, readings={name: reading for name, (_, reading) in read.items()})
     values, reading = _read(reader, scope, _LOGS, lambda session, scope: _logs(session, scope, facts))
     facts = replace(facts, kubernetes=replace(facts.kubernetes, **values), readings={**facts.readings, _LOGS: reading})
     masked: Snapshot = _masked(facts, session.redactor)

@@ -1,4 +1,4 @@
-"""All facts of one diagnosis, and every line of text in them."""
+"""All facts of one diagnosis, how each part of them was read, and every line of text in them."""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
@@ -8,7 +8,6 @@ from airflowaks.diagnosis.facts.airflow import Airflow
 from airflowaks.diagnosis.facts.azure import Azure
 from airflowaks.diagnosis.facts.backend import Backend
 from airflowaks.diagnosis.facts.kubernetes import Container, Event, Kubernetes, Pod
-from airflowaks.diagnosis.facts.reading import Reading
 
 # Layers wrap errors: an excerpt has the start of the line, which names the reporter, and the text around the match.
 _START, _BEFORE, _AFTER = 80, 60, 240
@@ -17,6 +16,15 @@ _START, _BEFORE, _AFTER = 80, 60, 240
 _BEFORE_IMAGES = ("FailedMount", "FailedAttachVolume", "FailedScheduling", "FailedCreatePodSandBox")
 _BEFORE_START = (*_BEFORE_IMAGES, "Failed")
 _NO_VOLUMES_YET = ("", "ContainerCreating", "PodInitializing")
+
+
+@dataclass(frozen=True)
+class Reading:
+    """The reading of a part of a source, such as `kubernetes.pods`; `at` is ISO 8601, `problem` is empty on success."""
+
+    at: str = ""
+    seconds: float = 0.0
+    problem: str = ""
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ from airflowaks.azure.arm import listed
 from airflowaks.azure.key_vault import SoftDeletedVault
 from airflowaks.diagnosis.facts.azure import Operation, Quota
 from airflowaks.diagnosis.readers.resource_status import named, statuses
-from airflowaks.engine.changes import AFTER_APPLY
+from airflowaks.engine.resource import value_at
 from airflowaks.engine.times import timestamp
 from airflowaks.steps import backend, cluster, key_vault, registry, workload_identity
 
@@ -45,13 +45,12 @@ def resources(session: Session, _scope: Scope) -> dict[str, Any]:
     for name, resource in _all(session):
         names.setdefault(resource, name)
     read = statuses({name: resource for resource, name in names.items()})
-    power = step1.cluster.fact("properties.powerState.code")
-    mode = session.memoize(registry.Resources).registry.fact("properties.roleAssignmentMode")
+    container_registry = session.memoize(registry.Resources).registry
     vault_deleted = read["key_vault.vault"].missing and SoftDeletedVault(step4.vault).read() is not None
     return {
         "resources": read,
-        "power": "" if power is AFTER_APPLY else str(power),
-        "registry_mode": "" if mode is AFTER_APPLY else str(mode),
+        "power": str(value_at(step1.cluster.facts, "properties.powerState.code") or ""),
+        "registry_mode": str(value_at(container_registry.facts, "properties.roleAssignmentMode") or ""),
         "vault_deleted": vault_deleted,
     }
 

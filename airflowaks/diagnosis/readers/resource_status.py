@@ -8,8 +8,7 @@ from typing import TYPE_CHECKING
 
 from airflowaks.azure.arm import ArmResource
 from airflowaks.diagnosis.facts.resource_status import ResourceStatus
-from airflowaks.engine.changes import AFTER_APPLY
-from airflowaks.engine.resource import Resource
+from airflowaks.engine.resource import Resource, value_at
 from airflowaks.errors import AirflowAksError
 
 if TYPE_CHECKING:
@@ -44,12 +43,12 @@ def _status(resource: Resource) -> ResourceStatus:
         problem = error.message.removeprefix(f"{resource.kind} {resource.name}: ")
         return ResourceStatus(resource.kind, resource.name, problem=problem)
     orphaned = facts is None and resource.parent is not None and resource.parent.facts is None
-    state = resource.fact(resource.state_path) if isinstance(resource, ArmResource) else AFTER_APPLY
+    state = value_at(facts, resource.state_path) if isinstance(resource, ArmResource) else None
     return ResourceStatus(
         resource.kind,
         resource.name,
         exists=facts is not None,
         orphaned=orphaned,
-        state="" if state is AFTER_APPLY else str(state),
+        state=str(state or ""),
         differences=differences,
     )

@@ -272,7 +272,7 @@ def test_a_principal_that_entra_does_not_know(session: Session, group: ResourceG
     scope = f"/subscriptions/{session.environment.subscription_id}/providers/Microsoft.Authorization/roleDefinitions"
     body: Any = {
         "properties": {
-            "roleDefinitionId": f"{scope}/{nobody.role.value}",
+            "roleDefinitionId": f"{scope}/{nobody.role.definition}",
             "principalId": nobody.principal_id,
             "principalType": "ServicePrincipal",
         }

@@ -91,7 +91,7 @@ def test_administrators_rules_and_groups_say_how_old_they_are(group: ResourceGro
 def assign(group: ResourceGroup, scope: str) -> None:
     """Assign the operator the role that writes secrets, as an administrator of the organisation would."""
     session = group.session
-    definition = f"/providers/Microsoft.Authorization/roleDefinitions/{Role.KEY_VAULT_SECRETS_OFFICER.value}"
+    definition = f"/providers/Microsoft.Authorization/roleDefinitions/{Role.KEY_VAULT_SECRETS_OFFICER.definition}"
     properties = {
         "roleDefinitionId": f"/subscriptions/{session.environment.subscription_id}{definition}",
         "principalId": session.operator.object_id,
