@@ -26,6 +26,9 @@ BUSY = (
 _IMMUTABLE = ("vmSize", "osType", "osDiskSizeGB", "osDiskType", "maxPods", "vnetSubnetID", "scaleSetPriority", "type")
 _READ_ONLY = ("provisioningState", "currentOrchestratorVersion", "nodeImageVersion", "powerState", "eTag", "name")
 _SIZE = r"Standard_[A-Z]{1,3}\d+(-\d+)?[a-z]*(_[A-Z0-9]+)*"
+# AKS picks a size by quota where a request has none, as `az aks create` sends it: "dynamically selected",
+# https://learn.microsoft.com/cli/azure/aks#az-aks-create. Quotas here have room for any, so it is always this one.
+_DEFAULT_SIZE = "Standard_D4ds_v5"
 _NODE_IMAGES = {"Linux": "AKSUbuntu-2204gen2containerd-202611.03.0", "Windows": "AKSWindows-2022-20348.4294.251104"}
 _MOST_NODES = 1000
 
@@ -58,7 +61,7 @@ class AgentPool(ResourceType):
         cluster = call.cloud.store.get("resources", call.id.parent.key) if call.id.parent else None
         version = (cluster or {})["properties"]["currentKubernetesVersion"]
         before = (existing or {}).get("properties", {})
-        return {"properties": filled({**before, **(body.get("properties") or {})}, version)}
+        return {"properties": filled(before, body.get("properties") or {}, version)}
 
     async def provision(self, cloud: Cloud, document: Document, verb: str) -> None:
         """Show the pool in its cluster."""
@@ -88,9 +91,7 @@ def check(name: str, properties: Document, before: Document | None, location: st
             " https://aka.ms/aks-naming-rules for more details."
         )
         raise ServiceError(400, "InvalidParameter", text)
-    if not pool.get("vmSize"):
-        raise ServiceError(400, "InvalidParameter", "Required parameter agentPoolProfile.vmSize is missing (null).")
-    if not re.fullmatch(_SIZE, pool["vmSize"], re.IGNORECASE):
+    if not re.fullmatch(_SIZE, pool.get("vmSize") or _DEFAULT_SIZE, re.IGNORECASE):
         text = (
             f"The VM size of AgentPoolProfile:{name} is not allowed in your subscription in location '{location}'. For"
             " more details, please visit https://aka.ms/aks/quotas-skus-regions"
@@ -138,9 +139,10 @@ def check_system_pool(pools: list[Document]) -> None:
         raise ServiceError(400, "MustDefineAtLeastOneSystemPool", "Must define at least one system pool.")
 
 
-def filled(pool: Document, cluster_version: str) -> Document:
+def filled(before: Document, body: Document, cluster_version: str) -> Document:
     """Return a pool's properties with AKS's defaults; without a version it runs the cluster's."""
-    requested = {key: value for key, value in pool.items() if key not in _READ_ONLY}
+    requested = {key: value for key, value in {**before, **body}.items() if key not in _READ_ONLY}
+    requested["vmSize"] = requested.get("vmSize") or before.get("vmSize") or _DEFAULT_SIZE
     version = requested.get("orchestratorVersion") or cluster_version
     os_type = requested.get("osType") or "Linux"
     properties = {

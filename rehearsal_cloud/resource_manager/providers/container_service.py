@@ -127,7 +127,7 @@ class ManagedCluster(ResourceType):
         pools = {pool["name"]: pool for pool in before.get("agentPoolProfiles", [])}
         for pool in requested.get("agentPoolProfiles") or list(pools.values()):
             name = pool["name"]
-            profile = agent_pools.filled({**pools.get(name, {}), **pool}, version)
+            profile = agent_pools.filled(pools.get(name, {}), pool, version)
             pools[name] = {"name": name, **profile, "provisioningState": state}
         properties["agentPoolProfiles"] = list(pools.values())
         properties["oidcIssuerProfile"] = _issuer(properties, before, version, location)

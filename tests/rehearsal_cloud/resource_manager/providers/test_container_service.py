@@ -314,7 +314,6 @@ def test_secrets_that_a_client_sends_are_not_answered(
         ({"agentPoolProfiles": [pool(mode="User")]}, "MustDefineAtLeastOneSystemPool", "at least one system pool"),
         ({"agentPoolProfiles": [pool(count=0)]}, "InvalidParameter", "must be between 1 and 1000"),
         ({"agentPoolProfiles": [pool(vmSize="huge")]}, "BadRequest", "VM size of AgentPoolProfile:system"),
-        ({"agentPoolProfiles": [pool(vmSize=None)]}, "InvalidParameter", "agentPoolProfile.vmSize is missing"),
         ({"agentPoolProfiles": [pool("System1")]}, "InvalidParameter", "must start with a lowercase letter"),
         ({"agentPoolProfiles": [pool("a" * 13)]}, "InvalidParameter", "max length of 12"),
         ({"agentPoolProfiles": [pool(orchestratorVersion="1.2.3")]}, "AgentPoolK8sVersionNotSupported", "1.2.3"),
@@ -385,6 +384,22 @@ def test_a_pool_is_a_resource_and_is_shown_in_its_cluster(
     aks.agent_pools.begin_delete(group, "airflow", "workers").result()
     shown = aks.managed_clusters.get(group, "airflow").properties.agent_pool_profiles
     assert [one.name for one in shown] == ["system"]
+
+
+def test_a_size_is_picked_where_none_is_sent_and_stays(aks: ContainerServiceClient, group: str) -> None:
+    unsized = wanted(agentPoolProfiles=[{"name": "system", "mode": "System", "count": 1}])
+    made = aks.managed_clusters.begin_create_or_update(group, "airflow", unsized).result()
+    assert [one.vm_size for one in made.agent_pool_profiles or []] == ["Standard_D4ds_v5"]
+    workers = {"properties": {"count": 1, "vmSize": "Standard_D8s_v5"}}
+    aks.agent_pools.begin_create_or_update(group, "airflow", "workers", workers).result()
+    again = {"properties": {"count": 2, "vmSize": None}}
+    assert (
+        aks.agent_pools.begin_create_or_update(group, "airflow", "workers", again).result().vm_size == "Standard_D8s_v5"
+    )
+    assert aks.agent_pools.begin_create_or_update(group, "airflow", "others", {}).result().vm_size == "Standard_D4ds_v5"
+    updated = aks.managed_clusters.begin_create_or_update(group, "airflow", unsized).result()
+    sizes = {one.name: one.vm_size for one in updated.agent_pool_profiles or []}
+    assert sizes == {"system": "Standard_D4ds_v5", "workers": "Standard_D8s_v5", "others": "Standard_D4ds_v5"}
 
 
 def test_the_last_system_pool_stays(standing: ManagedCluster, aks: ContainerServiceClient) -> None:
