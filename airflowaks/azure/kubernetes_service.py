@@ -75,6 +75,8 @@ class ManagedCluster(ArmResource):
             "identity": {"type": "UserAssigned", "userAssignedIdentities": {self.identity.id: {}}},
             "properties": {
                 "kubernetesVersion": self._version(self.fact("properties.kubernetesVersion")),
+                # The tier alone brings no long-term support: https://learn.microsoft.com/azure/aks/long-term-support
+                "supportPlan": "AKSLongTermSupport" if settings.tier == "Premium" else "KubernetesOfficial",
                 "dnsPrefix": settings.name,
                 "disableLocalAccounts": True,
                 "enableRBAC": True,

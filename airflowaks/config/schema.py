@@ -125,7 +125,10 @@ class ClusterNetwork(Section):
 
 
 class Cluster(Section):
-    """The AKS cluster; the tiers Standard and Premium include an SLA for the Kubernetes API."""
+    """The AKS cluster; the tiers Standard and Premium include an SLA for the Kubernetes API.
+
+    With Premium the cluster's support plan is AKSLongTermSupport, with the others KubernetesOfficial.
+    """
 
     name: types.ClusterName
     kubernetes_version: types.KubernetesVersion = "1.35"

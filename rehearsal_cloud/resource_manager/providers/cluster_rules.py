@@ -15,6 +15,7 @@ from rehearsal_cloud.resource_manager.resource_types import find
 if TYPE_CHECKING:
     from rehearsal_cloud.documents import Document
 
+_SUPPORT_PLANS = ("KubernetesOfficial", "AKSLongTermSupport")
 _IMMUTABLE = (
     "dnsPrefix",
     "fqdnSubdomain",
@@ -39,6 +40,22 @@ def check_version(name: str, properties: Document) -> None:
             " information, please check https://aka.ms/supported-version-list"
         )
         raise ServiceError(400, "K8sVersionNotSupported", text)
+
+
+def check_support_plan(body: Document, existing: Document | None) -> None:
+    """Check that long-term support goes with the tier Premium. Raises ServiceError.
+
+    Rule: https://learn.microsoft.com/azure/aks/long-term-support. The tier alone does not set the plan. The text is
+    that of `az aks upgrade`, which checks the same; the service's is not published.
+    """
+    old = existing or {}
+    plan = find(body, "properties.supportPlan") or find(old, "properties.supportPlan") or _SUPPORT_PLANS[0]
+    tier = find(body, "sku.tier") or find(old, "sku.tier") or "Free"
+    if plan not in _SUPPORT_PLANS:
+        text = f"The value of parameter supportPlan is invalid. Error details: one of {' and '.join(_SUPPORT_PLANS)}."
+        raise ServiceError(400, "InvalidParameter", text)
+    if plan != _SUPPORT_PLANS[0] and tier != "Premium":
+        raise ServiceError(400, "BadRequest", "AKS Long Term Support is only available for Premium tier clusters.")
 
 
 def check_required(properties: Document) -> None:

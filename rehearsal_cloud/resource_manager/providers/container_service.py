@@ -37,6 +37,7 @@ from rehearsal_cloud.resource_manager.providers.cluster_rules import (
     check_immutable,
     check_oidc,
     check_required,
+    check_support_plan,
     check_version,
 )
 from rehearsal_cloud.resource_manager.resource_groups import SUBSCRIPTION
@@ -103,6 +104,7 @@ class ManagedCluster(ResourceType):
         else:
             check_immutable(properties, existing["properties"])
         check_version(call.id.name, properties)
+        check_support_plan(body, existing)
         check_assigned(call, body.get("identity") or {})
         check_oidc(properties, existing)
         pools = {resource["name"]: resource["properties"] for resource in call.cloud.resources(call.id.path)}

@@ -311,6 +311,8 @@ def test_secrets_that_a_client_sends_are_not_answered(
             "BadRequest",
             "Azure AD Workload Identity requires OIDC issuer",
         ),
+        ({"supportPlan": "AKSLongTermSupport"}, "BadRequest", "only available for Premium tier clusters"),
+        ({"supportPlan": "Forever"}, "InvalidParameter", "one of KubernetesOfficial and AKSLongTermSupport"),
         ({"agentPoolProfiles": [pool(mode="User")]}, "MustDefineAtLeastOneSystemPool", "at least one system pool"),
         ({"agentPoolProfiles": [pool(count=0)]}, "InvalidParameter", "must be between 1 and 1000"),
         ({"agentPoolProfiles": [pool(vmSize="huge")]}, "BadRequest", "VM size of AgentPoolProfile:system"),
@@ -384,6 +386,17 @@ def test_a_pool_is_a_resource_and_is_shown_in_its_cluster(
     aks.agent_pools.begin_delete(group, "airflow", "workers").result()
     shown = aks.managed_clusters.get(group, "airflow").properties.agent_pool_profiles
     assert [one.name for one in shown] == ["system"]
+
+
+def test_long_term_support_is_a_plan_besides_the_tier(aks: ContainerServiceClient, group: str) -> None:
+    premium = wanted() | {"sku": {"name": "Base", "tier": "Premium"}}
+    made = aks.managed_clusters.begin_create_or_update(group, "airflow", premium).result()
+    assert made.support_plan == "KubernetesOfficial"
+    premium["properties"]["supportPlan"] = "AKSLongTermSupport"
+    made = aks.managed_clusters.begin_create_or_update(group, "airflow", premium).result()
+    assert made.support_plan == "AKSLongTermSupport"
+    with pytest.raises(HttpResponseError, match="only available for Premium tier clusters"):
+        aks.managed_clusters.begin_create_or_update(group, "airflow", wanted())
 
 
 def test_a_size_is_picked_where_none_is_sent_and_stays(aks: ContainerServiceClient, group: str) -> None:
