@@ -27,7 +27,8 @@ class Settings:
     """The settings that a rehearsal cloud stores between starts; its ports are chosen once.
 
     `time_scale` multiplies Azure's typical durations; `replication_seconds` is Entra's replication delay of a new
-    principal before scaling; with `classic_redis` the tenant may still create Azure Cache for Redis.
+    principal before scaling; with `classic_redis` the tenant may still create Azure Cache for Redis; without
+    `acr_tasks` registries refuse builds, as in a subscription on free credit.
     """
 
     proxy_port: int
@@ -37,6 +38,7 @@ class Settings:
     time_scale: float = 0.01
     replication_seconds: float = 20.0
     classic_redis: bool = False
+    acr_tasks: bool = True
 
     def scaled(self, seconds: float) -> float:
         """Return Azure's `seconds` multiplied by the time scale."""

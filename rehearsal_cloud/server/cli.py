@@ -58,6 +58,11 @@ def rehearsal() -> None:
     default=None,
     help="Rehearse a tenant that may still create Azure Cache for Redis.",
 )
+@click.option(
+    "--acr-tasks/--no-acr-tasks",
+    default=None,
+    help="Rehearse a subscription whose registries may build images; one on free credit may not.",
+)
 @click.option("--json", "as_json", is_flag=True, help="Print how to connect as JSON, with the operator's secret.")
 @click.pass_obj
 def up(home: Home, /, *, as_json: bool, **changes: float | bool | None) -> None:

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from rehearsal_cloud.backends.image_store import Images
 from rehearsal_cloud.errors import ServiceError
+from rehearsal_cloud.home import SUBSCRIPTION_ID
 from rehearsal_cloud.kubernetes.images.builds import BuildFailed
 from rehearsal_cloud.kubernetes.images.docker_build import BuildError, DockerBuild, unpacked
 from rehearsal_cloud.resource_manager.resource_ids import ResourceId
@@ -57,7 +58,16 @@ async def upload_url(call: Call, document: Document) -> Answer:
 
 
 async def schedule_run(call: Call, document: Document) -> Answer:
-    """Queue a build, and answer with its run."""
+    """Queue a build, and answer with its run. Raises ServiceError.
+
+    Code and text of the refusal on free credit: https://github.com/Azure-Samples/azure-search-openai-demo/issues/2592
+    """
+    if not call.cloud.settings.acr_tasks:
+        text = (
+            f"ACR Tasks requests for the registry {document['name']} and {SUBSCRIPTION_ID} are not permitted. Please"
+            " file an Azure support request at http://aka.ms/azuresupport for assistance."
+        )
+        raise ServiceError(400, "TasksOperationsNotAllowed", text)
     request = call.body
     if request.get("type") != "DockerBuildRequest":
         text = f"Run requests of type '{request.get('type')}' are not supported; use DockerBuildRequest."

@@ -7,6 +7,7 @@ import json
 import tarfile
 import time
 import uuid
+from contextlib import ExitStack, closing
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -18,8 +19,12 @@ from azure.core.rest import HttpRequest
 from azure.mgmt.containerregistry import ContainerRegistryManagementClient
 from azure.mgmt.containerregistrytasks import ContainerRegistryTasksMgmtClient
 
+from tests.support.azure_requests import Sender
+from tests.support.rehearsal import reset_rehearsal, start_rehearsal
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
 
     from azure.core.credentials import TokenCredential
     from azure.core.rest import HttpResponse
@@ -235,3 +240,31 @@ def test_other_requests_for_runs_are_refused(builder: Builder) -> None:
     nothing: Any = {"type": "DockerBuildRequest", "platform": {"os": "Linux"}}
     with pytest.raises(HttpResponseError, match="sourceLocation is missing"):
         builder.tasks.registries.schedule_run(GROUP, builder.registry, nothing)
+
+
+def test_a_subscription_on_free_credit_builds_nothing(tmp_path: Path) -> None:
+    home = tmp_path / "free-credit"
+    started = start_rehearsal(home, "--time-scale", "0.00005", "--no-acr-tasks")
+    place = f"/subscriptions/{started.subscription}/resourceGroups/free"
+    registry = f"{place}/providers/Microsoft.ContainerRegistry/registries/free{uuid.uuid4().hex[:10]}"
+    with ExitStack() as opened, closing(started.credential()) as credential:
+        send = Sender(started, credential, opened)
+        provider = f"/subscriptions/{started.subscription}/providers/Microsoft.ContainerRegistry"
+        send("POST", f"{provider}/register?api-version=2025-04-01")
+        while send("GET", f"{provider}?api-version=2025-04-01").json()["registrationState"] != "Registered":
+            time.sleep(0.05)
+        send("PUT", f"{place}?api-version=2025-04-01", {"location": "westeurope"})
+        made = {"location": "westeurope", "sku": {"name": "Basic"}}
+        assert send("PUT", f"{registry}?api-version=2025-11-01", made).status_code == 201
+        version = "api-version=2025-03-01-preview"
+        assert send("POST", f"{registry}/listBuildSourceUploadUrl?{version}").status_code == 200
+        refused = send("POST", f"{registry}/scheduleRun?{version}", {"type": "DockerBuildRequest"})
+    reset_rehearsal(home)
+    assert refused.status_code == 400
+    error = refused.json()["error"]
+    assert error["code"] == "TasksOperationsNotAllowed"
+    name = registry.rpartition("/")[2]
+    assert error["message"] == (
+        f"ACR Tasks requests for the registry {name} and {started.subscription} are not permitted. Please file an"
+        " Azure support request at http://aka.ms/azuresupport for assistance."
+    )
