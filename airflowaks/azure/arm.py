@@ -96,9 +96,13 @@ class ArmResource(Resource):
 
     def put(self, body: dict[str, Any]) -> None:
         """Send the whole resource and return once the operation has ended."""
-        operation = getattr(self.operations, self.creation)(*self.place, body)
-        if self.creation.startswith("begin_"):
-            operation.result()
+        self.call(self.creation, body)
+
+    def call(self, operation: str, body: Any) -> None:
+        """Call one of the operations and return once it has ended."""
+        poller = getattr(self.operations, operation)(*self.place, body)
+        if operation.startswith("begin_"):
+            poller.result()
 
     def write(self, facts: Facts | None) -> None:
         """Send the facts with the desired state merged into them, so that properties of other tools survive."""

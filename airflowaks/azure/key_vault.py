@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from airflowaks.azure.arm import ArmResource, rest
 from airflowaks.cloud.error_mapping import error_codes
-from airflowaks.engine.changes import AFTER_APPLY
+from airflowaks.engine.changes import AFTER_APPLY, Placeholder
 from airflowaks.engine.diff import compare
 from airflowaks.engine.polling import retry_on
 from airflowaks.engine.resource import Facts, Resource
@@ -26,14 +26,8 @@ if TYPE_CHECKING:
 _SPREAD_SECONDS = 30.0
 
 
-class _NewSecret:
-    """A value that the next write generates; until then it exists nowhere."""
-
-    def __repr__(self) -> str:
-        return "(new secret)"
-
-
-NEW_SECRET: Any = _NewSecret()
+NEW_SECRET: Any = Placeholder("(new secret)")
+"""A value that the next write generates; until then it exists nowhere."""
 
 
 class Vault(ArmResource):

@@ -6,7 +6,6 @@ one transaction, so the database needs the clustering policy NoCluster; the othe
 
 from __future__ import annotations
 
-from abc import abstractmethod
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, NamedTuple
 from urllib.parse import quote
 
@@ -15,7 +14,7 @@ from airflowaks.errors import CheckFailed, MissingDependency
 
 if TYPE_CHECKING:
     from airflowaks.cloud.redaction import Secret
-    from airflowaks.config.environment import ManagedRedis
+    from airflowaks.config.schema import ManagedRedis
     from airflowaks.engine.resource import Facts, Resource
     from airflowaks.session import Session
 
@@ -35,21 +34,19 @@ class Broker(ArmResource):
 
     port_path: ClassVar[str]
     """Dotted path of the fact that is the TLS port."""
+    regeneration: ClassVar[str]
+    """The operation that regenerates an access key."""
     _keys: Keys | None = None
 
     @property
-    @abstractmethod
     def host(self) -> str:
-        """Return the host name in the broker's certificate. Raises MissingDependency."""
+        """Return the host name in the certificate: its cluster's, if it has one. Raises MissingDependency."""
+        return str((self.parent or self).require("properties.hostName"))
 
     @property
     def port(self) -> int:
         """Return the TLS port. Raises MissingDependency."""
         return int(self.require(self.port_path))
-
-    @abstractmethod
-    def renew(self, rank: Rank) -> None:
-        """Regenerate one access key in the service."""
 
     def keys(self) -> Keys:
         """Return the access keys, cached. Raises MissingDependency if access keys are disabled."""
@@ -68,7 +65,7 @@ class Broker(ArmResource):
 
     def regenerate(self, rank: Rank) -> Keys:
         """Regenerate one key and return both. Clients that use the old key lose access."""
-        self.renew(rank)
+        self.call(self.regeneration, {"keyType": rank})
         self._keys = None
         return self.keys()
 
@@ -114,15 +111,11 @@ class RedisDatabase(ArmChild, Broker):
         f"properties.{name}" for name in ("port", "modules", "persistence", "geoReplication", "deferUpgrade")
     )
     port_path = "properties.port"
+    regeneration = "begin_regenerate_key"
     immutable = ("properties.clusteringPolicy", "properties.clientProtocol")
 
     def __init__(self, cluster: RedisCluster) -> None:
         super().__init__(cluster, "default")
-
-    @property
-    def host(self) -> str:
-        """Return the host name in the broker's certificate."""
-        return str(self.parent.require("properties.hostName"))
 
     def desired(self) -> Facts:
         """Return TLS, NoCluster, NoEviction (a broker must not lose messages) and access keys (off by default)."""
@@ -139,10 +132,6 @@ class RedisDatabase(ArmChild, Broker):
         """Create or update the database, at its present port or at the default one."""
         super().put(merge({"properties": {"port": _PORT}}, body))
 
-    def renew(self, rank: Rank) -> None:
-        """Regenerate one of the database's keys."""
-        self.operations.begin_regenerate_key(*self.place, {"keyType": rank}).result()
-
 
 class ExistingRedis(Broker):
     """An existing Azure Cache for Redis; the runbook reads it and never writes it."""
@@ -151,6 +140,7 @@ class ExistingRedis(Broker):
     type = "Microsoft.Cache/redis"
     sdk = "redis.redis"
     port_path = "properties.sslPort"
+    regeneration = "regenerate_key"
 
     def read(self) -> Facts:
         """Return the cache. Raises MissingDependency if it does not exist: the runbook does not create it."""
@@ -166,15 +156,6 @@ class ExistingRedis(Broker):
 
     def put(self, body: dict[str, Any]) -> None:
         """Write nothing: the cache belongs to another team."""
-
-    @property
-    def host(self) -> str:
-        """Return the host name in the broker's certificate."""
-        return str(self.require("properties.hostName"))
-
-    def renew(self, rank: Rank) -> None:
-        """Regenerate one of the cache's keys."""
-        self.operations.regenerate_key(*self.place, {"keyType": rank})
 
 
 def broker_url(broker: Broker, key: Secret) -> str:

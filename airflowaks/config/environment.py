@@ -8,29 +8,15 @@ from typing import Any, Literal
 
 from pydantic import Field, ValidationError, model_validator
 
-from airflowaks.config import messages, naming, types
+from airflowaks.config import messages, naming, schema, types
 from airflowaks.config.airflow_schema import Airflow
 from airflowaks.config.paths import manifests_folder
-from airflowaks.config.schema import (
-    Broker,
-    Cluster,
-    Entra,
-    ExistingCache,
-    Identities,
-    KeyVault,
-    ManagedRedis,
-    Postgresql,
-    Registry,
-    Section,
-)
 from airflowaks.errors import InvalidEnvironment
-
-__all__ = ["Environment", "ExistingCache", "ManagedRedis", "load_environment"]
 
 FINGERPRINT_LENGTH = 12
 
 
-class Environment(Section):
+class Environment(schema.Section):
     """One deployment, as `manifests/environments/<name>.yaml` describes it.
 
     A name that the file omits is derived from the environment's name. A globally unique name also gets a suffix, the
@@ -52,13 +38,13 @@ class Environment(Section):
     cloud: Literal["azure", "rehearsal"] = "azure"
     proxy: types.ProxyUrl | None = None
     ca_bundle: types.File | None = None
-    entra: Entra
-    cluster: Cluster
-    registry: Registry
-    postgresql: Postgresql
-    broker: Broker
-    key_vault: KeyVault
-    identities: Identities
+    entra: schema.Entra
+    cluster: schema.Cluster
+    registry: schema.Registry
+    postgresql: schema.Postgresql
+    broker: schema.Broker
+    key_vault: schema.KeyVault
+    identities: schema.Identities
     airflow: Airflow = Field(default_factory=Airflow)
 
     @property

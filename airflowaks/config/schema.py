@@ -234,6 +234,13 @@ class Postgresql(Section):
         return value
 
 
+_Balanced = Literal["Balanced_B0", "Balanced_B1", "Balanced_B3", "Balanced_B5", "Balanced_B10", "Balanced_B20"]
+_MemoryOptimized = Literal["MemoryOptimized_M10", "MemoryOptimized_M20"]
+_ComputeOptimized = Literal[
+    "ComputeOptimized_X3", "ComputeOptimized_X5", "ComputeOptimized_X10", "ComputeOptimized_X20"
+]
+
+
 class ManagedRedis(Section):
     """The Celery broker on Azure Managed Redis, up to 24 GB: larger sizes have no NoCluster policy.
 
@@ -242,20 +249,7 @@ class ManagedRedis(Section):
 
     kind: Literal["managed_redis"] = "managed_redis"
     name: types.ManagedRedisName
-    sku: Literal[
-        "Balanced_B0",
-        "Balanced_B1",
-        "Balanced_B3",
-        "Balanced_B5",
-        "Balanced_B10",
-        "Balanced_B20",
-        "MemoryOptimized_M10",
-        "MemoryOptimized_M20",
-        "ComputeOptimized_X3",
-        "ComputeOptimized_X5",
-        "ComputeOptimized_X10",
-        "ComputeOptimized_X20",
-    ] = "Balanced_B0"
+    sku: Literal[_Balanced, _MemoryOptimized, _ComputeOptimized] = "Balanced_B0"
     high_availability: bool = True
 
 

@@ -73,7 +73,7 @@ def access_keys_are_switched_off(scene: Scene) -> Iterator[None]:
 
 @BROKER.drill("AKA-603")
 def the_key_in_use_is_renewed(scene: Scene) -> Iterator[None]:
-    scene.step(backend).broker.renew("Primary")
+    scene.step(backend).broker.call("begin_regenerate_key", {"keyType": "Primary"})
     yield
 
 
