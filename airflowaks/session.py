@@ -63,11 +63,11 @@ class Correlation:
 _CORRELATION: ContextVar[Correlation | None] = ContextVar("correlation", default=None)
 
 
-def _management_client(module: str, name: str) -> Any:
-    """Return a property that imports and makes a client of Resource Manager at its first use."""
+def _client(package: str, name: str) -> Any:
+    """Return a property that imports and makes a client of `azure.mgmt` at its first use."""
 
     def make(session: Session) -> Any:
-        return getattr(import_module(module), name)(
+        return getattr(import_module(f"azure.mgmt.{package}"), name)(
             session.connection.credential,
             session.environment.subscription_id,
             per_call_policies=[session.correlation_policy],
@@ -156,37 +156,27 @@ class Session:
 
     # Clients
 
-    resources: ResourceManagementClient = _management_client(
-        "azure.mgmt.resource.resources", "ResourceManagementClient"
-    )
+    resources: ResourceManagementClient = _client("resource.resources", "ResourceManagementClient")
     """Resource groups and providers."""
-    authorization: AuthorizationManagementClient = _management_client(
-        "azure.mgmt.authorization", "AuthorizationManagementClient"
-    )
+    authorization: AuthorizationManagementClient = _client("authorization", "AuthorizationManagementClient")
     """Role assignments."""
-    identities: ManagedServiceIdentityClient = _management_client("azure.mgmt.msi", "ManagedServiceIdentityClient")
+    identities: ManagedServiceIdentityClient = _client("msi", "ManagedServiceIdentityClient")
     """Managed identities."""
-    clusters: ContainerServiceClient = _management_client("azure.mgmt.containerservice", "ContainerServiceClient")
+    clusters: ContainerServiceClient = _client("containerservice", "ContainerServiceClient")
     """AKS clusters."""
-    registries: ContainerRegistryManagementClient = _management_client(
-        "azure.mgmt.containerregistry", "ContainerRegistryManagementClient"
-    )
+    registries: ContainerRegistryManagementClient = _client("containerregistry", "ContainerRegistryManagementClient")
     """Container registries."""
-    registry_tasks: ContainerRegistryTasksMgmtClient = _management_client(
-        "azure.mgmt.containerregistrytasks", "ContainerRegistryTasksMgmtClient"
+    registry_tasks: ContainerRegistryTasksMgmtClient = _client(
+        "containerregistrytasks", "ContainerRegistryTasksMgmtClient"
     )
     """Builds in container registries."""
-    postgresql: PostgreSQLManagementClient = _management_client(
-        "azure.mgmt.postgresqlflexibleservers", "PostgreSQLManagementClient"
-    )
+    postgresql: PostgreSQLManagementClient = _client("postgresqlflexibleservers", "PostgreSQLManagementClient")
     """PostgreSQL flexible servers."""
-    redis: RedisManagementClient = _management_client("azure.mgmt.redis", "RedisManagementClient")
+    redis: RedisManagementClient = _client("redis", "RedisManagementClient")
     """Azure Cache for Redis."""
-    managed_redis: RedisEnterpriseManagementClient = _management_client(
-        "azure.mgmt.redisenterprise", "RedisEnterpriseManagementClient"
-    )
+    managed_redis: RedisEnterpriseManagementClient = _client("redisenterprise", "RedisEnterpriseManagementClient")
     """Azure Managed Redis."""
-    vaults: KeyVaultManagementClient = _management_client("azure.mgmt.keyvault", "KeyVaultManagementClient")
+    vaults: KeyVaultManagementClient = _client("keyvault", "KeyVaultManagementClient")
     """Key vaults, without their secrets."""
 
     @cached_property

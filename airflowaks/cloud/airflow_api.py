@@ -44,13 +44,11 @@ class AirflowApi:
 
     def trigger(self, dag: str) -> str:
         """Start a DAG run and return its ID."""
-        run: str = self._send("POST", f"{_API}/dags/{dag}/dagRuns", {"logical_date": None})["dag_run_id"]
-        return run
+        return str(self._send("POST", f"{_API}/dags/{dag}/dagRuns", {"logical_date": None})["dag_run_id"])
 
     def state(self, dag: str, run: str) -> str:
         """Return the state of a DAG run: queued, running, success or failed."""
-        state: str = self._send("GET", f"{_API}/dags/{dag}/dagRuns/{run}")["state"]
-        return state
+        return str(self._send("GET", f"{_API}/dags/{dag}/dagRuns/{run}")["state"])
 
     def tasks(self, state: str, limit: int, *, ended_since: str = "") -> tuple[list[dict[str, Any]], int]:
         """Return the newest task instances of all DAGs in a state (queued, failed), at most `limit`, and the total."""
@@ -61,8 +59,7 @@ class AirflowApi:
 
     def import_errors(self) -> list[dict[str, Any]]:
         """Return the first fifty DAG files that cannot be imported, each with its stack trace."""
-        errors: list[dict[str, Any]] = self._send("GET", f"{_API}/importErrors?limit={_MOST_ERRORS}")["import_errors"]
-        return errors
+        return list(self._send("GET", f"{_API}/importErrors?limit={_MOST_ERRORS}")["import_errors"])
 
     def log(self, dag: str, run: str, task: str, attempt: int = 1) -> list[str]:
         """Return the log lines of a task attempt; of an exception, type and message."""

@@ -16,14 +16,18 @@ _LONGEST_VALUE = 60
 _DIGEST = "@sha256:"
 
 
-class _AfterApply:
-    """A value that does not exist before apply: an object ID, a host name, a key."""
+class Placeholder:
+    """Stands for a value that does not exist yet, and shows as `text`."""
+
+    def __init__(self, text: str) -> None:
+        self._text = text
 
     def __repr__(self) -> str:
-        return "(known after apply)"
+        return self._text
 
 
-AFTER_APPLY: Any = _AfterApply()
+AFTER_APPLY: Any = Placeholder("(known after apply)")
+"""A value that does not exist before apply: an object ID, a host name, a key."""
 
 
 def is_unknown(value: Any) -> bool:

@@ -120,8 +120,7 @@ class Resource(ABC):
     def refresh(self) -> Facts | None:
         """Read the facts again; without `parent` there are none, and the service is not asked."""
         gone = self.parent is not None and self.parent.facts is None
-        self._facts = None if gone else self.read()
-        facts: Facts | None = self._facts
+        self._facts = facts = None if gone else self.read()
         return facts
 
     def fact(self, path: str) -> Any:

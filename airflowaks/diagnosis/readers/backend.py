@@ -72,5 +72,4 @@ def broker(session: Session, _scope: Scope) -> dict[str, Any]:
 
 def _value(secret: VaultSecret) -> str:
     with secret.session.translated(secret):
-        value: str = secret.require("value").reveal()
-    return value
+        return str(secret.require("value").reveal())

@@ -12,19 +12,19 @@ from typing import TYPE_CHECKING, Any
 
 from airflowaks.diagnosis.facts.kubernetes import Claim, Deployment, Event, Job, Node
 from airflowaks.diagnosis.readers.pods import Warnings, pods
-from airflowaks.diagnosis.readers.resource_status import statuses
+from airflowaks.diagnosis.readers.resource_status import named, statuses
 from airflowaks.diagnosis.readers.scope import LABELS
 from airflowaks.kube.client import Kube, Reference, connect
+from airflowaks.kube.objects import KubeObject
 from airflowaks.kube.rollouts import condition
 from airflowaks.steps import airflow, cluster, volumes, workload_identity
 from airflowaks.steps.pod_secrets import PodSecrets
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Mapping
+    from collections.abc import Callable, Iterator, Mapping
 
     from airflowaks.diagnosis.readers.scope import Scope
     from airflowaks.kube.client import Document
-    from airflowaks.kube.objects import KubeObject
     from airflowaks.session import Session
 
 COMPONENT = "app.kubernetes.io/component"
@@ -72,19 +72,10 @@ def workloads(session: Session, scope: Scope) -> dict[str, Any]:
 def objects(session: Session, scope: Scope) -> dict[str, Any]:
     """Read the status of the objects of steps 5 to 7 with dry runs."""
     reachable(session)
-    step7 = session.memoize(airflow.Resources)
-    expected: Iterable[KubeObject] = (
-        *session.memoize(workload_identity.Resources).objects,
-        *session.memoize(volumes.Resources).classes,
-        *session.memoize(volumes.Resources).claims,
-        *step7.config_maps,
-        *step7.network,
-        step7.migration,
-        *step7.deployments,
-        *step7.scaling,
-    )
-    selected = [each for each in expected if not scope.component or scope.component in each.name]
-    return {"objects": statuses({f"{each.kind} {each.name}": each for each in selected})}
+    steps: tuple[Any, ...] = (workload_identity.Resources, volumes.Resources, airflow.Resources)
+    resources = [resource for step in steps for _, resource in named("", session.memoize(step))]
+    expected = [each for each in resources if isinstance(each, KubeObject) and scope.component in each.name]
+    return {"objects": statuses({f"{each.kind} {each.name}": each for each in expected})}
 
 
 def secrets(session: Session, _scope: Scope) -> dict[str, Any]:
@@ -158,13 +149,13 @@ def _job(document: Document) -> Job:
 def _claims(kube: Kube, namespace: str) -> dict[str, Claim]:
     classes = kube.each("storage.k8s.io/v1", "StorageClass")
     waiting = {_name(each) for each in classes if each.get("volumeBindingMode") == "WaitForFirstConsumer"}
-    claims = kube.each("v1", "PersistentVolumeClaim", namespace, labels=LABELS)
-    return {_name(claim): _claim(claim, waiting) for claim in claims}
-
-
-def _claim(document: Document, waiting: set[str]) -> Claim:
-    phase = document.get("status", {}).get("phase", "Pending")
-    return Claim(phase=phase, waits_for_pod=document["spec"].get("storageClassName") in waiting)
+    return {
+        _name(claim): Claim(
+            phase=claim.get("status", {}).get("phase", "Pending"),
+            waits_for_pod=claim["spec"].get("storageClassName") in waiting,
+        )
+        for claim in kube.each("v1", "PersistentVolumeClaim", namespace, labels=LABELS)
+    }
 
 
 def _node(document: Document) -> Node:
