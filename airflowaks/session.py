@@ -200,7 +200,7 @@ class Session:
         from airflowaks.cloud.cluster import SERVER_SCOPE, find_address, official_client
 
         with self.translated(f"AKS cluster {self.environment.cluster.name}"):
-            address = find_address(self.clusters, self.environment)
+            address = find_address(self.clusters, self.environment, self.connection.ca_bundle)
         return official_client(address, self.connection.proxy, partial(self.token, SERVER_SCOPE))
 
     def fetch(self, url: str) -> Any:

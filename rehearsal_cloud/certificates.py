@@ -1,4 +1,4 @@
-"""The rehearsal's certificate authority, and its server certificate with all host names that it serves."""
+"""The rehearsal's certificate authorities, and its server certificate with all host names that it serves."""
 
 from __future__ import annotations
 
@@ -10,6 +10,8 @@ import trustme
 from rehearsal_cloud.home import write_private
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from rehearsal_cloud.home import Home
 
 HOSTS = (
@@ -29,14 +31,33 @@ def serves(host: str) -> bool:
     return host.lower() in HOSTS or (bool(label) and f"*.{parent}" in HOSTS)
 
 
-def server_context(home: Home) -> ssl.SSLContext:
-    """Return the TLS context of every listener; create the CA of `home` first where it is missing."""
-    if home.ca_key.exists():
-        authority = trustme.CA.from_pem(home.ca_file.read_bytes(), home.ca_key.read_bytes())
+def server_context(home: Home, *, company_root: bool = False) -> ssl.SSLContext:
+    """Return the TLS context of every listener; create the CA of `home` first where it is missing.
+
+    With `company_root`, hosts behind the proxy show certificates of a company's CA, as a proxy that inspects TLS makes
+    them: https://learn.microsoft.com/azure/firewall/premium-certificates
+    """
+    context = _context(home.ca_file, home.ca_key)
+    if company_root:
+        inspected = _context(home.company_ca_file, home.company_ca_key)
+
+        def present(connection: ssl.SSLObject | ssl.SSLSocket, name: str | None, _: ssl.SSLContext) -> None:
+            if name and serves(name):
+                connection.context = inspected
+
+        context.sni_callback = present
+    return context
+
+
+def _context(file: Path, key: Path) -> ssl.SSLContext:
+    if key.exists():
+        authority = trustme.CA.from_pem(file.read_bytes(), key.read_bytes())
     else:
-        authority = trustme.CA(organization_name="airflowaks rehearsal", organization_unit_name="rehearsal CA")
-        home.ca_file.write_bytes(authority.cert_pem.bytes())
-        write_private(home.ca_key, authority.private_key_pem.bytes().decode())
+        authority = trustme.CA(
+            organization_name="airflowaks rehearsal", organization_unit_name=f"rehearsal {file.stem}"
+        )
+        file.write_bytes(authority.cert_pem.bytes())
+        write_private(key, authority.private_key_pem.bytes().decode())
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.minimum_version = ssl.TLSVersion.TLSv1_2
     authority.issue_cert(*HOSTS, "localhost", "127.0.0.1").configure_cert(context)

@@ -28,7 +28,8 @@ class Settings:
 
     `time_scale` multiplies Azure's typical durations; `replication_seconds` is Entra's replication delay of a new
     principal before scaling; with `classic_redis` the tenant may still create Azure Cache for Redis; without
-    `acr_tasks` registries refuse builds, as in a subscription on free credit.
+    `acr_tasks` registries refuse builds, as in a subscription on free credit; with `company_root` the proxy shows
+    certificates of a company's CA.
     """
 
     proxy_port: int
@@ -39,6 +40,7 @@ class Settings:
     replication_seconds: float = 20.0
     classic_redis: bool = False
     acr_tasks: bool = True
+    company_root: bool = False
 
     def scaled(self, seconds: float) -> float:
         """Return Azure's `seconds` multiplied by the time scale."""
@@ -71,6 +73,20 @@ class Home:
     def ca_key(self) -> Path:
         """Return the CA's private key (PEM)."""
         return self.folder / "ca-key.pem"
+
+    @property
+    def company_ca_file(self) -> Path:
+        """Return the certificate (PEM) of the CA of a company's proxy."""
+        return self.folder / "company-ca.pem"
+
+    @property
+    def company_ca_key(self) -> Path:
+        """Return that CA's private key (PEM)."""
+        return self.folder / "company-ca-key.pem"
+
+    def proxy_ca_file(self, settings: Settings) -> Path:
+        """Return the CA certificate (PEM) that clients of the proxy trust."""
+        return self.company_ca_file if settings.company_root else self.ca_file
 
     @property
     def services(self) -> Path:

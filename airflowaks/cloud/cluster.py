@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from base64 import b64decode
+from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 from urllib.parse import urlsplit
 
@@ -32,8 +33,10 @@ class Address(NamedTuple):
         return urlsplit(self.server).hostname in _LOOPBACK
 
 
-def find_address(clusters: ContainerServiceClient, environment: Environment) -> Address:
+def find_address(clusters: ContainerServiceClient, environment: Environment, ca_bundle: str | None) -> Address:
     """Return the API address of the environment's cluster from the kubeconfig that Azure returns.
+
+    The cluster has a CA of its own; a proxy that inspects TLS shows a certificate of `ca_bundle` in its place.
 
     Raises azure-core's HttpResponseError if there is no cluster or the operator lacks the role.
     """
@@ -44,7 +47,8 @@ def find_address(clusters: ContainerServiceClient, environment: Environment) -> 
     kubeconfig = yaml.safe_load((answer.kubeconfigs or [])[0].value or b"")
     cluster = kubeconfig["clusters"][0]["cluster"]
     certificates = b64decode(cluster["certificate-authority-data"]).decode()
-    return Address(name, cluster["server"], certificates)
+    company = Path(ca_bundle).read_bytes().decode("ascii", "ignore") if ca_bundle else ""
+    return Address(name, cluster["server"], f"{certificates}\n{company}")
 
 
 def official_client(address: Address, proxy: str | None, token: Callable[[], str]) -> ApiClient:

@@ -11,9 +11,10 @@ import subprocess
 import sys
 import threading
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import TYPE_CHECKING, Any, Literal
 
-from airflowaks.cloud.certificates import public_roots
+from airflowaks.cloud.certificates import public_roots, with_public_roots
 from airflowaks.cloud.redaction import Redactor, Secret
 from airflowaks.errors import RehearsalUnavailable
 
@@ -33,7 +34,7 @@ _SERVICE_CONNECTION = {
 
 @dataclass(frozen=True, kw_only=True)
 class Connection:
-    """Proxy, CA bundle and credential. `ca_bundle` is a file path; None means public authorities."""
+    """Proxy, CA bundle and credential. `ca_bundle` is a file of root certificates beside the public ones."""
 
     credential: TokenCredential
     proxy: str | None = None
@@ -41,10 +42,10 @@ class Connection:
     secrets: tuple[Secret, ...] = ()
     """The secrets that the credential holds, for the redactor."""
 
-    @property
+    @cached_property
     def ca_file(self) -> str:
-        """Return the file of root certificates for clients that need a file."""
-        return self.ca_bundle or str(public_roots())
+        """Return the file of root certificates for clients that need a file: the public ones and `ca_bundle`."""
+        return str(with_public_roots(self.ca_bundle) if self.ca_bundle else public_roots())
 
     @property
     def transport(self) -> dict[str, Any]:
@@ -53,7 +54,7 @@ class Connection:
         if self.proxy:
             arguments["proxies"] = {"http": self.proxy, "https": self.proxy}
         if self.ca_bundle:
-            arguments["connection_verify"] = self.ca_bundle
+            arguments["connection_verify"] = self.ca_file
         return arguments
 
 

@@ -72,7 +72,7 @@ class _Kind:
 
 def connect(session: Session) -> Kube:
     """Return the client of the environment's cluster, for `session.memoize`. Raises azure-core's HttpResponseError."""
-    return Kube(session, find_address(session.clusters, session.environment))
+    return Kube(session, find_address(session.clusters, session.environment, session.connection.ca_bundle))
 
 
 class Kube:

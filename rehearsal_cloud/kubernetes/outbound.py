@@ -47,7 +47,7 @@ class Outbound:
 
     def __init__(self, cloud: CloudServices) -> None:
         proxy = urllib.request.ProxyHandler({"https": f"http://127.0.0.1:{cloud.settings.proxy_port}"})
-        context = ssl.create_default_context(cafile=str(cloud.home.ca_file))
+        context = ssl.create_default_context(cafile=str(cloud.home.proxy_ca_file(cloud.settings)))
         self._opener = urllib.request.OpenerDirector()
         for handler in (proxy, urllib.request.HTTPSHandler(context=context)):
             self._opener.add_handler(handler)

@@ -31,7 +31,7 @@ class Cloud:
     def __init__(self, home: Home, settings: Settings) -> None:
         self.home = home
         self.settings = settings
-        self.tls = server_context(home)
+        self.tls = server_context(home, company_root=settings.company_root)
         self.store = Store(home.database)
         self.faults = Faults()
         self.entra = Entra(self.store, settings)

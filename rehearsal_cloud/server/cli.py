@@ -20,7 +20,7 @@ def connection(settings: Settings, home: Home) -> dict[str, str]:
     """Return what a client needs to reach the cloud and sign in; this holds the operator's secret."""
     return {
         "HTTPS_PROXY": f"http://127.0.0.1:{settings.proxy_port}",
-        "REQUESTS_CA_BUNDLE": str(home.ca_file),
+        "REQUESTS_CA_BUNDLE": str(home.proxy_ca_file(settings)),
         "NO_PROXY": "",
         "AZURE_TENANT_ID": TENANT_ID,
         "AZURE_CLIENT_ID": OPERATOR_CLIENT_ID,
@@ -63,6 +63,11 @@ def rehearsal() -> None:
     default=None,
     help="Rehearse a subscription whose registries may build images; one on free credit may not.",
 )
+@click.option(
+    "--company-root/--no-company-root",
+    default=None,
+    help="Rehearse a company's proxy that shows certificates of its own CA.",
+)
 @click.option("--json", "as_json", is_flag=True, help="Print how to connect as JSON, with the operator's secret.")
 @click.pass_obj
 def up(home: Home, /, *, as_json: bool, **changes: float | bool | None) -> None:
@@ -72,7 +77,8 @@ def up(home: Home, /, *, as_json: bool, **changes: float | bool | None) -> None:
     if as_json:
         click.echo(json.dumps(connection(settings, home)))
     else:
-        click.echo(f"The rehearsal cloud is up: proxy http://127.0.0.1:{settings.proxy_port}, CA {home.ca_file}")
+        ca = home.proxy_ca_file(settings)
+        click.echo(f"The rehearsal cloud is up: proxy http://127.0.0.1:{settings.proxy_port}, CA {ca}")
 
 
 def _up(home: Home, changes: Mapping[str, float | bool | None]) -> Settings:

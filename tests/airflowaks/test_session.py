@@ -7,6 +7,8 @@ import os
 import subprocess
 import sys
 from base64 import urlsafe_b64encode
+from dataclasses import replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -18,8 +20,6 @@ from airflowaks.errors import InvalidEnvironment, InvalidParameter, RehearsalUna
 from airflowaks.session import Session, open_session
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from tests.support.rehearsal import Rehearsal
 
 TENANT = "22222222-2222-4222-8222-222222222222"
@@ -124,18 +124,18 @@ def test_steps_share_what_was_made_once() -> None:
 
 
 @pytest.mark.parametrize(
-    ("proxy", "ca_bundle", "transport"),
-    [
-        (None, None, {}),
-        ("http://p:1", None, {"proxies": {"http": "http://p:1", "https": "http://p:1"}}),
-        (None, "/ca.pem", {"connection_verify": "/ca.pem"}),
-    ],
+    ("proxy", "transport"),
+    [(None, {}), ("http://p:1", {"proxies": {"http": "http://p:1", "https": "http://p:1"}})],
 )
 def test_a_connection_differs_in_proxy_and_ca_alone(
-    proxy: str | None, ca_bundle: str | None, transport: dict[str, Any]
+    tmp_path: Path, proxy: str | None, transport: dict[str, Any]
 ) -> None:
-    connection = Connection(credential=None, proxy=proxy, ca_bundle=ca_bundle)  # type: ignore[arg-type]
+    connection = Connection(credential=None, proxy=proxy)  # type: ignore[arg-type]
     assert connection.transport == transport
+    (tmp_path / "company.pem").write_text("a company's root")
+    company = replace(connection, ca_bundle=str(tmp_path / "company.pem"))
+    assert company.transport == {**transport, "connection_verify": company.ca_file}
+    assert Path(company.ca_file).read_bytes().startswith(b"a company's root\n")
 
 
 def test_a_session_on_azure_is_opened_without_asking_azure(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ssl
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -14,31 +13,16 @@ import pytest
 from airflowaks.cloud import certificates
 from airflowaks.session import Session
 from airflowaks.steps import backend, cluster, key_vault
+from tests.support.certificates import keep_in_store
 
 if TYPE_CHECKING:
     from airflowaks.azure.subscription import ResourceGroup
     from tests.support.rehearsal import Rehearsal
 
-VARIABLES = ("SSL_CERT_FILE", "SSL_CERT_DIR")
-
 
 @pytest.fixture
-def no_variables(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Nothing names the system's certificates to OpenSSL, as on an operator's machine."""
-    for variable in VARIABLES:
-        monkeypatch.delenv(variable, raising=False)
-
-
-def keep_in_store(file: str | None, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Make `file` the bundle of this machine's OpenSSL."""
-    paths = ssl.get_default_verify_paths()._replace(cafile=file)
-    monkeypatch.setattr(ssl, "get_default_verify_paths", lambda: paths)
-
-
-@pytest.fixture
-def session(group: ResourceGroup, rehearsal: Rehearsal, no_variables: None, monkeypatch: pytest.MonkeyPatch) -> Session:
+def session(group: ResourceGroup, rehearsal: Rehearsal, monkeypatch: pytest.MonkeyPatch) -> Session:
     """A session of a real environment without `ca_bundle`, where the rehearsal's CA is a public authority."""
-    del no_variables
     authority = rehearsal.connection["REQUESTS_CA_BUNDLE"]
     keep_in_store(authority, monkeypatch)
     monkeypatch.setenv("REQUESTS_CA_BUNDLE", authority)  # in place of certifi, which the Azure SDKs trust
@@ -58,9 +42,8 @@ def test_steps_3_and_4_verify_with_the_systems_file(session: Session) -> None:
 
 
 def test_it_is_the_file_of_openssl_then_the_systems_then_certifis(
-    tmp_path: Path, no_variables: None, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    del no_variables
     openssl, system = tmp_path / "openssl.pem", tmp_path / "system.pem"
     monkeypatch.setattr(certificates, "_BUNDLES", (str(tmp_path / "missing.pem"), str(system)))
     keep_in_store(None, monkeypatch)

@@ -71,7 +71,7 @@ def test_another_cluster_goes_through_the_proxy_of_its_environment() -> None:
 
 def test_a_server_of_another_ca_is_not_trusted(world: World) -> None:
     session = world.session("plan")
-    address = find_address(session.clusters, session.environment)
+    address = find_address(session.clusters, session.environment, session.connection.ca_bundle)
     impostor = address._replace(certificates=trustme.CA().cert_pem.bytes().decode())
     with official_client(impostor, None, lambda: "token") as client:
         api = CoreV1Api(client)
