@@ -11,6 +11,7 @@ import secrets
 import uuid
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
+from urllib.parse import urlencode
 
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
@@ -28,6 +29,8 @@ if TYPE_CHECKING:
     from rehearsal_cloud.store import Store
 
 _CONTEXT = "https://graph.microsoft.com/v1.0/$metadata"
+_SKIP = "$skiptoken"
+_LARGEST_TOP, _LARGEST_PAGE = 999, 100
 _ODATA_TYPES: dict[Kind, str] = {
     "Group": "#microsoft.graph.group",
     "ServicePrincipal": "#microsoft.graph.servicePrincipal",
@@ -88,7 +91,7 @@ class Graph:
         condition = _filter(request)
         bodies = map(self._group_body, self._entra.principals("Group"))
         groups = [body for body in bodies if _matches(body, condition)]
-        return JSONResponse({"@odata.context": f"{_CONTEXT}#groups", "value": groups})
+        return _page(request, "groups", groups)
 
     async def _create_group(self, request: Request) -> Response:
         body = await request.json()
@@ -123,12 +126,7 @@ class Graph:
     async def _members(self, request: Request) -> Response:
         group = self._existing(request.path_params["id"], "Group")
         members = [self._entra.principal(member) for member in self._entra.members(group.object_id)]
-        return JSONResponse(
-            {
-                "@odata.context": f"{_CONTEXT}#directoryObjects",
-                "value": [self._body(member) for member in members if member],
-            }
-        )
+        return _page(request, "directoryObjects", [self._body(member) for member in members if member])
 
     async def _add_member(self, request: Request) -> Response:
         group = self._existing(request.path_params["id"], "Group")
@@ -157,7 +155,7 @@ class Graph:
         if named := re.search(r"servicePrincipalNames/any\(\w+:\w+ eq '([^']*)'\)", condition):
             everyone = [principal for principal in everyone if principal.app_id == named.group(1).lower()]
         bodies = [body for body in map(self._body, everyone) if _matches(body, {} if named else _filter(request))]
-        return JSONResponse({"@odata.context": f"{_CONTEXT}#servicePrincipals", "value": bodies})
+        return _page(request, "servicePrincipals", bodies)
 
     async def _service_principal(self, request: Request) -> Response:
         principal = self._existing(request.path_params["id"], "ServicePrincipal")
@@ -236,6 +234,23 @@ class Graph:
     def _group_body(self, group: Principal) -> Document:
         kept: dict[str, Any] = self._store.get("groups-of-entra", group.object_id) or {"displayName": group.name}
         return {"id": group.object_id, "groupTypes": [], "visibility": None, **kept}
+
+
+def _page(request: Request, context: str, items: list[Document]) -> JSONResponse:
+    """Answer a page; `@odata.nextLink` leads to the next. A page may be smaller than `$top`, here 100 at most.
+
+    https://learn.microsoft.com/graph/paging
+    """
+    query = request.query_params
+    start, top = query.get(_SKIP, "0"), query.get("$top", str(_LARGEST_PAGE))
+    if not start.isdecimal() or not top.isdecimal() or not 1 <= int(top) <= _LARGEST_TOP:
+        raise ServiceError(400, "Request_BadRequest", "Invalid page size or skip token specified.")
+    end = int(start) + min(int(top), _LARGEST_PAGE)
+    page: Document = {"@odata.context": f"{_CONTEXT}#{context}", "value": items[int(start) : end]}
+    if end < len(items):
+        link = urlencode({**query, _SKIP: end})
+        page["@odata.nextLink"] = f"https://graph.microsoft.com{request.url.path}?{link}"
+    return JSONResponse(page)
 
 
 def _filter(request: Request) -> dict[str, str]:

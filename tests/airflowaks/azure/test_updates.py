@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from airflowaks.azure.arm import merge
-from airflowaks.azure.entra import Group
+from airflowaks.azure.entra import Group, GroupMembers
 from airflowaks.azure.identities import ManagedIdentity
 from airflowaks.azure.key_vault import Vault
 from airflowaks.azure.kubernetes_service import ManagedCluster
@@ -93,3 +93,16 @@ def test_node_pools_and_add_ons_of_others_survive(group: ResourceGroup) -> None:
     pools = {pool["name"]: pool for pool in resource.fact("properties.agentPoolProfiles")}
     assert pools.keys() == {"airflow", "gpu"}
     assert gpu.items() <= pools["gpu"].items()
+
+
+@pytest.mark.broad
+def test_members_on_later_pages_are_members(group: ResourceGroup) -> None:
+    session = group.session
+    members = Group(session, f"{group.name}-members", "a test's")
+    inner = [Group(session, f"{group.name}-{number}", "a test's") for number in range(101)]
+    converge(session, members, *inner)
+    ids = [one.id for one in inner]
+    (added,) = converge(session, GroupMembers(members, ids))
+    assert added.action == Action.UPDATE
+    (again,) = converge(session, GroupMembers(members, ids))
+    assert again.action == Action.NONE

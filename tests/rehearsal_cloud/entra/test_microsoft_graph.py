@@ -65,6 +65,17 @@ def test_members_come_and_go(send: Sender, group_id: str) -> None:
     assert send("DELETE", f"{url}/{OPERATOR_OBJECT_ID}/$ref").status_code == 404
 
 
+def test_lists_come_in_pages(send: Sender, group_id: str) -> None:
+    condition = f"$filter=displayName eq 'paged {group_id}'"
+    for _ in range(3):
+        assert send("POST", f"{GRAPH}/groups", wanted(displayName=f"paged {group_id}")).status_code == 201
+    first = send("GET", f"{GRAPH}/groups?{condition}&$top=2").json()
+    second = send("GET", first["@odata.nextLink"]).json()
+    assert len({one["id"] for one in first["value"] + second["value"]}) == 3
+    assert "@odata.nextLink" not in second
+    assert send("GET", f"{GRAPH}/groups?$top=1000").status_code == 400
+
+
 def test_an_unknown_member_is_refused(send: Sender, group_id: str) -> None:
     reference = {"@odata.id": f"{GRAPH}/directoryObjects/{uuid.uuid4()}"}
     answer = send("POST", f"{GRAPH}/groups/{group_id}/members/$ref", reference)
