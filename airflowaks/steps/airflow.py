@@ -75,12 +75,9 @@ class Resources:
 
 
 def _folders(session: Session) -> list[str]:
-    needed = {
-        _FOLDER: True,
-        f"{_FOLDER}/certificates": bool(session.connection.ca_bundle),
-        f"{_FOLDER}/exposed": session.environment.airflow.expose != "none",
-    }
-    return [folder for folder, is_needed in needed.items() if is_needed]
+    certificates = [f"{_FOLDER}/certificates"] if session.connection.ca_bundle else []
+    exposed = [f"{_FOLDER}/exposed"] if session.environment.airflow.expose != "none" else []
+    return [_FOLDER, *certificates, *exposed]
 
 
 def _values(session: Session) -> dict[str, Any]:
