@@ -57,7 +57,9 @@ class _ShortTimeouts(Connection):
 
 def collect(session: Session, scope: Scope) -> Snapshot:
     """Return all facts, read in a new session that writes nothing, with every learned secret masked."""
-    connection = _ShortTimeouts(**vars(session.connection))
+    # Only the fields: vars() also holds the properties that a connection has cached.
+    values_of_fields = {field.name: getattr(session.connection, field.name) for field in fields(Connection)}
+    connection = _ShortTimeouts(**values_of_fields)
     reader = Session(session.environment, "plan", connection, redactor=session.redactor)
     with ThreadPoolExecutor(len(_PARTS)) as pool:
         read = dict(zip(_PARTS, pool.map(lambda name: _read(reader, scope, name, _PARTS[name]), _PARTS), strict=True))
