@@ -18,8 +18,8 @@ if TYPE_CHECKING:
 def rest(response: Any, _model: Any, _headers: Any) -> Any:
     """Return the response's JSON as the service sent it; pass it as `cls` to any operation of an SDK.
 
-    Generations of SDK models rename and drop properties. The JSON is what Azure documents, and what an update has to
-    send back whole.
+    Generations of SDK models rename and drop properties. The JSON is what Azure documents, and the names by which an
+    update sends it back.
     """
     return json.loads(response.http_response.text())
 
@@ -42,6 +42,10 @@ def listed(session: Session, path: str, **query: str) -> Iterator[Any]:
         request = HttpRequest("GET", page["nextLink"])
 
 
+IDENTITY = ("identity.type", "identity.userAssignedIdentities.*.{}")
+"""The writable part of a resource's identity: of the assigned ones their IDs alone, since no fact has the name `{}`."""
+
+
 class ArmResource(Resource):
     """A resource of Azure Resource Manager."""
 
@@ -52,7 +56,10 @@ class ArmResource(Resource):
     creation: ClassVar[str] = "begin_create_or_update"
     """The operation that creates and updates."""
     writable: ClassVar[tuple[str, ...]] = ()
-    """Dotted paths of the facts that an update sends back; empty means all of them."""
+    """Dotted paths of the facts that an update sends back, in an object or a list (`[]`); `*` stands for any key.
+
+    Nothing that the API calls readOnly goes back, nor what acts when it is set.
+    """
     state_path: ClassVar[str] = "properties.provisioningState"
     settled_states: ClassVar[frozenset[str]] = frozenset({"", "succeeded", "failed", "canceled"})
     """The states without an operation in progress, in lower case; providers may define any other state."""
@@ -110,7 +117,7 @@ class ArmResource(Resource):
 
     def kept(self, facts: Facts | None) -> Facts:
         """Return the facts that an update has to send back."""
-        return _part(facts or {}, self.writable) if self.writable else facts or {}
+        return _part(facts or {}, self.writable)
 
     def unfinished(self, facts: Facts) -> bool:
         """Return whether an operation on the resource is in progress."""
@@ -160,9 +167,14 @@ def merge(old: Facts, new: Facts) -> dict[str, Any]:
 
 def _part(facts: Facts, paths: Sequence[str]) -> dict[str, Any]:
     """Return the part of `facts` at dotted paths."""
-    part: dict[str, Any] = {}
+    inner: dict[str, list[str]] = {}
     for path in paths:
-        key, _, inner = path.partition(".")
-        if key in facts:
-            part = merge(part, {key: _part(facts[key], [inner]) if inner else facts[key]})
-    return part
+        key, _, rest_of_path = path.partition(".")
+        inner.setdefault(key.removesuffix("[]"), []).append(rest_of_path)
+    return {key: _value(facts[key], inner.get(key) or inner["*"]) for key in facts if key in inner or "*" in inner}
+
+
+def _value(value: Any, paths: Sequence[str]) -> Any:
+    if isinstance(value, list):
+        return [_value(item, paths) for item in value]
+    return _part(value, paths) if isinstance(value, Mapping) and "" not in paths else value

@@ -22,7 +22,7 @@ class ManagedIdentity(ArmResource):
     type = "Microsoft.ManagedIdentity/userAssignedIdentities"
     sdk = "identities.user_assigned_identities"
     creation = "create_or_update"
-    writable = ("location", "tags")
+    writable = ("location", "tags", "properties.isolationScope")
     immutable = ("location",)
 
     def desired(self) -> Facts:
@@ -40,7 +40,6 @@ class FederatedCredential(ArmChild):
     type = "federatedIdentityCredentials"
     sdk = "identities.federated_identity_credentials"
     creation = "create_or_update"
-    writable = ("properties",)
     created_path = "systemData.createdAt"
 
     def __init__(

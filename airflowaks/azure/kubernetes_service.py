@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from airflowaks.azure import cluster_properties
 from airflowaks.azure.arm import ArmResource, merge, rest
 from airflowaks.engine.changes import AFTER_APPLY
 from airflowaks.engine.resource import Facts, value_at
@@ -26,6 +27,7 @@ class ManagedCluster(ArmResource):
     kind = "AKS cluster"
     type = "Microsoft.ContainerService/managedClusters"
     sdk = "clusters.managed_clusters"
+    writable = cluster_properties.WRITABLE
     immutable = (
         "location",
         "properties.dnsPrefix",
@@ -118,7 +120,7 @@ class ManagedCluster(ArmResource):
         one replaces the present one.
         """
         desired = self.desired()
-        body = merge(facts or {}, desired) | {"identity": desired["identity"]}
+        body = merge(self.kept(facts), desired) | {"identity": desired["identity"]}
         for pool in body["properties"]["agentPoolProfiles"]:
             pool.setdefault("count", self.session.environment.cluster.node_pool.min_count)
         self.put(body)
@@ -143,7 +145,7 @@ class ManagedCluster(ArmResource):
             "maxCount": settings.max_count,
             "availabilityZones": list(settings.zones),
         }
-        pools: list[dict[str, Any]] = value_at(self.facts, "properties.agentPoolProfiles") or []
+        pools: list[dict[str, Any]] = value_at(self.kept(self.facts), "properties.agentPoolProfiles") or []
         present = next((pool for pool in pools if pool["name"] == settings.name), None)
         # The cluster's version alone upgrades the control plane and leaves the nodes at theirs.
         desired["orchestratorVersion"] = self._version((present or {}).get("orchestratorVersion"))

@@ -90,7 +90,6 @@ class ServerChild(ArmChild):
     """A child resource of a flexible server."""
 
     created_path = "systemData.createdAt"
-    writable = ("properties",)
 
     def __init__(self, server: FlexibleServer, name: str, *, depends_on: tuple[Resource, ...] = ()) -> None:
         super().__init__(server, name, depends_on=depends_on)

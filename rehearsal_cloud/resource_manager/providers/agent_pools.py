@@ -31,6 +31,7 @@ _SIZE = r"Standard_[A-Z]{1,3}\d+(-\d+)?[a-z]*(_[A-Z0-9]+)*"
 _DEFAULT_SIZE = "Standard_D4ds_v5"
 _NODE_IMAGES = {"Linux": "AKSUbuntu-2204gen2containerd-202611.03.0", "Windows": "AKSWindows-2022-20348.4294.251104"}
 _MOST_NODES = 1000
+_ROLLBACKS_SINCE = "2026-04-01"
 
 
 class AgentPool(ResourceType):
@@ -48,6 +49,7 @@ class AgentPool(ResourceType):
     def validate(self, call: Call, body: Document, existing: Document | None) -> None:
         """Validate the pool, its immutable properties, and that a system pool remains."""
         before = existing["properties"] if existing else None
+        check_node_images(call, call.body.get("properties") or {})
         pool = check(call.id.name, body.get("properties") or {}, before, call.cloud.location(call.id))
         if existing is not None:
             check_system_pool([pool, *_siblings(call.cloud, existing)])
@@ -107,6 +109,22 @@ def check(name: str, properties: Document, before: Document | None, location: st
         raise ServiceError(400, "AgentPoolK8sVersionNotSupported", text)
     _check_count(pool)
     return pool
+
+
+def check_node_images(call: Call, *requested: Document) -> None:
+    """Raise ServiceError (400) where a request sets the node image of a pool.
+
+    "Setting this value triggers an agentPool rollback. Only values from recentlyUsedVersions are allowed":
+    AgentPoolProfile in managedClusters.json since 2026-04-01; before, nodeImageVersion is readOnly and ignored. Pools
+    here have one image, so that they have no recently used one. That AKS refuses the present one, too, is believed.
+    """
+    images = [pool["nodeImageVersion"] for pool in requested if pool.get("nodeImageVersion")]
+    if images and call.method == "PUT" and call.api_version >= _ROLLBACKS_SINCE:  # PATCH is for tags alone
+        text = (
+            "The value of parameter agentPoolProfile.nodeImageVersion is invalid. Error details: only values from"
+            f" recentlyUsedVersions are allowed, got {images[0]}."
+        )
+        raise ServiceError(400, "InvalidParameter", text)
 
 
 def _check_count(pool: Document) -> None:

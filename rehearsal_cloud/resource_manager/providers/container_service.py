@@ -107,6 +107,7 @@ class ManagedCluster(ResourceType):
         check_support_plan(body, existing)
         check_assigned(call, body.get("identity") or {})
         check_oidc(properties, existing)
+        agent_pools.check_node_images(call, *((call.body.get("properties") or {}).get("agentPoolProfiles") or []))
         pools = {resource["name"]: resource["properties"] for resource in call.cloud.resources(call.id.path)}
         for pool in properties.get("agentPoolProfiles") or []:
             name = pool.get("name") or ""

@@ -69,7 +69,9 @@ def wanted(**changes: Any) -> Any:
 
 @pytest.fixture
 def cluster(aks: ContainerServiceClient, group: str) -> ManagedCluster:
-    return aks.managed_clusters.begin_create_or_update(group, "airflow", wanted()).result()
+    made = aks.managed_clusters.begin_create_or_update(group, "airflow", wanted()).result()
+    made.properties.agent_pool_profiles[0].node_image_version = None  # setting it rolls the pool back
+    return made
 
 
 @pytest.fixture(scope="module")
@@ -373,7 +375,7 @@ def test_a_pool_is_a_resource_and_is_shown_in_its_cluster(
     assert profiles["workers"].node_labels == {"for": "workers"}
     assert profiles["workers"].provisioning_state == "Succeeded"
 
-    made.properties.count = 3
+    made.properties.count, made.properties.node_image_version = 3, None
     aks.agent_pools.begin_create_or_update(group, "airflow", "workers", made).result()
     profiles = {one.name: one for one in aks.managed_clusters.get(group, "airflow").properties.agent_pool_profiles}
     assert profiles["workers"].count == 3
@@ -435,6 +437,20 @@ def test_a_pool_that_breaks_a_rule_is_refused(
 ) -> None:
     with pytest.raises(HttpResponseError, match=text):
         aks.agent_pools.begin_create_or_update("standing", standing.name, name, {"properties": pool(**change)})
+
+
+@pytest.mark.parametrize(("api_version", "status"), [("2026-03-01", 200), ("2026-04-01", 400), ("2026-08-01", 400)])
+def test_setting_the_node_image_rolls_back_since_2026_04(
+    rehearsal: Rehearsal, standing: ManagedCluster, send: Sender, api_version: str, status: int
+) -> None:
+    del standing
+    path = cluster_path(rehearsal, "standing").replace("2025-10-01", api_version)
+    present = send("GET", path).json()
+    assert present["properties"]["agentPoolProfiles"][0]["nodeImageVersion"].startswith("AKSUbuntu-")
+    answer = send("PUT", path, present)
+    assert answer.status_code == status
+    assert status == 200 or "only values from recentlyUsedVersions" in answer.json()["error"]["message"]
+    settle(send, path)
 
 
 def test_a_pool_needs_its_cluster(aks: ContainerServiceClient, group: str) -> None:
