@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 
     from click.testing import Result
 
+pytestmark = pytest.mark.broad
+
 
 def test_runs_are_listed_with_where_they_come_from_and_how_they_ended(records: Path) -> None:
     table = list_runs(records)

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from airflowaks.session import Session
     from tests.support.world import World
 
+pytestmark = pytest.mark.broad
 NAMES = [name for group in ORDER for name in group]
 OLD, NEW = "docker.io/library/python:3.12", "docker.io/library/python:3.13"
 MIGRATION = """

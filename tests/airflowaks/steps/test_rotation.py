@@ -29,6 +29,8 @@ if TYPE_CHECKING:
     from airflowaks.session import Session
     from tests.support.rehearsal import Rehearsal
 
+pytestmark = pytest.mark.broad
+
 NAME = "rotated"
 DATABASE_URLS = (
     key_vault.SQL_CONNECTION,
@@ -196,7 +198,6 @@ def kill_rotation(rehearsal: Rehearsal, folder: Path, name: str, *, after: str) 
     rehearsal.control("DELETE")
 
 
-@pytest.mark.broad
 @pytest.mark.parametrize("name", DATABASE_URLS)
 def test_killed_between_the_vault_and_the_database_step_4_heals(
     rehearsal: Rehearsal,
@@ -221,7 +222,6 @@ def test_killed_between_the_vault_and_the_database_step_4_heals(
     assert not key_vault.checks(session).failed
 
 
-@pytest.mark.broad
 def test_killed_between_the_broker_and_the_vault_what_runs_goes_on(
     rehearsal: Rehearsal, open_here: Callable[..., Session], held: Callable[[], dict[str, str]], folder: Path
 ) -> None:
