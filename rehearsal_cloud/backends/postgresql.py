@@ -39,26 +39,6 @@ log_timezone = UTC
 timezone = UTC
 azure.extensions = ''
 """
-# Azure's own server asks the parameter before any extension is made; here each database of the operator's does.
-_ALLOW_LISTED = """\
-CREATE OR REPLACE FUNCTION pg_catalog.azure_allow_listed() RETURNS event_trigger LANGUAGE plpgsql AS $$
-DECLARE
-    name text;
-    listed text := lower(replace(current_setting('azure.extensions', true), ' ', ''));
-BEGIN
-    FOR name IN SELECT object_identity FROM pg_event_trigger_ddl_commands() WHERE object_type = 'extension' LOOP
-        IF name <> ALL (string_to_array(coalesce(listed, ''), ',')) THEN
-            RAISE feature_not_supported USING
-                MESSAGE = format('extension "%s" is not allow-listed for "azure_pg_admin" users in Azure Database for '
-                                 'PostgreSQL', name),
-                HINT = 'to see the full allow list of extensions, please run: "show azure.extensions;"';
-        END IF;
-    END LOOP;
-END $$;
-DROP EVENT TRIGGER IF EXISTS azure_allow_listed;
-CREATE EVENT TRIGGER azure_allow_listed ON ddl_command_end WHEN TAG IN ('CREATE EXTENSION')
-    EXECUTE FUNCTION pg_catalog.azure_allow_listed();
-"""
 
 
 def password_verifier(password: str) -> str:
@@ -172,8 +152,10 @@ class PostgresServer(Server):
         await self._execute(statement.format(sql.Identifier(login), sql.Literal(verifier)))
 
     async def add_entra_administrator(self, name: str, object_id: str, principal_type: str) -> None:
-        r"""Create a Microsoft Entra administrator: with the administrator's rights, but logging in with a token.
+        r"""Create a Microsoft Entra administrator, which logs in with a token.
 
+        As the administrator login it is a member of azure_pg_admin, but not of that login: what the login owns, such
+        as databases made through Resource Manager, it cannot alter.
         The role names its principal in a comment (\du+), where Azure uses a security label.
         """
         await self._add_administrator(name)
@@ -191,22 +173,28 @@ class PostgresServer(Server):
                 await self._execute(sql.SQL("REVOKE azure_pg_admin FROM {}").format(role))
                 await self._execute(sql.SQL("DROP ROLE {}").format(role))
 
-    async def create_database(self, name: str, charset: str = "UTF8", collation: str = "C.UTF-8") -> None:
-        """Create a database owned by azure_pg_admin, as Azure does. It may exist already.
+    async def create_database(
+        self, name: str, charset: str = "UTF8", collation: str = "C.UTF-8", *, owner: str | None = None
+    ) -> None:
+        """Create a database as Resource Manager does: it belongs to the administrator login. It may exist already.
 
+        `owner` is that login; a server without one (Entra alone) has its databases owned by azuresu. A Microsoft Entra
+        administrator is a member of neither, so it cannot hand such a database over. Sources:
+        cyrilgdn/terraform-provider-postgresql#500, hashicorp/terraform-provider-azurerm#27895.
         A collation that is not built in (such as en_US.utf8) becomes C.UTF-8: the machine may not have it.
         Raises psycopg.Error for a charset that PostgreSQL does not know.
         """
         locale = collation if collation in ("C", "C.UTF-8", "PG_UNICODE_FAST") else "C.UTF-8"
         utf8 = charset.upper().replace("-", "") in ("UTF8", "UNICODE")
         statement = sql.SQL(
-            "CREATE DATABASE {} OWNER azure_pg_admin ENCODING {} TEMPLATE template0 LOCALE 'C'"
+            "CREATE DATABASE {} OWNER {} ENCODING {} TEMPLATE template0 LOCALE 'C'"
             " LOCALE_PROVIDER builtin BUILTIN_LOCALE {}"
-        ).format(sql.Identifier(name), sql.Literal(charset), sql.Literal(locale if utf8 else "C"))
+        ).format(
+            *(sql.Identifier(name), sql.Identifier(owner or SUPERUSER), sql.Literal(charset)),
+            sql.Literal(locale if utf8 else "C"),
+        )
         with contextlib.suppress(psycopg.errors.DuplicateDatabase):
             await self._execute(statement)
-        async with await self._connect(name) as connection:
-            await connection.execute(_ALLOW_LISTED)
 
     async def drop_database(self, name: str) -> None:
         """Remove a database and end its sessions. It may be missing."""

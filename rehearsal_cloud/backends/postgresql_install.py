@@ -4,6 +4,7 @@ Copying a template takes 0.1 s where `initdb` and Azure's own roles and database
 """
 
 import asyncio
+import hashlib
 import importlib.metadata
 import importlib.util
 import shutil
@@ -14,16 +15,55 @@ from rehearsal_cloud.backends.processes import ServerError, claim, part, reachab
 # Azure's superuser. Clients cannot use it: the terminator refuses it.
 SUPERUSER = "azuresu"
 
-# As on Azure (read with \l and \du there): the operator's databases belong to a group role, Azure's own do not.
-_AZURE_OBJECTS = b"""\
+# As on Azure (read with \l, \dn and \du there): the operator's privileges come from a group role, which owns the schema
+# `public` of every database and template, so a database's owner can create nothing in it until granted. Sources:
+# frappe/frappe#39145 and #39150; dumps of servers 16 and 17 hold `ALTER SCHEMA public OWNER TO azure_pg_admin`.
+_ROLES = b"""\
 CREATE ROLE azure_pg_admin NOLOGIN;
+
 CREATE ROLE azure_ad_user NOLOGIN;
+
 GRANT pg_monitor, pg_signal_backend, pg_checkpoint TO azure_pg_admin;
+
 ALTER DATABASE postgres OWNER TO azure_pg_admin;
-CREATE DATABASE azure_maintenance;
-REVOKE CONNECT ON DATABASE azure_maintenance FROM PUBLIC;
-CREATE DATABASE azure_sys;
+
 """
+# Azure's own server asks the parameter before any extension is made; here each database does.
+_EACH_DATABASE = b"""\
+ALTER SCHEMA public OWNER TO azure_pg_admin;
+
+CREATE FUNCTION pg_catalog.azure_allow_listed() RETURNS event_trigger LANGUAGE plpgsql AS $$
+DECLARE
+    name text;
+    listed text := lower(replace(current_setting('azure.extensions', true), ' ', ''));
+BEGIN
+    FOR name IN SELECT object_identity FROM pg_event_trigger_ddl_commands() WHERE object_type = 'extension' LOOP
+        IF name <> ALL (string_to_array(coalesce(listed, ''), ',')) THEN
+            RAISE feature_not_supported USING
+                MESSAGE = format('extension "%s" is not allow-listed for "azure_pg_admin" users in Azure Database for '
+                                 'PostgreSQL', name),
+                HINT = 'to see the full allow list of extensions, please run: "show azure.extensions;"';
+        END IF;
+    END LOOP;
+END $$;
+
+CREATE EVENT TRIGGER azure_allow_listed ON ddl_command_end WHEN TAG IN ('CREATE EXTENSION')
+    EXECUTE FUNCTION pg_catalog.azure_allow_listed();
+
+"""
+_AZURE_DATABASES = b"""\
+CREATE DATABASE azure_maintenance;
+
+REVOKE CONNECT ON DATABASE azure_maintenance FROM PUBLIC;
+
+CREATE DATABASE azure_sys;
+
+"""
+_STATEMENTS = (
+    ("postgres", _ROLES + _EACH_DATABASE),
+    ("template0", _EACH_DATABASE),
+    ("template1", _EACH_DATABASE + _AZURE_DATABASES),
+)
 
 # The first matching line counts. The folder of the socket is private, so clients connect only through the terminator,
 # which requires a token where this file trusts the role.
@@ -80,7 +120,8 @@ class PostgresInstallation:
 
     def _template(self, version: str) -> Path:
         templates = claim(self.folder / "template", self.account)
-        template = templates / version
+        # A home of an earlier version has a template with the objects of that version.
+        template = templates / f"{version}-{hashlib.sha256(repr(_STATEMENTS).encode()).hexdigest()[:8]}"
         if not template.is_dir():
             scratch = part(templates)
             # The wheel has no ICU and machines differ in their locales: the built-in provider is the same everywhere.
@@ -91,12 +132,14 @@ class PostgresInstallation:
                 account=self.account,
                 folder=templates,
             )
-            run(
-                *(self.bin / "postgres", "--single", "-D", scratch, "-F", "-c", "exit_on_error=on", "postgres"),
-                account=self.account,
-                folder=templates,
-                stdin=_AZURE_OBJECTS,
-            )
+            for database, statements in _STATEMENTS:
+                # With -j a statement ends at a semicolon with an empty line below it.
+                run(
+                    *(self.bin / "postgres", "--single", "-j", "-D", scratch, "-F", "-c", "exit_on_error=on", database),
+                    account=self.account,
+                    folder=templates,
+                    stdin=statements,
+                )
             (scratch / "pg_hba.conf").write_text(_CLIENT_AUTHENTICATION)
             scratch.rename(template)
         return template

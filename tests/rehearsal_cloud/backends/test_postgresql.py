@@ -186,25 +186,55 @@ async def test_an_administrator_is_no_superuser(flexible: Flexible, user: str, s
             await connection.execute("GRANT azure_ad_user TO CURRENT_USER")
 
 
-async def test_giving_a_database_away_needs_the_role_first(flexible: Flexible) -> None:
-    await flexible.server.create_database("airflow", "UTF8", "en_US.utf8")
-    await flexible.server.create_database("airflow", "UTF8", "en_US.utf8")
+@pytest.mark.parametrize("owner", ["pgadmin", None])
+async def test_a_database_of_resource_manager_cannot_be_handed_over(flexible: Flexible, owner: str | None) -> None:
+    """cyrilgdn/terraform-provider-postgresql#500, hashicorp/terraform-provider-azurerm#27895."""
+    await flexible.server.create_database("airflow", "UTF8", "en_US.utf8", owner=owner)
+    await flexible.server.create_database("airflow", "UTF8", "en_US.utf8", owner=owner)
+    owned = "SELECT pg_get_userbyid(datdba) FROM pg_database WHERE datname = 'airflow'"
+    assert await flexible.value(owned) == (owner or "azuresu")
+    async with await flexible.connect("operator", TOKEN) as connection:
+        await connection.execute("CREATE ROLE airflow LOGIN")
+        await connection.execute("GRANT airflow TO operator")
+        for statement in ("ALTER DATABASE airflow OWNER TO airflow", "DROP DATABASE airflow"):
+            with pytest.raises(psycopg.errors.InsufficientPrivilege, match="must be owner of database airflow"):
+                await connection.execute(statement)
+        with pytest.raises(psycopg.errors.InsufficientPrivilege):
+            await connection.execute(sql.SQL("GRANT {} TO operator").format(sql.Identifier(owner or "azuresu")))
+        await flexible.server.drop_database("airflow")
+        await connection.execute("DROP ROLE airflow")
+    names = {database.name: database for database in await flexible.server.databases()}
+    assert names.keys() == {"azure_maintenance", "azure_sys", "postgres"}
+    assert names["postgres"].charset == "UTF8"
+
+
+async def test_a_databases_owner_creates_tables_after_a_grant(flexible: Flexible) -> None:
+    """frappe/frappe#39145 and #39150."""
     async with await flexible.connect("operator", TOKEN) as connection:
         await connection.execute("CREATE ROLE airflow LOGIN PASSWORD 'of-airflow'")
         with pytest.raises(psycopg.errors.InsufficientPrivilege, match='must be able to SET ROLE "airflow"'):
-            await connection.execute("ALTER DATABASE airflow OWNER TO airflow")
+            await connection.execute("CREATE DATABASE airflow OWNER airflow ENCODING 'UTF8'")
         await connection.execute("GRANT airflow TO operator")
-        await connection.execute("ALTER DATABASE airflow OWNER TO airflow")
+        await connection.execute("CREATE DATABASE airflow OWNER airflow ENCODING 'UTF8'")
     async with await flexible.connect("airflow", "of-airflow", dbname="airflow") as connection:
+        await connection.execute("GRANT ALL ON SCHEMA public TO airflow")  # a warning: no privileges were granted
+        with pytest.raises(psycopg.errors.InsufficientPrivilege, match="permission denied for schema public"):
+            await connection.execute("CREATE TABLE dag (id text)")
+        async with await flexible.connect("operator", TOKEN, dbname="airflow") as administrator:
+            await administrator.execute("GRANT ALL ON SCHEMA public TO airflow")
         await connection.execute("CREATE TABLE dag (id text)")
-    names = {database.name: database for database in await flexible.server.databases()}
-    assert names.keys() == {"airflow", "azure_maintenance", "azure_sys", "postgres"}
-    assert names["airflow"].charset == "UTF8"
-    async with await flexible.connect("airflow", "of-airflow", dbname="airflow") as idle:
         await flexible.server.drop_database("airflow")
         with pytest.raises(psycopg.OperationalError):
-            await idle.execute("SELECT 1")
+            await connection.execute("SELECT 1")
     await flexible.server.drop_database("airflow")
+
+
+@pytest.mark.parametrize("database", ["postgres", "azure_sys", "template1", "made_from_template0"])
+async def test_the_schema_public_belongs_to_azures_group(flexible: Flexible, database: str) -> None:
+    await flexible.server.create_database("made_from_template0", owner="pgadmin")
+    owner = "SELECT nspowner::regrole::text FROM pg_namespace WHERE nspname = 'public'"
+    assert await flexible.value(owner, dbname=database) == "azure_pg_admin"
+    await flexible.server.drop_database("made_from_template0")
 
 
 async def test_parameters_survive_a_restart(flexible: Flexible) -> None:
@@ -225,7 +255,8 @@ async def test_parameters_survive_a_restart(flexible: Flexible) -> None:
 
 
 async def test_extensions_are_made_once_the_server_allows_them(flexible: Flexible) -> None:
-    await flexible.server.create_database("extended")
+    async with await flexible.connect() as connection:
+        await connection.execute("CREATE DATABASE extended")
     await flexible.server.set_parameter("azure.extensions", "PG_TRGM")
     async with await flexible.connect(dbname="extended") as connection:
         await connection.execute("CREATE EXTENSION pg_trgm")

@@ -21,7 +21,10 @@ _AZURES_OWN = ("azure_maintenance", "azure_sys", "postgres", "template0", "templ
 
 
 class Database(ServerChild):
-    """A database owned by azure_pg_admin."""
+    """A database. What Resource Manager makes belongs to the administrator login, on Entra-only servers to azuresu.
+
+    Sources: cyrilgdn/terraform-provider-postgresql#500, hashicorp/terraform-provider-azurerm#27895.
+    """
 
     type = "flexibleServers/databases"
     name_rule = r"[-\w.]{1,63}"
@@ -82,10 +85,11 @@ class Database(ServerChild):
         import psycopg
 
         del cloud, verb
-        properties = document["properties"]
+        properties, instance = document["properties"], self.instance(document)
         try:
-            server = self.instance(document).server
-            await server.create_database(document["name"], properties["charset"], properties["collation"])
+            await instance.server.create_database(
+                document["name"], properties["charset"], properties["collation"], owner=instance.administrator_login()
+            )
         except psycopg.ProgrammingError as fault:
             raise invalid("charset", str(fault)) from fault
 

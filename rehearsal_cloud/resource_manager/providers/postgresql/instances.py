@@ -50,6 +50,11 @@ class Instance:
             for rule in rules
         )
 
+    def administrator_login(self) -> str | None:
+        """Return the login of the administrator with a password; None on Entra-only servers."""
+        login: str | None = find(self._document(), "properties.administratorLogin")
+        return login if self.password_auth() else None
+
     def password_auth(self) -> bool:
         """Tell whether the server accepts passwords."""
         return bool(find(self._document(), "properties.authConfig.passwordAuth") == "Enabled")
@@ -96,10 +101,8 @@ class Instances(instances.Instances[Instance]):
 
     async def make(self, cloud: Cloud, document: Document) -> None:
         """Start the instance, with the document's administrator and password. It is idempotent."""
-        properties, verifier = document["properties"], document["_secret"].get("password_verifier")
-        passwords = find(properties, "authConfig.passwordAuth") == "Enabled"
         instance = self._instance(cloud, document)
-        await instance.server.create(properties.get("administratorLogin") if passwords else None, verifier)
+        await instance.server.create(instance.administrator_login(), document["_secret"].get("password_verifier"))
         await self._open(cloud, document, instance)
 
     def _describe(self, cloud: Cloud, document: Document) -> Instance:

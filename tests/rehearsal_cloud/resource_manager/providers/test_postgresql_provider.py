@@ -147,18 +147,31 @@ def test_a_server_answers_what_azure_answers_and_no_password(cloud: Cloud, send:
 
 
 def test_the_secrets_flow_of_the_runbook(cloud: Cloud) -> None:
-    cloud.client.databases.begin_create(GROUP, SERVER, "airflow", {"properties": {"charset": "UTF8"}}).result()
     with cloud.connect(OPERATOR, cloud.token()) as connection:
         connection.execute("CREATE ROLE airflow LOGIN")
         connection.execute("GRANT airflow TO CURRENT_USER")
-        connection.execute("ALTER DATABASE airflow OWNER TO airflow")
+        connection.execute("CREATE DATABASE airflow OWNER airflow ENCODING 'UTF8'")
         connection.execute("ALTER ROLE airflow PASSWORD 'made-in-step-4'")
+    with cloud.connect(OPERATOR, cloud.token(), "airflow") as connection:
+        connection.execute("GRANT ALL ON SCHEMA public TO airflow")
     with cloud.connect("airflow", "made-in-step-4", "airflow") as connection:
         connection.execute("CREATE TABLE dag (id int)")
+    assert cloud.client.databases.get(GROUP, SERVER, "airflow").properties.charset == "UTF8"
     with pytest.raises(psycopg.OperationalError, match='password authentication failed for user "airflow"'):
         cloud.connect("airflow", "not-the-password", "airflow")
     with cloud.connect(OPERATOR, cloud.token()) as connection, pytest.raises(psycopg.errors.InsufficientPrivilege):
         connection.execute("CREATE ROLE above SUPERUSER")
+
+
+def test_a_database_of_resource_manager_belongs_to_the_administrator_login(cloud: Cloud) -> None:
+    cloud.client.databases.begin_create(GROUP, SERVER, "logins", {"properties": {"charset": "UTF8"}}).result()
+    owner = "SELECT pg_get_userbyid(datdba) FROM pg_database WHERE datname = 'logins'"
+    assert cloud.value(OPERATOR, cloud.token(), owner) == "pgadmin"
+    with cloud.connect(OPERATOR, cloud.token()) as connection:
+        connection.execute("CREATE ROLE theirs")
+        connection.execute("GRANT theirs TO CURRENT_USER")
+        with pytest.raises(psycopg.errors.InsufficientPrivilege, match="must be owner of database logins"):
+            connection.execute("ALTER DATABASE logins OWNER TO theirs")
 
 
 def test_tokens_of_others_do_not_open_the_administrators_role(cloud: Cloud, newcomer: Newcomer) -> None:
@@ -256,7 +269,9 @@ def test_passwords_can_be_turned_off(cloud: Cloud) -> None:
     servers.begin_update(GROUP, SERVER, {"properties": {"authConfig": {"passwordAuth": "Disabled"}}}).result()
     with pytest.raises(psycopg.OperationalError, match="password authentication failed"):
         cloud.connect("pgadmin", PASSWORD)
-    assert cloud.value(OPERATOR, cloud.token(), "SELECT 1") == 1
+    cloud.client.databases.begin_create(GROUP, SERVER, "of_azure", {"properties": {"charset": "UTF8"}}).result()
+    owner = "SELECT pg_get_userbyid(datdba) FROM pg_database WHERE datname = 'of_azure'"
+    assert cloud.value(OPERATOR, cloud.token(), owner) == "azuresu"
     again = {"authConfig": {"passwordAuth": "Enabled"}}
     with pytest.raises(HttpResponseError, match="administratorLoginPassword"):
         servers.begin_update(GROUP, SERVER, {"properties": again})
