@@ -73,7 +73,7 @@ class DatabasePassword(Resource):
 
     def _log_in(self) -> psycopg.Connection[Any]:
         url = self._url()
-        return connect(self.role.database.server, url.database, url.user, url.password)
+        return connect(self.role.server, url.database, url.user, url.password)
 
     def _url(self) -> DatabaseUrl:
         return DatabaseUrl.parse(self.secret.require("value").reveal())

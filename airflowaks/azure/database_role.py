@@ -1,7 +1,7 @@
 """Airflow's role in PostgreSQL, which the operator creates and updates, signed in with an Entra token.
 
-On a managed server the administrator is no superuser: since PostgreSQL 16 it must be granted a role before it can hand
-a database over to it, and since 15 only a database's owner can create tables in its `public` schema.
+On a managed server the administrator is no superuser: since PostgreSQL 16 it must be granted a role before it can
+create a database that belongs to this role.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     import psycopg
 
-    from airflowaks.azure.postgresql import Database, EntraAdministrator, FirewallRule, FlexibleServer
+    from airflowaks.azure.postgresql import EntraAdministrator, FirewallRule, FlexibleServer
     from airflowaks.cloud.redaction import Secret
 
 TOKEN_SCOPE = "https://ossrdbms-aad.database.windows.net/.default"  # noqa: S105 - a scope, not a secret
@@ -30,13 +30,8 @@ _FACTS = """
                CASE WHEN rolcreatedb THEN 'CREATEDB' END, CASE WHEN rolbypassrls THEN 'BYPASSRLS' END,
                CASE WHEN rolreplication THEN 'REPLICATION' END
            ], NULL) AS powers,
-           ARRAY(SELECT pg_get_userbyid(roleid)::text FROM pg_auth_members WHERE member = pg_roles.oid) AS memberships,
-           EXISTS (SELECT FROM pg_database WHERE datname = %(database)s AND datdba = pg_roles.oid) AS owner,
-           NOT EXISTS (
-               SELECT FROM pg_database, aclexplode(coalesce(datacl, acldefault('d', datdba))) AS granted
-               WHERE datname = %(database)s AND granted.grantee = 0
-           ) AS private
-    FROM pg_roles WHERE rolname = %(role)s
+           ARRAY(SELECT pg_get_userbyid(roleid)::text FROM pg_auth_members WHERE member = pg_roles.oid) AS memberships
+    FROM pg_roles WHERE rolname = %s
 """
 
 
@@ -61,38 +56,38 @@ def connect(server: FlexibleServer, database: str, user: str, password: str) -> 
 
 
 class DatabaseRole(Resource):
-    """A role that can log in and owns Airflow's database, without any other privilege; step 4 sets its password."""
+    """Airflow's role: it can log in and has no privilege on the server; step 4 sets its password."""
 
     kind = "database role"
 
     def __init__(
-        self, database: Database, administrator: EntraAdministrator, firewall: Mapping[str, FirewallRule]
+        self, server: FlexibleServer, administrator: EntraAdministrator, firewall: Mapping[str, FirewallRule]
     ) -> None:
-        session, name = database.session, database.session.environment.postgresql.role
-        super().__init__(session, name, parent=database, depends_on=(administrator, *firewall.values()))
-        self.database = database
+        session, name = server.session, server.session.environment.postgresql.role
+        super().__init__(session, name, parent=server, depends_on=(administrator, *firewall.values()))
+        self.server = server
         self.administrator = administrator
         self.firewall = firewall
 
     @property
     def id(self) -> str:
         """Return the role as a URL without a password."""
-        host = self.database.server.fact("properties.fullyQualifiedDomainName")
-        return f"postgresql://{self.name}@{host}/{self.database.name}"
+        host = self.server.fact("properties.fullyQualifiedDomainName")
+        return f"postgresql://{self.name}@{host}/{self.session.environment.postgresql.database}"
 
     def read(self) -> Facts | None:
-        """Read the role and the database's owner from the catalogue."""
+        """Read the role from the catalogue."""
         from psycopg.rows import dict_row
 
-        with self._administer() as connection, connection.cursor(row_factory=dict_row) as cursor:
+        with self.administer() as connection, connection.cursor(row_factory=dict_row) as cursor:
             return self._facts_seen_by(cursor)
 
     def desired(self) -> Facts:
-        """Want a role that can log in, has no privilege on the server, and owns a database that is closed to others."""
-        return {"login": True, "powers": [], "memberships": [], "owner": True, "private": True}
+        """Want a role that can log in and has no privilege on the server."""
+        return {"login": True, "powers": [], "memberships": []}
 
     def write(self, facts: Facts | None) -> None:
-        """Create the role without a password, or revoke its privileges; make it the database's owner. One transaction.
+        """Create the role without a password, or revoke its privileges. One transaction.
 
         Raises PermissionDenied for a privilege that the administrator cannot revoke: on a managed server some belong to
         the service, and only the grantor can revoke a membership.
@@ -101,7 +96,7 @@ class DatabaseRole(Resource):
         from psycopg.errors import InsufficientPrivilege
         from psycopg.rows import dict_row
 
-        role, database = sql.Identifier(self.name), sql.Identifier(self.database.name)
+        role = sql.Identifier(self.name)
         verb, before = sql.SQL("CREATE" if facts is None else "ALTER"), facts or {}
         # PostgreSQL refuses even NO… of an attribute that the administrator lacks, so only the role's own are named.
         attributes = sql.SQL(" ").join(sql.SQL(f"NO{power}") for power in before.get("powers", ()))
@@ -111,11 +106,8 @@ class DatabaseRole(Resource):
                 sql.SQL("REVOKE {} FROM {}").format(sql.Identifier(group), role)
                 for group in before.get("memberships", ())
             ),
-            sql.SQL("GRANT {} TO CURRENT_USER").format(role),
-            sql.SQL("ALTER DATABASE {} OWNER TO {}").format(database, role),
-            sql.SQL("REVOKE ALL ON DATABASE {} FROM PUBLIC").format(database),
         )
-        with self._administer() as connection, connection.cursor(row_factory=dict_row) as cursor:
+        with self.administer() as connection, connection.cursor(row_factory=dict_row) as cursor:
             try:
                 for statement in statements:
                     cursor.execute(statement)
@@ -126,7 +118,7 @@ class DatabaseRole(Resource):
                 raise self._denied(left, "another role granted it")
 
     def _facts_seen_by(self, cursor: psycopg.Cursor[dict[str, Any]]) -> Facts | None:
-        return cursor.execute(_FACTS, {"role": self.name, "database": self.database.name}).fetchone()
+        return cursor.execute(_FACTS, (self.name,)).fetchone()
 
     def _denied(self, facts: Facts, reason: str | None) -> PermissionDenied:
         powers = [*facts.get("powers", ()), *(f"membership in {group}" for group in facts.get("memberships", ()))]
@@ -137,24 +129,34 @@ class DatabaseRole(Resource):
         action = "Have its creator revoke these privileges, drop the role, or set another `postgresql.role`."
         return PermissionDenied(message, action)
 
+    def grant_to_administrator(self, connection: psycopg.Connection[Any]) -> None:
+        """Grant the role to the administrator of the connection. Raises PermissionDenied for a role of another's."""
+        from psycopg import sql
+        from psycopg.errors import InsufficientPrivilege
+
+        try:
+            connection.execute(sql.SQL("GRANT {} TO CURRENT_USER").format(sql.Identifier(self.name)))
+        except InsufficientPrivilege as error:
+            raise self._denied({}, error.diag.message_primary) from error
+
     def set_password(self, password: Secret) -> None:
         """Set the role's password; only its SCRAM verifier is sent, so that no statement log can have the password."""
         from psycopg import sql
 
-        with self._administer() as connection:
+        with self.administer() as connection:
             verifier = connection.pgconn.encrypt_password(
                 password.reveal().encode(), self.name.encode(), b"scram-sha-256"
             )
             statement = sql.SQL("ALTER ROLE {} PASSWORD {}")
             connection.execute(statement.format(sql.Identifier(self.name), sql.Literal(verifier.decode())))
 
-    def _administer(self) -> psycopg.Connection[Any]:
+    def administer(self, database: str = "postgres") -> psycopg.Connection[Any]:
         """Connect as the Entra administrator; retry while a new administrator or firewall rule takes effect."""
         import psycopg
 
         spreading = any(resource.recently_written for resource in (self.administrator, *self.firewall.values()))
         return retry_on(
-            lambda: connect(self.database.server, "postgres", self.administrator.name, self.session.token(TOKEN_SCOPE)),
+            lambda: connect(self.server, database, self.administrator.name, self.session.token(TOKEN_SCOPE)),
             lambda error: spreading and isinstance(error, psycopg.OperationalError),
             _SPREAD_SECONDS,
         )

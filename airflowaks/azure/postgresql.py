@@ -1,4 +1,4 @@
-"""The PostgreSQL flexible server: the server, its Entra administrator, its firewall and its databases.
+"""The PostgreSQL flexible server: the server, its Entra administrator and its firewall.
 
 Source: https://learn.microsoft.com/azure/templates/microsoft.dbforpostgresql/flexibleservers
 """
@@ -141,16 +141,3 @@ class FirewallRule(ServerChild):
     def desired(self) -> Facts:
         """Return the first and the last address of the range."""
         return {"properties": {"startIpAddress": self.start, "endIpAddress": self.end}}
-
-
-class Database(ServerChild):
-    """A database of the server."""
-
-    kind = "database"
-    type = "databases"
-    sdk = "postgresql.databases"
-    creation = "begin_create"
-
-    def desired(self) -> Facts:
-        """Return the character set UTF-8, which Airflow requires."""
-        return {"properties": {"charset": "UTF8"}}

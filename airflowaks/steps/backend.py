@@ -7,8 +7,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from airflowaks.azure.database import Database, DatabasePrivileges
 from airflowaks.azure.database_role import DatabaseRole
-from airflowaks.azure.postgresql import Database, EntraAdministrator, FirewallRule, FlexibleServer
+from airflowaks.azure.postgresql import EntraAdministrator, FirewallRule, FlexibleServer
 from airflowaks.azure.redis import Broker, ExistingRedis, RedisCluster, RedisDatabase, broker_url, ping
 from airflowaks.engine.converge import converge
 from airflowaks.engine.observation import observe
@@ -35,8 +36,9 @@ class Resources:
         self.firewall = {
             name: FirewallRule(self.server, name, rule.start, rule.end) for name, rule in settings.firewall.items()
         }
-        self.database = Database(self.server, settings.database)
-        self.role = DatabaseRole(self.database, self.administrator, self.firewall)
+        self.role = DatabaseRole(self.server, self.administrator, self.firewall)
+        self.database = Database(self.role)
+        self.privileges = DatabasePrivileges(self.database)
         self.broker, self.broker_parts = _broker(session, step1.group)
 
 
@@ -75,18 +77,18 @@ def servers(session: Session, *, operator_address: str = "") -> Changes:
     if operator_address:
         step.firewall[OPERATOR_RULE] = FirewallRule(step.server, OPERATOR_RULE, operator_address, operator_address)
     step.firewall |= cluster_rules(session)
-    database_parts = [step.server, step.administrator, *step.firewall.values(), step.database]
-    return converge(session, *database_parts, *step.broker_parts)
+    return converge(session, step.server, step.administrator, *step.firewall.values(), *step.broker_parts)
 
 
-def role(session: Session) -> Changes:
-    """Create the role that owns Airflow's database, without a password."""
-    return converge(session, session.memoize(Resources).role)
+def database(session: Session) -> Changes:
+    """Create Airflow's role, without a password, and the database that it owns."""
+    step = session.memoize(Resources)
+    return converge(session, step.role, step.database, step.privileges)
 
 
 def everything(session: Session) -> Changes:
     """Run all functions of the step."""
-    return servers(session) + role(session)
+    return servers(session) + database(session)
 
 
 def checks(session: Session) -> Checks:
@@ -94,11 +96,11 @@ def checks(session: Session) -> Checks:
     step = session.memoize(Resources)
 
     def owned() -> str:
-        facts = step.role.refresh()
-        if facts is None or not facts["owner"]:
-            message = f"Database {step.database.name}: the role {step.role.name} does not own it."
-            raise CheckFailed(message, "Run step 3 again with mode=apply: it hands the database over.")
-        return f"signed in with a token; {step.role.name} owns {step.database.name}"
+        step.privileges.refresh()
+        if left := step.privileges.differences():
+            message = f"Database {step.database.name}: {'; '.join(map(str, left))}."
+            raise CheckFailed(message, "Run step 3 again with mode=apply: it sets the owner and the privileges.")
+        return f"signed in with a token; {step.role.name} owns {step.database.name} and can create tables"
 
     def answers() -> str:
         return ping(broker_url(step.broker, step.broker.keys().primary), session.connection.ca_file)

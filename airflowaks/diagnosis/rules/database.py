@@ -51,14 +51,14 @@ def _firewall_blocks_airflow(facts: Snapshot) -> Iterable[Cause]:
 DATABASE.text_rules("AKA-503", remedy=_URLS)
 
 
-@DATABASE.rule("AKA-504", link=f"{_LEARN}security/security-access-control", remedy=backend.role)
+@DATABASE.rule("AKA-504", link=f"{_LEARN}security/security-access-control", remedy=backend.database)
 def _role_does_not_own_the_database(facts: Snapshot) -> Iterable[Cause]:
     words = (("permission denied for schema public",), ("permission denied for database",), ("must be owner of",))
     privileges = [] if facts.backend.database.owner else ["the role does not own the database"]
     privileges += [] if facts.backend.database.creates else ["the role cannot create tables in the schema public"]
     yield Cause(
-        "Airflow's role does not own its database; since PostgreSQL 15 only the owner can create tables in it.",
-        "Run step 3, which makes the role the owner; grants alone are not enough.",
+        "Airflow's role does not own its database, or cannot create tables in its schema public.",
+        "Run step 3, which makes the role the owner and grants it the schema.",
         [*privileges, *DATABASE.lines(facts, *words)],
     )
 
@@ -93,7 +93,9 @@ def _connections_are_used_up(facts: Snapshot) -> Iterable[Cause]:
     )
 
 
-@DATABASE.rule("AKA-509", effects=("AKA-507", *_EFFECTS), link=_LEARN, remedy=in_turn(backend.role, key_vault.secrets))
+@DATABASE.rule(
+    "AKA-509", effects=("AKA-507", *_EFFECTS), link=_LEARN, remedy=in_turn(backend.database, key_vault.secrets)
+)
 def _role_is_missing(facts: Snapshot) -> Iterable[Cause]:
     role = facts.backend.role
     lines = DATABASE.lines(facts, ("role", "is not permitted to log in"))

@@ -1,4 +1,4 @@
-"""Airflow's role may do nothing but own its database: what else it can do is taken from it, or said."""
+"""Airflow's role has no privilege on the server: what it has is taken from it, or said."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from airflowaks.azure.subscription import ResourceGroup
     from tests.support.rehearsal import Rehearsal
 
-POWERLESS = {"login": True, "powers": [], "memberships": [], "owner": True, "private": True}
+POWERLESS = {"login": True, "powers": [], "memberships": []}
 
 
 @pytest.fixture
@@ -29,7 +29,7 @@ def role(group: ResourceGroup) -> DatabaseRole:
     session = group.session
     step, step1 = session.memoize(backend.Resources), session.memoize(cluster.Resources)
     cluster.groups(session)
-    converge(session, step.server, step.administrator, *step.firewall.values(), step.database, step.role)
+    converge(session, step.server, step.administrator, *step.firewall.values(), step.role)
     assert step1.admins.facts
     return step.role
 
@@ -37,7 +37,7 @@ def role(group: ResourceGroup) -> DatabaseRole:
 @pytest.fixture
 def as_azure(rehearsal: Rehearsal, role: DatabaseRole) -> Callable[..., Any]:
     """Runs SQL as the service itself, which no client can: Azure's superuser, on a socket of the server's machine."""
-    (folder,) = rehearsal.home.glob(f"services/postgresql-{role.database.server.name}")
+    (folder,) = rehearsal.home.glob(f"services/postgresql-{role.server.name}")
 
     def run(statement: str) -> None:
         with psycopg.connect(host=str((folder / "run").resolve()), user="azuresu", dbname="postgres") as connection:
@@ -47,7 +47,7 @@ def as_azure(rehearsal: Rehearsal, role: DatabaseRole) -> Callable[..., Any]:
 
 
 def as_administrator(role: DatabaseRole, statement: str) -> None:
-    with role._administer() as connection:
+    with role.administer() as connection:
         connection.execute(sql.SQL(statement))
 
 
@@ -81,7 +81,7 @@ def test_what_the_service_gave_is_said(
 
 
 def test_a_role_of_somebody_else_is_said(role: DatabaseRole, as_azure: Callable[[str], None]) -> None:
-    as_azure("CREATE ROLE theirs LOGIN")
+    as_azure("CREATE ROLE theirs")
     role.name = "theirs"
     with pytest.raises(PermissionDenied, match="lacks the privileges to change it: permission denied") as caught:
         converge(role.session, role)

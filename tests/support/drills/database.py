@@ -79,6 +79,14 @@ def the_database_is_given_to_somebody_else(scene: Scene) -> Iterator[None]:
     yield
 
 
+@DATABASE.drill("AKA-504")
+def the_role_is_denied_the_schema(scene: Scene) -> Iterator[None]:
+    step3 = scene.step(backend)
+    statement = f"REVOKE ALL ON SCHEMA public FROM {step3.role.name}"
+    scene.administer(statement, database=step3.database.name)
+    yield
+
+
 @DATABASE.drill("AKA-507", fast=True, proof=key_vault)
 def the_password_is_changed_in_the_database_alone(scene: Scene) -> Iterator[None]:
     scene.administer(f"ALTER ROLE {scene.step(backend).role.name} PASSWORD 'of-somebody-else'")

@@ -1,0 +1,146 @@
+"""Airflow's database, which the Entra administrator creates in SQL, and what its owner may do in it.
+
+A database that Resource Manager creates belongs to the administrator login, or to azuresu on an Entra-only server, and
+no Entra administrator can hand it over. The schema `public` belongs to azure_pg_admin, of which the Entra administrator
+is a member; the database's owner is not, and creates tables only after a grant. Sources:
+cyrilgdn/terraform-provider-postgresql#500, hashicorp/terraform-provider-azurerm#27895, frappe/frappe#39145, #39150.
+"""
+
+from __future__ import annotations
+
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any
+
+from airflowaks.azure.postgresql import ServerChild
+from airflowaks.engine.resource import Resource
+from airflowaks.errors import PermissionDenied
+
+if TYPE_CHECKING:
+    import psycopg
+
+    from airflowaks.azure.database_role import DatabaseRole
+    from airflowaks.engine.resource import Facts
+
+_FACTS = """
+    SELECT pg_get_userbyid(datdba) AS owner,
+           NOT EXISTS (
+               SELECT FROM aclexplode(coalesce(datacl, acldefault('d', datdba))) AS granted WHERE granted.grantee = 0
+           ) AS private,
+           pg_has_role(datdba, 'USAGE') AS administered,
+           has_database_privilege(oid, 'CONNECT') AS open
+    FROM pg_database WHERE datname = %s
+"""
+_CREATES = """
+    SELECT EXISTS (
+        SELECT FROM pg_roles, pg_namespace
+        WHERE rolname = %s AND nspname = 'public'
+          AND has_schema_privilege(pg_roles.oid, pg_namespace.oid, 'USAGE')
+          AND has_schema_privilege(pg_roles.oid, pg_namespace.oid, 'CREATE')
+    )
+"""
+
+
+class Database(ServerChild):
+    """A database that belongs to Airflow's role: read from Resource Manager, created in SQL."""
+
+    kind = "database"
+    type = "databases"
+    sdk = "postgresql.databases"
+    immutable = ("properties.charset",)
+
+    def __init__(self, role: DatabaseRole) -> None:
+        super().__init__(role.server, role.session.environment.postgresql.database, depends_on=(role,))
+        self.role = role
+
+    def desired(self) -> Facts:
+        """Return the character set UTF-8, which Airflow requires."""
+        return {"properties": {"charset": "UTF8"}}
+
+    def put(self, body: dict[str, Any]) -> None:
+        """Create the database. It may exist already, where Resource Manager has not yet seen it."""
+        del body
+        from psycopg import sql
+        from psycopg.errors import DuplicateDatabase
+
+        statement = sql.SQL("CREATE DATABASE {} OWNER {} ENCODING 'UTF8'")
+        with self.role.administer() as connection, suppress(DuplicateDatabase):
+            connection.autocommit = True  # PostgreSQL creates no database in a transaction
+            self.role.grant_to_administrator(connection)
+            connection.execute(statement.format(sql.Identifier(self.name), sql.Identifier(self.role.name)))
+
+
+class DatabasePrivileges(Resource):
+    """Who may do what with the database: Airflow's role owns it and creates tables, nobody else connects."""
+
+    kind = "database privileges"
+
+    def __init__(self, database: Database) -> None:
+        super().__init__(database.session, database.name, parent=database, depends_on=(database.role,))
+        self.database = database
+        self.role = database.role
+
+    @property
+    def id(self) -> str:
+        """Return the URL of the role and the database, without a password."""
+        return self.role.id
+
+    def read(self) -> Facts | None:
+        """Read owner and privileges from the catalogues. Raises PermissionDenied for a database of another owner."""
+        from psycopg.rows import dict_row
+
+        with self.role.administer() as connection, connection.cursor(row_factory=dict_row) as cursor:
+            row = cursor.execute(_FACTS, (self.name,)).fetchone()
+        if row is None:
+            return None
+        if row["owner"] != self.role.name and not row["administered"]:
+            message = (
+                f"Database {self.name}: it belongs to {row['owner']}, and {self.role.administrator.name} cannot hand it"
+                f" over to {self.role.name}."
+            )
+            action = (
+                f"Have {row['owner']} hand it over, delete it with `az postgres flexible-server db delete` if it holds"
+                " nothing, or set another `postgresql.database`; then run step 3 again."
+            )
+            raise PermissionDenied(message, action)
+        facts = {"owner": row["owner"], "private": row["private"]}
+        if not row["open"]:
+            return facts
+        with self.role.administer(self.name) as connection:
+            return {**facts, "creates": self._creates(connection)}
+
+    def _creates(self, connection: psycopg.Connection[Any]) -> bool:
+        row = connection.execute(_CREATES, (self.role.name,)).fetchone()
+        return bool(row and row[0])
+
+    def desired(self) -> Facts:
+        """Want Airflow's role to own the database and create tables in it, and all others to stay outside.
+
+        An administrator who did not create the role cannot look into the database; step 4 proves that tables can be
+        created.
+        """
+        owned = {"owner": self.role.name, "private": True}
+        unseen = self.facts is not None and "creates" not in self.facts
+        return owned if unseen else {**owned, "creates": True}
+
+    def write(self, facts: Facts | None) -> None:
+        """Hand the database over, close it to others and grant the schema.
+
+        Raises PermissionDenied if the administrator cannot grant the schema.
+        """
+        del facts
+        from psycopg import sql
+        from psycopg.errors import InsufficientPrivilege
+
+        role, database = sql.Identifier(self.role.name), sql.Identifier(self.name)
+        with self.role.administer() as connection:
+            self.role.grant_to_administrator(connection)
+            connection.execute(sql.SQL("ALTER DATABASE {} OWNER TO {}").format(database, role))
+            connection.execute(sql.SQL("REVOKE ALL ON DATABASE {} FROM PUBLIC").format(database))
+        with self.role.administer(self.name) as connection:
+            connection.autocommit = True
+            with suppress(InsufficientPrivilege):  # most often it is a mere warning
+                connection.execute(sql.SQL("GRANT ALL ON SCHEMA public TO {}").format(role))
+            if not self._creates(connection):
+                message = f"Database {self.name}: {self.role.administrator.name} cannot grant the schema public."
+                action = f"Have its owner run `GRANT ALL ON SCHEMA public TO {self.role.name}` in {self.name}."
+                raise PermissionDenied(message, action)
