@@ -101,7 +101,7 @@ class Section(list[Rule]):
         return add
 
     def text_rules(self, *names: str, **options: Unpack[Options]) -> None:
-        """Add rules of texts.yaml, which find their cause in the lines that have all words of a list."""
+        """Add rules of texts.yaml, which find their cause in lines, or in a part that could not be read."""
         for name in names:
             text = _TEXTS[name]
             own: Options = {**options}
@@ -113,8 +113,12 @@ class Section(list[Rule]):
             self.rule(name, Severity(text.get("severity", "critical")), **own)(partial(self._evaluate_text, text))
 
     def _evaluate_text(self, text: Mapping[str, Any], facts: Snapshot) -> Iterable[Cause]:
-        lines = self.lines(facts, *map(tuple, text["words"]), sources=tuple(text.get("sources", ())))
-        yield Cause(text["cause"], text["fix"], lines, components_of(lines))
+        if part := text.get("unread"):
+            problem = facts.unread(part)
+            yield Cause(text["cause"], text["fix"], [f"{part}: {problem}"] if problem else ())
+        else:
+            lines = self.lines(facts, *map(tuple, text["words"]), sources=tuple(text.get("sources", ())))
+            yield Cause(text["cause"], text["fix"], lines, components_of(lines))
 
     def lines(self, facts: Snapshot, *words: tuple[str, ...], sources: tuple[str, ...] = ()) -> list[LogLine]:
         """Return excerpts of the lines of `sources` (default: the section's) that have all words of a tuple."""

@@ -11,8 +11,7 @@ if TYPE_CHECKING:
 
     from airflowaks.diagnosis.facts.snapshot import Snapshot
 
-_LINK = "https://learn.microsoft.com/azure/aks/control-plane-metrics-monitor"
-SOURCES = Section(link=_LINK)
+SOURCES = Section(link="https://learn.microsoft.com/azure/aks/control-plane-metrics-monitor")
 
 
 @SOURCES.rule("AKA-001", effects=("AKA-0",))
@@ -54,46 +53,4 @@ def _problems(facts: Snapshot, kind: str) -> list[str]:
     return [f"{status.title}: {status.problem}" for status in statuses if status.problem]
 
 
-for _name, _part, _cause, _fix, _effects in (
-    (
-        "AKA-002",
-        "kubernetes.pods",
-        "The cluster's Kubernetes API does not answer.",
-        "Check that the cluster is running, and that `cluster.authorized_ip_ranges` includes your address.",
-        ("AKA-003", "AKA-005"),
-    ),
-    (
-        "AKA-003",
-        "airflow.api",
-        "Airflow's REST API does not answer.",
-        "Check that a pod of the api-server is ready, and read its log.",
-        (),
-    ),
-    (
-        "AKA-004",
-        "backend.database",
-        "Airflow's database does not answer.",
-        "Read the evidence: it has the server's error, or that of the connection to it.",
-        ("AKA-003",),
-    ),
-    (
-        "AKA-005",
-        "airflow.queues",
-        "The workers do not report their queues.",
-        "Check that a pod of the worker is ready, and read its log.",
-        (),
-    ),
-    (
-        "AKA-006",
-        "backend.broker",
-        "The broker does not answer.",
-        "Read the evidence: it has the broker's error, or that of the connection to it.",
-        ("AKA-005",),
-    ),
-):
-
-    def _evaluate(facts: Snapshot, part: str = _part, cause: str = _cause, fix: str = _fix) -> Iterable[Cause]:
-        if problem := facts.unread(part):
-            yield Cause(cause, fix, [f"{part}: {problem}"])
-
-    SOURCES.rule(_name, effects=_effects)(_evaluate)
+SOURCES.text_rules("AKA-002", "AKA-003", "AKA-004", "AKA-005", "AKA-006")
