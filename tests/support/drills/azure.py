@@ -47,7 +47,7 @@ def _refused(rule: str, *, later: bool = False) -> None:
 
 def _update_cluster(scene: Scene) -> None:
     known = scene.step(cluster).cluster
-    known.put(known.refresh())
+    known.write(known.refresh())
 
 
 for _rule in ("AKA-102", "AKA-104", "AKA-110", "AKA-111", "AKA-112", "AKA-113", "AKA-114"):
@@ -174,7 +174,7 @@ def the_registry_gets_an_admin_user(scene: Scene) -> Iterator[None]:
 @AZURE.drill("AKA-118")
 def a_version_is_asked_for_that_is_not_offered(scene: Scene) -> Iterator[None]:
     known = scene.step(cluster).cluster
-    facts = known.refresh()
+    facts = known.kept(known.refresh())
     with suppress(HttpResponseError):
         known.put({**facts, "properties": {**facts["properties"], "kubernetesVersion": "1.10.0"}})
     yield

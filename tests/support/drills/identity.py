@@ -94,7 +94,7 @@ def the_label_is_taken_off_the_pods(scene: Scene) -> Iterator[None]:
 @IDENTITY.drill("AKA-307")
 def the_add_on_is_switched_off(scene: Scene) -> Iterator[None]:
     known = scene.step(cluster).cluster
-    facts = known.refresh()
+    facts = known.kept(known.refresh())
     addons = {name: {**one, "enabled": False} for name, one in facts["properties"]["addonProfiles"].items()}
     known.put({**facts, "properties": {**facts["properties"], "addonProfiles": addons}})
     yield
@@ -132,7 +132,7 @@ def a_secret_is_rotated(scene: Scene) -> Iterator[None]:
 @IDENTITY.drill("AKA-311", also=("AKA-310",))
 def the_driver_looks_into_the_vault_once_a_year(scene: Scene) -> Iterator[None]:
     known = scene.step(cluster).cluster
-    facts = known.refresh()
+    facts = known.kept(known.refresh())
     (addon,) = facts["properties"]["addonProfiles"].values()
     addon["config"]["rotationPollInterval"] = "8760h"
     known.put(facts)
