@@ -53,7 +53,8 @@ def test_a_cache_that_is_not_there_is_named_and_nothing_is_made_in_its_place(
     cluster.everything(session)
 
     with pytest.raises(
-        MissingDependency, match="no Azure Cache for Redis somebodys-cache in resource group shared-caches"
+        MissingDependency,
+        match="Azure Cache for Redis somebodys-cache: it does not exist in resource group shared-caches",
     ):
         backend.servers(session)
 
