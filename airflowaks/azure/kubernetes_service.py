@@ -5,9 +5,10 @@ Source: https://learn.microsoft.com/azure/templates/microsoft.containerservice/m
 
 from __future__ import annotations
 
+import tomllib
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from airflowaks.azure import cluster_properties
 from airflowaks.azure.arm import ArmResource, merge, rest
 from airflowaks.engine.changes import AFTER_APPLY
 from airflowaks.engine.resource import Facts, value_at
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
 
 _SECRETS_PROVIDER = "azureKeyvaultSecretsProvider"
 _PUBLIC_ADDRESS_API = "2024-05-01"
+_WRITABLE = tomllib.loads(Path(__file__).with_name("cluster_properties.toml").read_text(encoding="utf-8"))
 
 
 class ManagedCluster(ArmResource):
@@ -27,7 +29,7 @@ class ManagedCluster(ArmResource):
     kind = "AKS cluster"
     type = "Microsoft.ContainerService/managedClusters"
     sdk = "clusters.managed_clusters"
-    writable = cluster_properties.WRITABLE
+    writable = tuple(f"{parent}.{name}".removeprefix(".") for parent, names in _WRITABLE.items() for name in names)
     immutable = (
         "location",
         "properties.dnsPrefix",

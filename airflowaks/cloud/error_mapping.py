@@ -94,5 +94,4 @@ def _details(error: BaseException) -> Mapping[str, Any]:
 
 def _reason(error: BaseException, redactor: Redactor) -> str:
     text = _details(error).get("message") or getattr(error, "message", None) or str(error) or type(error).__name__
-    reason = " ".join(redactor.redact(str(text)).split())
-    return reason if len(reason) <= _LONGEST_REASON else f"{reason[: _LONGEST_REASON - 1]}…"
+    return redactor.one_line(str(text), _LONGEST_REASON)

@@ -65,6 +65,11 @@ class Redactor:
                 text = text.replace(value, MASK)
         return text
 
+    def one_line(self, text: str, longest: int) -> str:
+        """Return redacted `text` as one line of at most `longest` characters, for a message."""
+        line = " ".join(self.redact(text).split())
+        return line if len(line) <= longest else f"{line[: longest - 1]}…"
+
 
 def _parts(plain: str) -> set[str]:
     """Return `plain` and the secrets inside it: a URL's password, each key of a list of Fernet keys."""

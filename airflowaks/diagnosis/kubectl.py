@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 import yaml
 
 from airflowaks.cloud.error_mapping import translate
-from airflowaks.diagnosis.readers.scope import Scope
+from airflowaks.diagnosis.readers.scope import Scope, component_of
 from airflowaks.engine.changes import Action, Change, Changes, Difference
 from airflowaks.engine.code_block import CodeBlock
 from airflowaks.engine.results import Results
@@ -24,7 +24,7 @@ from airflowaks.engine.times import seconds_since, timestamp
 from airflowaks.errors import InvalidParameter, MissingDependency
 from airflowaks.kube import exec as command
 from airflowaks.kube.client import Document, Kube, Reference, connect
-from airflowaks.kube.pods import is_ready
+from airflowaks.kube.pods import events_about, is_ready, last_seen
 from airflowaks.steps.api_server import api
 
 if TYPE_CHECKING:
@@ -35,7 +35,6 @@ if TYPE_CHECKING:
 _APPS = "apps/v1"
 _RESTARTED = "kubectl.kubernetes.io/restartedAt"
 _MERGE = "application/merge-patch+json"
-_COMPONENT = "app.kubernetes.io/component"
 _HIDDEN_METADATA = ("managedFields", "resourceVersion", "uid", "generation", "selfLink")
 _MOST_EVENTS, _MOST_PODS = 50, 50
 _YAML_WIDTH = 120
@@ -103,10 +102,10 @@ def events(session: Session, namespace: str = "", *, warnings: bool = True) -> T
     scope = _scope(session, namespace)
     fields = "type=Warning" if warnings else ""
     all_events = session.memoize(connect).each("v1", "Event", scope.namespace, fields=fields)
-    newest = reversed(nlargest(_MOST_EVENTS, all_events, key=_last_seen))
+    newest = reversed(nlargest(_MOST_EVENTS, all_events, key=last_seen))
     rows = [
         (
-            _last_seen(event),
+            last_seen(event),
             f"{event['involvedObject'].get('kind')} {event['involvedObject'].get('name')}",
             event.get("reason", ""),
             str(event.get("count") or 1),
@@ -127,9 +126,8 @@ def describe(session: Session, kind: str, name: str, namespace: str = "") -> Cod
         raise MissingDependency(message, "Set name to an object that one of the tables lists.")
     metadata = {key: value for key, value in document["metadata"].items() if key not in _HIDDEN_METADATA}
     shown: Document = {"metadata": metadata} | {key: document[key] for key in ("spec", "status") if key in document}
-    fields = f"involvedObject.kind={kind},involvedObject.name={name}"
-    events = sorted(kube.list("v1", "Event", scope.namespace, fields=fields), key=_last_seen)
-    shown["events"] = [f"{_last_seen(event)} {event.get('reason')}: {event.get('message')}" for event in events]
+    events = events_about(kube, reference)
+    shown["events"] = [f"{last_seen(event)} {event.get('reason')}: {event.get('message')}" for event in events]
     text = yaml.safe_dump(shown, sort_keys=False, width=_YAML_WIDTH)
     return CodeBlock(session.redactor.redact(text), "yaml", f"{kind} {name}")
 
@@ -220,7 +218,7 @@ def _deployment(session: Session, component: str, namespace: str) -> Document:
     matches = list(_each(session, _APPS, "Deployment", namespace, component))
     if len(matches) != 1:
         everything = _each(session, _APPS, "Deployment", namespace)
-        components = sorted({deployment["metadata"]["labels"].get(_COMPONENT, "") for deployment in everything})
+        components = sorted(set(map(component_of, everything)))
         message = f'The component "{component}" has {len(matches)} Deployments, not 1.'
         action = f"Set component to one of: {', '.join(components)}." if components else "Run step 7."
         raise InvalidParameter(message, action)
@@ -263,10 +261,6 @@ def _state(pod: Document) -> str:
 
 def _heartbeat(state: Mapping[str, Any]) -> Any:
     return next((value for key, value in state.items() if key.startswith("latest_")), None) or ""
-
-
-def _last_seen(event: Document) -> str:
-    return str(event.get("lastTimestamp") or event.get("eventTime") or "")
 
 
 def _age(document: Document) -> str:

@@ -12,8 +12,7 @@ from __future__ import annotations
 import json
 import threading
 import time
-from contextlib import closing
-from dataclasses import dataclass
+from contextlib import closing, suppress
 from functools import cached_property
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
@@ -64,8 +63,7 @@ class Event(NamedTuple):
     document: Document
 
 
-@dataclass(frozen=True)
-class _Kind:
+class _Kind(NamedTuple):
     plural: str
     namespaced: bool
 
@@ -100,25 +98,15 @@ class Kube:
 
     def get(self, reference: Reference) -> Document | None:
         """Return an object, or None if the object, its namespace or its kind does not exist."""
-        try:
-            return self.request("GET", self.path(reference))
-        except MissingDependency:
-            return None
-        except KubernetesError as error:
-            if error.status == HTTPStatus.NOT_FOUND:
-                return None
-            raise
-
-    def list(
-        self, api_version: str, kind: str, namespace: str = "", *, labels: str = "", fields: str = ""
-    ) -> list[Document]:
-        """Return the objects of a kind in one namespace, or in all of them, by label and field selectors."""
-        return list(self.each(api_version, kind, namespace, labels=labels, fields=fields))
+        return self._request_present("GET", reference)
 
     def each(
         self, api_version: str, kind: str, namespace: str = "", *, labels: str = "", fields: str = ""
     ) -> Iterator[Document]:
-        """Yield the same objects one at a time; the next page is requested only when it is needed."""
+        """Yield the objects of a kind in one namespace, or in all of them, by label and field selectors.
+
+        The next page is requested only when it is needed.
+        """
         path = self.path(Reference(api_version, kind, "", namespace))
         query = _given(labelSelector=labels, fieldSelector=fields, limit=str(_PAGE))
         while True:
@@ -139,8 +127,7 @@ class Kube:
         query |= {"dryRun": "All"} if dry_run else {}
         reference = Reference.of(document)
         subject = f"{reference.kind} {reference.name}"
-        answer: Document = self.send("PATCH", self.path(reference), query, document, _APPLY, subject=subject).json()
-        return answer
+        return self.request("PATCH", self.path(reference), query, document, _APPLY, subject)
 
     def create(self, document: Document) -> Document:
         """Create an object, or send a review, and return the API's answer."""
@@ -152,13 +139,7 @@ class Kube:
         body: Document = {"apiVersion": "v1", "kind": "DeleteOptions", "propagationPolicy": "Background"}
         if grace_seconds is not None:
             body["gracePeriodSeconds"] = grace_seconds
-        try:
-            self.request("DELETE", self.path(reference), {}, body)
-        except MissingDependency:
-            return
-        except KubernetesError as error:
-            if error.status != HTTPStatus.NOT_FOUND:
-                raise
+        self._request_present("DELETE", reference, body)
 
     def follow(self, reference: Reference, seconds: float) -> Iterator[Document | None]:
         """Yield an object now, after each change, and every few seconds without a change, for `seconds`.
@@ -187,16 +168,13 @@ class Kube:
         } | _given(resourceVersion=version)
         path = self.path(reference._replace(name=""))
         response = self.send("GET", path, query, stream=True, read_timeout=seconds + _GRACE_SECONDS)
-        with closing(response):
-            try:
-                for line in _lines(response):
-                    event = json.loads(line)
-                    if event["type"] == "ERROR":  # mostly 410: the version is too old
-                        return
-                    yield Event(event["type"], event["object"])
-            except AzureError:
-                # The connection broke; the next request reports why.
-                return
+        # If the connection breaks, the next request reports why.
+        with closing(response), suppress(AzureError):
+            for line in _lines(response):
+                event = json.loads(line)
+                if event["type"] == "ERROR":  # mostly 410: the version is too old
+                    return
+                yield Event(event["type"], event["object"])
 
     def logs(
         self,
@@ -212,23 +190,16 @@ class Kube:
 
         `since` (RFC 3339) omits older lines; `times` begins each line with its timestamp.
         """
-        query = _given(container=container, tailLines=str(lines or ""), sinceTime=since) | _given(
-            previous="true" if previous else "", timestamps="true" if times else ""
-        )
+        query = _given(container=container, tailLines=str(lines or ""), sinceTime=since)
+        query |= _given(previous="true" * previous, timestamps="true" * times)
         return self.send("GET", f"{self.path(pod)}/log", query).text()
 
     def may(self, verb: str, resource: str, namespace: str, group: str = "") -> bool:
         """Tell whether the signed-in or impersonated user may do `verb` on `resource` (`pods/log`) of an API group."""
         resource, _, subresource = resource.partition("/")
         attributes = _given(verb=verb, resource=resource, namespace=namespace, group=group, subresource=subresource)
-        review = self.create(
-            {
-                "apiVersion": "authorization.k8s.io/v1",
-                "kind": "SelfSubjectAccessReview",
-                "spec": {"resourceAttributes": attributes},
-            }
-        )
-        return bool(review["status"]["allowed"])
+        review = {"apiVersion": "authorization.k8s.io/v1", "kind": "SelfSubjectAccessReview"}
+        return bool(self.create({**review, "spec": {"resourceAttributes": attributes}})["status"]["allowed"])
 
     # Requests
 
@@ -242,12 +213,21 @@ class Kube:
         parts += [resource.plural, *([name] if name else [])]
         return "/".join(parts)
 
-    def request(
-        self, method: str, path: str, query: Mapping[str, str] | None = None, body: Any = None, form: str = ""
-    ) -> Document:
-        """Send one request and return the JSON of the answer."""
-        answer: Document = self.send(method, path, query, body, form).json()
+    def request(self, method: str, path: str, *arguments: Any) -> Document:
+        """Send one request, with the arguments of `send`, and return the JSON of the answer."""
+        answer: Document = self.send(method, path, *arguments).json()
         return answer
+
+    def _request_present(self, method: str, reference: Reference, body: Any = None) -> Document | None:
+        """Send one request about an object; return None if the object, its namespace or its kind does not exist."""
+        try:
+            return self.request(method, self.path(reference), {}, body)
+        except MissingDependency:
+            return None
+        except KubernetesError as error:
+            if error.status == HTTPStatus.NOT_FOUND:
+                return None
+            raise
 
     def send(
         self,
@@ -256,7 +236,6 @@ class Kube:
         query: Mapping[str, str] | None = None,
         body: Any = None,
         form: str = "",
-        *,
         subject: str = "",
         **options: Any,
     ) -> HttpResponse:
@@ -274,7 +253,7 @@ class Kube:
         except (ServiceRequestError, ServiceResponseError) as error:
             raise unreachable(self.session, self.address.cluster, self.address.server, error) from error
         if response.status_code >= HTTPStatus.BAD_REQUEST:
-            raise failure(self.session, self.address.cluster, _status(response), subject)
+            raise failure(self.session, self.address.cluster, response.status_code, response.text(), subject)
         return response
 
     def _kind(self, api_version: str, kind: str) -> _Kind:
@@ -317,12 +296,3 @@ def _lines(response: HttpResponse) -> Iterator[bytes]:
 def _given(**values: str) -> dict[str, str]:
     """Return the values that are not empty."""
     return {name: value for name, value in values.items() if value}
-
-
-def _status(response: HttpResponse) -> dict[str, Any]:
-    try:
-        answer = json.loads(response.text())
-    except ValueError:
-        answer = None
-    status = answer if isinstance(answer, dict) and answer.get("kind") == "Status" else {"message": response.text()}
-    return {"code": response.status_code, **status}

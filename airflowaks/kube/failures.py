@@ -5,14 +5,13 @@ Source: https://kubernetes.io/docs/reference/kubernetes-api/common-definitions/s
 
 from __future__ import annotations
 
+import json
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
 
 from airflowaks.errors import ClusterUnreachable, FieldConflict, Forbidden, InvalidObject, KubernetesError
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
     from airflowaks.session import Session
 
 _LONGEST_REASON = 600
@@ -20,16 +19,18 @@ _UNTYPED = "failed to create typed patch object"
 _FIELD_MANAGER_CONFLICT = "FieldManagerConflict"
 
 
-def failure(session: Session, cluster: str, status: Mapping[str, Any], subject: str = "") -> KubernetesError:
-    """Return the error of the tree for a Status object that the API of `cluster` returned about `subject`."""
-    code, reason = int(status.get("code") or 0), str(status.get("reason") or "")
-    message = _short(session.redactor.redact(str(status.get("message") or reason or code)))
+def failure(session: Session, cluster: str, code: int, body: str, subject: str = "") -> KubernetesError:
+    """Return the error of the tree for what the API of `cluster` answered about `subject`: mostly a Status object."""
+    status = _status(body)
+    reason = str(status.get("reason") or "")
+    message = session.redactor.one_line(str(status.get("message") or reason or code), _LONGEST_REASON)
     causes = (status.get("details") or {}).get("causes") or []
     conflicts = [cause for cause in causes if cause.get("reason") == _FIELD_MANAGER_CONFLICT]
     if code == HTTPStatus.CONFLICT and conflicts:
         fields = "; ".join(f"{conflict['field']}: {conflict['message']}" for conflict in conflicts)
+        fields = session.redactor.one_line(fields, _LONGEST_REASON)
         return FieldConflict(
-            f"{subject} has fields that another tool manages: {_short(fields)}.",
+            f"{subject} has fields that another tool manages: {fields}.",
             "Revert that tool's change, or set the manifest's value with it; then run the step again.",
             code,
             reason,
@@ -37,33 +38,27 @@ def failure(session: Session, cluster: str, status: Mapping[str, Any], subject: 
     if _UNTYPED in message:
         # The API returns an internal error for a field that is not in the schema.
         code = HTTPStatus.UNPROCESSABLE_ENTITY
+    error, answer = KubernetesError, f"refused the request ({reason or code})"
+    action = "Fix the cause that the cluster's message names, then run the step again."
     match code:
         case HTTPStatus.UNAUTHORIZED:
-            return Forbidden(
-                f"Cluster {cluster}: the API rejects your token: {message}.",
-                f"Sign in to tenant {session.environment.tenant_id} with `az login`, then run the step again.",
-                code,
-                reason,
-            )
+            error, answer = Forbidden, "rejects your token"
+            action = f"Sign in to tenant {session.environment.tenant_id} with `az login`, then run the step again."
         case HTTPStatus.FORBIDDEN:
-            return Forbidden(
-                f"Cluster {cluster}: the API refused the request: {message}",
+            error, answer = Forbidden, "refused the request"
+            action = (
                 f"Join the Entra group {session.environment.entra.admin_group}, or request the role Azure Kubernetes"
-                " Service RBAC Cluster Admin from its members; then sign in again for a new token.",
-                code,
-                reason,
+                " Service RBAC Cluster Admin from its members; then sign in again for a new token."
             )
         case HTTPStatus.UNPROCESSABLE_ENTITY | HTTPStatus.BAD_REQUEST:
+            error, answer = InvalidObject, "refused the request"
             action = "Correct the manifest, or the value in the environment file that fills it."
-            return InvalidObject(f"Cluster {cluster}: the API refused the request: {message}", action, code, reason)
-    action = "Fix the cause that the cluster's message names, then run the step again."
-    refused = f"Cluster {cluster}: the API refused the request ({reason or code}): {message}"
-    return KubernetesError(refused, action, code, reason)
+    return error(f"Cluster {cluster}: the API {answer}: {message}", action, code, reason)
 
 
 def unreachable(session: Session, cluster: str, server: str, error: BaseException) -> ClusterUnreachable:
     """Return the error for an API that does not answer."""
-    reason = _short(session.redactor.redact(str(getattr(error, "message", None) or error)))
+    reason = session.redactor.one_line(str(getattr(error, "message", None) or error), _LONGEST_REASON)
     return ClusterUnreachable(
         f"Cluster {cluster}: the API at {server} does not answer: {reason}",
         f"Start it with `az aks start --name {cluster} --resource-group {session.environment.resource_group}`, or check"
@@ -71,6 +66,10 @@ def unreachable(session: Session, cluster: str, server: str, error: BaseExceptio
     )
 
 
-def _short(text: str) -> str:
-    text = " ".join(text.split())
-    return text if len(text) <= _LONGEST_REASON else f"{text[: _LONGEST_REASON - 1]}…"
+def _status(body: str) -> dict[str, Any]:
+    """Return the Status object of an answer; a proxy answers with other text."""
+    try:
+        status = json.loads(body)
+    except ValueError:
+        status = None
+    return status if isinstance(status, dict) and status.get("kind") == "Status" else {"message": body}

@@ -73,7 +73,7 @@ class KubeObject(Resource):
 
     def needs_rewrite(self, facts: Facts) -> bool:
         """Tell whether the object is a failed Job, which must be created again."""
-        return self.kind == "Job" and rollouts.condition(facts, "Failed") is not None
+        return self.kind == "Job" and bool(rollouts.failure_of(facts))
 
     def write(self, facts: Facts | None) -> None:
         """Apply the manifest; a failed Job, or an object with a changed immutable field, is deleted first."""

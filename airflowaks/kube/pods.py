@@ -91,9 +91,29 @@ def _await_pod(kube: Kube, reference: Reference, seconds: float) -> None:
 
 def is_ready(pod: Mapping[str, Any]) -> bool:
     """Tell whether a pod is ready and not terminating."""
-    conditions = pod.get("status", {}).get("conditions", ())
-    ready = any(condition["type"] == "Ready" and condition["status"] == "True" for condition in conditions)
-    return ready and "deletionTimestamp" not in pod["metadata"]
+    return is_true(pod, "Ready") and "deletionTimestamp" not in pod["metadata"]
+
+
+def conditions(document: Mapping[str, Any]) -> dict[str, Mapping[str, Any]]:
+    """Return the conditions of an object by type."""
+    return {condition["type"]: condition for condition in document.get("status", {}).get("conditions", ())}
+
+
+def is_true(document: Mapping[str, Any], condition: str) -> bool:
+    """Tell whether an object has a condition and its status is True."""
+    return bool(conditions(document).get(condition, {}).get("status") == "True")
+
+
+def last_seen(event: Mapping[str, Any]) -> str:
+    """Return when an event was last seen (ISO 8601)."""
+    return str(event.get("lastTimestamp") or event.get("eventTime") or "")
+
+
+def events_about(kube: Kube, reference: Reference, **fields: str) -> list[Document]:
+    """Return the events about an object that have the values of `fields`, the newest last."""
+    fields |= {"involvedObject.kind": reference.kind, "involvedObject.name": reference.name}
+    selector = ",".join(f"{field}={value}" for field, value in fields.items())
+    return sorted(kube.each("v1", "Event", reference.namespace, fields=selector), key=last_seen)
 
 
 def indented(lines: str) -> str:
@@ -109,14 +129,13 @@ def _trouble(kube: Kube, pod: Document) -> Trouble | None:
             return trouble
     if status.get("phase") == "Succeeded" or is_ready(pod):
         return None
-    warning = _last_warning(kube, reference)
-    for condition in status.get("conditions", ()):
-        if condition["type"] == "PodScheduled" and condition["status"] == "False":
-            return Trouble(reference, "", condition.get("reason", "Unschedulable"), condition.get("message", ""))
+    scheduled = conditions(pod).get("PodScheduled", {})
+    if scheduled.get("status") == "False":
+        return Trouble(reference, "", scheduled.get("reason", "Unschedulable"), scheduled.get("message", ""))
     unready = [container for container in statuses if not container["ready"]]
     running = next((container["name"] for container in unready if "running" in container.get("state", {})), "")
-    if warning:
-        return Trouble(reference, running, warning.get("reason", ""), warning.get("message", "").strip())
+    if warnings := events_about(kube, reference, type="Warning"):
+        return Trouble(reference, running, warnings[-1].get("reason", ""), warnings[-1].get("message", "").strip())
     if running:
         return Trouble(reference, running, "not ready", "it is running, but its probe has not passed")
     return Trouble(reference, "", status.get("reason") or status.get("phase", "Pending"), status.get("message", ""))
@@ -138,9 +157,3 @@ def _container_trouble(pod: Reference, status: Mapping[str, Any]) -> Trouble | N
 def _exit(ended: Mapping[str, Any]) -> str:
     reason = ended.get("message") or ended.get("reason", "")
     return f"exit code {ended['exitCode']}" + (f", {reason}" if reason else "")
-
-
-def _last_warning(kube: Kube, pod: Reference) -> Document | None:
-    fields = f"involvedObject.kind=Pod,involvedObject.name={pod.name},type=Warning"
-    events = kube.list("v1", "Event", pod.namespace, fields=fields)
-    return max(events, key=lambda event: str(event.get("lastTimestamp") or event.get("eventTime")), default=None)

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from airflowaks.errors import RolloutFailed
 from airflowaks.kube.client import Reference
-from airflowaks.kube.pods import find_trouble, indented, last_lines
+from airflowaks.kube.pods import conditions, events_about, find_trouble, indented, is_true, last_lines
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -68,11 +68,10 @@ def await_ready(kube: Kube, reference: Reference, show: Callable[[str], None] = 
         raise _failed(kube, reference, state)
 
 
-def condition(document: Mapping[str, Any], kind: str) -> Mapping[str, Any] | None:
-    """Return a condition of an object if its status is True, else None."""
-    conditions = document.get("status", {}).get("conditions", ())
-    true = (condition for condition in conditions if condition["status"] == "True")
-    return next((condition for condition in true if condition["type"] == kind), None)
+def failure_of(job: Mapping[str, Any]) -> str:
+    """Return reason and message of a failed Job; empty if it has not failed."""
+    failed = conditions(job).get("Failed", {})
+    return f"{failed.get('reason')}: {failed.get('message')}" if failed.get("status") == "True" else ""
 
 
 def _deployment(_kube: Kube, document: Document) -> _State:
@@ -82,9 +81,8 @@ def _deployment(_kube: Kube, document: Document) -> _State:
         return _State("the roll-out is paused (`kubectl rollout resume` continues it)", failed=True)
     if status.get("observedGeneration", 0) < metadata.get("generation", 0):
         return _State("not started")
-    for condition in status.get("conditions", ()):
-        if condition["type"] == "Progressing" and condition.get("reason") == "ProgressDeadlineExceeded":
-            return _State(f"no progress in {spec.get('progressDeadlineSeconds')} s", failed=True)
+    if conditions(document).get("Progressing", {}).get("reason") == "ProgressDeadlineExceeded":
+        return _State(f"no progress in {spec.get('progressDeadlineSeconds')} s", failed=True)
     if updated < wanted:
         return _State(f"{updated} of {wanted} pods updated")
     if (old := status.get("replicas", 0) - updated) > 0:
@@ -121,10 +119,10 @@ def _images(pod: Document) -> list[str]:
 
 
 def _job(_kube: Kube, document: Document) -> _State:
-    if failed := condition(document, "Failed"):
-        return _State(f"{failed.get('reason')}: {failed.get('message')}", failed=True)
+    if failure := failure_of(document):
+        return _State(failure, failed=True)
     succeeded, wanted = document.get("status", {}).get("succeeded", 0), document["spec"].get("completions", 1)
-    return _State(f"{succeeded} of {wanted} pods succeeded", done=condition(document, "Complete") is not None)
+    return _State(f"{succeeded} of {wanted} pods succeeded", done=is_true(document, "Complete"))
 
 
 def _claim(kube: Kube, document: Document) -> _State:
@@ -148,24 +146,18 @@ def _pods_of(kube: Kube, document: Document) -> list[Document]:
     if not labels:
         return []
     selector = ",".join(f"{name}={value}" for name, value in labels.items())
-    return kube.list("v1", "Pod", document["metadata"]["namespace"], labels=selector)
+    return list(kube.each("v1", "Pod", document["metadata"]["namespace"], labels=selector))
 
 
 def _failed(kube: Kube, reference: Reference, state: _State) -> RolloutFailed:
     document = kube.get(reference)
     trouble = find_trouble(kube, _pods_of(kube, document)) if document and reference.kind != _CLAIM else None
-    reason, lines = f"{state.text}", ""
+    reason, lines = state.text, ""
     if trouble:
         reason, lines = f"{state.text}; {trouble}", last_lines(kube, trouble)
-    elif events := _warnings(kube, reference):
+    elif events := events_about(kube, reference):
         reason = f"{state.text}; {events[-1].get('reason')}: {events[-1].get('message')}"
     message = kube.session.redactor.redact(f"{reference.kind} {reference.name} did not become ready: {reason}.")
     named = f"pod {trouble.pod.name}" if trouble else f"{reference.kind.lower()} {reference.name}"
     see = f"Run `kubectl describe {named} --namespace {reference.namespace}`, fix the cause, and run the step again."
     return RolloutFailed(message + indented(lines), _ACTIONS.get(trouble.reason, see) if trouble else see)
-
-
-def _warnings(kube: Kube, reference: Reference) -> list[Document]:
-    fields = f"involvedObject.kind={reference.kind},involvedObject.name={reference.name}"
-    events = kube.list("v1", "Event", reference.namespace, fields=fields)
-    return sorted(events, key=lambda event: str(event.get("lastTimestamp") or event.get("eventTime")))

@@ -10,7 +10,6 @@ Source: https://kubernetes.io/docs/reference/using-api/api-concepts (streaming s
 from __future__ import annotations
 
 import asyncio
-import json
 import ssl
 from typing import TYPE_CHECKING
 from urllib.parse import urlencode
@@ -54,11 +53,7 @@ async def open_stream(
             max_size=None,
         )
     except InvalidStatus as refused:
-        body = refused.response.body or b""
-        try:
-            status = json.loads(body)
-        except ValueError:
-            status = {"message": body.decode(errors="replace")}
-        raise failure(session, address.cluster, {"code": refused.response.status_code, **status}) from None
+        body = (refused.response.body or b"").decode(errors="replace")
+        raise failure(session, address.cluster, refused.response.status_code, body) from None
     except (OSError, WebSocketException) as error:
         raise unreachable(session, address.cluster, address.server, error) from error

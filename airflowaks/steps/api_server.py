@@ -39,7 +39,7 @@ def ready_pods(session: Session, component: str) -> list[Reference]:
     """Return a component's ready pods. Raises CheckFailed where there is none."""
     labels = f"app.kubernetes.io/name=airflow,app.kubernetes.io/component={component}"
     namespace = session.environment.cluster.namespace
-    pods = session.memoize(connect).list("v1", "Pod", namespace, labels=labels)
+    pods = session.memoize(connect).each("v1", "Pod", namespace, labels=labels)
     if ready := [Reference.of(pod) for pod in pods if is_ready(pod)]:
         return ready
     message = f"Component {component}: no pod is ready in the namespace {namespace}."

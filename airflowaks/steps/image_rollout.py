@@ -109,7 +109,7 @@ class ImageRollout:
     def has_migrated(self) -> bool:
         """Tell whether the last migration changed the schema."""
         kube, job = self._session.memoize(connect), self.migration.reference
-        pods = kube.list("v1", "Pod", job.namespace, labels="app.kubernetes.io/component=migration")
+        pods = kube.each("v1", "Pod", job.namespace, labels="app.kubernetes.io/component=migration")
         return not any(_NOTHING in kube.logs(Reference.of(pod), "migration") for pod in pods)
 
 

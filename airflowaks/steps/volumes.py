@@ -94,7 +94,7 @@ def _reader(session: Session) -> Reference | None:
     step1 = session.memoize(cluster.Resources)
     if step1.namespace.facts is None:
         return None
-    pods = session.memoize(connect).list("v1", "Pod", step1.namespace.name, labels=_READERS)
+    pods = session.memoize(connect).each("v1", "Pod", step1.namespace.name, labels=_READERS)
     return next((Reference.of(pod) for pod in pods if is_ready(pod)), None)
 
 

@@ -38,7 +38,7 @@ class Deployed:
     def pods(self, component: str) -> dict[str, Document]:
         """The pods of a component by their UIDs, those that are about to end too."""
         labels = f"app.kubernetes.io/name=airflow,app.kubernetes.io/component={component}"
-        return {one["metadata"]["uid"]: one for one in self.kube.list("v1", "Pod", NAMESPACE, labels=labels)}
+        return {one["metadata"]["uid"]: one for one in self.kube.each("v1", "Pod", NAMESPACE, labels=labels)}
 
     def deployment(self, component: str) -> Document:
         document = self.kube.get(Reference("apps/v1", "Deployment", f"airflow-{component}", NAMESPACE))

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from contextlib import suppress
+from dataclasses import replace
 from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 from airflowaks.diagnosis.facts.airflow import FailedTask
 from airflowaks.diagnosis.readers.kubernetes import reachable
-from airflowaks.diagnosis.readers.scope import LABELS
 from airflowaks.engine.times import seconds_since
 from airflowaks.errors import CommandFailed, KubernetesError
 from airflowaks.kube import exec as command
@@ -48,8 +48,8 @@ def api(session: Session, scope: Scope) -> dict[str, Any]:
 def queues(session: Session, scope: Scope) -> dict[str, Any]:
     """Read from the first five ready workers which queues they consume; an empty answer is a fact."""
     kube = reachable(session)
-    labels = f"{LABELS},app.kubernetes.io/component=worker"
-    ready = filter(is_ready, kube.each("v1", "Pod", scope.namespace, labels=labels))
+    workers = replace(scope, component="worker")
+    ready = filter(is_ready, kube.each("v1", "Pod", scope.namespace, labels=workers.labels))
     consumed: dict[str, tuple[str, ...]] = {}
     for pod in map(Reference.of, islice(ready, _MOST_WORKERS)):
         # A worker that has stopped or is unreachable is left out; the others are still read.

@@ -13,10 +13,11 @@ from typing import TYPE_CHECKING, Any
 from airflowaks.diagnosis.facts.kubernetes import Claim, Deployment, Event, Job, Node
 from airflowaks.diagnosis.readers.pods import Warnings, pods
 from airflowaks.diagnosis.readers.resource_status import named, statuses
-from airflowaks.diagnosis.readers.scope import LABELS
+from airflowaks.diagnosis.readers.scope import LABELS, component_of
 from airflowaks.kube.client import Kube, Reference, connect
 from airflowaks.kube.objects import KubeObject
-from airflowaks.kube.rollouts import condition
+from airflowaks.kube.pods import conditions, is_true
+from airflowaks.kube.rollouts import failure_of
 from airflowaks.steps import airflow, cluster, volumes, workload_identity
 from airflowaks.steps.pod_secrets import PodSecrets
 
@@ -27,7 +28,6 @@ if TYPE_CHECKING:
     from airflowaks.kube.client import Document
     from airflowaks.session import Session
 
-COMPONENT = "app.kubernetes.io/component"
 _MOST_EVENTS, _OF_EACH_REASON = 500, 50
 _CHECKSUM_LENGTH = 12
 _PRESSURES = ("DiskPressure", "MemoryPressure", "PIDPressure", "NetworkUnavailable")
@@ -123,12 +123,9 @@ def _event(document: Document) -> Event:
 
 def _deployment(document: Document, settling: Mapping[str, int]) -> Deployment:
     spec, status = document["spec"], document.get("status", {})
-    component = _component(document)
-    stalled = [
-        f"{each.get('reason')}: {each.get('message')}"
-        for each in status.get("conditions", ())
-        if each["type"] == "Progressing" and each["status"] == "False"
-    ]
+    component = component_of(document)
+    progress = conditions(document).get("Progressing", {})
+    stalled = f"{progress.get('reason')}: {progress.get('message')}" if progress.get("status") == "False" else ""
     return Deployment(
         component=component,
         wanted=spec.get("replicas", 1),
@@ -136,14 +133,12 @@ def _deployment(document: Document, settling: Mapping[str, int]) -> Deployment:
         available=status.get("availableReplicas", 0),
         settling=settling.get(component, 0),
         paused=bool(spec.get("paused")),
-        stalled="; ".join(stalled),
+        stalled=stalled,
     )
 
 
 def _job(document: Document) -> Job:
-    failed = condition(document, "Failed")
-    reason = f"{failed.get('reason')}: {failed.get('message')}" if failed else ""
-    return Job(component=_component(document), complete=condition(document, "Complete") is not None, failed=reason)
+    return Job(component_of(document), complete=is_true(document, "Complete"), failed=failure_of(document))
 
 
 def _claims(kube: Kube, namespace: str) -> dict[str, Claim]:
@@ -159,18 +154,13 @@ def _claims(kube: Kube, namespace: str) -> dict[str, Claim]:
 
 
 def _node(document: Document) -> Node:
-    conditions = {each["type"]: each["status"] for each in document.get("status", {}).get("conditions", ())}
-    ready = conditions.get("Ready", "Unknown")
-    pressures = tuple(kind for kind in _PRESSURES if conditions.get(kind) == "True")
+    ready = conditions(document).get("Ready", {}).get("status", "Unknown")
+    pressures = tuple(kind for kind in _PRESSURES if is_true(document, kind))
     return Node(ready=ready == "True", silent=ready == "Unknown", pressures=pressures)
 
 
 def _name(document: Document) -> str:
     return str(document["metadata"]["name"])
-
-
-def _component(document: Document) -> str:
-    return str(document["metadata"].get("labels", {}).get(COMPONENT, ""))
 
 
 def _checksum(value: str) -> str:

@@ -9,10 +9,11 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, NamedTuple
 
 from airflowaks.diagnosis.facts.kubernetes import Container, Pod
+from airflowaks.diagnosis.readers.scope import component_of
 from airflowaks.engine.times import parse_time, seconds_since, timestamp
 from airflowaks.errors import KubernetesError
 from airflowaks.kube.client import Reference
-from airflowaks.kube.pods import is_ready
+from airflowaks.kube.pods import conditions, is_ready
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Mapping
@@ -23,7 +24,6 @@ if TYPE_CHECKING:
 Warnings = dict[str, list[str]]
 """The reasons of the warnings about each pod."""
 
-_COMPONENT = "app.kubernetes.io/component"
 _IDENTITY = "azure.workload.identity/use"
 _SETTLING_SECONDS = 180.0
 # Normal while a pod starts.
@@ -111,11 +111,10 @@ def _pod(document: Document, scope: Scope) -> Pod:
     labels = metadata.get("labels", {})
     healthy = status.get("phase") == "Succeeded" or is_ready(document)
     statuses = [*status.get("initContainerStatuses", ()), *status.get("containerStatuses", ())]
-    conditions = {each["type"]: each for each in status.get("conditions", ())}
-    scheduled = conditions.get("PodScheduled", {})
+    scheduled = conditions(document).get("PodScheduled", {})
     reason = scheduled if scheduled.get("status") == "False" else status
     return Pod(
-        component=labels.get(_COMPONENT, ""),
+        component=component_of(document),
         phase=status.get("phase", "Pending"),
         healthy=healthy,
         reason=reason.get("reason", ""),
@@ -124,7 +123,7 @@ def _pod(document: Document, scope: Scope) -> Pod:
         service_account=spec.get("serviceAccountName", ""),
         has_identity_label=labels.get(_IDENTITY) == "true",
         created=metadata.get("creationTimestamp", ""),
-        turned=conditions.get("Ready", {}).get("lastTransitionTime") or "",
+        turned=conditions(document).get("Ready", {}).get("lastTransitionTime") or "",
         containers={each["name"]: _container(each, scope, healthy=healthy) for each in statuses},
     )
 

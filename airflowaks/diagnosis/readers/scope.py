@@ -5,11 +5,16 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING
 
 from airflowaks.engine.times import parse_time, timestamp
 from airflowaks.errors import InvalidParameter
 
+if TYPE_CHECKING:
+    from airflowaks.kube.client import Document
+
 LABELS = "app.kubernetes.io/name=airflow"
+_COMPONENT = "app.kubernetes.io/component"
 _UNITS = {"m": "minutes", "h": "hours", "d": "days"}
 
 
@@ -24,7 +29,7 @@ class Scope:
     @property
     def labels(self) -> str:
         """Return the label selector of Airflow's objects."""
-        return f"{LABELS},app.kubernetes.io/component={self.component}" if self.component else LABELS
+        return f"{LABELS},{_COMPONENT}={self.component}" if self.component else LABELS
 
     @property
     def start(self) -> str:
@@ -34,6 +39,11 @@ class Scope:
     def covers(self, at: str) -> bool:
         """Tell whether a time (ISO 8601) is in scope; an empty one is."""
         return not at or parse_time(at) >= self.since
+
+
+def component_of(document: Document) -> str:
+    """Return the component of Airflow to which an object belongs; empty if there is none."""
+    return str(document["metadata"].get("labels", {}).get(_COMPONENT, ""))
 
 
 def period(text: str) -> datetime:

@@ -103,7 +103,7 @@ def test_restarting_rolls_and_deleting_ends_what_runs_once_it_may_write(world: W
     namespace = world.namespace
 
     def running() -> set[str]:
-        return {one["metadata"]["name"] for one in world.kube.list("v1", "Pod", namespace)}
+        return {one["metadata"]["name"] for one in world.kube.each("v1", "Pod", namespace)}
 
     before = running()
     for act, action in ((kubectl.restart, Action.UPDATE), (kubectl.delete, Action.DELETE)):

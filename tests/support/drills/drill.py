@@ -105,7 +105,7 @@ class Scene:
     def pods(self, component: str) -> list[Reference]:
         """The pods of a component that are not about to end."""
         labels = f"app.kubernetes.io/name=airflow,app.kubernetes.io/component={component}"
-        found = self.kube.list("v1", "Pod", NAMESPACE, labels=labels)
+        found = list(self.kube.each("v1", "Pod", NAMESPACE, labels=labels))
         return [Reference.of(one) for one in found if "deletionTimestamp" not in one["metadata"]]
 
     def replace(self, component: str) -> None:

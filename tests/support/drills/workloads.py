@@ -39,7 +39,7 @@ def a_pod_asks_for_more_than_a_node_has(scene: Scene) -> Iterator[None]:
 
 @WORKLOADS.drill("AKA-801", also=("AKA-903",))
 def the_nodes_are_cordoned(scene: Scene) -> Iterator[None]:
-    nodes = [Reference.of(one) for one in scene.kube.list("v1", "Node")]
+    nodes = [Reference.of(one) for one in scene.kube.each("v1", "Node")]
     for node in nodes:
         scene.patch(node, {"spec": {"unschedulable": True}}, _JSON)
     scene.replace(_COMPONENT)

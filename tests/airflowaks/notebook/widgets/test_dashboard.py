@@ -43,7 +43,7 @@ def logs_asked(rehearsal: Rehearsal, pod: str) -> list[dict[str, Any]]:
 
 
 def ready_nodes(kube: Kube) -> list[str]:
-    nodes = kube.list("v1", "Node")
+    nodes = list(kube.each("v1", "Node"))
     return [one["metadata"]["name"] for one in nodes if conditions(one)["Ready"] == "True"]
 
 
