@@ -11,6 +11,7 @@ from __future__ import annotations
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
+from airflowaks.azure.database_role import read_row, statement
 from airflowaks.azure.postgresql import ServerChild
 from airflowaks.engine.resource import Resource
 from airflowaks.errors import PermissionDenied
@@ -59,14 +60,13 @@ class Database(ServerChild):
     def put(self, body: dict[str, Any]) -> None:
         """Create the database. It may exist already, where Resource Manager has not yet seen it."""
         del body
-        from psycopg import sql
         from psycopg.errors import DuplicateDatabase
 
-        statement = sql.SQL("CREATE DATABASE {} OWNER {} ENCODING 'UTF8'")
+        create = statement("CREATE DATABASE {} OWNER {} ENCODING 'UTF8'", self.name, self.role.name)
         with self.role.administer() as connection, suppress(DuplicateDatabase):
             connection.autocommit = True  # PostgreSQL creates no database in a transaction
             self.role.grant_to_administrator(connection)
-            connection.execute(statement.format(sql.Identifier(self.name), sql.Identifier(self.role.name)))
+            connection.execute(create)
 
 
 class DatabasePrivileges(Resource):
@@ -86,10 +86,8 @@ class DatabasePrivileges(Resource):
 
     def read(self) -> Facts | None:
         """Read owner and privileges from the catalogues. Raises PermissionDenied for a database of another owner."""
-        from psycopg.rows import dict_row
-
-        with self.role.administer() as connection, connection.cursor(row_factory=dict_row) as cursor:
-            row = cursor.execute(_FACTS, (self.name,)).fetchone()
+        with self.role.administer() as connection:
+            row = read_row(connection, _FACTS, self.name)
         if row is None:
             return None
         if row["owner"] != self.role.name and not row["administered"]:
@@ -128,18 +126,16 @@ class DatabasePrivileges(Resource):
         Raises PermissionDenied if the administrator cannot grant the schema.
         """
         del facts
-        from psycopg import sql
         from psycopg.errors import InsufficientPrivilege
 
-        role, database = sql.Identifier(self.role.name), sql.Identifier(self.name)
         with self.role.administer() as connection:
             self.role.grant_to_administrator(connection)
-            connection.execute(sql.SQL("ALTER DATABASE {} OWNER TO {}").format(database, role))
-            connection.execute(sql.SQL("REVOKE ALL ON DATABASE {} FROM PUBLIC").format(database))
+            connection.execute(statement("ALTER DATABASE {} OWNER TO {}", self.name, self.role.name))
+            connection.execute(statement("REVOKE ALL ON DATABASE {} FROM PUBLIC", self.name))
         with self.role.administer(self.name) as connection:
             connection.autocommit = True
             with suppress(InsufficientPrivilege):  # most often it is a mere warning
-                connection.execute(sql.SQL("GRANT ALL ON SCHEMA public TO {}").format(role))
+                connection.execute(statement("GRANT ALL ON SCHEMA public TO {}", self.role.name))
             if not self._creates(connection):
                 message = f"Database {self.name}: {self.role.administrator.name} cannot grant the schema public."
                 action = f"Have its owner run `GRANT ALL ON SCHEMA public TO {self.role.name}` in {self.name}."

@@ -6,7 +6,7 @@ create a database that belongs to this role.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, LiteralString
 
 from airflowaks.engine.polling import retry_on
 from airflowaks.engine.resource import Facts, Resource
@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     import psycopg
+    from psycopg import sql
 
     from airflowaks.azure.postgresql import EntraAdministrator, FirewallRule, FlexibleServer
     from airflowaks.cloud.redaction import Secret
@@ -55,6 +56,20 @@ def connect(server: FlexibleServer, database: str, user: str, password: str) -> 
     )
 
 
+def read_row(connection: psycopg.Connection[Any], query: LiteralString, *values: str) -> Facts | None:
+    """Return the first row of a query by its columns' names, or None."""
+    from psycopg.rows import dict_row
+
+    return connection.cursor(row_factory=dict_row).execute(query, values).fetchone()
+
+
+def statement(text: LiteralString, *names: str) -> sql.Composed:
+    """Return an SQL statement with the quoted names of objects in place of `{}`."""
+    from psycopg import sql
+
+    return sql.SQL(text).format(*map(sql.Identifier, names))
+
+
 class DatabaseRole(Resource):
     """Airflow's role: it can log in and has no privilege on the server; step 4 sets its password."""
 
@@ -77,10 +92,8 @@ class DatabaseRole(Resource):
 
     def read(self) -> Facts | None:
         """Read the role from the catalogue."""
-        from psycopg.rows import dict_row
-
-        with self.administer() as connection, connection.cursor(row_factory=dict_row) as cursor:
-            return self._facts_seen_by(cursor)
+        with self.administer() as connection:
+            return read_row(connection, _FACTS, self.name)
 
     def desired(self) -> Facts:
         """Want a role that can log in and has no privilege on the server."""
@@ -92,33 +105,22 @@ class DatabaseRole(Resource):
         Raises PermissionDenied for a privilege that the administrator cannot revoke: on a managed server some belong to
         the service, and only the grantor can revoke a membership.
         """
-        from psycopg import sql
         from psycopg.errors import InsufficientPrivilege
-        from psycopg.rows import dict_row
 
-        role = sql.Identifier(self.name)
-        verb, before = sql.SQL("CREATE" if facts is None else "ALTER"), facts or {}
+        before = facts or {}
         # PostgreSQL refuses even NO… of an attribute that the administrator lacks, so only the role's own are named.
-        attributes = sql.SQL(" ").join(sql.SQL(f"NO{power}") for power in before.get("powers", ()))
-        statements = (
-            sql.SQL("{} ROLE {} LOGIN {}").format(verb, role, attributes),
-            *(
-                sql.SQL("REVOKE {} FROM {}").format(sql.Identifier(group), role)
-                for group in before.get("memberships", ())
-            ),
-        )
-        with self.administer() as connection, connection.cursor(row_factory=dict_row) as cursor:
+        attributes = [f"NO{power}" for power in before.get("powers", ())]
+        verb = "CREATE" if facts is None else "ALTER"
+        with self.administer() as connection:
             try:
-                for statement in statements:
-                    cursor.execute(statement)
+                connection.execute(statement(" ".join([verb, "ROLE {} LOGIN", *attributes]), self.name))
+                for group in before.get("memberships", ()):
+                    connection.execute(statement("REVOKE {} FROM {}", group, self.name))
             except InsufficientPrivilege as error:
                 raise self._denied(before, error.diag.message_primary) from error
-            left = self._facts_seen_by(cursor) or {}
+            left = read_row(connection, _FACTS, self.name) or {}
             if left.get("powers") or left.get("memberships"):
                 raise self._denied(left, "another role granted it")
-
-    def _facts_seen_by(self, cursor: psycopg.Cursor[dict[str, Any]]) -> Facts | None:
-        return cursor.execute(_FACTS, (self.name,)).fetchone()
 
     def _denied(self, facts: Facts, reason: str | None) -> PermissionDenied:
         powers = [*facts.get("powers", ()), *(f"membership in {group}" for group in facts.get("memberships", ()))]
@@ -131,11 +133,10 @@ class DatabaseRole(Resource):
 
     def grant_to_administrator(self, connection: psycopg.Connection[Any]) -> None:
         """Grant the role to the administrator of the connection. Raises PermissionDenied for a role of another's."""
-        from psycopg import sql
         from psycopg.errors import InsufficientPrivilege
 
         try:
-            connection.execute(sql.SQL("GRANT {} TO CURRENT_USER").format(sql.Identifier(self.name)))
+            connection.execute(statement("GRANT {} TO CURRENT_USER", self.name))
         except InsufficientPrivilege as error:
             raise self._denied({}, error.diag.message_primary) from error
 
@@ -147,8 +148,7 @@ class DatabaseRole(Resource):
             verifier = connection.pgconn.encrypt_password(
                 password.reveal().encode(), self.name.encode(), b"scram-sha-256"
             )
-            statement = sql.SQL("ALTER ROLE {} PASSWORD {}")
-            connection.execute(statement.format(sql.Identifier(self.name), sql.Literal(verifier.decode())))
+            connection.execute(statement("ALTER ROLE {} PASSWORD ", self.name) + sql.Literal(verifier.decode()))
 
     def administer(self, database: str = "postgres") -> psycopg.Connection[Any]:
         """Connect as the Entra administrator; retry while a new administrator or firewall rule takes effect."""

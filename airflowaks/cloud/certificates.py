@@ -12,6 +12,7 @@ import os
 import ssl
 import tempfile
 import threading
+from functools import cache
 from pathlib import Path
 
 # The systems' own bundles, which a system's OpenSSL names by folder only; https://go.dev/src/crypto/x509/root_linux.go
@@ -27,16 +28,30 @@ def public_roots() -> Path:
     """Return the file of OpenSSL (or of SSL_CERT_FILE), else the system's, else certifi's, as on most of Windows."""
     # On Windows any user may create C:\etc.
     files = (ssl.get_default_verify_paths().cafile, *(() if os.name == "nt" else _BUNDLES))
-    present = next((Path(file) for file in files if file and Path(file).is_file()), None)
-    if present:
-        return present
+    for file in files:
+        if file and Path(file).is_file():
+            return Path(file)
     import certifi
 
     return Path(certifi.where())
 
 
-_folders: list[tempfile.TemporaryDirectory[str]] = []  # private to the user, and removed when the program ends
 _lock = threading.Lock()
+
+
+@cache
+def _folder() -> tempfile.TemporaryDirectory[str]:
+    """Return a folder that is private to the user; it is removed when the program ends."""
+    return tempfile.TemporaryDirectory(prefix="airflowaks-")
+
+
+def as_file(certificates: bytes) -> Path:
+    """Return a file with `certificates`, for clients that accept only a path."""
+    with _lock:
+        file = Path(_folder().name, f"{hashlib.sha256(certificates).hexdigest()}.pem")
+        if not file.exists():
+            file.write_bytes(certificates)
+    return file
 
 
 def with_public_roots(ca_bundle: str) -> Path:
@@ -44,11 +59,4 @@ def with_public_roots(ca_bundle: str) -> Path:
 
     A company's root is for what its proxy inspects; PostgreSQL and Redis show public certificates beside it.
     """
-    content = Path(ca_bundle).read_bytes().rstrip() + b"\n" + public_roots().read_bytes()
-    with _lock:
-        if not _folders:
-            _folders.append(tempfile.TemporaryDirectory(prefix="airflowaks-"))
-        file = Path(_folders[0].name, f"{hashlib.sha256(content).hexdigest()}.pem")
-        if not file.exists():
-            file.write_bytes(content)
-    return file
+    return as_file(Path(ca_bundle).read_bytes().rstrip() + b"\n" + public_roots().read_bytes())

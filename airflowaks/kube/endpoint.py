@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import os
-import tempfile
-import weakref
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from airflowaks.cloud.certificates import as_file
 from airflowaks.cloud.cluster import SERVER_SCOPE
 
 if TYPE_CHECKING:
@@ -36,17 +33,7 @@ def pipeline(session: Session, address: Address) -> PipelineClient[Any, Any]:
         policies.RetryPolicy(retry_on_methods=_REPEATABLE, **patience),
         policies.BearerTokenCredentialPolicy(connection.credential, SERVER_SCOPE),
     ]
-    certificates = _certificate_file(address.certificates)
     # The machine's proxy settings do not apply to a cluster on this machine.
-    verified = {"connection_verify": str(certificates), "use_env_settings": not address.is_local}
-    transport = RequestsTransport(**verified, **patience)
-    weakref.finalize(transport, certificates.unlink, missing_ok=True)
+    certificates = str(as_file(address.certificates.encode("ascii")))
+    transport = RequestsTransport(connection_verify=certificates, use_env_settings=not address.is_local, **patience)
     return PipelineClient(address.server, policies=usual, transport=transport)
-
-
-def _certificate_file(certificates: str) -> Path:
-    """Return a file with the certificates: the transport accepts only a path."""
-    handle, name = tempfile.mkstemp(prefix="airflowaks-", suffix=".pem")
-    with os.fdopen(handle, "w", encoding="ascii") as file:
-        file.write(certificates)
-    return Path(name)

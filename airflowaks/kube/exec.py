@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from airflowaks.errors import CommandFailed
@@ -61,26 +62,22 @@ async def _exchange(
 async def _send(stream: ClientConnection, chunks: Iterable[bytes]) -> None:
     from websockets.exceptions import ConnectionClosed
 
-    try:
+    # A command may end before it has read all input; its exit code tells whether that is an error.
+    with suppress(ConnectionClosed):
         for chunk in chunks:
             await stream.send(bytes((_STDIN,)) + chunk)
         if stream.subprotocol == _CLOSING:
             await stream.send(bytes((_CLOSE, _STDIN)))
-    except ConnectionClosed:
-        # The command ended before it read all input; its exit code tells whether that is an error.
-        return
 
 
 async def _receive(stream: ClientConnection, written: dict[int, bytearray]) -> None:
     from websockets.exceptions import ConnectionClosedError
 
-    try:
+    # Without a Status the command counts as failed.
+    with suppress(ConnectionClosedError):
         async for message in stream:
             if isinstance(message, bytes) and message[0] in written:
                 written[message[0]] += message[1:]
-    except ConnectionClosedError:
-        # Without a Status the command counts as failed.
-        return
 
 
 def _failed(

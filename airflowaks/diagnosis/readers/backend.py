@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from airflowaks.azure.database_role import TOKEN_SCOPE, connect
+from airflowaks.azure.database_role import TOKEN_SCOPE, connect, read_row
 from airflowaks.cloud.database_urls import DatabaseUrl
 from airflowaks.diagnosis.facts.backend import Broker, Database, Role
 from airflowaks.errors import CheckFailed
@@ -29,16 +29,10 @@ _SECONDS = 20
 
 def database(session: Session, _scope: Scope) -> dict[str, Any]:
     """Log in with the vault's URL over verified TLS; read privileges, migration and connections."""
-    from psycopg.rows import dict_row
-
     secret, server = session.memoize(key_vault.Resources).sql_connection, session.memoize(backend.Resources).server
     url = DatabaseUrl.parse(_value(secret))
-    with (
-        connect(server, url.database, url.user, url.password) as connection,
-        connection.cursor(row_factory=dict_row) as cursor,
-    ):
-        row = cursor.execute(_AS_AIRFLOW).fetchone() or {}
-    return {"database": Database(**row)}
+    with connect(server, url.database, url.user, url.password) as connection:
+        return {"database": Database(**(read_row(connection, _AS_AIRFLOW) or {}))}
 
 
 def administrator(session: Session, _scope: Scope) -> dict[str, Any]:
@@ -46,8 +40,8 @@ def administrator(session: Session, _scope: Scope) -> dict[str, Any]:
     step3 = session.memoize(backend.Resources)
     token = session.token(TOKEN_SCOPE)
     with connect(step3.server, "postgres", step3.administrator.name, token) as connection:
-        row = connection.execute(_OF_THE_ROLE, (step3.role.name,)).fetchone()
-    return {"role": Role(exists=row is not None, login=bool(row and row[0]))}
+        row = read_row(connection, _OF_THE_ROLE, step3.role.name)
+    return {"role": Role(**row) if row else Role(exists=False, login=False)}
 
 
 def broker(session: Session, _scope: Scope) -> dict[str, Any]:
@@ -61,13 +55,8 @@ def broker(session: Session, _scope: Scope) -> dict[str, Any]:
     options: dict[str, Any] = {"socket_connect_timeout": _SECONDS, "socket_timeout": _SECONDS}
     with redis.Redis.from_url(url, ssl_ca_certs=authorities, **options) as client:
         memory: dict[str, Any] = client.info("memory")
-    return {
-        "broker": Broker(
-            used_memory=memory["used_memory"],
-            most_memory=memory.get("maxmemory", 0),
-            policy=memory.get("maxmemory_policy", "noeviction"),
-        )
-    }
+    most, policy = memory.get("maxmemory", 0), memory.get("maxmemory_policy", "noeviction")
+    return {"broker": Broker(memory["used_memory"], most, policy)}
 
 
 def _value(secret: VaultSecret) -> str:
