@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import tomllib
 from collections.abc import Mapping
 from operator import attrgetter
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from airflowaks.engine.resource import Facts, Resource, value_at
@@ -13,6 +15,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from airflowaks.session import Session
+
+_WRITABLE = tomllib.loads(Path(__file__).with_name("writable_properties.toml").read_text(encoding="utf-8"))
 
 
 def rest(response: Any, _model: Any, _headers: Any) -> Any:
@@ -42,10 +46,6 @@ def listed(session: Session, path: str, **query: str) -> Iterator[Any]:
         request = HttpRequest("GET", page["nextLink"])
 
 
-IDENTITY = ("identity.type", "identity.userAssignedIdentities.*.{}")
-"""The writable part of a resource's identity: of the assigned ones their IDs alone, since no fact has the name `{}`."""
-
-
 class ArmResource(Resource):
     """A resource of Azure Resource Manager."""
 
@@ -55,11 +55,6 @@ class ArmResource(Resource):
     """The session's client, and its operations on this type: `vaults.vaults`."""
     creation: ClassVar[str] = "begin_create_or_update"
     """The operation that creates and updates."""
-    writable: ClassVar[tuple[str, ...]] = ()
-    """Dotted paths of the facts that an update sends back, in an object or a list (`[]`); `*` stands for any key.
-
-    Nothing that the API calls readOnly goes back, nor what acts when it is set.
-    """
     state_path: ClassVar[str] = "properties.provisioningState"
     settled_states: ClassVar[frozenset[str]] = frozenset({"", "succeeded", "failed", "canceled"})
     """The states without an operation in progress, in lower case; providers may define any other state."""
@@ -117,7 +112,9 @@ class ArmResource(Resource):
 
     def kept(self, facts: Facts | None) -> Facts:
         """Return the facts that an update has to send back."""
-        return _part(facts or {}, self.writable)
+        parents = _WRITABLE.get(self.kind, {}).items()
+        paths = [f"{parent}.{name}".removeprefix(".") for parent, names in parents for name in names]
+        return _part(facts or {}, paths)
 
     def unfinished(self, facts: Facts) -> bool:
         """Return whether an operation on the resource is in progress."""

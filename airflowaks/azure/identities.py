@@ -22,7 +22,6 @@ class ManagedIdentity(ArmResource):
     type = "Microsoft.ManagedIdentity/userAssignedIdentities"
     sdk = "identities.user_assigned_identities"
     creation = "create_or_update"
-    writable = ("location", "tags", "properties.isolationScope")
     immutable = ("location",)
 
     def desired(self) -> Facts:

@@ -36,16 +36,6 @@ class Vault(ArmResource):
     kind = "key vault"
     type = "Microsoft.KeyVault/vaults"
     sdk = "vaults.vaults"
-    writable = (
-        "location",
-        "tags",
-        "properties.accessPolicies",
-        "properties.enabledForDeployment",
-        "properties.enabledForDiskEncryption",
-        "properties.enabledForTemplateDeployment",
-        "properties.enablePurgeProtection",
-        "properties.networkAcls",
-    )
     immutable = ("location", "properties.tenantId", "properties.softDeleteRetentionInDays")
 
     @property

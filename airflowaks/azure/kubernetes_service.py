@@ -5,8 +5,6 @@ Source: https://learn.microsoft.com/azure/templates/microsoft.containerservice/m
 
 from __future__ import annotations
 
-import tomllib
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from airflowaks.azure.arm import ArmResource, merge, rest
@@ -20,7 +18,6 @@ if TYPE_CHECKING:
 
 _SECRETS_PROVIDER = "azureKeyvaultSecretsProvider"
 _PUBLIC_ADDRESS_API = "2024-05-01"
-_WRITABLE = tomllib.loads(Path(__file__).with_name("cluster_properties.toml").read_text(encoding="utf-8"))
 
 
 class ManagedCluster(ArmResource):
@@ -29,7 +26,6 @@ class ManagedCluster(ArmResource):
     kind = "AKS cluster"
     type = "Microsoft.ContainerService/managedClusters"
     sdk = "clusters.managed_clusters"
-    writable = tuple(f"{parent}.{name}".removeprefix(".") for parent, names in _WRITABLE.items() for name in names)
     immutable = (
         "location",
         "properties.dnsPrefix",

@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, NamedTuple
 from urllib.parse import quote
 
-from airflowaks.azure.arm import IDENTITY, ArmChild, ArmResource, merge, rest
+from airflowaks.azure.arm import ArmChild, ArmResource, merge, rest
 from airflowaks.errors import CheckFailed, MissingDependency
 
 if TYPE_CHECKING:
@@ -20,15 +20,6 @@ if TYPE_CHECKING:
 
 Rank = Literal["Primary", "Secondary"]
 _PORT = 10000
-_DATABASE = (
-    "port",
-    "modules[].name",
-    "modules[].args",
-    "persistence",
-    "geoReplication.groupNickname",
-    "geoReplication.linkedDatabases[].id",
-    "deferUpgrade",
-)
 
 
 class Keys(NamedTuple):
@@ -86,8 +77,6 @@ class RedisCluster(ArmResource):
     type = "Microsoft.Cache/redisEnterprise"
     sdk = "managed_redis.redis_enterprise"
     creation = "begin_create"
-    # An update resets what it does not send.
-    writable = ("tags", "zones", *IDENTITY, "properties.encryption", "properties.maintenanceConfiguration")
     immutable = ("location",)
 
     def __init__(self, session: Session, settings: ManagedRedis, *, parent: Resource) -> None:
@@ -116,7 +105,6 @@ class RedisDatabase(ArmChild, Broker):
     type = "databases"
     sdk = "managed_redis.databases"
     creation = "begin_create"
-    writable = tuple(f"properties.{name}" for name in _DATABASE)
     port_path = "properties.port"
     regeneration = "begin_regenerate_key"
     immutable = ("properties.clusteringPolicy", "properties.clientProtocol")

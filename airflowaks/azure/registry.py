@@ -5,7 +5,7 @@ from __future__ import annotations
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
-from airflowaks.azure.arm import IDENTITY, ArmResource
+from airflowaks.azure.arm import ArmResource
 from airflowaks.engine.changes import AFTER_APPLY
 from airflowaks.engine.resource import Facts, Resource
 from airflowaks.errors import MissingDependency
@@ -25,27 +25,6 @@ class ContainerRegistry(ArmResource):
     type = "Microsoft.ContainerRegistry/registries"
     sdk = "registries.registries"
     creation = "begin_create"
-    writable = (
-        "location",
-        "tags",
-        *IDENTITY,
-        "properties.networkRuleSet",
-        "properties.policies.quarantinePolicy",
-        "properties.policies.trustPolicy",
-        "properties.policies.retentionPolicy.days",
-        "properties.policies.retentionPolicy.status",
-        "properties.policies.exportPolicy",
-        "properties.policies.azureADAuthenticationAsArmPolicy",
-        "properties.encryption.status",
-        "properties.encryption.keyVaultProperties.keyIdentifier",
-        "properties.encryption.keyVaultProperties.identity",
-        "properties.dataEndpointEnabled",
-        "properties.publicNetworkAccess",
-        "properties.networkRuleBypassOptions",
-        "properties.networkRuleBypassAllowedForTasks",
-        "properties.zoneRedundancy",
-        "properties.roleAssignmentMode",
-    )
     immutable = ("location",)
 
     @property

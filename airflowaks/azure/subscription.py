@@ -64,7 +64,6 @@ class ResourceGroup(ArmResource):
     kind = "resource group"
     sdk = "resources.resource_groups"
     creation = "create_or_update"
-    writable = ("location", "tags", "managedBy")
     immutable = ("location",)
 
     @property

@@ -6,6 +6,8 @@ import html
 import json
 import threading
 from base64 import b64encode, urlsafe_b64encode
+from dataclasses import fields, is_dataclass, replace
+from typing import Any
 from urllib.parse import quote, quote_plus
 
 from airflowaks.cloud.database_urls import password_of
@@ -64,6 +66,20 @@ class Redactor:
             for value in self._longest_first:
                 text = text.replace(value, MASK)
         return text
+
+    def redact_all(self, value: Any) -> Any:
+        """Return `value` with every learned secret masked in all its text: in mappings, lists, tuples, dataclasses."""
+        if isinstance(value, str):
+            return self.redact(value)
+        if isinstance(value, dict):
+            return {self.redact_all(key): self.redact_all(item) for key, item in value.items()}
+        if isinstance(value, (list, tuple)):
+            items = [self.redact_all(item) for item in value]
+            return items if isinstance(value, list) else tuple(items)
+        if is_dataclass(value) and not isinstance(value, type):
+            members = {field.name: self.redact_all(getattr(value, field.name)) for field in fields(value)}
+            return replace(value, **members)
+        return value
 
     def one_line(self, text: str, longest: int) -> str:
         """Return redacted `text` as one line of at most `longest` characters, for a message."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import fields, is_dataclass, replace
+from dataclasses import fields, replace
 from typing import TYPE_CHECKING, Any
 
 from airflowaks.cloud.connection import Connection
@@ -22,7 +22,6 @@ from airflowaks.session import Session
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from airflowaks.cloud.redaction import Redactor
     from airflowaks.diagnosis.readers.scope import Scope
 
 _SOURCES: dict[str, Any] = {"azure": Azure, "kubernetes": Kubernetes, "airflow": Airflow, "backend": Backend}
@@ -70,7 +69,7 @@ def collect(session: Session, scope: Scope) -> Snapshot:
     facts = Snapshot(**sources, readings={name: reading for name, (_, reading) in read.items()})
     values, reading = _read(reader, scope, _LOGS, lambda session, scope: _logs(session, scope, facts))
     facts = replace(facts, kubernetes=replace(facts.kubernetes, **values), readings={**facts.readings, _LOGS: reading})
-    masked: Snapshot = _masked(facts, session.redactor)
+    masked: Snapshot = session.redactor.redact_all(facts)
     return masked
 
 
@@ -98,17 +97,3 @@ def _logs(session: Session, scope: Scope, facts: Snapshot) -> dict[str, Any]:
     readable = {name: pod for name, pod in pods.items() if pod.node not in nodes or not nodes[pod.node].silent}
     kube = kubernetes.reachable(session)
     return {"pods": {**pods, **with_logs(kube, scope, readable, _SUSPECTS if troubled else ())}}
-
-
-def _masked(value: Any, redactor: Redactor) -> Any:
-    """Return `value` with every learned secret masked in all its text."""
-    if isinstance(value, str):
-        return redactor.redact(value)
-    if is_dataclass(value) and not isinstance(value, type):
-        masked = {field.name: _masked(getattr(value, field.name), redactor) for field in fields(value)}
-        return replace(value, **masked)
-    if isinstance(value, dict):
-        return {key: _masked(item, redactor) for key, item in value.items()}
-    if isinstance(value, tuple):
-        return tuple(_masked(item, redactor) for item in value)
-    return value

@@ -17,9 +17,8 @@ import yaml
 from airflowaks.cloud.error_mapping import translate
 from airflowaks.diagnosis.readers.scope import Scope, component_of
 from airflowaks.engine.changes import Action, Change, Changes, Difference
-from airflowaks.engine.code_block import CodeBlock
 from airflowaks.engine.results import Results
-from airflowaks.engine.table import Table
+from airflowaks.engine.table import CodeBlock, Table
 from airflowaks.engine.times import seconds_since, timestamp
 from airflowaks.errors import InvalidParameter, MissingDependency
 from airflowaks.kube import exec as command

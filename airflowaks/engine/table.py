@@ -1,4 +1,4 @@
-"""What JupyterLab shows and records keep: tables, as text and as HTML, and pictures, as text and as SVG."""
+"""What JupyterLab shows and records keep, each also as text: tables as HTML, code as Markdown, pictures as SVG."""
 
 from __future__ import annotations
 
@@ -13,6 +13,8 @@ if TYPE_CHECKING:
 
 _WIDTH = 120
 _CELL = "<td style='text-align:left;white-space:{}'>{}</td>"
+_FENCE = "`" * 8
+"""Longer than any that the text may hold."""
 
 
 class Displayed(ABC):
@@ -103,3 +105,20 @@ class Picture(Displayed):
     def mimebundle(self) -> dict[str, Any]:
         """Return the picture and its text."""
         return {"text/plain": str(self), "image/svg+xml": self.svg()}
+
+
+@dataclass(frozen=True)
+class CodeBlock(Displayed):
+    """A text under its title, in a language that Jupyter's frontends highlight, such as `yaml`."""
+
+    text: str
+    language: str
+    title: str
+
+    def __str__(self) -> str:
+        return f"{self.title}\n{self.text}"
+
+    def mimebundle(self) -> dict[str, Any]:
+        """Return the text, plain and as Markdown."""
+        markdown = f"**{self.title}**\n\n{_FENCE}{self.language}\n{self.text}\n{_FENCE}"
+        return {"text/plain": str(self), "text/markdown": markdown}

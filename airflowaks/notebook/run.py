@@ -158,15 +158,6 @@ class _RedactingPacker:
         self.redactors: list[Redactor] = []
 
     def __call__(self, message: Any) -> bytes:
-        return self._pack(self._redacted(message))
-
-    def _redacted(self, part: Any) -> Any:
-        if isinstance(part, str):
-            for redactor in self.redactors:
-                part = redactor.redact(part)
-            return part
-        if isinstance(part, dict):
-            return {self._redacted(key): self._redacted(value) for key, value in part.items()}
-        if isinstance(part, (list, tuple)):
-            return [self._redacted(value) for value in part]
-        return part
+        for redactor in self.redactors:
+            message = redactor.redact_all(message)
+        return self._pack(message)

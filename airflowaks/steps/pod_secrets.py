@@ -1,29 +1,56 @@
-"""The vault's secrets as Airflow's pods get them: by SecretProviderClass, in Secrets that the driver synchronizes."""
+"""The vault's secrets as Airflow's pods get them: by SecretProviderClass, in Secrets that the driver synchronizes.
+
+Source: https://azure.github.io/secrets-store-csi-driver-provider-azure/docs/getting-started/usage
+"""
 
 from __future__ import annotations
 
 import json
 from base64 import b64decode
+from dataclasses import dataclass
 from functools import partial
 from hashlib import sha256
 from typing import TYPE_CHECKING, Any
+
+import yaml
 
 from airflowaks.engine.changes import AFTER_APPLY
 from airflowaks.engine.polling import wait_until
 from airflowaks.errors import NotConverged
 from airflowaks.kube.client import Reference, connect
-from airflowaks.kube.secret_provider_class import SecretProviderClass
 from airflowaks.steps import key_vault, workload_identity
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from airflowaks.azure.key_vault import VaultSecret
+    from airflowaks.kube.client import Document
     from airflowaks.session import Session
 
 _CHECKSUM_LENGTH = 16
 # The driver reads the vault every two minutes.
 _SYNC_SECONDS = 600.0
+
+
+@dataclass(frozen=True)
+class SecretProviderClass:
+    """One class: `objects` maps files to the vault's secrets, `synced` maps each Secret's keys to files."""
+
+    name: str
+    objects: Mapping[str, str]
+    synced: Mapping[str, Mapping[str, str]]
+
+    @classmethod
+    def of(cls, document: Document) -> SecretProviderClass:
+        """Return the class of a manifest's document."""
+        spec = document["spec"]
+        listed = [yaml.safe_load(text) for text in yaml.safe_load(spec["parameters"]["objects"])["array"]]
+        objects = {item.get("objectAlias", item["objectName"]): item["objectName"] for item in listed}
+        synced = {
+            secret["secretName"]: {item["key"]: item["objectName"] for item in secret["data"]}
+            for secret in spec.get("secretObjects", ())
+        }
+        return cls(document["metadata"]["name"], objects, synced)
 
 
 class PodSecrets:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import kubernetes_validate
 import pytest
 
-from airflowaks.kube.secret_provider_class import SecretProviderClass
+from airflowaks.steps.pod_secrets import SecretProviderClass
 from tests.support.step_manifests import documents, known
 
 if TYPE_CHECKING:
