@@ -9,10 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 from airflowaks.cloud.connection import Connection
 from airflowaks.cloud.error_mapping import translate
-from airflowaks.diagnosis.facts.airflow import Airflow
-from airflowaks.diagnosis.facts.azure import Azure
-from airflowaks.diagnosis.facts.backend import Backend
 from airflowaks.diagnosis.facts.kubernetes import Kubernetes
+from airflowaks.diagnosis.facts.services import Airflow, Azure, Backend
 from airflowaks.diagnosis.facts.snapshot import Reading, Snapshot
 from airflowaks.diagnosis.readers import airflow, azure, backend, kubernetes
 from airflowaks.diagnosis.readers.pods import with_logs

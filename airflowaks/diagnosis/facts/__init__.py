@@ -1,1 +1,1 @@
-"""Facts about a deployment: typed data, one module for each source."""
+"""Facts about a deployment: typed data by source."""

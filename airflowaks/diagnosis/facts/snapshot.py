@@ -4,10 +4,8 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 
-from airflowaks.diagnosis.facts.airflow import Airflow
-from airflowaks.diagnosis.facts.azure import Azure
-from airflowaks.diagnosis.facts.backend import Backend
 from airflowaks.diagnosis.facts.kubernetes import Container, Event, Kubernetes, Pod
+from airflowaks.diagnosis.facts.services import Airflow, Azure, Backend
 
 # Layers wrap errors: an excerpt has the start of the line, which names the reporter, and the text around the match.
 _START, _BEFORE, _AFTER = 80, 60, 240

@@ -7,7 +7,7 @@ from dataclasses import replace
 from itertools import islice
 from typing import TYPE_CHECKING, Any
 
-from airflowaks.diagnosis.facts.airflow import FailedTask
+from airflowaks.diagnosis.facts.services import FailedTask
 from airflowaks.diagnosis.readers.kubernetes import reachable
 from airflowaks.engine.times import seconds_since
 from airflowaks.errors import CommandFailed, KubernetesError

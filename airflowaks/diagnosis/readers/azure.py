@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from airflowaks.azure.arm import listed
 from airflowaks.azure.key_vault import SoftDeletedVault
-from airflowaks.diagnosis.facts.azure import Operation, Quota
+from airflowaks.diagnosis.facts.services import Operation, Quota
 from airflowaks.diagnosis.readers.resource_status import named, statuses
 from airflowaks.engine.resource import value_at
 from airflowaks.engine.times import timestamp

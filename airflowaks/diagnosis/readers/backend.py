@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from airflowaks.azure.database_role import TOKEN_SCOPE, connect, read_row
 from airflowaks.cloud.database_urls import DatabaseUrl
-from airflowaks.diagnosis.facts.backend import Broker, Database, Role
+from airflowaks.diagnosis.facts.services import Broker, Database, Role
 from airflowaks.errors import CheckFailed
 from airflowaks.steps import backend, key_vault
 

@@ -14,14 +14,7 @@ if TYPE_CHECKING:
 SOURCES = Section(link="https://learn.microsoft.com/azure/aks/control-plane-metrics-monitor")
 
 
-@SOURCES.rule("AKA-001", effects=("AKA-0",))
-def _azure_does_not_answer(facts: Snapshot) -> Iterable[Cause]:
-    if problem := facts.unread("azure.resources"):
-        yield Cause(
-            "Azure Resource Manager does not answer.",
-            "Sign in with `az login`, and check the network, `proxy` and `ca_bundle`; status.azure.com lists outages.",
-            [f"azure.resources: {problem}"],
-        )
+SOURCES.text_rules("AKA-001")
 
 
 @SOURCES.rule("AKA-007", WARNING, link="https://learn.microsoft.com/graph/errors")

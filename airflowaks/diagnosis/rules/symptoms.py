@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from airflowaks.diagnosis.rules.rule import NOTE, Cause, Section, components_of
+from airflowaks.diagnosis.rules.rule import NOTE, Cause, Section
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -46,15 +46,7 @@ def _last_lines(name: str, container: Container) -> list[str]:
     return [f"pod {name}: {container.waiting or container.ended}, exit code {container.exit_code}", *last]
 
 
-@SYMPTOMS.rule("AKA-902", effects=("AKA-9", "AKA-003", "AKA-005"), link=_PODS)
-def _probe_fails(facts: Snapshot) -> Iterable[Cause]:
-    lines = SYMPTOMS.lines(facts, ("Unhealthy", "probe failed"), ("Unhealthy", "probe errored"))
-    yield Cause(
-        "A pod is running, but its probe fails.",
-        "Check the pod's log. An airflow command takes up to 14 s of CPU time: with too little CPU, probes time out.",
-        lines,
-        components_of(lines),
-    )
+SYMPTOMS.text_rules("AKA-902")
 
 
 @SYMPTOMS.rule("AKA-903", effects=("AKA-9", "AKA-003", "AKA-005"), link=_PODS)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from airflowaks.diagnosis.rules.rule import DOWNSTREAM, WARNING, Cause, Section, components_of, in_turn, listed
+from airflowaks.diagnosis.rules.rule import DOWNSTREAM, WARNING, Cause, Section, in_turn, listed
 from airflowaks.steps import airflow, cluster, volumes, workload_identity
 
 if TYPE_CHECKING:
@@ -56,16 +56,7 @@ def _node_is_not_ready(facts: Snapshot) -> Iterable[Cause]:
     )
 
 
-@WORKLOADS.rule("AKA-801", effects=DOWNSTREAM, link=f"{_AKS}availability-performance/cluster-node-pool-scaling")
-def _pod_is_unschedulable(facts: Snapshot) -> Iterable[Cause]:
-    words = (("nodes are available", "Insufficient"), ("didn't trigger scale-up",), ("Unschedulable",))
-    lines = WORKLOADS.lines(facts, *words)
-    yield Cause(
-        "A pod is unschedulable: no node has enough free CPU or memory.",
-        "Raise `cluster.node_pool.max_count` or choose a larger VM size and run step 1, or lower the pods' requests.",
-        lines,
-        components_of(lines),
-    )
+WORKLOADS.text_rules("AKA-801")
 
 
 @WORKLOADS.rule("AKA-802", effects=DOWNSTREAM, link=f"{_AKS}availability-performance/identify-memory-saturation-aks")
