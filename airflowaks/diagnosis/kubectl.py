@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from airflowaks.session import Session
 
 _APPS = "apps/v1"
+_VERSIONS = {"Deployment": _APPS, "ReplicaSet": _APPS, "Job": "batch/v1"}
 _RESTARTED = "kubectl.kubernetes.io/restartedAt"
 _MERGE = "application/merge-patch+json"
 _HIDDEN_METADATA = ("managedFields", "resourceVersion", "uid", "generation", "selfLink")
@@ -119,7 +120,7 @@ def events(session: Session, namespace: str = "", *, warnings: bool = True) -> T
 def describe(session: Session, kind: str, name: str, namespace: str = "") -> CodeBlock:
     """Return an object (a Pod, Deployment, Job, Service …) and the events about it as YAML."""
     scope, kube = _scope(session, namespace), session.memoize(connect)
-    reference = Reference(_version(kind), kind, name, scope.namespace)
+    reference = Reference(_VERSIONS.get(kind, "v1"), kind, name, scope.namespace)
     if (document := kube.get(reference)) is None:
         message = f"{kind} {name} does not exist in the namespace {scope.namespace}."
         raise MissingDependency(message, "Set name to an object that one of the tables lists.")
@@ -244,10 +245,6 @@ def _each(session: Session, api_version: str, kind: str, namespace: str, compone
 
 def _scope(session: Session, namespace: str, component: str = "") -> Scope:
     return Scope(datetime.now(UTC), namespace or session.environment.cluster.namespace, component)
-
-
-def _version(kind: str) -> str:
-    return {"Deployment": _APPS, "ReplicaSet": _APPS, "Job": "batch/v1"}.get(kind, "v1")
 
 
 def _state(pod: Document) -> str:

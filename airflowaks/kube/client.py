@@ -2,8 +2,7 @@
 
 It uses azure-core's pipeline, as the Microsoft Graph client does, which renews tokens, retries and uses the proxy. The
 package `kubernetes` would cost every notebook four seconds of CPU and 50 MB (measured with 37.0.2, where any import
-loads all models), and the runbook needs no models. The module has more than 300 lines because all verbs share the way
-to send requests, discover kinds and map errors.
+loads all models), and the runbook needs no models.
 Source: https://kubernetes.io/docs/reference/using-api/api-concepts
 """
 
@@ -15,7 +14,7 @@ import time
 from contextlib import closing, suppress
 from functools import cached_property
 from http import HTTPStatus
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from airflowaks.cloud.cluster import find_address
 from airflowaks.errors import KubernetesError, MissingDependency
@@ -54,13 +53,6 @@ class Reference(NamedTuple):
         """Return the reference of `document`."""
         metadata = document.get("metadata", {})
         return cls(document["apiVersion"], document["kind"], metadata.get("name", ""), metadata.get("namespace", ""))
-
-
-class Event(NamedTuple):
-    """An event of a watch: the new state of an object, or its last state before deletion."""
-
-    type: Literal["ADDED", "MODIFIED", "DELETED"]
-    document: Document
 
 
 class _Kind(NamedTuple):
@@ -154,11 +146,10 @@ class Kube:
             if left <= 0:
                 return
             version = document["metadata"]["resourceVersion"] if document else ""
-            for event in self._watch(reference, version, min(left, _QUIET_SECONDS)):
-                yield None if event.type == "DELETED" else event.document
+            yield from self._watch(reference, version, min(left, _QUIET_SECONDS))
 
-    def _watch(self, reference: Reference, version: str, seconds: float) -> Iterator[Event]:
-        """Yield the events of one object after `version`, for at most `seconds`."""
+    def _watch(self, reference: Reference, version: str, seconds: float) -> Iterator[Document | None]:
+        """Yield an object after each change since `version`, None after its deletion, for at most `seconds`."""
         from azure.core.exceptions import AzureError
 
         query = {
@@ -174,7 +165,7 @@ class Kube:
                 event = json.loads(line)
                 if event["type"] == "ERROR":  # mostly 410: the version is too old
                     return
-                yield Event(event["type"], event["object"])
+                yield None if event["type"] == "DELETED" else event["object"]
 
     def logs(
         self,

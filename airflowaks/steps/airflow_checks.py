@@ -15,6 +15,7 @@ from airflowaks.steps.api_server import api, ready_pods
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from airflowaks.kube.client import Kube, Reference
     from airflowaks.session import Session
 
 SMOKE_DAG = "smoke"
@@ -42,13 +43,18 @@ def components_are_healthy(session: Session) -> str:
 
 def workers_consume(session: Session) -> str:
     """Return the queues that each worker consumes. Raises CheckFailed where a worker consumes none."""
-    program = ("python", "/etc/airflow/programs/queues.py", str(_ANSWER_SECONDS))
     kube, pods = session.memoize(connect), ready_pods(session, "worker")
-    queues = {pod.name: command.run(kube, pod, program, container="worker").decode().split() for pod in pods}
+    queues = {pod.name: queues_of(kube, pod, _ANSWER_SECONDS) for pod in pods}
     if idle := [pod for pod, names in queues.items() if not names]:
         message = f"Worker {idle[0]}: it consumes no queue."
         raise CheckFailed(message, f"Delete the pod {idle[0]}: its replacement connects to the broker again.")
     return "; ".join(f"{pod}: {', '.join(names)}" for pod, names in queues.items())
+
+
+def queues_of(kube: Kube, worker: Reference, seconds: int) -> list[str]:
+    """Return the queues that a worker consumes, for whose answer it waits `seconds`. Raises CommandFailed."""
+    program = ("python", "/etc/airflow/programs/queues.py", str(seconds))
+    return command.run(kube, worker, program, container="worker").decode().split()
 
 
 def a_dag_runs(session: Session) -> str:

@@ -85,13 +85,15 @@ class PodSecrets:
                     see = "kubectl logs --namespace kube-system -l app=secrets-store-provider-azure"
                     raise NotConverged(message, f"See `{see}` for the reason, then run the step again.")
 
-    def _is_synced(self, name: str, secrets: Mapping[str, VaultSecret]) -> bool:
+    def in_cluster(self, name: str) -> dict[str, str] | None:
+        """Return the values of a Secret in the cluster by key, or None. Raises KubernetesError."""
         namespace = self.session.environment.cluster.namespace
         secret = self.session.memoize(connect).get(Reference("v1", "Secret", name, namespace))
-        if secret is None:
-            return True
-        held = {key: b64decode(value).decode() for key, value in secret.get("data", {}).items()}
-        return held == {key: source.require("value").reveal() for key, source in secrets.items()}
+        return secret and {key: b64decode(value).decode() for key, value in secret.get("data", {}).items()}
+
+    def _is_synced(self, name: str, secrets: Mapping[str, VaultSecret]) -> bool:
+        held = self.in_cluster(name)
+        return held is None or held == {key: source.require("value").reveal() for key, source in secrets.items()}
 
     def _checksum(self, provided: SecretProviderClass) -> Any:
         versions = {name: self._version(name) for name in provided.objects.values()}

@@ -67,10 +67,7 @@ def check_parameters(session: Session, confirm: str, *, purge: bool) -> None:
 def everything(session: Session, confirm: str, *, purge: bool = False) -> Changes:
     """Remove the environment; with `purge` also the soft-deleted vault, for good.
 
-    Raises:
-        NotConfirmed: `confirm` is not the environment's name.
-        InvalidParameter: the vault is protected from being purged.
-
+    Raises what `check_parameters` raises.
     """
     check_parameters(session, confirm, purge=purge)
     step = session.memoize(Resources)

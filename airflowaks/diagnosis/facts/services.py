@@ -35,6 +35,12 @@ class Azure:
     quotas: Mapping[str, Quota] = field(default_factory=dict)
     operations: tuple[Operation, ...] = ()
 
+    def deviations(self, kind: str) -> list[str]:
+        """Return a line for each resource of a kind that does not exist, and for each difference of the others."""
+        statuses = [status for status in self.resources.values() if status.kind == kind]
+        absent = [f"{status.title} does not exist" for status in statuses if status.missing]
+        return absent + [f"{status.title}: {difference}" for status in statuses for difference in status.differences]
+
 
 @dataclass(frozen=True)
 class FailedTask:

@@ -11,15 +11,14 @@ from airflowaks.diagnosis.facts.services import FailedTask
 from airflowaks.diagnosis.readers.kubernetes import reachable
 from airflowaks.engine.times import seconds_since
 from airflowaks.errors import CommandFailed, KubernetesError
-from airflowaks.kube import exec as command
 from airflowaks.kube.client import Reference
 from airflowaks.kube.pods import is_ready
 from airflowaks.steps import api_server, key_vault
+from airflowaks.steps.airflow_checks import queues_of
 
 if TYPE_CHECKING:
     from airflowaks.cloud.airflow_api import AirflowApi
     from airflowaks.diagnosis.readers.scope import Scope
-    from airflowaks.kube.client import Kube
     from airflowaks.session import Session
 
 _MOST_WORKERS, _ANSWER_SECONDS = 5, 5
@@ -54,16 +53,11 @@ def queues(session: Session, scope: Scope) -> dict[str, Any]:
     for pod in map(Reference.of, islice(ready, _MOST_WORKERS)):
         # A worker that has stopped or is unreachable is left out; the others are still read.
         with suppress(KubernetesError):
-            consumed[pod.name] = _consumed(kube, pod)
+            try:
+                consumed[pod.name] = tuple(queues_of(kube, pod, _ANSWER_SECONDS))
+            except CommandFailed:
+                consumed[pod.name] = ()
     return {"queues": consumed}
-
-
-def _consumed(kube: Kube, pod: Reference) -> tuple[str, ...]:
-    program = ("python", "/etc/airflow/programs/queues.py", str(_ANSWER_SECONDS))
-    try:
-        return tuple(command.run(kube, pod, program, container="worker").decode().split())
-    except CommandFailed:
-        return ()
 
 
 def _age(at: str | None) -> float:

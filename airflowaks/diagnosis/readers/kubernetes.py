@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from base64 import b64decode
 from collections import defaultdict
 from concurrent.futures import ThreadPoolExecutor
 from hashlib import sha256
@@ -80,14 +79,14 @@ def objects(session: Session, scope: Scope) -> dict[str, Any]:
 
 def secrets(session: Session, _scope: Scope) -> dict[str, Any]:
     """Read the checksums of the Secrets that the driver syncs, and of the vault's secrets for them."""
-    kube, pod_secrets = reachable(session), session.memoize(PodSecrets)
+    reachable(session)
+    pod_secrets = session.memoize(PodSecrets)
     in_cluster: dict[str, dict[str, str]] = {}
     in_vault: dict[str, dict[str, str]] = {}
     with session.translated(pod_secrets.vault):
         for provider_class in pod_secrets.classes:
             for name, keys in provider_class.synced.items():
-                secret = kube.get(Reference("v1", "Secret", name, session.environment.cluster.namespace)) or {}
-                values = {key: b64decode(value).decode() for key, value in secret.get("data", {}).items()}
+                values = pod_secrets.in_cluster(name) or {}
                 in_cluster[name] = {key: _checksum(session.redactor.learn(values[key]).reveal()) for key in values}
                 secrets = {key: pod_secrets.secrets[provider_class.objects[file]].value for key, file in keys.items()}
                 in_vault[name] = {key: _checksum(value.reveal()) for key, value in secrets.items() if value}

@@ -44,17 +44,11 @@ AZURE = Section(*_REQUESTS, "event")
     remedy=cluster.providers,
 )
 def _provider_is_not_registered(facts: Snapshot) -> Iterable[Cause]:
-    unregistered = [
-        f"{status.title}: {difference}"
-        for status in facts.azure.resources.values()
-        if status.kind == "resource provider"
-        for difference in status.differences
-    ]
     words = (("MissingSubscriptionRegistration",), ("not registered to use namespace",))
     yield Cause(
         "The subscription is not registered for a resource provider that the deployment needs.",
         "Run step 1, which registers the providers.",
-        [*unregistered, *AZURE.lines(facts, *words)],
+        [*facts.azure.deviations("resource provider"), *AZURE.lines(facts, *words)],
     )
 
 

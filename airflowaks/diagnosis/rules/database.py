@@ -35,10 +35,7 @@ def _server_is_stopped(facts: Snapshot) -> Iterable[Cause]:
 
 @DATABASE.rule("AKA-502", effects=("AKA-513", *_EFFECTS), link=_NETWORK, remedy=backend.servers)
 def _firewall_blocks_airflow(facts: Snapshot) -> Iterable[Cause]:
-    rules = [status for status in facts.azure.resources.values() if status.kind == "firewall rule"]
-    wrong = [f"{status.title} does not exist" for status in rules if status.missing]
-    wrong += [f"{status.title}: {difference}" for status in rules for difference in status.differences]
-    wrong += differing(facts, "backend.server", "publicNetworkAccess")
+    wrong = [*facts.azure.deviations("firewall rule"), *differing(facts, "backend.server", "publicNetworkAccess")]
     lines = DATABASE.lines(facts, ("no pg_hba.conf entry for host",))
     yield Cause(
         "The PostgreSQL server's firewall blocks its clients.",

@@ -37,14 +37,11 @@ def _pods_lack_the_vault_role(facts: Snapshot) -> Iterable[Cause]:
 
 @IDENTITY.rule("AKA-302", link=_FEDERATION, remedy=workload_identity.federation)
 def _federated_credential_does_not_match(facts: Snapshot) -> Iterable[Cause]:
-    credentials = [status for status in facts.azure.resources.values() if status.kind == "federated credential"]
-    wrong = [f"{status.title} does not exist" for status in credentials if status.missing]
-    wrong += [f"{status.title}: {difference}" for status in credentials for difference in status.differences]
     words = (("AADSTS70021",), ("AADSTS700213",), ("AADSTS700211",))
     yield Cause(
         "Entra rejects the tokens of a service account: no federated credential matches their issuer and subject.",
         "Run step 5, which writes the credentials with the cluster's exact issuer, including its trailing slash.",
-        [*wrong, *IDENTITY.lines(facts, *words)],
+        [*facts.azure.deviations("federated credential"), *IDENTITY.lines(facts, *words)],
     )
 
 
