@@ -204,9 +204,17 @@ class Kube:
         parts += [resource.plural, *([name] if name else [])]
         return "/".join(parts)
 
-    def request(self, method: str, path: str, *arguments: Any) -> Document:
-        """Send one request, with the arguments of `send`, and return the JSON of the answer."""
-        answer: Document = self.send(method, path, *arguments).json()
+    def request(
+        self,
+        method: str,
+        path: str,
+        query: Mapping[str, str] | None = None,
+        body: Any = None,
+        form: str = "",
+        subject: str = "",
+    ) -> Document:
+        """Send one request about `subject`, as `send` does, and return the JSON of the answer."""
+        answer: Document = self.send(method, path, query, body, form, subject).json()
         return answer
 
     def _request_present(self, method: str, reference: Reference, body: Any = None) -> Document | None:
