@@ -48,6 +48,8 @@ class Database(ServerChild):
     type = "databases"
     sdk = "postgresql.databases"
     immutable = ("properties.charset",)
+    settling_seconds = 600.0
+    """How soon Resource Manager lists a database that SQL has created is documented nowhere."""
 
     def __init__(self, role: DatabaseRole) -> None:
         super().__init__(role.server, role.session.environment.postgresql.database, depends_on=(role,))
@@ -60,10 +62,10 @@ class Database(ServerChild):
     def put(self, body: dict[str, Any]) -> None:
         """Create the database. It may exist already, where Resource Manager has not yet seen it."""
         del body
-        from psycopg.errors import DuplicateDatabase
+        from psycopg.errors import DuplicateDatabase, UniqueViolation
 
         create = statement("CREATE DATABASE {} OWNER {} ENCODING 'UTF8'", self.name, self.role.name)
-        with self.role.administer() as connection, suppress(DuplicateDatabase):
+        with self.role.administer() as connection, suppress(DuplicateDatabase, UniqueViolation):
             connection.autocommit = True  # PostgreSQL creates no database in a transaction
             self.role.grant_to_administrator(connection)
             connection.execute(create)

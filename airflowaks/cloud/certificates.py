@@ -57,6 +57,10 @@ def as_file(certificates: bytes) -> Path:
 def with_public_roots(ca_bundle: str) -> Path:
     """Return a file with the certificates of `ca_bundle` and the public roots.
 
-    A company's root is for what its proxy inspects; PostgreSQL and Redis show public certificates beside it.
+    A company's root is for what its proxy inspects; PostgreSQL and Redis show public certificates beside it. certifi's
+    are added in any case: where a company has a root, SSL_CERT_FILE may name a file with that root alone.
     """
-    return as_file(Path(ca_bundle).read_bytes().rstrip() + b"\n" + public_roots().read_bytes())
+    import certifi
+
+    files = (Path(ca_bundle), public_roots(), Path(certifi.where()))
+    return as_file(b"\n".join(file.read_bytes().rstrip() for file in files) + b"\n")

@@ -60,3 +60,14 @@ def test_ssl_cert_file_comes_first(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     chosen.touch()
     monkeypatch.setenv("SSL_CERT_FILE", str(chosen))
     assert certificates.public_roots() == chosen
+
+
+def test_public_roots_stand_beside_a_company_s_even_where_ssl_cert_file_names_that_alone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    company = tmp_path / "company.pem"
+    company.write_text("the company's root\n")
+    monkeypatch.setenv("SSL_CERT_FILE", str(company))
+    content = certificates.with_public_roots(str(company)).read_bytes()
+    assert content.startswith(b"the company's root\n")
+    assert Path(certifi.where()).read_bytes().rstrip() in content
