@@ -105,10 +105,10 @@ def roll_out(session: Session, folder: Path) -> Iterator[RollOut]:
 
 def warned(session: Session, reason: str) -> str:
     """Every message of the namespace's events of that reason."""
-    found = session.memoize(connect).list(
+    events = session.memoize(connect).each(
         "v1", "Event", session.environment.cluster.namespace, fields=f"reason={reason}"
     )
-    return "\n".join(one["message"] for one in found)
+    return "\n".join(event["message"] for event in events)
 
 
 def test_a_federated_credential_of_another_subject(session: Session, roll_out: RollOut) -> None:
