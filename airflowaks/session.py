@@ -227,7 +227,7 @@ class Session:
         from azure.core.pipeline.policies import SansIOHTTPPolicy
 
         class NoteCorrelation(SansIOHTTPPolicy[Any, Any]):
-            """Notes the correlation ID of every write for whoever collects it."""
+            """Keeps the correlation ID of every write for `correlated`."""
 
             def on_response(self, request: Any, response: Any) -> None:
                 correlation = _CORRELATION.get()

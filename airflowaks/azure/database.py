@@ -72,7 +72,7 @@ class Database(ServerChild):
 
 
 class DatabasePrivileges(Resource):
-    """Who may do what with the database: Airflow's role owns it and creates tables, nobody else connects."""
+    """Who may do what with the database: Airflow's role owns it and creates tables, no other role connects."""
 
     kind = "database privileges"
 

@@ -199,7 +199,7 @@ class VaultSecret(Resource):
         self._pending = self.session.redactor.learn(value)
 
     def write(self, facts: Facts | None) -> None:
-        """Write a new version, with a generated value where one is to be made.
+        """Write a new version, with a generated value if the secret has none.
 
         A soft-deleted secret is recovered first, and its value kept where the purpose accepts it.
         """

@@ -12,7 +12,7 @@ from airflowaks.engine.table import Table, Tabular
 
 CHANGES_MIME = "application/vnd.airflowaks.changes+json"
 _LONGEST_VALUE = 60
-# Of an image's reference the digest is what matters, and what somebody copies to go back to it.
+# An image's digest is never cut: operators copy it to roll back to the image.
 _DIGEST = "@sha256:"
 
 

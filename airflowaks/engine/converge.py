@@ -1,4 +1,4 @@
-"""Converge: bring resources to what they want. Here plan, apply and check differ.
+"""Converge: bring resources to their desired state. Only here do plan, apply and check differ.
 
     read → compare → (apply) write → read again → wait until it works
 
@@ -25,13 +25,13 @@ if TYPE_CHECKING:
 
 
 def converge(session: Session, *resources: Resource) -> Changes:
-    """Bring resources to what they want, side by side where they do not depend on each other.
+    """Bring resources to their desired state, in parallel where they do not depend on each other.
 
-    In plan and check nothing is written. After a failure nothing new is begun; what runs is waited for, what was done
-    is in the session's `Results`, and the first failure is raised.
+    Plan and check write nothing. After a failure no other resource begins; running ones end, their changes are in the
+    session's `Results`, and the first failure is raised.
 
     Raises:
-        AirflowAksError: a resource could not be read or written, or did not become what it should.
+        AirflowAksError: a resource could not be read or written, or did not reach its desired state.
 
     """
     graph = {resource: [need for need in resource.depends_on if need in resources] for resource in resources}

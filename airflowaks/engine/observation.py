@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 def observe(session: Session, observations: Mapping[str, Callable[[], str]]) -> Checks:
-    """Make observations side by side, keep them in the session's `Results`, and return them.
+    """Make the observations of a step in parallel, keep them in the session's `Results`, and return them.
 
     An observation returns what it saw; what it raises makes a failed check. A plan makes none: nothing need exist yet.
     """

@@ -1,4 +1,4 @@
-"""The one way to wait: ask again, soon at first and then less often, until it is so or the time is up.
+"""Polling: ask again, at first soon and then less often, until a condition holds or the time is up.
 
 Azure is eventually consistent: a principal, a role or a federated credential that was just made is unknown to other
 services for seconds to minutes. Every such wait of the runbook goes through here. Tenacity stands inside what needs

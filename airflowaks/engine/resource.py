@@ -1,4 +1,4 @@
-"""A resource: it knows how to read the facts, what it wants and how to write it.
+"""A resource: it reads its facts, states what is desired, and writes it.
 
 Facts are JSON as the service answers it, and what is wanted is the part of that JSON that matters: a property that
 `want` does not name is left as it is.

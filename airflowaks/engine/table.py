@@ -56,7 +56,7 @@ class Table(Displayed):
         for row in self.rows:
             table.add_row(*(Text(cell) for cell in row))
         stream = io.StringIO()
-        # In a notebook rich would show the table by itself.
+        # In a notebook rich would display the table automatically.
         Console(file=stream, width=_WIDTH, color_system=None, force_jupyter=False, legacy_windows=False).print(table)
         lines = [line.rstrip() for line in stream.getvalue().strip("\n").splitlines()]
         return "\n".join(line for line in (self.title, *lines, self.note) if line)

@@ -17,7 +17,7 @@ _MOST_ROWS = 25
 
 
 def history(facts: Snapshot) -> Timeline:
-    """Return a bar for each thing that happened to a component, or to what is no component's, from first to last time.
+    """Return a bar for each component or other object and each kind of event, from the first to the last time.
 
     Warnings and deaths are red.
     """

@@ -1,4 +1,4 @@
-"""A notebook's parameters: whether what was passed exists, and is of the kind that the notebook declares.
+"""The check of a notebook's parameters: each must exist and have the type that the notebook declares.
 
 papermill assigns whatever it is given in a cell of its own, so that a misspelt `-p mdoe plan` would go unseen and the
 default, an apply, would run.
@@ -18,19 +18,19 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
 _INJECTED = "# Parameters"
-"""How the cell begins that papermill puts behind the one tagged `parameters`."""
+"""The first line of the cell that papermill inserts after the cell tagged `parameters`."""
 
 
 def check_parameters(
     notebook: str, values: Mapping[str, Any], *, cells: Sequence[str], kinds: Mapping[str, Any]
 ) -> None:
-    """Check the values that `notebook` was started with against its own parameters.
+    """Check the values that `notebook` was started with against its parameters.
 
-    `cells` is what the kernel has run so far; `kinds` are the annotations of the notebook's parameters cell, such as
-    `env: str = "local"`. A parameter without one may be anything.
+    `cells` are the cells that the kernel has run; `kinds` are the annotations of the parameters cell, such as
+    `env: str = "local"`. A parameter without an annotation accepts any value.
 
     Raises:
-        InvalidParameter: papermill passed one that `notebook` does not have, or one is not of its kind.
+        InvalidParameter: papermill passed an unknown parameter, or a value has another type.
 
     """
     for name in _injected(cells):
@@ -56,11 +56,11 @@ def _check_kind(name: str, value: Any, kind: Any) -> None:
     try:
         TypeAdapter(kind).validate_python(value, strict=True)
     except ValidationError:
-        wanted = getattr(kind, "__name__", str(kind))
-        action = f"Give {name} a value like its default in the notebook's parameters cell."
+        expected = getattr(kind, "__name__", str(kind))
+        action = f"Set {name} to a value like its default in the notebook's parameters cell."
         if kind is str:
             action = f"Pass text with `papermill -r {name} VALUE`: -p turns what looks like a number into one."
         elif kind is bool:
             action = f"Set {name} to True or False, with a capital letter."
-        message = f"The parameter {name} is to be {wanted}, and {value!r} is {type(value).__name__}."
+        message = f"The parameter {name} must be {expected}; got {value!r} ({type(value).__name__})."
         raise InvalidParameter(message, action) from None

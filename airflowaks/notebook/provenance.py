@@ -65,7 +65,7 @@ class Provenance:
 
 
 def provenance(notebook: str, session: Session, parameters: Mapping[str, Any]) -> Provenance:
-    """Collect the provenance of a run that begins now. Raises SignInFailed if nobody is signed in."""
+    """Collect the provenance of a run that begins now. Raises SignInFailed if the operator is not signed in."""
     revision, dirty = commit()
     environment = session.environment
     return Provenance(

@@ -92,7 +92,7 @@ def read_record(path: Path) -> RunRecord:
 
 
 def list_runs(folder: Path = FOLDER) -> Table:
-    """Return a table of the records in `folder`, the newest first; the files that are none are named below it.
+    """Return a table of the records in `folder`, the newest first; files that are not records are named below it.
 
     Times are UTC; a commit with an asterisk had changes beside it.
     """

@@ -1,4 +1,4 @@
-"""What a notebook adds to the library: a run that knows where it comes from, redaction, confirmation, a closing table.
+"""A run of a notebook: its provenance, the redaction of its output, its confirmation and its closing tables.
 
 run = start("03_backend", env=env, mode=mode)    # first cell
 servers(run.session)                             # step functions
@@ -36,9 +36,9 @@ if TYPE_CHECKING:
 
 
 class Run(Tabular):
-    """One run of a notebook: its session and its provenance, as which it shows itself.
+    """One run of a notebook: its session and its provenance; displays as the provenance.
 
-    It is `attended` where somebody sits at the notebook, who can answer questions and press buttons.
+    It is `attended` if a person runs the notebook, who can answer questions and press buttons.
     """
 
     def __init__(self, session: Session, origin: Provenance, *, attended: bool) -> None:
@@ -49,11 +49,11 @@ class Run(Tabular):
         self._started = time.monotonic()
 
     def table(self, title: str = "") -> Table:
-        """Return the table of its provenance."""
+        """Return the table of the provenance."""
         return self.provenance.table(title)
 
     def close(self) -> None:
-        """Show every change and check of the run, and fail where that is the answer.
+        """Show every change and check of the run, and raise an error for drift or a failed check.
 
         Raises:
             DriftFound: the mode is check, and something would change.
@@ -71,27 +71,25 @@ class Run(Tabular):
             message = (
                 f"{len(changes.pending)} of {len(changes)} would change in {self.provenance.environment}: {names}."
             )
-            raise DriftFound(
-                message, "Run the notebook with mode=apply, or put what you want into the environment file."
-            )
+            raise DriftFound(message, "Run the notebook with mode=apply, or change the environment file to match.")
         if checks.failed:
             names = "; ".join(f"{check.name}: {check.seen}" for check in checks.failed)
-            action = checks.failed[0].action or "Put right what it names and run the notebook again."
+            action = checks.failed[0].action or "Fix what the check names, then run the notebook again."
             raise CheckFailed(f"{len(checks.failed)} of {len(checks)} checks failed: {names}", action)
 
 
 def start(notebook: str, *, env: str, mode: str, **parameters: Any) -> Run:
     """Begin a run of `notebook` with all of its parameters, and return it.
 
-    From here on the kernel masks every secret that the session knows in whatever it sends to a frontend: output,
-    results, errors. An apply to Azure is to be confirmed where somebody can answer; headless it does as it was told.
+    From then on the kernel masks every secret that the session knows in all messages to a frontend: output, results,
+    errors. An apply to Azure asks an attending person for confirmation; headless it asks nothing.
 
     Raises:
-        InvalidParameter: a parameter does not exist, or has a value that it cannot have.
-        InvalidEnvironment: there is no such environment, or it breaks rules.
-        RehearsalUnavailable: the rehearsal cloud could not be started.
-        SignInFailed: nobody is signed in.
-        NotConfirmed: somebody was asked and did not confirm.
+        InvalidParameter: a parameter does not exist or has an invalid value.
+        InvalidEnvironment: the environment does not exist or is invalid.
+        RehearsalUnavailable: the rehearsal cloud did not start.
+        SignInFailed: the operator is not signed in.
+        NotConfirmed: the operator did not confirm.
 
     """
     shell = _kernel_shell()

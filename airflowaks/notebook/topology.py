@@ -40,7 +40,7 @@ def deployment(environment: Environment) -> Table:
 
 
 class Topology(Picture):
-    """A picture of `environment`: what `step` makes is blue, what is there before it grey, what comes later dashed."""
+    """A picture of `environment`: resources of `step` are blue, earlier ones grey, later ones dashed."""
 
     def __init__(self, environment: Environment, step: int) -> None:
         self._environment = environment

@@ -1,1 +1,1 @@
-"""The console: what a notebook shows to somebody who can press buttons, as views of what the library does anyway."""
+"""The buttons of the troubleshooting notebook: views of the diagnosis, for an attended run."""

@@ -41,8 +41,8 @@ class Incident:
 
     def pods(self) -> dict[str, Pod]:
         """Return the pods of the last diagnosis: unhealthy ones first, then the newest first."""
-        known = self.diagnosis.facts.kubernetes.pods
-        newest = sorted(known.items(), key=lambda item: item[1].created, reverse=True)
+        pods = self.diagnosis.facts.kubernetes.pods
+        newest = sorted(pods.items(), key=lambda item: item[1].created, reverse=True)
         return dict(sorted(newest, key=lambda item: item[1].healthy))
 
     def plan(self, fix: str) -> Changes:
@@ -60,6 +60,6 @@ class Incident:
             self.run.results.changes.extend(results.changes)
 
     def _session(self, mode: Mode) -> Session:
-        """Return a session that has read nothing yet: what the run's own has read may have changed since."""
-        known = self.run.session
-        return Session(known.environment, mode, known.connection, redactor=known.redactor)
+        """Return a new session: the facts that the run's session has read may be outdated."""
+        own = self.run.session
+        return Session(own.environment, mode, own.connection, redactor=own.redactor)

@@ -92,7 +92,7 @@ def test_headless_failures_exit_non_zero_and_print_no_traceback_of_ours(workplac
         "drift-found: 3 of 3 would change in local: "
         + ", ".join(f"file {name}.txt (create)" for name in ("first", "second", "third"))
         + ".",
-        "→ Run the notebook with mode=apply, or put what you want into the environment file.",
+        "→ Run the notebook with mode=apply, or change the environment file to match.",
     ]
     assert len(Executed(workplace / "out.ipynb").shown(CHANGES_MIME)) == 2, "the closing table comes before the failure"
     assert not (workplace / "first.txt").exists()
@@ -120,11 +120,11 @@ def test_a_failed_check_fails_the_run_once_all_is_shown(workplace: Path) -> None
 @pytest.mark.parametrize(
     ("given", "injected", "message", "action"),
     [
-        ({"env": 3}, "env = 3", "The parameter env is to be str, and 3 is int.", "papermill -r env VALUE"),
-        ({"force": "true"}, 'force = "true"', "The parameter force is to be bool, and 'true' is str.", "True or False"),
-        ({"force": 1}, "force = 1", "The parameter force is to be bool, and 1 is int.", "True or False"),
-        ({"count": True}, "count = True", "The parameter count is to be int, and True is bool.", "its default"),
-        ({"env": None}, "env = None", "The parameter env is to be str, and None is NoneType.", "papermill -r"),
+        ({"env": 3}, "env = 3", "The parameter env must be str; got 3 (int).", "papermill -r env VALUE"),
+        ({"force": "true"}, 'force = "true"', "The parameter force must be bool; got 'true' (str).", "True or False"),
+        ({"force": 1}, "force = 1", "The parameter force must be bool; got 1 (int).", "True or False"),
+        ({"count": True}, "count = True", "The parameter count must be int; got True (bool).", "its default"),
+        ({"env": None}, "env = None", "The parameter env must be str; got None (NoneType).", "papermill -r"),
         ({}, 'mdoe = "plan"', 'small has no parameter "mdoe".', 'Did you mean "mode"?'),
         ({}, "zzz = 1\nforce = True", 'small has no parameter "zzz".', "It has: env, mode, force, count."),
     ],
