@@ -49,6 +49,8 @@ secret, {"in": [secret]}
 """
 FAILURE = "raise ValueError(f'cannot connect to postgresql://airflow:{secret}@host')"
 
+pytestmark = pytest.mark.broad
+
 
 @pytest.fixture(scope="module")
 def leaky(workplaces: object) -> Executed:

@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 
     from jupyter_client.blocking import BlockingKernelClient
 
+pytestmark = pytest.mark.broad
+
 
 def record(records: Path, name: str) -> Executed:
     return Executed(records / f"{name}.ipynb")
