@@ -45,6 +45,7 @@ def test_the_dockerfile_keeps_hadolints_rules(tmp_path: Path) -> None:
     assert {"DL3042", "DL3002"} <= set(lint(tmp_path / "Dockerfile").stdout.replace(":", " ").split())
 
 
+@pytest.mark.broad
 def test_the_requirements_go_together_with_airflows_constraints() -> None:
     done = resolve((IMAGE / "requirements.txt").read_text())
     assert done.returncode == 0, done.stderr

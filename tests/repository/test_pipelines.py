@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 FILES = [pipelines.PIPELINE, *(f".azure-pipelines/{path.name}" for path in (REPOSITORY / ".azure-pipelines").iterdir())]
 
 
+@pytest.mark.broad
 @pytest.mark.parametrize("name", FILES)
 def test_it_is_as_the_published_schema_says(name: str, tmp_path: Path) -> None:
     (tmp_path / "document.json").write_text(json.dumps(pipelines.read(name)))

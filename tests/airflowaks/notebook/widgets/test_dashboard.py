@@ -8,6 +8,8 @@ from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qs
 
+import pytest
+
 from airflowaks.diagnosis.finding import FINDINGS_MIME
 from airflowaks.engine.polling import wait_until
 from airflowaks.kube.client import Reference, connect
@@ -22,6 +24,8 @@ if TYPE_CHECKING:
     from airflowaks.kube.client import Document, Kube
     from tests.support.page import Page
     from tests.support.rehearsal import Rehearsal
+
+pytestmark = pytest.mark.broad
 
 WIDGET = "application/vnd.jupyter.widget-view+json"
 PROVIDER = "Microsoft.Cache"

@@ -19,7 +19,7 @@ from tests.support.workspace import Document, Refused, Workspace, template
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-pytestmark = pytest.mark.parametrize("api_server", ["rehearsal"], indirect=True)
+pytestmark = [pytest.mark.broad, pytest.mark.parametrize("api_server", ["rehearsal"], indirect=True)]
 
 _DEFINITIONS = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions"
 

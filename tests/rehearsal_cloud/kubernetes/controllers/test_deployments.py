@@ -13,6 +13,8 @@ from tests.support.workspace import Document, Workspace, template
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+pytestmark = pytest.mark.broad
+
 REVISION = "deployment.kubernetes.io/revision"
 
 

@@ -12,6 +12,8 @@ from tests.support.node import python
 if TYPE_CHECKING:
     from tests.support.node import Namespace
 
+pytestmark = pytest.mark.broad
+
 SERVER = """
 import http.server, socket
 class Handler(http.server.BaseHTTPRequestHandler):
