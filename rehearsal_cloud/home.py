@@ -8,7 +8,7 @@ import os
 import secrets
 import socket
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, fields, replace
+from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -20,6 +20,7 @@ SUBSCRIPTION_ID = "11111111-1111-4111-8111-111111111111"
 OPERATOR_CLIENT_ID = "33333333-3333-4333-8333-333333333333"
 OPERATOR_OBJECT_ID = "44444444-4444-4444-8444-444444444444"
 OPERATOR_NAME = "rehearsal-operator"
+DOCKER_HUB_USER = "rehearsal"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -29,7 +30,8 @@ class Settings:
     `time_scale` multiplies Azure's typical durations; `replication_seconds` is Entra's replication delay of a new
     principal before scaling; with `classic_redis` the tenant may still create Azure Cache for Redis; without
     `acr_tasks` registries refuse builds, as in a subscription on free credit; with `company_root` the proxy shows
-    certificates of a company's CA.
+    certificates of a company's CA; `docker_hub` says how Docker Hub treats anonymous imports, and `docker_hub_token`
+    is the token of its account DOCKER_HUB_USER.
     """
 
     proxy_port: int
@@ -41,6 +43,8 @@ class Settings:
     classic_redis: bool = False
     acr_tasks: bool = True
     company_root: bool = False
+    docker_hub: str = "open"
+    docker_hub_token: str = field(default_factory=lambda: secrets.token_urlsafe(30))
 
     def scaled(self, seconds: float) -> float:
         """Return Azure's `seconds` multiplied by the time scale."""
@@ -136,10 +140,10 @@ class Home:
             remembered = json.loads(self._settings_file.read_text())
         except FileNotFoundError:
             return None
-        names = {field.name for field in fields(Settings)}
+        names = {each.name for each in fields(Settings)}
         return Settings(**{name: value for name, value in remembered.items() if name in names})
 
-    def prepare(self, **changes: float | bool | None) -> Settings:
+    def prepare(self, **changes: float | bool | str | None) -> Settings:
         """Create missing settings, apply `changes` that are not None, and store them."""
         current = self.settings()
         if current is None:

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 MANIFEST_TYPE = "application/vnd.oci.image.manifest.v1+json"
 _CONFIG_TYPE = "application/vnd.oci.image.config.v1+json"
 _LAYER_TYPE = "application/vnd.oci.image.layer.v1.tar+gzip"
-_DOCKER_HUB = ("docker.io", "index.docker.io", "registry-1.docker.io", "registry.hub.docker.com")
+DOCKER_HUB = ("docker.io", "index.docker.io", "registry-1.docker.io", "registry.hub.docker.com")
 _AIRFLOW_TAG = re.compile(r"(?P<airflow>[23]\.\d+\.\d+)(-python(?P<python>3\.1\d))?")
 _AIRFLOW_ENVIRONMENT = ("AIRFLOW_HOME=/opt/airflow", "HOME=/home/airflow", "LANG=C.UTF-8", "PYTHONUNBUFFERED=1")
 _DEFAULT_PYTHON = "3.12"
@@ -105,7 +105,7 @@ def public_image(registry: str, repository: str, tag: str) -> Image | None:
 
     `tag` may also be the digest of one of the newest images.
     """
-    if registry.lower() not in _DOCKER_HUB:
+    if registry.lower() not in DOCKER_HUB:
         return None
     if tag.startswith("sha256:"):
         candidates = filter(

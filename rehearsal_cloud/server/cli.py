@@ -68,9 +68,15 @@ def rehearsal() -> None:
     default=None,
     help="Rehearse a company's proxy that shows certificates of its own CA.",
 )
+@click.option(
+    "--docker-hub",
+    type=click.Choice(["open", "throttled", "exhausted", "private"]),
+    help="Rehearse Docker Hub for anonymous imports: open, throttled (the request is answered with 429), exhausted (the"
+    " import fails with Docker Hub's 429), or private.",
+)
 @click.option("--json", "as_json", is_flag=True, help="Print how to connect as JSON, with the operator's secret.")
 @click.pass_obj
-def up(home: Home, /, *, as_json: bool, **changes: float | bool | None) -> None:
+def up(home: Home, /, *, as_json: bool, **changes: float | bool | str | None) -> None:
     """Start it, unless it runs already with these settings."""
     with _locked(home):
         settings = _up(home, changes)
@@ -81,7 +87,7 @@ def up(home: Home, /, *, as_json: bool, **changes: float | bool | None) -> None:
         click.echo(f"The rehearsal cloud is up: proxy http://127.0.0.1:{settings.proxy_port}, CA {ca}")
 
 
-def _up(home: Home, changes: Mapping[str, float | bool | None]) -> Settings:
+def _up(home: Home, changes: Mapping[str, float | bool | str | None]) -> Settings:
     before = home.settings()
     settings = home.prepare(**changes)
     if daemon.running(home) and (before != settings or not daemon.answers(home, settings)):

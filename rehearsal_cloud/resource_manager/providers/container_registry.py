@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, ClassVar
 from rehearsal_cloud.backends.image_store import Image, Images, public_image
 from rehearsal_cloud.errors import ServiceError
 from rehearsal_cloud.kubernetes.images.recipes import recipe_of
-from rehearsal_cloud.resource_manager.providers import registry_runs
+from rehearsal_cloud.resource_manager.providers import docker_hub, registry_runs
 from rehearsal_cloud.resource_manager.resource_ids import ResourceId, canonical_location
 from rehearsal_cloud.resource_manager.resource_types import Answer, Call, Provider, ResourceType, defaults, system_data
 
@@ -91,6 +91,8 @@ class ContainerRegistry(ResourceType):
         if action == "schedulerun":
             await registry_runs.build(cloud, arguments["run"])
             return
+        if arguments["refusal"]:
+            raise ServiceError(400, "InvalidParameters", arguments["refusal"])
         image = _source_image(cloud, arguments)
         if image is None:
             named = f"{arguments['registry']}/{arguments['repository']}:{arguments['reference']}"
@@ -204,7 +206,8 @@ async def _import_image(call: Call, document: Document) -> Answer:
             if images.tag(*target.split(":", 1)) is not None:
                 raise ServiceError(409, "Conflict", f"Tag {target} already exists in target registry.")
     registry = _source_registry(call, source)
-    arguments = {"registry": registry, "repository": repository, "reference": digest or tag}
+    refusal = docker_hub.refusal(call.cloud.settings, registry, repository, source.get("credentials"), document["id"])
+    arguments = {"registry": registry, "repository": repository, "reference": digest or tag, "refusal": refusal}
     return Answer(operation_seconds=_IMPORT_SECONDS, arguments={**arguments, "targets": targets, "untagged": untagged})
 
 
