@@ -20,9 +20,11 @@ from airflowaks.cloud.connection import (
     Operator,
     azure_connection,
     rehearsal_connection,
+    source_login,
     token_claims,
 )
 from airflowaks.cloud.redaction import Redactor
+from airflowaks.cloud.retries import short_retries
 from airflowaks.errors import AirflowAksError, InvalidParameter, SignInFailed
 
 if TYPE_CHECKING:
@@ -67,12 +69,14 @@ def _client(package: str, name: str) -> Any:
     """Return a property that imports and makes a client of `azure.mgmt` at its first use."""
 
     def make(session: Session) -> Any:
+        transport = session.connection.transport
         return getattr(import_module(f"azure.mgmt.{package}"), name)(
             session.connection.credential,
             session.environment.subscription_id,
             per_call_policies=[session.correlation_policy],
             polling_interval=_DEFAULT_POLL_SECONDS,
-            **session.connection.transport,
+            retry_policy=short_retries(**transport),
+            **transport,
         )
 
     return cached_property(make)
@@ -90,6 +94,9 @@ class Session:
         self.redactor = redactor or Redactor()
         for secret in connection.secrets:
             self.redactor.learn(secret)
+        self.source_login = source_login()
+        if self.source_login:
+            self.redactor.learn(self.source_login.token)
         self.connection = replace(connection, credential=OneAtATime(connection.credential, self.redactor))
         self._steps: dict[tuple[Any, ...], Any] = {}
         self._lock = threading.RLock()

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
     from airflowaks.azure.roles import RoleAssignment
     from airflowaks.cloud.redaction import Secret
+    from airflowaks.session import Session
 
 _SPREAD_SECONDS = 30.0
 
@@ -81,6 +82,18 @@ class Vault(ArmResource):
         return SecretClient(
             str(self.uri), session.connection.credential, per_call_policies=policies, **session.connection.transport
         )
+
+
+def read_secret(session: Session, url: str) -> Secret:
+    """Return the latest version of a secret of any vault. Raises AzureError."""
+    from azure.keyvault.secrets import SecretClient
+
+    vault, _, name = url.partition("/secrets/")
+    with (
+        session.translated(f"Secret {url}"),
+        SecretClient(vault, session.connection.credential, **session.connection.transport) as secrets,
+    ):
+        return session.redactor.learn(secrets.get_secret(name).value or "")
 
 
 class SoftDeletedVault(Resource):

@@ -6,6 +6,8 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from airflowaks.azure.arm import ArmResource
+from airflowaks.azure.key_vault import read_secret
+from airflowaks.cloud.connection import Login
 from airflowaks.engine.changes import AFTER_APPLY
 from airflowaks.engine.resource import Facts, Resource
 from airflowaks.errors import MissingDependency
@@ -125,12 +127,26 @@ class ImportedImage(RegistryImage):
         """Import the image from its source; a source with a digest imports exactly that image."""
         host, _, image = self.source.partition("/")
         repository, _, digest = image.partition("@")
+        source: dict[str, Any] = {
+            "registryUri": host,
+            "sourceImage": f"{repository.rpartition(':')[0]}@{digest}" if digest else repository,
+        }
+        if login := self._login():
+            source["credentials"] = {"username": login.username, "password": login.token.reveal()}
         parameters = {
-            "source": {
-                "registryUri": host,
-                "sourceImage": f"{repository.rpartition(':')[0]}@{digest}" if digest else repository,
-            },
+            "source": source,
             "targetTags": [self.name],
             "mode": "NoForce" if facts is None else "Force",
         }
         self.registry.operations.begin_import_image(*self.registry.place, parameters).result()
+
+    def _login(self) -> Login | None:
+        """Return the login at the source: of the environment variables, else of the vault that the file names.
+
+        Docker Hub limits what all that share an address pull anonymously, and imports come from Azure's addresses:
+        https://docs.docker.com/docker-hub/usage/, https://github.com/Azure/bicep-registry-modules/issues/3069
+        """
+        secrets = self.session.environment.registry.source_credentials
+        if self.session.source_login or secrets is None:
+            return self.session.source_login
+        return Login(read_secret(self.session, secrets.username).reveal(), read_secret(self.session, secrets.token))

@@ -12,11 +12,11 @@ import sys
 import threading
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 from airflowaks.cloud.certificates import public_roots, with_public_roots
 from airflowaks.cloud.redaction import Redactor, Secret
-from airflowaks.errors import RehearsalUnavailable
+from airflowaks.errors import InvalidParameter, RehearsalUnavailable
 
 if TYPE_CHECKING:
     from azure.core.credentials import AccessToken, TokenCredential
@@ -30,6 +30,8 @@ _SERVICE_CONNECTION = {
     "system_access_token": "SYSTEM_ACCESSTOKEN",
 }
 """Set by the AzureCLI task of Azure Pipelines for a service connection with workload identity federation."""
+
+_SOURCE_LOGIN = ("AIRFLOWAKS_SOURCE_USERNAME", "AIRFLOWAKS_SOURCE_TOKEN")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -85,6 +87,28 @@ class Operator:
     object_id: str
     kind: Literal["User", "ServicePrincipal"]
     name: str
+
+
+class Login(NamedTuple):
+    """A user of another registry, and its access token."""
+
+    username: str
+    token: Secret
+
+
+def source_login() -> Login | None:
+    """Return the login for `registry.source` from the environment variables, or None where they are not set.
+
+    Raises InvalidParameter if only one of the two is set.
+    """
+    # Azure Pipelines keeps the text $(NAME) of a variable that is not defined:
+    # https://learn.microsoft.com/azure/devops/pipelines/process/variables#understand-variable-syntax
+    username, token = (os.environ.get(name, "").removeprefix(f"$({name})") for name in _SOURCE_LOGIN)
+    if bool(username) != bool(token):
+        missing, present = _SOURCE_LOGIN if token else reversed(_SOURCE_LOGIN)
+        message = f"The environment variable {missing} is not set, though {present} is."
+        raise InvalidParameter(message, "Set both to import `registry.source` with credentials, or neither.")
+    return Login(username, Secret(token)) if token else None
 
 
 def token_claims(token: str) -> dict[str, Any]:

@@ -32,7 +32,8 @@ class _Mapping:
     words: str = ""
 
     def matches(self, codes: tuple[str, ...], text: str) -> bool:
-        return not set(self.codes).isdisjoint(codes) and self.words.lower() in text.lower()
+        coded = not self.codes or not set(self.codes).isdisjoint(codes)
+        return coded and self.words.lower() in text.lower()
 
 
 @cache
@@ -50,7 +51,7 @@ def translate(error: BaseException, subject: str, redactor: Redactor) -> Airflow
     code = codes[0] if codes else ""
     refused = f"{subject}: Azure refused the request{f' ({code})' if code else ''}: {reason}"
     for mapping in _mappings():
-        if mapping.matches(codes, reason):
+        if mapping.matches(codes, _text(error)):
             mapped: AzureError = getattr(errors, mapping.error)(refused, mapping.action, code)
             return mapped
     kinds = {kind.__name__ for kind in type(error).__mro__}
@@ -93,5 +94,8 @@ def _details(error: BaseException) -> Mapping[str, Any]:
 
 
 def _reason(error: BaseException, redactor: Redactor) -> str:
-    text = _details(error).get("message") or getattr(error, "message", None) or str(error) or type(error).__name__
-    return redactor.one_line(str(text), _LONGEST_REASON)
+    return redactor.one_line(_text(error), _LONGEST_REASON)
+
+
+def _text(error: BaseException) -> str:
+    return str(_details(error).get("message") or getattr(error, "message", None) or error) or type(error).__name__

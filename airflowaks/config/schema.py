@@ -152,6 +152,13 @@ class Cluster(Section):
         return value
 
 
+class SourceCredentials(Section):
+    """The secrets, in a vault that exists already, with which `source` is imported; each is named by its URL."""
+
+    username: types.SecretUrl = Field(description="the URL of the secret with the user's name")
+    token: types.SecretUrl = Field(description="the URL of the secret with an access token")
+
+
 class Registry(Section):
     """The container registry and the Airflow image in it.
 
@@ -162,6 +169,8 @@ class Registry(Section):
     sku: Literal["Basic", "Standard", "Premium"] = "Standard"
     image: Literal["import", "build", "existing"] = "import"
     source: types.Image = "docker.io/apache/airflow:3.3.2"
+    # The variables AIRFLOWAKS_SOURCE_USERNAME and AIRFLOWAKS_SOURCE_TOKEN take precedence.
+    source_credentials: SourceCredentials | None = None
     repository: types.RepositoryName = "airflow"
     # The tag of an imported or existing image; the tag of a built image is a hash of its sources.
     tag: types.ImageTag = Field(default_factory=lambda data: types.image_tag(data["source"]))

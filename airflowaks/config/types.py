@@ -123,6 +123,16 @@ def _proxy(value: str) -> str:
     return value
 
 
+def _secret_url(value: str) -> str:
+    # The message omits the value: it may be the secret itself.
+    if not re.fullmatch(r"https://[a-z][-a-z0-9]{2,23}\.vault\.azure\.net/secrets/[-0-9A-Za-z]{1,127}", value):
+        raise ValueError(
+            "must be the URL of a secret in a vault, never the secret itself; write it like"
+            ' "https://shared.vault.azure.net/secrets/docker-hub-token"'
+        )
+    return value
+
+
 def _file(value: Any, info: ValidationInfo) -> Any:
     if not isinstance(value, str):
         return value
@@ -179,6 +189,7 @@ Zones = Annotated[
 KubernetesVersion = Annotated[str, AfterValidator(_kubernetes_version)]
 PostgresqlVersion = Annotated[str, BeforeValidator(_text), AfterValidator(_postgresql_version)]
 Image = Annotated[str, AfterValidator(_image)]
+SecretUrl = Annotated[str, AfterValidator(_secret_url)]
 Cores = Annotated[str, BeforeValidator(_text), _matching(_CORES, "a number of cores", '"2" or, in thousandths, "500m"')]
 Memory = Annotated[str, _matching(r"[1-9]\d*[MG]i", "an amount of memory", '"512Mi" or "2Gi"')]
 HostName = Annotated[str, _matching(rf"{_LABEL}(\.{_LABEL})+", "a lower-case host name", '"airflow.example.com"')]
