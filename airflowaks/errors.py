@@ -51,6 +51,8 @@ class AirflowAksError(Exception):
     """
 
     code: ClassVar[str] = "error"
+    needs: str = ""
+    """The right that the caller lacks, where that is the reason."""
 
     def __init_subclass__(cls) -> None:
         cls.code = re.sub(r"(?<!^)(?=[A-Z])", "-", cls.__name__).lower()
@@ -160,9 +162,10 @@ class Unexpected(AirflowAksError):
 class AzureError(AirflowAksError):
     """Azure refused a request; `azure_code` is the service's error code."""
 
-    def __init__(self, message: str, action: str, azure_code: str = "") -> None:
+    def __init__(self, message: str, action: str, azure_code: str = "", *, needs: str = "") -> None:
         super().__init__(message, action)
         self.azure_code = azure_code
+        self.needs = needs
 
 
 class ProviderNotRegistered(AzureError):

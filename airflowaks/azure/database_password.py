@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from airflowaks.azure.database_role import connect
+from airflowaks.azure.database_role import WRONG_PASSWORD, connect
 from airflowaks.cloud.database_urls import DatabaseUrl, password_of
 from airflowaks.cloud.redaction import Secret
 from airflowaks.engine.changes import AFTER_APPLY
@@ -15,8 +15,6 @@ if TYPE_CHECKING:
 
     from airflowaks.azure.database_role import DatabaseRole
     from airflowaks.azure.key_vault import VaultSecret
-
-_WRONG_PASSWORD = "password authentication failed"  # noqa: S105 - the server's words, not a password
 
 
 class DatabasePassword(Resource):
@@ -46,7 +44,7 @@ class DatabasePassword(Resource):
         try:
             self._log_in().close()
         except psycopg.OperationalError as error:
-            if _WRONG_PASSWORD not in str(error):
+            if WRONG_PASSWORD not in str(error):
                 raise
             return {"opens": "no"}
         return {"opens": "yes"}

@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     from airflowaks.cloud.redaction import Secret
 
 TOKEN_SCOPE = "https://ossrdbms-aad.database.windows.net/.default"  # noqa: S105 - a scope, not a secret
+WRONG_PASSWORD = "password authentication failed"  # noqa: S105 - the server's words, not a password
+_NOT_A_MEMBER = "oid mismatch"  # believed: no page lists what the service answers to the token of a stranger
 _CONNECT_SECONDS = 30
 _SPREAD_SECONDS = 300.0
 _FACTS = """
@@ -151,12 +153,26 @@ class DatabaseRole(Resource):
             connection.execute(statement("ALTER ROLE {} PASSWORD ", self.name) + sql.Literal(verifier.decode()))
 
     def administer(self, database: str = "postgres") -> psycopg.Connection[Any]:
-        """Connect as the Entra administrator; retry while a new administrator or firewall rule takes effect."""
+        """Connect as the Entra administrator; retry while a new administrator or firewall rule takes effect.
+
+        Raises PermissionDenied for an operator who is no member of the administrators' group.
+        """
         import psycopg
 
-        spreading = any(resource.recently_written for resource in (self.administrator, *self.firewall.values()))
-        return retry_on(
-            lambda: connect(self.server, database, self.administrator.name, self.session.token(TOKEN_SCOPE)),
-            lambda error: spreading and isinstance(error, psycopg.OperationalError),
-            _SPREAD_SECONDS,
+        # The caller of a check may be no administrator, whom no waiting helps.
+        spreading = self.session.mode != "check" and any(
+            resource.recently_written for resource in (self.administrator, *self.firewall.values())
         )
+        try:
+            return retry_on(
+                lambda: connect(self.server, database, self.administrator.name, self.session.token(TOKEN_SCOPE)),
+                lambda error: spreading and isinstance(error, psycopg.OperationalError),
+                _SPREAD_SECONDS,
+            )
+        except psycopg.OperationalError as error:
+            if not any(words in str(error) for words in (WRONG_PASSWORD, _NOT_A_MEMBER)):
+                raise
+            group = self.administrator.name
+            message = f"{self.server}: it does not take your token for one of {group}: {error}"
+            action = f"Join the Entra group {group}, then sign in again for a new token."
+            raise PermissionDenied(message, action, needs=f"membership in the Entra group {group}") from error

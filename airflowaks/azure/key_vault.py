@@ -5,6 +5,7 @@ Source: https://learn.microsoft.com/azure/key-vault/general/rbac-guide and .../s
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
@@ -14,17 +15,20 @@ from airflowaks.engine.changes import AFTER_APPLY, Placeholder
 from airflowaks.engine.diff import compare
 from airflowaks.engine.polling import retry_on
 from airflowaks.engine.resource import Facts, Resource
+from airflowaks.errors import PermissionDenied
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from azure.keyvault.secrets import SecretClient
+    from azure.keyvault.secrets import SecretClient, SecretProperties
 
     from airflowaks.azure.roles import RoleAssignment
     from airflowaks.cloud.redaction import Secret
     from airflowaks.session import Session
 
 _SPREAD_SECONDS = 30.0
+_FORBIDDEN = "ForbiddenByRbac"
+_GET_SECRET = "Microsoft.KeyVault/vaults/secrets/getSecret/action"  # noqa: S105 - an action's name
 
 
 NEW_SECRET: Any = Placeholder("(new secret)")
@@ -82,6 +86,18 @@ class Vault(ArmResource):
         return SecretClient(
             str(self.uri), session.connection.credential, per_call_policies=policies, **session.connection.transport
         )
+
+    def latest_version(self, name: str) -> SecretProperties | None:
+        """Return the properties of a secret's latest version, which take no right to read its value, or None."""
+        from azure.core.exceptions import ResourceNotFoundError
+
+        versions = self.secrets.list_properties_of_secret_versions(name)
+        try:
+            return max(
+                versions, key=lambda version: version.created_on or datetime.min.replace(tzinfo=UTC), default=None
+            )
+        except ResourceNotFoundError:
+            return None
 
 
 def read_secret(session: Session, url: str) -> Secret:
@@ -177,24 +193,49 @@ class VaultSecret(Resource):
     def read(self) -> Facts | None:
         """Return the latest version. A new role assignment takes up to ten minutes to take effect.
 
-        Only the vault knows whether the operator may read: the role may be assigned at the resource group.
+        Only the vault knows whether the operator may read: the role may be assigned at the resource group. A check by a
+        caller who may not gets the version's properties.
         """
-        from azure.core.exceptions import ResourceNotFoundError
+        from azure.core.exceptions import HttpResponseError, ResourceNotFoundError
 
         try:
             secret = retry_on(
                 lambda: self.vault.secrets.get_secret(self.name),
-                lambda error: self.access.recently_written and "ForbiddenByRbac" in error_codes(error),
+                lambda error: self.access.recently_written and _FORBIDDEN in error_codes(error),
             )
         except ResourceNotFoundError:
             return None
+        except HttpResponseError as error:
+            if self.session.mode != "check" or _FORBIDDEN not in error_codes(error):
+                raise
+            self.unread = f"its value needs {_GET_SECRET}"
+            return self._properties()
         value = self.session.redactor.learn(secret.value or "")
         if value == self._pending:
             self._pending = None
         return {"value": value, "contentType": secret.properties.content_type, "version": secret.properties.version}
 
+    def require(self, path: str) -> Any:
+        """Return one fact. Raises MissingDependency, and PermissionDenied for a value that the caller may not read."""
+        if path == "value" and self.facts is not None and self.unread:
+            message = f"Secret {self.name}: you have no right to read its value."
+            raise PermissionDenied(message, "Request Key Vault Secrets User on the vault.", needs=_GET_SECRET)
+        return super().require(path)
+
+    def _properties(self) -> Facts | None:
+        """Return what the role Key Vault Reader sees of the latest version: all but the value."""
+        latest = self.vault.latest_version(self.name)
+        if latest is None:
+            return None
+        return {"contentType": latest.content_type, "version": latest.version, "enabled": latest.enabled}
+
     def desired(self) -> Facts:
-        """Want the value in the vault if its purpose accepts it, or the pending value until the vault returns it."""
+        """Want the value in the vault if its purpose accepts it, or the pending value until the vault returns it.
+
+        Where the caller of a check may not read the value, want what the properties say of it.
+        """
+        if self.unread:
+            return {"contentType": self.purpose, "enabled": True}
         return {"value": self.desired_value, "contentType": self.purpose}
 
     @property

@@ -6,6 +6,7 @@ the original exception.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
@@ -20,6 +21,9 @@ if TYPE_CHECKING:
 
 _CODES = Path(__file__).with_name("azure_errors.yaml")
 _LONGEST_REASON = 400
+# Resource Manager and Key Vault name the action that no role of the caller covers; Graph names none.
+_MISSING_ACTION = re.compile(r"(?:to perform action|Action:) '([^']+)'")
+_GRAPH_REFUSAL = "Authorization_RequestDenied"
 
 
 @dataclass(frozen=True)
@@ -52,8 +56,8 @@ def translate(error: BaseException, subject: str, redactor: Redactor) -> Airflow
     refused = f"{subject}: Azure refused the request{f' ({code})' if code else ''}: {reason}"
     for mapping in _mappings():
         if mapping.matches(codes, _text(error)):
-            mapped: AzureError = getattr(errors, mapping.error)(refused, mapping.action, code)
-            return mapped
+            kind: type[AzureError] = getattr(errors, mapping.error)
+            return kind(refused, mapping.action, code, needs=_missing_right(error, codes))
     kinds = {kind.__name__ for kind in type(error).__mro__}
     match type(error).__module__.partition(".")[0]:
         case "azure" if "ClientAuthenticationError" in kinds:
@@ -86,6 +90,12 @@ def error_codes(error: BaseException) -> tuple[str, ...]:
         inner = details.get("innererror") or details.get("inner_error")
         details = inner if isinstance(inner, Mapping) else {}
     return tuple(codes)
+
+
+def _missing_right(error: BaseException, codes: tuple[str, ...]) -> str:
+    if named := _MISSING_ACTION.search(_text(error)):
+        return named[1]
+    return "a permission of Microsoft Graph" if _GRAPH_REFUSAL in codes else ""
 
 
 def _details(error: BaseException) -> Mapping[str, Any]:

@@ -1,4 +1,7 @@
-"""The changes that converge plans or makes, and their table: `+` create, `~` update, `-` delete, `=` up to date."""
+"""The changes that converge plans or makes, and their table.
+
+`+` create, `~` update, `-` delete, `=` up to date, `?` not read.
+"""
 
 from __future__ import annotations
 
@@ -44,11 +47,12 @@ class Action(StrEnum):
     UPDATE = "update"
     DELETE = "delete"
     NONE = "none"
+    UNREAD = "unread"
 
     @property
     def symbol(self) -> str:
         """Return the sign in front of a row."""
-        return {"create": "+", "update": "~", "delete": "-", "none": "="}[self.value]
+        return {"create": "+", "update": "~", "delete": "-", "none": "=", "unread": "?"}[self.value]
 
 
 @dataclass(frozen=True)
@@ -68,7 +72,8 @@ class Change:
     """What happened, or would happen, to one resource.
 
     `applied` tells the two apart; `seconds` is how long reading and writing took; `correlation_id` is Azure's
-    `x-ms-correlation-request-id` of the last write, which support asks for.
+    `x-ms-correlation-request-id` of the last write, which support asks for. `unread` is what a check could not compare,
+    and the right that this needs.
     """
 
     kind: str
@@ -79,6 +84,12 @@ class Change:
     seconds: float = 0.0
     correlation_id: str = ""
     applied: bool = False
+    unread: str = ""
+
+    @property
+    def pending(self) -> bool:
+        """Whether an apply would still have to make it."""
+        return self.action not in (Action.NONE, Action.UNREAD) and not self.applied
 
     def record(self) -> dict[str, Any]:
         """Return the change as JSON, secret values masked."""
@@ -101,7 +112,7 @@ class Changes(Tabular, tuple[Change, ...]):
     @property
     def pending(self) -> Changes:
         """Return those that an apply would still have to make."""
-        return Changes(change for change in self if change.action is not Action.NONE and not change.applied)
+        return Changes(change for change in self if change.pending)
 
     def count(self, action: Action) -> int:
         """Return how many changes are of that action."""
@@ -115,7 +126,8 @@ class Changes(Tabular, tuple[Change, ...]):
         done = [f"{self._count(action, applied=True)} {verb}" for action, verb in verbs.items()]
         todo = [f"{self._count(action, applied=False)} to {action}" for action in verbs]
         parts = [part for part in (*done, *todo) if not part.startswith("0 ")]
-        return ", ".join([*parts, f"{self.count(Action.NONE)} up to date"]) + "."
+        unread = [f"{count} not read"] if (count := self.count(Action.UNREAD)) else []
+        return ", ".join([*parts, f"{self.count(Action.NONE)} up to date", *unread]) + "."
 
     def table(self, title: str = "") -> Table:
         """Return the table: one row a resource, its differences below it."""
@@ -151,8 +163,10 @@ def show(value: Any) -> str:
 
 def _detail(change: Change) -> str:
     match change.action:
+        case Action.UNREAD:
+            return f"not read, needs {change.unread}"
         case Action.NONE:
-            return "up to date"
+            return f"up to date, but {change.unread}" if change.unread else "up to date"
         case Action.UPDATE:
             return "updated" if change.applied else "to update"
         case Action.CREATE:

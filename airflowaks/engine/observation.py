@@ -20,6 +20,7 @@ def observe(session: Session, observations: Mapping[str, Callable[[], str]]) -> 
     """Make the observations of a step in parallel, keep them in the session's `Results`, and return them.
 
     An observation returns what it saw; what it raises makes a failed check. A plan makes none: nothing need exist yet.
+    Nor does a session in mode check make those whose rights the caller lacks: it answers every caller the same.
     """
 
     def make(name: str, observation: Callable[[], str]) -> Check:
@@ -31,6 +32,8 @@ def observe(session: Session, observations: Mapping[str, Callable[[], str]]) -> 
         except Exception as raised:  # noqa: BLE001 - whatever went wrong is what the check has seen
             error = translate(raised, name, session.redactor)
             seen, passed, action = session.redactor.redact(error.message), False, error.action
+            if session.mode == "check" and error.needs:
+                seen, passed, action = f"not made, needs {error.needs}", None, ""
         return Check(name=name, passed=passed, seen=seen, action=action, seconds=time.monotonic() - started)
 
     with ThreadPoolExecutor() as pool:

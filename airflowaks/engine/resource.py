@@ -54,6 +54,8 @@ class Resource(ABC):
         self.depends_on = (*depends_on, *((parent,) if parent else ()))
         self.written = False
         """Whether this session has written it."""
+        self.unread = ""
+        """What a check could not compare, and the right that this needs: "its value needs …"."""
         self.activity = ""
         """What it waits for at the moment, in a few words."""
         self._facts: Any = _UNREAD

@@ -6,6 +6,7 @@ Source: https://kubernetes.io/docs/reference/kubernetes-api/common-definitions/s
 from __future__ import annotations
 
 import json
+import re
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
 
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
 _LONGEST_REASON = 600
 _UNTYPED = "failed to create typed patch object"
 _FIELD_MANAGER_CONFLICT = "FieldManagerConflict"
+_MISSING_RIGHT = re.compile(r'cannot (\S+) resource "([^"]+)"')
 
 
 def failure(session: Session, cluster: str, code: int, body: str, subject: str = "") -> KubernetesError:
@@ -53,7 +55,10 @@ def failure(session: Session, cluster: str, code: int, body: str, subject: str =
         case HTTPStatus.UNPROCESSABLE_ENTITY | HTTPStatus.BAD_REQUEST:
             error, answer = InvalidObject, "refused the request"
             action = "Correct the manifest, or the value in the environment file that fills it."
-    return error(f"Cluster {cluster}: the API {answer}: {message}", action, code, reason)
+    failed = error(f"Cluster {cluster}: the API {answer}: {message}", action, code, reason)
+    if code == HTTPStatus.FORBIDDEN and (denied := _MISSING_RIGHT.search(message)):
+        failed.needs = f"{denied[1]} {denied[2]} in the cluster"
+    return failed
 
 
 def unreachable(session: Session, cluster: str, server: str, error: BaseException) -> ClusterUnreachable:

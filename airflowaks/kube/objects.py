@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from airflowaks.engine.changes import is_unknown
 from airflowaks.engine.diff import compare
 from airflowaks.engine.resource import Facts, Resource
-from airflowaks.errors import InvalidObject, MissingDependency
+from airflowaks.errors import Forbidden, InvalidObject, MissingDependency
 from airflowaks.kube import rollouts
 from airflowaks.kube.client import Document, Kube, connect
 from airflowaks.kube.differences import differences
@@ -88,7 +88,10 @@ class KubeObject(Resource):
         rollouts.await_ready(self.kube, self.reference, partial(setattr, self, "activity"))
 
     def _foresee(self) -> Document | None:
-        """Return the answer of a dry run; None if it is not possible, or if the server refuses to change the object."""
+        """Return the answer of a dry run; None if it is not possible, or if the server refuses to change the object.
+
+        The caller of a check may have no right to patch, which a dry run takes; then the manifest alone is compared.
+        """
         document = self.manifest.fill()
         unasked = self.parent is not None and self.parent.facts is None
         if unasked or is_unknown(document) or (self.facts is None and self.session.applies):
@@ -98,6 +101,11 @@ class KubeObject(Resource):
             if self._foreseen is None or self._foreseen[0] != document or not _same_version(self._foreseen[1], facts):
                 try:
                     self._foreseen = document, self.kube.apply(document, dry_run=True)
+                except Forbidden as error:
+                    if self.session.mode != "check":
+                        raise
+                    self.unread = f"its defaults need {error.needs}"
+                    return None
                 except InvalidObject:
                     if facts is not None and self.kind in _REPLACEABLE:
                         return None

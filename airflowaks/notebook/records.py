@@ -42,8 +42,10 @@ class RunRecord:
     def changes_summary(self) -> str:
         """Return how many resources were changed, would be changed, and are up to date."""
         made = sum(change["applied"] for change in self.changes)
-        left = sum(not change["applied"] and change["action"] != Action.NONE for change in self.changes)
-        counts = [(made, "changed"), (left, "to change"), (len(self.changes) - made - left, "up to date")]
+        left = sum(map(_is_pending, self.changes))
+        unread = sum(change["action"] == Action.UNREAD for change in self.changes)
+        alike = len(self.changes) - made - left - unread
+        counts = [(made, "changed"), (left, "to change"), (alike, "up to date"), (unread, "not read")]
         return ", ".join(f"{count} {what}" for count, what in counts if count) or "no changes"
 
     def checks_summary(self) -> str:
@@ -161,11 +163,14 @@ def _shown(cells: Sequence[Sequence[Any]], mime: str) -> Iterator[Any]:
     return (output.data[mime] for cell in cells for output in cell if mime in output.get("data", ()))
 
 
+def _is_pending(change: Mapping[str, Any]) -> bool:
+    return not change["applied"] and change["action"] not in (Action.NONE, Action.UNREAD)
+
+
 def _change(change: Mapping[str, Any]) -> str:
     differences = [
         f"{difference['path']}: {difference['before']} → {difference['after']}" for difference in change["differences"]
     ]
-    pending = change["action"] != Action.NONE and not change["applied"]
     # What a new resource has is not worth a line each: nothing of it was there before.
     told = "; ".join(differences) if change["action"] == Action.UPDATE else ""
-    return f"{change['action']}{' (not applied)' if pending else ''} {told}".strip()
+    return f"{change['action']}{' (not applied)' if _is_pending(change) else ''} {told}".strip()

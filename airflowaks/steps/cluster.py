@@ -75,9 +75,13 @@ def resource_group(session: Session) -> Changes:
 
 
 def groups(session: Session) -> Changes:
-    """Create the Entra groups of administrators, with the operator as a member, and of developers."""
+    """Create the Entra groups of administrators, with the operator as a member, and of developers.
+
+    The operator's membership serves an apply and is no part of the environment: a check does not ask for it.
+    """
     step, names = session.memoize(Resources), session.environment.entra
-    admins = GroupMembers(step.admins, {*names.admin_members, session.operator.object_id})
+    operators = set() if session.mode == "check" else {session.operator.object_id}
+    admins = GroupMembers(step.admins, operators.union(names.admin_members))
     developers = GroupMembers(step.developers, names.developer_members)
     return converge(session, step.admins, step.developers, admins, developers)
 

@@ -31,7 +31,12 @@ def authorize(cloud: CloudServices, cluster_id: str, user: User, attributes: Att
 
 
 def action(attributes: Attributes) -> str:
-    """Return the data action of a request; subresources count as their resources."""
+    """Return the data action of a request; subresources count as their resources, but for `pods/exec`.
+
+    Source: getResourceAndAction of guard's authz/providers/azure/rbac/checkaccessreqhelper.go.
+    """
+    if attributes.whole_resource == "pods/exec":
+        return f"{_CLUSTER}/pods/exec/action"
     verb = "read" if attributes.verb in _READS else _WRITES.get(attributes.verb, f"{attributes.verb}/action")
     target = attributes.path.strip("/") or "/".join(part for part in (attributes.group, attributes.resource) if part)
     return f"{_CLUSTER}/{target}/{verb}"

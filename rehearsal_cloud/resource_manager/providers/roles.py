@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from rehearsal_cloud.errors import ServiceError, not_found
 from rehearsal_cloud.home import SUBSCRIPTION_ID
-from rehearsal_cloud.resource_manager.authorization import ROLES, Role, role_of
+from rehearsal_cloud.resource_manager.built_in_roles import ROLES, Role, role_of
 from rehearsal_cloud.resource_manager.resource_ids import ResourceId, canonical_scope
 from rehearsal_cloud.resource_manager.resource_types import Answer, Call, Provider
 

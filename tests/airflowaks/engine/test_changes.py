@@ -13,7 +13,7 @@ from airflowaks.engine.changes import AFTER_APPLY, CHANGES_MIME, Action, Change,
 from airflowaks.engine.checks import CHECKS_MIME, Check, Checks
 from airflowaks.engine.observation import observe
 from airflowaks.engine.results import Results
-from airflowaks.errors import CheckFailed
+from airflowaks.errors import CheckFailed, PermissionDenied
 from airflowaks.session import Session
 
 
@@ -52,6 +52,7 @@ def test_machines_get_the_same_as_json() -> None:
         "seconds": 1.23,
         "correlation_id": "",
         "applied": True,
+        "unread": "",
     }
     assert bundle["text/plain"] == str(CHANGES)
     assert "&lt;free&gt;" in bundle["text/html"]
@@ -133,6 +134,28 @@ def test_a_plan_looks_at_nothing() -> None:
     checks = observe(session, {"door": refuse})
     assert [(one.passed, one.verdict) for one in checks] == [(None, "not run")]
     assert not checks.failed
+
+
+def test_a_check_whose_rights_the_caller_lacks_is_not_made() -> None:
+    def look() -> str:
+        raise PermissionDenied("Door: you may not look at it.", "Request a key.", needs="the key")
+
+    for mode, expected in (("check", (None, "not made, needs the key")), ("apply", (False, "Door: you may not look"))):
+        session = Session(load_environment("local"), mode, Connection(credential=None))  # type: ignore[arg-type]
+        (check,) = observe(session, {"door": look})
+        assert check.passed is expected[0]
+        assert check.seen.startswith(expected[1])
+
+
+def test_what_was_not_read_is_neither_pending_nor_up_to_date() -> None:
+    unread = Change(kind="vault", name="five", action=Action.UNREAD, id="", unread="a key")
+    partly = Change(kind="vault", name="six", action=Action.NONE, id="/six", unread="its value needs a key")
+    changes = Changes((unread, partly))
+    assert not changes.pending
+    assert changes.summary() == "1 up to date, 1 not read."
+    lines = [line.split() for line in str(changes).splitlines()]
+    assert lines[2] == ["?", "vault", "five", "not", "read,", "needs", "a", "key", "0.0"]
+    assert " ".join(lines[3]) == "= vault six up to date, but its value needs a key 0.0"
 
 
 def test_checks_print_with_what_to_do_below_a_failure() -> None:

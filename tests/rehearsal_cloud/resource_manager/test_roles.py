@@ -10,7 +10,7 @@ import pytest
 from azure.core.exceptions import HttpResponseError, ResourceExistsError, ResourceNotFoundError
 
 from rehearsal_cloud.home import OPERATOR_OBJECT_ID
-from rehearsal_cloud.resource_manager.authorization import ROLES
+from rehearsal_cloud.resource_manager.built_in_roles import ROLES
 from tests.support.azure_requests import GRAPH, make_service_principal
 
 if TYPE_CHECKING:

@@ -105,6 +105,15 @@ def test_a_role_assignment_counts_in_its_scope(side: Side, principal: Principal)
 
 
 @pytest.mark.usefixtures("azure_rbac")
+def test_a_reader_runs_no_commands(side: Side, principal: Principal) -> None:
+    """Although a command over a WebSocket is a GET, as reading a log is."""
+    side.assign(READER, principal, side.cluster.state.document["id"])
+    status, message = side.ask(principal, f"{PODS}/one/exec?command=id")
+    assert (status, message.partition(":")[0]) == (403, 'pods "one" is forbidden')
+    assert side.ask(principal, f"{PODS}/one/log")[0] == 404
+
+
+@pytest.mark.usefixtures("azure_rbac")
 def test_an_administrator_by_role_assignment_makes_no_namespaces(side: Side, principal: Principal) -> None:
     side.assign(ADMIN, principal, side.cluster.state.document["id"])
     token = side.entra.mint(principal, AKS_SERVER[0])

@@ -1,0 +1,41 @@
+"""Service principals with the rights that a test gives them, and their sessions."""
+
+from __future__ import annotations
+
+import uuid
+from contextlib import ExitStack
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from airflowaks.session import Session
+from rehearsal_cloud.resource_manager.built_in_roles import ROLES
+from tests.support.azure_requests import Sender, make_service_principal
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from airflowaks.session import Mode
+    from tests.support.rehearsal import Rehearsal
+
+_IDS = {role.name: role.id for role in ROLES}
+
+
+def principal_of(
+    rehearsal: Rehearsal, session: Session, roles: Iterable[tuple[str, str]], mode: Mode = "check"
+) -> Session:
+    """A session, in the environment of `session`, of a new service principal that has roles at scopes."""
+    subscription = f"/subscriptions/{rehearsal.subscription}"
+    with ExitStack() as opened:
+        send = Sender(rehearsal, rehearsal.credential(), opened)
+        client_id, secret, object_id = make_service_principal(send)
+        for role, scope in roles:
+            properties = {
+                "roleDefinitionId": f"{subscription}/providers/Microsoft.Authorization/roleDefinitions/{_IDS[role]}",
+                "principalId": object_id,
+                "principalType": "ServicePrincipal",
+            }
+            url = f"{scope}/providers/Microsoft.Authorization/roleAssignments/{uuid.uuid4()}?api-version=2022-04-01"
+            answer = send("PUT", url, {"properties": properties})
+            assert answer.status_code == 201, answer.text()
+    connection = replace(session.connection, credential=rehearsal.credential(client_id, secret), secrets=())
+    return Session(session.environment, mode, connection)
