@@ -42,7 +42,7 @@ class Polling:
 
     def answer(self, operation: Operation, call: Call) -> Response:
         """Answer a poll: the status resource, or, at the results URL, the result itself."""
-        headers = {"x-ms-retry-after-ms": str(operation.poll_ms)} if operation.running else {}
+        headers = operation.poll_headers
         if "result" not in call.id.types[-1].lower():
             return JSONResponse(operation.view(call.id.path), headers=headers)
         if operation.running:
@@ -61,7 +61,7 @@ class Polling:
         """Return the headers with the polling URL and interval of the operation."""
         # A client cannot poll a resource in deletion until it is gone: that needs an operation's URL.
         if kind is not None and kind.polling == "state" and call.method != "DELETE":
-            return {"x-ms-retry-after-ms": str(operation.poll_ms)}
+            return operation.poll_headers
         location = self._cloud.location(call.id)
         base = f"{HOST}/subscriptions/{SUBSCRIPTION_ID}/providers/{call.id.namespace}/locations/{location}"
         query = f"?api-version={call.api_version}"
@@ -69,12 +69,10 @@ class Polling:
         return {
             "Azure-AsyncOperation": f"{base}/{status_type}/{operation.id}{query}",
             "Location": f"{base}/operationResults/{operation.id}{query}",
-            "x-ms-retry-after-ms": str(operation.poll_ms),
+            **operation.poll_headers,
         }
 
     def retry_after(self, document: Document) -> dict[str, str]:
         """Return the polling interval for a client that polls a resource during an operation."""
         operation = self._cloud.operations.get(document.get("_operation", ""))
-        if operation is None or not operation.running:
-            return {}
-        return {"x-ms-retry-after-ms": str(operation.poll_ms)}
+        return operation.poll_headers if operation else {}

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
 _LOG = logging.getLogger(__name__)
 _SHORTEST_POLL_MS = 50
+_SECOND_MS = 1000
 _LONGEST_POLL_MS = 15_000
 _DOOM: ContextVar[ServiceError | None] = ContextVar("doom", default=None)
 
@@ -64,6 +65,19 @@ class Operation:
         left = (self.due - time.time()) * 1000
         return int(min(max(left / 4, _SHORTEST_POLL_MS), _LONGEST_POLL_MS))
 
+    @property
+    def poll_headers(self) -> dict[str, str]:
+        """Return the headers with the polling interval; an operation that has ended has none.
+
+        Azure sends Retry-After, which has whole seconds (RFC 9110), and clients heed it before all others. An interval
+        below a second, as scaled durations have, only the other header can say.
+        """
+        if not self.running:
+            return {}
+        interval = self.poll_ms
+        seconds = {"Retry-After": str(interval // _SECOND_MS)} if interval >= _SECOND_MS else {}
+        return {"x-ms-retry-after-ms": str(interval), **seconds}
+
     def view(self, path: str) -> dict[str, Any]:
         """Return the body of the operation's status resource, for Azure-AsyncOperation polls."""
         body: dict[str, Any] = {
@@ -73,7 +87,7 @@ class Operation:
             "startTime": _text(self.started),
         }
         if self.ended is not None:
-            body |= {"endTime": _text(self.ended), "percentComplete": 100.0}
+            body["endTime"] = _text(self.ended)
         if self.error is not None:
             body["error"] = self.error
         return body

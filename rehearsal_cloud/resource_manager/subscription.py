@@ -139,7 +139,7 @@ class Subscription:
             self._groups.keep({**group, "_state": "Deleting"})
             operation = self._cloud.operations.begin("delete", group["id"], seconds)
         location = f"https://management.azure.com{SUBSCRIPTION}/operationresults/{operation.id}?api-version=2025-04-01"
-        return Answer(None, 202, {"Location": location, "x-ms-retry-after-ms": str(operation.poll_ms)})
+        return Answer(None, 202, {"Location": location, **operation.poll_headers})
 
     def _list_groups(self, request: _ListRequest) -> Answer:
         self._require(request, "Microsoft.Resources/subscriptions/resourceGroups/read")
@@ -151,7 +151,7 @@ class Subscription:
             raise not_found(request.path)
         if operation.running:
             again = f"https://management.azure.com{request.path}?api-version=2025-04-01"
-            return Answer(None, 202, {"Location": again, "x-ms-retry-after-ms": str(operation.poll_ms)})
+            return Answer(None, 202, {"Location": again, **operation.poll_headers})
         if operation.error is not None:
             return Answer({"error": operation.error}, 409)
         return Answer(status=204)

@@ -97,6 +97,19 @@ def test_a_group_that_is_being_deleted_takes_nothing_in(slow: Rehearsal, send_sl
     assert (refused.status_code, refused.json()["error"]["code"]) == (409, "ResourceGroupBeingDeleted")
 
 
+def test_a_wait_of_seconds_is_named_in_seconds_and_a_shorter_one_cannot_be(
+    rehearsal: Rehearsal, send: Sender, slow: Rehearsal, send_slowly: Sender
+) -> None:
+    for sender, subscription, names in (
+        (send_slowly, slow.subscription, {"Retry-After": "15", "x-ms-retry-after-ms": "15000"}),
+        (send, rehearsal.subscription, {"Retry-After": None, "x-ms-retry-after-ms": "50"}),
+    ):
+        url = GROUP.format(subscription, "waiting")
+        sender("PUT", url, {"location": "westeurope"})
+        answer = sender("DELETE", url)
+        assert {name: answer.headers.get(name) for name in names} == names
+
+
 # Providers
 
 

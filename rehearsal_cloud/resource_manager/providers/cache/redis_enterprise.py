@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, ClassVar
 
 from rehearsal_cloud.errors import ServiceError
-from rehearsal_cloud.resource_manager.resource_types import ResourceType, defaults, find, system_data
+from rehearsal_cloud.resource_manager.resource_types import ResourceType, defaults, find
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping
@@ -76,7 +76,8 @@ class RedisEnterprise(ResourceType):
             raise ServiceError(400, "BadRequest", "The property 'minimumTlsVersion' must be '1.2'.")
 
     def fill(self, call: Call, body: Document, existing: Document | None) -> Document:
-        """Return the cluster with Azure's defaults."""
+        """Return the cluster with Azure's defaults; it has no systemData, as in RedisEnterpriseCreate.json."""
+        del existing
         requested = {key: value for key, value in (body.get("properties") or {}).items() if key not in _COMPUTED}
         properties = defaults(
             requested, {"highAvailability": "Enabled", "minimumTlsVersion": "1.2", "publicNetworkAccess": "Enabled"}
@@ -96,7 +97,6 @@ class RedisEnterprise(ResourceType):
             **({"zones": body["zones"]} if body.get("zones") else {}),
             **({"identity": _identity(call.cloud, body["identity"])} if body.get("identity") else {}),
             "properties": properties,
-            "systemData": system_data(call, existing),
         }
 
     async def provision(self, cloud: Cloud, document: Document, verb: str) -> None:
