@@ -97,10 +97,16 @@ SUBSTITUTES = {
 }
 """What stands in an example for something that exists, and what exists here."""
 
+CREATED = {f"{KEY_VAULT}/createVault.json": 201}
+"""The status of an example's answer to a creation, where the service creates with another one."""
+
 EXCEPTIONS: dict[str, dict[str, str]] = {
     f"{KEY_VAULT}/createVault.json": {"properties.hsmPoolResourceId": "a vault outside of an HSM pool has none"},
     f"{KEY_VAULT}/getVault.json": {"properties.hsmPoolResourceId": "a vault outside of an HSM pool has none"},
-    f"{KEY_VAULT}/listDeletedVaults.json": {"nextLink": "the list comes in one page"},
+    f"{KEY_VAULT}/listDeletedVaults.json": {
+        "nextLink": "the list comes in one page",
+        "value[0].properties.purgeProtectionEnabled": "the example that makes the vault does not protect it",
+    },
     f"{CLUSTERS}/ManagedClustersCreate_SecurityProfile.json": {
         "properties.diskEncryptionSetID": "the example answers one that its request does not name",
     },
@@ -213,7 +219,7 @@ class World:
 
     def _made(self, url: str, body: Any) -> None:
         answer = self._send("PUT", url, body)
-        assert answer.status_code == 201, answer.text()
+        assert answer.status_code in (200, 201), answer.text()
         self.settle(answer)
 
     def make_vault(self, names: dict[str, str]) -> None:
@@ -258,14 +264,15 @@ class World:
         """Wait until the operation that the answer started, if any, has ended well."""
         url, poll = str(answer.request.url), answer.headers.get("Azure-AsyncOperation")
         deadline = time.monotonic() + 120
-        while answer.status_code in (201, 202) and time.monotonic() < deadline:
+        begun = answer.status_code in (201, 202) or "RegisteringDns" in answer.text()
+        while begun and time.monotonic() < deadline:
             found = self._send("GET", poll or url).json()
             state = found["status"] if poll else found.get("properties", {}).get("provisioningState", "Succeeded")
             if state == "Succeeded":
                 return
             assert state not in ("Failed", "Canceled"), found
             time.sleep(0.05)
-        assert answer.status_code not in (201, 202), f"{url} did not end"
+        assert not begun, f"{url} did not end"
 
 
 def _scope(url: str) -> str | None:
@@ -295,7 +302,8 @@ def test_the_answers_have_every_field_of_the_48_official_examples(world: World, 
         world.delete_secret(names)
     answer = world.send(example, names)
     assert str(answer.status_code) in example.responses, f"{answer.status_code} {answer.text()}"
-    wanted, found = example.answer(answer.status_code, names), answer.json() if answer.content else None
+    status = CREATED.get(file, answer.status_code)
+    wanted, found = example.answer(status, names), answer.json() if answer.content else None
     if found is None and "200" in example.responses:  # the answer to an accepted PUT is what is there in the end
         wanted, found = example.answer(200, names), world.read(answer)
     lacking = set(paths(wanted)) - set(paths(found))

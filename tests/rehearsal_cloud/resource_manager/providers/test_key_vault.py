@@ -42,8 +42,10 @@ def test_a_vault_registers_its_dns_name_and_then_has_succeeded(
     rehearsal: Rehearsal, send: Sender, key_vault: KeyVaultManagementClient, group: str, vault_name: str
 ) -> None:
     first = send("PUT", path(rehearsal, group, vault_name), wanted())
-    assert first.status_code == 201
+    assert first.status_code == 200
+    assert "Location" not in first.headers
     assert first.json()["properties"]["provisioningState"] == "RegisteringDns"
+    assert first.json()["properties"]["vaultUri"] == f"https://{vault_name}.vault.azure.net"
     made = key_vault.vaults.begin_create_or_update(group, f"{vault_name}-2", wanted()).result()
     assert made.properties.provisioning_state == "Succeeded"
     assert made.properties.vault_uri == f"https://{vault_name}-2.vault.azure.net/"
