@@ -37,7 +37,7 @@ class RegistryError(ServiceError):
 
     def response(self) -> JSONResponse:
         """Return the answer: a list with this error."""
-        body = {"errors": [{"code": self.code, "message": self.message, "detail": None}]}
+        body = {"errors": [{"code": self.code, "message": self.message}]}
         return JSONResponse(body, self.status, {"Docker-Distribution-Api-Version": "registry/2.0", **self.headers})
 
 

@@ -17,6 +17,9 @@ if TYPE_CHECKING:
     from rehearsal_cloud.resource_manager.resource_ids import ResourceId
     from rehearsal_cloud.resource_manager.resource_types import Call
 
+# A database has Azure's template's collation (DatabasesCreate.json of the official examples), which not every machine
+# has: here it is the built-in one.
+_COLLATION, _BUILT_IN = "en_US.utf8", "C.UTF-8"
 _AZURES_OWN = ("azure_maintenance", "azure_sys", "postgres", "template0", "template1")
 
 
@@ -47,12 +50,13 @@ class Database(ServerChild):
             if documents[name]["_state"] not in PENDING:
                 cloud.store.delete("resources", documents[name]["id"].lower())
         for name in real.keys() - documents.keys():
+            collation = _COLLATION if real[name].collation == _BUILT_IN else real[name].collation
             cloud.keep(
                 {
                     "id": f"{rid.top.path}/databases/{name}",
                     "name": name,
                     "type": "Microsoft.DBforPostgreSQL/flexibleServers/databases",
-                    "properties": {"charset": real[name].charset, "collation": real[name].collation},
+                    "properties": {"charset": real[name].charset, "collation": collation},
                     "_state": "Succeeded",
                 }
             )
@@ -76,7 +80,7 @@ class Database(ServerChild):
         """Return the database with Azure's defaults."""
         properties = defaults(body.get("properties"), (existing or {}).get("properties", {}))
         return {
-            "properties": defaults(properties, {"charset": "UTF8", "collation": "en_US.utf8"}),
+            "properties": defaults(properties, {"charset": "UTF8", "collation": _COLLATION}),
             "systemData": system_data(call, existing),
         }
 
