@@ -1,4 +1,4 @@
-"""The console script `airflowaks`: run records, Airflow's web pages and image, and the commands of installed packages.
+"""The console script `airflowaks`: preflight, run records, Airflow's web pages and image, other packages' commands.
 
 Exit codes: 0, 1 for an error, 2 for wrong usage; `runs` keeps those of diff: 1 for a difference, 2 for an error. Each
 command imports what it needs when it runs: `--help` and shell completion answer at once.
@@ -168,6 +168,23 @@ def web(env: str, port: int, *, password: bool, where: bool) -> None:
             with api_server.forwarded(session, port) as local_port:
                 click.echo(f"http://localhost:{local_port} is Airflow, until Ctrl-C.")
                 threading.Event().wait()
+
+
+@airflowaks.command()
+@_env_option
+@click.option("--image", default="", help="import, build, existing, a digest or a tag (default: its file's).")
+@click.pass_context
+def preflight(context: click.Context, env: str, image: str) -> None:
+    """Ask Azure what would stop a deployment, before anything is created; exit with 1 if anything does.
+
+    It takes seconds, writes nothing, and says what to do.
+    """
+    from airflowaks.preflight.run import preflight
+    from airflowaks.session import open_session
+
+    verdicts = preflight(open_session(env, "plan"), image)
+    click.echo(verdicts)
+    context.exit(bool(verdicts.stopping))
 
 
 @airflowaks.command()

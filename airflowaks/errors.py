@@ -4,6 +4,7 @@
     ├── InvalidEnvironment      the environment file breaks a rule; nothing was created
     ├── InvalidParameter        a notebook parameter is unknown or has the wrong type; nothing was created
     ├── NotConfirmed            an apply that needs confirmation was not confirmed; nothing was created
+    ├── PreflightStopped        Azure cannot take the environment as it is; nothing was created
     ├── DriftFound              mode=check found a resource that an apply would change
     ├── CheckFailed             a step's check from outside failed
     ├── NotConverged            a resource still differs from the environment after it was written
@@ -80,6 +81,10 @@ class InvalidParameter(AirflowAksError):
 
 class NotConfirmed(AirflowAksError):
     """An apply that needs confirmation was not confirmed; nothing was created."""
+
+
+class PreflightStopped(AirflowAksError):
+    """A verdict of the preflight stops an apply; nothing was created."""
 
 
 class DriftFound(AirflowAksError):

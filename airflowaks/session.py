@@ -6,6 +6,7 @@ client gets the same two settings, proxy and CA bundle, and nothing else differs
 
 from __future__ import annotations
 
+import re
 import threading
 from contextlib import contextmanager
 from contextvars import ContextVar
@@ -25,7 +26,7 @@ from airflowaks.cloud.connection import (
 )
 from airflowaks.cloud.redaction import Redactor
 from airflowaks.cloud.retries import short_retries
-from airflowaks.errors import AirflowAksError, InvalidParameter, SignInFailed
+from airflowaks.errors import AirflowAksError, InvalidParameter, ProviderNotRegistered, SignInFailed
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -52,6 +53,7 @@ Arguments = TypeVarTuple("Arguments")
 RESOURCE_MANAGER_SCOPE = "https://management.azure.com/.default"
 GRAPH_SCOPE = "https://graph.microsoft.com/.default"
 _DEFAULT_POLL_SECONDS = 5
+_CONFLICT, _NOT_REGISTERED = 409, "MissingSubscriptionRegistration"
 _WRITES = ("PUT", "POST", "PATCH", "DELETE")
 
 
@@ -74,6 +76,7 @@ def _client(package: str, name: str) -> Any:
             session.connection.credential,
             session.environment.subscription_id,
             per_call_policies=[session.correlation_policy],
+            per_retry_policies=[session.registration_policy],
             polling_interval=_DEFAULT_POLL_SECONDS,
             retry_policy=short_retries(**transport),
             **transport,
@@ -243,6 +246,30 @@ class Session:
                     correlation.id = headers.get("x-ms-correlation-request-id", correlation.id)
 
         return NoteCorrelation()
+
+    @cached_property
+    def registration_policy(self) -> Any:
+        """The policy that has a missing registration fail, where azure-mgmt-core would register without being asked.
+
+        Its ARMAutoResourceProviderRegistrationPolicy does so for reads, too: a plan would write. Step 1 registers.
+        """
+        from azure.core.pipeline.policies import SansIOHTTPPolicy
+
+        class RefuseRegistration(SansIOHTTPPolicy[Any, Any]):
+            """Raises ProviderNotRegistered."""
+
+            def on_response(self, request: Any, response: Any) -> None:
+                del request
+                answer = response.http_response
+                if answer.status_code == _CONFLICT and _NOT_REGISTERED in (text := answer.text()):
+                    namespace = re.search(r"namespace '([^']+)'", text)
+                    named = f"resource provider {namespace[1]}" if namespace else "a resource provider"
+                    message = f"The subscription is not registered for {named}."
+                    raise ProviderNotRegistered(
+                        message, "Run step 1 with mode=apply: it registers it.", _NOT_REGISTERED
+                    )
+
+        return RefuseRegistration()
 
 
 def open_session(env: str = "local", mode: str = "apply") -> Session:

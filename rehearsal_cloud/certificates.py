@@ -18,6 +18,8 @@ HOSTS = (
     "management.azure.com",
     "login.microsoftonline.com",
     "graph.microsoft.com",
+    "auth.docker.io",
+    "registry-1.docker.io",
     "*.vault.azure.net",
     "*.azurecr.io",
     "*.blob.core.windows.net",

@@ -8,6 +8,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from airflowaks.azure.arm import ArmResource, merge, rest
+from airflowaks.azure.region import kubernetes_releases, require_release, support_plan
 from airflowaks.engine.changes import AFTER_APPLY
 from airflowaks.engine.resource import Facts, value_at
 
@@ -76,7 +77,7 @@ class ManagedCluster(ArmResource):
             "properties": {
                 "kubernetesVersion": self._version(self.fact("properties.kubernetesVersion")),
                 # The tier alone brings no long-term support: https://learn.microsoft.com/azure/aks/long-term-support
-                "supportPlan": "AKSLongTermSupport" if settings.tier == "Premium" else "KubernetesOfficial",
+                "supportPlan": support_plan(self.session),
                 "dnsPrefix": settings.name,
                 "disableLocalAccounts": True,
                 "enableRBAC": True,
@@ -115,9 +116,12 @@ class ManagedCluster(ArmResource):
         """Create the cluster (five minutes on Azure) or update it (two minutes).
 
         A new node pool starts at its minimum size; then the autoscaler decides. A cluster has one identity: the desired
-        one replaces the present one.
+        one replaces the present one. Raises SkuNotAvailable, before anything is sent, for a version that has ended.
         """
         desired = self.desired()
+        version = desired["properties"]["kubernetesVersion"]
+        if version != value_at(facts, "properties.kubernetesVersion"):
+            require_release(self.session, "Kubernetes", version, kubernetes_releases(self.session))
         body = merge(self.kept(facts), desired) | {"identity": desired["identity"]}
         for pool in body["properties"]["agentPoolProfiles"]:
             pool.setdefault("count", self.session.environment.cluster.node_pool.min_count)

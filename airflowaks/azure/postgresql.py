@@ -10,6 +10,7 @@ import threading
 from typing import TYPE_CHECKING, Any
 
 from airflowaks.azure.arm import ArmChild, ArmResource, merge
+from airflowaks.azure.region import postgresql_releases, require_release
 from airflowaks.engine.changes import AFTER_APPLY
 from airflowaks.engine.resource import value_at
 
@@ -74,8 +75,12 @@ class FlexibleServer(ArmResource):
         """Create the server (six minutes on Azure) or update it.
 
         A server with password authentication needs an administrator login at creation. Its password is random and is
-        kept nowhere: administrators sign in with Entra.
+        kept nowhere: administrators sign in with Entra. Raises SkuNotAvailable, before anything is sent, for a version
+        that has ended.
         """
+        version = self.session.environment.postgresql.version
+        if version != value_at(facts, "properties.version"):
+            require_release(self.session, "PostgreSQL", version, postgresql_releases(self.session))
         if facts is not None:
             parameters: Any = {key: value for key, value in self.desired().items() if key != "location"}
             parameters["tags"] = merge(facts.get("tags", {}), parameters["tags"])

@@ -62,6 +62,7 @@ class ResourceGroup(ArmResource):
     """The resource group of all resources; deleting it deletes them."""
 
     kind = "resource group"
+    type = "Microsoft.Resources/subscriptions/resourceGroups"
     sdk = "resources.resource_groups"
     creation = "create_or_update"
     immutable = ("location",)

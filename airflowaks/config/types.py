@@ -17,9 +17,6 @@ from airflowaks.config.naming import RULES, region_name
 
 Item = TypeVar("Item", bound=Hashable)
 
-KUBERNETES_VERSIONS = ("1.30", "1.31", "1.32", "1.33", "1.34", "1.35")
-POSTGRESQL_VERSIONS = ("15", "16", "17", "18")
-
 TAG_COUNT = 50
 # https://learn.microsoft.com/azure/azure-resource-manager/management/tag-resources#limitations
 TAG_FORBIDDEN = "<>%&\\?/"
@@ -52,23 +49,6 @@ def _guid(name: str, command: str) -> AfterValidator:
         return value.lower()
 
     return AfterValidator(check)
-
-
-def _kubernetes_version(value: str) -> str:
-    if not re.fullmatch(rf"({'|'.join(map(re.escape, KUBERNETES_VERSIONS))})(\.\d+)?", value):
-        raise ValueError(
-            f'Airflow 3.3.2 is not tested with Kubernetes "{value}", only with {", ".join(KUBERNETES_VERSIONS)}; '
-            f'use "{KUBERNETES_VERSIONS[-1]}"'
-        )
-    return value
-
-
-def _postgresql_version(value: str) -> str:
-    if value == "14":
-        raise ValueError('PostgreSQL "14" support ends on 11 December 2026; use "17", supported until November 2029')
-    if value not in POSTGRESQL_VERSIONS:
-        raise ValueError(f'PostgreSQL "{value}" is not one of {", ".join(POSTGRESQL_VERSIONS)}; use "17"')
-    return value
 
 
 def _network(value: str) -> str:
@@ -186,8 +166,9 @@ Networks = Annotated[tuple[Network, ...], Field(strict=False, max_length=200), A
 Zones = Annotated[
     tuple[Annotated[Literal["1", "2", "3"], BeforeValidator(_text)], ...], Field(strict=False), AfterValidator(_unique)
 ]
-KubernetesVersion = Annotated[str, AfterValidator(_kubernetes_version)]
-PostgresqlVersion = Annotated[str, BeforeValidator(_text), AfterValidator(_postgresql_version)]
+# Which of them there are depends on the region and the day: the preflight and the steps ask Azure.
+KubernetesVersion = Annotated[str, _matching(r"1\.\d{2}(\.\d+)?", "a version of Kubernetes", '"1.35" or "1.35.3"')]
+PostgresqlVersion = Annotated[str, BeforeValidator(_text), _matching(r"\d{2}", "a major version of PostgreSQL", '"17"')]
 Image = Annotated[str, AfterValidator(_image)]
 SecretUrl = Annotated[str, AfterValidator(_secret_url)]
 Cores = Annotated[str, BeforeValidator(_text), _matching(_CORES, "a number of cores", '"2" or, in thousandths, "500m"')]

@@ -30,6 +30,8 @@ Kind = Literal["ServicePrincipal", "Group", "User"]
 
 ISSUER = f"https://sts.windows.net/{TENANT_ID}/"
 TOKEN_SECONDS = 3600
+# https://learn.microsoft.com/entra/identity/role-based-access-control/permissions-reference#groups-administrator
+GROUPS_ADMINISTRATOR = "fdd7a751-b60b-444a-984c-02652fe8fa1c"
 RESOURCE_MANAGER = ("https://management.azure.com", "https://management.core.windows.net")
 GRAPH = ("https://graph.microsoft.com", "00000003-0000-0000-c000-000000000000")
 KEY_VAULT = ("https://vault.azure.net",)
@@ -154,6 +156,7 @@ class Entra:
             "sub": principal.object_id,
             "tid": TENANT_ID,
             "app_displayname": principal.name,
+            "wids": [GROUPS_ADMINISTRATOR] if principal.object_id == OPERATOR_OBJECT_ID else [],
             "uti": uuid.uuid4().hex,
             "ver": "1.0",
         }

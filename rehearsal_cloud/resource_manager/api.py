@@ -15,6 +15,7 @@ from rehearsal_cloud.entra.directory import RESOURCE_MANAGER
 from rehearsal_cloud.errors import ServiceError, not_found
 from rehearsal_cloud.home import SUBSCRIPTION_ID
 from rehearsal_cloud.resource_manager.operation_polling import Polling
+from rehearsal_cloud.resource_manager.policies import check_policies
 from rehearsal_cloud.resource_manager.registrations import Registrations
 from rehearsal_cloud.resource_manager.resource_ids import ResourceId, canonical_location
 from rehearsal_cloud.resource_manager.resource_types import PENDING, Answer, Call, Provider, ResourceType, merge
@@ -120,6 +121,9 @@ class ResourceManager:
         self._check_place(kind, call)
         self._check_idle(kind, rid)
         existing = cloud.resource(rid)
+        check_policies(cloud.faults, rid.full_type, rid.name)
+        if existing is None and kind.tracked:
+            self._check_region(rid, call.body.get("location") or "")
         kind.check_name(rid.name)
         kind.check_required(call.body)
         kind.validate(call, call.body, existing)
@@ -232,6 +236,17 @@ class ResourceManager:
                     f" '{parent.name}' not found."
                 )
                 raise ServiceError(404, "ParentResourceNotFound", text)
+
+    def _check_region(self, rid: ResourceId, location: str) -> None:
+        """Raise ServiceError (400) where the type is restricted to other regions; names of regions are not checked."""
+        regions = [canonical_location(region) for region in self._registrations.regions(rid.full_type)]
+        restricted = self._cloud.faults.restriction("region", rid.full_type)
+        if restricted and canonical_location(location) not in regions:
+            text = (
+                f"The provided location '{location}' is not available for resource type '{rid.full_type}'. List of"
+                f" available regions for the resource type is '{','.join(regions)}'."
+            )
+            raise ServiceError(400, "LocationNotAvailableForResourceType", text)
 
     def _check_idle(self, kind: ResourceType, rid: ResourceId) -> None:
         """Raise ServiceError (409) while an operation runs on the resource, its parent or, if exclusive, its family."""

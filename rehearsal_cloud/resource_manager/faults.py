@@ -1,4 +1,4 @@
-"""Fault injection for drills and tests: a service's real error, a missing answer, a failing machine.
+"""Fault injection for drills and tests: a service's real error, a missing answer, a failing machine, a restriction.
 
 Clients set them over HTTPS at `https://localhost:<https port>/rehearsal/faults` with the control token of the home.
 """
@@ -75,18 +75,41 @@ class Breakdown:
     id: int = field(default_factory=lambda: next(_IDS))
 
 
+@dataclass(kw_only=True)
+class Restriction:
+    """What the subscription or its region does not offer: listings say so, and a write that asks for it is refused.
+
+    `name` matches what is restricted: the machine size of a `size` (in `zones`, or in the region), the family of a
+    `quota` with its `limit` of cores, the software and release of a `version` ("Kubernetes 1.35"), the resource type
+    that a `policy` denies or that the `region` does not have, the high availability mode of a `standby`. With `offer`
+    the region takes no PostgreSQL server of this subscription; with `clock` answers are `limit` seconds ahead.
+    """
+
+    restriction: Literal["clock", "offer", "policy", "quota", "region", "size", "standby", "version"]
+    name: str = ".*"
+    zones: list[str] = field(default_factory=list)
+    limit: int = 0
+    id: int = field(default_factory=lambda: next(_IDS))
+
+
 class Faults:
     """The active faults; they end with the rehearsal's process. `changed` is set at every change of them."""
 
     def __init__(self) -> None:
         self._standing: dict[int, Fault] = {}
         self._breakdowns: list[Breakdown] = []
+        self._restrictions: list[Restriction] = []
         self.changed = asyncio.Event()
 
     def breakdown(self, kind: str, name: str = "") -> Breakdown | None:
         """Return the active breakdown of this kind, matching `name` if set."""
         candidates = (standing for standing in self._breakdowns if standing.breakdown == kind)
         return next((candidate for candidate in candidates if not name or re.search(candidate.name, name)), None)
+
+    def restriction(self, kind: str, name: str = "") -> Restriction | None:
+        """Return the active restriction of this kind that matches all of `name`, regardless of case."""
+        candidates = (restriction for restriction in self._restrictions if restriction.restriction == kind)
+        return next((each for each in candidates if re.fullmatch(each.name, name, re.IGNORECASE)), None)
 
     def struck(self, method: str, host: str, path: str) -> Fault | None:
         """Return the fault of a request from a client or between Azure's services, or None."""
@@ -121,14 +144,22 @@ class Faults:
         if request.method == "DELETE":
             self._standing.clear()
             self._breakdowns.clear()
+            self._restrictions.clear()
             self._change()
-        standing: list[Fault | Breakdown] = [*self._standing.values(), *self._breakdowns]
+        standing: list[Fault | Breakdown | Restriction] = [
+            *self._standing.values(),
+            *self._breakdowns,
+            *self._restrictions,
+        ]
         return JSONResponse([asdict(fault) for fault in standing])
 
-    def _add(self, definition: dict[str, Any]) -> Fault | Breakdown:
+    def _add(self, definition: dict[str, Any]) -> Fault | Breakdown | Restriction:
         if "breakdown" in definition:
             self._breakdowns.append(Breakdown(**definition))
             return self._breakdowns[-1]
+        if "restriction" in definition:
+            self._restrictions.append(Restriction(**definition))
+            return self._restrictions[-1]
         fault = Fault(**definition)
         self._standing[fault.id] = fault
         return fault

@@ -9,9 +9,12 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from rehearsal_cloud.documents import Document
 
 _RELEASES = {
+    "1.32": ("1.32.10", "1.32.11"),
     "1.33": ("1.33.6", "1.33.7"),
     "1.34": ("1.34.4", "1.34.5"),
     "1.35": ("1.35.2", "1.35.3"),
@@ -20,12 +23,25 @@ _RELEASES = {
 }
 _DEFAULT = "1.35"
 _PREVIEWS = ("1.37",)
+_LONG_TERM_ONLY = ("1.32", "1.33")
+"""Releases that have ended but for clusters with long-term support: the listing leaves out the other plan."""
+SUPPORT_PLANS = ("KubernetesOfficial", "AKSLongTermSupport")
 _OIDC_BY_DEFAULT_SINCE = (1, 34)
 
 
 def supported(version: str) -> bool:
     """Tell whether a cluster may run `version`: a patch, or a release, which means its newest patch."""
     return version in _RELEASES or any(version in patches for patches in _RELEASES.values())
+
+
+def release_of(version: str) -> str:
+    """Return the release, such as 1.35, of a patch or a release."""
+    return ".".join(version.split(".")[:2])
+
+
+def support_plans(release: str) -> tuple[str, ...]:
+    """Return the support plans with which a cluster may run a release."""
+    return SUPPORT_PLANS[1:] if release in _LONG_TERM_ONLY else SUPPORT_PLANS
 
 
 def current_version(version: str | None) -> str:
@@ -40,15 +56,16 @@ def oidc_by_default(patch: str) -> bool:
     return (int(major), int(minor)) >= _OIDC_BY_DEFAULT_SINCE
 
 
-def versions() -> Document:
-    """Return the listing as `locations/kubernetesVersions` answers it."""
-    releases = list(_RELEASES)
+def versions(ended: Callable[[str], bool]) -> Document:
+    """Return the listing as `locations/kubernetesVersions` answers it, without the releases that have `ended`."""
+    releases = [release for release in _RELEASES if not ended(release)]
     values = []
-    for index, (release, patches) in enumerate(_RELEASES.items()):
+    for index, release in enumerate(releases):
+        patches = _RELEASES[release]
         following = _RELEASES[releases[index + 1]] if index + 1 < len(releases) else ()
         value: Document = {
             "version": release,
-            "capabilities": {"supportPlan": ["KubernetesOfficial", "AKSLongTermSupport"]},
+            "capabilities": {"supportPlan": list(support_plans(release))},
             "patchVersions": {
                 patch: {"upgrades": [*patches[number + 1 :], *following]} for number, patch in enumerate(patches)
             },

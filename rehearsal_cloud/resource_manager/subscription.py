@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from rehearsal_cloud.errors import ServiceError, not_found
 from rehearsal_cloud.home import SUBSCRIPTION_ID, TENANT_ID
+from rehearsal_cloud.resource_manager.policies import check_policies
 from rehearsal_cloud.resource_manager.resource_groups import SUBSCRIPTION
 from rehearsal_cloud.resource_manager.resource_ids import canonical_location, canonical_scope
 from rehearsal_cloud.resource_manager.resource_types import Answer
@@ -107,6 +108,7 @@ class Subscription:
                 " letters, digits, '-', '.', '_' and parentheses, and no '.' at its end."
             )
             raise ServiceError(400, "InvalidResourceGroup", text)
+        check_policies(self._cloud.faults, "Microsoft.Resources/subscriptions/resourceGroups", name)
         if not body.get("location"):
             raise ServiceError(400, "LocationRequired", "The location property is required for this definition.")
         location = canonical_location(body["location"])
@@ -163,12 +165,33 @@ class Subscription:
 
     def _subscriptions(self, request: _ListRequest) -> Answer:
         visible = self._cloud.authorization.holds_any(request.principal)
-        subscriptions = [_subscription()] if visible else []
+        subscriptions = [self._view_subscription()] if visible else []
         return Answer({"value": subscriptions, "count": {"type": "Total", "value": len(subscriptions)}})
 
     def _read_subscription(self, request: _ListRequest) -> Answer:
         self._require(request, "Microsoft.Resources/subscriptions/read")
-        return Answer(_subscription())
+        return Answer(self._view_subscription())
+
+    def _view_subscription(self) -> Document:
+        """Return the subscription with its offer; one on free credit, whose registries may not build, says so.
+
+        The offers' IDs: https://learn.microsoft.com/azure/cost-management-billing/costs/understand-cost-mgt-data
+        """
+        paid = self._cloud.settings.acr_tasks
+        return {
+            "id": SUBSCRIPTION,
+            "authorizationSource": "RoleBased",
+            "managedByTenants": [],
+            "subscriptionId": SUBSCRIPTION_ID,
+            "tenantId": TENANT_ID,
+            "displayName": "rehearsal",
+            "state": "Enabled",
+            "subscriptionPolicies": {
+                "locationPlacementId": "Internal_2014-09-01",
+                "quotaId": "Internal_2014-09-01" if paid else "FreeTrial_2014-09-01",
+                "spendingLimit": "Off" if paid else "On",
+            },
+        }
 
     def _list(self, request: _ListRequest) -> Answer:
         scope = canonical_scope(request.path.rpartition("/")[0])
@@ -195,20 +218,3 @@ def _tenants(_asked: _ListRequest) -> Answer:
 def _view(group: Document) -> Document:
     shown = {key: value for key, value in group.items() if not key.startswith("_")}
     return {**shown, "properties": {"provisioningState": group["_state"]}}
-
-
-def _subscription() -> Document:
-    return {
-        "id": SUBSCRIPTION,
-        "authorizationSource": "RoleBased",
-        "managedByTenants": [],
-        "subscriptionId": SUBSCRIPTION_ID,
-        "tenantId": TENANT_ID,
-        "displayName": "rehearsal",
-        "state": "Enabled",
-        "subscriptionPolicies": {
-            "locationPlacementId": "Internal_2014-09-01",
-            "quotaId": "Internal_2014-09-01",
-            "spendingLimit": "Off",
-        },
-    }

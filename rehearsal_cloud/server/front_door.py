@@ -11,6 +11,7 @@ import signal
 import socket
 import time
 import uuid
+from email.utils import formatdate
 from typing import TYPE_CHECKING
 
 import uvicorn
@@ -22,6 +23,7 @@ from rehearsal_cloud.entra.login import Login
 from rehearsal_cloud.errors import not_found
 from rehearsal_cloud.key_vault.api import Vault
 from rehearsal_cloud.registry.api import Registry
+from rehearsal_cloud.registry.docker_hub import HOST, TOKEN_HOST, DockerHub
 from rehearsal_cloud.resource_manager.api import ResourceManager
 from rehearsal_cloud.resource_manager.cloud import Cloud
 from rehearsal_cloud.resource_manager.cluster_issuers import Oidc
@@ -52,6 +54,7 @@ class FrontDoor:
         self._hosts: dict[str, Handler] = {
             _RESOURCE_MANAGER: ResourceManager(cloud, resources).answer,
             "login.microsoftonline.com": routed(Login(cloud.entra, cloud.store, oidc.fetched).routes()),
+            **dict.fromkeys((HOST, TOKEN_HOST), routed(DockerHub(cloud).routes())),
             "graph.microsoft.com": routed(Graph(cloud.entra, cloud.store).routes()),
         }
         self._suffixes: dict[str, Handler] = {
@@ -78,6 +81,8 @@ class FrontDoor:
         client_id = request.headers.get("x-ms-client-request-id")
         if client_id:
             response.headers.setdefault("x-ms-client-request-id", client_id)
+        clock = self._faults.restriction("clock")
+        response.headers["Date"] = formatdate(time.time() + (clock.limit if clock else 0), usegmt=True)
         self._record(request, host, response, started)
         await response(scope, receive, send)
 
@@ -153,6 +158,7 @@ async def serve(home: Home, settings: Settings) -> None:
             ssl_context_factory=lambda *_: cloud.tls,
             log_config=None,
             access_log=False,
+            date_header=False,  # the front door sets it
             lifespan="off",
             timeout_graceful_shutdown=2,
         )

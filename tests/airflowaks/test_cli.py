@@ -42,10 +42,10 @@ def joined(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_every_command_has_help() -> None:
-    assert commands(run("--help").output) == ["image", "rehearsal", "runs", "web"]
+    assert commands(run("--help").output) == ["image", "preflight", "rehearsal", "runs", "web"]
     assert commands(run("runs", "--help").output) == ["compare", "list", "show"]
     assert commands(run("rehearsal", "--help").output) == ["down", "env", "reset", "status", "up"]
-    lines = [("image",), ("web",), *(("runs", name) for name in ("compare", "list", "show"))]
+    lines = [("image",), ("preflight",), ("web",), *(("runs", name) for name in ("compare", "list", "show"))]
     lines += [("rehearsal", name) for name in ("down", "env", "reset", "status", "up", "serve", "credential")]
     for words in lines:
         shown = run(*words, "--help")
@@ -90,13 +90,27 @@ def test_where_tells_the_address_and_how_to_sign_in(rehearsal: Rehearsal) -> Non
     assert "password the secret airflow-admin-password in airflow-local-kv-" in told
 
 
+@pytest.mark.broad
+def test_a_preflight_is_a_table_and_an_exit_code(rehearsal: Rehearsal) -> None:
+    healthy = run("preflight")
+    assert healthy.exit_code == 0, healthy.output
+    assert "Owner" in healthy.output
+    rehearsal.control("POST", {"restriction": "version", "name": "PostgreSQL 17"})
+    try:
+        stopped = run("preflight")
+    finally:
+        rehearsal.control("DELETE")
+    assert stopped.exit_code == 1
+    assert re.search(r"stops +PostgreSQL +PostgreSQL 17 is not available in westeurope", stopped.output)
+
+
 def test_password_and_where_exclude_each_other() -> None:
     refused = run("web", "--where", "--password")
     assert refused.exit_code == 2
     assert "--password and --where exclude each other" in refused.stderr
 
 
-@pytest.mark.parametrize("words", [("web", "--where"), ("image",)])
+@pytest.mark.parametrize("words", [("web", "--where"), ("image",), ("preflight",)])
 def test_an_environment_that_does_not_exist_is_two_lines(words: tuple[str, ...]) -> None:
     refused = run(*words, "--env", "nowhere")
     assert refused.exit_code == 1
@@ -130,7 +144,7 @@ def test_without_nbformat_records_say_what_to_install(monkeypatch: pytest.Monkey
 
 def test_where_no_entry_point_is_installed_it_says_how_to_go_on(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(cli, "entry_points", EntryPoints().select)
-    assert commands(run("--help").output) == ["image", "runs", "web"]
+    assert commands(run("--help").output) == ["image", "preflight", "runs", "web"]
     refused = run("rehearsal", "up")
     assert refused.exit_code == 2
     assert "No such command 'rehearsal'. After an update of the checkout, run `pip install --editable .`" in (

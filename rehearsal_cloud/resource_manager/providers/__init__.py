@@ -12,6 +12,7 @@ from rehearsal_cloud.resource_manager.providers.generic import Network
 from rehearsal_cloud.resource_manager.providers.insights import Insights
 from rehearsal_cloud.resource_manager.providers.key_vault import KeyVault
 from rehearsal_cloud.resource_manager.providers.managed_identity import ManagedIdentity
+from rehearsal_cloud.resource_manager.providers.policy_insights import PolicyInsights
 from rehearsal_cloud.resource_manager.providers.postgresql import PostgreSql
 from rehearsal_cloud.resource_manager.providers.roles import Roles
 from rehearsal_cloud.resource_manager.providers.storage import Storage
@@ -31,6 +32,7 @@ def providers() -> dict[str, Provider]:
         KeyVault(),
         ManagedIdentity(),
         Network(),
+        PolicyInsights(),
         PostgreSql(),
         Roles(),
         Storage(),

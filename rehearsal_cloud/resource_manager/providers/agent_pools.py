@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, ClassVar
 
 from rehearsal_cloud.errors import ServiceError
 from rehearsal_cloud.resource_manager.kubernetes_versions import current_version, supported
+from rehearsal_cloud.resource_manager.providers.vm_sizes import TOTAL, ZONES, family, restricted_zones, usages
+from rehearsal_cloud.resource_manager.resource_groups import SUBSCRIPTION
 from rehearsal_cloud.resource_manager.resource_ids import ResourceId
 from rehearsal_cloud.resource_manager.resource_types import Call, ResourceType, defaults, new_etag
 
@@ -50,7 +52,9 @@ class AgentPool(ResourceType):
         """Validate the pool, its immutable properties, and that a system pool remains."""
         before = existing["properties"] if existing else None
         check_node_images(call, call.body.get("properties") or {})
-        pool = check(call.id.name, body.get("properties") or {}, before, call.cloud.location(call.id))
+        location = call.cloud.location(call.id)
+        pool = check(call.id.name, body.get("properties") or {}, before, location)
+        check_capacity(call, call.id.name, pool, before, location)
         if existing is not None:
             check_system_pool([pool, *_siblings(call.cloud, existing)])
 
@@ -109,6 +113,42 @@ def check(name: str, properties: Document, before: Document | None, location: st
         raise ServiceError(400, "AgentPoolK8sVersionNotSupported", text)
     _check_count(pool)
     return pool
+
+
+def check_capacity(call: Call, name: str, pool: Document, before: Document | None, location: str) -> None:
+    """Raise ServiceError (400) where the subscription has no such size, not in these zones, or no quota for the nodes.
+
+    Codes and texts are users' reports: https://github.com/dotnet/core/issues/8181, "The zone(s) '3' for resource
+    'system' is not supported", and "Insufficient vcpu quota requested 2, remaining 0 for family … for region …".
+    """
+    size = pool.get("vmSize") or _DEFAULT_SIZE
+    restricted, zones = restricted_zones(call.cloud, size), pool.get("availabilityZones") or []
+    if before is None and (restricted == ZONES or (restricted and set(zones).issubset(restricted))):
+        text = (
+            f"The VM size of {size} is not allowed in your subscription in location '{location}'. For more details,"
+            " please visit https://aka.ms/aks/quotas-skus-regions"
+        )
+        raise ServiceError(400, "BadRequest", text)
+    if before is None and (refused := [zone for zone in zones if zone in restricted]):
+        supported_zones = ",".join(zone for zone in ZONES if zone not in restricted)
+        text = (
+            f"Preflight validation check for resource(s) for container service {call.id.names[0]} in resource group"
+            f" {call.id.group} failed. Message: The zone(s) '{','.join(refused)}' for resource '{name}' is not"
+            f" supported. The supported zones for location '{location}' are '{supported_zones}'. Details: "
+        )
+        raise ServiceError(400, "AvailabilityZoneNotSupported", text)
+    group, cores = family(size)
+    requested = cores * ((pool.get("count") or 1) - (before or {}).get("count", 0))
+    quotas = usages(call.cloud, SUBSCRIPTION, location) if requested > 0 else {}
+    for quota in (group, TOTAL):
+        used, limit = quotas.get(quota, (0, requested))
+        if requested > limit - used:
+            text = (
+                f"Insufficient vcpu quota requested {requested}, remaining {limit - used} for family {quota}"
+                f" for region {location}. Surge nodes would also consume vcpu quota. Increase the quota or use"
+                " different available SKU in your subscription"
+            )
+            raise ServiceError(400, "ErrCode_InsufficientVCPUQuota", text)
 
 
 def check_node_images(call: Call, *requested: Document) -> None:

@@ -9,13 +9,20 @@ import re
 from typing import TYPE_CHECKING
 
 from rehearsal_cloud.errors import ServiceError
-from rehearsal_cloud.resource_manager.kubernetes_versions import current_version, oidc_by_default, supported
+from rehearsal_cloud.resource_manager.kubernetes_versions import (
+    SUPPORT_PLANS,
+    current_version,
+    oidc_by_default,
+    release_of,
+    support_plans,
+    supported,
+)
 from rehearsal_cloud.resource_manager.resource_types import find
 
 if TYPE_CHECKING:
     from rehearsal_cloud.documents import Document
+    from rehearsal_cloud.resource_manager.resource_types import Call
 
-_SUPPORT_PLANS = ("KubernetesOfficial", "AKSLongTermSupport")
 _IMMUTABLE = (
     "dnsPrefix",
     "fqdnSubdomain",
@@ -30,10 +37,25 @@ _IMMUTABLE = (
 )
 
 
-def check_version(name: str, properties: Document) -> None:
-    """Check that AKS offers the version. Raises ServiceError."""
-    version = properties.get("kubernetesVersion")
-    if version and not supported(version):
+def check_version(call: Call, properties: Document, existing: Document | None) -> None:
+    """Check that AKS offers the version with the cluster's support plan. Raises ServiceError.
+
+    Texts: https://github.com/Azure/AKS/issues, and "only available for Long-Term Support" in many users' reports.
+    """
+    version, name = properties.get("kubernetesVersion"), call.id.name
+    if not version or version == find(existing or {}, "properties.kubernetesVersion"):
+        return
+    release = release_of(version)
+    plan = properties.get("supportPlan") or find(existing or {}, "properties.supportPlan") or SUPPORT_PLANS[0]
+    if supported(version) and plan not in support_plans(release):
+        text = (
+            f"Managed cluster {name} is on version {version}, which is only available for Long-Term Support (LTS). If"
+            " you intend to onboard to LTS, please ensure the cluster is in Premium tier and LTS support plan (see"
+            " https://aka.ms/aks/enable-lts). Otherwise, use [az aks get-versions] command to get the supported"
+            " version list in this region. For more information, please check https://aka.ms/supported-version-list"
+        )
+        raise ServiceError(400, "K8sVersionNotSupported", text)
+    if not supported(version) or call.cloud.faults.restriction("version", f"Kubernetes {release}"):
         text = (
             f"Managed cluster {name} is on version {version} which is not supported in this region. Please"
             " use [az aks get-versions] command to get the supported version list in this region. For more"
@@ -49,12 +71,12 @@ def check_support_plan(body: Document, existing: Document | None) -> None:
     that of `az aks upgrade`, which checks the same; the service's is not published.
     """
     old = existing or {}
-    plan = find(body, "properties.supportPlan") or find(old, "properties.supportPlan") or _SUPPORT_PLANS[0]
+    plan = find(body, "properties.supportPlan") or find(old, "properties.supportPlan") or SUPPORT_PLANS[0]
     tier = find(body, "sku.tier") or find(old, "sku.tier") or "Free"
-    if plan not in _SUPPORT_PLANS:
-        text = f"The value of parameter supportPlan is invalid. Error details: one of {' and '.join(_SUPPORT_PLANS)}."
+    if plan not in SUPPORT_PLANS:
+        text = f"The value of parameter supportPlan is invalid. Error details: one of {' and '.join(SUPPORT_PLANS)}."
         raise ServiceError(400, "InvalidParameter", text)
-    if plan != _SUPPORT_PLANS[0] and tier != "Premium":
+    if plan != SUPPORT_PLANS[0] and tier != "Premium":
         raise ServiceError(400, "BadRequest", "AKS Long Term Support is only available for Premium tier clusters.")
 
 

@@ -1,14 +1,14 @@
-"""Microsoft.Compute: machines and disks, stored as requested, and the usage of a region's quota."""
+"""Microsoft.Compute: machines and disks, stored as requested; the sizes of machines, and the usage of quota."""
 
 from __future__ import annotations
 
 import re
-from collections import Counter
 from typing import TYPE_CHECKING
 
 from rehearsal_cloud.resource_manager.paging import paged
 from rehearsal_cloud.resource_manager.providers.generic import GenericProvider
-from rehearsal_cloud.resource_manager.resource_types import find
+from rehearsal_cloud.resource_manager.providers.vm_sizes import TOTAL, listing, usages
+from rehearsal_cloud.resource_manager.resource_ids import canonical_location
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping
@@ -16,50 +16,40 @@ if TYPE_CHECKING:
     from rehearsal_cloud.documents import Document
     from rehearsal_cloud.resource_manager.resource_types import Answer, Call
 
-_SIZE = re.compile(r"standard_([a-z]+)(\d+)(?:-\d+)?([a-z]*)(?:_(.+))?", re.IGNORECASE)
-_TOTAL = ("cores", "Total Regional vCPUs")
-_LIMIT = 100
-_PAGE = 1  # few families are in use, and Azure pages this list too
+_USAGES_PAGE = 12
+_SIZES_PAGE = 100
+_REGION = "westeurope"
 
 
 class Compute(GenericProvider):
-    """Machines and disks. The quota is reported, not enforced."""
+    """Machines and disks."""
 
     namespace = "Microsoft.Compute"
 
     def functions(self) -> Mapping[tuple[str, str], Callable[[Call], Awaitable[Answer]]]:
-        """Return the region's usages."""
-        return {("get", "locations/usages"): self._usages}
+        """Return the listings: the sizes of machines, and the region's usages."""
+        return {("get", "skus"): self._sizes, ("get", "locations/usages"): self._usages}
+
+    async def _sizes(self, call: Call) -> Answer:
+        """Answer the sizes of the region that the filter names: "only location filter is supported currently"."""
+        call.cloud.authorization.require(call.principal, "Microsoft.Compute/skus/read", call.id.scope)
+        named = re.search(r"location eq '([^']*)'", call.query.get("$filter", ""))
+        location = canonical_location(named.group(1)) if named else _REGION
+        return paged(call, listing(call.cloud, location), _SIZES_PAGE)
 
     async def _usages(self, call: Call) -> Answer:
         """Answer the cores of all node pools in the region, by family and in total."""
         call.cloud.authorization.require(call.principal, "Microsoft.Compute/locations/usages/read", call.id.scope)
-        used: Counter[tuple[str, str]] = Counter({_TOTAL: 0})
-        for cluster in call.cloud.top_resources(call.id.scope):
-            if find(cluster, "location") != call.id.names[0].lower():
-                continue
-            for pool in find(cluster, "properties.agentPoolProfiles") or ():
-                family, cores = _family(pool["vmSize"])
-                used[family] += cores * pool["count"]
-                used[_TOTAL] += cores * pool["count"]
-        return paged(call, [_usage(name, count) for name, count in used.items()], _PAGE)
+        used = usages(call.cloud, call.id.scope, call.id.names[0].lower())
+        return paged(call, [_usage(name, *cores) for name, cores in used.items()], _USAGES_PAGE)
 
 
-def _family(size: str) -> tuple[tuple[str, str], int]:
-    """Return the name, the title and the cores of a machine size's family."""
-    match = _SIZE.fullmatch(size)
-    if match is None:
-        return ("other", "Other vCPUs"), 0
-    letters, cores, features, version = match.groups(default="")
-    name = f"{letters}{features}".upper() + version
-    return (f"standard{name}Family", f"Standard {name} Family vCPUs"), int(cores)
-
-
-def _usage(name: tuple[str, str], count: int) -> Document:
-    value, title = name
+def _usage(name: str, used: int, limit: int) -> Document:
+    series = name.removeprefix("standard").removesuffix("Family")
+    title = "Total Regional vCPUs" if name == TOTAL else f"Standard {series} Family vCPUs"
     return {
         "unit": "Count",
-        "currentValue": count,
-        "limit": _LIMIT,
-        "name": {"value": value, "localizedValue": title},
+        "currentValue": used,
+        "limit": limit,
+        "name": {"value": name, "localizedValue": title},
     }

@@ -103,15 +103,17 @@ class ManagedCluster(ResourceType):
             check_required(properties)
         else:
             check_immutable(properties, existing["properties"])
-        check_version(call.id.name, properties)
         check_support_plan(body, existing)
+        check_version(call, properties, existing)
         check_assigned(call, body.get("identity") or {})
         check_oidc(properties, existing)
         agent_pools.check_node_images(call, *((call.body.get("properties") or {}).get("agentPoolProfiles") or []))
         pools = {resource["name"]: resource["properties"] for resource in call.cloud.resources(call.id.path)}
         for pool in properties.get("agentPoolProfiles") or []:
             name = pool.get("name") or ""
-            pools[name] = agent_pools.check(name, pool, pools.get(name), body["location"])
+            before = pools.get(name)
+            pools[name] = agent_pools.check(name, pool, before, body["location"])
+            agent_pools.check_capacity(call, name, pools[name], before, canonical_location(body["location"]))
         agent_pools.check_system_pool(list(pools.values()))
 
     def fill(self, call: Call, body: Document, existing: Document | None) -> Document:
@@ -234,7 +236,8 @@ class ContainerService(Provider):
 async def _kubernetes_versions(call: Call) -> Answer:
     action = "Microsoft.ContainerService/locations/kubernetesVersions/read"
     call.cloud.authorization.require(call.principal, action, call.id.scope)
-    return Answer(versions())
+    faults = call.cloud.faults
+    return Answer(versions(lambda release: faults.restriction("version", f"Kubernetes {release}") is not None))
 
 
 # Resources of a cluster

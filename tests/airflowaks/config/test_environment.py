@@ -209,11 +209,11 @@ REFUSED = {
         "tags (line 4): 51 tags exceed the limit of 50 for each resource; remove some",
     ),
     # Cluster
-    "Kubernetes too new": (
-        'cluster: {kubernetes_version: "1.36"}',
+    "Kubernetes of another form": (
+        'cluster: {kubernetes_version: "v1.36"}',
         (
-            'cluster.kubernetes_version (line 4): Airflow 3.3.2 is not tested with Kubernetes "1.36", '
-            'only with 1.30, 1.31, 1.32, 1.33, 1.34, 1.35; use "1.35"'
+            'cluster.kubernetes_version (line 4): "v1.36" is not a version of Kubernetes; write it like '
+            '"1.35" or "1.35.3"'
         ),
     ),
     "VM size": (
@@ -311,16 +311,9 @@ REFUSED = {
         ),
     ),
     # PostgreSQL
-    "PostgreSQL that ends": (
-        "postgresql: {version: 14}",
-        (
-            'postgresql.version (line 4): PostgreSQL "14" support ends on 11 December 2026; use "17", '
-            "supported until November 2029"
-        ),
-    ),
-    "PostgreSQL that is not": (
-        "postgresql: {version: 19}",
-        'postgresql.version (line 4): PostgreSQL "19" is not one of 15, 16, 17, 18; use "17"',
+    "PostgreSQL of another form": (
+        'postgresql: {version: "17.2"}',
+        'postgresql.version (line 4): "17.2" is not a major version of PostgreSQL; write it like "17"',
     ),
     "PostgreSQL on the wrong series": (
         "postgresql: {sku: Standard_F4s_v2}",

@@ -51,4 +51,4 @@ class PostgreSql(Provider):
     async def _capabilities(self, call: Call) -> Answer:
         action = "Microsoft.DBforPostgreSQL/locations/capabilities/read"
         call.cloud.authorization.require(call.principal, action, call.id.scope)
-        return Answer({"value": [capabilities()]})
+        return Answer({"value": [capabilities(call.cloud.faults)]})

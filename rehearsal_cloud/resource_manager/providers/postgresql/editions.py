@@ -11,11 +11,16 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from rehearsal_cloud.documents import Document
+    from rehearsal_cloud.resource_manager.faults import Faults
 
 ZONES = ("1", "2", "3")
 
 MINOR_VERSIONS = {"14": "20", "15": "15", "16": "11", "17": "7", "18": "1"}
 """The versions that can be created, with the minor one that Azure would run."""
+
+
+OFFER_RESTRICTED = "Subscriptions are restricted from provisioning in this location."
+_STANDBY_MODES = ("SameZone", "ZoneRedundant")
 
 
 @dataclass(frozen=True)
@@ -88,36 +93,59 @@ def tiers_from(size: Disk) -> list[Disk]:
     return list({candidate.tier: candidate for candidate in DISKS if candidate.gigabytes >= size.gigabytes}.values())
 
 
-def capabilities() -> Document:
-    """Return a location's capabilities; all locations have the same."""
-    features = ("FastProvisioning", "GeoBackup", "IndexTuning", "OnlineResize", "StorageAutoGrowth", "ZoneRedundantHa")
+def standby_modes(faults: Faults) -> list[str]:
+    """Return the high availability modes that the location offers to the subscription."""
+    return [mode for mode in _STANDBY_MODES if not faults.restriction("standby", mode)]
+
+
+def minor_versions(faults: Faults) -> dict[str, str]:
+    """Return the versions that can be created now, with their minor ones."""
+    live = MINOR_VERSIONS.items()
+    return {version: minor for version, minor in live if not faults.restriction("version", f"PostgreSQL {version}")}
+
+
+def capabilities(faults: Faults) -> Document:
+    """Return a location's capabilities; all locations have the same.
+
+    A location that is closed for a mode of high availability leaves it out
+    (https://learn.microsoft.com/azure/postgresql/overview#azure-regions); one that is restricted offers no version
+    (https://github.com/hashicorp/terraform-provider-azurerm/issues/21306).
+    """
+    modes, versions, restricted = standby_modes(faults), minor_versions(faults), faults.restriction("offer") is not None
+    switch = {True: "Enabled", False: "Disabled"}
+    features = {
+        "FastProvisioning": True,
+        "GeoBackup": True,
+        "IndexTuning": True,
+        "OnlineResize": True,
+        "StorageAutoGrowth": True,
+        "OfferRestricted": restricted,
+        "ZoneRedundantHa": "ZoneRedundant" in modes,
+    }
     return {
         "name": "FlexibleServerCapabilities",
-        "supportedServerEditions": [_edition(name, skus) for name, skus in EDITIONS.items()],
+        **({"reason": OFFER_RESTRICTED} if restricted else {}),
+        "supportedServerEditions": [] if restricted else [_edition(*edition, modes) for edition in EDITIONS.items()],
         "supportedServerVersions": [
             {
                 "name": version,
-                "supportedVersionsToUpgrade": [later for later in MINOR_VERSIONS if int(later) > int(version)],
+                "supportedVersionsToUpgrade": [later for later in versions if int(later) > int(version)],
                 "supportedFeatures": [],
             }
-            for version in MINOR_VERSIONS
+            for version in ([] if restricted else versions)
         ],
-        "supportedFeatures": [
-            {"name": "OfferRestricted", "status": "Disabled"},
-            *({"name": name, "status": "Enabled"} for name in features),
-        ],
+        "supportedFeatures": [{"name": name, "status": switch[enabled]} for name, enabled in features.items()],
         "fastProvisioningSupported": "Enabled",
         "supportedFastProvisioningEditions": [],
         "geoBackupSupported": "Enabled",
-        "zoneRedundantHaSupported": "Enabled",
+        "zoneRedundantHaSupported": switch[features["ZoneRedundantHa"]],
         "storageAutoGrowthSupported": "Enabled",
         "onlineResizeSupported": "Enabled",
-        "restricted": "Disabled",
+        "restricted": switch[restricted],
     }
 
 
-def _edition(name: str, skus: tuple[Sku, ...]) -> Document:
-    modes = [] if name == "Burstable" else ["SameZone", "ZoneRedundant"]
+def _edition(name: str, skus: tuple[Sku, ...], modes: list[str]) -> Document:
     return {
         "name": name,
         "defaultSkuName": _DEFAULT_SKUS[name],
@@ -143,7 +171,7 @@ def _edition(name: str, skus: tuple[Sku, ...]) -> Document:
                 "supportedIops": sku.cores * 1600,
                 "supportedMemoryPerVcoreMb": sku.memory_per_core_mb,
                 "supportedZones": list(ZONES),
-                "supportedHaMode": modes,
+                "supportedHaMode": [] if name == "Burstable" else modes,
                 "supportedFeatures": [],
             }
             for sku in skus

@@ -13,15 +13,19 @@ from rehearsal_cloud.errors import ServiceError
 from rehearsal_cloud.home import TENANT_ID
 from rehearsal_cloud.resource_manager.providers.postgresql.editions import (
     EDITIONS,
-    MINOR_VERSIONS,
     ZONES,
     disk,
+    minor_versions,
+    standby_modes,
     tiers_from,
 )
 from rehearsal_cloud.resource_manager.resource_types import defaults, find
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from rehearsal_cloud.documents import Document
+    from rehearsal_cloud.resource_manager.faults import Faults
 
 _RESERVED_LOGINS = (
     "azure_superuser",
@@ -57,15 +61,26 @@ def invalid(parameter: str, hint: str = "") -> ServiceError:
     return ServiceError(400, "InvalidParameterValue", text.strip())
 
 
-def check_server(body: Document, existing: Document | None) -> None:
+def check_server(body: Document, existing: Document | None, faults: Faults) -> None:
     """Validate the body of a PUT, or of a PATCH merged into the server. Raises ServiceError (400)."""
     before: Document = (existing or {}).get("properties", {})
+    if existing is None and faults.restriction("offer"):
+        # As users report it, such as https://github.com/adamdost-0/linux-update-cds/issues/14
+        text = (
+            f"Subscriptions are restricted from provisioning in location '{body['location']}'. Try again in a different"
+            " location. To request an exception, contact support: https://aka.ms/postgres-request-quota-increase"
+        )
+        raise ServiceError(400, "LocationIsOfferRestricted", text)
     properties = body.get("properties") or {}
     for path, allowed in _CHOICES.items():
         if find(properties, path) not in (None, *allowed):
             raise invalid(path, f"One of: {', '.join(allowed)}.")
     _check_sku(defaults(body.get("sku"), (existing or {}).get("sku", {})), properties)
-    _check_version(properties.get("version"), before.get("version"))
+    _check_version(properties.get("version"), before.get("version"), minor_versions(faults))
+    mode = find(properties, "highAvailability.mode") or "Disabled"
+    if mode not in ("Disabled", find(before, "highAvailability.mode"), *standby_modes(faults)):
+        # The code is the service's for a parameter's value; the text is believed.
+        raise invalid("highAvailability.mode", f"HA mode {mode} is not supported in this region.")
     _check_storage(properties.get("storage") or {}, before.get("storage") or {})
     if find(properties, "backup.backupRetentionDays") not in (None, *_BACKUP_DAYS):
         raise invalid("backup.backupRetentionDays", "7 to 35 days.")
@@ -83,11 +98,11 @@ def _check_sku(sku: Document, properties: Document) -> None:
         raise invalid("highAvailability.mode", "High availability is not supported for the Burstable tier.")
 
 
-def _check_version(version: str | None, before: str | None) -> None:
+def _check_version(version: str | None, before: str | None, live: Mapping[str, str]) -> None:
     if version is None or version == before:
         return
-    if version not in MINOR_VERSIONS:
-        raise invalid("Version", f"Version '{version}' cannot be created. One of: {', '.join(MINOR_VERSIONS)}.")
+    if version not in live:
+        raise invalid("Version", f"Version '{version}' cannot be created. One of: {', '.join(live)}.")
     if before is not None and int(version) < int(before):
         raise invalid("Version", f"A server of version {before} cannot be downgraded to {version}.")
 

@@ -44,8 +44,7 @@ class FlexibleServer(FlexibleResource):
 
     def validate(self, call: Call, body: Document, existing: Document | None) -> None:
         """Check the server against Azure's rules. Raises ServiceError."""
-        del call
-        check_server(body, existing)
+        check_server(body, existing, call.cloud.faults)
 
     def fill(self, call: Call, body: Document, existing: Document | None) -> Document:
         """Return the server with Azure's defaults; only a verifier of its password is stored, and never shown."""

@@ -308,11 +308,7 @@ def test_secrets_that_a_client_sends_are_not_answered(
             "BadRequest",
             "Azure AD Workload Identity requires OIDC issuer",
         ),
-        (
-            {"oidcIssuerProfile": None, "kubernetesVersion": "1.33"},
-            "BadRequest",
-            "Azure AD Workload Identity requires OIDC issuer",
-        ),
+        ({"kubernetesVersion": "1.33"}, "K8sVersionNotSupported", "only available for Long-Term Support"),
         ({"supportPlan": "AKSLongTermSupport"}, "BadRequest", "only available for Premium tier clusters"),
         ({"supportPlan": "Forever"}, "InvalidParameter", "one of KubernetesOfficial and AKSLongTermSupport"),
         ({"agentPoolProfiles": [pool(mode="User")]}, "MustDefineAtLeastOneSystemPool", "at least one system pool"),
@@ -337,6 +333,36 @@ def test_a_cluster_that_breaks_a_rule_is_refused(
     assert (refused.value.status_code, refused.value.error.code) == (400, code)
 
 
+@pytest.mark.parametrize(
+    ("restriction", "code", "text"),
+    [
+        ({"restriction": "size", "name": "Standard_D4s_v5"}, "BadRequest", "is not allowed in your subscription"),
+        (
+            {"restriction": "size", "name": "Standard_D4s_v5", "zones": ["2"]},
+            "AvailabilityZoneNotSupported",
+            "The supported zones for location 'westeurope' are '1,3'",
+        ),
+        (
+            {"restriction": "quota", "name": "standardDSv5Family", "limit": 3},
+            "ErrCode_InsufficientVCPUQuota",
+            "requested 4, remaining",
+        ),
+        ({"restriction": "version", "name": "Kubernetes 1.35"}, "K8sVersionNotSupported", "which is not supported"),
+    ],
+)
+def test_what_the_subscription_may_not_have_is_refused(
+    rehearsal: Rehearsal, aks: ContainerServiceClient, group: str, restriction: dict[str, Any], code: str, text: str
+) -> None:
+    body = wanted(agentPoolProfiles=[pool(availabilityZones=["1", "2"])])
+    rehearsal.control("POST", restriction)
+    try:
+        with pytest.raises(HttpResponseError, match=text) as refused:
+            aks.managed_clusters.begin_create_or_update(group, "airflow", body)
+    finally:
+        rehearsal.control("DELETE")
+    assert refused.value.error.code == code
+
+
 @pytest.mark.parametrize("name", ["-airflow", "airflow_", "a" * 64])
 def test_a_name_that_breaks_the_rule_is_refused(aks: ContainerServiceClient, group: str, name: str) -> None:
     with pytest.raises(HttpResponseError, match="parameter resourceName is invalid"):
@@ -344,8 +370,10 @@ def test_a_name_that_breaks_the_rule_is_refused(aks: ContainerServiceClient, gro
 
 
 def test_an_issuer_comes_by_default_since_1_34(aks: ContainerServiceClient, group: str) -> None:
+    plan = {"supportPlan": "AKSLongTermSupport"}
     for version, enabled in (("1.33", False), ("1.34", True)):
-        body = wanted(oidcIssuerProfile=None, securityProfile=None, kubernetesVersion=version)
+        body = wanted(oidcIssuerProfile=None, securityProfile=None, kubernetesVersion=version, **plan)
+        body["sku"]["tier"] = "Premium"
         made = aks.managed_clusters.begin_create_or_update(group, f"v{version[-2:]}", body).result()
         assert made.properties.oidc_issuer_profile.enabled is enabled
 
@@ -353,9 +381,13 @@ def test_an_issuer_comes_by_default_since_1_34(aks: ContainerServiceClient, grou
 def test_versions_are_those_that_a_cluster_may_have(aks: ContainerServiceClient, group: str) -> None:
     releases = aks.managed_clusters.list_kubernetes_versions("westeurope").values_property
     assert [one.version for one in releases if one.is_default] == ["1.35"]
-    assert {"1.33", "1.34", "1.35", "1.36", "1.37"} == {one.version for one in releases}
-    patch = min(releases[0].patch_versions)
-    assert releases[0].patch_versions[patch].upgrades
+    assert [one.version for one in releases] == ["1.32", "1.33", "1.34", "1.35", "1.36", "1.37"]
+    assert [one.capabilities.support_plan for one in releases[1:3]] == [
+        ["AKSLongTermSupport"],
+        ["KubernetesOfficial", "AKSLongTermSupport"],
+    ]
+    patch = min(releases[2].patch_versions)
+    assert releases[2].patch_versions[patch].upgrades
     made = aks.managed_clusters.begin_create_or_update(group, "airflow", wanted(kubernetesVersion=patch)).result()
     assert made.properties.current_kubernetes_version == patch
 

@@ -388,6 +388,40 @@ def test_a_group_that_goes_takes_a_server_in_the_making_with_it(
     assert cloud.client.name_availability.check_globally({"name": "short-lived-server"}).name_available
 
 
+@pytest.mark.parametrize(
+    ("restriction", "changes", "code"),
+    [
+        ({"restriction": "offer"}, {}, "LocationIsOfferRestricted"),
+        ({"restriction": "version", "name": "PostgreSQL 17"}, {}, "InvalidParameterValue"),
+        (
+            {"restriction": "standby", "name": "ZoneRedundant"},
+            {"highAvailability": {"mode": "ZoneRedundant"}},
+            "InvalidParameterValue",
+        ),
+    ],
+)
+def test_what_the_region_does_not_offer_is_not_among_its_capabilities_and_refused(
+    cloud: Cloud, group: str, restriction: dict[str, Any], changes: dict[str, Any], code: str
+) -> None:
+    body = server_body(**changes) | {"sku": {"name": "Standard_D2ds_v5", "tier": "GeneralPurpose"}}
+    cloud.rehearsal.control("POST", restriction)
+    try:
+        (offered,) = cloud.client.capabilities_by_location.list("westeurope")
+        with pytest.raises(HttpResponseError) as refused:
+            cloud.client.servers.begin_create_or_update(group, "restricted-server", body)
+    finally:
+        cloud.rehearsal.control("DELETE")
+    assert refused.value.error.code == code
+    features = {feature.name: feature.status for feature in offered.supported_features}
+    match restriction["restriction"]:
+        case "offer":
+            assert (offered.restricted, offered.supported_server_editions) == ("Enabled", [])
+        case "version":
+            assert "17" not in {version.name for version in offered.supported_server_versions}
+        case "standby":
+            assert (offered.zone_redundant_ha_supported, features["ZoneRedundantHa"]) == ("Disabled", "Disabled")
+
+
 def test_capabilities_offer_what_can_be_created(cloud: Cloud) -> None:
     (offered,) = cloud.client.capabilities_by_location.list("westeurope")
     assert {one.name: one.status for one in offered.supported_features}["OfferRestricted"] == "Disabled"

@@ -1,0 +1,1 @@
+"""The preflight: what Azure says to an environment before anything is created."""

@@ -1,0 +1,73 @@
+"""What an environment costs a month, roughly, by its resources: the prices are those of the environment files."""
+
+from __future__ import annotations
+
+import re
+import tomllib
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from airflowaks.preflight.rows import Row
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from airflowaks.config.environment import Environment
+    from airflowaks.session import Session
+
+_PRICES: dict[str, Any] = tomllib.loads(Path(__file__).with_name("prices.toml").read_text(encoding="utf-8"))
+_CALCULATOR = "https://azure.microsoft.com/pricing/calculator"
+
+
+def month(session: Session) -> Iterator[Row]:
+    """Sum up what the resources cost in a month; traffic, file shares and logs come on top."""
+    environment = session.environment
+    if environment.is_local:
+        yield Row("cost a month", "ok", "nothing: the rehearsal runs on this machine")
+        return
+    prices = {**_nodes(environment), **_services(environment)}
+    parts = [f"{what} {_dollars(price)}" for what, price in prices.items()]
+    known = [price for price in prices.values() if price is not None]
+    least, most = (round(sum(price[end] for price in known)) for end in (0, 1))
+    total = f"about {least}" + (f" to {most}" if most > least else "")
+    yield Row("cost a month", "ok", f"{total} US dollars, roughly: {', '.join(parts)}; see {_CALCULATOR}")
+
+
+def _dollars(price: tuple[float, float] | None) -> str:
+    if price is None:
+        return "not known"
+    least, most = map(round, price)
+    return f"{least}" + (f" to {most}" if most > least else "")
+
+
+def _nodes(environment: Environment) -> dict[str, tuple[float, float] | None]:
+    pool = environment.cluster.node_pool
+    price = _cores(pool.vm_size) * _PRICES["node"]["vcpu_hour"] * _PRICES["hours"]
+    counts = (
+        f"{pool.min_count} to {pool.max_count} nodes" if pool.max_count > pool.min_count else f"{pool.max_count} nodes"
+    )
+    return {
+        f"cluster ({environment.cluster.tier})": (_PRICES["cluster"][environment.cluster.tier],) * 2,
+        counts: (price * pool.min_count, price * pool.max_count),
+    }
+
+
+def _services(environment: Environment) -> dict[str, tuple[float, float] | None]:
+    server, broker = environment.postgresql, environment.broker
+    burstable = _PRICES["postgresql"]["burstable"].get(server.sku)
+    compute = _cores(server.sku) * _PRICES["postgresql"]["vcpu_hour"] * _PRICES["hours"]
+    standby = 1 if server.high_availability == "Disabled" else 2
+    postgresql = standby * ((burstable or compute) + server.storage_gb * _PRICES["postgresql"]["gib"])
+    unknown = server.tier == "Burstable" and burstable is None
+    prices: dict[str, tuple[float, float] | None] = {
+        "registry": (_PRICES["registry"][environment.registry.sku],) * 2,
+        "PostgreSQL": None if unknown else (postgresql,) * 2,
+    }
+    if broker.kind == "managed_redis":
+        node = _PRICES["broker"].get(broker.sku)
+        prices["broker"] = None if node is None else (node * (2 if broker.high_availability else 1),) * 2
+    return prices
+
+
+def _cores(size: str) -> int:
+    return int(re.sub(r"\D*(\d+).*", r"\1", size.partition("_")[2]))

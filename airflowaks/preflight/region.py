@@ -1,0 +1,198 @@
+"""What the region and the subscription offer: services, machines and their quota, versions, PostgreSQL, networks."""
+
+from __future__ import annotations
+
+from ipaddress import IPv4Network
+from math import ceil
+from typing import TYPE_CHECKING, Any
+
+from airflowaks.azure import region
+from airflowaks.azure.arm import listed, rest
+from airflowaks.config.schema import RESERVED_NETWORKS
+from airflowaks.engine.resource import value_at
+from airflowaks.preflight.resources import planned
+from airflowaks.preflight.rows import Row
+from airflowaks.steps import backend, cluster
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    from airflowaks.session import Session
+
+AIRFLOW_TESTED_WITH = ("1.30", "1.31", "1.32", "1.33", "1.34", "1.35")
+"""https://github.com/apache/airflow/blob/3.3.2/README.md#requirements"""
+
+_NETWORKS_API = "2024-05-01"
+# https://learn.microsoft.com/azure/aks/upgrade-aks-node-pools-rolling#customize-node-surge-upgrade
+_SURGE = 0.1
+_GIB = 1024**3
+
+
+def providers(session: Session) -> Iterator[Row]:
+    """Ask for the registration of each resource provider, and for the regions of each service."""
+    environment, step = session.environment, session.memoize(cluster.Resources)
+    unregistered, absent = [], []
+    for provider in step.providers:
+        listing: Any = session.resources.providers.get(provider.name, cls=rest)
+        if listing["registrationState"] != "Registered":
+            unregistered.append(provider.name)
+        regions = {each["resourceType"].lower(): each["locations"] for each in listing["resourceTypes"]}
+        for resource in planned(session):
+            namespace, _, kind = resource.type.partition("/")
+            offered = regions.get(kind.lower()) if namespace == provider.name else None
+            if offered and environment.location not in map(_canonical, offered):
+                absent.append(resource.kind)
+    seen = (
+        f"step 1 registers {', '.join(unregistered)}" if unregistered else f"all {len(step.providers)} are registered"
+    )
+    yield Row("resource providers", "ok", seen)
+    if absent:
+        action = "Set `location` to another region: https://azure.microsoft.com/explore/global-infrastructure/products-by-region."
+        yield Row("services", "stops", f"{environment.location} has no {', no '.join(absent)}", action)
+    else:
+        yield Row("services", "ok", f"{environment.location} has all of them")
+
+
+def _canonical(display_name: str) -> str:
+    return display_name.replace(" ", "").lower()
+
+
+def nodes(session: Session) -> Iterator[Row]:
+    """Ask for the nodes' size in the region and its zones, and for the cores that the autoscaler may want."""
+    pool = session.environment.cluster.node_pool
+    present = _present_pool(session)
+    size = region.vm_size(session, pool.vm_size)
+    if size is None:
+        action = (
+            f"Set `cluster.node_pool.vm_size` to one of `az vm list-skus --location {session.environment.location}`."
+        )
+        yield Row("node size", "stops", f"{session.environment.location} has no {pool.vm_size}", action)
+        return
+    yield _size_row(session, size, exists=present is not None)
+    yield _quota_row(session, size, int((present or {}).get("count", 0)))
+
+
+def _present_pool(session: Session) -> Mapping[str, Any] | None:
+    pools = value_at(session.memoize(cluster.Resources).cluster.facts, "properties.agentPoolProfiles") or ()
+    name = session.environment.cluster.node_pool.name
+    return next((pool for pool in pools if pool["name"] == name), None)
+
+
+def _size_row(session: Session, size: Mapping[str, Any], *, exists: bool) -> Row:
+    pool, location = session.environment.cluster.node_pool, session.environment.location
+    capabilities = {each["name"]: each["value"] for each in size["capabilities"]}
+    zones = {zone for place in size["locationInfo"] for zone in place.get("zones") or ()}
+    closed = False
+    for restriction in size["restrictions"]:
+        closed = closed or restriction["type"] == "Location"
+        zones -= set(restriction["restrictionInfo"].get("zones") or ())
+    missing = [zone for zone in pool.zones if zone not in zones]
+    seen = f"{pool.vm_size} in {location}" + (f", zones {', '.join(pool.zones)}" if pool.zones else "")
+    disk = max(int(capabilities.get("MaxResourceVolumeMB", 0)) * 1024**2, int(capabilities.get("CachedDiskBytes", 0)))
+    if exists or not (closed or missing):
+        if pool.os_disk == "Ephemeral" and disk < pool.os_disk_gb * _GIB:
+            action = "Lower `cluster.node_pool.os_disk_gb`, set `os_disk: Managed`, or choose a larger size."
+            seen = f"the local disk of {pool.vm_size} has {disk // _GIB} GiB, and os_disk_gb is {pool.os_disk_gb}"
+            return Row("node size", "stops", seen, action)
+        return Row("node size", "ok", seen)
+    where = f"{location}" if closed else f"zone {', '.join(missing)} of {location}"
+    action = "Choose another size, zone or region, or request access: https://aka.ms/azureskunotavailable."
+    return Row("node size", "stops", f"{pool.vm_size} is not available to the subscription in {where}", action)
+
+
+def _quota_row(session: Session, size: Mapping[str, Any], present: int) -> Row:
+    pool, quotas = session.environment.cluster.node_pool, region.quotas(session)
+    cores = next(int(each["value"]) for each in size["capabilities"] if each["name"] == "vCPUs")
+    surge = ceil(pool.max_count * _SURGE)
+    limits = [quotas[name] for name in (size["family"].lower(), "cores") if name in quotas]
+    if not limits:
+        return Row("vCPU quota", "unknown", "Azure lists no quota of the size's family", "See Quotas in the portal.")
+    quota = min(limits, key=lambda quota: quota.limit - quota.used)
+    free = quota.limit - quota.used + present * cores
+    wanted = (pool.max_count + surge) * cores
+    seen = (
+        f"{quota.title}: {free} of {quota.limit} free; {pool.max_count} nodes and {surge} in an upgrade take {wanted}"
+    )
+    action = f"Request {wanted} in the portal under Quotas, lower `max_count`, or choose another size."
+    if free < pool.min_count * cores:
+        return Row(
+            "vCPU quota", "stops", f"{seen}, and {pool.min_count} to begin with {pool.min_count * cores}", action
+        )
+    return Row("vCPU quota", "ok", seen) if free >= wanted else Row("vCPU quota", "warns", seen, action)
+
+
+def kubernetes(session: Session) -> Iterator[Row]:
+    """Ask which releases of Kubernetes the region offers with the tier's support plan."""
+    version = session.environment.cluster.kubernetes_version
+    running = value_at(session.memoize(cluster.Resources).cluster.facts, "properties.currentKubernetesVersion") or ""
+    if f"{running}.".startswith(f"{version}."):
+        yield Row("Kubernetes", "ok", f"the cluster runs {running}")
+        return
+    releases = region.kubernetes_releases(session)
+    region.require_release(session, "Kubernetes", version, releases)
+    seen = f"{version} is one of {', '.join(releases.offered)}"
+    release = ".".join(version.split(".")[:2])
+    if release in releases.previews:
+        yield Row("Kubernetes", "warns", f"{version} is a preview, without support", "Choose a version that is none.")
+    elif release not in AIRFLOW_TESTED_WITH:
+        tested = f"Airflow 3.3.2 is tested with {AIRFLOW_TESTED_WITH[0]} to {AIRFLOW_TESTED_WITH[-1]}"
+        yield Row("Kubernetes", "warns", f"{seen}; {tested}", "Choose a version that Airflow is tested with.")
+    else:
+        yield Row("Kubernetes", "ok", seen)
+
+
+def postgresql(session: Session) -> Iterator[Row]:
+    """Ask whether the subscription may have the server in the region: version, size, high availability."""
+    settings, location = session.environment.postgresql, session.environment.location
+    facts = session.memoize(backend.Resources).server.facts
+    capabilities = region.postgresql_capabilities(session)
+    if facts is None and (
+        capabilities.get("restricted") == "Enabled" or not capabilities.get("supportedServerEditions")
+    ):
+        reason = capabilities.get("reason") or "the region is closed for the subscription"
+        action = "Set `location` to another region, or request access: https://aka.ms/postgres-request-quota-increase."
+        yield Row("PostgreSQL", "stops", f"{location}: {reason}", action)
+        return
+    if value_at(facts, "properties.version") != settings.version:
+        releases = region.Releases([each["name"] for each in capabilities["supportedServerVersions"]])
+        region.require_release(session, "PostgreSQL", settings.version, releases)
+    sizes = {
+        size["name"].lower(): size
+        for edition in capabilities["supportedServerEditions"]
+        for size in edition["supportedServerSkus"]
+    }
+    size, mode = sizes.get(settings.sku.lower()), settings.high_availability
+    if size is None:
+        action = f"Set `postgresql.sku` to one of `az postgres flexible-server list-skus --location {location}`."
+        yield Row("PostgreSQL", "stops", f"{location} has no server of size {settings.sku}", action)
+    elif mode not in (
+        "Disabled",
+        value_at(facts, "properties.highAvailability.mode"),
+        *(size["supportedHaMode"] or ()),
+    ):
+        offered = ", ".join(size["supportedHaMode"] or ()) or "none"
+        message = f"{location} has no high availability of mode {mode} for {settings.sku}; it has {offered}"
+        action = "Set `postgresql.high_availability` to one of these or to Disabled, or `location` to another region."
+        yield Row("PostgreSQL", "stops", message, action)
+    else:
+        yield Row("PostgreSQL", "ok", f"version {settings.version}, {settings.sku}, high availability {mode}")
+
+
+def networks(session: Session) -> Iterator[Row]:
+    """Compare the cluster's ranges, which the schema keeps apart, with the networks of the subscription."""
+    environment, ranges = session.environment, session.environment.cluster.network
+    path = f"/subscriptions/{environment.subscription_id}/providers/Microsoft.Network/virtualNetworks"
+    mine = {"pods": ranges.pod_cidr, "services": ranges.service_cidr}
+    overlaps = [
+        f"{what} {cidr} and {network['name']} {prefix}"
+        for network in listed(session, path, **{"api-version": _NETWORKS_API})
+        for prefix in value_at(network, "properties.addressSpace.addressPrefixes") or ()
+        for what, cidr in mine.items()
+        if ":" not in prefix and IPv4Network(prefix).overlaps(IPv4Network(cidr))
+    ]
+    if overlaps:
+        action = "Choose other ranges under `cluster.network` if that network is to be reached from the cluster."
+        yield Row("networks", "warns", f"overlapping: {'; '.join(overlaps)}", action)
+    else:
+        seen = ", ".join(f"{what} {cidr}" for what, cidr in mine.items())
+        yield Row("networks", "ok", f"{seen}, nodes {RESERVED_NETWORKS[-1]}: no overlap")
