@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import re
 import threading
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, replace
 from functools import cached_property, partial
 from importlib import import_module
+from ipaddress import IPv4Address
 from typing import TYPE_CHECKING, Any, Literal, TypeVar, TypeVarTuple, get_args
 
 from airflowaks.cloud.connection import (
@@ -89,11 +90,21 @@ class Session:
     """One run against one environment. Keeps every secret that it has seen, and what is made with `memoize`."""
 
     def __init__(
-        self, environment: Environment, mode: Mode, connection: Connection, *, redactor: Redactor | None = None
+        self,
+        environment: Environment,
+        mode: Mode,
+        connection: Connection,
+        *,
+        redactor: Redactor | None = None,
+        operator_address: str = "",
     ) -> None:
         """Open a session; `redactor` is another session's, for two that show their output in the same place."""
         self.environment = environment
         self.mode = mode
+        self.operator_address = operator_address
+        """The public IPv4 address of this machine, if a firewall rule has to let it in."""
+        self.closing = ExitStack()
+        """What ends with the session."""
         self.redactor = redactor or Redactor()
         for secret in connection.secrets:
             self.redactor.learn(secret)
@@ -103,6 +114,10 @@ class Session:
         self.connection = replace(connection, credential=OneAtATime(connection.credential, self.redactor))
         self._steps: dict[tuple[Any, ...], Any] = {}
         self._lock = threading.RLock()
+
+    def close(self) -> None:
+        """End what the session has opened; used again, it opens it again."""
+        self.closing.close()
 
     @property
     def applies(self) -> bool:
@@ -272,14 +287,15 @@ class Session:
         return RefuseRegistration()
 
 
-def open_session(env: str = "local", mode: str = "apply") -> Session:
+def open_session(env: str = "local", mode: str = "apply", operator_address: str = "") -> Session:
     """Return a session for the environment of that name; for a rehearsal, start the rehearsal cloud if needed.
 
-    Nothing is asked of Azure yet.
+    `operator_address` is the public IPv4 address of this machine, for an environment with `access: direct` whose
+    firewall rules do not cover it. Nothing is asked of Azure yet.
 
     Raises:
         InvalidEnvironment: there is no such environment, or it breaks rules.
-        InvalidParameter: the mode is none of plan, apply and check.
+        InvalidParameter: the mode is none of plan, apply and check; the address is invalid, or needless.
         RehearsalUnavailable: the rehearsal cloud could not be started.
 
     """
@@ -289,5 +305,21 @@ def open_session(env: str = "local", mode: str = "apply") -> Session:
     if mode not in modes:
         raise InvalidParameter(f'There is no mode "{mode}", only: {", ".join(modes)}.', "Set `mode` to one of them.")
     environment = load_environment(env)
+    if operator_address:
+        _check_address(operator_address, environment)
     connection = rehearsal_connection() if environment.is_local else azure_connection(environment)
-    return Session(environment, mode, connection)  # type: ignore[arg-type]  # it is in get_args(Mode)
+    return Session(environment, mode, connection, operator_address=operator_address)  # type: ignore[arg-type]  # it is in get_args(Mode)
+
+
+def _check_address(operator_address: str, environment: Environment) -> None:
+    file = f"manifests/environments/{environment.name}.yaml"
+    if environment.access != "direct":
+        message = (
+            f"operator_address: {environment.name} connects to PostgreSQL through the cluster, not from this machine."
+        )
+        raise InvalidParameter(message, f"Leave `operator_address` out, or set `access: direct` in {file}.")
+    try:
+        IPv4Address(operator_address)
+    except ValueError:
+        message = f'operator_address: "{operator_address}" is not an IPv4 address.'
+        raise InvalidParameter(message, "Pass the public address of this machine, such as 203.0.113.10.") from None

@@ -108,6 +108,11 @@ class Home:
         return self.folder / "requests.jsonl"
 
     @property
+    def connection_log(self) -> Path:
+        """Return the log of logins to PostgreSQL servers: a JSON object per line, with the address that they saw."""
+        return self.folder / "connections.jsonl"
+
+    @property
     def pid_file(self) -> Path:
         """Return the file that the running daemon locks, with its process ID."""
         return self.folder / "rehearsal.pid"

@@ -13,7 +13,7 @@ from airflowaks.engine.resource import Facts, Resource
 from airflowaks.errors import PermissionDenied
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Iterable
 
     import psycopg
     from psycopg import sql
@@ -41,21 +41,27 @@ _FACTS = """
 def connect(server: FlexibleServer, database: str, user: str, password: str) -> psycopg.Connection[Any]:
     """Return a connection over TLS, the server's name and certificate verified; leaving its context commits and closes.
 
+    libpq connects to `hostaddr` if there is one, and verifies the certificate for `host` in any case:
+    https://www.postgresql.org/docs/current/libpq-connect.html#LIBPQ-CONNECT-HOSTADDR
+
     Raises psycopg.OperationalError where the server cannot be reached or refuses.
     """
     import psycopg
 
-    return psycopg.connect(
-        host=server.host,
-        port=server.port,
-        dbname=database,
-        user=user,
-        password=password,
-        sslmode="verify-full",
-        sslrootcert=server.session.connection.ca_file,
-        connect_timeout=_CONNECT_SECONDS,
-        application_name="airflowaks",
-    )
+    address, port = server.route.address(server.host, server.port)
+    with server.route.explained(server.host):
+        return psycopg.connect(
+            host=server.host,
+            hostaddr=address,
+            port=port,
+            dbname=database,
+            user=user,
+            password=password,
+            sslmode="verify-full",
+            sslrootcert=server.session.connection.ca_file,
+            connect_timeout=_CONNECT_SECONDS,
+            application_name="airflowaks",
+        )
 
 
 def read_row(connection: psycopg.Connection[Any], query: LiteralString, *values: str) -> Facts | None:
@@ -78,10 +84,10 @@ class DatabaseRole(Resource):
     kind = "database role"
 
     def __init__(
-        self, server: FlexibleServer, administrator: EntraAdministrator, firewall: Mapping[str, FirewallRule]
+        self, server: FlexibleServer, administrator: EntraAdministrator, firewall: Callable[[], Iterable[FirewallRule]]
     ) -> None:
         session, name = server.session, server.session.environment.postgresql.role
-        super().__init__(session, name, parent=server, depends_on=(administrator, *firewall.values()))
+        super().__init__(session, name, parent=server, depends_on=(administrator,))
         self.server = server
         self.administrator = administrator
         self.firewall = firewall
@@ -159,14 +165,16 @@ class DatabaseRole(Resource):
         """
         import psycopg
 
-        # The caller of a check may be no administrator, whom no waiting helps.
-        spreading = self.session.mode != "check" and any(
-            resource.recently_written for resource in (self.administrator, *self.firewall.values())
-        )
+        def is_early(error: BaseException) -> bool:
+            # The caller of a check may be no administrator, whom no waiting helps.
+            if self.session.mode == "check" or not isinstance(error, psycopg.OperationalError):
+                return False
+            return any(resource.recently_written for resource in (self.administrator, *self.firewall()))
+
         try:
             return retry_on(
                 lambda: connect(self.server, database, self.administrator.name, self.session.token(TOKEN_SCOPE)),
-                lambda error: spreading and isinstance(error, psycopg.OperationalError),
+                is_early,
                 _SPREAD_SECONDS,
             )
         except psycopg.OperationalError as error:

@@ -16,6 +16,7 @@ from airflowaks.engine.resource import value_at
 
 if TYPE_CHECKING:
     from airflowaks.azure.entra import Group
+    from airflowaks.cloud.routes import Route
     from airflowaks.engine.resource import Facts, Resource
     from airflowaks.session import Session
 
@@ -33,8 +34,10 @@ class FlexibleServer(ArmResource):
     settled_states = frozenset({"ready", "stopped", "disabled", "inaccessible"})
     immutable = ("location",)
 
-    def __init__(self, session: Session, *, parent: Resource) -> None:
+    def __init__(self, session: Session, *, parent: Resource, route: Route) -> None:
         super().__init__(session, session.environment.postgresql.name, parent=parent)
+        self.route = route
+        """How this machine reaches it."""
         self.writing = threading.Lock()
         """Held during a write: a flexible server takes one write at a time and refuses others (ServerBusy)."""
 

@@ -6,20 +6,28 @@ one transaction, so the database needs the clustering policy NoCluster; the othe
 
 from __future__ import annotations
 
+import socket
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, NamedTuple
-from urllib.parse import quote
+from urllib.parse import quote, urlsplit
 
 from airflowaks.azure.arm import ArmChild, ArmResource, merge, rest
 from airflowaks.errors import CheckFailed, MissingDependency
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    import redis
+
     from airflowaks.cloud.redaction import Secret
+    from airflowaks.cloud.routes import Route
     from airflowaks.config.schema import ManagedRedis
     from airflowaks.engine.resource import Facts, Resource
     from airflowaks.session import Session
 
 Rank = Literal["Primary", "Secondary"]
 _PORT = 10000
+_SECONDS = 30
 
 
 class Keys(NamedTuple):
@@ -161,22 +169,41 @@ def broker_url(broker: Broker, key: Secret) -> str:
     return f"rediss://:{quote(key.reveal(), safe='')}@{broker.host}:{broker.port}/0?ssl_cert_reqs=required"
 
 
-def ping(url: str, ca_file: str) -> str:
-    """Send PING to the broker and return its version; `ca_file` has the root certificates.
+@contextmanager
+def opened(url: str, ca_file: str, route: Route) -> Iterator[redis.Redis]:
+    """Yield a client of the broker by its URL, over verified TLS; `ca_file` has the root certificates.
 
     Raises:
-        CheckFailed: the URL is malformed.
+        CheckFailed: the URL is malformed, or lacks TLS, so that it would send the access key in clear text.
         redis.RedisError: the broker is unreachable or refuses the connection.
 
     """
     import redis
 
+    class Routed(redis.SSLConnection):
+        """Connects where the route says, and verifies the certificate for the URL's host."""
+
+        def _connect(self) -> socket.socket:
+            address, port = route.address(self.host, int(self.port))
+            connection = socket.create_connection((address or self.host, port), _SECONDS)
+            return self._wrap_socket_with_ssl(connection)  # type: ignore[no-untyped-call, no-any-return]
+
+    rewrite = "Run step 4 with mode=apply: it writes the URL."
+    if not url.startswith("rediss:"):
+        raise CheckFailed("The vault's URL calls the broker without TLS.", rewrite)
+    options: dict[str, Any] = {"ssl_ca_certs": ca_file, "socket_timeout": _SECONDS, "connection_class": Routed}
     try:
-        client = redis.Redis.from_url(url, ssl_ca_certs=ca_file, socket_connect_timeout=30, socket_timeout=30)
+        client = redis.Redis.from_url(url, **options)
     except ValueError:
         # The error's text repeats a part of the URL, which may be a part of the key.
-        raise CheckFailed("The broker's URL is malformed.", "Run step 4 with mode=apply: it writes the URL.") from None
-    with client:
+        raise CheckFailed("The broker's URL is malformed.", rewrite) from None
+    with client, route.explained(urlsplit(url).hostname or ""):
+        yield client
+
+
+def ping(url: str, ca_file: str, route: Route) -> str:
+    """Send PING to the broker and return its version. Raises as `opened` does."""
+    with opened(url, ca_file, route) as client:
         client.ping()
         info: dict[str, Any] = client.info("server")
     return f"PONG from Redis {info.get('redis_version', 'of unknown version')}"

@@ -36,6 +36,8 @@ class Environment(schema.Section):
     resource_group: types.ResourceGroupName
     tags: types.Tags
     cloud: Literal["azure", "rehearsal"] = "azure"
+    # How the runbook connects to PostgreSQL and the broker: through a pod in the cluster, or from this machine.
+    access: Literal["through_cluster", "direct"] = "through_cluster"
     proxy: types.ProxyUrl | None = None
     ca_bundle: types.File | None = None
     entra: schema.Entra

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from dataclasses import fields, replace
 from typing import TYPE_CHECKING, Any
 
@@ -58,7 +59,7 @@ def collect(session: Session, scope: Scope) -> Snapshot:
     values_of_fields = {field.name: getattr(session.connection, field.name) for field in fields(Connection)}
     connection = _ShortTimeouts(**values_of_fields)
     reader = Session(session.environment, "plan", connection, redactor=session.redactor)
-    with ThreadPoolExecutor(len(_PARTS)) as pool:
+    with closing(reader), ThreadPoolExecutor(len(_PARTS)) as pool:
         read = dict(zip(_PARTS, pool.map(lambda name: _read(reader, scope, name, _PARTS[name]), _PARTS), strict=True))
     values_of: dict[str, dict[str, Any]] = {source: {} for source in _SOURCES}
     for name, (values, _) in read.items():

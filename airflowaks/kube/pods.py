@@ -80,12 +80,18 @@ def _await_pod(kube: Kube, reference: Reference, seconds: float) -> None:
             return
         if phase == "Failed":
             break
+    raise not_ready(kube, reference, pod)
+
+
+def not_ready(kube: Kube, reference: Reference, pod: Document | None) -> RolloutFailed:
+    """Return the error for a pod that did not become ready; without `pod`, for a Pod or Job that has none."""
     trouble = find_trouble(kube, [pod]) if pod else None
     lines = last_lines(kube, trouble) if trouble else ""
-    raise RolloutFailed(
-        f"Pod {reference.name} did not become ready: {trouble or 'it was deleted'}." + indented(lines),
-        f"Run `kubectl describe pod {reference.name} --namespace {reference.namespace}`, fix the cause, and run the"
-        " step again.",
+    return RolloutFailed(
+        f"{reference.kind} {reference.name} did not become ready: {trouble or 'its pod was deleted'}."
+        + indented(lines),
+        f"Run `kubectl describe {reference.kind.lower()} {reference.name} --namespace {reference.namespace}`, fix the"
+        " cause, and run the step again.",
     )
 
 

@@ -71,7 +71,9 @@ async def _require(kube: Kube, pod: Reference, port: int) -> None:
                 " again: port-forwards need the verbs get and create on pods/portforward."
             )
         message = f"Port-forward to pod {pod.name}: {refused.message}"
-        raise Forbidden(message, action, refused.status, refused.reason) from None
+        denied = Forbidden(message, action, refused.status, refused.reason)
+        denied.needs = refused.needs
+        raise denied from None
     except KubernetesError:
         return  # the pod may be back when a client connects
     await stream.close()

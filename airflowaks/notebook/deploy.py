@@ -22,10 +22,11 @@ from IPython.display import display
 from airflowaks.engine.changes import Action, Change, Difference
 from airflowaks.engine.checks import Check
 from airflowaks.engine.graph import run_in_order
+from airflowaks.engine.polling import wait_until
 from airflowaks.engine.results import Results
 from airflowaks.engine.table import Table, Tabular
 from airflowaks.engine.times import timestamp
-from airflowaks.errors import AirflowAksError, DriftFound, StepFailed
+from airflowaks.errors import AirflowAksError, DriftFound, InvalidParameter, StepFailed
 from airflowaks.notebook.records import FOLDER, read_record
 from airflowaks.notebook.refresher import Refresher
 from airflowaks.notebook.timeline import Bar, Timeline
@@ -35,6 +36,9 @@ if TYPE_CHECKING:
 
     from airflowaks.notebook.records import RunRecord
     from airflowaks.session import Session
+
+_WAITS_FOR = {"03_backend": ("registry_record", "02_registry")}
+"""Notebooks that begin before another one has ended, and wait for it in the middle: the parameter for its record."""
 
 DEPENDENCIES: Mapping[str, tuple[str, ...]] = {
     "01_cluster": (),
@@ -48,9 +52,13 @@ DEPENDENCIES: Mapping[str, tuple[str, ...]] = {
 """Each step's notebook, and the notebooks that it depends on."""
 _OF_IMAGE = ("02_registry", "07_airflow")
 """The notebooks with the parameter `image`."""
+_OF_OPERATOR = ("03_backend",)
+"""The notebooks with the parameter `operator_address`."""
 
 _NOTEBOOKS = Path(__file__).resolve().parents[2] / "notebooks"
 _STOP_SECONDS = 10.0
+_STEP_SECONDS = 1800.0
+_PAUSE_SECONDS = 1.0
 
 
 @dataclass
@@ -148,6 +156,11 @@ class Deployment(Tabular):
         parameters = ["-p", "env", environment, "-p", "mode", mode]
         if self.image and step.notebook in _OF_IMAGE:
             parameters += ["-r", "image", self.image]
+        if self.session.operator_address and step.notebook in _OF_OPERATOR:
+            parameters += ["-r", "operator_address", self.session.operator_address]
+        if self.session.applies and step.notebook in _WAITS_FOR:
+            parameter, awaited = _WAITS_FOR[step.notebook]
+            parameters += ["-r", parameter, str(self.steps[awaited].record)]
         command = [sys.executable, "-m", "papermill", "--no-progress-bar", notebook, str(step.record), *parameters]
         step.record.unlink(missing_ok=True)
         with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True) as program:
@@ -205,6 +218,30 @@ def deploy(session: Session, folder: str = "", image: str = "") -> Deployment:
     finally:
         handle.update(deployment.table())
     return deployment
+
+
+def await_step(record: str) -> None:
+    """Wait for the end of the notebook that writes `record` at this time, at most for half an hour.
+
+    Without a record, return. Raises StepFailed if that notebook failed.
+    """
+    if not record:
+        return
+
+    def look() -> RunRecord | None:
+        with suppress(InvalidParameter):  # it has not begun yet
+            return read_record(Path(record))
+        return None
+
+    def is_over(seen: RunRecord | None) -> bool:
+        return seen is not None and bool(seen.ended or seen.failure)
+
+    seen = wait_until(look, is_over, _STEP_SECONDS, longest_pause=_PAUSE_SECONDS)
+    if seen is None or seen.failure or not seen.ended:
+        message = (
+            f"{Path(record).stem} {'failed' if seen and seen.failure else 'has not ended'}, and this step needs it."
+        )
+        raise StepFailed(message, f"See {record}, and run both steps again.")
 
 
 def _failure(step: Step) -> StepFailed:

@@ -60,6 +60,7 @@ class Run(Tabular):
             CheckFailed: a check failed.
 
         """
+        self.session.close()
         changes, checks = Changes(self.results.changes), Checks(self.results.checks)
         took = f"{self.provenance.notebook} took {time.monotonic() - self._started:.0f} s in mode {self.session.mode}."
         ended = {RUN_MIME: self.provenance.record() | {"ended": timestamp()}}
@@ -96,7 +97,7 @@ def start(notebook: str, *, env: str, mode: str, **parameters: Any) -> Run:
     values = {"env": env, "mode": mode, **parameters}
     kinds = get_type_hints(shell.user_module)
     check_parameters(notebook, values, cells=shell.user_ns["In"], kinds=kinds)
-    session = open_session(env, mode)
+    session = open_session(env, mode, str(values.get("operator_address", "")))
     _redact_messages(shell, session.redactor)
     session.memoize(Results).display = NotebookDisplay()
     run = Run(session, provenance(notebook, session, values), attended=_is_attended(shell))

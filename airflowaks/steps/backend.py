@@ -5,18 +5,21 @@ The role has no password yet: step 4 generates it, in the vault first.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from airflowaks.azure.database import Database, DatabasePrivileges
 from airflowaks.azure.database_role import DatabaseRole
 from airflowaks.azure.postgresql import EntraAdministrator, FirewallRule, FlexibleServer
 from airflowaks.azure.redis import Broker, ExistingRedis, RedisCluster, RedisDatabase, broker_url, ping
+from airflowaks.cloud.routes import Direct
 from airflowaks.engine.converge import converge
 from airflowaks.engine.observation import observe
 from airflowaks.errors import CheckFailed
 from airflowaks.steps import cluster
+from airflowaks.steps.tunnel import Tunnel
 
 if TYPE_CHECKING:
+    from airflowaks.cloud.routes import Route
     from airflowaks.engine.changes import Changes
     from airflowaks.engine.checks import Checks
     from airflowaks.engine.resource import Resource
@@ -30,16 +33,28 @@ class Resources:
     """The resources of step 3, in order."""
 
     def __init__(self, session: Session) -> None:
-        step1, settings = session.memoize(cluster.Resources), session.environment.postgresql
-        self.server = FlexibleServer(session, parent=step1.group)
+        step1, environment = session.memoize(cluster.Resources), session.environment
+        self.route: Route = Direct() if environment.access == "direct" else Tunnel(session, self._servers)
+        self.server = FlexibleServer(session, parent=step1.group, route=self.route)
         self.administrator = EntraAdministrator(self.server, step1.admins)
         self.firewall = {
-            name: FirewallRule(self.server, name, rule.start, rule.end) for name, rule in settings.firewall.items()
+            name: FirewallRule(self.server, name, rule.start, rule.end)
+            for name, rule in environment.postgresql.firewall.items()
         }
-        self.role = DatabaseRole(self.server, self.administrator, self.firewall)
+        if address := session.operator_address:
+            self.firewall[OPERATOR_RULE] = FirewallRule(self.server, OPERATOR_RULE, address, address)
+        self.role = DatabaseRole(self.server, self.administrator, self.rules)
         self.database = Database(self.role)
         self.privileges = DatabasePrivileges(self.database)
         self.broker, self.broker_parts = _broker(session, step1.group)
+
+    def rules(self) -> list[FirewallRule]:
+        """Return all firewall rules: the environment's, the operator's and the cluster's, whose address is read."""
+        session = self.server.session
+        return [*self.firewall.values(), *cluster_rules(session).values()]
+
+    def _servers(self) -> list[tuple[str, int]]:
+        return [(server.host, server.port) for server in (self.server, self.broker) if server.facts is not None]
 
 
 def _broker(session: Session, group: Resource) -> tuple[Broker, list[Resource]]:
@@ -57,27 +72,27 @@ def cluster_rules(session: Session) -> dict[str, FirewallRule]:
 
     Without a cluster it is a single rule, whose address is AFTER_APPLY.
     """
-    server, managed_cluster = session.memoize(Resources).server, session.memoize(cluster.Resources).cluster
+    managed_cluster = session.memoize(cluster.Resources).cluster
     with session.translated(managed_cluster):
         addresses = managed_cluster.outbound_addresses()
     named = {
         CLUSTER_RULE if number == 1 else f"{CLUSTER_RULE}-{number}": address
         for number, address in enumerate(addresses, 1)
     }
-    return {name: FirewallRule(server, name, address, address) for name, address in named.items()}
+    return {name: session.memoize(_cluster_rule, name, address) for name, address in named.items()}
 
 
-def servers(session: Session, *, operator_address: str = "") -> Changes:
+def _cluster_rule(session: Session, name: str, address: Any) -> FirewallRule:
+    return FirewallRule(session.memoize(Resources).server, name, address, address)
+
+
+def servers(session: Session) -> Changes:
     """Create the server and the broker in parallel; on Azure this takes about ten minutes.
 
-    The firewall admits the cluster's pods and the addresses of the environment file. `operator_address` is the public
-    IPv4 address of this machine, where the environment's firewall rules do not cover it.
+    The firewall admits the cluster's pods, the addresses of the environment file, and that of the session's operator.
     """
     step = session.memoize(Resources)
-    if operator_address:
-        step.firewall[OPERATOR_RULE] = FirewallRule(step.server, OPERATOR_RULE, operator_address, operator_address)
-    step.firewall |= cluster_rules(session)
-    return converge(session, step.server, step.administrator, *step.firewall.values(), *step.broker_parts)
+    return converge(session, step.server, step.administrator, *step.rules(), *step.broker_parts)
 
 
 def database(session: Session) -> Changes:
@@ -103,6 +118,6 @@ def checks(session: Session) -> Checks:
         return f"signed in with a token; {step.role.name} owns {step.database.name} and can create tables"
 
     def answers() -> str:
-        return ping(broker_url(step.broker, step.broker.keys().primary), session.connection.ca_file)
+        return ping(broker_url(step.broker, step.broker.keys().primary), session.connection.ca_file, step.route)
 
     return observe(session, {"database is Airflow's": owned, "broker answers": answers})

@@ -46,7 +46,7 @@ class Resources:
     def __init__(self, session: Session) -> None:
         step1, step3 = session.memoize(cluster.Resources), session.memoize(backend.Resources)
         operator = session.operator
-        self.server, self.broker, self.role = step3.server, step3.broker, step3.role
+        self.server, self.broker, self.role, self.route = step3.server, step3.broker, step3.role, step3.route
         self.vault = Vault(session, session.environment.key_vault.name, parent=step1.group)
         self.access = RoleAssignment(
             Role.KEY_VAULT_SECRETS_OFFICER, self.vault, operator.name, operator.object_id, operator.kind
@@ -206,7 +206,7 @@ def checks(session: Session) -> Checks:
     step = session.memoize(Resources)
 
     def broker_answers() -> str:
-        return ping(_held(step.broker_url), session.connection.ca_file)
+        return ping(_held(step.broker_url), session.connection.ca_file, step.route)
 
     observations = {
         "Airflow's role can create tables": step.password.prove,

@@ -29,6 +29,9 @@ _LOGIN_SECONDS = 60.0  # PostgreSQL's authentication_timeout
 class LoginRules(Protocol):
     """The login rules, evaluated for every connection."""
 
+    async def public_address(self, client: tuple[str, int]) -> str:
+        """Return the IP address under which the server sees the client of a loopback connection."""
+
     def allows(self, address: str) -> bool:
         """Tell whether a firewall rule covers the IP address."""
 
@@ -114,6 +117,7 @@ class PostgresTerminator(TlsTerminator):
 
     async def _converse(self, client: socket.socket, address: str) -> None:
         loop = asyncio.get_running_loop()
+        address = await self._rules.public_address(client.getpeername())
         try:
             async with asyncio.timeout(_LOGIN_SECONDS):
                 encrypted = await self._agree_on_tls(client, address)

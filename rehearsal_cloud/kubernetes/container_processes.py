@@ -6,6 +6,7 @@ the mark in their environment; a program may overwrite that (setproctitle does) 
 
 from __future__ import annotations
 
+import contextlib
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -34,6 +35,17 @@ def descendants(ancestors: Iterable[int], parents: dict[int, int]) -> set[int]:
     while new := {pid for pid, parent in parents.items() if parent in family} - family:
         family |= new
     return family
+
+
+def container_of(pid: int) -> Path | None:
+    """Return the folder of the container that the process runs in, or None."""
+    with contextlib.suppress(psutil.Error):  # it has ended
+        process = psutil.Process(pid)
+        for ancestor in (process, *process.parents()):
+            words = ancestor.cmdline()
+            if _SHIM in words:
+                return next(Path(word) for word in words[words.index(_SHIM) + 1 :] if word.startswith("/"))
+    return None
 
 
 def _is_marked(process: psutil.Process, folder: Path) -> bool:

@@ -9,6 +9,7 @@ import pytest
 
 from airflowaks.azure.subscription import ProviderRegistration, ResourceGroup
 from airflowaks.config.environment import load_environment
+from airflowaks.config.schema import FirewallRule
 from airflowaks.engine.converge import converge
 from airflowaks.kube.client import Reference, connect
 from airflowaks.session import Session, open_session
@@ -20,6 +21,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from tests.support.rehearsal import Rehearsal
+
+HERE = FirewallRule(start="127.0.0.1")
 
 
 @pytest.fixture(scope="session")
@@ -56,13 +59,17 @@ def world(rehearsal_server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPa
 
 @pytest.fixture
 def group(rehearsal: Rehearsal, group_name: str) -> ResourceGroup:
-    """A resource group, in an environment of the test's own, as no name in it is anybody else's."""
+    """A resource group, in an environment of the test's own, as no name in it is anybody else's.
+
+    Most tests of it have no cluster, so they connect from here.
+    """
     del rehearsal
     local, name = load_environment("local"), uuid.uuid4().hex[:12]
     changes = {
         "resource_group": group_name,
+        "access": "direct",
         "registry": local.registry.model_copy(update={"name": f"acr{name}"}),
-        "postgresql": local.postgresql.model_copy(update={"name": f"pg-{name}"}),
+        "postgresql": local.postgresql.model_copy(update={"name": f"pg-{name}", "firewall": {"this-machine": HERE}}),
         "broker": local.broker.model_copy(update={"name": f"redis-{name}"}),
         "key_vault": local.key_vault.model_copy(update={"name": f"kv-{name}"}),
     }

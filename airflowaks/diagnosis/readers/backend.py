@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from airflowaks.azure.database_role import TOKEN_SCOPE, connect, read_row
+from airflowaks.azure.redis import opened
 from airflowaks.cloud.database_urls import DatabaseUrl
 from airflowaks.diagnosis.facts.services import Broker, Database, Role
-from airflowaks.errors import CheckFailed
 from airflowaks.steps import backend, key_vault
 
 if TYPE_CHECKING:
@@ -24,7 +24,6 @@ _AS_AIRFLOW = """
                AS most_connections
 """
 _OF_THE_ROLE = "SELECT rolcanlogin AS login FROM pg_roles WHERE rolname = %s"
-_SECONDS = 20
 
 
 def database(session: Session, _scope: Scope) -> dict[str, Any]:
@@ -46,14 +45,8 @@ def administrator(session: Session, _scope: Scope) -> dict[str, Any]:
 
 def broker(session: Session, _scope: Scope) -> dict[str, Any]:
     """Read the broker's memory and eviction policy with the vault's URL. Raises CheckFailed if the URL lacks TLS."""
-    import redis
-
-    url, authorities = _value(session.memoize(key_vault.Resources).broker_url), session.connection.ca_file
-    if not url.startswith("rediss:"):
-        # Connecting would send the access key in clear text.
-        raise CheckFailed("The vault's URL calls the broker without TLS.", "Run step 4, which writes the URL.")
-    options: dict[str, Any] = {"socket_connect_timeout": _SECONDS, "socket_timeout": _SECONDS}
-    with redis.Redis.from_url(url, ssl_ca_certs=authorities, **options) as client:
+    step4 = session.memoize(key_vault.Resources)
+    with opened(_value(step4.broker_url), session.connection.ca_file, step4.route) as client:
         memory: dict[str, Any] = client.info("memory")
     most, policy = memory.get("maxmemory", 0), memory.get("maxmemory_policy", "noeviction")
     return {"broker": Broker(memory["used_memory"], most, policy)}

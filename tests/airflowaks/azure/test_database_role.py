@@ -29,7 +29,8 @@ def role(group: ResourceGroup) -> DatabaseRole:
     session = group.session
     step, step1 = session.memoize(backend.Resources), session.memoize(cluster.Resources)
     cluster.groups(session)
-    converge(session, step.server, step.administrator, *step.firewall.values(), step.role)
+    converge(session, step.server, step.administrator, *step.firewall.values())
+    converge(session, step.role)
     assert step1.admins.facts
     return step.role
 

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from airflowaks.azure.redis import ping
+from airflowaks.cloud.routes import Direct
 from airflowaks.engine.changes import Action
 from airflowaks.errors import MissingDependency
 from airflowaks.session import open_session
@@ -90,5 +91,5 @@ def test_rotating_its_key_leaves_the_one_in_use_good(open_here: Callable[[], Ses
 
     after = session.memoize(key_vault.Resources).broker_url.require("value").reveal()
     assert after != before
-    assert ping(after, session.connection.ca_file).startswith("PONG")
-    assert ping(before, session.connection.ca_file).startswith("PONG")
+    assert ping(after, session.connection.ca_file, Direct()).startswith("PONG")
+    assert ping(before, session.connection.ca_file, Direct()).startswith("PONG")

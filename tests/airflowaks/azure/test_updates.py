@@ -14,6 +14,7 @@ from airflowaks.azure.kubernetes_service import ManagedCluster
 from airflowaks.azure.postgresql import FlexibleServer
 from airflowaks.azure.redis import RedisCluster
 from airflowaks.azure.registry import ContainerRegistry
+from airflowaks.cloud.routes import Direct
 from airflowaks.engine.changes import Action
 from airflowaks.engine.converge import converge
 
@@ -73,7 +74,7 @@ def redis(group: ResourceGroup) -> ArmResource:
 
 
 def server(group: ResourceGroup) -> ArmResource:
-    return FlexibleServer(group.session, parent=group)
+    return FlexibleServer(group.session, parent=group, route=Direct())
 
 
 def cluster(group: ResourceGroup) -> ArmResource:

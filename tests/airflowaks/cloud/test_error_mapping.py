@@ -26,6 +26,7 @@ from airflowaks.azure.subscription import ProviderRegistration, ResourceGroup
 from airflowaks.cloud import error_mapping
 from airflowaks.cloud.certificates import public_roots
 from airflowaks.cloud.connection import Connection
+from airflowaks.cloud.routes import Direct
 from airflowaks.config.environment import load_environment
 from airflowaks.engine.changes import Difference
 from airflowaks.engine.converge import converge
@@ -182,7 +183,7 @@ def test_a_name_that_is_taken(
 
     def named(parent: ResourceGroup) -> Any:
         if kind is FlexibleServer:
-            return FlexibleServer(session, parent=parent)
+            return FlexibleServer(session, parent=parent, route=Direct())
         settings = session.environment.registry if kind is ContainerRegistry else session.environment.key_vault
         return kind(session, settings.name, group=parent.name, parent=parent)
 
@@ -439,7 +440,7 @@ def test_a_network_that_is_down(fresh: Rehearsal, session: Session, closed_port:
 
 
 def test_a_server_that_cannot_be_reached(session: Session, group: ResourceGroup, closed_port: int) -> None:
-    server = FlexibleServer(session, parent=group)
+    server = FlexibleServer(session, parent=group, route=Direct())
     server._facts = {"properties": {"fullyQualifiedDomainName": f"localhost:{closed_port}"}}
     with pytest.raises(AzureError, match="PostgreSQL refused") as caught, session.translated(server):
         connect(server, "postgres", "airflow", SECRET)
@@ -449,14 +450,14 @@ def test_a_server_that_cannot_be_reached(session: Session, group: ResourceGroup,
 
 def test_a_broker_that_cannot_be_reached(session: Session, group: ResourceGroup, closed_port: int) -> None:
     with pytest.raises(AzureError, match="the broker refused") as caught, session.translated(group):
-        ping(f"rediss://:{quote(SECRET, safe='')}@localhost:{closed_port}/0", str(public_roots()))
+        ping(f"rediss://:{quote(SECRET, safe='')}@localhost:{closed_port}/0", str(public_roots()), Direct())
     assert "access keys" in caught.value.action
     assert SECRET not in str(caught.value)
 
 
 def test_a_url_that_is_none_shows_no_piece_of_its_secret(session: Session, group: ResourceGroup) -> None:
     with pytest.raises(errors.CheckFailed, match="malformed") as caught, session.translated(group):
-        ping("rediss://:half/of-a-secret@localhost/0", str(public_roots()))
+        ping("rediss://:half/of-a-secret@localhost/0", str(public_roots()), Direct())
     assert caught.value.__cause__ is None
     assert "half" not in str(caught.value)
 

@@ -530,7 +530,7 @@ def test_local_is_the_rehearsal() -> None:
     assert environment.subscription_id == "11111111-1111-4111-8111-111111111111"
     assert environment.tenant_id == "22222222-2222-4222-8222-222222222222"
     assert environment.location == "westeurope"
-    assert [(rule.start, rule.end) for rule in environment.postgresql.firewall.values()] == [("127.0.0.1", "127.0.0.1")]
+    assert (environment.access, environment.postgresql.firewall) == ("through_cluster", {})
 
 
 def test_three_keys_are_enough(tmp_path: Path) -> None:

@@ -80,8 +80,10 @@ def test_after_a_step_that_fails_nothing_is_begun_and_a_rerun_goes_on(faults: Re
         assert states(first) == {"01": "done", "02": "FAILED", "03": "running"} | not_begun
         faults.control("DELETE")
         running.result()
-    assert states(first) == {"01": "done", "02": "FAILED", "03": "done"} | not_begun
-    assert "2 done, 1 FAILED, 4 not begun after " in str(first)
+    # Step 3 has made its servers, and cannot go on without the image of step 2.
+    assert states(first) == {"01": "done", "02": "FAILED", "03": "FAILED"} | not_begun
+    assert "1 done, 2 FAILED, 4 not begun after " in str(first)
+    assert first.steps["03_backend"].stderr.endswith("/02_registry.ipynb, and run both steps again.")
     with pytest.raises(StepFailed) as caught:
         first.raise_failure()
     assert caught.value.message.startswith("02_registry failed: ")

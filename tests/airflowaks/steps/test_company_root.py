@@ -16,7 +16,7 @@ import yaml
 from airflowaks.cloud.database_urls import DatabaseUrl
 from airflowaks.config.paths import manifests_folder
 from airflowaks.session import open_session
-from airflowaks.steps import backend, cluster, key_vault
+from airflowaks.steps import backend, cluster, key_vault, registry
 from tests.support.certificates import keep_in_store
 from tests.support.rehearsal import Rehearsal, run_rehearsal, start_rehearsal
 
@@ -47,6 +47,7 @@ def session(company: Rehearsal, monkeypatch: pytest.MonkeyPatch) -> Session:
 def test_both_roots_are_trusted_at_once(session: Session, company: Rehearsal) -> None:
     assert session.connection.ca_bundle == str(company.home / "company-ca.pem")
     cluster.everything(session)
+    registry.everything(session)
     backend.everything(session)
     key_vault.everything(session)
     assert not cluster.checks(session).failed
@@ -68,7 +69,9 @@ def test_pods_trust_the_image_beside_the_company(
     with pytest.raises(psycopg.OperationalError, match="certificate verify failed"):
         psycopg.connect(url.spell("postgresql"))
     monkeypatch.setenv("SSL_CERT_DIR", str(tmp_path))
-    with psycopg.connect(url.spell("postgresql")) as connection:
+    step3 = session.memoize(backend.Resources)
+    address, forwarded = step3.route.address(step3.server.host, step3.server.port)
+    with psycopg.connect(url.spell("postgresql"), hostaddr=address, port=forwarded) as connection:
         assert connection.execute("SELECT current_user").fetchone() == (url.user,)
     port = json.loads((company.home / "settings.json").read_text())["https_port"]
     with (

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from airflowaks.azure.arm import merge, rest
+from airflowaks.azure.postgresql import FirewallRule
 from airflowaks.engine.changes import AFTER_APPLY, Action
 from airflowaks.engine.converge import assess, converge
 from airflowaks.steps import backend, cluster
@@ -54,14 +55,13 @@ def test_each_outbound_address_has_a_rule(group: ResourceGroup) -> None:
 def test_an_address_that_was_exchanged_is_let_in_by_the_same_rule(group: ResourceGroup) -> None:
     session = group.session
     make_cluster(session, addresses=1)
-    server, rules = session.memoize(backend.Resources).server, backend.cluster_rules(session)
-    rules["cluster"].start = rules["cluster"].end = "198.51.100.1"  # what the cluster had before
-    converge(session, server, *rules.values())
+    server, before = session.memoize(backend.Resources).server, "198.51.100.1"
+    converge(session, server, FirewallRule(server, backend.CLUSTER_RULE, before, before))
 
     (change,) = converge(session, *backend.cluster_rules(session).values())
 
     assert (change.action, change.name) == (Action.UPDATE, "cluster")
-    assert {one.before for one in change.differences} == {"198.51.100.1"}
+    assert {one.before for one in change.differences} == {before}
 
 
 def test_pods_that_go_out_by_other_means_need_no_rule(group: ResourceGroup) -> None:

@@ -33,6 +33,9 @@ class Rules:
     open_to = "127.0.0.1"
     passwords = True
 
+    async def public_address(self, client: tuple[str, int]) -> str:
+        return client[0]
+
     def allows(self, address: str) -> bool:
         return address == self.open_to
 

@@ -36,20 +36,10 @@ def the_server_is_stopped(scene: Scene) -> Iterator[None]:
 
 @DATABASE.drill("AKA-502", proof=backend)
 def the_clusters_firewall_rule_is_deleted(scene: Scene) -> Iterator[None]:
-    _delete_rule(scene, backend.CLUSTER_RULE)
-    yield
-
-
-@DATABASE.drill("AKA-502")
-def nobody_is_let_in(scene: Scene) -> Iterator[None]:
-    """On one machine everybody calls from here: without this rule Airflow and the operator are locked out."""
-    _delete_rule(scene, "this-machine")
-    yield
-
-
-def _delete_rule(scene: Scene, name: str) -> None:
-    server = scene.step(backend).server
+    """Airflow and the operator, who comes through the cluster, are locked out."""
+    server, name = scene.step(backend).server, backend.CLUSTER_RULE
     scene.session.postgresql.firewall_rules.begin_delete(server.group, server.name, name).result()
+    yield
 
 
 @DATABASE.drill("AKA-502")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ipaddress
+import json
 from typing import TYPE_CHECKING
 
 from rehearsal_cloud.backends.postgresql_install import PostgresInstallation
@@ -11,6 +12,7 @@ from rehearsal_cloud.certificates import server_context
 from rehearsal_cloud.entra.directory import POSTGRESQL
 from rehearsal_cloud.errors import ServiceError
 from rehearsal_cloud.resource_manager.providers import instances
+from rehearsal_cloud.resource_manager.providers.callers import outbound_addresses
 from rehearsal_cloud.resource_manager.resource_types import find
 
 if TYPE_CHECKING:
@@ -33,11 +35,26 @@ class Instance:
         port, context = document["_secret"]["port"], server_context(cloud.home)
         self.terminator = PostgresTerminator(port, context, lambda: self.server.socket, self)
 
+    async def public_address(self, client: tuple[str, int]) -> str:
+        """Return the address of a client: a pod's is an outbound address of its cluster, all others' is theirs.
+
+        Of several, one that a rule covers: which one a connection leaves by is chance.
+        """
+        addresses = await outbound_addresses(self._cloud, client, ("127.0.0.1", self.terminator.port))
+        return next(filter(self._is_covered, addresses), next(iter(addresses), client[0]))
+
     def allows(self, address: str) -> bool:
-        """Tell whether the server's network accepts the address: by firewall rules, or always in a private network.
+        """Tell whether the server's network accepts the address, and note the answer in the connections' log.
 
         Loopback represents clients inside and outside of Azure's network: for a server in a subnet it is inside.
         """
+        allowed = self._is_covered(address)
+        entry = {"server": self._document().get("name"), "address": address, "allowed": allowed}
+        with self._cloud.home.connection_log.open("a") as log:
+            log.write(json.dumps(entry) + "\n")
+        return allowed
+
+    def _is_covered(self, address: str) -> bool:
         network = self._document()["properties"]["network"]
         if network.get("delegatedSubnetResourceId"):
             return True
