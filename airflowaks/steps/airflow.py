@@ -33,7 +33,7 @@ _FOLDER = "07_airflow"
 _WORKER = "airflow-worker"
 # Where images on Debian, as the official one is, have the certificates of public authorities.
 _PUBLIC_CERTIFICATES = "/etc/ssl/certs/ca-certificates.crt"
-_OWN_CERTIFICATES = "/etc/airflow/certificates/ca.pem"
+_ALL_CERTIFICATES = "/opt/airflow/certificates.pem"
 
 
 class Resources:
@@ -88,7 +88,7 @@ def _values(session: Session) -> dict[str, Any]:
         "NAMESPACE": environment.cluster.namespace,
         "BASE_URL": f"https://{host}" if host else f"http://localhost:{PORT}",
         "ADMIN": settings.admin,
-        "CERTIFICATE_FILE": _OWN_CERTIFICATES if ca_bundle else _PUBLIC_CERTIFICATES,
+        "CERTIFICATE_FILE": _ALL_CERTIFICATES if ca_bundle else _PUBLIC_CERTIFICATES,
         "CA_BUNDLE": lambda: Path(str(ca_bundle)).read_text(encoding="utf-8"),
         "INTERNAL": settings.expose == "internal",
         "ALLOWED_NETWORKS": list(settings.allowed_networks),
@@ -105,9 +105,9 @@ def _values(session: Session) -> dict[str, Any]:
             f"{name.upper()}_CPU": component.cpu,
             f"{name.upper()}_MEMORY": component.memory,
         }
-    for program in ("heartbeat", "migrate", "queues"):
-        file = manifests_folder(_FOLDER) / f"{program}.py"
-        values[f"{program.upper()}_PY"] = file.read_text(encoding="utf-8")
+    for program in ("heartbeat.py", "migrate.py", "queues.py", "start.sh"):
+        file = manifests_folder(_FOLDER) / program
+        values[program.upper().replace(".", "_")] = file.read_text(encoding="utf-8")
     return values
 
 

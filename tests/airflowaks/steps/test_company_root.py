@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+import os
 import socket
 import ssl
 import subprocess
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -79,6 +81,48 @@ def test_pods_trust_the_image_beside_the_company(
         ssl.create_default_context().wrap_socket(raw, server_hostname="management.azure.com"),
     ):
         pass
+
+
+_GET = """
+import httpx, os, requests, sys
+for url, proxy in zip(sys.argv[1::2], sys.argv[2::2]):
+    httpx.get(url, proxy=proxy or None)
+    requests.get(url, proxies={"https": proxy})
+print(open(os.environ["SSL_CERT_FILE"]).read().count("BEGIN CERTIFICATE"))
+"""
+
+
+def test_what_reads_one_file_alone_trusts_both_in_a_pod(company: Rehearsal, tmp_path: Path) -> None:
+    programs, certificates = tmp_path / "airflow" / "programs", tmp_path / "airflow" / "certificates"
+    programs.mkdir(parents=True)
+    certificates.mkdir()
+    start = programs / "start.sh"
+    start.write_text(manifests_folder("07_airflow").joinpath("start.sh").read_text())
+    (tmp_path / "ca-certificates.crt").write_bytes((company.home / "ca.pem").read_bytes())
+    (certificates / "ca.pem").write_bytes((company.home / "company-ca.pem").read_bytes())
+    (settings,) = yaml.safe_load_all(manifests_folder("07_airflow").joinpath("configuration.yaml").read_text())
+    assert settings["data"]["SSL_CERT_FILE"] == settings["data"]["REQUESTS_CA_BUNDLE"] == "${CERTIFICATE_FILE}"
+    port = json.loads((company.home / "settings.json").read_text())["https_port"]
+    public, inspected = f"https://localhost:{port}/", "https://management.azure.com/"
+    command = [sys.executable, "-c", _GET, public, "", inspected, company.connection["HTTPS_PROXY"]]
+    file = str(tmp_path / "certificates.pem")
+    variables = {"SSL_CERT_DIR": str(tmp_path), "SSL_CERT_FILE": file, "REQUESTS_CA_BUNDLE": file}
+    before = subprocess.run(
+        command,
+        check=False,
+        capture_output=True,
+        text=True,
+        env=dict.fromkeys(variables, str(certificates / "ca.pem")),
+    )
+    assert "CERTIFICATE_VERIFY_FAILED" in before.stderr
+    done = subprocess.run(
+        ["sh", str(start), *command],  # noqa: S607 - the image's
+        check=False,
+        capture_output=True,
+        text=True,
+        env={"PATH": os.environ["PATH"], **variables},
+    )
+    assert (done.returncode, done.stdout) == (0, "2\n"), done.stderr
 
 
 def test_the_combined_file_is_private_and_holds_both(session: Session, company: Rehearsal) -> None:

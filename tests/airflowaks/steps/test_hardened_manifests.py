@@ -84,6 +84,14 @@ def test_where_dag_authors_code_runs_is_no_token_of_the_identity_that_reads_the_
     assert {name for name, one in accounts.items() if one == "airflow-dags"} == RUN_CODE_OF_DAG_AUTHORS
 
 
+def test_a_component_mounts_what_it_starts_with(tmp_path: Path) -> None:
+    for name, template in pods([one for one in documents(tmp_path, exposed=True) if one["kind"] != "Pod"]).items():
+        (container,) = template["spec"]["containers"]
+        mounts = {one["mountPath"] for one in container["volumeMounts"]}
+        assert container["command"][:2] == ["sh", "/etc/airflow/programs/start.sh"], name
+        assert mounts >= {"/etc/airflow/programs", "/etc/airflow/certificates"}, name
+
+
 def test_a_new_version_of_a_secret_rolls_those_who_have_it_alone(tmp_path: Path) -> None:
     def checksums(**versions: str) -> dict[str, str]:
         templates = pods(
