@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, LiteralString
 
+from airflowaks.cloud.error_mapping import distrusts_certificate
 from airflowaks.engine.polling import retry_on
 from airflowaks.engine.resource import Facts, Resource
 from airflowaks.errors import PermissionDenied
@@ -168,6 +169,8 @@ class DatabaseRole(Resource):
         def is_early(error: BaseException) -> bool:
             # The caller of a check may be no administrator, whom no waiting helps.
             if self.session.mode == "check" or not isinstance(error, psycopg.OperationalError):
+                return False
+            if distrusts_certificate(str(error)):
                 return False
             return any(resource.recently_written for resource in (self.administrator, *self.firewall()))
 

@@ -24,6 +24,10 @@ _LONGEST_REASON = 400
 # Resource Manager and Key Vault name the action that no role of the caller covers; Graph names none.
 _MISSING_ACTION = re.compile(r"(?:to perform action|Action:) '([^']+)'")
 _GRAPH_REFUSAL = "Authorization_RequestDenied"
+_UNTRUSTED = (
+    "Add the root certificate of the server or of your company's proxy to `ca_bundle` in the environment file, or"
+    " update this machine's public root certificates; then run the step again."
+)
 
 
 @dataclass(frozen=True)
@@ -70,7 +74,9 @@ def translate(error: BaseException, subject: str, redactor: Redactor) -> Airflow
             return AzureError(refused, "Fix the cause that Azure's message names, then run the step again.", code)
         case "psycopg":
             action = (
-                "Check the server's state, its firewall rules and the role's password, which step 4 resets. Recent"
+                _UNTRUSTED
+                if distrusts_certificate(reason)
+                else "Check the server's state, its firewall rules and the role's password, which step 4 resets. Recent"
                 " changes take a few minutes to apply."
             )
             return AzureError(f"{subject}: PostgreSQL refused: {reason}", action, getattr(error, "sqlstate", "") or "")
@@ -79,6 +85,15 @@ def translate(error: BaseException, subject: str, redactor: Redactor) -> Airflow
             return AzureError(f"{subject}: the broker refused: {reason}", action)
     action = "Report this error with its traceback (`raise error.__cause__`)."
     return Unexpected(f"{subject}: {type(error).__name__}: {reason}", action)
+
+
+def distrusts_certificate(text: str) -> bool:
+    """Tell whether libpq's message is about the server's certificate, which no waiting makes valid.
+
+    https://github.com/postgres/postgres/blob/REL_17_STABLE/src/interfaces/libpq/fe-secure-openssl.c
+    """
+    words = ("certificate verify failed", "does not match host name", "root certificate file")
+    return any(word in text for word in words)
 
 
 def error_codes(error: BaseException) -> tuple[str, ...]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import psycopg
@@ -10,7 +12,7 @@ from psycopg import sql
 
 from airflowaks.engine.changes import Action
 from airflowaks.engine.converge import converge
-from airflowaks.errors import PermissionDenied
+from airflowaks.errors import AzureError, PermissionDenied
 from airflowaks.steps import backend, cluster
 
 if TYPE_CHECKING:
@@ -87,3 +89,15 @@ def test_a_role_of_somebody_else_is_said(role: DatabaseRole, as_azure: Callable[
     with pytest.raises(PermissionDenied, match="lacks the privileges to change it: permission denied") as caught:
         converge(role.session, role)
     assert caught.value.message.startswith("Database role theirs: ")
+
+
+def test_a_certificate_that_is_not_trusted_ends_at_once(role: DatabaseRole) -> None:
+    role.session.connection = replace(role.session.connection, ca_bundle=None)
+    assert role.administrator.recently_written
+    began = time.monotonic()
+    with pytest.raises(
+        AzureError, match=r"database role airflow: PostgreSQL refused: .*certificate verify failed"
+    ) as caught:
+        converge(role.session, role)
+    assert time.monotonic() - began < 30
+    assert "`ca_bundle`" in caught.value.action
