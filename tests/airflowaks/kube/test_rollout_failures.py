@@ -194,7 +194,7 @@ def test_a_secret_that_no_pod_mounts(roll_out: RollOut) -> None:
 def test_a_probe_that_never_passes(roll_out: RollOut) -> None:
     heartbeat = "exec: {command: [python, /etc/airflow/programs/heartbeat.py, TriggererJob]}"
     error = roll_out(
-        ("[airflow, triggerer]", '[python, -c, "import time; time.sleep(600)"]'),
+        ("[sh, /etc/airflow/programs/start.sh, airflow, triggerer]", '[python, -c, "import time; time.sleep(600)"]'),
         (
             f"livenessProbe:\n            {heartbeat}",
             'livenessProbe:\n            exec: {command: [python, -c, "pass"]}',
