@@ -80,7 +80,7 @@ async def _require(kube: Kube, pod: Reference, port: int) -> None:
 
 
 async def _open(kube: Kube, pod: Reference, port: int) -> ClientConnection:
-    return await open_stream(kube, pod, "portforward", [("ports", str(port))], (_PROTOCOL,))
+    return await open_stream(kube, pod, "portforward", [("ports", str(port))], _PROTOCOL)
 
 
 async def _serve(

@@ -26,9 +26,9 @@ if TYPE_CHECKING:
 
 
 async def open_stream(
-    kube: Kube, pod: Reference, subresource: str, query: Sequence[tuple[str, str]], protocols: Sequence[str]
+    kube: Kube, pod: Reference, subresource: str, query: Sequence[tuple[str, str]], protocol: str
 ) -> ClientConnection:
-    """Return a WebSocket to `exec` or `portforward` of a pod, in the first of `protocols` that the server speaks.
+    """Return a WebSocket to `exec` or `portforward` of a pod.
 
     Raises KubernetesError if the API refuses or does not answer.
     """
@@ -45,7 +45,7 @@ async def open_stream(
         return await connect(
             url,
             ssl=context,
-            subprotocols=[Subprotocol(protocol) for protocol in protocols],
+            subprotocols=[Subprotocol(protocol)],
             additional_headers={"Authorization": f"Bearer {token}", **kube.headers},
             compression=None,
             # The environment's proxy, else the machine's; none for a cluster on this machine.

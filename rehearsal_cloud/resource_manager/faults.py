@@ -66,10 +66,11 @@ class Breakdown:
 
     With `mount` the driver cannot mount the claims whose names match `name`, with `provision` these claims get no
     share; `message` is its error, with the volume's `{id}`, `{account}`, `{share}`, `{target}` and `{options}`. With
-    `silence` the kubelet posts no status. With `disk` pods whose names match have filled their disks.
+    `silence` the kubelet posts no status. With `disk` pods whose names match have filled their disks. With `exec`
+    commands in these pods that end before they have read their input end as `message` says, see `remote_command`.
     """
 
-    breakdown: Literal["mount", "provision", "silence", "disk"]
+    breakdown: Literal["mount", "provision", "silence", "disk", "exec"]
     name: str = ".*"
     message: str = ""
     id: int = field(default_factory=lambda: next(_IDS))

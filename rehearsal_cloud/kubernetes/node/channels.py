@@ -32,6 +32,7 @@ class Channels:
 
     def __init__(self, websocket: WebSocket) -> None:
         self._websocket = websocket
+        self.input_ended = False
 
     @classmethod
     async def accept(cls, websocket: WebSocket, protocols: Sequence[str] = PROTOCOLS) -> Channels:
@@ -56,6 +57,7 @@ class Channels:
                 return
             data = message.get("bytes") or (message.get("text") or "").encode()
             if data:
+                self.input_ended |= data == bytes([CLOSE, STDIN])
                 yield data[0], data[1:]
 
     async def end(self, status: Document) -> None:

@@ -11,7 +11,7 @@ import struct
 import termios
 from typing import TYPE_CHECKING
 
-from rehearsal_cloud.kubernetes.node.channels import CLOSE, RESIZE, STDERR, STDIN, STDOUT, Channels
+from rehearsal_cloud.kubernetes.node.channels import CLOSE, ERROR, RESIZE, STDERR, STDIN, STDOUT, Channels
 from rehearsal_cloud.kubernetes.node.log_requests import LOOK_SECONDS
 from rehearsal_cloud.kubernetes.node.logs import LogFile
 from rehearsal_cloud.kubernetes.node.runtime import StartFailed
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from rehearsal_cloud.kubernetes.node.runtime import Run
 
 _CHUNK = 32 * 1024
+_HANG_SECONDS = 75
 _PIPE, _NOTHING = asyncio.subprocess.PIPE, asyncio.subprocess.DEVNULL
 _SUCCESS: Document = {"metadata": {}, "status": "Success"}
 
@@ -50,8 +51,13 @@ def _asked(websocket: WebSocket, name: str) -> bool:
     return websocket.query_params.get(name, "").lower() in ("1", "true")
 
 
-async def execute(websocket: WebSocket, run: Run, words: Sequence[str]) -> None:
-    """Run a command with its streams on the WebSocket; it ends with the client."""
+async def execute(websocket: WebSocket, run: Run, words: Sequence[str], early_end: str = "") -> None:
+    """Run a command with its streams on the WebSocket; it ends with the client.
+
+    A command that ends before it has read its input gets its Status through. With `early_end` it ends as measured on a
+    kubelet 1.36 with containerd 1.6, where 22 of 72 runs hung for more than 75 s (`hang`), and the connection of
+    others broke while the client wrote, after the Status (`status`) or without one (`reset`).
+    """
     channels = await Channels.accept(websocket)
     await channels.send(STDOUT, b"")
     try:
@@ -62,8 +68,14 @@ async def execute(websocket: WebSocket, run: Run, words: Sequence[str]) -> None:
             code = await _on_pipes(channels, run, words, (stdio[0], stdio[1], stdio[2]))
     except StartFailed as fault:
         await channels.end(_not_started(fault))
-    else:
-        await channels.end(_failed(code) if code else _SUCCESS)
+        return
+    status = _failed(code) if code else _SUCCESS
+    if not early_end or channels.input_ended or not _asked(websocket, "stdin"):
+        await channels.end(status)
+    elif early_end == "hang":
+        await asyncio.sleep(_HANG_SECONDS)
+    elif early_end == "status":
+        await channels.send(ERROR, json.dumps(status).encode())  # then the server closes the connection
 
 
 async def _on_pipes(channels: Channels, run: Run, words: Sequence[str], stdio: tuple[int, int, int]) -> int:

