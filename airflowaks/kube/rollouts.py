@@ -101,12 +101,12 @@ def _serves_as_before(document: Document) -> bool:
 def _restarts(document: Document, pods: list[Document]) -> int:
     """Return the most restarts of an unready container of the current revision."""
     template = document["spec"]["template"]
-    annotations, images = template["metadata"].get("annotations", {}), _images(template)
+    annotations, programs = template["metadata"].get("annotations", {}), _programs(template)
     return max(
         (
             container["restartCount"]
             for pod in pods
-            if _images(pod) == images and annotations.items() <= pod["metadata"].get("annotations", {}).items()
+            if _programs(pod) == programs and annotations.items() <= pod["metadata"].get("annotations", {}).items()
             for container in pod.get("status", {}).get("containerStatuses", ())
             if not container["ready"]
         ),
@@ -114,8 +114,8 @@ def _restarts(document: Document, pods: list[Document]) -> int:
     )
 
 
-def _images(pod: Document) -> list[str]:
-    return [container["image"] for container in pod["spec"]["containers"]]
+def _programs(pod: Document) -> list[tuple[Any, ...]]:
+    return [tuple(map(container.get, ("image", "command", "args"))) for container in pod["spec"]["containers"]]
 
 
 def _job(_kube: Kube, document: Document) -> _State:
