@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from typing import TYPE_CHECKING, Any
 
 from airflowaks.cloud.certificates import as_file
@@ -15,6 +16,8 @@ if TYPE_CHECKING:
 
 # Server-side apply is idempotent.
 _REPEATABLE = ("GET", "PATCH", "DELETE")
+# It warns "Unable to stream download." whenever a watch breaks, which `Kube.follow` restarts; failures raise anyway.
+logging.getLogger("azure.core.pipeline.transport._requests_basic").setLevel(logging.ERROR)
 
 
 def pipeline(session: Session, address: Address) -> PipelineClient[Any, Any]:

@@ -71,6 +71,15 @@ def unreachable(session: Session, cluster: str, server: str, error: BaseExceptio
     )
 
 
+def silent_kubelet(cluster: str, node: str) -> KubernetesError:
+    """Return the error for a node whose kubelet does not answer, though the API does."""
+    return KubernetesError(
+        f"Node {node} of cluster {cluster}: its kubelet does not answer, though the cluster's API does.",
+        f"Run `kubectl describe node {node}`; AKS repairs a node that is not ready"
+        " (https://learn.microsoft.com/azure/aks/node-auto-repair), then run the step again.",
+    )
+
+
 def _status(body: str) -> dict[str, Any]:
     """Return the Status object of an answer; a proxy answers with other text."""
     try:

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 _PROTOCOL = "v4.channel.k8s.io"
 _DATA, _ERROR = 0, 1
 _CHUNK = 64 * 1024
+_ANSWER_SECONDS = 30
 
 
 @contextmanager
@@ -93,9 +94,15 @@ async def _serve(
             # The client sees a closed connection, as with a server that is down.
             return
         async with stream:
-            sending = asyncio.create_task(_send(stream, reader))
-            await _receive(stream, writer)
+            sending, receiving = (
+                asyncio.create_task(_send(stream, reader)),
+                asyncio.create_task(_receive(stream, writer)),
+            )
+            await asyncio.wait((sending, receiving), return_when=asyncio.FIRST_COMPLETED)
+            # The stream cannot pass on that a client has sent all; its answer may be on the way.
+            await asyncio.wait((receiving,), timeout=_ANSWER_SECONDS)
             sending.cancel()
+            receiving.cancel()
 
 
 async def _send(stream: ClientConnection, reader: asyncio.StreamReader) -> None:
@@ -104,7 +111,6 @@ async def _send(stream: ClientConnection, reader: asyncio.StreamReader) -> None:
     with suppress(OSError, ConnectionClosed):
         while data := await reader.read(_CHUNK):
             await stream.send(bytes((_DATA,)) + data)
-        await stream.close()
 
 
 async def _receive(stream: ClientConnection, writer: asyncio.StreamWriter) -> None:

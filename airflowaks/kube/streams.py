@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 from urllib.parse import urlencode
 
 from airflowaks.cloud.cluster import SERVER_SCOPE
+from airflowaks.kube.client import KUBELET_SECONDS
 from airflowaks.kube.failures import failure, unreachable
 
 if TYPE_CHECKING:
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
 
     from websockets.asyncio.client import ClientConnection
 
+    from airflowaks.errors import KubernetesError
     from airflowaks.kube.client import Kube, Reference
 
 
@@ -30,7 +32,7 @@ async def open_stream(
 ) -> ClientConnection:
     """Return a WebSocket to `exec` or `portforward` of a pod.
 
-    Raises KubernetesError if the API refuses or does not answer.
+    Raises KubernetesError if the API refuses, or the API or the pod's node does not answer.
     """
     from websockets.asyncio.client import connect
     from websockets.exceptions import InvalidStatus, WebSocketException
@@ -51,9 +53,11 @@ async def open_stream(
             # The environment's proxy, else the machine's; none for a cluster on this machine.
             proxy=None if address.is_local else session.connection.proxy or True,
             max_size=None,
+            open_timeout=KUBELET_SECONDS,
         )
     except InvalidStatus as refused:
         body = (refused.response.body or b"").decode(errors="replace")
-        raise failure(session, address.cluster, refused.response.status_code, body) from None
-    except (OSError, WebSocketException) as error:
-        raise unreachable(session, address.cluster, address.server, error) from error
+        error: KubernetesError = failure(session, address.cluster, refused.response.status_code, body)
+    except (OSError, WebSocketException) as lost:
+        error = unreachable(session, address.cluster, address.server, lost)
+    raise await asyncio.to_thread(kube.blame_node, pod, error)

@@ -67,10 +67,11 @@ class Breakdown:
     With `mount` the driver cannot mount the claims whose names match `name`, with `provision` these claims get no
     share; `message` is its error, with the volume's `{id}`, `{account}`, `{share}`, `{target}` and `{options}`. With
     `silence` the kubelet posts no status. With `disk` pods whose names match have filled their disks. With `exec`
-    commands in these pods that end before they have read their input end as `message` says, see `remote_command`.
+    commands in these pods that end before they have read their input end as `message` says, see `remote_command`. With
+    `logs` their ended containers are removed, and their logs with them.
     """
 
-    breakdown: Literal["mount", "provision", "silence", "disk", "exec"]
+    breakdown: Literal["mount", "provision", "silence", "disk", "exec", "logs"]
     name: str = ".*"
     message: str = ""
     id: int = field(default_factory=lambda: next(_IDS))

@@ -5,6 +5,7 @@ The API has authenticated and authorised the user, and has found the pod.
 
 from __future__ import annotations
 
+import asyncio
 from typing import TYPE_CHECKING
 
 from rehearsal_cloud.kubernetes.bootstrap import KUBELET_PORT
@@ -24,6 +25,9 @@ if TYPE_CHECKING:
     from rehearsal_cloud.kubernetes.node.pod import PodWorker
     from rehearsal_cloud.kubernetes.node.runtime import Run
 
+_DIAL_SECONDS = 30
+"""https://github.com/kubernetes/kubernetes/blob/master/staging/src/k8s.io/apimachinery/pkg/util/net/http.go"""
+
 
 class Streams:
     """The streams of a node's pods. All raise Failure before they answer."""
@@ -36,12 +40,13 @@ class Streams:
         """Answer a container's log (https://kubernetes.io/docs/reference/kubernetes-api/workload-resources/pod-v1/)."""
         container = self._container(pod, request.query_params.get("container", ""))
         path = f"containerLogs/{pod['metadata']['namespace']}/{pod['metadata']['name']}/{container.name}"
-        self._dial(f'Get "https://{self._machine.address}:{KUBELET_PORT}/{path}"')
-        return log_requests.answer(request, container)
+        await self._dial(f'Get "https://{self._machine.address}:{KUBELET_PORT}/{path}"')
+        removed = self._machine.cluster.cloud.faults.breakdown("logs", pod["metadata"]["name"]) is not None
+        return log_requests.answer(request, container, removed=removed)
 
     async def exec(self, websocket: WebSocket, pod: Document) -> None:
         """Run a command in a container, with its streams on the WebSocket."""
-        self._dial()
+        await self._dial()
         run = self._running(pod, websocket.query_params.get("container", ""))
         words = websocket.query_params.getlist("command")
         if not words:
@@ -51,7 +56,7 @@ class Streams:
 
     async def attach(self, websocket: WebSocket, pod: Document) -> None:
         """Stream a container's output and input."""
-        self._dial()
+        await self._dial()
         container = self._container(pod, websocket.query_params.get("container", ""))
         run = self._running(pod, container.name)
         await remote_command.attach(websocket, run, once=bool(container.spec.get("stdinOnce")))
@@ -61,7 +66,7 @@ class Streams:
         if pod.get("status", {}).get("phase") != "Running":
             phase = pod.get("status", {}).get("phase")
             raise bad_request(f"unable to forward port because pod is not running. Current status={phase}")
-        self._dial()
+        await self._dial()
         await port_forward.forward(websocket, self._machine.network, pod["status"]["podIP"])
 
     async def proxy(
@@ -70,9 +75,10 @@ class Streams:
         """Proxy an HTTP request to a pod or a service; `port` is a number, a name, or empty for the only port."""
         return await proxying.answer(request, self._machine.network, target, port, path, scheme)
 
-    def _dial(self, purpose: str = "error dialing backend") -> None:
-        """Raise the API's Failure for an unreachable kubelet."""
+    async def _dial(self, purpose: str = "error dialing backend") -> None:
+        """Raise the API's Failure for an unreachable kubelet, after it has waited for it."""
         if self._machine.silent:
+            await asyncio.sleep(_DIAL_SECONDS)
             raise Failure(500, "", f"{purpose}: dial tcp {self._machine.address}:{KUBELET_PORT}: i/o timeout")
 
     def _container(self, pod: Document, name: str) -> Container:

@@ -134,7 +134,9 @@ def test_a_command_that_ends_before_it_has_read_its_input_gives_its_exit_code(
     try:
         with short_lived(world.kube, idle) as one:
             began, text = time.monotonic(), (b"x" * 64 * 1024 for _ in range(400))
-            with pytest.raises(CommandFailed, match=r"`tar` in pod \S+ ended with exit code 2: tar: /nowhere/archive: Cannot"):
+            with pytest.raises(
+                CommandFailed, match=r"`tar` in pod \S+ ended with exit code 2: tar: /nowhere/archive: Cannot"
+            ):
                 run(world.kube, one, ("tar", "-cf", "/nowhere/archive", "-T", "-"), stdin=text)
             assert time.monotonic() - began < 5
     finally:

@@ -1,0 +1,92 @@
+"""What a pod's logs and streams do at their edges: removed containers, half-closed connections, silent nodes."""
+
+from __future__ import annotations
+
+import socket
+import time
+from typing import TYPE_CHECKING
+
+import pytest
+
+from airflowaks.errors import KubernetesError
+from airflowaks.kube.client import Reference
+from airflowaks.kube.exec import run
+from airflowaks.kube.pods import short_lived
+from airflowaks.kube.port_forward import forward
+
+if TYPE_CHECKING:
+    from airflowaks.kube.client import Document
+    from tests.support.rehearsal import Rehearsal
+    from tests.support.world import World
+
+ANSWERS_WHEN_ASKED = """
+import socket, time
+server = socket.create_server(("", 8080))
+while True:
+    client, _ = server.accept()
+    if client.recv(100):
+        time.sleep(1)
+        client.sendall(b"the answer")
+    client.close()
+"""
+
+
+def python_pod(world: World, program: str, name: str) -> Document:
+    container = {"name": "main", "image": "docker.io/library/python:3.13", "command": ["python", "-c", program]}
+    return {
+        "apiVersion": "v1",
+        "kind": "Pod",
+        "metadata": {"name": name, "namespace": world.namespace},
+        "spec": {"containers": [container], "terminationGracePeriodSeconds": 0},
+    }
+
+
+def test_a_container_that_the_kubelet_has_removed_has_no_log(world: World, rehearsal: Rehearsal) -> None:
+    """Measured on a kubelet 1.36: HTTP 200 with the text "unable to retrieve container logs for containerd://…"."""
+    document = python_pod(world, "print('the first time'); raise SystemExit(1)", "restarts")
+    pod = Reference.of(document)
+    world.kube.create(document)
+    for seen in world.kube.follow(pod, 60):
+        statuses = (seen or {}).get("status", {}).get("containerStatuses", [{}])
+        if statuses[0].get("restartCount", 0) > 0:
+            break
+    assert world.kube.logs(pod, "main", previous=True) == "the first time\n"
+    rehearsal.control("POST", {"breakdown": "logs", "name": "restarts"})
+    try:
+        assert world.kube.logs(pod, "main", previous=True) == ""
+    finally:
+        rehearsal.control("DELETE")
+        world.kube.delete(pod, grace_seconds=0)
+
+
+def test_a_client_that_has_sent_all_gets_its_answer(world: World) -> None:
+    """Measured: a client's half-close in a port-forward lost the answer."""
+    document = python_pod(world, ANSWERS_WHEN_ASKED, "answers")
+    document["spec"]["containers"][0]["readinessProbe"] = {"tcpSocket": {"port": 8080}, "periodSeconds": 1}
+    with (
+        short_lived(world.kube, document) as pod,
+        forward(world.kube, pod, 8080) as port,
+        socket.create_connection(("127.0.0.1", port), timeout=30) as client,
+    ):
+        client.sendall(b"the question")
+        client.shutdown(socket.SHUT_WR)
+        assert client.recv(100) == b"the answer"
+
+
+@pytest.mark.broad
+def test_a_silent_kubelet_costs_seconds_and_is_named(world: World, rehearsal: Rehearsal) -> None:
+    """Measured: logs took 45 s, and exec said that the cluster did not answer."""
+    with short_lived(world.kube, python_pod(world, "import time; time.sleep(600)", "silent")) as pod:
+        kube = world.kube
+        node = (kube.get(pod) or {})["spec"]["nodeName"]
+        rehearsal.control("POST", {"breakdown": "silence"})
+        try:
+            for ask in (lambda: kube.logs(pod, "main"), lambda: run(kube, pod, ("true",))):
+                began = time.monotonic()
+                with pytest.raises(KubernetesError) as caught:
+                    ask()
+                assert time.monotonic() - began < 10
+                assert caught.value.message.startswith(f"Node {node} of cluster ")
+                assert "its kubelet does not answer, though the cluster's API does" in caught.value.message
+        finally:
+            rehearsal.control("DELETE")
