@@ -1,6 +1,7 @@
 """The life of an environment's Azure resources, as a program: all that the library asks of Azure, without an Airflow.
 
-It deploys, changes and drifts every resource, rotates, diagnoses, checks, tears down, recovers the vault and purges it.
+It asks Azure beforehand, deploys, changes and drifts every resource, rotates, diagnoses, checks, tears down, recovers
+the vault and purges it.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from airflowaks.diagnosis.diagnose import diagnose
 from airflowaks.diagnosis.readers.resource_status import named
 from airflowaks.engine.changes import Action, Changes
 from airflowaks.engine.converge import converge
+from airflowaks.preflight.run import preflight
 from airflowaks.session import Session, open_session
 from airflowaks.steps import backend, cluster, key_vault, registry, teardown, workload_identity
 from tests.support.deployment import describe_environment
@@ -25,35 +27,36 @@ if TYPE_CHECKING:
 
 NAME = "captured"
 STEPS: Any = (cluster, registry, backend, key_vault, workload_identity)
-# Python's image has no packages to install. Azure's own registry does not build Airflow's, either: it copies layers.
+# Python's image has no packages to install.
 DESCRIBED = """
+access: direct
 registry: {image: build, source: "docker.io/library/python:3.13"}
+postgresql: {firewall: {this-machine: {start: 127.0.0.1}}}
 """
 CHANGED = """
+access: direct
 tags: {environment: captured, managed-by: airflowaks, cost-center: "4711"}
 cluster: {tier: Premium, node_pool: {max_count: 7}}
 registry: {image: build, source: "docker.io/library/python:3.13", sku: Premium}
 broker: {sku: Balanced_B1}
+postgresql:
+  storage_gb: 128
+  backup_days: 14
+  sku: Standard_D4ds_v5
+  firewall: {this-machine: {start: 127.0.0.1, end: 127.0.0.7}}
 """
-FIREWALL = "this-machine: {start: 127.0.0.1, end: 127.0.0.1}"
-SERVER = "storage_gb: 128\n  backup_days: 14\n  sku: Standard_D4ds_v5"
 
 
 def deploy(folder: Path) -> None:
     image = folder / "manifests" / "image"
     image.mkdir(parents=True)
     (image / "Dockerfile").write_text("ARG BASE\nFROM ${BASE}\n")
-    describe(folder, DESCRIBED)
+    describe_environment(folder, NAME, DESCRIBED)
     session = open_session(NAME)
+    preflight(open_session(NAME)).raise_stopped()
     everything(session)
     for step in (cluster, registry, backend, key_vault):  # the checks of step 5 are made by pods
         passed(step.checks(session))
-
-
-def describe(folder: Path, more: str) -> None:
-    describe_environment(folder, NAME)
-    file = folder / "manifests" / "environments" / f"{NAME}.yaml"
-    file.write_text(file.read_text() + more)
 
 
 def everything(session: Session) -> Changes:
@@ -66,11 +69,8 @@ def passed(checks: Any) -> None:
 
 def update(folder: Path) -> None:
     """Change what the environment's file can change, and behind the runbook's back what it cannot."""
-    describe(folder, CHANGED)
-    file = folder / "manifests" / "environments" / f"{NAME}.yaml"
-    text = file.read_text().replace(FIREWALL, f"{FIREWALL[:-2]}7}}\n  {SERVER}")
-    assert SERVER in text
-    file.write_text(text)
+    describe_environment(folder, NAME, CHANGED)
+    preflight(open_session(NAME)).raise_stopped()
     drift(open_session(NAME))
     session = open_session(NAME)
     changed = everything(session)
