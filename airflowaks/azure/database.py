@@ -1,4 +1,4 @@
-"""Airflow's database, which the Entra administrator creates in SQL, and what its owner may do in it.
+"""The databases of Airflow and Celery, which the Entra administrator creates in SQL, and what their owners may do.
 
 A database that Resource Manager creates belongs to the administrator login, or to azuresu on an Entra-only server, and
 no Entra administrator can hand it over. The schema `public` belongs to azure_pg_admin, of which the Entra administrator
@@ -42,7 +42,7 @@ _CREATES = """
 
 
 class Database(ServerChild):
-    """A database that belongs to Airflow's role: read from Resource Manager, created in SQL."""
+    """A database that belongs to a role: read from Resource Manager, created in SQL."""
 
     kind = "database"
     type = "databases"
@@ -51,9 +51,11 @@ class Database(ServerChild):
     settling_seconds = 600.0
     """How soon Resource Manager lists a database that SQL has created is documented nowhere."""
 
-    def __init__(self, role: DatabaseRole) -> None:
-        super().__init__(role.server, role.session.environment.postgresql.database, depends_on=(role,))
-        self.role = role
+    def __init__(self, role: DatabaseRole, key: str) -> None:
+        """Take `key`, which has the database's name in the section `postgresql` of the environment file."""
+        name = getattr(role.session.environment.postgresql, key)
+        super().__init__(role.server, name, depends_on=(role,))
+        self.role, self.key = role, key
 
     def desired(self) -> Facts:
         """Return the character set UTF-8, which Airflow requires."""
@@ -72,7 +74,7 @@ class Database(ServerChild):
 
 
 class DatabasePrivileges(Resource):
-    """Who may do what with the database: Airflow's role owns it and creates tables, no other role connects."""
+    """Who may do what with a database: its role owns it and creates tables, no other role connects."""
 
     kind = "database privileges"
 
@@ -84,7 +86,7 @@ class DatabasePrivileges(Resource):
     @property
     def id(self) -> str:
         """Return the URL of the role and the database, without a password."""
-        return self.role.id
+        return f"{self.role.id}/{self.name}"
 
     def read(self) -> Facts | None:
         """Read owner and privileges from the catalogues. Raises PermissionDenied for a database of another owner."""
@@ -99,7 +101,7 @@ class DatabasePrivileges(Resource):
             )
             action = (
                 f"Have {row['owner']} hand it over, delete it with `az postgres flexible-server db delete` if it holds"
-                " nothing, or set another `postgresql.database`; then run step 3 again."
+                f" nothing, or set another `postgresql.{self.database.key}`; then run step 3 again."
             )
             raise PermissionDenied(message, action)
         facts = {"owner": row["owner"], "private": row["private"]}
@@ -113,7 +115,7 @@ class DatabasePrivileges(Resource):
         return bool(row and row[0])
 
     def desired(self) -> Facts:
-        """Want Airflow's role to own the database and create tables in it, and all others to stay outside.
+        """Want the role to own the database and create tables in it, and all others to stay outside.
 
         An administrator who did not create the role cannot look into the database; step 4 proves that tables can be
         created.

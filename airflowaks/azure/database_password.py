@@ -1,4 +1,4 @@
-"""The password of the database role: PostgreSQL must accept the vault's. A login reads it, the operator writes it."""
+"""The password of a database role: PostgreSQL must accept the vault's. A login reads it, the operator writes it."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ class DatabasePassword(Resource):
 
     kind = "database password"
 
-    def __init__(self, role: DatabaseRole, secret: VaultSecret, *, depends_on: tuple[Resource, ...]) -> None:
+    def __init__(self, role: DatabaseRole, secret: VaultSecret, *, depends_on: tuple[Resource, ...] = ()) -> None:
         super().__init__(role.session, role.name, parent=role, depends_on=(secret, *depends_on))
         self.role = role
         self.secret = secret
@@ -39,7 +39,7 @@ class DatabasePassword(Resource):
         held, desired = self.secret.value, self.secret.desired_value
         if held is None or not isinstance(desired, Secret):
             return {"opens": AFTER_APPLY}
-        if password_of(held.reveal()) != password_of(desired.reveal()):
+        if password_of(held.reveal(), self.role.name) != password_of(desired.reveal(), self.role.name):
             return {"opens": AFTER_APPLY}
         try:
             self._log_in().close()

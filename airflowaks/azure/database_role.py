@@ -1,4 +1,4 @@
-"""Airflow's role in PostgreSQL, which the operator creates and updates, signed in with an Entra token.
+"""The roles of Airflow and Celery in PostgreSQL, which the operator creates and updates, signed in with an Entra token.
 
 On a managed server the administrator is no superuser: since PostgreSQL 16 it must be granted a role before it can
 create a database that belongs to this role.
@@ -80,15 +80,21 @@ def statement(text: LiteralString, *names: str) -> sql.Composed:
 
 
 class DatabaseRole(Resource):
-    """Airflow's role: it can log in and has no privilege on the server; step 4 sets its password."""
+    """A role that owns a database: it can log in and has no privilege on the server; step 4 sets its password."""
 
     kind = "database role"
 
     def __init__(
-        self, server: FlexibleServer, administrator: EntraAdministrator, firewall: Callable[[], Iterable[FirewallRule]]
+        self,
+        server: FlexibleServer,
+        administrator: EntraAdministrator,
+        firewall: Callable[[], Iterable[FirewallRule]],
+        key: str,
     ) -> None:
-        session, name = server.session, server.session.environment.postgresql.role
+        """Take `key`, which has the role's name in the section `postgresql` of the environment file."""
+        session, name = server.session, getattr(server.session.environment.postgresql, key)
         super().__init__(session, name, parent=server, depends_on=(administrator,))
+        self.key = key
         self.server = server
         self.administrator = administrator
         self.firewall = firewall
@@ -97,7 +103,7 @@ class DatabaseRole(Resource):
     def id(self) -> str:
         """Return the role as a URL without a password."""
         host = self.server.fact("properties.fullyQualifiedDomainName")
-        return f"postgresql://{self.name}@{host}/{self.session.environment.postgresql.database}"
+        return f"postgresql://{self.name}@{host}"
 
     def read(self) -> Facts | None:
         """Read the role from the catalogue."""
@@ -137,7 +143,7 @@ class DatabaseRole(Resource):
         message = (
             f"Database role {self.name}: {self.administrator.name} lacks the privileges to change it{held}: {reason}."
         )
-        action = "Have its creator revoke these privileges, drop the role, or set another `postgresql.role`."
+        action = f"Have its creator revoke these privileges, drop the role, or set another `postgresql.{self.key}`."
         return PermissionDenied(message, action)
 
     def grant_to_administrator(self, connection: psycopg.Connection[Any]) -> None:

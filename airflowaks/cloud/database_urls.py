@@ -1,4 +1,4 @@
-"""The database URLs of Airflow: one password, in the schemes of Airflow's drivers.
+"""The database URLs of Airflow and Celery, in the schemes of their drivers.
 
 SQLAlchemy 2.1 takes a bare `postgresql://` to mean psycopg 3, so each URL names its driver. Airflow derives an invalid
 asynchronous URL from a synchronous one with an `sslmode`, so both are set.
@@ -46,10 +46,12 @@ class DatabaseUrl(NamedTuple):
         return cls(user, unquote(parts.password), parts.hostname, port, database)
 
 
-def password_of(url: str) -> str | None:
-    """Return the password in a URL, or None."""
+def password_of(url: str, user: str | None = None) -> str | None:
+    """Return the password in a URL, or None where there is none, or it is not that of `user`."""
     try:
-        password = urlsplit(url).password
+        parts = urlsplit(url)
     except ValueError:
         return None
-    return unquote(password) if password else None
+    if not parts.password or user not in (None, unquote(parts.username or "")):
+        return None
+    return unquote(parts.password)

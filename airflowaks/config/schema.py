@@ -200,7 +200,7 @@ def _family(sku: str) -> str:
 
 
 class Postgresql(Section):
-    """The PostgreSQL flexible server of Airflow's metadata; storage in GiB, backups kept in days."""
+    """The PostgreSQL flexible server of Airflow's metadata and Celery's results; storage in GiB, backups in days."""
 
     name: types.PostgresqlName
     version: types.PostgresqlVersion = "17"
@@ -213,6 +213,9 @@ class Postgresql(Section):
     backup_days: int = Field(default=7, ge=7, le=35)
     database: types.DatabaseName = "airflow"
     role: types.RoleName = "airflow"
+    # Celery's result backend, whose password workers hold.
+    celery_database: types.DatabaseName = "airflow_celery"
+    celery_role: types.RoleName = "airflow_celery"
     port: int = Field(default=5432, ge=1, le=65535)
     firewall: dict[types.FirewallRuleName, FirewallRule] = {}
 
@@ -239,6 +242,18 @@ class Postgresql(Section):
         if value != "Disabled" and info.data.get("tier") == "Burstable":
             raise ValueError(
                 f'"{value}" is not available in the Burstable tier; use a sku such as "Standard_D2ds_v5", or "Disabled"'
+            )
+        return value
+
+    @field_validator("celery_database", "celery_role")
+    @classmethod
+    def _is_of_its_own(cls, value: str, info: Info) -> str:
+        key = str(info.field_name).removeprefix("celery_")
+        # Resource Manager's names ignore case.
+        if value.lower() == info.data.get(key, "").lower():
+            raise ValueError(
+                f'"{value}" is also the {key} of Airflow\'s metadata, which workers must not reach; '
+                'use another name such as "airflow_celery"'
             )
         return value
 

@@ -34,6 +34,7 @@ _PARTS: dict[str, Any] = {
     "airflow.api": airflow.api,
     "airflow.queues": airflow.queues,
     "backend.database": backend.database,
+    "backend.celery": backend.celery,
     "backend.administrator": backend.administrator,
     "backend.broker": backend.broker,
 }

@@ -1,10 +1,12 @@
-"""Step 3: the PostgreSQL server with Airflow's database and role, and the Redis broker.
+"""Step 3: the PostgreSQL server with the databases and roles of Airflow and Celery, and the Redis broker.
 
-The role has no password yet: step 4 generates it, in the vault first.
+The roles have no passwords yet: step 4 generates them, in the vault first. Workers run the code of DAG authors and hold
+the password of Celery's role alone, which does not reach Airflow's metadata.
 """
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from airflowaks.azure.database import Database, DatabasePrivileges
@@ -19,6 +21,8 @@ from airflowaks.steps import cluster
 from airflowaks.steps.tunnel import Tunnel
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from airflowaks.cloud.routes import Route
     from airflowaks.engine.changes import Changes
     from airflowaks.engine.checks import Checks
@@ -43,9 +47,8 @@ class Resources:
         }
         if address := session.operator_address:
             self.firewall[OPERATOR_RULE] = FirewallRule(self.server, OPERATOR_RULE, address, address)
-        self.role = DatabaseRole(self.server, self.administrator, self.rules)
-        self.database = Database(self.role)
-        self.privileges = DatabasePrivileges(self.database)
+        self.role, self.database, self.privileges = self._owned("role", "database")
+        self.celery_role, self.celery_database, self.celery_privileges = self._owned("celery_role", "celery_database")
         self.broker, self.broker_parts = _broker(session, step1.group)
 
     def rules(self) -> list[FirewallRule]:
@@ -55,6 +58,11 @@ class Resources:
 
     def _servers(self) -> list[tuple[str, int]]:
         return [(server.host, server.port) for server in (self.server, self.broker) if server.facts is not None]
+
+    def _owned(self, role_key: str, database_key: str) -> tuple[DatabaseRole, Database, DatabasePrivileges]:
+        role = DatabaseRole(self.server, self.administrator, self.rules, role_key)
+        database = Database(role, database_key)
+        return role, database, DatabasePrivileges(database)
 
 
 def _broker(session: Session, group: Resource) -> tuple[Broker, list[Resource]]:
@@ -96,9 +104,11 @@ def servers(session: Session) -> Changes:
 
 
 def database(session: Session) -> Changes:
-    """Create Airflow's role, without a password, and the database that it owns."""
+    """Create the roles of Airflow and Celery, without passwords, and the database that each of them owns."""
     step = session.memoize(Resources)
-    return converge(session, step.role, step.database, step.privileges)
+    airflow = (step.role, step.database, step.privileges)
+    celery = (step.celery_role, step.celery_database, step.celery_privileges)
+    return converge(session, *airflow, *celery)
 
 
 def everything(session: Session) -> Changes:
@@ -110,14 +120,19 @@ def checks(session: Session) -> Checks:
     """Check over TLS: sign in to the server with an Entra token, and PING the broker with an access key."""
     step = session.memoize(Resources)
 
-    def owned() -> str:
-        step.privileges.refresh()
-        if left := step.privileges.differences():
-            message = f"Database {step.database.name}: {'; '.join(map(str, left))}."
+    def owned(privileges: DatabasePrivileges) -> str:
+        privileges.refresh()
+        if left := privileges.differences():
+            message = f"Database {privileges.name}: {'; '.join(map(str, left))}."
             raise CheckFailed(message, "Run step 3 again with mode=apply: it sets the owner and the privileges.")
-        return f"signed in with a token; {step.role.name} owns {step.database.name} and can create tables"
+        return f"signed in with a token; {privileges.role.name} owns {privileges.name} and can create tables"
 
     def answers() -> str:
         return ping(broker_url(step.broker, step.broker.keys().primary), session.connection.ca_file, step.route)
 
-    return observe(session, {"database is Airflow's": owned, "broker answers": answers})
+    observations: dict[str, Callable[[], str]] = {
+        "database is Airflow's": partial(owned, step.privileges),
+        "result backend is Celery's": partial(owned, step.celery_privileges),
+        "broker answers": answers,
+    }
+    return observe(session, observations)

@@ -24,6 +24,7 @@ from airflowaks.steps import backend, cluster
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from airflowaks.azure.database import Database
     from airflowaks.engine.checks import Checks
     from airflowaks.session import Session
 
@@ -41,12 +42,15 @@ _RANDOM_BYTES = 48
 
 
 class Resources:
-    """The resources of step 4, in order. The SQL connection has the database's password; three secrets repeat it."""
+    """The resources of step 4, in order. The SQL connection has the password of Airflow's role; two secrets repeat it.
+
+    The result backend has that of Celery's role.
+    """
 
     def __init__(self, session: Session) -> None:
         step1, step3 = session.memoize(cluster.Resources), session.memoize(backend.Resources)
         operator = session.operator
-        self.server, self.broker, self.role, self.route = step3.server, step3.broker, step3.role, step3.route
+        self.server, self.broker, self.route = step3.server, step3.broker, step3.route
         self.vault = Vault(session, session.environment.key_vault.name, parent=step1.group)
         self.access = RoleAssignment(
             Role.KEY_VAULT_SECRETS_OFFICER, self.vault, operator.name, operator.object_id, operator.kind
@@ -55,13 +59,15 @@ class Resources:
         self.api_secret_key = self._secret(API_SECRET_KEY, "Airflow's API secret key", _random_value, _random_text)
         self.jwt_secret = self._secret(JWT_SECRET, "Airflow's JWT secret", _random_value, _random_text)
         self.sql_connection = self._secret(
-            SQL_CONNECTION, "SQLAlchemy URL, psycopg2", self._sql_connection, self._new_sql_connection
+            SQL_CONNECTION, "SQLAlchemy URL, psycopg2", *self._url(step3.database, "postgresql+psycopg2")
+        )
+        self.result_backend = self._secret(
+            RESULT_BACKEND, "Celery result backend URL", *self._url(step3.celery_database, "db+postgresql+psycopg2")
         )
         self.copies = [
             self._secret(name, purpose, self._copy(scheme), depends_on=(self.sql_connection,))
             for name, purpose, scheme in (
                 (SQL_CONNECTION_ASYNC, "SQLAlchemy URL, psycopg", "postgresql+psycopg"),
-                (RESULT_BACKEND, "Celery result backend URL", "db+postgresql+psycopg2"),
                 (KEDA_CONNECTION, "KEDA's connection URL", "postgresql"),
             )
         ]
@@ -69,30 +75,36 @@ class Resources:
         self.admin_password = self._secret(
             ADMIN_PASSWORD, "Password of Airflow's administrator", _random_value, _random_text
         )
-        self.password = DatabasePassword(self.role, self.sql_connection, depends_on=tuple(self.copies))
+        self.password = DatabasePassword(step3.role, self.sql_connection, depends_on=tuple(self.copies))
+        self.celery_password = DatabasePassword(step3.celery_role, self.result_backend)
 
     @property
     def secrets(self) -> list[VaultSecret]:
         """Return the secrets, in order."""
-        connections = [self.sql_connection, *self.copies, self.broker_url]
+        connections = [self.sql_connection, *self.copies, self.result_backend, self.broker_url]
         return [self.fernet_key, self.api_secret_key, self.jwt_secret, *connections, self.admin_password]
 
     def _secret(self, name: str, purpose: str, *makers: Any, depends_on: tuple[VaultSecret, ...] = ()) -> VaultSecret:
         return VaultSecret(self.vault, self.access, name, purpose, *makers, depends_on=depends_on)
 
-    def _sql_connection(self, held: Secret | None) -> Any:
-        if self.server.facts is None:
-            return AFTER_APPLY
-        password = password_of(held.reveal()) if held else None
-        return self._spell_sql_connection(password) if password else NEW_SECRET
+    def _url(self, database: Database, scheme: str) -> tuple[Callable[[Secret | None], Any], Callable[[], str]]:
+        """Return how the URL of a database's owner follows from the one in the vault, and how a new one is made."""
+        role, server = database.role.name, self.server
 
-    def _new_sql_connection(self) -> str:
-        return self._spell_sql_connection(_random_text())
+        def spell(password: str) -> str:
+            return DatabaseUrl(role, password, server.host, server.port, database.name).spell(scheme)
 
-    def _spell_sql_connection(self, password: str) -> str:
-        server, settings = self.server, self.server.session.environment.postgresql
-        url = DatabaseUrl(settings.role, password, server.host, server.port, settings.database)
-        return url.spell("postgresql+psycopg2")
+        def desired(held: Secret | None) -> Any:
+            if server.facts is None:
+                return AFTER_APPLY
+            password = password_of(held.reveal(), role) if held else None
+            return spell(password) if password else NEW_SECRET
+
+        def new() -> str:
+            database.role.require("login")  # the vault must not name a role that step 3 has yet to create
+            return spell(_random_text())
+
+        return desired, new
 
     def _copy(self, scheme: str) -> Callable[[Secret | None], Any]:
         def spell(_held: Secret | None) -> Any:
@@ -143,19 +155,19 @@ def vault(session: Session) -> Changes:
 
 
 def secrets(session: Session) -> Changes:
-    """Generate the missing secrets, and set the database role's password to the vault's."""
+    """Generate the missing secrets, and set the passwords of the database roles to the vault's."""
     step = session.memoize(Resources)
     step.broker.forget_keys()  # step 3 read them, and they may have been regenerated since
-    return converge(session, *step.secrets, step.password)
+    return converge(session, *step.secrets, step.password, step.celery_password)
 
 
 def rotate(session: Session, name: str) -> Changes:
     """Renew one secret on both sides: the vault first, then the other side, then the proof. Without a name do nothing.
 
-    The four database URLs share a password and are renewed together. The broker's URL gets the regenerated idle key:
-    the key in use stays valid until the next rotation, so that running pods can be rolled. A
-    new Fernet key goes in front of the others, so that what they encrypted stays readable; `airflow rotate-fernet-key`
-    encrypts it again, and only then may they be removed.
+    The URLs of Airflow's database share a password and are renewed together. The broker's URL gets the regenerated idle
+    key: the key in use stays valid until the next rotation, so that running pods can be rolled. A new Fernet key goes
+    in front of the others, so that what they encrypted stays readable; `airflow rotate-fernet-key` encrypts it again,
+    and only then may they be removed.
 
     Raises:
         InvalidParameter: there is no secret of that name.
@@ -179,7 +191,7 @@ def rotate(session: Session, name: str) -> Changes:
             step.sql_connection.renew()
         else:
             secret.renew()
-    return converge(session, *step.secrets, step.password)
+    return converge(session, *step.secrets, step.password, step.celery_password)
 
 
 def _renew_broker_key(step: Resources) -> None:
@@ -202,7 +214,7 @@ def everything(session: Session) -> Changes:
 
 
 def checks(session: Session) -> Checks:
-    """Check the vault's values: log in as Airflow and create a table, and PING the broker."""
+    """Check the vault's values: log in as Airflow and as Celery and create a table, and PING the broker."""
     step = session.memoize(Resources)
 
     def broker_answers() -> str:
@@ -210,6 +222,7 @@ def checks(session: Session) -> Checks:
 
     observations = {
         "Airflow's role can create tables": step.password.prove,
+        "Celery's role can create tables": step.celery_password.prove,
         "the vault's broker URL works": broker_answers,
     }
     return observe(session, observations)

@@ -69,7 +69,7 @@ class Airflow:
 
 @dataclass(frozen=True)
 class Database:
-    """Airflow's database as its role sees it after login."""
+    """A database as its role sees it after login; `migrated` is said of Airflow's alone."""
 
     owner: bool = True
     creates: bool = True
@@ -97,8 +97,9 @@ class Broker:
 
 @dataclass(frozen=True)
 class Backend:
-    """Database, role and broker; one that did not answer has the defaults."""
+    """Databases, role and broker; one that did not answer has the defaults."""
 
     database: Database = field(default_factory=Database)
+    celery: Database = field(default_factory=Database)
     role: Role = field(default_factory=Role)
     broker: Broker = field(default_factory=Broker)

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from airflowaks.diagnosis.readers.scope import Scope
     from airflowaks.session import Session
 
-_AS_AIRFLOW = """
+_AS_OWNER = """
     SELECT (SELECT pg_get_userbyid(datdba) = current_user FROM pg_database WHERE datname = current_database()) AS owner,
            has_schema_privilege(current_user, 'public', 'CREATE') AS creates,
            to_regclass('alembic_version') IS NOT NULL AS migrated,
@@ -27,11 +27,20 @@ _OF_THE_ROLE = "SELECT rolcanlogin AS login FROM pg_roles WHERE rolname = %s"
 
 
 def database(session: Session, _scope: Scope) -> dict[str, Any]:
-    """Log in with the vault's URL over verified TLS; read privileges, migration and connections."""
-    secret, server = session.memoize(key_vault.Resources).sql_connection, session.memoize(backend.Resources).server
-    url = DatabaseUrl.parse(_value(secret))
+    """Log in to Airflow's database; read privileges, migration and connections."""
+    return {"database": _as_owner(session, session.memoize(key_vault.Resources).sql_connection)}
+
+
+def celery(session: Session, _scope: Scope) -> dict[str, Any]:
+    """Log in to Celery's database; read privileges."""
+    return {"celery": _as_owner(session, session.memoize(key_vault.Resources).result_backend)}
+
+
+def _as_owner(session: Session, secret: VaultSecret) -> Database:
+    """Log in with the vault's URL over verified TLS."""
+    server, url = session.memoize(backend.Resources).server, DatabaseUrl.parse(_value(secret))
     with connect(server, url.database, url.user, url.password) as connection:
-        return {"database": Database(**(read_row(connection, _AS_AIRFLOW) or {}))}
+        return Database(**(read_row(connection, _AS_OWNER) or {}))
 
 
 def administrator(session: Session, _scope: Scope) -> dict[str, Any]:

@@ -51,10 +51,12 @@ DATABASE.text_rules("AKA-503", remedy=_URLS)
 @DATABASE.rule("AKA-504", link=f"{_LEARN}security/security-access-control", remedy=backend.database)
 def _role_does_not_own_the_database(facts: Snapshot) -> Iterable[Cause]:
     words = (("permission denied for schema public",), ("permission denied for database",), ("must be owner of",))
-    privileges = [] if facts.backend.database.owner else ["the role does not own the database"]
-    privileges += [] if facts.backend.database.creates else ["the role cannot create tables in the schema public"]
+    privileges = []
+    for whose, database in (("Airflow's", facts.backend.database), ("Celery's", facts.backend.celery)):
+        privileges += [] if database.owner else [f"{whose} role does not own its database"]
+        privileges += [] if database.creates else [f"{whose} role cannot create tables in the schema public"]
     yield Cause(
-        "Airflow's role does not own its database, or cannot create tables in its schema public.",
+        "The role of Airflow or Celery does not own its database, or cannot create tables in its schema public.",
         "Run step 3, which makes the role the owner and grants it the schema.",
         [*privileges, *DATABASE.lines(facts, *words)],
     )
@@ -68,10 +70,10 @@ def _password_is_wrong(facts: Snapshot) -> Iterable[Cause]:
     lines = DATABASE.lines(facts, ("password authentication failed",))
     if facts.backend.role.exists:
         yield Cause(
-            "The database refuses Airflow's password: the vault, a pod and the role have different ones.",
+            "PostgreSQL refuses the password of Airflow or Celery: the vault, a pod and the role have different ones.",
             "Run step 4, which sets the role's password to the vault's, then step 7, which restarts pods with an older"
             " one.",
-            # The administrator signs in with a token, not with Airflow's password.
+            # The administrator signs in with a token, not with a password.
             [line for line in lines if line.where != "backend.administrator"],
         )
 

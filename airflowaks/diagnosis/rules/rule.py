@@ -101,7 +101,7 @@ class Section(list[Rule]):
         return add
 
     def text_rules(self, *names: str, **options: Unpack[Options]) -> None:
-        """Add rules of texts.yaml, which find their cause in lines, or in a part that could not be read."""
+        """Add rules of texts.yaml, which find their cause in lines, or in parts that could not be read."""
         for name in names:
             text = _TEXTS[name]
             own: Options = {**options}
@@ -113,9 +113,9 @@ class Section(list[Rule]):
             self.rule(name, Severity(text.get("severity", "critical")), **own)(partial(self._evaluate_text, text))
 
     def _evaluate_text(self, text: Mapping[str, Any], facts: Snapshot) -> Iterable[Cause]:
-        if part := text.get("unread"):
-            problem = facts.unread(part)
-            yield Cause(text["cause"], text["fix"], [f"{part}: {problem}"] if problem else ())
+        if parts := text.get("unread", "").split():
+            problems = [(part, facts.unread(part)) for part in parts]
+            yield Cause(text["cause"], text["fix"], [f"{part}: {problem}" for part, problem in problems if problem])
         else:
             lines = self.lines(facts, *map(tuple, text["words"]), sources=tuple(text.get("sources", ())))
             yield Cause(text["cause"], text["fix"], lines, components_of(lines))

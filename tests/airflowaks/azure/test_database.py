@@ -8,6 +8,7 @@ import psycopg
 import pytest
 from psycopg import sql
 
+from airflowaks.azure.database_role import connect
 from airflowaks.engine.changes import Action
 from airflowaks.engine.converge import converge
 from airflowaks.errors import AirflowAksError, PermissionDenied
@@ -46,7 +47,7 @@ def administer(step: backend.Resources) -> Callable[..., None]:
 
 
 def create(step: backend.Resources) -> list[Action]:
-    return [change.action for change in backend.database(step.server.session)]
+    return [change.action for change in backend.database(step.server.session) if change.name == "airflow"]
 
 
 def as_airflow(rehearsal: Rehearsal, step: backend.Resources, statement: str) -> None:
@@ -66,7 +67,17 @@ def test_the_role_creates_tables_in_its_own_database(rehearsal: Rehearsal, step:
 
 def test_a_plan_asks_no_server_that_does_not_exist(group: ResourceGroup) -> None:
     session = Session(group.session.environment, "plan", group.session.connection)
-    assert [change.action for change in backend.database(session)] == [Action.CREATE] * 3
+    assert [change.action for change in backend.database(session)] == [Action.CREATE] * 6
+
+
+def test_celerys_role_reaches_its_own_database_alone(step: backend.Resources) -> None:
+    create(step)
+    role, password = step.celery_role, "of-celery"
+    role.set_password(role.session.redactor.learn(password))
+    with connect(step.server, "airflow_celery", role.name, password) as connection:
+        connection.execute("CREATE TABLE celery_taskmeta (id int)")
+    with pytest.raises(psycopg.OperationalError, match='permission denied for database "airflow"'):
+        connect(step.server, "airflow", role.name, password)
 
 
 @pytest.mark.parametrize(

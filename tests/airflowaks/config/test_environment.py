@@ -343,6 +343,20 @@ REFUSED = {
             "32, 64, 128, 256, 512, 1024, 2048, 4095, 4096, 8192, 16384 or 32767; use 128"
         ),
     ),
+    "results of the metadata's owner": (
+        "postgresql: {celery_role: airflow}",
+        (
+            'postgresql.celery_role (line 4): "airflow" is also the role of Airflow\'s metadata, which workers must '
+            'not reach; use another name such as "airflow_celery"'
+        ),
+    ),
+    "results in the metadata database": (
+        "postgresql: {database: Airflow_Celery}",
+        (
+            'postgresql.celery_database (line 4): "airflow_celery" is also the database of Airflow\'s metadata, which '
+            'workers must not reach; use another name such as "airflow_celery"'
+        ),
+    ),
     "backups kept too short": (
         "postgresql: {backup_days: 6}",
         "postgresql.backup_days (line 4): 6 is too small; use 7 or more",

@@ -32,14 +32,14 @@ if TYPE_CHECKING:
 pytestmark = pytest.mark.broad
 
 NAME = "rotated"
-DATABASE_URLS = (
-    key_vault.SQL_CONNECTION,
-    key_vault.SQL_CONNECTION_ASYNC,
-    key_vault.RESULT_BACKEND,
-    key_vault.KEDA_CONNECTION,
-)
+DATABASE_URLS = (key_vault.SQL_CONNECTION, key_vault.SQL_CONNECTION_ASYNC, key_vault.KEDA_CONNECTION)
+TOGETHER = {
+    **dict.fromkeys(DATABASE_URLS, (*DATABASE_URLS, "airflow")),
+    key_vault.RESULT_BACKEND: (key_vault.RESULT_BACKEND, "airflow_celery"),
+}
+"""By the name of a secret: what is renewed with it, the role of the new password last."""
 RANDOM_VALUES = (key_vault.API_SECRET_KEY, key_vault.JWT_SECRET, key_vault.ADMIN_PASSWORD)
-NAMES = (key_vault.FERNET_KEY, *RANDOM_VALUES, *DATABASE_URLS, key_vault.BROKER_URL)
+NAMES = (key_vault.FERNET_KEY, *RANDOM_VALUES, *TOGETHER, key_vault.BROKER_URL)
 PATIENCE_SECONDS = 60
 ROTATE = """
 import sys
@@ -102,22 +102,23 @@ def applied(session: Session) -> set[str]:
     return {change.name for change in session.memoize(Results).changes if change.applied}
 
 
-@pytest.mark.parametrize("name", DATABASE_URLS)
-def test_a_database_url_takes_a_new_password_along_with_the_others(
+@pytest.mark.parametrize("name", TOGETHER)
+def test_a_database_url_takes_a_new_password_along_with_those_of_its_role(
     open_here: Callable[..., Session], held: Callable[[], dict[str, str]], name: str
 ) -> None:
     before = held()
     session = open_here()
     key_vault.rotate(session, name)
     after = held()
-    assert applied(session) == {*DATABASE_URLS, "airflow"}
-    assert len({DatabaseUrl.parse(after[one]).password for one in DATABASE_URLS}) == 1
-    for one in DATABASE_URLS:
-        assert log_in(after[one]) == "airflow"
+    *urls, role = TOGETHER[name]
+    assert applied(session) == {*urls, role}
+    assert len({DatabaseUrl.parse(after[url]).password for url in urls}) == 1
+    for url in urls:
+        assert log_in(after[url]) == role
         with pytest.raises(psycopg.OperationalError, match="password authentication failed"):
-            log_in(before[one])
+            log_in(before[url])
     assert not key_vault.checks(session).failed
-    assert {one: after[one] for one in NAMES if one not in DATABASE_URLS}.items() <= before.items()
+    assert {one: after[one] for one in NAMES if one not in urls}.items() <= before.items()
 
 
 def test_the_brokers_key_in_use_stays_good_until_the_next_rotation(
@@ -172,7 +173,7 @@ def test_a_plan_shows_what_it_would_renew_and_writes_nothing(
     before, served = held(), len(rehearsal.requests())
     changes = key_vault.rotate(open_here("plan"), name)
     assert [one for one in rehearsal.requests()[served:] if is_write(one)] == []
-    renewed = {*DATABASE_URLS, "airflow"} if name in DATABASE_URLS else {name}
+    renewed = set(TOGETHER.get(name, (name,)))
     assert {change.name for change in changes if change.action is Action.UPDATE} == renewed
     assert not any(change.applied for change in changes)
     assert held() == before
@@ -198,7 +199,7 @@ def kill_rotation(rehearsal: Rehearsal, folder: Path, name: str, *, after: str) 
     rehearsal.control("DELETE")
 
 
-@pytest.mark.parametrize("name", DATABASE_URLS)
+@pytest.mark.parametrize("name", TOGETHER)
 def test_killed_between_the_vault_and_the_database_step_4_heals(
     rehearsal: Rehearsal,
     open_here: Callable[..., Session],
@@ -207,7 +208,7 @@ def test_killed_between_the_vault_and_the_database_step_4_heals(
     name: str,
 ) -> None:
     before = held()
-    kill_rotation(rehearsal, folder, key_vault.SQL_CONNECTION, after=f"^/secrets/{name}$")
+    kill_rotation(rehearsal, folder, TOGETHER[name][0], after=f"^/secrets/{name}$")
     torn = held()
     assert torn[name] != before[name]
     with pytest.raises(psycopg.OperationalError, match="password authentication failed"):
@@ -217,8 +218,9 @@ def test_killed_between_the_vault_and_the_database_step_4_heals(
     key_vault.everything(session)
 
     after = held()
-    assert after[key_vault.SQL_CONNECTION] == torn[key_vault.SQL_CONNECTION]
-    assert {log_in(after[one]) for one in DATABASE_URLS} == {"airflow"}
+    *urls, role = TOGETHER[name]
+    assert after[urls[0]] == torn[urls[0]]
+    assert {log_in(after[url]) for url in urls} == {role}
     assert not key_vault.checks(session).failed
 
 

@@ -83,6 +83,12 @@ def the_password_is_changed_in_the_database_alone(scene: Scene) -> Iterator[None
     yield
 
 
+@DATABASE.drill("AKA-507", proof=key_vault)
+def celerys_password_is_changed_in_the_database_alone(scene: Scene) -> Iterator[None]:
+    scene.administer(f"ALTER ROLE {scene.step(backend).celery_role.name} PASSWORD 'of-somebody-else'")
+    yield
+
+
 @DATABASE.drill("AKA-508")
 def connections_are_used_up(scene: Scene) -> Iterator[None]:
     step3, url = scene.step(backend), _url(scene)
