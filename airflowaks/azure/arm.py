@@ -9,13 +9,16 @@ from operator import attrgetter
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from airflowaks.engine.resource import Facts, Resource, value_at
+from airflowaks.engine.resource import ADOPTED, MADE_HERE, Facts, Resource, value_at
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
+    from airflowaks.engine.changes import Difference
     from airflowaks.session import Session
 
+MARK = "airflowaks"
+"""The tag that the runbook puts on what it creates; its value is the environment's mark."""
 _WRITABLE = tomllib.loads(Path(__file__).with_name("writable_properties.toml").read_text(encoding="utf-8"))
 
 
@@ -77,6 +80,32 @@ class ArmResource(Resource):
         return f"{group_id(self.session, self.group)}/providers/{self.type}/{self.name}"
 
     @property
+    def origin(self) -> str:
+        """Return whether the resource has the environment's mark."""
+        if self.facts is None:
+            return ""
+        return MADE_HERE if is_marked(self.session, self.facts.get("tags")) else ADOPTED
+
+    def tags(self) -> dict[str, str]:
+        """Return the environment's tags, and its mark."""
+        return {**self.session.environment.tags, MARK: self.session.environment.mark}
+
+    def differences(self) -> tuple[Difference, ...]:
+        """Return where the facts are not what is wanted; the tags of an adopted resource are its owner's."""
+        differences = super().differences()
+        if self.origin != ADOPTED:
+            return differences
+        return tuple(difference for difference in differences if not difference.path.startswith("tags"))
+
+    def delete(self) -> None:
+        """Delete the resource and return once that is done."""
+        long_running = getattr(self.operations, "begin_delete", None)
+        if long_running:
+            long_running(*self.place).result()
+        else:
+            self.operations.delete(*self.place)
+
+    @property
     def operations(self) -> Any:
         """Return the SDK's operations on this type."""
         return attrgetter(self.sdk)(self.session)
@@ -129,7 +158,10 @@ class ArmResource(Resource):
 
 
 class ArmChild(ArmResource):
-    """A resource that belongs to another one: its ID and its operations name both."""
+    """A resource that belongs to another one: its ID and its operations name both.
+
+    It has no tags and no mark. The runbook chose its name, so it manages it, on an adopted parent too.
+    """
 
     parent: ArmResource
 
@@ -142,9 +174,20 @@ class ArmChild(ArmResource):
         return f"{self.parent.id}/{self.type}/{self.place[-1]}"
 
     @property
+    def origin(self) -> str:
+        """Return nothing."""
+        return ""
+
+    @property
     def place(self) -> tuple[str, ...]:
         """Return the names by which the operations address the resource."""
         return (self.group, self.parent.name, self.name)
+
+
+def is_marked(session: Session, tags: Mapping[str, str] | None) -> bool:
+    """Tell whether tags have the environment's mark. Azure ignores the case of a tag's name, not of its value."""
+    marks = [value for name, value in (tags or {}).items() if name.lower() == MARK]
+    return marks == [session.environment.mark]
 
 
 def group_id(session: Session, group: str) -> str:

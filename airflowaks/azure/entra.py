@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from airflowaks.engine.changes import AFTER_APPLY
 from airflowaks.engine.polling import retry_on
-from airflowaks.engine.resource import Facts, Resource
+from airflowaks.engine.resource import ADOPTED, MADE_HERE, Facts, Resource
 from airflowaks.errors import AzureError
 
 if TYPE_CHECKING:
@@ -38,6 +38,21 @@ class Group(Resource):
         return str(self.fact("id"))
 
     @property
+    def origin(self) -> str:
+        """Return whether the description ends with the environment's mark.
+
+        The description is what any creator of a group may set, and what its owner may set by hand. The alternate key
+        `uniqueName` could not be set afterwards.
+        """
+        if self.facts is None:
+            return ""
+        return MADE_HERE if str(self.facts.get("description") or "").endswith(self._mark) else ADOPTED
+
+    @property
+    def _mark(self) -> str:
+        return f"(airflowaks {self.session.environment.mark})"
+
+    @property
     def object_id(self) -> Any:
         """Return the group's object ID, or AFTER_APPLY."""
         return self.fact("id")
@@ -55,17 +70,27 @@ class Group(Resource):
         return groups[0] if groups else None
 
     def desired(self) -> Facts:
-        """Return a security group with the description."""
-        return {"displayName": self.name, "description": self.description, "securityEnabled": True}
+        """Return a security group with the description and the mark; an adopted one has a description of its own."""
+        described = {} if self.origin == ADOPTED else {"description": f"{self.description} {self._mark}"}
+        return {"displayName": self.name, "securityEnabled": True, **described}
 
     def write(self, facts: Facts | None) -> None:
         """Create the group, or update its properties."""
         if facts is None:
             nickname = "".join(letter for letter in self.name if letter.isalnum() or letter in "-_")[:64]
-            body = {**self.desired(), "mailEnabled": False, "mailNickname": nickname}
+            body = {**self.desired(), "mailEnabled": False, "mailNickname": nickname, **self._owners()}
             _send(self.session, "POST", "/groups", json=body)
         else:
             _send(self.session, "PATCH", f"/groups/{facts['id']}", json=self.desired())
+
+    def _owners(self) -> dict[str, list[str]]:
+        """Return the operator as the owner of a new group; a person becomes the owner of itself.
+
+        A service principal whose one permission is Group.Create can change and delete only the groups that it owns:
+        https://learn.microsoft.com/graph/api/group-post-groups and the API permissions of Terraform's azuread_group.
+        """
+        operator = self.session.operator
+        return {} if operator.kind == "User" else {"owners@odata.bind": [_reference(operator.object_id)]}
 
     def delete(self) -> None:
         """Delete the group; Entra can restore it for 30 days."""
@@ -101,8 +126,7 @@ class GroupMembers(Resource):
         """Add the missing members."""
         present = set((facts or {}).get("members", ()))
         for member in sorted(self.members - present):
-            reference = {"@odata.id": f"https://graph.microsoft.com/v1.0/directoryObjects/{member}"}
-            self._ask("POST", f"{self.id}/$ref", json=reference)
+            self._ask("POST", f"{self.id}/$ref", json={"@odata.id": _reference(member)})
 
     def _ask(self, method: str, path: str, **arguments: Any) -> dict[str, Any]:
         """Send a request; repeat it while a new group is not yet replicated to every server of Graph."""
@@ -110,6 +134,10 @@ class GroupMembers(Resource):
             lambda: _send(self.session, method, path, **arguments),
             lambda error: self.group.recently_written and getattr(error, "status_code", None) == _NOT_FOUND,
         )
+
+
+def _reference(object_id: str) -> str:
+    return f"https://graph.microsoft.com/v1.0/directoryObjects/{object_id}"
 
 
 def _items(session: Session, page: dict[str, Any]) -> Iterator[dict[str, Any]]:

@@ -26,7 +26,7 @@ class ManagedIdentity(ArmResource):
 
     def desired(self) -> Facts:
         """Return the environment's region and tags."""
-        return {"location": self.session.environment.location, "tags": self.session.environment.tags}
+        return {"location": self.session.environment.location, "tags": self.tags()}
 
 
 class FederatedCredential(ArmChild):

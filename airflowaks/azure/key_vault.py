@@ -9,12 +9,12 @@ from datetime import UTC, datetime
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
-from airflowaks.azure.arm import ArmResource, rest
+from airflowaks.azure.arm import ArmResource, is_marked, rest
 from airflowaks.cloud.error_mapping import error_codes
 from airflowaks.engine.changes import AFTER_APPLY, Placeholder
 from airflowaks.engine.diff import compare
 from airflowaks.engine.polling import retry_on
-from airflowaks.engine.resource import Facts, Resource
+from airflowaks.engine.resource import ADOPTED, MADE_HERE, Facts, Resource
 from airflowaks.errors import PermissionDenied
 
 if TYPE_CHECKING:
@@ -54,7 +54,7 @@ class Vault(ArmResource):
         protection = {"enablePurgeProtection": True} if settings.purge_protection else {}
         return {
             "location": environment.location,
-            "tags": environment.tags,
+            "tags": self.tags(),
             "properties": {
                 "tenantId": environment.tenant_id,
                 "sku": {"family": "A", "name": settings.sku},
@@ -137,6 +137,13 @@ class SoftDeletedVault(Resource):
         except ResourceNotFoundError:
             return None
         return deleted if deleted["properties"]["vaultId"].lower() == self.vault.id.lower() else None
+
+    @property
+    def origin(self) -> str:
+        """Return whether the vault had the environment's mark."""
+        if self.facts is None:
+            return ""
+        return MADE_HERE if is_marked(self.session, self.facts["properties"].get("tags")) else ADOPTED
 
     def desired(self) -> Facts:
         """Want nothing: it can only be removed."""

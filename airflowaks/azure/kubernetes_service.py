@@ -71,7 +71,7 @@ class ManagedCluster(ArmResource):
         environment, settings = self.session.environment, self.session.environment.cluster
         return {
             "location": environment.location,
-            "tags": environment.tags,
+            "tags": self.tags(),
             "sku": {"name": "Base", "tier": settings.tier},
             "identity": {"type": "UserAssigned", "userAssignedIdentities": {self.identity.id: {}}},
             "properties": {

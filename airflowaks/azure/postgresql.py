@@ -58,7 +58,7 @@ class FlexibleServer(ArmResource):
         grown: int = value_at(self.facts, "properties.storage.storageSizeGB") or 0
         return {
             "location": environment.location,
-            "tags": environment.tags,
+            "tags": self.tags(),
             "sku": {"name": settings.sku, "tier": settings.tier},
             "properties": {
                 "version": settings.version,

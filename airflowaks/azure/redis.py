@@ -96,7 +96,7 @@ class RedisCluster(ArmResource):
         environment = self.session.environment
         return {
             "location": environment.location,
-            "tags": environment.tags,
+            "tags": self.tags(),
             "sku": {"name": self.settings.sku},
             "properties": {
                 "minimumTlsVersion": "1.2",
@@ -119,6 +119,11 @@ class RedisDatabase(ArmChild, Broker):
 
     def __init__(self, cluster: RedisCluster) -> None:
         super().__init__(cluster, "default")
+
+    @property
+    def origin(self) -> str:
+        """Return the instance's origin: the service gives the one database its name."""
+        return self.parent.origin if self.facts is not None else ""
 
     def desired(self) -> Facts:
         """Return TLS, NoCluster, NoEviction (a broker must not lose messages) and access keys (off by default)."""

@@ -51,7 +51,7 @@ class ContainerRegistry(ArmResource):
         environment = self.session.environment
         return {
             "location": environment.location,
-            "tags": environment.tags,
+            "tags": self.tags(),
             "sku": {"name": environment.registry.sku},
             "properties": {"adminUserEnabled": False, "anonymousPullEnabled": False},
         }

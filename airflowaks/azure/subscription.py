@@ -80,8 +80,4 @@ class ResourceGroup(ArmResource):
     def desired(self) -> Facts:
         """Return the environment's region and tags."""
         environment = self.session.environment
-        return {"location": environment.location, "tags": environment.tags}
-
-    def delete(self) -> None:
-        """Delete the group and its resources; on Azure the cluster and the broker take ten minutes."""
-        self.operations.begin_delete(self.name).result()
+        return {"location": environment.location, "tags": self.tags()}

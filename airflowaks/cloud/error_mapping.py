@@ -24,6 +24,7 @@ _LONGEST_REASON = 400
 # Resource Manager and Key Vault name the action that no role of the caller covers; Graph names none.
 _MISSING_ACTION = re.compile(r"(?:to perform action|Action:) '([^']+)'")
 _GRAPH_REFUSAL = "Authorization_RequestDenied"
+_READ_GROUPS = "a permission of Microsoft Graph to read groups, such as GroupMember.Read.All"
 _UNTRUSTED = (
     "Add the root certificate of the server or of your company's proxy to `ca_bundle` in the environment file, or"
     " update this machine's public root certificates; then run the step again."
@@ -110,7 +111,7 @@ def error_codes(error: BaseException) -> tuple[str, ...]:
 def _missing_right(error: BaseException, codes: tuple[str, ...]) -> str:
     if named := _MISSING_ACTION.search(_text(error)):
         return named[1]
-    return "a permission of Microsoft Graph" if _GRAPH_REFUSAL in codes else ""
+    return _READ_GROUPS if _GRAPH_REFUSAL in codes else ""
 
 
 def _details(error: BaseException) -> Mapping[str, Any]:

@@ -64,6 +64,11 @@ class Environment(schema.Section):
         canonical = json.dumps(content, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
         return sha256(canonical.encode()).hexdigest()[:FINGERPRINT_LENGTH]
 
+    @property
+    def mark(self) -> str:
+        """The mark on what the runbook creates for this environment, such as `dev-x2k9qd`, unlike any other's."""
+        return f"{self.name}-{naming.name_suffix(self.name, self.subscription_id, self.resource_group)}"
+
     @model_validator(mode="before")
     @classmethod
     def _derive_names(cls, content: Any) -> Any:

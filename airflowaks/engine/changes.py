@@ -1,6 +1,6 @@
 """The changes that converge plans or makes, and their table.
 
-`+` create, `~` update, `-` delete, `=` up to date, `?` not read.
+`+` create, `~` update, `-` delete, `=` up to date or left as it is, `?` not read.
 """
 
 from __future__ import annotations
@@ -47,12 +47,13 @@ class Action(StrEnum):
     UPDATE = "update"
     DELETE = "delete"
     NONE = "none"
+    KEEP = "keep"
     UNREAD = "unread"
 
     @property
     def symbol(self) -> str:
         """Return the sign in front of a row."""
-        return {"create": "+", "update": "~", "delete": "-", "none": "=", "unread": "?"}[self.value]
+        return {"create": "+", "update": "~", "delete": "-", "none": "=", "keep": "=", "unread": "?"}[self.value]
 
 
 @dataclass(frozen=True)
@@ -73,7 +74,7 @@ class Change:
 
     `applied` tells the two apart; `seconds` is how long reading and writing took; `correlation_id` is Azure's
     `x-ms-correlation-request-id` of the last write, which support asks for. `unread` is what a check could not compare,
-    and the right that this needs.
+    and the right that this needs. `origin` says whether the runbook made the resource.
     """
 
     kind: str
@@ -85,11 +86,12 @@ class Change:
     correlation_id: str = ""
     applied: bool = False
     unread: str = ""
+    origin: str = ""
 
     @property
     def pending(self) -> bool:
         """Whether an apply would still have to make it."""
-        return self.action not in (Action.NONE, Action.UNREAD) and not self.applied
+        return self.action in (Action.CREATE, Action.UPDATE, Action.DELETE) and not self.applied
 
     def record(self) -> dict[str, Any]:
         """Return the change as JSON, secret values masked."""
@@ -126,8 +128,9 @@ class Changes(Tabular, tuple[Change, ...]):
         done = [f"{self._count(action, applied=True)} {verb}" for action, verb in verbs.items()]
         todo = [f"{self._count(action, applied=False)} to {action}" for action in verbs]
         parts = [part for part in (*done, *todo) if not part.startswith("0 ")]
-        unread = [f"{count} not read"] if (count := self.count(Action.UNREAD)) else []
-        return ", ".join([*parts, f"{self.count(Action.NONE)} up to date", *unread]) + "."
+        others = [f"{self.count(Action.KEEP)} adopted and left", f"{self.count(Action.UNREAD)} not read"]
+        parts += [f"{self.count(Action.NONE)} up to date", *(part for part in others if not part.startswith("0 "))]
+        return ", ".join(parts) + "."
 
     def table(self, title: str = "") -> Table:
         """Return the table: one row a resource, its differences below it."""
@@ -137,7 +140,7 @@ class Changes(Tabular, tuple[Change, ...]):
             rows.append(
                 (change.action.symbol, change.kind, change.name, _detail(change), seconds, change.correlation_id)
             )
-            if change.action is Action.UPDATE:
+            if change.action in (Action.UPDATE, Action.KEEP):
                 rows += [("", "", "", str(difference), "", "") for difference in change.differences]
         records = {CHANGES_MIME: [change.record() for change in self]}
         return Table(("", "resource", "name", "change", "s", "correlation ID"), rows, title, self.summary(), records)
@@ -165,11 +168,15 @@ def _detail(change: Change) -> str:
     match change.action:
         case Action.UNREAD:
             return f"not read, needs {change.unread}"
+        case Action.KEEP:
+            return f"stays ({change.origin})"
         case Action.NONE:
-            return f"up to date, but {change.unread}" if change.unread else "up to date"
+            detail = f"up to date ({change.origin})" if change.origin else "up to date"
+            return f"{detail}, but {change.unread}" if change.unread else detail
         case Action.UPDATE:
             return "updated" if change.applied else "to update"
         case Action.CREATE:
             return "created" if change.applied else "to create"
         case Action.DELETE:
-            return "deleted" if change.applied else "to delete"
+            detail = "deleted" if change.applied else "to delete"
+            return f"{detail} ({change.origin})" if change.origin else detail

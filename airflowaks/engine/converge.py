@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 from airflowaks.engine.changes import Action, Change, Changes, Difference, is_unknown, show
 from airflowaks.engine.graph import run_in_order
 from airflowaks.engine.polling import wait_until
+from airflowaks.engine.resource import ADOPTED
 from airflowaks.engine.results import Results
 from airflowaks.errors import AirflowAksError, ImmutableProperty, MissingDependency, NotConverged
 
@@ -83,8 +84,9 @@ def _converge_readable(session: Session, resource: Resource, started: float) -> 
             )
             _check_finished(resource)
         action, differences = assess(resource)
+        writes = session.applies and action in (Action.CREATE, Action.UPDATE)
         correlation_id = ""
-        if session.applies and action is not Action.NONE:
+        if writes:
             _check_ready(resource, differences)
             with session.correlated() as correlation:
                 resource.write(facts)
@@ -101,8 +103,9 @@ def _converge_readable(session: Session, resource: Resource, started: float) -> 
                 differences=differences,
                 seconds=time.monotonic() - started,
                 correlation_id=correlation_id,
-                applied=session.applies and action is not Action.NONE,
+                applied=writes,
                 unread=resource.unread,
+                origin=resource.origin,
             )
 
         if session.applies:
@@ -121,6 +124,8 @@ def assess(resource: Resource) -> tuple[Action, tuple[Difference, ...]]:
     differences = resource.differences()
     if facts is None:
         return Action.CREATE, differences
+    if resource.origin == ADOPTED:
+        return Action.KEEP if differences else Action.NONE, differences
     _check_immutable(resource, differences)
     return Action.UPDATE if differences or resource.needs_rewrite(facts) else Action.NONE, differences
 

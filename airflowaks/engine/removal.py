@@ -2,7 +2,8 @@
 
     read → (apply) delete → read again
 
-In plan and check nothing is removed. A resource that does not exist counts as removed, so a removal can run again.
+In plan and check nothing is removed. A resource that does not exist counts as removed, so a removal can run again. An
+adopted resource stays.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from typing import TYPE_CHECKING
 from airflowaks.engine.changes import Action, Change
 from airflowaks.engine.converge import act_on
 from airflowaks.engine.polling import wait_until
+from airflowaks.engine.resource import ADOPTED
 from airflowaks.errors import NotConverged
 
 if TYPE_CHECKING:
@@ -36,9 +38,12 @@ def remove(session: Session, *resources: Resource) -> Changes:
 def _remove(session: Session, resource: Resource) -> Change:
     started, correlation_id = time.monotonic(), ""
     with session.translated(resource):
-        there = resource.refresh() is not None
-        named = resource.id
-        if there and session.applies:
+        action = Action.NONE if resource.refresh() is None else Action.DELETE
+        named, origin = resource.id, resource.origin
+        if origin == ADOPTED:
+            action = Action.KEEP
+        applied = session.applies and action is Action.DELETE
+        if applied:
             with session.correlated() as correlation:
                 resource.delete()
             correlation_id = correlation.id
@@ -48,9 +53,10 @@ def _remove(session: Session, resource: Resource) -> Change:
     return Change(
         kind=resource.kind,
         name=resource.name,
-        action=Action.DELETE if there else Action.NONE,
+        action=action,
         id=named,
         seconds=time.monotonic() - started,
         correlation_id=correlation_id,
-        applied=there and session.applies,
+        applied=applied,
+        origin=origin,
     )

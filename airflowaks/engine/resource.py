@@ -24,6 +24,9 @@ if TYPE_CHECKING:
 
 Facts = Mapping[str, Any]
 
+MADE_HERE, ADOPTED = "made here", "adopted"
+"""The origins of a resource: the runbook created and marked it, or it exists without the environment's mark."""
+
 _UNREAD: Any = object()
 
 
@@ -84,6 +87,14 @@ class Resource(ABC):
     def delete(self) -> None:
         """Delete the resource, which exists, and return when that is done. Raises TypeError: most resources stay."""
         raise TypeError(f"{self.kind} cannot be removed")
+
+    @property
+    def origin(self) -> str:
+        """Return MADE_HERE or ADOPTED, or nothing for a missing resource and for a kind that has no mark.
+
+        An adopted resource is used as it is: never updated, never deleted.
+        """
+        return ""
 
     def unfinished(self, facts: Facts) -> bool:
         """Tell whether an earlier write is still under way, so that this one has to wait for it."""

@@ -5,9 +5,9 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Any
 
-from airflowaks.azure.arm import ArmChild, ArmResource, rest
+from airflowaks.azure.arm import MARK, ArmChild, ArmResource, rest
 from airflowaks.azure.key_vault import SoftDeletedVault
-from airflowaks.engine.changes import is_unknown
+from airflowaks.engine.changes import Action, is_unknown
 from airflowaks.engine.converge import assess
 from airflowaks.errors import ImmutableProperty
 from airflowaks.preflight.rows import Row
@@ -90,18 +90,26 @@ def _deleted(session: Session) -> Row | None:
 
 
 def existing(session: Session) -> Iterator[Row]:
-    """Compare what exists with the environment file, as a plan does: what no update can change stops an apply."""
-    found, conflicts = [], []
+    """Compare what exists with the environment file, as a plan does: what no update can change stops an apply.
+
+    What the runbook did not make it leaves as it is.
+    """
+    found, adopted, conflicts = [], [], []
     for resource in planned(session):
         if resource.facts is None:
             continue
         found.append(str(resource))
         try:
-            assess(resource)
+            action, differences = assess(resource)
+            if action is Action.KEEP:
+                adopted.append(f"{resource} ({', '.join(map(str, differences))})")
         except ImmutableProperty as error:
             conflicts.append(error)
     for conflict in conflicts:
         yield Row("existing resources", "stops", conflict.message, conflict.action)
+    if adopted:
+        advice = f"Change it yourself, or give it the tag {MARK}={session.environment.mark}: then an apply updates it."
+        yield Row("adopted resources", "warns", f"they differ and stay so: {'; '.join(adopted)}", advice)
     if not conflicts:
         yield Row("existing resources", "ok", f"an update can change: {', '.join(found)}" if found else "none yet")
 

@@ -35,8 +35,8 @@ _ACTIONS = (
     "Microsoft.KeyVault/vaults/write",
     "Microsoft.Authorization/roleAssignments/write",
 )
-# https://learn.microsoft.com/graph/api/group-post-groups#permissions, and for members .../group-post-members
-_APPLICATION_PERMISSIONS = {"Group.ReadWrite.All", "Directory.ReadWrite.All"}
+# https://learn.microsoft.com/graph/api/group-post-groups#permissions; who creates a group with Group.Create owns it.
+_APPLICATION_PERMISSIONS = {"Group.Create", "Group.ReadWrite.All", "Directory.ReadWrite.All"}
 # https://learn.microsoft.com/entra/identity/role-based-access-control/permissions-reference
 _DIRECTORY_ROLES = {
     "62e90394-69f5-4237-9190-012177145e10": "Global Administrator",
@@ -130,9 +130,7 @@ def directory(session: Session) -> Iterator[Row]:
     step = session.memoize(cluster.Resources)
     absent = [group.name for group in (step.admins, step.developers) if group.facts is None]
     groups = f"step 1 creates {' and '.join(absent)}" if absent else "both groups exist"
-    action = (
-        "Request the role Groups Administrator in Entra, or for an application Group.ReadWrite.All of Microsoft Graph."
-    )
+    action = "Request the role Groups Administrator in Entra, or for an application Group.Create of Microsoft Graph."
     if held:
         yield Row("rights in Entra", "ok", f"{', '.join(held)}; {groups}")
     elif not absent:

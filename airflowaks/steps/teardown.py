@@ -1,49 +1,98 @@
-"""Teardown: what exists of an environment, and its removal.
+"""Teardown: what exists of an environment, and the removal of what the runbook made.
 
 Everything is in one resource group, but for the Entra groups and the soft-deleted vault. Azure deletes the cluster's
-node resource group, which has the shares of DAGs and logs, with the cluster.
+node resource group, which has the shares of DAGs and logs, with the cluster. The resource group goes as a whole where
+the runbook made it and all that it holds, and otherwise the resources go that the runbook made.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+from airflowaks.azure.arm import MARK, is_marked
 from airflowaks.azure.key_vault import SoftDeletedVault
+from airflowaks.azure.redis import RedisCluster
 from airflowaks.engine.observation import observe
 from airflowaks.engine.removal import remove
+from airflowaks.engine.resource import ADOPTED, MADE_HERE
 from airflowaks.engine.table import Table
 from airflowaks.errors import CheckFailed, InvalidParameter, NotConfirmed
-from airflowaks.steps import cluster, key_vault
+from airflowaks.steps import backend, cluster, key_vault, registry, workload_identity
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
     from airflowaks.engine.changes import Changes
     from airflowaks.engine.checks import Checks
+    from airflowaks.engine.resource import Resource
     from airflowaks.session import Session
 
 
 class Resources:
-    """The resources to remove, in order: the resource group first, because its cluster refers to the Entra groups."""
+    """The resources to remove, in order: the cluster before the Entra groups and the identity that it refers to."""
 
     def __init__(self, session: Session) -> None:
-        step1, step4 = session.memoize(cluster.Resources), session.memoize(key_vault.Resources)
-        self.group, self.admins, self.developers = step1.group, step1.admins, step1.developers
-        self.cluster, self.vault = step1.cluster, step4.vault
+        step1, step3 = session.memoize(cluster.Resources), session.memoize(backend.Resources)
+        self.group, self.cluster, self.entra = step1.group, step1.cluster, [step1.admins, step1.developers]
+        self.vault = session.memoize(key_vault.Resources).vault
+        self.contents = [
+            self.cluster,
+            session.memoize(registry.Resources).registry,
+            step3.server,
+            *(part for part in step3.broker_parts if isinstance(part, RedisCluster)),
+            self.vault,
+            step1.identity,
+            session.memoize(workload_identity.Resources).identity,
+        ]
         self.deleted_vault = SoftDeletedVault(self.vault)
+
+    def addressed(self) -> list[Resource]:
+        """Return what a removal addresses: the resource group, or what it holds of this environment; Entra's groups."""
+        if self.group.refresh() is None or (self.group.origin == MADE_HERE and not self.foreign()):
+            return [self.group, *self.entra]
+        adopted = [self.group] if self.group.origin == ADOPTED else []
+        return [*self.contents, *adopted, *self.entra]
+
+    def foreign(self) -> list[str]:
+        """Return the names of the resources in the group that have no mark."""
+        return [str(resource.name) for resource in self._listed(self.group.name) if self._origin(resource) == ADOPTED]
+
+    def rows(self) -> Iterator[tuple[str, str, str, str]]:
+        """Yield name, type, place and origin of all that exists."""
+        for resource in (*self.entra, self.group):
+            if resource.facts is not None:
+                yield resource.name, resource.kind, "", resource.origin
+        if self.group.facts is None:
+            return
+        for resource in self._listed(self.group.name):
+            yield str(resource.name), str(resource.type), self.group.name, self._origin(resource)
+        if self.cluster.facts is not None:
+            nodes = str(self.cluster.require("properties.nodeResourceGroup"))
+            for resource in self._listed(nodes):
+                yield str(resource.name), str(resource.type), nodes, f"of {self.cluster.name}"
+
+    def _listed(self, group: str) -> Iterable[Any]:
+        return self.group.session.resources.resources.list_by_resource_group(group)
+
+    def _origin(self, resource: Any) -> str:
+        """Return a listed resource's origin; a nested one (`provider/type/type`) belongs to its parent."""
+        if str(resource.type).count("/") > 1:
+            return f"of {str(resource.name).partition('/')[0]}"
+        return MADE_HERE if is_marked(self.group.session, resource.tags) else ADOPTED
 
 
 def contents(session: Session) -> Table:
-    """Return a table of the present contents of the resource group and of the cluster's node resource group."""
+    """Return a table of what exists, and whether the runbook made it or adopted it."""
     step = session.memoize(Resources)
-    groups = [step.group.name] if step.group.facts else []
-    if groups and step.cluster.facts:
-        groups.append(str(step.cluster.require("properties.nodeResourceGroup")))
-    rows = [
-        (str(resource.type), str(resource.name), group)
-        for group in groups
-        for resource in session.resources.resources.list_by_resource_group(group)
-    ]
-    note = f"{len(rows)} resources in {' and '.join(groups)}." if groups else f"There is no group {step.group.name}."
-    return Table(("type", "name", "resource group"), rows, note=note)
+    rows = list(step.rows())
+    mark = f"{MARK}={session.environment.mark}"
+    if step.group.facts is None:
+        note = f"There is no group {step.group.name}."
+    elif step.group in step.addressed() and step.group.origin == MADE_HERE:
+        note = f"{len(rows)} resources. The resource group goes with all that it holds, which has the tag {mark}."
+    else:
+        note = f"{len(rows)} resources. What was made here goes. The rest stays: it has no tag {mark}."
+    return Table(("name", "type", "resource group", "origin"), rows, note=note)
 
 
 def check_parameters(session: Session, confirm: str, *, purge: bool) -> None:
@@ -59,19 +108,19 @@ def check_parameters(session: Session, confirm: str, *, purge: bool) -> None:
         message = f'Environment {environment.name}: confirm must be its name; got "{confirm}". Nothing was removed.'
         raise NotConfirmed(message, f"Pass -p confirm {environment.name}; mode=plan lists what would be removed.")
     vault = session.memoize(Resources).vault
-    if purge and vault.facts is not None and vault.fact("properties.enablePurgeProtection") is True:
+    if purge and vault.origin == MADE_HERE and vault.fact("properties.enablePurgeProtection") is True:
         message = f"Key vault {vault.name} has purge protection, so it cannot be purged; nothing was removed."
         raise InvalidParameter(message, "Leave out purge: a later deployment recovers the vault.")
 
 
 def everything(session: Session, confirm: str, *, purge: bool = False) -> Changes:
-    """Remove the environment; with `purge` also the soft-deleted vault, for good.
+    """Remove what the runbook made of the environment; with `purge` also the soft-deleted vault, for good.
 
     Raises what `check_parameters` raises.
     """
     check_parameters(session, confirm, purge=purge)
     step = session.memoize(Resources)
-    changes = remove(session, step.group, step.admins, step.developers)
+    changes = remove(session, *step.addressed())
     return changes + remove(session, step.deleted_vault) if purge else changes
 
 
@@ -80,13 +129,17 @@ def checks(session: Session) -> Checks:
     step = session.memoize(Resources)
 
     def nothing_left() -> str:
-        resources = (step.group, step.admins, step.developers)
-        left = [f"{resource.kind} {resource.name}" for resource in resources if resource.refresh()]
-        if left:
+        existing = [resource for resource in step.addressed() if resource.refresh() is not None]
+        if left := [str(resource) for resource in existing if resource.origin != ADOPTED]:
             raise CheckFailed(f"Not removed: {', '.join(left)}.", "Run the teardown again with mode=apply.")
-        return f"no {step.group.name}, no {step.admins.name}, no {step.developers.name}"
+        if step.group.facts is None and not existing:
+            return f"no {', no '.join(resource.name for resource in (step.group, *step.entra))}"
+        adopted = ", ".join(map(str, existing)) or f"{step.group}, which holds {', '.join(step.foreign())}"
+        return f"nothing that was made here; adopted, and kept: {adopted}"
 
     def vault_kept() -> str:
+        if step.vault.refresh() is not None:
+            return f"{step.vault.name} is kept"
         kept = step.deleted_vault.refresh()
         if kept is None:
             return f"{step.vault.name} is purged, and its name free"

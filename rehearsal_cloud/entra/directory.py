@@ -18,6 +18,7 @@ import jwt
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import rsa
 
+from rehearsal_cloud.entra.permissions import Permissions
 from rehearsal_cloud.errors import ServiceError
 from rehearsal_cloud.home import OPERATOR_CLIENT_ID, OPERATOR_NAME, OPERATOR_OBJECT_ID, TENANT_ID
 
@@ -59,6 +60,7 @@ class Entra:
         self._store = store
         self._settings = settings
         self._key = signing_key(store, "entra")
+        self.permissions = Permissions(store)
         if self.principal(OPERATOR_OBJECT_ID) is None:
             operator = Principal(OPERATOR_OBJECT_ID, "ServicePrincipal", OPERATOR_NAME, OPERATOR_CLIENT_ID)
             self._put(operator)
@@ -157,6 +159,7 @@ class Entra:
             "tid": TENANT_ID,
             "app_displayname": principal.name,
             "wids": [GROUPS_ADMINISTRATOR] if principal.object_id == OPERATOR_OBJECT_ID else [],
+            "roles": sorted(self.permissions.of(principal.object_id)) if audience.rstrip("/") in GRAPH else [],
             "uti": uuid.uuid4().hex,
             "ver": "1.0",
         }

@@ -1,7 +1,7 @@
 """graph.microsoft.com: groups and their members, applications and service principals.
 
-Source: https://learn.microsoft.com/graph/api/resources/group and .../serviceprincipal. Only the operator may change the
-directory (on Azure: a directory role such as Groups Administrator); any signed-in principal may read.
+Source: https://learn.microsoft.com/graph/api/resources/group and .../serviceprincipal. The operator may change all of
+the directory (on Azure: directory roles such as Groups Administrator); `Permissions` decides for other principals.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from starlette.routing import Route
 
 from rehearsal_cloud.entra.directory import GRAPH, Entra, Kind, Principal
 from rehearsal_cloud.errors import ServiceError
-from rehearsal_cloud.home import OPERATOR_OBJECT_ID, TENANT_ID
+from rehearsal_cloud.home import TENANT_ID
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -52,7 +52,9 @@ class Graph:
             ("GET", "/groups", self._groups),
             ("POST", "/groups", self._create_group),
             ("GET", "/groups/{id}", self._group),
+            ("PATCH", "/groups/{id}", self._update_group),
             ("DELETE", "/groups/{id}", self._delete),
+            ("GET", "/groups/{id}/owners", self._owners),
             ("GET", "/groups/{id}/members", self._members),
             ("POST", "/groups/{id}/members/$ref", self._add_member),
             ("DELETE", "/groups/{id}/members/{member}/$ref", self._remove_member),
@@ -60,6 +62,7 @@ class Graph:
             ("POST", "/servicePrincipals", self._create_service_principal),
             ("GET", "/servicePrincipals/{id}", self._service_principal),
             ("DELETE", "/servicePrincipals/{id}", self._delete),
+            ("POST", "/servicePrincipals/{id}/appRoleAssignments", self._assign_app_role),
             ("POST", "/applications", self._create_application),
             ("POST", "/applications/{id}/addPassword", self._add_password),
             ("POST", "/directoryObjects/getByIds", self._by_ids),
@@ -71,10 +74,7 @@ class Graph:
             try:
                 principal = self._entra.verify(request.headers.get("authorization", ""), GRAPH)
                 request.state.principal = principal.object_id
-                reading = request.method == "GET" or request.url.path.endswith("/getByIds")
-                if not reading and principal.object_id != OPERATOR_OBJECT_ID:
-                    text = "Insufficient privileges to complete the operation."
-                    raise ServiceError(403, "Authorization_RequestDenied", text)  # noqa: TRY301 - one place answers errors
+                self._entra.permissions.require(principal.object_id, request.method, request.url.path)
                 return await handler(request)
             except ServiceError as error:
                 return error.response()
@@ -110,7 +110,19 @@ class Graph:
         }
         kept["createdDateTime"] = _now()
         self._store.put("groups-of-entra", group.object_id, kept)
+        self._entra.permissions.own(group.object_id, [_id_of(owner) for owner in body.get("owners@odata.bind") or []])
         return JSONResponse({"@odata.context": f"{_CONTEXT}#groups/$entity", **self._group_body(group)}, 201)
+
+    async def _update_group(self, request: Request) -> Response:
+        group, body = self._existing(request.path_params["id"], "Group"), await request.json()
+        changes = {key: body[key] for key in ("displayName", "description", "securityEnabled") if key in body}
+        self._store.put("groups-of-entra", group.object_id, {**self._group_body(group), **changes})
+        return Response(None, 204)
+
+    async def _owners(self, request: Request) -> Response:
+        group = self._existing(request.path_params["id"], "Group")
+        owners = [self._entra.principal(owner) for owner in self._entra.permissions.owners(group.object_id)]
+        return _page(request, "directoryObjects", [self._body(owner) for owner in owners if owner])
 
     async def _group(self, request: Request) -> Response:
         group = self._existing(request.path_params["id"], "Group")
@@ -130,7 +142,7 @@ class Graph:
 
     async def _add_member(self, request: Request) -> Response:
         group = self._existing(request.path_params["id"], "Group")
-        member_id = str((await request.json()).get("@odata.id", "")).rstrip("/").rpartition("/")[2].lower()
+        member_id = _id_of(str((await request.json()).get("@odata.id", "")))
         if self._entra.principal(member_id) is None:
             raise _missing(member_id)
         if member_id in self._entra.members(group.object_id):
@@ -203,6 +215,12 @@ class Graph:
         principal = self._entra.add("ServicePrincipal", application["name"], app_id)
         return JSONResponse({"@odata.context": f"{_CONTEXT}#servicePrincipals/$entity", **self._body(principal)}, 201)
 
+    async def _assign_app_role(self, request: Request) -> Response:
+        """Grant a permission of Microsoft Graph, the one API that has any here."""
+        principal = self._existing(request.path_params["id"], "ServicePrincipal")
+        assignment = self._entra.permissions.assign(principal.object_id, str((await request.json()).get("appRoleId")))
+        return JSONResponse({"@odata.context": f"{_CONTEXT}#appRoleAssignments/$entity", **assignment}, 201)
+
     async def _by_ids(self, request: Request) -> Response:
         ids = [str(object_id).lower() for object_id in (await request.json()).get("ids", [])]
         bodies = [self._body(principal) for principal in map(self._entra.principal, ids) if principal is not None]
@@ -267,6 +285,10 @@ def _matches(body: Document, conditions: dict[str, str]) -> bool:
 def _missing(object_id: str) -> ServiceError:
     text = f"Resource '{object_id}' does not exist or one of its queried reference-property objects are not present."
     return ServiceError(404, "Request_ResourceNotFound", text)
+
+
+def _id_of(reference: str) -> str:
+    return reference.rstrip("/").rpartition("/")[2].lower()
 
 
 def _now() -> str:

@@ -8,8 +8,9 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from airflowaks.session import Session
+from rehearsal_cloud.entra.permissions import APP_ROLES
 from rehearsal_cloud.resource_manager.built_in_roles import ROLES
-from tests.support.azure_requests import Sender, make_service_principal
+from tests.support.azure_requests import GRAPH, Sender, make_service_principal
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -17,13 +18,22 @@ if TYPE_CHECKING:
     from airflowaks.session import Mode
     from tests.support.rehearsal import Rehearsal
 
+GRAPH_OBJECT_ID = "66666666-6666-4666-8666-666666666666"
+"""Of Microsoft Graph's own service principal, whose ID every tenant has of its own."""
 _IDS = {role.name: role.id for role in ROLES}
 
 
 def principal_of(
-    rehearsal: Rehearsal, session: Session, roles: Iterable[tuple[str, str]], mode: Mode = "check"
+    rehearsal: Rehearsal,
+    session: Session,
+    roles: Iterable[tuple[str, str]],
+    permissions: Iterable[str] = (),
+    mode: Mode = "check",
 ) -> Session:
-    """A session, in the environment of `session`, of a new service principal that has roles at scopes."""
+    """A session, in the environment of `session`, of a new service principal.
+
+    It has roles at scopes, and application permissions of Microsoft Graph.
+    """
     subscription = f"/subscriptions/{rehearsal.subscription}"
     with ExitStack() as opened:
         send = Sender(rehearsal, rehearsal.credential(), opened)
@@ -36,6 +46,10 @@ def principal_of(
             }
             url = f"{scope}/providers/Microsoft.Authorization/roleAssignments/{uuid.uuid4()}?api-version=2022-04-01"
             answer = send("PUT", url, {"properties": properties})
+            assert answer.status_code == 201, answer.text()
+        for permission in permissions:
+            body = {"principalId": object_id, "resourceId": GRAPH_OBJECT_ID, "appRoleId": APP_ROLES[permission]}
+            answer = send("POST", f"{GRAPH}/servicePrincipals/{object_id}/appRoleAssignments", body)
             assert answer.status_code == 201, answer.text()
     connection = replace(session.connection, credential=rehearsal.credential(client_id, secret), secrets=())
     return Session(session.environment, mode, connection)

@@ -53,6 +53,7 @@ def test_machines_get_the_same_as_json() -> None:
         "correlation_id": "",
         "applied": True,
         "unread": "",
+        "origin": "",
     }
     assert bundle["text/plain"] == str(CHANGES)
     assert "&lt;free&gt;" in bundle["text/html"]

@@ -49,7 +49,7 @@ def reader(rehearsal: Rehearsal, deployed: Session) -> Session:
         ("Azure Kubernetes Service RBAC Reader", step1.cluster.id),
         ("Key Vault Reader", step4.vault.id),
     ]
-    return principal_of(rehearsal, deployed, roles)
+    return principal_of(rehearsal, deployed, roles, ["GroupMember.Read.All"])
 
 
 def test_nothing_differs_and_what_was_not_seen_is_said(reader: Session, rehearsal: Rehearsal) -> None:
@@ -70,6 +70,14 @@ def test_nothing_differs_and_what_was_not_seen_is_said(reader: Session, rehearsa
     assert changes.summary().endswith("up to date, 11 not read.")
     oid = reader.operator.object_id
     assert not [entry for entry in rehearsal.requests() if entry["principal"] == oid and is_write(entry)]
+
+
+def test_without_a_permission_of_graph_groups_are_not_read(deployed: Session, rehearsal: Rehearsal) -> None:
+    stranger = principal_of(rehearsal, deployed, [("Reader", f"/subscriptions/{rehearsal.subscription}")])
+    changes = cluster.groups(stranger) + cluster.access(stranger)
+    assert {(change.action, change.unread) for change in changes} == {
+        (Action.UNREAD, "a permission of Microsoft Graph to read groups, such as GroupMember.Read.All")
+    }
 
 
 def test_checks_that_need_more_are_not_made(reader: Session) -> None:

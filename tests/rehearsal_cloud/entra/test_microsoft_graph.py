@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from rehearsal_cloud.entra.permissions import APP_ROLES
 from rehearsal_cloud.home import OPERATOR_CLIENT_ID, OPERATOR_OBJECT_ID
 from tests.support.azure_requests import GRAPH
 
@@ -108,11 +109,51 @@ def test_a_second_service_principal_of_an_application_is_refused(send: Sender, n
     assert answer.json()["error"]["code"] == "Request_MultipleObjectsWithSameKeyValue"
 
 
-def test_another_than_the_operator_reads_but_does_not_write(send: Sender, newcomer: Newcomer, group_id: str) -> None:
-    assert send("GET", f"{GRAPH}/groups/{group_id}", credential=newcomer.credential).status_code == 200
-    for method, path in (("POST", "groups"), ("DELETE", f"groups/{group_id}"), ("POST", "applications")):
+def grant(send: Sender, newcomer: Newcomer, permission: str) -> None:
+    body = {"principalId": newcomer.object_id, "resourceId": str(uuid.uuid4()), "appRoleId": APP_ROLES[permission]}
+    url = f"{GRAPH}/servicePrincipals/{newcomer.object_id}/appRoleAssignments"
+    assert send("POST", url, body).status_code == 201
+    assert send("POST", url, body).json()["error"]["message"].startswith("Permission being assigned already exists")
+
+
+def test_a_principal_without_permissions_reads_no_groups_and_writes_nothing(
+    send: Sender, newcomer: Newcomer, group_id: str
+) -> None:
+    requests = (
+        *(("GET", "groups"), ("GET", f"groups/{group_id}"), ("GET", f"groups/{group_id}/members")),
+        *(("POST", "groups"), ("PATCH", f"groups/{group_id}"), ("DELETE", f"groups/{group_id}")),
+        *(("POST", f"groups/{group_id}/members/$ref"), ("POST", "applications")),
+    )
+    for method, path in requests:
         answer = send(method, f"{GRAPH}/{path}", wanted(), credential=newcomer.credential)
         assert (answer.status_code, answer.json()["error"]["code"]) == (403, "Authorization_RequestDenied")
+
+
+def test_who_creates_groups_changes_those_that_it_owns(send: Sender, newcomer: Newcomer, group_id: str) -> None:
+    grant(send, newcomer, "Group.Create")
+    reference = f"{GRAPH}/directoryObjects/{newcomer.object_id}"
+    as_newcomer = {"credential": newcomer.credential}
+    owned = send("POST", f"{GRAPH}/groups", wanted(**{"owners@odata.bind": [reference]}), **as_newcomer)
+    without_owner = send("POST", f"{GRAPH}/groups", wanted(), **as_newcomer)
+    assert (owned.status_code, without_owner.status_code) == (201, 201)
+    mine, nobodys = (f"{GRAPH}/groups/{answer.json()['id']}" for answer in (owned, without_owner))
+    assert [one["id"] for one in send("GET", f"{mine}/owners").json()["value"]] == [newcomer.object_id]
+
+    for url in (nobodys, f"{GRAPH}/groups/{group_id}"):
+        assert send("PATCH", url, {"description": "mine"}, **as_newcomer).status_code == 403
+        assert send("POST", f"{url}/members/$ref", {"@odata.id": reference}, **as_newcomer).status_code == 403
+    assert send("POST", f"{mine}/members/$ref", {"@odata.id": reference}, **as_newcomer).status_code == 204
+    assert send("PATCH", mine, {"description": "mine"}, **as_newcomer).status_code == 204
+    assert send("GET", mine).json()["description"] == "mine"
+    assert send("GET", f"{mine}/members", **as_newcomer).status_code == 403
+    assert send("DELETE", mine, **as_newcomer).status_code == 204
+
+
+def test_who_reads_members_reads_groups(send: Sender, newcomer: Newcomer, group_id: str) -> None:
+    grant(send, newcomer, "GroupMember.Read.All")
+    for path in ("groups", f"groups/{group_id}", f"groups/{group_id}/members"):
+        assert send("GET", f"{GRAPH}/{path}", credential=newcomer.credential).status_code == 200
+    assert send("POST", f"{GRAPH}/groups", wanted(), credential=newcomer.credential).status_code == 403
 
 
 def test_a_program_is_nobody_at_me(send: Sender) -> None:
