@@ -30,7 +30,8 @@ def month(session: Session) -> Iterator[Row]:
     known = [price for price in prices.values() if price is not None]
     least, most = (round(sum(price[end] for price in known)) for end in (0, 1))
     total = f"about {least}" + (f" to {most}" if most > least else "")
-    yield Row("cost a month", "ok", f"{total} US dollars, roughly: {', '.join(parts)}; see {_CALCULATOR}")
+    rest = " and what is not known" if len(known) < len(prices) else ""
+    yield Row("cost a month", "ok", f"{total} US dollars{rest}, roughly: {', '.join(parts)}; see {_CALCULATOR}")
 
 
 def _dollars(price: tuple[float, float] | None) -> str:

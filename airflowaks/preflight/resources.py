@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 
 from airflowaks.azure.arm import MARK, ArmChild, ArmResource, rest
 from airflowaks.azure.key_vault import SoftDeletedVault
+from airflowaks.azure.redis import ExistingRedis
 from airflowaks.engine.changes import Action, is_unknown
 from airflowaks.engine.converge import assess
 from airflowaks.errors import ImmutableProperty
@@ -19,6 +21,7 @@ if TYPE_CHECKING:
     from airflowaks.engine.resource import Resource
     from airflowaks.session import Session
 
+NAME = "name of the {}"
 _POLICIES_API = "2024-10-01"
 _TAKEN = "Set another name in the environment file: it must be unique in all of Azure."
 
@@ -38,34 +41,45 @@ def planned(session: Session) -> list[ArmResource]:
     return [each for each in made if isinstance(each, ArmResource) and not isinstance(each, ArmChild)]
 
 
-def names(session: Session) -> Iterator[Row]:
-    """Ask whether each name that is unique in all of Azure is free or this environment's own."""
-    step3 = session.memoize(backend.Resources)
+def registry_name(session: Session) -> Iterator[Row]:
+    """Ask whether the registry's name is free or this environment's own."""
     container_registry = session.memoize(registry.Resources).registry
-    vault, broker = session.memoize(key_vault.Resources).vault, step3.broker_parts[0]
-    location = session.environment.location
-    checks: tuple[tuple[ArmResource, Callable[[Any], Any]], ...] = (
-        (container_registry, session.registries.registries.check_name_availability),
-        (step3.server, lambda body: session.postgresql.name_availability.check_with_location(location, body)),
-        (vault, session.vaults.vaults.check_name_availability),
-    )
-    for resource, check in checks:
-        if resource.facts is not None:
-            yield Row(f"name of the {resource.kind}", "ok", f"{resource.name} is this environment's")
-            continue
-        if resource is vault and (row := _deleted(session)):
-            yield row
-            continue
-        answer = check({"name": resource.name, "type": resource.type})
-        if answer.name_available:
-            yield Row(f"name of the {resource.kind}", "ok", f"{resource.name} is free")
-        else:
-            yield Row(f"name of the {resource.kind}", "stops", f"{resource.name}: {answer.message}", _TAKEN)
+    yield _name(container_registry, session.registries.registries.check_name_availability)
+
+
+def server_name(session: Session) -> Iterator[Row]:
+    """Ask whether the PostgreSQL server's name is free or this environment's own."""
+    server, location = session.memoize(backend.Resources).server, session.environment.location
+    yield _name(server, lambda body: session.postgresql.name_availability.check_with_location(location, body))
+
+
+def vault_name(session: Session) -> Iterator[Row]:
+    """Ask whether the vault's name is free, this environment's own, or a soft-deleted vault's."""
+    vault = session.memoize(key_vault.Resources).vault
+    deleted = _deleted(session) if vault.facts is None else None
+    yield deleted or _name(vault, session.vaults.vaults.check_name_availability)
+
+
+def broker_name(session: Session) -> Iterator[Row]:
+    """Look whether the broker exists.
+
+    Only an Azure Cache for Redis has a check of names: https://learn.microsoft.com/rest/api/redis/redis/check-name-availability
+    """
+    broker = session.memoize(backend.Resources).broker_parts[0]
     if broker.facts is not None:
-        yield Row("name of the broker", "ok", f"{broker.name} exists")
+        yield Row(NAME.format(broker.kind), "ok", f"{broker.name} exists")
     else:
-        # Only an Azure Cache for Redis has a check: https://learn.microsoft.com/rest/api/redis/redis/check-name-availability
-        yield Row("name of the broker", "unknown", f"{broker.name}: Azure has no check of a Managed Redis's name")
+        seen = f"{broker.name}: Azure has no check of a Managed Redis's name"
+        yield Row(NAME.format(broker.kind), "unknown", seen)
+
+
+def _name(resource: ArmResource, check: Callable[[Any], Any]) -> Row:
+    if resource.facts is not None:
+        return Row(NAME.format(resource.kind), "ok", f"{resource.name} is this environment's")
+    answer = check({"name": resource.name, "type": resource.type})
+    if answer.name_available:
+        return Row(NAME.format(resource.kind), "ok", f"{resource.name} is free")
+    return Row(NAME.format(resource.kind), "stops", f"{resource.name}: {answer.message}", _TAKEN)
 
 
 def _deleted(session: Session) -> Row | None:
@@ -75,18 +89,16 @@ def _deleted(session: Session) -> Row | None:
     vault, location = session.memoize(key_vault.Resources).vault, session.environment.location
     if SoftDeletedVault(vault).read() is not None:
         seen = f"{vault.name} is soft-deleted; step 4 recovers it with its secrets"
-        return Row(f"name of the {vault.kind}", "ok", seen)
+        return Row(NAME.format(vault.kind), "ok", seen)
     try:
         deleted: Any = session.vaults.vaults.get_deleted(vault.name, location, cls=rest)
     except ResourceNotFoundError:
         return None
-    properties = deleted["properties"]
+    properties, setting = deleted["properties"], "set another `key_vault.name`"
     seen = f"{vault.name} is soft-deleted ({properties['vaultId']}) until {properties['scheduledPurgeDate']}"
-    purge = f"purge it with `az keyvault purge --name {vault.name}`, or set another `key_vault.name`."
-    action = (
-        "Set another `key_vault.name`: its purge protection is on." if properties.get("purgeProtectionEnabled") else ""
-    )
-    return Row(f"name of the {vault.kind}", "stops", seen, action or purge.capitalize())
+    purge = f"Purge it with `az keyvault purge --name {vault.name}`, or {setting}."
+    action = f"Its purge protection is on: {setting}." if properties.get("purgeProtectionEnabled") else purge
+    return Row(NAME.format(vault.kind), "stops", seen, action)
 
 
 def existing(session: Session) -> Iterator[Row]:
@@ -94,11 +106,11 @@ def existing(session: Session) -> Iterator[Row]:
 
     What the runbook did not make it leaves as it is.
     """
-    found, adopted, conflicts = [], [], []
+    present, adopted, conflicts = [], [], []
     for resource in planned(session):
         if resource.facts is None:
             continue
-        found.append(str(resource))
+        present.append(str(resource))
         try:
             action, differences = assess(resource)
             if action is Action.KEEP:
@@ -111,39 +123,44 @@ def existing(session: Session) -> Iterator[Row]:
         advice = f"Change it yourself, or give it the tag {MARK}={session.environment.mark}: then an apply updates it."
         yield Row("adopted resources", "warns", f"they differ and stay so: {'; '.join(adopted)}", advice)
     if not conflicts:
-        yield Row("existing resources", "ok", f"an update can change: {', '.join(found)}" if found else "none yet")
+        yield Row("existing resources", "ok", f"an update can change: {', '.join(present)}" if present else "none yet")
 
 
 def policies(session: Session) -> Iterator[Row]:
     """Ask Azure Policy which assignments deny the resources as they would be created.
 
-    It evaluates the assignments of the management groups, too, and those with an audit effect only on request:
+    It evaluates the assignments of the management groups, too, and those that only audit on request alone:
     https://learn.microsoft.com/rest/api/policyinsights/policy-restrictions.
     """
-    from azure.core.rest import HttpRequest
-
-    group, resources = session.memoize(cluster.Resources).group, planned(session)
-    subscription = f"/subscriptions/{session.environment.subscription_id}"
+    resources = [each for each in planned(session) if not isinstance(each, ExistingRedis)]
     denied: dict[str, list[str]] = {}
-    for resource in resources:
-        scope = group.id if group.facts is not None and resource is not group else subscription
-        path = f"{scope}/providers/Microsoft.PolicyInsights/checkPolicyRestrictions"
-        details = {"resourceContent": _content(resource), "scope": scope}
-        request = HttpRequest("POST", path, params={"api-version": _POLICIES_API}, json={"resourceDetails": details})
-        response = session.resources.send_request(request)
-        response.raise_for_status()
-        evaluations = (response.json().get("contentEvaluationResult") or {}).get("policyEvaluations") or ()
-        for evaluation in evaluations:
-            effect = str((evaluation.get("effectDetails") or {}).get("policyEffect", "deny"))
-            if effect.lower().startswith("deny"):
-                assignment = evaluation["policyInfo"]["policyAssignmentId"]
-                denied.setdefault(assignment, []).append(resource.kind)
+    with ThreadPoolExecutor(len(resources)) as pool:
+        for resource, evaluations in zip(resources, pool.map(_evaluations, resources), strict=True):
+            for evaluation in evaluations:
+                effect = str((evaluation.get("effectDetails") or {}).get("policyEffect", "deny"))
+                if effect.lower().startswith("deny"):
+                    denied.setdefault(evaluation["policyInfo"]["policyAssignmentId"], []).append(resource.kind)
     if denied:
         seen = "; ".join(f"{assignment} denies {', '.join(kinds)}" for assignment, kinds in denied.items())
         action = "Request an exemption from the owner of the policy, or change the environment."
         yield Row("policies", "stops", seen, action)
     else:
         yield Row("policies", "ok", f"none denies any of {len(resources)} resources")
+
+
+def _evaluations(resource: ArmResource) -> list[dict[str, Any]]:
+    """Return the evaluations with which a resource does not comply, in its group where there is one already."""
+    from azure.core.rest import HttpRequest
+
+    session, group = resource.session, resource.session.memoize(cluster.Resources).group
+    inside = resource is not group and group.facts is not None
+    scope = group.id if inside else f"/subscriptions/{session.environment.subscription_id}"
+    path = f"{scope}/providers/Microsoft.PolicyInsights/checkPolicyRestrictions"
+    body = {"resourceDetails": {"resourceContent": _content(resource)}}
+    request = HttpRequest("POST", path, params={"api-version": _POLICIES_API}, json=body)
+    response = session.resources.send_request(request)
+    response.raise_for_status()
+    return (response.json().get("contentEvaluationResult") or {}).get("policyEvaluations") or []
 
 
 def _content(resource: ArmResource) -> dict[str, Any]:

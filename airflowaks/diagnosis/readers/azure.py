@@ -6,6 +6,7 @@ import json
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
+from airflowaks.azure import region
 from airflowaks.azure.arm import listed
 from airflowaks.azure.key_vault import SoftDeletedVault
 from airflowaks.diagnosis.facts.services import Operation, Quota
@@ -30,7 +31,6 @@ _STEPS: dict[str, Any] = {
 }
 # The backend's reader checks these in the database itself.
 _SKIPPED_KINDS = ("database role", "database privileges", "database password")
-_USAGES_API = "2024-07-01"
 _EVENTS_API = "2015-04-01"
 _EVENTS_KEPT = timedelta(days=89)
 
@@ -65,12 +65,7 @@ def _all(session: Session) -> Iterator[tuple[str, Resource]]:
 
 def quotas(session: Session, _scope: Scope) -> dict[str, Any]:
     """Read the usage and limits of the region's compute quotas."""
-    environment = session.environment
-    path = f"/subscriptions/{environment.subscription_id}/providers/Microsoft.Compute/locations/{environment.location}"
-    usages = listed(session, f"{path}/usages", **{"api-version": _USAGES_API})
-    return {
-        "quotas": {usage["name"]["localizedValue"]: Quota(usage["currentValue"], usage["limit"]) for usage in usages}
-    }
+    return {"quotas": {quota.title: Quota(quota.used, quota.limit) for quota in region.quotas(session).values()}}
 
 
 def operations(session: Session, scope: Scope) -> dict[str, Any]:

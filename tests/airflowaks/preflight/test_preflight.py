@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import uuid
+from contextlib import ExitStack
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -17,16 +18,20 @@ from airflowaks.errors import PreflightStopped, SkuNotAvailable
 from airflowaks.preflight.run import preflight
 from airflowaks.session import Mode, Session, open_session
 from airflowaks.steps import cluster, key_vault, registry
+from tests.support.azure_requests import Sender, make_service_principal
 from tests.support.rehearsal import reset_rehearsal, start_rehearsal
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
 
+    from azure.core.credentials import TokenCredential
+
     from airflowaks.preflight.rows import Preflight, Row
     from tests.support.rehearsal import Rehearsal
 
 broad = pytest.mark.broad
+READER = "acdd72a7-3385-48ef-bd42-f606fba81ae7"
 READS = ("/checknameavailability", "/checkpolicyrestrictions", "/token")
 
 
@@ -70,6 +75,20 @@ def restricted(rehearsal: Rehearsal) -> Iterator[Callable[..., None]]:
     rehearsal.control("DELETE")
 
 
+@pytest.fixture
+def reader(rehearsal: Rehearsal) -> TokenCredential:
+    """The credential of a principal with the role Reader on the subscription."""
+    with ExitStack() as opened:
+        send = Sender(rehearsal, rehearsal.credential(), opened)
+        client_id, secret, object_id = make_service_principal(send)
+        scope = f"/subscriptions/{rehearsal.subscription}"
+        roles = f"{scope}/providers/Microsoft.Authorization"
+        properties = {"roleDefinitionId": f"{roles}/roleDefinitions/{READER}", "principalId": object_id}
+        path = f"{roles}/roleAssignments/{uuid.uuid4()}?api-version=2022-04-01"
+        assert send("PUT", path, {"properties": properties}).status_code == 201
+    return rehearsal.credential(client_id, secret)
+
+
 def row(verdicts: Preflight, check: str) -> Row:
     (named,) = [each for each in verdicts.rows if each.check == check]
     return named
@@ -81,7 +100,7 @@ def test_a_healthy_subscription_is_told_and_nothing_is_written(
     before = len(rehearsal.requests())
     verdicts = preflight(session(environment))
     assert {each.check: each.verdict for each in verdicts.rows if each.verdict != "ok"} == {
-        "name of the broker": "unknown"
+        "name of the Managed Redis": "unknown"
     }, str(verdicts)
     requests = [request for request in rehearsal.requests()[before:] if request["method"] not in ("GET", "HEAD")]
     assert [each["path"] for each in requests if not each["path"].lower().endswith(READS)] == []
@@ -155,6 +174,22 @@ def test_what_stops_an_apply_is_told_before_it_begins(
         verdicts.raise_stopped()
     assert all(f"{check}: {words.rstrip('.')}" in stopped.value.message for check, words in seen.items())
     replace(verdicts, applies=False).raise_stopped()
+
+
+@broad
+def test_who_may_only_read_is_told_what_is_missing_and_what_could_not_be_asked(
+    environment: Environment, session: Callable[..., Session], reader: TokenCredential
+) -> None:
+    operator = session(environment)
+    connection = replace(operator.connection, credential=reader)
+    verdicts = preflight(Session(environment, "plan", connection))
+    told = {each.check: each for each in verdicts.rows}
+    assert told["roles on Azure"].verdict == told["rights in Entra"].verdict == "stops"
+    assert told["roles on Azure"].seen.startswith("Reader; that does not allow Microsoft.Resources/subscriptions/")
+    assert told["rights in Entra"].seen.startswith("no permission that manages groups; step 1 creates ")
+    unknown = {each.check for each in verdicts.rows if each.verdict == "unknown"}
+    assert unknown == {"name of the PostgreSQL server", "name of the Managed Redis"}
+    assert "does not have authorization" in told["name of the PostgreSQL server"].seen
 
 
 @broad
