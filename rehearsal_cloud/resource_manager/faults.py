@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import itertools
+import json
 import re
 from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any, Literal
@@ -14,6 +15,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from starlette.responses import JSONResponse, Response
 
 from rehearsal_cloud.errors import ServiceError
+from rehearsal_cloud.kubernetes.objects.patches import merge_patch
 from rehearsal_cloud.resource_manager.operations import failing
 
 if TYPE_CHECKING:
@@ -31,7 +33,8 @@ class Fault:
     The first `skip` matching requests succeed, the next `times` fail. `hold` delays the answer until the
     client disconnects or the fault is deleted: before the request is served, or, with `after`, afterwards. Otherwise
     the answer is `status` with `code` and `message` in Azure's error format. With `later` the request is served,
-    and its operation ends in this error, as when a region runs out of machines.
+    and its operation ends in this error, as when a region runs out of machines. With `edit` the request is served, and
+    its answer differs: by `status`, by `headers`, of which None removes one, and by this merge patch of the body.
     """
 
     methods: list[str] = field(default_factory=lambda: ["PUT", "POST", "PATCH", "DELETE"])
@@ -42,10 +45,11 @@ class Fault:
     hold: bool = False
     after: bool = False
     later: bool = False
+    edit: dict[str, Any] | None = None
     status: int = 0
     code: str = ""
     message: str = ""
-    headers: dict[str, str] = field(default_factory=dict)
+    headers: dict[str, Any] = field(default_factory=dict)
     matched: int = 0
     holding: int = 0
     id: int = field(default_factory=lambda: next(_IDS))
@@ -122,6 +126,8 @@ class Faults:
         fault = self.struck(request.method, request.headers.get("host", ""), request.url.path)
         if fault is None:
             return await serve(request)
+        if fault.edit is not None:
+            return _edited(await serve(request), fault)
         error = ServiceError(fault.status, fault.code, fault.message, headers=fault.headers)
         if fault.later:
             with failing(error):
@@ -169,3 +175,12 @@ class Faults:
     def _change(self) -> None:
         self.changed.set()
         self.changed = asyncio.Event()
+
+
+def _edited(response: Response, fault: Fault) -> Response:
+    body = (
+        json.dumps(merge_patch(json.loads(bytes(response.body)), fault.edit)).encode() if fault.edit else response.body
+    )
+    headers = {**response.headers, **{name.lower(): value for name, value in fault.headers.items()}}
+    kept = {name: value for name, value in headers.items() if value is not None and name != "content-length"}
+    return Response(body, fault.status or response.status_code, kept)
