@@ -27,6 +27,7 @@ from airflowaks.cloud.connection import (
 )
 from airflowaks.cloud.redaction import Redactor
 from airflowaks.cloud.retries import short_retries
+from airflowaks.config.paths import records_folder
 from airflowaks.errors import AirflowAksError, InvalidParameter, ProviderNotRegistered, SignInFailed
 
 if TYPE_CHECKING:
@@ -73,11 +74,13 @@ def _client(package: str, name: str) -> Any:
 
     def make(session: Session) -> Any:
         transport = session.connection.transport
+        # The trace comes after the registration policy, which raises an error for some answers.
+        policies = [session.registration_policy, *transport.pop("per_retry_policies", ())]
         return getattr(import_module(f"azure.mgmt.{package}"), name)(
             session.connection.credential,
             session.environment.subscription_id,
             per_call_policies=[session.correlation_policy],
-            per_retry_policies=[session.registration_policy],
+            per_retry_policies=policies,
             polling_interval=_DEFAULT_POLL_SECONDS,
             retry_policy=short_retries(**transport),
             **transport,
@@ -111,7 +114,12 @@ class Session:
         self.source_login = source_login()
         if self.source_login:
             self.redactor.learn(self.source_login.token)
-        self.connection = replace(connection, credential=OneAtATime(connection.credential, self.redactor))
+        trace = connection.trace
+        if environment.trace and trace is None:
+            from airflowaks.cloud.trace import Trace
+
+            trace = Trace(environment, self.redactor, records_folder())
+        self.connection = replace(connection, credential=OneAtATime(connection.credential, self.redactor), trace=trace)
         self._steps: dict[tuple[Any, ...], Any] = {}
         self._lock = threading.RLock()
 
@@ -144,6 +152,8 @@ class Session:
         person = claims.get("idtyp") != "app" and "scp" in claims
         names = (claims.get(claim) for claim in ("app_displayname", "upn", "unique_name", "appid", "oid"))
         name = str(next(filter(None, names)))
+        if self.connection.trace:
+            self.connection.trace.note("operator", str(claims["oid"]))
         return Operator(str(claims["oid"]), "User" if person else "ServicePrincipal", name)
 
     def token(self, scope: str) -> str:

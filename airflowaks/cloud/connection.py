@@ -43,6 +43,8 @@ class Connection:
     ca_bundle: str | None = None
     secrets: tuple[Secret, ...] = ()
     """The secrets that the credential holds, for the redactor."""
+    trace: Any = None
+    """The policy of SDK clients that keeps what Azure answered, or None."""
 
     @cached_property
     def ca_file(self) -> str:
@@ -57,6 +59,8 @@ class Connection:
             arguments["proxies"] = {"http": self.proxy, "https": self.proxy}
         if self.ca_bundle:
             arguments["connection_verify"] = self.ca_file
+        if self.trace:
+            arguments["per_retry_policies"] = [self.trace]
         return arguments
 
 

@@ -40,6 +40,7 @@ class Environment(schema.Section):
     access: Literal["through_cluster", "direct"] = "through_cluster"
     proxy: types.ProxyUrl | None = None
     ca_bundle: types.File | None = None
+    trace: bool = False
     entra: schema.Entra
     cluster: schema.Cluster
     registry: schema.Registry
@@ -55,12 +56,23 @@ class Environment(schema.Section):
         return self.cloud == "rehearsal"
 
     @property
+    def names(self) -> set[str]:
+        """The names of all resources and groups that the environment makes or uses."""
+        cluster, registry, postgresql = self.cluster, self.registry, self.postgresql
+        sections = (cluster, cluster.node_pool, registry, postgresql, self.broker, self.key_vault)
+        names = {section.name for section in sections} | {self.resource_group, cluster.namespace}
+        names |= {self.entra.admin_group, self.entra.developer_group, self.identities.cluster, self.identities.pods}
+        names |= {postgresql.database, postgresql.role, *postgresql.firewall, registry.repository}
+        names |= {getattr(self.broker, "resource_group", ""), registry.source.partition("/")[2].partition(":")[0]}
+        return names - {""}
+
+    @property
     def fingerprint(self) -> str:
         """Twelve hexadecimal digits that identify the content of the deployment.
 
-        `proxy` and `ca_bundle` are left out: they differ between machines that deploy the same environment.
+        `proxy`, `ca_bundle` and `trace` are left out: they differ between machines that deploy the same environment.
         """
-        content = self.model_dump(mode="json", exclude={"proxy", "ca_bundle"})
+        content = self.model_dump(mode="json", exclude={"proxy", "ca_bundle", "trace"})
         canonical = json.dumps(content, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
         return sha256(canonical.encode()).hexdigest()[:FINGERPRINT_LENGTH]
 

@@ -22,3 +22,8 @@ def manifests_folder(name: str) -> Path:
         f"There is no folder {relative} in {Path.cwd()}, above it, or beside the package.",
         "Change to a checkout of the repository and run again.",
     )
+
+
+def records_folder() -> Path:
+    """Return the folder `runs` beside the manifests. Raises InvalidEnvironment where there are no manifests."""
+    return manifests_folder("environments").parents[1] / "runs"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shlex
 from contextlib import ExitStack, contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
@@ -137,6 +138,28 @@ def env(home: Home) -> None:
 
     exported = connection(_started(home), home) | {"KUBECONFIG": str(kubectl.write_kubeconfig(home))}
     click.echo("\n".join(f"export {name}={shlex.quote(value)}" for name, value in exported.items()))
+
+
+@rehearsal.command()
+@click.argument("trace", type=click.Path(exists=True, dir_okay=False, path_type=Path))
+@click.pass_context
+def compare(context: click.Context, trace: Path) -> None:
+    """Compare TRACE, what Azure answered in a run, with the answers of a fresh rehearsal.
+
+    With `trace: true` in its environment file a run keeps a trace in runs/. The rehearsal is the command's own, and
+    gone when it ends. The exit code is 1 if there are differences.
+    """
+    from rehearsal_cloud.comparison.trace import read_trace
+    from rehearsal_cloud.server.comparing import compare, report
+
+    try:
+        replay = compare(read_trace(trace))
+    except ValueError as fault:
+        message = f"{trace} is not the trace of a run: {fault}."
+        action = "Name a file runs/trace-*.jsonl, which runs of an environment with `trace: true` keep."
+        raise daemon.DaemonFailed(message, action) from fault
+    click.echo(report(replay))
+    context.exit(1 if replay.differing else 0)
 
 
 @rehearsal.command(hidden=True)
