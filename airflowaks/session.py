@@ -286,7 +286,8 @@ class Session:
             def on_response(self, request: Any, response: Any) -> None:
                 del request
                 answer = response.http_response
-                if answer.status_code == _CONFLICT and _NOT_REGISTERED in (text := answer.text()):
+                # What begins a long operation is streamed: azure-core's text() would raise ResponseNotReadError.
+                if answer.status_code == _CONFLICT and _NOT_REGISTERED in (text := answer.internal_response.text):
                     namespace = re.search(r"namespace '([^']+)'", text)
                     named = f"resource provider {namespace[1]}" if namespace else "a resource provider"
                     message = f"The subscription is not registered for {named}."
