@@ -201,6 +201,10 @@ class ManagedCluster(ResourceType):
         if principal := (document.get("identity") or {}).get("principalId"):
             cloud.entra.remove(principal)
 
+    def view(self, document: Document) -> Document:
+        """Return the answer to a GET, with the type as AKS spells it (and ManagedClustersCreate_Update.json)."""
+        return super().view(document) | {"type": "Microsoft.ContainerService/ManagedClusters"}
+
     async def start(self, cloud: Cloud, document: Document) -> None:
         """Start the cluster again, unless it was stopped."""
         await self.clusters.start(cloud, document)

@@ -146,8 +146,8 @@ class Redis(ResourceType):
         return Answer(_keys(document))
 
     def view(self, document: Document) -> Document:
-        """Return the answer to a GET: the cache's address and instances, but no keys."""
-        shown = super().view(document)
+        """Return the answer to a GET: the address and instances, no keys, and the type as the service spells it."""
+        shown = super().view(document) | {"type": "Microsoft.Cache/Redis"}
         properties = document["properties"]
         shown["properties"] |= {
             "hostName": "localhost",
