@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from airflowaks.config.paths import manifests_folder
 from airflowaks.engine.polling import wait_until
-from airflowaks.errors import CheckFailed, Forbidden, KubernetesError, MissingDependency
+from airflowaks.errors import AirflowAksError, CheckFailed, Forbidden, KubernetesError, MissingDependency
 from airflowaks.kube.client import Reference, connect
 from airflowaks.kube.manifests import load
 from airflowaks.kube.pods import is_ready, not_ready
@@ -90,31 +90,47 @@ class Tunnel:
         """Delete the Job and its pod, and end the port-forwards."""
         with self._lock:
             self._delete_job()
+            atexit.unregister(self._delete_job)
             self._forwards.close()
             self._ports, self._pod, self._lines_read = {}, None, 0
 
     def _open(self, server: Server) -> None:
         servers = self._servers()
         if server not in servers:
-            message = (
-                f"{server[0]}:{server[1]} is neither PostgreSQL nor the broker of {self.session.environment.name}."
-            )
+            message = f"{server[0]}:{server[1]} is neither PostgreSQL nor the broker of this environment."
             raise CheckFailed(message, "Run step 4 with mode=apply: it writes the URLs of both.")
-        require(self.session)
         self.session.closing.callback(self.close)
         # When an interpreter ends, no thread can start any more: then the Job alone is deleted.
         atexit.register(self._delete_job)
-        kube = self.session.memoize(connect)
-        ports = {target: _FIRST_PORT + number for number, target in enumerate(servers)}
-        self._job = self._create(ports)
         try:
-            self._pod = self._await_pod(self._job)
-            self._ports = {
-                target: self._forwards.enter_context(forward(kube, self._pod, port)) for target, port in ports.items()
-            }
-        except BaseException:
+            with self.session.translated(self.session.memoize(cluster.Resources).cluster):
+                self._require()
+                self._forward({target: _FIRST_PORT + number for number, target in enumerate(servers)})
+        except BaseException as error:
             self.close()
+            if isinstance(error, AirflowAksError):
+                error.message = f"The way to PostgreSQL and the broker through the cluster: {error.message}"
             raise
+
+    def _require(self) -> None:
+        """Raise MissingDependency if the cluster cannot run the pod."""
+        step1, step2 = self.session.memoize(cluster.Resources), self.session.memoize(registry.Resources)
+        needs: list[Resource] = [step1.namespace, step2.registry, step2.image]
+        needs += [step2.pull_access] if self.session.applies else []  # the node may have the image already
+        missing = next((need for need in needs if need.facts is None), None)
+        if missing is not None:
+            step = 1 if missing is step1.namespace else 2
+            raise MissingDependency(
+                f"{missing} does not exist.",
+                f"Run step {step} with mode=apply first, or set `access: direct` in the environment file.",
+            )
+
+    def _forward(self, ports: dict[Server, int]) -> None:
+        kube = self.session.memoize(connect)
+        self._job = self._create(ports)
+        self._pod = pod = self._await_pod(self._job)
+        for server, port in ports.items():
+            self._ports[server] = self._forwards.enter_context(forward(kube, pod, port))
 
     def _create(self, ports: dict[Server, int]) -> Reference:
         namespace = self.session.environment.cluster.namespace
@@ -130,12 +146,11 @@ class Tunnel:
         try:
             return Reference.of(self.session.memoize(connect).create(job.fill()))
         except Forbidden as refused:
-            message = f"The way to PostgreSQL and the broker through the cluster: {refused.message}"
             action = (
                 f"It needs the verb create on jobs.batch and on pods/portforward in the namespace {namespace}, as the"
                 " role Azure Kubernetes Service RBAC Writer has."
             )
-            denied = Forbidden(message, action, refused.status, refused.reason)
+            denied = Forbidden(refused.message, action, refused.status, refused.reason)
             denied.needs = refused.needs
             raise denied from None
 
@@ -174,17 +189,3 @@ class Tunnel:
         if job is not None:
             with suppress(KubernetesError):  # it has a deadline
                 self.session.memoize(connect).delete(job, grace_seconds=0)
-
-
-def require(session: Session) -> None:
-    """Return if the cluster can run the pod. Raises MissingDependency."""
-    step1, step2 = session.memoize(cluster.Resources), session.memoize(registry.Resources)
-    needs: list[Resource] = [step1.namespace, step2.registry, step2.image]
-    needs += [step2.pull_access] if session.applies else []  # the node may have the image already
-    missing = next((need for need in needs if need.facts is None), None)
-    if missing is not None:
-        step = 1 if missing is step1.namespace else 2
-        raise MissingDependency(
-            f"The way to PostgreSQL and the broker through the cluster: {missing} does not exist.",
-            f"Run step {step} with mode=apply first, or set `access: direct` in the environment file.",
-        )

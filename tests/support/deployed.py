@@ -67,6 +67,8 @@ def until(look: Callable[[], Any]) -> Any:
 
 
 def written(airflow: Deployed, since: float) -> list[str]:
-    """What was written since then, but for the short-lived pods of checks."""
+    """What was written since then, but for the short-lived pods of checks and of the way to the backend."""
     entries = [one for one in airflow.cloud.requests() if one["time"] > since and is_write(one)]
-    return [one["path"] for one in entries if f"/namespaces/{NAMESPACE}/pods" not in one["path"]]
+    short_lived = tuple(f"/namespaces/{NAMESPACE}/{kind}" for kind in ("pods", "jobs/airflow-tunnel-"))
+    paths = [one["path"] for one in entries]
+    return [path for path in paths if not any(kind in path for kind in short_lived) and not path.endswith("/jobs")]

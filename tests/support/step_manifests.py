@@ -56,6 +56,14 @@ def documents(folder: Path, *, exposed: bool = False, versions: Mapping[str, str
     return [one.manifest.fill() for one in made] + [one.fill() for one in short_lived]
 
 
+def tunnel() -> Any:
+    """Return the Job of step 3 that forwards to the backend."""
+    image = f"airflowdev.azurecr.io/airflow@{DIGEST}"
+    values = {"NAMESPACE": "airflow", "IMAGE": image, "SUFFIX": "1", "SECONDS": 900, "PROGRAM": "pass"}
+    (job,) = load("03_backend/tunnel", {**values, "TARGETS": ["15000:localhost:5432"]})
+    return job.fill()
+
+
 def known(value: Any) -> Any:
     """A document with a text for what is known only after an apply."""
     if isinstance(value, dict):

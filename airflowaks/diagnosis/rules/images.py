@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from airflowaks.diagnosis.rules.rule import DOWNSTREAM, Cause, Section, components_of, missing
+from airflowaks.diagnosis.rules.rule import DOWNSTREAM, NO_NEW_PODS, Cause, Section, components_of, missing
 from airflowaks.steps import registry
 
 if TYPE_CHECKING:
@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
     from airflowaks.diagnosis.facts.snapshot import Snapshot
 
-_EFFECTS = ("AKA-206", *DOWNSTREAM)
+_EFFECTS = ("AKA-206", *NO_NEW_PODS, *DOWNSTREAM)
 _LEARN = "https://learn.microsoft.com/troubleshoot/azure/azure-kubernetes/extensions/cannot-pull-image-from-acr-to-aks-cluster"
 IMAGES = Section("event", "container", effects=_EFFECTS, link=_LEARN)
 

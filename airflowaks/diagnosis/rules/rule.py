@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 WARNING, NOTE = Severity.WARNING, Severity.NOTE
 DOWNSTREAM = ("AKA-703", "AKA-704", "AKA-705", "AKA-714", "AKA-9", "AKA-003", "AKA-005")
 """The IDs of the effects of nearly every cause: components of Airflow are missing or cannot reach each other."""
+NO_NEW_PODS = ("AKA-009",)
+"""The IDs of the effects of what keeps pods from starting: the backend is read through one."""
 _TEXTS: dict[str, Any] = yaml.load(Path(__file__).with_name("texts.yaml").read_bytes(), yaml.CSafeLoader)
 _MOST_EVIDENCE, _MOST_NAMES = 3, 4
 _ABOUT_THE_POD = ("event", "container")

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
     from airflowaks.diagnosis.facts.snapshot import Snapshot
 
-SOURCES = Section(link="https://learn.microsoft.com/azure/aks/control-plane-metrics-monitor")
+SOURCES = Section("reading", link="https://learn.microsoft.com/azure/aks/control-plane-metrics-monitor")
 
 
 SOURCES.text_rules("AKA-001")
@@ -46,4 +46,4 @@ def _problems(facts: Snapshot, kind: str) -> list[str]:
     return [f"{status.title}: {status.problem}" for status in statuses if status.problem]
 
 
-SOURCES.text_rules("AKA-002", "AKA-003", "AKA-004", "AKA-005", "AKA-006")
+SOURCES.text_rules("AKA-002", "AKA-003", "AKA-009", "AKA-004", "AKA-005", "AKA-006")

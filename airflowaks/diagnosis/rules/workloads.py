@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from airflowaks.diagnosis.rules.rule import DOWNSTREAM, WARNING, Cause, Section, in_turn, listed
+from airflowaks.diagnosis.rules.rule import DOWNSTREAM, NO_NEW_PODS, WARNING, Cause, Section, in_turn, listed
 from airflowaks.steps import airflow, cluster, volumes, workload_identity
 
 if TYPE_CHECKING:
@@ -26,7 +26,7 @@ WORKLOADS = Section("event", "container", link=_PODS)
 
 @WORKLOADS.rule(
     "AKA-804",
-    effects=("AKA-805", "AKA-807", *DOWNSTREAM),
+    effects=("AKA-805", "AKA-807", *NO_NEW_PODS, *DOWNSTREAM),
     remedy=in_turn(cluster.namespace, workload_identity.service_accounts, volumes.everything, airflow.everything),
 )
 def _namespace_is_missing(facts: Snapshot) -> Iterable[Cause]:
@@ -42,7 +42,7 @@ def _namespace_is_missing(facts: Snapshot) -> Iterable[Cause]:
 
 @WORKLOADS.rule(
     "AKA-812",
-    effects=("AKA-801", "AKA-813", *DOWNSTREAM),
+    effects=("AKA-801", "AKA-813", *NO_NEW_PODS, *DOWNSTREAM),
     link=f"{_AKS}availability-performance/node-not-ready-basic-troubleshooting",
 )
 def _node_is_not_ready(facts: Snapshot) -> Iterable[Cause]:

@@ -1,4 +1,4 @@
-"""The manifests of steps 5 to 7: valid, hardened, and no container with a secret that it does not need."""
+"""The manifests of steps 3 and 5 to 7: valid, hardened, and no container with a secret that it does not need."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import kubernetes_validate
 import pytest
 
 from airflowaks.steps.pod_secrets import SecretProviderClass
-from tests.support.step_manifests import documents, known
+from tests.support.step_manifests import documents, known, tunnel
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -40,7 +40,7 @@ def pods(made: list[Any]) -> dict[str, Any]:
 
 
 def test_each_is_valid_for_the_version_that_environments_default_to(made: list[Any]) -> None:
-    checked = [one["kind"] for one in made if one["kind"] not in CUSTOM and _validate(one)]
+    checked = [one["kind"] for one in (*made, tunnel()) if one["kind"] not in CUSTOM and _validate(one)]
     assert {"Deployment", "Job", "NetworkPolicy", "PodDisruptionBudget", "StorageClass"} <= set(checked)
 
 
@@ -50,7 +50,7 @@ def _validate(document: Any) -> bool:
 
 
 def test_no_pod_may_do_more_than_it_must(made: list[Any]) -> None:
-    for pod in pods(made).values():
+    for pod in pods([*made, tunnel()]).values():
         spec, context = pod["spec"], pod["spec"]["securityContext"]
         assert (context["runAsUser"], context["runAsGroup"], context["runAsNonRoot"]) == (50000, 0, True)
         assert context["seccompProfile"] == {"type": "RuntimeDefault"}

@@ -184,7 +184,7 @@ def test_the_pod_has_no_rights_and_no_targets_but_the_backends(session: Session)
     assert "volumes" not in spec
     assert "env" not in container
     assert (job["spec"]["backoffLimit"], job["spec"]["activeDeadlineSeconds"]) == (0, 900)
-    with pytest.raises(CheckFailed, match=r"example\.com:443 is neither PostgreSQL nor the broker of through"):
+    with pytest.raises(CheckFailed, match=r"example\.com:443 is neither PostgreSQL nor the broker of this environment"):
         step.route.address("example.com", 443)
 
 

@@ -23,7 +23,7 @@ def the_kubelet_loses_acr_pull(scene: Scene) -> Iterator[None]:
     yield
 
 
-@IMAGES.drill("AKA-202")
+@IMAGES.drill("AKA-202", also=("AKA-009",))
 def the_tag_is_deleted(scene: Scene) -> Iterator[None]:
     image = scene.step(registry).image
     image.registry.images.delete_tag(image.repository, scene.session.environment.registry.tag)

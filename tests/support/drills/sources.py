@@ -31,7 +31,7 @@ def _down(rule: str, what: str, methods: str, host: str, path: str = ".*", also:
 _down("AKA-001", "resource_manager", "GET", r"management\.azure\.com")
 _down(
     *("AKA-002", "the_way_to_the_cluster", "POST", r"management\.azure\.com", "/listClusterUserCredential$"),
-    also=("AKA-003", "AKA-005"),
+    also=("AKA-003", "AKA-005", "AKA-009"),
 )
 _down("AKA-007", "graph", "GET", r"graph\.microsoft\.com")
 _down("AKA-008", "the_vault", "GET", r"vault\.azure\.net")
