@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from airflowaks.azure.arm import rest
 from airflowaks.cloud.connection import token_claims
+from airflowaks.errors import PermissionDenied
 from airflowaks.preflight.rows import Row
 from airflowaks.session import GRAPH_SCOPE
 from airflowaks.steps import cluster
@@ -128,8 +129,12 @@ def directory(session: Session) -> Iterator[Row]:
         {*permissions, *(_DIRECTORY_ROLES[role] for role in claims.get("wids", ()) if role in _DIRECTORY_ROLES)}
     )
     step = session.memoize(cluster.Resources)
-    absent = [group.name for group in (step.admins, step.developers) if group.facts is None]
-    groups = f"step 1 creates {' and '.join(absent)}" if absent else "both groups exist"
+    try:
+        with session.translated(step.admins):
+            absent = [group.name for group in (step.admins, step.developers) if group.facts is None]
+        groups = f"step 1 creates {' and '.join(absent)}" if absent else "both groups exist"
+    except PermissionDenied:
+        absent, groups = [step.admins.name, step.developers.name], "nor may it read them"
     action = "Request the role Groups Administrator in Entra, or for an application Group.Create of Microsoft Graph."
     if held:
         yield Row("rights in Entra", "ok", f"{', '.join(held)}; {groups}")

@@ -186,9 +186,10 @@ def test_who_may_only_read_is_told_what_is_missing_and_what_could_not_be_asked(
     told = {each.check: each for each in verdicts.rows}
     assert told["roles on Azure"].verdict == told["rights in Entra"].verdict == "stops"
     assert told["roles on Azure"].seen.startswith("Reader; that does not allow Microsoft.Resources/subscriptions/")
-    assert told["rights in Entra"].seen.startswith("no permission that manages groups; step 1 creates ")
+    assert told["rights in Entra"].seen == "no permission that manages groups; nor may it read them"
     unknown = {each.check for each in verdicts.rows if each.verdict == "unknown"}
-    assert unknown == {"name of the PostgreSQL server", "name of the Managed Redis"}
+    # The cluster's content names the group of its administrators, which this principal may not read.
+    assert unknown == {"name of the PostgreSQL server", "name of the Managed Redis", "policies"}
     assert "does not have authorization" in told["name of the PostgreSQL server"].seen
 
 
