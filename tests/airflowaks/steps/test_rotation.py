@@ -16,6 +16,7 @@ from cryptography.fernet import Fernet, MultiFernet
 
 from airflowaks.azure.redis import ping
 from airflowaks.cloud.database_urls import DatabaseUrl
+from airflowaks.cloud.routes import Direct
 from airflowaks.engine.changes import Action
 from airflowaks.engine.results import Results
 from airflowaks.errors import InvalidParameter
@@ -131,12 +132,12 @@ def test_the_brokers_key_in_use_stays_good_until_the_next_rotation(
         assert applied(session) == {key_vault.BROKER_URL}
         urls.append(held()[key_vault.BROKER_URL])
         in_use, new = urls[-2:]
-        assert ping(in_use, certificates()).startswith("PONG")
-        assert ping(new, certificates()).startswith("PONG")
+        assert ping(in_use, certificates(), Direct()).startswith("PONG")
+        assert ping(new, certificates(), Direct()).startswith("PONG")
     first, _, _ = urls
     assert len(set(urls)) == 3
     with pytest.raises(redis.AuthenticationError):
-        ping(first, certificates())
+        ping(first, certificates(), Direct())
 
 
 def test_what_the_old_fernet_key_encrypted_is_readable_with_the_new_value(
@@ -230,7 +231,7 @@ def test_killed_between_the_broker_and_the_vault_what_runs_goes_on(
     before = held()
     kill_rotation(rehearsal, folder, key_vault.BROKER_URL, after="/regenerateKey$")
     assert held() == before
-    assert ping(before[key_vault.BROKER_URL], certificates()).startswith("PONG")
+    assert ping(before[key_vault.BROKER_URL], certificates(), Direct()).startswith("PONG")
     session = open_here()
     assert {change.action for change in key_vault.everything(session)} == {Action.NONE}
     assert not key_vault.checks(session).failed
