@@ -19,6 +19,7 @@ from airflowaks.kube.manifests import load
 from airflowaks.kube.objects import KubeObject
 from airflowaks.steps import airflow_checks, cluster, key_vault, registry
 from airflowaks.steps.api_server import PORT
+from airflowaks.steps.earlier_results import EarlierResults
 from airflowaks.steps.image_rollout import IMAGE, ImageRollout
 from airflowaks.steps.pod_secrets import PodSecrets, checksum
 
@@ -68,6 +69,8 @@ class Resources:
         ]
         authentication = objects("TriggerAuthentication")
         self.scaling = [*authentication, *objects("ScaledObject", depends_on=[*authentication, *self.deployments])]
+        (worker,) = (deployment for deployment in self.deployments if deployment.name == _WORKER)
+        self.earlier_results = EarlierResults(worker, depends_on=self.deployments)
         self.rollout = ImageRollout(self.image, self.migration, self.deployments)
 
     def _configuration_checksum(self) -> str:
@@ -105,7 +108,7 @@ def _values(session: Session) -> dict[str, Any]:
             f"{name.upper()}_CPU": component.cpu,
             f"{name.upper()}_MEMORY": component.memory,
         }
-    for program in ("heartbeat.py", "migrate.py", "queues.py", "start.sh"):
+    for program in ("heartbeat.py", "migrate.py", "move_results.py", "queues.py", "start.sh"):
         file = manifests_folder(_FOLDER) / program
         values[program.upper().replace(".", "_")] = file.read_text(encoding="utf-8")
     return values
@@ -132,15 +135,17 @@ def components(session: Session, image: str = "") -> Changes:
     """Migrate the database, create the administrator and roll out the components; on AKS in about three minutes.
 
     `image` is as `registry.resolve` takes it. Where the components run another image, they are rolled out one after the
-    other, and back where one does not become ready.
+    other, and back where one does not become ready. Results that Celery has left in Airflow's database follow, which
+    takes as long as the longest task of a worker from before, and at most an hour.
     """
     step, secrets = _resources(session, image), session.memoize(PodSecrets)
-    if session.applies:
-        with session.translated(secrets.vault):
-            secrets.await_synced()
-        if step.rollout.replaces():
-            return step.rollout.roll_out() + converge(session, *step.scaling)
-    return converge(session, step.migration, *step.deployments, *step.scaling)
+    if not session.applies:
+        return converge(session, step.migration, *step.deployments, *step.scaling)
+    with session.translated(secrets.vault):
+        secrets.await_synced()
+    if step.rollout.replaces():
+        return step.rollout.roll_out() + converge(session, *step.scaling, step.earlier_results)
+    return converge(session, step.migration, *step.deployments, *step.scaling, step.earlier_results)
 
 
 def everything(session: Session, image: str = "") -> Changes:

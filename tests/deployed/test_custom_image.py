@@ -7,10 +7,9 @@ from __future__ import annotations
 
 import shutil
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 from itertools import accumulate, pairwise
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import pytest
 from click.testing import CliRunner
@@ -23,15 +22,13 @@ from airflowaks.kube import exec as command
 from airflowaks.kube.client import Reference
 from airflowaks.session import open_session
 from airflowaks.steps import airflow as step7
-from airflowaks.steps import api_server, key_vault, registry, volumes
+from airflowaks.steps import registry
 from tests.support.deployed import COMPONENTS, until
+from tests.support.long_tasks import LONG, api, push, tasks, trigger
 from tests.support.notebooks import execute
 from tests.support.repository import REPOSITORY
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
-    from airflowaks.cloud.airflow_api import AirflowApi
     from airflowaks.engine.changes import Change
     from tests.support.deployed import Deployed
     from tests.support.notebooks import Executed
@@ -40,28 +37,6 @@ PACKAGE = "text-unidecode==1.3"
 CONSTRAINT = ' --constraint "${HOME}/constraints.txt"'
 ORDER = [{"api-server", "dag-processor", "triggerer"}, {"worker"}, {"scheduler"}]
 STEP7 = REPOSITORY / "notebooks" / "07_airflow.ipynb"
-LONG = '''
-"""Two tasks that go on until a file is there."""
-
-from pathlib import Path
-from time import sleep
-
-from airflow.sdk import dag, task
-
-
-@dag(schedule=None)
-def long():
-    @task
-    def wait():
-        while not Path(__file__).with_name("released").exists():
-            sleep(0.5)
-
-    wait.override(task_id="one")()
-    wait.override(task_id="two")()
-
-
-long()
-'''
 BAKED = '''
 """A DAG of the image, which needs the image's package."""
 
@@ -107,38 +82,6 @@ def build_broken(context: Path) -> str:
     (context / "Dockerfile").write_text((context / "Dockerfile").read_text().replace(CONSTRAINT, ""))
     (context / "requirements.txt").write_text("celery==5.7.0\n")
     return build()[1]
-
-
-@contextmanager
-def api() -> Iterator[AirflowApi]:
-    """Airflow's API, signed in."""
-    session = open_session("local", "plan")
-    with api_server.api(session) as found:
-        password = session.memoize(key_vault.Resources).admin_password.require("value")
-        found.sign_in(session.environment.airflow.admin, password)
-        yield found
-
-
-def tasks(found: AirflowApi, dag: str, run: str) -> list[dict[str, Any]]:
-    listed: list[dict[str, Any]] = found._send("GET", f"/api/v2/dags/{dag}/dagRuns/{run}/taskInstances")[
-        "task_instances"
-    ]
-    return listed
-
-
-def trigger(found: AirflowApi, dag: str) -> str:
-    """Run a DAG as soon as it is known."""
-    until(lambda: found._send("GET", f"/api/v2/dags?dag_id_pattern={dag}")["total_entries"])
-    found.unpause(dag)
-    return found.trigger(dag)
-
-
-def push(folder: Path, **files: str) -> None:
-    """Put files on the DAGs' share."""
-    folder.mkdir(exist_ok=True)
-    for name, text in files.items():
-        (folder / name.replace("_py", ".py")).write_text(text)
-    volumes.push_dags(open_session("local"), str(folder))
 
 
 def running(airflow: Deployed) -> set[str]:
