@@ -7,16 +7,14 @@ the directory (on Azure: directory roles such as Groups Administrator); `Permiss
 from __future__ import annotations
 
 import re
-import secrets
-import uuid
-from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
-from urllib.parse import urlencode
 
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
+from rehearsal_cloud.entra.applications import Applications
 from rehearsal_cloud.entra.directory import GRAPH, Entra, Kind, Principal
+from rehearsal_cloud.entra.graph_answers import CONTEXT, conditions_of, matches, missing, now, page
 from rehearsal_cloud.errors import ServiceError
 from rehearsal_cloud.home import TENANT_ID
 
@@ -28,9 +26,6 @@ if TYPE_CHECKING:
     from rehearsal_cloud.documents import Document
     from rehearsal_cloud.store import Store
 
-_CONTEXT = "https://graph.microsoft.com/v1.0/$metadata"
-_SKIP = "$skiptoken"
-_LARGEST_TOP, _LARGEST_PAGE = 999, 100
 _ODATA_TYPES: dict[Kind, str] = {
     "Group": "#microsoft.graph.group",
     "ServicePrincipal": "#microsoft.graph.servicePrincipal",
@@ -39,11 +34,12 @@ _ODATA_TYPES: dict[Kind, str] = {
 
 
 class Graph:
-    """Microsoft Graph v1.0: groups, applications and service principals."""
+    """Microsoft Graph v1.0: groups and service principals, and with `Applications` their applications."""
 
     def __init__(self, entra: Entra, store: Store) -> None:
         self._entra = entra
         self._store = store
+        self._applications = Applications(entra, store)
 
     def routes(self) -> list[Route]:
         """Return the routes; each requires a valid Graph token."""
@@ -63,9 +59,11 @@ class Graph:
             ("GET", "/servicePrincipals/{id}", self._service_principal),
             ("DELETE", "/servicePrincipals/{id}", self._delete),
             ("POST", "/servicePrincipals/{id}/appRoleAssignments", self._assign_app_role),
-            ("POST", "/applications", self._create_application),
-            ("POST", "/applications/{id}/addPassword", self._add_password),
+            ("GET", "/users", self._users),
+            ("GET", "/users/{id}", self._user),
+            *self._applications.routes(),
             ("POST", "/directoryObjects/getByIds", self._by_ids),
+            ("POST", "/directoryObjects/{id}/checkMemberGroups", self._check_member_groups),
         ]
         return [Route(f"/v1.0{path}", self._signed_in(handler), methods=[method]) for method, path, handler in table]
 
@@ -88,10 +86,10 @@ class Graph:
     # Groups
 
     async def _groups(self, request: Request) -> Response:
-        condition = _filter(request)
+        condition = conditions_of(request)
         bodies = map(self._group_body, self._entra.principals("Group"))
-        groups = [body for body in bodies if _matches(body, condition)]
-        return _page(request, "groups", groups)
+        groups = [body for body in bodies if matches(body, condition)]
+        return page(request, "groups", groups)
 
     async def _create_group(self, request: Request) -> Response:
         body = await request.json()
@@ -108,10 +106,10 @@ class Graph:
             key: body.get(key)
             for key in ("displayName", "description", "mailNickname", "mailEnabled", "securityEnabled")
         }
-        kept["createdDateTime"] = _now()
+        kept["createdDateTime"] = now()
         self._store.put("groups-of-entra", group.object_id, kept)
         self._entra.permissions.own(group.object_id, [_id_of(owner) for owner in body.get("owners@odata.bind") or []])
-        return JSONResponse({"@odata.context": f"{_CONTEXT}#groups/$entity", **self._group_body(group)}, 201)
+        return JSONResponse({"@odata.context": f"{CONTEXT}#groups/$entity", **self._group_body(group)}, 201)
 
     async def _update_group(self, request: Request) -> Response:
         group, body = self._existing(request.path_params["id"], "Group"), await request.json()
@@ -122,11 +120,11 @@ class Graph:
     async def _owners(self, request: Request) -> Response:
         group = self._existing(request.path_params["id"], "Group")
         owners = [self._entra.principal(owner) for owner in self._entra.permissions.owners(group.object_id)]
-        return _page(request, "directoryObjects", [self._body(owner) for owner in owners if owner])
+        return page(request, "directoryObjects", [self._body(owner) for owner in owners if owner])
 
     async def _group(self, request: Request) -> Response:
         group = self._existing(request.path_params["id"], "Group")
-        return JSONResponse({"@odata.context": f"{_CONTEXT}#groups/$entity", **self._group_body(group)})
+        return JSONResponse({"@odata.context": f"{CONTEXT}#groups/$entity", **self._group_body(group)})
 
     async def _delete(self, request: Request) -> Response:
         kind: Kind = "Group" if "/groups/" in request.url.path else "ServicePrincipal"
@@ -138,13 +136,13 @@ class Graph:
     async def _members(self, request: Request) -> Response:
         group = self._existing(request.path_params["id"], "Group")
         members = [self._entra.principal(member) for member in self._entra.members(group.object_id)]
-        return _page(request, "directoryObjects", [self._body(member) for member in members if member])
+        return page(request, "directoryObjects", [self._body(member) for member in members if member])
 
     async def _add_member(self, request: Request) -> Response:
         group = self._existing(request.path_params["id"], "Group")
         member_id = _id_of(str((await request.json()).get("@odata.id", "")))
         if self._entra.principal(member_id) is None:
-            raise _missing(member_id)
+            raise missing(member_id)
         if member_id in self._entra.members(group.object_id):
             text = "One or more added object references already exist for the following modified properties: 'members'."
             raise ServiceError(400, "Request_BadRequest", text)
@@ -155,53 +153,38 @@ class Graph:
         group = self._existing(request.path_params["id"], "Group")
         member = request.path_params["member"].lower()
         if member not in self._entra.members(group.object_id):
-            raise _missing(member)
+            raise missing(member)
         self._entra.remove_member(group.object_id, member)
         return Response(None, 204)
 
-    # Service principals and applications
+    async def _check_member_groups(self, request: Request) -> Response:
+        """Answer which of the groups hold the object, directly or through another group."""
+        identities = self._entra.identities(request.path_params["id"].lower())
+        asked = [str(group).lower() for group in (await request.json()).get("groupIds", [])]
+        held = [group for group in asked if group in identities]
+        return JSONResponse({"@odata.context": f"{CONTEXT}#Collection(Edm.String)", "value": held})
+
+    # Users, of which the rehearsal has none
+
+    async def _users(self, request: Request) -> Response:
+        return page(request, "users", [])
+
+    async def _user(self, request: Request) -> Response:
+        raise missing(request.path_params["id"])
+
+    # Service principals
 
     async def _service_principals(self, request: Request) -> Response:
         condition = request.query_params.get("$filter", "")
         everyone = self._entra.principals("ServicePrincipal")
         if named := re.search(r"servicePrincipalNames/any\(\w+:\w+ eq '([^']*)'\)", condition):
             everyone = [principal for principal in everyone if principal.app_id == named.group(1).lower()]
-        bodies = [body for body in map(self._body, everyone) if _matches(body, {} if named else _filter(request))]
-        return _page(request, "servicePrincipals", bodies)
+        bodies = [body for body in map(self._body, everyone) if matches(body, {} if named else conditions_of(request))]
+        return page(request, "servicePrincipals", bodies)
 
     async def _service_principal(self, request: Request) -> Response:
         principal = self._existing(request.path_params["id"], "ServicePrincipal")
-        return JSONResponse({"@odata.context": f"{_CONTEXT}#servicePrincipals/$entity", **self._body(principal)})
-
-    async def _create_application(self, request: Request) -> Response:
-        name = str((await request.json()).get("displayName") or "")
-        if not name:
-            text = "A value is required for property 'displayName' of resource 'Application'."
-            raise ServiceError(400, "Request_BadRequest", text)
-        app_id, object_id = str(uuid.uuid4()), str(uuid.uuid4())
-        self._store.put("applications", app_id, {"appId": app_id, "id": object_id, "name": name, "passwords": []})
-        body = {"id": object_id, "appId": app_id, "displayName": name, "createdDateTime": _now()}
-        return JSONResponse({"@odata.context": f"{_CONTEXT}#applications/$entity", **body}, 201)
-
-    async def _add_password(self, request: Request) -> Response:
-        object_id = request.path_params["id"].lower()
-        application = next(
-            (application for application in self._store.scan("applications") if application.get("id") == object_id),
-            None,
-        )
-        if application is None:
-            raise _missing(object_id)
-        password, key_id = secrets.token_urlsafe(30), str(uuid.uuid4())
-        self._entra.set_password(application["appId"], key_id, password)
-        end = datetime.now(UTC) + timedelta(days=180)
-        body = {
-            "keyId": key_id,
-            "secretText": password,
-            "hint": password[:3],
-            "startDateTime": _now(),
-            "endDateTime": end.isoformat(),
-        }
-        return JSONResponse({"@odata.context": f"{_CONTEXT}#microsoft.graph.passwordCredential", **body})
+        return JSONResponse({"@odata.context": f"{CONTEXT}#servicePrincipals/$entity", **self._body(principal)})
 
     async def _create_service_principal(self, request: Request) -> Response:
         app_id = str((await request.json()).get("appId", "")).lower()
@@ -213,25 +196,25 @@ class Graph:
             text = f"The service principal cannot be created: one with the appId '{app_id}' is already in use."
             raise ServiceError(409, "Request_MultipleObjectsWithSameKeyValue", text)
         principal = self._entra.add("ServicePrincipal", application["name"], app_id)
-        return JSONResponse({"@odata.context": f"{_CONTEXT}#servicePrincipals/$entity", **self._body(principal)}, 201)
+        return JSONResponse({"@odata.context": f"{CONTEXT}#servicePrincipals/$entity", **self._body(principal)}, 201)
 
     async def _assign_app_role(self, request: Request) -> Response:
         """Grant a permission of Microsoft Graph, the one API that has any here."""
         principal = self._existing(request.path_params["id"], "ServicePrincipal")
         assignment = self._entra.permissions.assign(principal.object_id, str((await request.json()).get("appRoleId")))
-        return JSONResponse({"@odata.context": f"{_CONTEXT}#appRoleAssignments/$entity", **assignment}, 201)
+        return JSONResponse({"@odata.context": f"{CONTEXT}#appRoleAssignments/$entity", **assignment}, 201)
 
     async def _by_ids(self, request: Request) -> Response:
         ids = [str(object_id).lower() for object_id in (await request.json()).get("ids", [])]
         bodies = [self._body(principal) for principal in map(self._entra.principal, ids) if principal is not None]
-        return JSONResponse({"@odata.context": f"{_CONTEXT}#directoryObjects", "value": bodies})
+        return JSONResponse({"@odata.context": f"{CONTEXT}#directoryObjects", "value": bodies})
 
     # Bodies
 
     def _existing(self, object_id: str, kind: Kind) -> Principal:
         principal = self._entra.principal(object_id)
         if principal is None or principal.kind != kind:
-            raise _missing(object_id)
+            raise missing(object_id)
         return principal
 
     def _body(self, principal: Principal) -> Document:
@@ -254,42 +237,5 @@ class Graph:
         return {"id": group.object_id, "groupTypes": [], "visibility": None, **kept}
 
 
-def _page(request: Request, context: str, items: list[Document]) -> JSONResponse:
-    """Answer a page; `@odata.nextLink` leads to the next. A page may be smaller than `$top`, here 100 at most.
-
-    https://learn.microsoft.com/graph/paging
-    """
-    query = request.query_params
-    start, top = query.get(_SKIP, "0"), query.get("$top", str(_LARGEST_PAGE))
-    if not start.isdecimal() or not top.isdecimal() or not 1 <= int(top) <= _LARGEST_TOP:
-        raise ServiceError(400, "Request_BadRequest", "Invalid page size or skip token specified.")
-    end = int(start) + min(int(top), _LARGEST_PAGE)
-    page: Document = {"@odata.context": f"{_CONTEXT}#{context}", "value": items[int(start) : end]}
-    if end < len(items):
-        link = urlencode({**query, _SKIP: end})
-        page["@odata.nextLink"] = f"https://graph.microsoft.com{request.url.path}?{link}"
-    return JSONResponse(page)
-
-
-def _filter(request: Request) -> dict[str, str]:
-    condition = request.query_params.get("$filter", "")
-    return dict(re.findall(r"(\w+) eq '((?:[^']|'')*)'", condition))
-
-
-def _matches(body: Document, conditions: dict[str, str]) -> bool:
-    return all(
-        str(body.get(field, "")).lower() == value.replace("''", "'").lower() for field, value in conditions.items()
-    )
-
-
-def _missing(object_id: str) -> ServiceError:
-    text = f"Resource '{object_id}' does not exist or one of its queried reference-property objects are not present."
-    return ServiceError(404, "Request_ResourceNotFound", text)
-
-
 def _id_of(reference: str) -> str:
     return reference.rstrip("/").rpartition("/")[2].lower()
-
-
-def _now() -> str:
-    return datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")

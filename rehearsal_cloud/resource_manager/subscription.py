@@ -10,7 +10,7 @@ from rehearsal_cloud.errors import ServiceError, not_found
 from rehearsal_cloud.home import SUBSCRIPTION_ID, TENANT_ID
 from rehearsal_cloud.resource_manager.policies import check_policies
 from rehearsal_cloud.resource_manager.resource_groups import SUBSCRIPTION
-from rehearsal_cloud.resource_manager.resource_ids import canonical_location, canonical_scope
+from rehearsal_cloud.resource_manager.resource_ids import ResourceId, canonical_location, canonical_scope
 from rehearsal_cloud.resource_manager.resource_types import Answer
 
 if TYPE_CHECKING:
@@ -205,10 +205,28 @@ class Subscription:
                 if key in resource
             }
             for resource in self._cloud.top_resources(scope)
-            if conditions.get("resourcetype", resource["type"].lower()) == resource["type"].lower()
-            and conditions.get("name", resource["name"].lower()) == resource["name"].lower()
+            if _meets(resource, conditions)
         ]
         return Answer({"value": listed})
+
+
+def _meets(resource: Document, conditions: Mapping[str, str]) -> bool:
+    """Tell whether a resource meets a filter's conditions, all in lower case.
+
+    https://learn.microsoft.com/rest/api/resources/resources/list; `az resource list` sends resourceGroup and tagName.
+    """
+    rid = ResourceId.parse(resource["id"])
+    tags = {name.lower(): str(value).lower() for name, value in (resource.get("tags") or {}).items()}
+    tag = conditions.get("tagname")
+    values = {
+        "resourcetype": resource["type"],
+        "name": resource["name"],
+        "location": canonical_location(resource.get("location") or ""),
+        "resourcegroup": rid.group if rid else "",
+        "tagname": tag if tag in tags else "",
+        "tagvalue": tags.get(tag or "", ""),
+    }
+    return all(values[field].lower() == value for field, value in conditions.items() if field in values)
 
 
 def _tenants(_asked: _ListRequest) -> Answer:

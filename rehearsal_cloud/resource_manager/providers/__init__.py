@@ -8,14 +8,15 @@ from rehearsal_cloud.resource_manager.providers.cache import Cache
 from rehearsal_cloud.resource_manager.providers.compute import Compute
 from rehearsal_cloud.resource_manager.providers.container_registry import ContainerRegistries
 from rehearsal_cloud.resource_manager.providers.container_service import ContainerService
-from rehearsal_cloud.resource_manager.providers.generic import Network
 from rehearsal_cloud.resource_manager.providers.insights import Insights
 from rehearsal_cloud.resource_manager.providers.key_vault import KeyVault
 from rehearsal_cloud.resource_manager.providers.managed_identity import ManagedIdentity
+from rehearsal_cloud.resource_manager.providers.network import Network
 from rehearsal_cloud.resource_manager.providers.policy_insights import PolicyInsights
 from rehearsal_cloud.resource_manager.providers.postgresql import PostgreSql
 from rehearsal_cloud.resource_manager.providers.roles import Roles
 from rehearsal_cloud.resource_manager.providers.storage import Storage
+from rehearsal_cloud.resource_manager.providers.tags import Tags
 
 if TYPE_CHECKING:
     from rehearsal_cloud.resource_manager.resource_types import Provider
@@ -36,5 +37,6 @@ def providers() -> dict[str, Provider]:
         PostgreSql(),
         Roles(),
         Storage(),
+        Tags(),
     )
     return {provider.namespace.lower(): provider for provider in instances}

@@ -7,13 +7,14 @@ from typing import TYPE_CHECKING, ClassVar
 
 from rehearsal_cloud.errors import ServiceError
 from rehearsal_cloud.resource_manager.kubernetes_versions import current_version, supported
+from rehearsal_cloud.resource_manager.providers.cluster_upgrades import upgrade_node_image
 from rehearsal_cloud.resource_manager.providers.vm_sizes import TOTAL, ZONES, family, restricted_zones, usages
 from rehearsal_cloud.resource_manager.resource_groups import SUBSCRIPTION
 from rehearsal_cloud.resource_manager.resource_ids import ResourceId
-from rehearsal_cloud.resource_manager.resource_types import Call, ResourceType, defaults, new_etag
+from rehearsal_cloud.resource_manager.resource_types import Answer, Call, ResourceType, defaults, new_etag
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Awaitable, Callable, Mapping, Sequence
 
     from rehearsal_cloud.documents import Document
     from rehearsal_cloud.resource_manager.cloud import Cloud
@@ -26,7 +27,7 @@ BUSY = (
     ),
 )
 _IMMUTABLE = ("vmSize", "osType", "osDiskSizeGB", "osDiskType", "maxPods", "vnetSubnetID", "scaleSetPriority", "type")
-_READ_ONLY = ("provisioningState", "currentOrchestratorVersion", "nodeImageVersion", "powerState", "eTag", "name")
+_READ_ONLY = ("provisioningState", "currentOrchestratorVersion", "nodeImageVersion", "eTag", "name")
 _SIZE = r"Standard_[A-Z]{1,3}\d+(-\d+)?[a-z]*(_[A-Z0-9]+)*"
 # AKS picks a size by quota where a request has none, as `az aks create` sends it: "dynamically selected",
 # https://learn.microsoft.com/cli/azure/aks#az-aks-create. Quotas here have room for any, so it is always this one.
@@ -51,7 +52,7 @@ class AgentPool(ResourceType):
     def validate(self, call: Call, body: Document, existing: Document | None) -> None:
         """Validate the pool, its immutable properties, and that a system pool remains."""
         before = existing["properties"] if existing else None
-        check_node_images(call, call.body.get("properties") or {})
+        check_node_images(call, {call.id.name: before or {}}, [call.body.get("properties") or {}])
         location = call.cloud.location(call.id)
         pool = check(call.id.name, body.get("properties") or {}, before, location)
         check_capacity(call, call.id.name, pool, before, location)
@@ -82,6 +83,10 @@ class AgentPool(ResourceType):
         """Remove the pool from its cluster's profiles."""
         cloud.store.delete("resources", document["id"].lower())
         mirror(cloud, _cluster_id(document))
+
+    def actions(self) -> Mapping[str, Callable[[Call, Document], Awaitable[Answer]]]:
+        """Return the upgrade of the node image."""
+        return {"upgradeNodeImageVersion": upgrade_node_image}
 
 
 def check(name: str, properties: Document, before: Document | None, location: str) -> Document:
@@ -151,20 +156,25 @@ def check_capacity(call: Call, name: str, pool: Document, before: Document | Non
             raise ServiceError(400, "ErrCode_InsufficientVCPUQuota", text)
 
 
-def check_node_images(call: Call, *requested: Document) -> None:
-    """Raise ServiceError (400) where a request sets the node image of a pool.
+def check_node_images(call: Call, pools: Mapping[str, Document], requested: Sequence[Document]) -> None:
+    """Raise ServiceError (400) where a request sets a pool's node image to another one; `pools` are those of before.
 
     "Setting this value triggers an agentPool rollback. Only values from recentlyUsedVersions are allowed":
     AgentPoolProfile in managedClusters.json since 2026-04-01; before, nodeImageVersion is readOnly and ignored. Pools
-    here have one image, so that they have no recently used one. That AKS refuses the present one, too, is believed.
+    here have run one image, so that no other is recently used. The present one changes nothing: `az aks update` and
+    `az aks nodepool upgrade` send it back, and the service takes it (Azure/azure-cli,
+    test_aks_nodepool_rollback.yaml, recorded on 2026-06-09 with api-version 2026-07-01).
     """
-    images = [pool["nodeImageVersion"] for pool in requested if pool.get("nodeImageVersion")]
-    if images and call.method == "PUT" and call.api_version >= _ROLLBACKS_SINCE:  # PATCH is for tags alone
-        text = (
-            "The value of parameter agentPoolProfile.nodeImageVersion is invalid. Error details: only values from"
-            f" recentlyUsedVersions are allowed, got {images[0]}."
-        )
-        raise ServiceError(400, "InvalidParameter", text)
+    if call.method != "PUT" or call.api_version < _ROLLBACKS_SINCE:  # PATCH is for tags alone
+        return
+    for pool in requested:
+        image = pool.get("nodeImageVersion")
+        if image and image != pools.get(pool.get("name") or call.id.name, {}).get("nodeImageVersion"):
+            text = (
+                "The value of parameter agentPoolProfile.nodeImageVersion is invalid. Error details: only values from"
+                f" recentlyUsedVersions are allowed, got {image}."
+            )
+            raise ServiceError(400, "InvalidParameter", text)
 
 
 def _check_count(pool: Document) -> None:
@@ -220,15 +230,20 @@ def filled(before: Document, body: Document, cluster_version: str) -> Document:
         "enableUltraSSD": False,
         "scaleDownMode": "Delete",
         "upgradeSettings": {"maxSurge": "10%"},
+        "powerState": {"code": "Running"},
     }
     return {
         **defaults(requested, properties),
         "orchestratorVersion": version,
         "currentOrchestratorVersion": current_version(version),
         "nodeImageVersion": _NODE_IMAGES[os_type],
-        "powerState": {"code": "Running"},
         "eTag": new_etag().strip('"'),
     }
+
+
+def pools_of(cloud: Cloud, cluster_id: str) -> list[Document]:
+    """Return the pools of a cluster."""
+    return cloud.resources(f"{cluster_id}/agentPools")
 
 
 def keep(cloud: Cloud, cluster: Document, profile: Document) -> None:
@@ -247,7 +262,7 @@ def mirror(cloud: Cloud, cluster_id: str) -> None:
         return
     pools = {
         child["name"]: {"name": child["name"], **child["properties"], "provisioningState": child["_state"]}
-        for child in cloud.resources(cluster_id)
+        for child in pools_of(cloud, cluster_id)
     }
     names = [pool["name"] for pool in cluster["properties"]["agentPoolProfiles"]]
     order = [*(name for name in names if name in pools), *(name for name in pools if name not in names)]
@@ -256,8 +271,8 @@ def mirror(cloud: Cloud, cluster_id: str) -> None:
 
 
 def _siblings(cloud: Cloud, document: Document) -> list[Document]:
-    children = cloud.resources(_cluster_id(document))
-    return [pool["properties"] for pool in children if pool["id"].lower() != document["id"].lower()]
+    pools = pools_of(cloud, _cluster_id(document))
+    return [pool["properties"] for pool in pools if pool["id"].lower() != document["id"].lower()]
 
 
 def _cluster_id(document: Document) -> str:

@@ -78,11 +78,12 @@ class ContainerRegistry(ResourceType):
         Images(cloud.store, document["id"]).clear()
 
     def actions(self) -> Mapping[str, Callable[[Call, Document], Awaitable[Answer]]]:
-        """Return the actions that import images, build images, and list the admin user's passwords."""
+        """Return the actions that import images, build images, and list or renew the admin user's passwords."""
         return {
             "importImage": _import_image,
             "listBuildSourceUploadUrl": registry_runs.upload_url,
             "listCredentials": _list_credentials,
+            "regenerateCredential": _regenerate_credential,
             "scheduleRun": registry_runs.schedule_run,
         }
 
@@ -183,6 +184,18 @@ async def _list_credentials(call: Call, document: Document) -> Answer:
         raise ServiceError(400, "UnAuthorizedForCredentialOperations", text)
     passwords = [{"name": name, "value": value} for name, value in document["_secret"].items()]
     return Answer({"username": document["name"], "passwords": passwords})
+
+
+async def _regenerate_credential(call: Call, document: Document) -> Answer:
+    name = str(call.body.get("name") or "")
+    if name not in document["_secret"]:
+        text = f"The password name '{name}' is invalid: it must be one of {', '.join(document['_secret'])}."
+        raise ServiceError(400, "InvalidParameter", text)
+    listed = await _list_credentials(call, document)  # refuses while the admin user is disabled
+    document["_secret"][name] = secrets.token_urlsafe(36)
+    call.cloud.keep(document)
+    passwords = [{"name": kept, "value": value} for kept, value in document["_secret"].items()]
+    return Answer({**listed.body, "passwords": passwords})
 
 
 async def _import_image(call: Call, document: Document) -> Answer:

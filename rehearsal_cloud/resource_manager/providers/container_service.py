@@ -9,7 +9,6 @@ https://learn.microsoft.com/troubleshoot/azure/azure-kubernetes/welcome-azure-ku
 
 from __future__ import annotations
 
-import ipaddress
 import re
 import secrets
 import uuid
@@ -20,8 +19,8 @@ from rehearsal_cloud.errors import ServiceError
 from rehearsal_cloud.home import TENANT_ID
 from rehearsal_cloud.kubernetes.clusters import Clusters
 from rehearsal_cloud.resource_manager.cluster_issuers import HOST_SUFFIX
-from rehearsal_cloud.resource_manager.kubernetes_versions import current_version, oidc_by_default, versions
-from rehearsal_cloud.resource_manager.providers import agent_pools
+from rehearsal_cloud.resource_manager.kubernetes_versions import current_version, oidc_by_default
+from rehearsal_cloud.resource_manager.providers import agent_pools, cluster_upgrades
 from rehearsal_cloud.resource_manager.providers.agent_pools import AgentPool
 from rehearsal_cloud.resource_manager.providers.cluster_credentials import admin_credential, user_credential
 from rehearsal_cloud.resource_manager.providers.cluster_defaults import cluster_defaults
@@ -40,6 +39,8 @@ from rehearsal_cloud.resource_manager.providers.cluster_rules import (
     check_support_plan,
     check_version,
 )
+from rehearsal_cloud.resource_manager.providers.maintenance import MaintenanceConfiguration
+from rehearsal_cloud.resource_manager.providers.network import public_address
 from rehearsal_cloud.resource_manager.resource_groups import SUBSCRIPTION
 from rehearsal_cloud.resource_manager.resource_ids import ResourceId, canonical_location
 from rehearsal_cloud.resource_manager.resource_types import (
@@ -60,8 +61,6 @@ if TYPE_CHECKING:
     from rehearsal_cloud.resource_manager.cloud import Cloud
 
 _POWER_SECONDS = 120.0
-_UNUSED_ADDRESSES = ipaddress.IPv4Network("198.18.0.0/15")
-"""Addresses that nobody has on the Internet (RFC 2544)."""
 _READ_ONLY = (
     "provisioningState",
     "powerState",
@@ -107,8 +106,8 @@ class ManagedCluster(ResourceType):
         check_version(call, properties, existing)
         check_assigned(call, body.get("identity") or {})
         check_oidc(properties, existing)
-        agent_pools.check_node_images(call, *((call.body.get("properties") or {}).get("agentPoolProfiles") or []))
-        pools = {resource["name"]: resource["properties"] for resource in call.cloud.resources(call.id.path)}
+        pools = {pool["name"]: pool["properties"] for pool in agent_pools.pools_of(call.cloud, call.id.path)}
+        agent_pools.check_node_images(call, pools, find(call.body, "properties.agentPoolProfiles") or [])
         for pool in properties.get("agentPoolProfiles") or []:
             name = pool.get("name") or ""
             before = pools.get(name)
@@ -187,7 +186,7 @@ class ManagedCluster(ResourceType):
 
     def settle(self, cloud: Cloud, document: Document) -> None:
         """End the pools' operations with the cluster's."""
-        for child in cloud.resources(document["id"]):
+        for child in agent_pools.pools_of(cloud, document["id"]):
             if child["_state"] in PENDING:
                 cloud.keep({**child, "_state": document["_state"]})
         agent_pools.mirror(cloud, document["id"])
@@ -230,18 +229,11 @@ class ContainerService(Provider):
     namespace = "Microsoft.ContainerService"
 
     def __init__(self) -> None:
-        super().__init__(ManagedCluster(), AgentPool())
+        super().__init__(ManagedCluster(), AgentPool(), MaintenanceConfiguration())
 
     def functions(self) -> Mapping[tuple[str, str], Callable[[Call], Awaitable[Answer]]]:
-        """Return the listing of Kubernetes versions."""
-        return {("get", "locations/kubernetesversions"): _kubernetes_versions}
-
-
-async def _kubernetes_versions(call: Call) -> Answer:
-    action = "Microsoft.ContainerService/locations/kubernetesVersions/read"
-    call.cloud.authorization.require(call.principal, action, call.id.scope)
-    faults = call.cloud.faults
-    return Answer(versions(lambda release: faults.restriction("version", f"Kubernetes {release}") is not None))
+        """Return the listings of Kubernetes versions: the region's, and what a cluster or pool can be upgraded to."""
+        return cluster_upgrades.functions()
 
 
 # Resources of a cluster
@@ -250,9 +242,8 @@ async def _kubernetes_versions(call: Call) -> Answer:
 def _keep_address(cloud: Cloud, path: str, location: str) -> None:
     rid = ResourceId.parse(path)
     if rid is not None and cloud.resource(rid) is None:
-        address = _UNUSED_ADDRESSES[secrets.randbelow(_UNUSED_ADDRESSES.num_addresses)]
         properties = {
-            "ipAddress": str(address),
+            "ipAddress": public_address(),
             "publicIPAllocationMethod": "Static",
             "publicIPAddressVersion": "IPv4",
         }

@@ -13,9 +13,3 @@ class GenericProvider(Provider):
         attributes = {"namespace": self.namespace, "type": kind, "tracked": "/" not in kind, "__doc__": self.__doc__}
         generic: ResourceType = type("Generic", (ResourceType,), attributes)()
         return generic
-
-
-class Network(GenericProvider):
-    """Networks, addresses and zones."""
-
-    namespace = "Microsoft.Network"

@@ -104,6 +104,35 @@ def test_objects_are_found_by_their_ids(send: Sender, group_id: str) -> None:
     assert {one["id"] for one in found} == {group_id, OPERATOR_OBJECT_ID}
 
 
+def test_an_application_is_listed_until_it_is_deleted_with_its_principal(send: Sender) -> None:
+    name = f"app-{uuid.uuid4().hex[:8]}"
+    made = send("POST", f"{GRAPH}/applications", {"displayName": name}).json()
+    send("POST", f"{GRAPH}/servicePrincipals", {"appId": made["appId"]})
+    listed = send("GET", f"{GRAPH}/applications?$filter=displayName eq '{name}'").json()["value"]
+    assert [application["appId"] for application in listed] == [made["appId"]]
+    assert send("GET", f"{GRAPH}/applications/{made['id']}").json()["passwordCredentials"] == []
+    assert send("DELETE", f"{GRAPH}/applications/{made['id']}").status_code == 204
+    assert send("GET", f"{GRAPH}/applications/{made['id']}").status_code == 404
+    principals = f"{GRAPH}/servicePrincipals?$filter=servicePrincipalNames/any(c:c eq '{made['appId']}')"
+    assert send("GET", principals).json()["value"] == []
+
+
+def test_groups_of_a_member_are_checked(send: Sender, group_id: str) -> None:
+    reference = {"@odata.id": f"{GRAPH}/directoryObjects/{OPERATOR_OBJECT_ID}"}
+    check = f"{GRAPH}/directoryObjects/{OPERATOR_OBJECT_ID}/checkMemberGroups"
+    body = {"groupIds": [group_id]}
+    assert send("POST", check, body).json()["value"] == []
+    send("POST", f"{GRAPH}/groups/{group_id}/members/$ref", reference)
+    assert send("POST", check, body).json()["value"] == [group_id]
+    assert send("GET", f"{GRAPH}/groups/{group_id}/owners").json()["value"] == []
+
+
+def test_the_directory_has_no_users(send: Sender) -> None:
+    assert send("GET", f"{GRAPH}/users").json()["value"] == []
+    answer = send("GET", f"{GRAPH}/users/me@example.com")
+    assert (answer.status_code, answer.json()["error"]["code"]) == (404, "Request_ResourceNotFound")
+
+
 def test_a_second_service_principal_of_an_application_is_refused(send: Sender, newcomer: Newcomer) -> None:
     answer = send("POST", f"{GRAPH}/servicePrincipals", {"appId": newcomer.client_id})
     assert answer.json()["error"]["code"] == "Request_MultipleObjectsWithSameKeyValue"

@@ -427,6 +427,11 @@ def test_the_admin_user_gets_in_while_enabled(
     for missing, code in (("manifests/9.9.9", "MANIFEST_UNKNOWN"), (f"blobs/sha256:{'0' * 64}", "BLOB_UNKNOWN")):
         answer = docker(send, stocked, admin, missing)
         assert (answer.status_code, answer.json()["errors"][0]["code"]) == (404, code)
+    renewed = acr.registries.regenerate_credential(group, stocked.name, {"name": "password2"})
+    assert renewed.passwords[0].value == found.passwords[0].value
+    assert docker(send, stocked, admin, "tags/list").status_code == 401
+    admin = (found.username, renewed.passwords[1].value)
+    assert docker(send, stocked, admin, "tags/list").status_code == 200
     acr.registries.begin_update(group, stocked.name, {"properties": {"adminUserEnabled": False}}).result()
     assert docker(send, stocked, admin, "tags/list").status_code == 401
 

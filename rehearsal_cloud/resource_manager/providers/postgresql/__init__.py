@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import re
+from datetime import datetime
 from typing import TYPE_CHECKING
 
+from rehearsal_cloud.errors import ServiceError
 from rehearsal_cloud.resource_manager.providers.postgresql.access import Administrator, FirewallRule
 from rehearsal_cloud.resource_manager.providers.postgresql.configurations import Configuration
 from rehearsal_cloud.resource_manager.providers.postgresql.databases import Database
@@ -15,6 +17,8 @@ from rehearsal_cloud.resource_manager.resource_types import Answer, Call, Provid
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping
+
+    from rehearsal_cloud.documents import Document
 
 
 class PostgreSql(Provider):
@@ -28,11 +32,14 @@ class PostgreSql(Provider):
         super().__init__(*(kind(instances) for kind in kinds))
 
     def functions(self) -> Mapping[tuple[str, str], Callable[[Call], Awaitable[Answer]]]:
-        """Return the check of names and a location's capabilities."""
+        """Return the check of names, a location's capabilities, and what is listed of a server besides children."""
         return {
             ("post", "checknameavailability"): self._check_name,
             ("post", "locations/checknameavailability"): self._check_name,
             ("get", "locations/capabilities"): self._capabilities,
+            ("get", "flexibleservers/capabilities"): self._server_capabilities,
+            ("get", "flexibleservers/backups"): self._backups,
+            ("get", "flexibleservers/replicas"): self._replicas,
         }
 
     async def _check_name(self, call: Call) -> Answer:
@@ -52,3 +59,36 @@ class PostgreSql(Provider):
         action = "Microsoft.DBforPostgreSQL/locations/capabilities/read"
         call.cloud.authorization.require(call.principal, action, call.id.scope)
         return Answer({"value": [capabilities(call.cloud.faults)]})
+
+    async def _server_capabilities(self, call: Call) -> Answer:
+        """Answer what a server can be changed to, as `az postgres flexible-server update` asks first."""
+        _server(call)
+        return Answer({"value": [capabilities(call.cloud.faults)]})
+
+    async def _backups(self, call: Call) -> Answer:
+        """Answer the automatic backup that follows a server's creation; nothing is backed up here."""
+        server = _server(call)
+        created = datetime.fromisoformat(server["systemData"]["createdAt"])
+        name = f"backup_{int(created.timestamp() * 1e7)}"
+        backup = {
+            "id": f"{server['id']}/backups/{name}",
+            "name": name,
+            "type": "Microsoft.DBforPostgreSQL/flexibleServers/backups",
+            "properties": {"backupType": "Full", "completedTime": created.isoformat(), "source": "Automatic"},
+        }
+        return Answer({"value": [backup]})
+
+    async def _replicas(self, call: Call) -> Answer:
+        _server(call)
+        return Answer({"value": []})
+
+
+def _server(call: Call) -> Document:
+    """Return the server that a listing below it is about. Raises ServiceError."""
+    server = call.id.top
+    document = call.cloud.resource(server)
+    if document is None:
+        text = f"The Resource '{server.full_type}/{server.name}' under resource group '{server.group}' was not found."
+        raise ServiceError(404, "ResourceNotFound", text)
+    call.cloud.authorization.require(call.principal, f"{call.id.full_type}/read", server.path)
+    return document

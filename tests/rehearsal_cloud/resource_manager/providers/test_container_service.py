@@ -471,18 +471,63 @@ def test_a_pool_that_breaks_a_rule_is_refused(
         aks.agent_pools.begin_create_or_update("standing", standing.name, name, {"properties": pool(**change)})
 
 
-@pytest.mark.parametrize(("api_version", "status"), [("2026-03-01", 200), ("2026-04-01", 400), ("2026-08-01", 400)])
-def test_setting_the_node_image_rolls_back_since_2026_04(
-    rehearsal: Rehearsal, standing: ManagedCluster, send: Sender, api_version: str, status: int
+@pytest.mark.parametrize(
+    ("api_version", "image", "status"),
+    [
+        ("2026-03-01", "AKSUbuntu-2204gen2containerd-202501.01.0", 200),
+        ("2026-04-01", "AKSUbuntu-2204gen2containerd-202501.01.0", 400),
+        ("2026-08-01", "AKSUbuntu-2204gen2containerd-202501.01.0", 400),
+        ("2026-08-01", "", 200),  # the present one, as az sends it back
+    ],
+)
+def test_another_node_image_rolls_back_since_2026_04(
+    rehearsal: Rehearsal, standing: ManagedCluster, send: Sender, api_version: str, image: str, status: int
 ) -> None:
     del standing
     path = cluster_path(rehearsal, "standing").replace("2025-10-01", api_version)
-    present = send("GET", path).json()
-    assert present["properties"]["agentPoolProfiles"][0]["nodeImageVersion"].startswith("AKSUbuntu-")
-    answer = send("PUT", path, present)
+    body = send("GET", path).json()
+    pool = body["properties"]["agentPoolProfiles"][0]
+    pool["nodeImageVersion"] = image or pool["nodeImageVersion"]
+    answer = send("PUT", path, body)
     assert answer.status_code == status
     assert status == 200 or "only values from recentlyUsedVersions" in answer.json()["error"]["message"]
     settle(send, path)
+
+
+def test_upgrade_profiles_name_newer_patches_and_the_next_release(
+    standing: ManagedCluster, aks: ContainerServiceClient
+) -> None:
+    cluster = aks.managed_clusters.get_upgrade_profile("standing", standing.name)
+    pool = aks.agent_pools.get_upgrade_profile("standing", standing.name, "system")
+    assert cluster.control_plane_profile.kubernetes_version == pool.kubernetes_version == "1.35.3"
+    for upgrades in (cluster.control_plane_profile.upgrades, pool.upgrades):
+        assert [upgrade.kubernetes_version for upgrade in upgrades or []] == ["1.36.0", "1.36.1"]
+    assert (pool.latest_node_image_version or "").startswith("AKSUbuntu-")
+    versions = aks.agent_pools.get_available_agent_pool_versions("standing", standing.name).agent_pool_versions or []
+    assert [version.kubernetes_version for version in versions if version.default] == ["1.35.3"]
+    assert "1.36.0" not in [version.kubernetes_version for version in versions]
+
+
+def test_a_pool_gets_the_newest_node_image(standing: ManagedCluster, aks: ContainerServiceClient) -> None:
+    aks.agent_pools.begin_upgrade_node_image_version("standing", standing.name, "system").wait()
+    pool = aks.agent_pools.get("standing", standing.name, "system")
+    assert pool.provisioning_state == "Succeeded"
+    assert (pool.node_image_version or "").startswith("AKSUbuntu-")
+
+
+def test_a_maintenance_window_is_kept(standing: ManagedCluster, aks: ContainerServiceClient) -> None:
+    place, name = ("standing", standing.name), "aksManagedNodeOSUpgradeSchedule"
+    weekly = {"weekly": {"intervalWeeks": 1, "dayOfWeek": "Sunday"}}
+    window = {"schedule": weekly, "durationHours": 6, "startTime": "01:00"}
+    made = aks.maintenance_configurations.create_or_update(*place, name, {"properties": {"maintenanceWindow": window}})
+    assert made.id.endswith(f"/maintenanceConfigurations/{name}")
+    assert [each.name for each in aks.maintenance_configurations.list_by_managed_cluster(*place)] == [name]
+    assert len(aks.managed_clusters.get(*place).agent_pool_profiles) == 1
+    short = {"properties": {"maintenanceWindow": window | {"durationHours": 1}}}
+    with pytest.raises(HttpResponseError, match="at least 4 hours"):
+        aks.maintenance_configurations.create_or_update(*place, name, short)
+    aks.maintenance_configurations.delete(*place, name)
+    assert not list(aks.maintenance_configurations.list_by_managed_cluster(*place))
 
 
 def test_a_pool_needs_its_cluster(aks: ContainerServiceClient, group: str) -> None:

@@ -422,6 +422,16 @@ def test_what_the_region_does_not_offer_is_not_among_its_capabilities_and_refuse
             assert (offered.zone_redundant_ha_supported, features["ZoneRedundantHa"]) == ("Disabled", "Disabled")
 
 
+def test_a_server_lists_its_capabilities_its_backup_and_no_replica(cloud: Cloud) -> None:
+    (offered,) = cloud.client.capabilities_by_server.list(GROUP, SERVER)
+    assert "17" in [version.name for version in offered.supported_server_versions or []]
+    (backup,) = cloud.client.backups_automatic_and_on_demand.list_by_server(GROUP, SERVER)
+    assert backup.properties.source == "Automatic"
+    assert not list(cloud.client.replicas.list_by_server(GROUP, SERVER))
+    with pytest.raises(ResourceNotFoundError):
+        list(cloud.client.capabilities_by_server.list(GROUP, "nowhere"))
+
+
 def test_capabilities_offer_what_can_be_created(cloud: Cloud) -> None:
     (offered,) = cloud.client.capabilities_by_location.list("westeurope")
     assert {one.name: one.status for one in offered.supported_features}["OfferRestricted"] == "Disabled"
