@@ -123,6 +123,11 @@ class Home:
         return self.folder / "kubeconfig"
 
     @property
+    def az_folder(self) -> Path:
+        """Return the folder where az keeps its sign-in to the rehearsal."""
+        return self.folder / "az"
+
+    @property
     def command_lock(self) -> Path:
         """Return the lock file of the commands that start, stop or reset the rehearsal."""
         return self.folder / "command.lock"

@@ -136,7 +136,10 @@ def env(home: Home) -> None:
     """Print shell exports for az, kubectl and other programs."""
     from rehearsal_cloud.server import kubectl
 
-    exported = connection(_started(home), home) | {"KUBECONFIG": str(kubectl.write_kubeconfig(home))}
+    exported = connection(_started(home), home) | {
+        "AZURE_CONFIG_DIR": str(home.az_folder),  # az's sign-in to Azure stays as it is
+        "KUBECONFIG": str(kubectl.write_kubeconfig(home)),
+    }
     click.echo("\n".join(f"export {name}={shlex.quote(value)}" for name, value in exported.items()))
 
 

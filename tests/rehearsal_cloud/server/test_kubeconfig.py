@@ -143,6 +143,7 @@ def environment(
     exports = run_rehearsal(rehearsal.home, "env").splitlines()
     pairs = (shlex.split(line)[1].partition("=") for line in exports)
     found = {key: value for key, _, value in pairs}
+    assert found["AZURE_CONFIG_DIR"] == str(rehearsal.home / "az")  # or az would sign out of Azure
     shell = {**os.environ, **found, "HOME": str(tmp_path_factory.mktemp("kubectl"))}
     # It names the contexts of other tests' clusters, too.
     subprocess.run(["kubectl", "config", "use-context", name], check=True, env=shell, stdout=subprocess.DEVNULL)  # noqa: S607 - as found by which
