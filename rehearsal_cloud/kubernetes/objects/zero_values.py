@@ -33,6 +33,8 @@ _POINTED_STRINGS = {
     "volumeAttributesClassName", "appProtocol",
 }  # fmt: skip
 _ALSO_POINTED = {("HostPathVolumeSource", "type"), ("GRPCAction", "service"), ("EndpointPort", "name")}
+# Lists that are compared before they are written: `lifecycle` leaves them out.
+_COMPARED_LISTS = frozenset({("NetworkPolicySpec", "ingress"), ("NetworkPolicySpec", "egress")})
 _STATUS_COUNTS = frozenset({"DeploymentStatus", "ReplicaSetStatus", "StatefulSetStatus", "JobStatus"})
 
 
@@ -63,7 +65,7 @@ def omitted(type_: Type, name: str, child: Type, value: Any) -> bool:
     if type_.custom or name in type_.required:
         return False
     if child.form in ("list", "map"):
-        return value in ([], {})
+        return value in ([], {}) and (type_.name, name) not in _COMPARED_LISTS
     if value == "":
         return child.form == "string" and name not in _POINTED_STRINGS and (type_.name, name) not in _ALSO_POINTED
     plain = name in _PLAIN or type_.name in _STATUS_COUNTS
