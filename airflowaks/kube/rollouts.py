@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from airflowaks.errors import RolloutFailed
+from airflowaks.kube.advice import advise
 from airflowaks.kube.client import Reference
 from airflowaks.kube.pods import conditions, events_about, find_trouble, indented, is_true, last_lines
 
@@ -17,21 +18,13 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from airflowaks.kube.client import Document, Kube
+    from airflowaks.kube.pods import Trouble
 
 _CLAIM = "PersistentVolumeClaim"
 _ROLLOUT_SECONDS = 3600.0
 _CLAIM_SECONDS = 600.0
 # A container's second restart comes after ten seconds, the third after thirty.
 _MOST_RESTARTS = 2
-
-_ACTIONS = {
-    "ErrImagePull": "Run step 2, which imports the image and lets the cluster's nodes pull it.",
-    "ImagePullBackOff": "Run step 2, which imports the image and lets the cluster's nodes pull it.",
-    "FailedMount": "Run step 5, which gives the pods their identity and its role on the vault, then this step again.",
-    "CreateContainerConfigError": "Run step 5: the Secret exists only while a pod mounts the vault's volume.",
-    "Unschedulable": "Raise `cluster.node_pool.max_count` in the environment file, or choose a larger VM size.",
-    "OOMKilled": "Raise the component's memory in the environment file, then run the step again.",
-}
 
 
 @dataclass(frozen=True)
@@ -44,14 +37,16 @@ class _State:
 
 
 def await_ready(kube: Kube, reference: Reference, show: Callable[[str], None] = lambda _: None) -> None:
-    """Wait until an object is ready; kinds without a roll-out are ready at once. `show` gets the progress, finally "".
+    """Wait until an object is ready; kinds without a roll-out are ready at once.
+
+    `show` gets the progress, finally "", or how many old pods still finish their work.
 
     Raises RolloutFailed with the pod, the container, the reason, and the last lines of its log.
     """
     evaluate = _STATES.get(reference.kind)
     if evaluate is None:
         return
-    state = _State("not started")
+    state, trouble = _State("not started"), None
     seconds = _CLAIM_SECONDS if reference.kind == _CLAIM else _ROLLOUT_SECONDS
     for document in kube.follow(reference, seconds):
         state = evaluate(kube, document) if document else _State("the object was deleted", failed=True)
@@ -61,11 +56,15 @@ def await_ready(kube: Kube, reference: Reference, show: Callable[[str], None] = 
         if document and _serves_as_before(document) and (restarts := _restarts(document, pods)) >= _MOST_RESTARTS:
             state = _State(f"a container of the new pod was restarted {restarts} times", failed=True)
             break
-        trouble = find_trouble(kube, pods)
-        show(f"{state.text}, {trouble.reason}" if trouble else state.text)
-    show("")
+        # A Job past its deadline has its pods deleted, and their trouble with them.
+        now = find_trouble(kube, pods)
+        trouble = now or trouble
+        show(f"{state.text}, {now.reason}" if now else state.text)
     if not state.done:
-        raise _failed(kube, reference, state)
+        show("")
+        raise _failed(kube, reference, state, trouble)
+    draining = sum("deletionTimestamp" in pod["metadata"] for pod in _pods_of(kube, document)) if document else 0
+    show(f"ready; {draining} old pod{'s' if draining > 1 else ''} still draining" if draining else "")
 
 
 def failure_of(job: Mapping[str, Any]) -> str:
@@ -149,15 +148,26 @@ def _pods_of(kube: Kube, document: Document) -> list[Document]:
     return list(kube.each("v1", "Pod", document["metadata"]["namespace"], labels=selector))
 
 
-def _failed(kube: Kube, reference: Reference, state: _State) -> RolloutFailed:
+def _failed(kube: Kube, reference: Reference, state: _State, seen: Trouble | None) -> RolloutFailed:
+    """Return the error with the trouble of the object's pods now, else the one `seen` before they were deleted."""
     document = kube.get(reference)
-    trouble = find_trouble(kube, _pods_of(kube, document)) if document and reference.kind != _CLAIM else None
-    reason, lines = state.text, ""
-    if trouble:
-        reason, lines = f"{state.text}; {trouble}", last_lines(kube, trouble)
-    elif events := events_about(kube, reference):
-        reason = f"{state.text}; {events[-1].get('reason')}: {events[-1].get('message')}"
-    message = kube.session.redactor.redact(f"{reference.kind} {reference.name} did not become ready: {reason}.")
+    trouble = seen
+    if document and reference.kind != _CLAIM:
+        trouble = find_trouble(kube, _pods_of(kube, document)) or seen
+    cause, message = (trouble.reason, trouble.message) if trouble else _complaint(kube, reference, document)
+    lines = last_lines(kube, trouble) if trouble else ""
+    told = str(trouble) if trouble else f"{cause}: {message}"
+    reason = state.text if told in state.text or not cause else f"{state.text}; {told}"
+    sentence = kube.session.redactor.redact(f"{reference.kind} {reference.name} did not become ready: {reason}.")
     named = f"pod {trouble.pod.name}" if trouble else f"{reference.kind.lower()} {reference.name}"
     see = f"Run `kubectl describe {named} --namespace {reference.namespace}`, fix the cause, and run the step again."
-    return RolloutFailed(message + indented(lines), _ACTIONS.get(trouble.reason, see) if trouble else see)
+    return RolloutFailed(sentence + indented(lines), advise(cause, message, see))
+
+
+def _complaint(kube: Kube, reference: Reference, document: Document | None) -> tuple[str, str]:
+    """Return reason and message of what keeps an object from having pods: its condition, else its last warning."""
+    failure = conditions(document or {}).get("ReplicaFailure", {})
+    if failure.get("status") == "True":
+        return str(failure.get("reason")), str(failure.get("message"))
+    warnings = events_about(kube, reference, type="Warning")
+    return (str(warnings[-1].get("reason")), str(warnings[-1].get("message"))) if warnings else ("", "")

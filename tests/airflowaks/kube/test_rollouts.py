@@ -17,6 +17,7 @@ from airflowaks.kube.exec import run
 from airflowaks.kube.folders import PodFolder
 from airflowaks.kube.pods import short_lived
 from airflowaks.kube.port_forward import forward
+from airflowaks.kube.rollouts import await_ready
 
 if TYPE_CHECKING:
     from airflowaks.kube.client import Document
@@ -87,6 +88,39 @@ def test_a_deployment_that_cannot_start_says_why(world: World) -> None:
     assert "container main: " in caught.value.message
     assert "exit code 1" in caught.value.message
     assert caught.value.message.endswith("\n  | cannot start")
+
+
+def test_a_deployment_whose_pods_are_refused_says_the_conditions_reason(world: World) -> None:
+    """Measured: a missing ServiceAccount was told as "ScalingReplicaSet: Scaled up …", a Normal event."""
+    text = DEPLOYMENT.replace("      containers:\n", "      serviceAccountName: nobody\n      containers:\n")
+    with pytest.raises(RolloutFailed) as caught:
+        world.apply(text, SCRIPT="pass", DEADLINE=2)
+    assert re.search(
+        r'server did not become ready: no progress in 2 s; FailedCreate: pods "server-[\w-]+" is forbidden: error'
+        r' looking up service account \S+: serviceaccount "nobody" not found\.$',
+        caught.value.message,
+    )
+    assert caught.value.action.startswith("Run step 5, which creates the accounts")
+
+
+def test_a_job_past_its_deadline_keeps_the_trouble_of_its_deleted_pods(world: World) -> None:
+    """Measured: the cause, such as ErrImagePull, was lost with the pods, and DeadlineExceeded was printed twice."""
+    text = JOB.replace("backoffLimit: 0", "activeDeadlineSeconds: 15").replace("python:3.13", "python:none")
+    with pytest.raises(RolloutFailed) as caught:
+        world.apply(text, SCRIPT="pass")
+    assert caught.value.message.count("DeadlineExceeded") == 1
+    assert re.search(r"; pod once-\w+, container main: (ErrImagePull|ImagePullBackOff) \(", caught.value.message)
+    assert caught.value.action.startswith("Run step 2")
+
+
+def test_a_roll_out_says_that_old_pods_still_drain(world: World) -> None:
+    stays = "import signal, time; signal.signal(signal.SIGTERM, signal.SIG_IGN); time.sleep(${SECONDS})"
+    text = DEPLOYMENT.replace("SystemExit(1)", "SystemExit(0)").replace("${SCRIPT}", stays)
+    world.apply(text, SECONDS=600, DEADLINE=60)
+    (one,) = world.apply(text, SECONDS=601, DEADLINE=60)
+    shown: list[str] = []
+    await_ready(world.kube, one.reference, shown.append)
+    assert shown == ["ready; 1 old pod still draining"]
 
 
 def test_a_roll_out_whose_pods_end_again_and_again_is_given_up_while_those_before_serve(world: World) -> None:
