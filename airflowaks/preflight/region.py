@@ -17,6 +17,7 @@ from airflowaks.steps import backend, cluster
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
+    from airflowaks.config.schema import NodePool
     from airflowaks.session import Session
 
 AIRFLOW_TESTED_WITH = ("1.30", "1.31", "1.32", "1.33", "1.34", "1.35")
@@ -26,6 +27,7 @@ _NETWORKS_API = "2024-05-01"
 # https://learn.microsoft.com/azure/aks/upgrade-aks-node-pools-rolling#customize-node-surge-upgrade
 _SURGE = 0.1
 _GIB = 1024**3
+_LOCAL_DISKS = {"CachedDiskBytes": 1, "MaxResourceVolumeMB": 1024**2, "NvmeDiskSizeInMiB": 1024**2}
 
 
 def providers(session: Session) -> Iterator[Row]:
@@ -88,16 +90,26 @@ def _size_row(session: Session, size: Mapping[str, Any], *, exists: bool) -> Row
         zones -= set(restriction["restrictionInfo"].get("zones") or ())
     missing = [zone for zone in pool.zones if zone not in zones]
     seen = f"{pool.vm_size} in {location}" + (f", zones {', '.join(pool.zones)}" if pool.zones else "")
-    disk = max(int(capabilities.get("MaxResourceVolumeMB", 0)) * 1024**2, int(capabilities.get("CachedDiskBytes", 0)))
     if exists or not (closed or missing):
-        if pool.os_disk == "Ephemeral" and disk < pool.os_disk_gb * _GIB:
-            action = "Lower `cluster.node_pool.os_disk_gb`, set `os_disk: Managed`, or choose a larger size."
-            seen = f"the local disk of {pool.vm_size} has {disk // _GIB} GiB, and os_disk_gb is {pool.os_disk_gb}"
-            return Row("node size", "stops", seen, action)
-        return Row("node size", "ok", seen)
+        return _disk_row(pool, capabilities) or Row("node size", "ok", seen)
     where = f"{location}" if closed else f"zone {', '.join(missing)} of {location}"
     action = "Choose another size, zone or region, or request access: https://aka.ms/azureskunotavailable."
     return Row("node size", "stops", f"{pool.vm_size} is not available to the subscription in {where}", action)
+
+
+def _disk_row(pool: NodePool, capabilities: Mapping[str, str]) -> Row | None:
+    """Return the row of a local disk on which the operating system's does not fit (VMTemporaryDiskTooSmall).
+
+    https://learn.microsoft.com/azure/virtual-machines/ephemeral-os-disks: it may be cache, temporary or NVMe disk.
+    """
+    local = [int(capabilities[name]) * unit for name, unit in _LOCAL_DISKS.items() if name in capabilities]
+    unsupported = capabilities.get("EphemeralOSDiskSupported") == "False"
+    if pool.os_disk == "Managed" or not (unsupported or (local and max(local) < pool.os_disk_gb * _GIB)):
+        return None
+    disk = "has none for an operating system" if unsupported else f"has {max(local) // _GIB} GiB"
+    action = "Lower `cluster.node_pool.os_disk_gb`, set `os_disk: Managed`, or choose a larger size."
+    seen = f"the local disk of {pool.vm_size} {disk}, and os_disk_gb is {pool.os_disk_gb}"
+    return Row("node size", "stops", seen, action)
 
 
 def _quota_row(session: Session, size: Mapping[str, Any], present: int) -> Row:
@@ -110,9 +122,8 @@ def _quota_row(session: Session, size: Mapping[str, Any], present: int) -> Row:
     quota = min(limits, key=lambda quota: quota.limit - quota.used)
     free = quota.limit - quota.used + present * cores
     wanted = (pool.max_count + surge) * cores
-    seen = (
-        f"{quota.title}: {free} of {quota.limit} free; {pool.max_count} nodes and {surge} in an upgrade take {wanted}"
-    )
+    room = f"{free} of {quota.limit} free" + (", the present nodes' included" if present else "")
+    seen = f"{quota.title}: {room}; {pool.max_count} nodes and {surge} in an upgrade take {wanted}"
     action = f"Request {wanted} in the portal under Quotas, lower `max_count`, or choose another size."
     if free < pool.min_count * cores:
         return Row(

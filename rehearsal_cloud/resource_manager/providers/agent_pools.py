@@ -8,7 +8,14 @@ from typing import TYPE_CHECKING, ClassVar
 from rehearsal_cloud.errors import ServiceError
 from rehearsal_cloud.resource_manager.kubernetes_versions import current_version, supported
 from rehearsal_cloud.resource_manager.providers.cluster_upgrades import upgrade_node_image
-from rehearsal_cloud.resource_manager.providers.vm_sizes import TOTAL, ZONES, family, restricted_zones, usages
+from rehearsal_cloud.resource_manager.providers.vm_sizes import (
+    TOTAL,
+    ZONES,
+    family,
+    restricted_zones,
+    temporary_megabytes,
+    usages,
+)
 from rehearsal_cloud.resource_manager.resource_groups import SUBSCRIPTION
 from rehearsal_cloud.resource_manager.resource_ids import ResourceId
 from rehearsal_cloud.resource_manager.resource_types import Answer, Call, ResourceType, defaults, new_etag
@@ -34,6 +41,7 @@ _SIZE = r"Standard_[A-Z]{1,3}\d+(-\d+)?[a-z]*(_[A-Z0-9]+)*"
 _DEFAULT_SIZE = "Standard_D4ds_v5"
 _NODE_IMAGES = {"Linux": "AKSUbuntu-2204gen2containerd-202611.03.0", "Windows": "AKSWindows-2022-20348.4294.251104"}
 _MOST_NODES = 1000
+_DEFAULT_DISK_GB = 128
 _ROLLBACKS_SINCE = "2026-04-01"
 
 
@@ -142,6 +150,8 @@ def check_capacity(call: Call, name: str, pool: Document, before: Document | Non
             f" supported. The supported zones for location '{location}' are '{supported_zones}'. Details: "
         )
         raise ServiceError(400, "AvailabilityZoneNotSupported", text)
+    if before is None and pool.get("osDiskType") == "Ephemeral":
+        _check_local_disk(size, pool.get("osDiskSizeGB") or _DEFAULT_DISK_GB)
     group, cores = family(size)
     requested = cores * ((pool.get("count") or 1) - (before or {}).get("count", 0))
     quotas = usages(call.cloud, SUBSCRIPTION, location) if requested > 0 else {}
@@ -154,6 +164,20 @@ def check_capacity(call: Call, name: str, pool: Document, before: Document | Non
                 " different available SKU in your subscription"
             )
             raise ServiceError(400, "ErrCode_InsufficientVCPUQuota", text)
+
+
+def _check_local_disk(size: str, gigabytes: int) -> None:
+    """Raise ServiceError (400) where the operating system does not fit on the size's local disk (texts believed)."""
+    megabytes = temporary_megabytes(size)
+    if not megabytes:
+        text = f"The virtual machine size {size} does not support Ephemeral OS disk."
+        raise ServiceError(400, "VMSizeDoesNotSupportEphemeralOS", text)
+    if megabytes < gigabytes * 1024:
+        text = (
+            f"The Virtual Machine size {size} has a temp disk size of {megabytes * 1024**2} bytes, but the OS disk"
+            f" requires {gigabytes * 1024**3} bytes. Use a VM size with larger temp disk or disable ephemeral OS."
+        )
+        raise ServiceError(400, "VMTemporaryDiskTooSmall", text)
 
 
 def check_node_images(call: Call, pools: Mapping[str, Document], requested: Sequence[Document]) -> None:
@@ -219,7 +243,7 @@ def filled(before: Document, body: Document, cluster_version: str) -> Document:
         "type": "VirtualMachineScaleSets",
         "osType": os_type,
         "osSKU": "Ubuntu" if os_type == "Linux" else "Windows2022",
-        "osDiskSizeGB": 128,
+        "osDiskSizeGB": _DEFAULT_DISK_GB,
         "osDiskType": "Managed",
         "kubeletDiskType": "OS",
         "maxPods": 110,

@@ -50,6 +50,12 @@ def listing(cloud: Cloud, location: str) -> list[Document]:
     return [_sku(cloud, size, location) for size in _SIZES]
 
 
+def temporary_megabytes(size: str) -> int:
+    """Return the size of the local disk; only sizes with a d among their features have one here."""
+    match = _SIZE.fullmatch(size)
+    return int(match[2]) * _TEMPORARY_MB_PER_CORE if match and "d" in match[3] else 0
+
+
 def restricted_zones(cloud: Cloud, size: str) -> tuple[str, ...]:
     """Return the zones where the subscription may not have the size; all of them where it may not have it at all."""
     restriction = cloud.faults.restriction("size", size)
@@ -78,12 +84,11 @@ def _limit(cloud: Cloud, name: str) -> int:
 def _sku(cloud: Cloud, size: str, location: str) -> Document:
     name, cores = family(size)
     series, zones = size.removeprefix("Standard_")[0], restricted_zones(cloud, size)
-    local_disk = "d" in size.partition("_")[2].partition("_")[0]
     capabilities = {
         "vCPUs": cores,
         "MemoryGB": cores * _GIB_PER_CORE[series],
-        "MaxResourceVolumeMB": cores * _TEMPORARY_MB_PER_CORE if local_disk else 0,
-        "EphemeralOSDiskSupported": local_disk,
+        "MaxResourceVolumeMB": temporary_megabytes(size),
+        "EphemeralOSDiskSupported": temporary_megabytes(size) > 0,
     }
     where = "Location" if zones == ZONES else "Zone"
     return {

@@ -206,6 +206,15 @@ def test_what_is_scarce_warns(
 
 
 @broad
+def test_long_term_support_keeps_a_version_that_has_ended(
+    environment: Environment, session: Callable[..., Session]
+) -> None:
+    supported = changed(environment, cluster={"kubernetes_version": "1.33", "tier": "Premium"})
+    told = row(preflight(session(supported)), "Kubernetes")
+    assert (told.verdict, told.seen) == ("ok", "1.33 is one of 1.32, 1.33, 1.34, 1.35, 1.36, 1.37")
+
+
+@broad
 def test_names_are_free_ours_or_taken(environment: Environment, session: Callable[..., Session]) -> None:
     owner = session(environment, "apply")
     step1 = owner.memoize(cluster.Resources)

@@ -314,6 +314,16 @@ def test_secrets_that_a_client_sends_are_not_answered(
         ({"agentPoolProfiles": [pool(mode="User")]}, "MustDefineAtLeastOneSystemPool", "at least one system pool"),
         ({"agentPoolProfiles": [pool(count=0)]}, "InvalidParameter", "must be between 1 and 1000"),
         ({"agentPoolProfiles": [pool(vmSize="huge")]}, "BadRequest", "VM size of AgentPoolProfile:system"),
+        (
+            {"agentPoolProfiles": [pool(osDiskType="Ephemeral")]},
+            "VMSizeDoesNotSupportEphemeralOS",
+            "Standard_D4s_v5 does not support Ephemeral OS disk",
+        ),
+        (
+            {"agentPoolProfiles": [pool(vmSize="Standard_D2ds_v5", osDiskType="Ephemeral")]},
+            "VMTemporaryDiskTooSmall",
+            "has a temp disk size of 80530636800 bytes, but the OS disk requires 137438953472 bytes",
+        ),
         ({"agentPoolProfiles": [pool("System1")]}, "InvalidParameter", "must start with a lowercase letter"),
         ({"agentPoolProfiles": [pool("a" * 13)]}, "InvalidParameter", "max length of 12"),
         ({"agentPoolProfiles": [pool(orchestratorVersion="1.2.3")]}, "AgentPoolK8sVersionNotSupported", "1.2.3"),
