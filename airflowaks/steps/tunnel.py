@@ -38,7 +38,7 @@ _CONTAINER = "tunnel"
 _FIRST_PORT = 15000
 _READY = "ready"
 _READY_SECONDS = 600.0  # a node may first pull the image
-_READING_SECONDS = 30.0  # a diagnosis tells sooner that pods do not start
+_PLAN_SECONDS = 60.0  # a diagnosis tells sooner that pods do not start
 _LONGEST_PAUSE_SECONDS = 1.0
 _LOOPBACK = "127.0.0.1"
 
@@ -82,7 +82,7 @@ class Tunnel:
             yield
         except Exception as error:
             lines = [line for line in self._new_lines() if f'"{host}"' in line]
-            if not lines:
+            if not lines or isinstance(error, AirflowAksError):
                 raise
             raise type(error)(f"In the cluster: {lines[-1]}") from error
 
@@ -165,7 +165,7 @@ class Tunnel:
                 return pod is not None and pod["status"].get("phase") == "Failed"
             return _READY in kube.logs(Reference.of(pod), _CONTAINER)
 
-        seconds = _READY_SECONDS if self.session.applies else _READING_SECONDS
+        seconds = _PLAN_SECONDS if self.session.mode == "plan" else _READY_SECONDS
         pod = wait_until(look, is_over, seconds, longest_pause=_LONGEST_PAUSE_SECONDS)
         if pod is None or not is_ready(pod):
             raise not_ready(kube, Reference.of(pod) if pod else job, pod)

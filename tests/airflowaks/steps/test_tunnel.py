@@ -274,7 +274,7 @@ def test_an_image_that_no_node_can_run_is_said(
     open_here: Callable[..., Session], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     session = open_here("through", "plan")
-    monkeypatch.setattr("airflowaks.steps.tunnel._READING_SECONDS", 3.0)
+    monkeypatch.setattr("airflowaks.steps.tunnel._PLAN_SECONDS", 3.0)
     image = session.memoize(registry.Resources).image
     image._facts = {"digest": f"sha256:{'0' * 64}"}
     step = session.memoize(backend.Resources)
