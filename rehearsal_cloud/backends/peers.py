@@ -6,8 +6,12 @@ import contextlib
 import os
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import psutil
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator
 
 _recent: dict[int, None] = {}
 """The processes that were found last, which mostly connect again."""
@@ -29,34 +33,34 @@ def owner(client: tuple[str, int], server: tuple[str, int]) -> int | None:
     return pid
 
 
-def _candidates(pids: list[int]) -> list[int]:
-    """Return the processes in the order of their likelihood: those found last, then the newest."""
-    recent = [pid for pid in reversed([*_recent]) if pid in pids]
-    return [*recent, *sorted({*pids} - {*recent}, reverse=True)]
+def _candidates(others: Callable[[], Iterable[int]]) -> Iterator[int]:
+    """Yield the processes in the order of their likelihood: those found last, then the newest."""
+    recent = [*reversed([*_recent])]
+    yield from recent
+    yield from sorted({*others()} - {*recent}, reverse=True)
 
 
 def _by_inode(client: tuple[str, int], server: tuple[str, int]) -> int | None:
     inode = _inode(client, server)
     if inode is None:
         return None
-    for pid in _candidates([int(entry) for entry in os.listdir("/proc") if entry.isdigit()]):  # noqa: PTH208 - names alone
+    socket = f"socket:[{inode}]"
+    for pid in _candidates(psutil.pids):
         folder = f"/proc/{pid}/fd"
         with contextlib.suppress(OSError):  # gone, or another user's
-            for entry in os.listdir(folder):  # noqa: PTH208 - a thousand of them
+            for entry in os.listdir(folder):  # noqa: PTH208 - there are thousands
                 with contextlib.suppress(OSError):
-                    if os.readlink(f"{folder}/{entry}") == f"socket:[{inode}]":  # noqa: PTH115 - as above
+                    if os.readlink(f"{folder}/{entry}") == socket:  # noqa: PTH115 - as above
                         return pid
     return None
 
 
 def _inode(client: tuple[str, int], server: tuple[str, int]) -> str | None:
     # https://www.kernel.org/doc/html/latest/networking/proc_net_tcp.html
-    ends = f"{_hexadecimal(client)} {_hexadecimal(server)}"
-    for line in Path("/proc/net/tcp").read_text(encoding="ascii").splitlines():
-        words = line.split()
-        if f"{words[1]} {words[2]}" == ends:
-            return words[9]
-    return None
+    _, found, line = (
+        Path("/proc/net/tcp").read_text("ascii").partition(f" {_hexadecimal(client)} {_hexadecimal(server)} ")
+    )
+    return line.split(maxsplit=7)[6] if found else None
 
 
 def _hexadecimal(address: tuple[str, int]) -> str:
@@ -65,7 +69,7 @@ def _hexadecimal(address: tuple[str, int]) -> str:
 
 
 def _by_connection(client: tuple[str, int], server: tuple[str, int]) -> int | None:
-    for pid in _candidates(psutil.pids()):
+    for pid in _candidates(psutil.pids):
         with contextlib.suppress(psutil.Error):
             if any((tcp.laddr, tcp.raddr) == (client, server) for tcp in psutil.Process(pid).net_connections("tcp4")):
                 return pid

@@ -9,7 +9,7 @@ import sys
 import time
 import urllib.request
 import zipfile
-from contextlib import suppress
+from contextlib import closing, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -24,7 +24,7 @@ from airflowaks.engine.checks import CHECKS_MIME
 from airflowaks.kube.client import Reference
 from airflowaks.session import open_session
 from airflowaks.steps import airflow as step7
-from airflowaks.steps import key_vault
+from airflowaks.steps import backend, key_vault
 from tests.support.deployed import COMPONENTS, NAMESPACE, until, written
 from tests.support.notebooks import NOTEBOOKS, Executed, execute, papermill
 from tests.support.repository import REPOSITORY
@@ -141,7 +141,9 @@ def test_queued_tasks_bring_workers(airflow: Deployed) -> None:
     connection = secrets["airflow-keda-connection"].require("value").reveal()
     assert "sslrootcert=system" in connection
     trusting = connection.replace("sslrootcert=system", f"sslrootcert={airflow.cloud.home}/ca.pem")
-    with psycopg.connect(trusting, autocommit=True) as database:
+    step3 = session.memoize(backend.Resources)
+    address, port = step3.route.address(step3.server.host, step3.server.port)
+    with closing(session), psycopg.connect(trusting, autocommit=True, hostaddr=address, port=port) as database:
         # Of a run that is over, so that no scheduler looks after them.
         database.execute(QUEUE_FOUR)
         until(lambda: airflow.deployment("worker")["spec"]["replicas"] == 2)

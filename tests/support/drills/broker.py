@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-import redis
-
+from airflowaks.azure.redis import opened
 from airflowaks.steps import airflow, backend, key_vault
 from tests.support.drills.drill import Drills
 
@@ -99,8 +98,9 @@ def a_client_certificate_is_asked_for(scene: Scene) -> Iterator[None]:
 
 @BROKER.drill("AKA-607")
 def memory_is_used_up(scene: Scene) -> Iterator[None]:
-    url = scene.step(key_vault).broker_url.require("value").reveal()
-    with redis.Redis.from_url(url, ssl_ca_certs=scene.session.connection.ca_bundle) as client:
+    step4 = scene.step(key_vault)
+    url = step4.broker_url.require("value").reveal()
+    with opened(url, scene.session.connection.ca_file, step4.route) as client:
         names = []
         while (memory := client.info("memory"))["used_memory"] < 0.92 * memory["maxmemory"]:
             names.append(f"drill-{len(names)}")
