@@ -11,7 +11,9 @@ from typing import TYPE_CHECKING, Any
 
 from airflowaks.azure.arm import ArmChild, ArmResource, merge
 from airflowaks.azure.region import postgresql_releases, require_release
+from airflowaks.cloud.error_mapping import error_codes
 from airflowaks.engine.changes import AFTER_APPLY
+from airflowaks.engine.polling import retry_on
 from airflowaks.engine.resource import value_at
 
 if TYPE_CHECKING:
@@ -22,6 +24,7 @@ if TYPE_CHECKING:
 
 _UNUSED_LOGIN = "airflowaksadmin"
 _COMPLEX = "aA1!"
+_BUSY, _BUSY_SECONDS = {"ServerBusy", "ServerIsBusy"}, 300.0
 
 
 class FlexibleServer(ArmResource):
@@ -104,9 +107,14 @@ class ServerChild(ArmChild):
         self.server = server
 
     def write(self, facts: Facts | None) -> None:
-        """Write the resource when no other write to the server is in progress."""
+        """Write the resource when no other write to the server is in progress; repeat while the server is busy.
+
+        It may be for a moment after its creation has ended: https://github.com/Azure/azure-postgresql/issues/134,
+        https://github.com/Azure/bicep-registry-modules/issues/4451.
+        """
+        write = super().write
         with self.server.writing:
-            super().write(facts)
+            retry_on(lambda: write(facts), lambda error: not _BUSY.isdisjoint(error_codes(error)), _BUSY_SECONDS)
 
 
 class EntraAdministrator(ServerChild):

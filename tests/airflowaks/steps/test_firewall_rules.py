@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
+
+import pytest
 
 from airflowaks.azure.arm import merge, rest
 from airflowaks.azure.postgresql import FirewallRule
@@ -13,6 +15,7 @@ from airflowaks.steps import backend, cluster
 if TYPE_CHECKING:
     from airflowaks.azure.subscription import ResourceGroup
     from airflowaks.session import Session
+    from tests.support.rehearsal import Rehearsal
 
 
 def make_cluster(session: Session, *, addresses: int) -> None:
@@ -71,3 +74,21 @@ def test_pods_that_go_out_by_other_means_need_no_rule(group: ResourceGroup) -> N
     routed = {"properties": {"networkProfile": {"outboundType": "userDefinedRouting"}}}
     managed_cluster._facts = merge(managed_cluster.facts or {}, routed)
     assert backend.cluster_rules(session) == {}
+
+
+@pytest.mark.parametrize("refusal", [{"code": "ServerBusy", "later": True}, {"code": "ServerIsBusy"}])
+def test_a_server_that_is_busy_is_asked_again(
+    group: ResourceGroup, rehearsal: Rehearsal, refusal: dict[str, Any]
+) -> None:
+    session = group.session
+    server = session.memoize(backend.Resources).server
+    rule = FirewallRule(server, "office", "203.0.113.1", "203.0.113.1")
+    message = "Cannot complete operation while server is busy processing another operation. Try again later."
+    fault = {"methods": ["PUT"], "path": "/firewallRules/office$", "status": 409, "message": message, "times": 2}
+    rehearsal.control("POST", {**fault, **refusal})
+
+    converge(session, server, rule)
+
+    assert [fault["matched"] for fault in rehearsal.control("GET")] == [3]
+    rehearsal.control("DELETE")
+    assert rule.facts is not None
