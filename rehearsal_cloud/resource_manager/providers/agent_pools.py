@@ -8,15 +8,7 @@ from typing import TYPE_CHECKING, ClassVar
 from rehearsal_cloud.errors import ServiceError
 from rehearsal_cloud.resource_manager.kubernetes_versions import current_version, supported
 from rehearsal_cloud.resource_manager.providers.cluster_upgrades import upgrade_node_image
-from rehearsal_cloud.resource_manager.providers.vm_sizes import (
-    TOTAL,
-    ZONES,
-    family,
-    restricted_zones,
-    temporary_megabytes,
-    usages,
-)
-from rehearsal_cloud.resource_manager.resource_groups import SUBSCRIPTION
+from rehearsal_cloud.resource_manager.providers.node_capacity import DEFAULT_DISK_GB, DEFAULT_SIZE, check_capacity
 from rehearsal_cloud.resource_manager.resource_ids import ResourceId
 from rehearsal_cloud.resource_manager.resource_types import Answer, Call, ResourceType, defaults, new_etag
 
@@ -36,12 +28,8 @@ BUSY = (
 _IMMUTABLE = ("vmSize", "osType", "osDiskSizeGB", "osDiskType", "maxPods", "vnetSubnetID", "scaleSetPriority", "type")
 _READ_ONLY = ("provisioningState", "currentOrchestratorVersion", "nodeImageVersion", "eTag", "name")
 _SIZE = r"Standard_[A-Z]{1,3}\d+(-\d+)?[a-z]*(_[A-Z0-9]+)*"
-# AKS picks a size by quota where a request has none, as `az aks create` sends it: "dynamically selected",
-# https://learn.microsoft.com/cli/azure/aks#az-aks-create. Quotas here have room for any, so it is always this one.
-_DEFAULT_SIZE = "Standard_D4ds_v5"
 _NODE_IMAGES = {"Linux": "AKSUbuntu-2204gen2containerd-202611.03.0", "Windows": "AKSWindows-2022-20348.4294.251104"}
 _MOST_NODES = 1000
-_DEFAULT_DISK_GB = 128
 _ROLLBACKS_SINCE = "2026-04-01"
 
 
@@ -110,7 +98,7 @@ def check(name: str, properties: Document, before: Document | None, location: st
             " https://aka.ms/aks-naming-rules for more details."
         )
         raise ServiceError(400, "InvalidParameter", text)
-    if not re.fullmatch(_SIZE, pool.get("vmSize") or _DEFAULT_SIZE, re.IGNORECASE):
+    if not re.fullmatch(_SIZE, pool.get("vmSize") or DEFAULT_SIZE, re.IGNORECASE):
         text = (
             f"The VM size of AgentPoolProfile:{name} is not allowed in your subscription in location '{location}'. For"
             " more details, please visit https://aka.ms/aks/quotas-skus-regions"
@@ -126,58 +114,6 @@ def check(name: str, properties: Document, before: Document | None, location: st
         raise ServiceError(400, "AgentPoolK8sVersionNotSupported", text)
     _check_count(pool)
     return pool
-
-
-def check_capacity(call: Call, name: str, pool: Document, before: Document | None, location: str) -> None:
-    """Raise ServiceError (400) where the subscription has no such size, not in these zones, or no quota for the nodes.
-
-    Codes and texts are users' reports: https://github.com/dotnet/core/issues/8181, "The zone(s) '3' for resource
-    'system' is not supported", and "Insufficient vcpu quota requested 2, remaining 0 for family … for region …".
-    """
-    size = pool.get("vmSize") or _DEFAULT_SIZE
-    restricted, zones = restricted_zones(call.cloud, size), pool.get("availabilityZones") or []
-    if before is None and (restricted == ZONES or (restricted and set(zones).issubset(restricted))):
-        text = (
-            f"The VM size of {size} is not allowed in your subscription in location '{location}'. For more details,"
-            " please visit https://aka.ms/aks/quotas-skus-regions"
-        )
-        raise ServiceError(400, "BadRequest", text)
-    if before is None and (refused := [zone for zone in zones if zone in restricted]):
-        supported_zones = ",".join(zone for zone in ZONES if zone not in restricted)
-        text = (
-            f"Preflight validation check for resource(s) for container service {call.id.names[0]} in resource group"
-            f" {call.id.group} failed. Message: The zone(s) '{','.join(refused)}' for resource '{name}' is not"
-            f" supported. The supported zones for location '{location}' are '{supported_zones}'. Details: "
-        )
-        raise ServiceError(400, "AvailabilityZoneNotSupported", text)
-    if before is None and pool.get("osDiskType") == "Ephemeral":
-        _check_local_disk(size, pool.get("osDiskSizeGB") or _DEFAULT_DISK_GB)
-    group, cores = family(size)
-    requested = cores * ((pool.get("count") or 1) - (before or {}).get("count", 0))
-    quotas = usages(call.cloud, SUBSCRIPTION, location) if requested > 0 else {}
-    for quota in (group, TOTAL):
-        used, limit = quotas.get(quota, (0, requested))
-        if requested > limit - used:
-            text = (
-                f"Insufficient vcpu quota requested {requested}, remaining {limit - used} for family {quota}"
-                f" for region {location}. Surge nodes would also consume vcpu quota. Increase the quota or use"
-                " different available SKU in your subscription"
-            )
-            raise ServiceError(400, "ErrCode_InsufficientVCPUQuota", text)
-
-
-def _check_local_disk(size: str, gigabytes: int) -> None:
-    """Raise ServiceError (400) where the operating system does not fit on the size's local disk (texts believed)."""
-    megabytes = temporary_megabytes(size)
-    if not megabytes:
-        text = f"The virtual machine size {size} does not support Ephemeral OS disk."
-        raise ServiceError(400, "VMSizeDoesNotSupportEphemeralOS", text)
-    if megabytes < gigabytes * 1024:
-        text = (
-            f"The Virtual Machine size {size} has a temp disk size of {megabytes * 1024**2} bytes, but the OS disk"
-            f" requires {gigabytes * 1024**3} bytes. Use a VM size with larger temp disk or disable ephemeral OS."
-        )
-        raise ServiceError(400, "VMTemporaryDiskTooSmall", text)
 
 
 def check_node_images(call: Call, pools: Mapping[str, Document], requested: Sequence[Document]) -> None:
@@ -234,7 +170,7 @@ def check_system_pool(pools: list[Document]) -> None:
 def filled(before: Document, body: Document, cluster_version: str) -> Document:
     """Return a pool's properties with AKS's defaults; without a version it runs the cluster's."""
     requested = {key: value for key, value in {**before, **body}.items() if key not in _READ_ONLY}
-    requested["vmSize"] = requested.get("vmSize") or before.get("vmSize") or _DEFAULT_SIZE
+    requested["vmSize"] = requested.get("vmSize") or before.get("vmSize") or DEFAULT_SIZE
     version = requested.get("orchestratorVersion") or cluster_version
     os_type = requested.get("osType") or "Linux"
     properties = {
@@ -243,7 +179,7 @@ def filled(before: Document, body: Document, cluster_version: str) -> Document:
         "type": "VirtualMachineScaleSets",
         "osType": os_type,
         "osSKU": "Ubuntu" if os_type == "Linux" else "Windows2022",
-        "osDiskSizeGB": _DEFAULT_DISK_GB,
+        "osDiskSizeGB": DEFAULT_DISK_GB,
         "osDiskType": "Managed",
         "kubeletDiskType": "OS",
         "maxPods": 110,

@@ -41,6 +41,7 @@ from rehearsal_cloud.resource_manager.providers.cluster_rules import (
 )
 from rehearsal_cloud.resource_manager.providers.maintenance import MaintenanceConfiguration
 from rehearsal_cloud.resource_manager.providers.network import public_address
+from rehearsal_cloud.resource_manager.providers.node_capacity import check_capacity
 from rehearsal_cloud.resource_manager.resource_groups import SUBSCRIPTION
 from rehearsal_cloud.resource_manager.resource_ids import ResourceId, canonical_location
 from rehearsal_cloud.resource_manager.resource_types import (
@@ -112,7 +113,7 @@ class ManagedCluster(ResourceType):
             name = pool.get("name") or ""
             before = pools.get(name)
             pools[name] = agent_pools.check(name, pool, before, body["location"])
-            agent_pools.check_capacity(call, name, pools[name], before, canonical_location(body["location"]))
+            check_capacity(call, name, pools[name], before, canonical_location(body["location"]))
         agent_pools.check_system_pool(list(pools.values()))
 
     def fill(self, call: Call, body: Document, existing: Document | None) -> Document:
