@@ -118,6 +118,7 @@ class ResourceManager:
     async def _put(self, kind: ResourceType, call: Call) -> Response:
         cloud, rid = self._cloud, call.id
         cloud.authorization.require(call.principal, f"{rid.full_type}/write", rid.path)
+        cloud.locks.check(rid.path, "write")
         self._check_place(kind, call)
         self._check_idle(kind, rid)
         existing = cloud.resource(rid)
@@ -161,6 +162,7 @@ class ResourceManager:
         document = cloud.resource(call.id)
         if document is None:
             return Response(None, 204)
+        cloud.locks.check(call.id.path, "delete")
         self._check_idle(kind, call.id)
         kind.validate_delete(call, document)
         seconds = kind.seconds.get("delete", 0)

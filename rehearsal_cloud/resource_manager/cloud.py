@@ -14,6 +14,7 @@ from rehearsal_cloud.resource_manager.activity_log import ActivityLog
 from rehearsal_cloud.resource_manager.authorization import Authorization
 from rehearsal_cloud.resource_manager.faults import Faults
 from rehearsal_cloud.resource_manager.global_names import Names
+from rehearsal_cloud.resource_manager.locks import Locks
 from rehearsal_cloud.resource_manager.operations import Operations
 from rehearsal_cloud.resource_manager.resource_groups import ResourceGroups
 from rehearsal_cloud.resource_manager.resource_ids import ResourceId, canonical_location
@@ -36,6 +37,7 @@ class Cloud:
         self.faults = Faults()
         self.entra = Entra(self.store, settings)
         self.authorization = Authorization(self.store, self.entra)
+        self.locks = Locks(self.store)
         self.names = Names(self.store)
         self.activity_log = ActivityLog(self.store)
         self.throttle = Throttle(settings.time_scale)

@@ -77,6 +77,7 @@ class Resources:
         finally:
             cloud.being_deleted.discard(key)
         cloud.authorization.delete_below(document["id"])
+        cloud.locks.delete_below(document["id"])
         cloud.store.delete("resources", key)
         if kind.global_name and not kind.soft_deletes:
             location = canonical_location(document.get("location", ""))
@@ -87,6 +88,7 @@ class Resources:
         for document in self._cloud.top_resources(path):
             await self.destroy(document)
         self._cloud.authorization.delete_below(path)
+        self._cloud.locks.delete_below(path)
         self._cloud.resource_groups.delete(path.rpartition("/")[2])
 
     # Operations

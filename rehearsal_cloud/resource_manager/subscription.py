@@ -98,6 +98,7 @@ class Subscription:
                 self._groups.keep(changed)
                 return Answer(_view(changed))
             case "DELETE":
+                self._cloud.locks.check(existing["id"], "delete")
                 return self._delete(existing)
         raise ServiceError(405, "MethodNotAllowed", f"The method {method} is not served at a resource group.")
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from rehearsal_cloud.errors import ServiceError, not_found
 from rehearsal_cloud.home import SUBSCRIPTION_ID
 from rehearsal_cloud.resource_manager.built_in_roles import ROLES, Role, role_of
+from rehearsal_cloud.resource_manager.providers import management_locks
 from rehearsal_cloud.resource_manager.resource_ids import ResourceId, canonical_scope
 from rehearsal_cloud.resource_manager.resource_types import Answer, Call, Provider
 
@@ -31,6 +32,7 @@ class Roles(Provider):
             ("get", "roleassignments"): self._read,
             ("put", "roleassignments"): self._assign,
             ("delete", "roleassignments"): self._remove,
+            **management_locks.functions(),
         }
 
     async def _definitions(self, call: Call) -> Answer:
@@ -139,6 +141,7 @@ class Roles(Provider):
         existing = call.cloud.authorization.get(scope, call.id.name)
         if existing is None:
             return Answer(status=204)
+        call.cloud.locks.check(existing["id"], "delete")
         call.cloud.authorization.delete(existing)
         return Answer(existing)
 

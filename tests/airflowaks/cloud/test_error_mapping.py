@@ -133,6 +133,17 @@ def test_a_soft_deleted_vault_of_somebody_else(session: Session, group: Resource
         converge(session, elsewhere, namesake)
 
 
+def test_a_locked_group(session: Session, group: ResourceGroup) -> None:
+    lock: Any = {"properties": {"level": "CanNotDelete"}}
+    path = f"{group.id}/providers/Microsoft.Authorization/locks/keep"
+    session.resources.resources.begin_create_or_update_by_id(path, lock, api_version="2016-09-01").wait()
+    with (
+        refused(errors.AzureError, "ScopeLocked", by="are locked", action="az lock delete"),
+        session.translated(group),
+    ):
+        session.resources.resource_groups.begin_delete(group.name)
+
+
 @pytest.fixture
 def secret(session: Session, group: ResourceGroup) -> VaultSecret:
     """A secret that may be written."""
