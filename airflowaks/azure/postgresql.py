@@ -10,7 +10,7 @@ import threading
 from typing import TYPE_CHECKING, Any
 
 from airflowaks.azure.arm import ArmChild, ArmResource, merge
-from airflowaks.azure.region import postgresql_releases, require_release
+from airflowaks.azure.region import postgresql_capabilities, postgresql_releases, require_release
 from airflowaks.cloud.error_mapping import error_codes
 from airflowaks.engine.changes import AFTER_APPLY
 from airflowaks.engine.polling import retry_on
@@ -86,7 +86,8 @@ class FlexibleServer(ArmResource):
         """
         version = self.session.environment.postgresql.version
         if version != value_at(facts, "properties.version"):
-            require_release(self.session, "PostgreSQL", version, postgresql_releases(self.session))
+            releases = postgresql_releases(postgresql_capabilities(self.session))
+            require_release(self.session, "PostgreSQL", version, releases)
         if facts is not None:
             parameters: Any = {key: value for key, value in self.desired().items() if key != "location"}
             parameters["tags"] = merge(facts.get("tags", {}), parameters["tags"])

@@ -10,15 +10,17 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from airflowaks.azure.arm import listed, rest
+from airflowaks.engine.resource import value_at
 from airflowaks.errors import SkuNotAvailable
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from airflowaks.session import Session
 
 _SIZES_API = "2021-07-01"
 _USAGES_API = "2024-07-01"
+_OFFICIAL = ("KubernetesOfficial",)
 
 
 class Quota(NamedTuple):
@@ -60,26 +62,32 @@ def kubernetes_releases(session: Session) -> Releases:
     """Return the minor versions of Kubernetes that AKS offers with the support plan of the environment's tier."""
     plan = support_plan(session)
     listing: Any = session.clusters.managed_clusters.list_kubernetes_versions(session.environment.location, cls=rest)
-    releases = [each for each in listing["values"] if plan in each["capabilities"]["supportPlan"]]
+    releases = [each for each in listing["values"] if plan in (value_at(each, "capabilities.supportPlan") or _OFFICIAL)]
     previews = [release["version"] for release in releases if release.get("isPreview")]
     return Releases(sorted((release["version"] for release in releases), key=_number), previews)
 
 
 def support_plan(session: Session) -> str:
     """Return the support plan of the tier: https://learn.microsoft.com/azure/aks/long-term-support."""
-    return "AKSLongTermSupport" if session.environment.cluster.tier == "Premium" else "KubernetesOfficial"
+    return "AKSLongTermSupport" if session.environment.cluster.tier == "Premium" else _OFFICIAL[0]
 
 
 def postgresql_capabilities(session: Session) -> dict[str, Any]:
     """Return what the subscription may have of PostgreSQL in the region: versions, sizes, high availability."""
-    offered = session.postgresql.capabilities_by_location.list(session.environment.location)
-    return next((capability.as_dict() for capability in offered), {})
+    listing = session.postgresql.capabilities_by_location.list(session.environment.location)
+    return next((capability.as_dict() for capability in listing), {})
 
 
-def postgresql_releases(session: Session) -> Releases:
+def offered(capabilities: Mapping[str, Any], kind: str) -> list[Any]:
+    """Return the capabilities of a kind that the subscription may have: a disabled one is listed with a reason."""
+    return [each for each in capabilities.get(kind) or () if each.get("status") != "Disabled"]
+
+
+def postgresql_releases(capabilities: Mapping[str, Any]) -> Releases:
     """Return the major versions of PostgreSQL that new servers may have."""
-    versions = postgresql_capabilities(session).get("supportedServerVersions") or []
-    return Releases(sorted((version["name"] for version in versions), key=_number))
+    return Releases(
+        sorted((version["name"] for version in offered(capabilities, "supportedServerVersions")), key=_number)
+    )
 
 
 def require_release(session: Session, program: str, version: str, releases: Releases) -> None:
@@ -89,7 +97,7 @@ def require_release(session: Session, program: str, version: str, releases: Rele
         region = session.environment.location
         alternatives = ", ".join(each for each in releases.offered if each not in releases.previews) or "none"
         message = f"{program} {version} is not available in {region}; available are {alternatives}."
-        if program == "Kubernetes" and support_plan(session) == "KubernetesOfficial":
+        if program == "Kubernetes" and support_plan(session) in _OFFICIAL:
             message += " A version that has ended may have long-term support, which the tier Premium brings."
         raise SkuNotAvailable(message, f"Set `{_KEYS[program]}` in the environment file to one of these.")
 

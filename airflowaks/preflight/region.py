@@ -165,12 +165,12 @@ def postgresql(session: Session) -> Iterator[Row]:
         yield Row("PostgreSQL", "stops", f"{location}: {reason}", action)
         return
     if value_at(facts, "properties.version") != settings.version:
-        releases = region.Releases([each["name"] for each in capabilities["supportedServerVersions"]])
+        releases = region.postgresql_releases(capabilities)
         region.require_release(session, "PostgreSQL", settings.version, releases)
     sizes = {
         size["name"].lower(): size
-        for edition in capabilities["supportedServerEditions"]
-        for size in edition["supportedServerSkus"]
+        for edition in region.offered(capabilities, "supportedServerEditions")
+        for size in region.offered(edition, "supportedServerSkus")
     }
     size, mode = sizes.get(settings.sku.lower()), settings.high_availability
     if size is None:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from concurrent.futures import ThreadPoolExecutor, wait
+import time
 from contextvars import copy_context
 from functools import partial
+from threading import Thread
 from typing import TYPE_CHECKING
 
 from airflowaks.cloud.error_mapping import translate
@@ -45,15 +46,21 @@ def preflight(session: Session, image: str = "", *, seconds: float = _SECONDS) -
         "image": partial(source.image, image=image),
         "cost a month": costs.month,
     }
-    pool = ThreadPoolExecutor(len(checks), "preflight")
-    futures = {name: pool.submit(copy_context().run, _rows, session, name, check) for name, check in checks.items()}
-    wait(futures.values(), seconds)
-    pool.shutdown(wait=False, cancel_futures=True)
-    rows: list[Row] = []
-    for name, future in futures.items():
-        late = Row(name, "unknown", f"no answer within {seconds:g} s", "Run the preflight again.")
-        rows += future.result() if future.done() and not future.cancelled() else [late]
-    return Preflight(rows, session.applies)
+    rows: dict[str, list[Row]] = {}
+
+    def make(name: str, check: Callable[[Session], Iterator[Row]]) -> None:
+        rows[name] = _rows(session, name, check)
+
+    # Daemons, because what does not answer must not keep the program from ending.
+    threads = [Thread(target=copy_context().run, args=(make, *each), daemon=True) for each in checks.items()]
+    deadline = time.monotonic() + seconds
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(max(0.0, deadline - time.monotonic()))
+    late = f"no answer within {seconds:g} s"
+    seen = [rows.get(name) or [Row(name, "unknown", late, "Run the preflight again.")] for name in checks]
+    return Preflight([row for each in seen for row in each], session.applies)
 
 
 def _rows(session: Session, name: str, check: Callable[[Session], Iterator[Row]]) -> list[Row]:
