@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from rehearsal_cloud.errors import ServiceError
 from rehearsal_cloud.home import SUBSCRIPTION_ID
+from rehearsal_cloud.resource_manager.resource_ids import REGIONS
 from rehearsal_cloud.resource_manager.resource_types import Answer
 
 if TYPE_CHECKING:
@@ -22,17 +23,6 @@ if TYPE_CHECKING:
 
 _SUBSCRIPTION = f"/subscriptions/{SUBSCRIPTION_ID}"
 _ALWAYS_REGISTERED = ("microsoft.authorization", "microsoft.policyinsights", "microsoft.resources")
-# Of the physical regions of the public cloud, those that have all of these services, by their display names.
-_REGIONS = (
-    *("Australia Central", "Australia East", "Australia Southeast", "Austria East", "Belgium Central", "Brazil South"),
-    *("Canada Central", "Canada East", "Central India", "Central US", "Chile Central", "East Asia", "East US"),
-    *("East US 2", "France Central", "Germany West Central", "Indonesia Central", "Israel Central", "Italy North"),
-    *("Japan East", "Japan West", "Korea Central", "Korea South", "Malaysia West", "Mexico Central"),
-    *("New Zealand North", "North Central US", "North Europe", "Norway East", "Poland Central", "Qatar Central"),
-    *("South Africa North", "South Central US", "South India", "Southeast Asia", "Spain Central", "Sweden Central"),
-    *("Switzerland North", "UAE North", "UK South", "UK West", "West Central US", "West Europe", "West US"),
-    *("West US 2", "West US 3"),
-)
 _SECONDS = 60.0
 
 
@@ -49,7 +39,7 @@ class Registrations:
 
     def regions(self, full_type: str) -> tuple[str, ...]:
         """Return the display names of the regions that have a type: one where it is restricted."""
-        return _REGIONS[:1] if self._cloud.faults.restriction("region", full_type) else _REGIONS
+        return REGIONS[:1] if self._cloud.faults.restriction("region", full_type) else REGIONS
 
     def list(self) -> Answer:
         """Answer with all providers."""

@@ -8,6 +8,18 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+REGIONS = (
+    *("Australia Central", "Australia East", "Australia Southeast", "Austria East", "Belgium Central", "Brazil South"),
+    *("Canada Central", "Canada East", "Central India", "Central US", "Chile Central", "East Asia", "East US"),
+    *("East US 2", "France Central", "Germany West Central", "Indonesia Central", "Israel Central", "Italy North"),
+    *("Japan East", "Japan West", "Korea Central", "Korea South", "Malaysia West", "Mexico Central"),
+    *("New Zealand North", "North Central US", "North Europe", "Norway East", "Poland Central", "Qatar Central"),
+    *("South Africa North", "South Central US", "South India", "Southeast Asia", "Spain Central", "Sweden Central"),
+    *("Switzerland North", "UAE North", "UK South", "UK West", "West Central US", "West Europe", "West US"),
+    *("West US 2", "West US 3"),
+)
+"""The physical regions of the public cloud that have all of these services, by their display names."""
+
 
 @dataclass(frozen=True)
 class ResourceId:
@@ -104,6 +116,12 @@ def canonical_scope(scope: str) -> str:
 def canonical_location(location: str) -> str:
     """Return a location's name without spaces and in lower case: `West Europe` is `westeurope`."""
     return location.replace(" ", "").lower()
+
+
+def display_location(location: str) -> str:
+    """Return a region's display name: `westeurope` is `West Europe`."""
+    names = {canonical_location(name): name for name in REGIONS}
+    return names.get(canonical_location(location), location)
 
 
 def _after(scope: str, word: str) -> str:

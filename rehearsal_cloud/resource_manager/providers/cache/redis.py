@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from rehearsal_cloud.errors import ServiceError
 from rehearsal_cloud.home import free_ports
 from rehearsal_cloud.resource_manager.providers.cache.instances import Instances, new_key, new_keys, real_memory
+from rehearsal_cloud.resource_manager.resource_ids import display_location
 from rehearsal_cloud.resource_manager.resource_types import Answer, ResourceType, defaults, find
 
 if TYPE_CHECKING:
@@ -146,8 +147,9 @@ class Redis(ResourceType):
         return Answer(_keys(document))
 
     def view(self, document: Document) -> Document:
-        """Return the answer to a GET: the address and instances, no keys, and the type as the service spells it."""
-        shown = super().view(document) | {"type": "Microsoft.Cache/Redis"}
+        """Return the answer to a GET: no keys, and type and region in the service's words (RedisCacheCreate.json)."""
+        location = display_location(document["location"])
+        shown = super().view(document) | {"type": "Microsoft.Cache/Redis", "location": location}
         properties = document["properties"]
         shown["properties"] |= {
             "hostName": "localhost",

@@ -8,6 +8,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, ClassVar
 
 from rehearsal_cloud.errors import ServiceError
+from rehearsal_cloud.resource_manager.resource_ids import display_location
 from rehearsal_cloud.resource_manager.resource_types import ResourceType, defaults, find
 
 if TYPE_CHECKING:
@@ -106,8 +107,11 @@ class RedisEnterprise(ResourceType):
                 await self._configure(database, document["sku"]["name"])
 
     def view(self, document: Document) -> Document:
-        """Return the answer to a GET, with the resource state derived from the provisioning state."""
-        shown = super().view(document)
+        """Return the answer to a GET: the resource's state, and its region by the display name.
+
+        So it is in Azure/azure-cli-extensions' recording test_redisenterprise_scenario2.yaml, and in the example.
+        """
+        shown = super().view(document) | {"location": display_location(document["location"])}
         shown["properties"]["resourceState"] = RESOURCE_STATES.get(document["_state"], document["_state"])
         return shown
 

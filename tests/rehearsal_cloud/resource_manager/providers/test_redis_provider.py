@@ -112,6 +112,7 @@ def test_a_cluster_answers_what_azure_answers_and_no_key(managed: Managed, send:
     assert (cluster.sku.name, cluster.kind, cluster.host_name) == ("Balanced_B0", "v2", "localhost")
     assert (cluster.provisioning_state, cluster.resource_state) == ("Succeeded", "Running")
     assert (cluster.high_availability, cluster.redundancy_mode) == ("Disabled", "None")
+    assert cluster.location == "West Europe"
     database = managed.client.databases.get(GROUP, BROKER, "default")
     assert (database.clustering_policy, database.eviction_policy) == ("NoCluster", "NoEviction")
     assert database.port != 10000
