@@ -106,7 +106,8 @@ def drift(session: Session) -> None:
 def use_existing_cache() -> None:
     """Read an Azure Cache for Redis and regenerate a key of it, as where another team's is the broker."""
     session, sku = open_session(NAME), {"name": "Standard", "family": "C", "capacity": 1}
-    cache = ExistingRedis(session, "somebodys-cache", group=session.environment.resource_group)
+    session.resources.resource_groups.create_or_update("shared-caches", {"location": session.environment.location})
+    cache = ExistingRedis(session, "somebodys-cache", group="shared-caches")
     wanted: Any = {"location": session.environment.location, "properties": {"sku": sku}}
     session.redis.redis.begin_create(cache.group, cache.name, wanted).result()
     assert cache.facts
@@ -127,10 +128,13 @@ def operate() -> None:
 
 
 def remove() -> None:
-    """Tear down, make the vault again, which recovers it, and tear down with a purge."""
+    """Tear down around another team's resource, then make the vault again, which recovers it, and purge all."""
+    session = open_session(NAME)
+    group, identities = session.environment.resource_group, session.identities.user_assigned_identities
+    identities.create_or_update(group, "somebodys", {"location": session.environment.location})  # type: ignore[arg-type]
     print(teardown.contents(open_session(NAME, "plan")))
     teardown.everything(open_session(NAME), confirm=NAME)
-    session = open_session(NAME)
+    identities.delete(group, "somebodys")
     converge(session, session.memoize(cluster.Resources).group, session.memoize(key_vault.Resources).vault)
     teardown.everything(open_session(NAME), confirm=NAME, purge=True)
     passed(teardown.checks(open_session(NAME)))

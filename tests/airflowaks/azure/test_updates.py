@@ -94,7 +94,7 @@ def test_tags_of_others_survive(group: ResourceGroup, make: Callable[[ResourceGr
     (change,) = converge(group.session, resource)
     assert change.action is Action.UPDATE
     assert [(one.path, one.before) for one in change.differences] == [("tags.environment", "changed by others")]
-    assert resource.fact("tags") == {**OTHERS, **group.session.environment.tags}
+    assert resource.fact("tags") == {**OTHERS, **resource.desired()["tags"]}
 
 
 @pytest.mark.parametrize("make", [identity, registry, vault, redis, server, cluster])
@@ -135,12 +135,13 @@ def test_only_what_is_writable_is_kept_of_lists_and_of_any_key() -> None:
 
 
 def test_a_tag_is_changed_as_others_spell_it(group: ResourceGroup) -> None:
-    tags = {"Environment": "theirs", "MANAGED-BY": "airflowaks"}
+    mark = {"AirflowAKS": group.session.environment.mark}
+    tags = {"Environment": "theirs", "MANAGED-BY": "airflowaks", **mark}
     group.session.resources.resource_groups.create_or_update(group.name, {"location": "westeurope", "tags": tags})
     (change,) = converge(group.session, group)
     assert [(one.path, one.before) for one in change.differences] == [("tags.environment", "theirs")]
     wanted = group.session.environment.tags
-    assert group.fact("tags") == {"Environment": wanted["environment"], "MANAGED-BY": wanted["managed-by"]}
+    assert group.fact("tags") == {"Environment": wanted["environment"], "MANAGED-BY": wanted["managed-by"], **mark}
 
 
 def test_node_pools_and_add_ons_of_others_survive(group: ResourceGroup) -> None:

@@ -65,6 +65,10 @@ SENT = UPDATED | {
     "POST microsoft.cache/redis/regeneratekey",
     # a teardown
     "GET subscriptions/resourcegroups/resources",
+    "DELETE microsoft.cache/redisenterprise",
+    "DELETE microsoft.containerservice/managedclusters",
+    "DELETE microsoft.dbforpostgresql/flexibleservers",
+    "DELETE microsoft.keyvault/vaults",
     "DELETE subscriptions/resourcegroups",
     "GET microsoft.keyvault/locations/deletedvaults",
     "POST microsoft.keyvault/locations/deletedvaults/purge",
