@@ -27,7 +27,8 @@ def _container_crashes(facts: Snapshot) -> Iterable[Cause]:
         for title, container in pod.containers.items():
             if container.exit_code in _BY_SIGNAL and name in probed:
                 continue  # the kubelet stops a container that fails its probe
-            failed = container.ended in ("Error", "StartError") and not pod.healthy
+            ended = container.ended in ("Error", "StartError") or bool(container.ended and container.restarts)
+            failed = ended and not container.ready and not pod.healthy
             if container.waiting == "CrashLoopBackOff" or failed:
                 crashed.setdefault((pod.component or name, title), []).append((name, pod, container))
     for (component, title), containers in crashed.items():

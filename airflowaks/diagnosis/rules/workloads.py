@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING
 
 from airflowaks.diagnosis.rules.rule import DOWNSTREAM, NO_NEW_PODS, WARNING, Cause, Section, in_turn, listed
@@ -21,6 +22,44 @@ _CONFLICT = "another tool manages"
 _OBJECTS = in_turn(workload_identity.service_accounts, volumes.storage, airflow.everything)
 # Differences that a more specific rule finds.
 _SPECIFIC = ("checksum/secrets", "azure.workload.identity/use")
+_CONFIGURE = "https://kubernetes.io/docs/tasks/configure-pod-container/"
+_NOT_CREATED = (
+    (
+        "CreateContainerConfigError",
+        "configmap",
+        "A ConfigMap that a container reads does not exist, or lacks a key.",
+        "Run step 7, which applies the ConfigMaps; the containers then start automatically.",
+    ),
+    (
+        "CreateContainerConfigError",
+        "runAsNonRoot|non-root policy",
+        "A container must not run as root, and its image would.",
+        "Run step 7, which sets `runAsUser`, or give the image a user that is a number other than 0.",
+    ),
+    (
+        "ErrImageNeverPull",
+        "",
+        "A container's image is not on the node, and the pod forbids to pull it.",
+        "Run step 7, which pulls images, or remove `imagePullPolicy: Never`.",
+    ),
+)
+_REFUSED = (
+    (
+        "error looking up service account",
+        "The service account of new pods does not exist, so none is created.",
+        "Run step 5, which creates the service accounts.",
+    ),
+    (
+        "exceeded quota",
+        "The namespace's ResourceQuota is used up, so new pods are refused.",
+        "Raise or delete the ResourceQuota that the evidence names, or lower the pods' requests.",
+    ),
+    (
+        "violates PodSecurity",
+        "The namespace's PodSecurity level refuses new pods.",
+        "Run step 7 if pods were changed, or relax the namespace's label pod-security.kubernetes.io/enforce.",
+    ),
+)
 WORKLOADS = Section("event", "container", link=_PODS)
 
 
@@ -56,7 +95,7 @@ def _node_is_not_ready(facts: Snapshot) -> Iterable[Cause]:
     )
 
 
-WORKLOADS.text_rules("AKA-801")
+WORKLOADS.text_rules("AKA-801", "AKA-806")
 
 
 @WORKLOADS.rule("AKA-802", effects=DOWNSTREAM, link=f"{_AKS}availability-performance/identify-memory-saturation-aks")
@@ -80,7 +119,7 @@ def _ran_out_of_memory(container: Container) -> bool:
     return killed or container.ended == "OOMKilled"
 
 
-@WORKLOADS.rule("AKA-805", effects=DOWNSTREAM, remedy=_OBJECTS)
+@WORKLOADS.rule("AKA-805", effects=("AKA-815", "AKA-816", *DOWNSTREAM), remedy=_OBJECTS)
 def _object_is_missing(facts: Snapshot) -> Iterable[Cause]:
     objects = facts.kubernetes.objects.values()
     absent = [status for status in objects if status.missing and status.kind != "SecretProviderClass"]
@@ -93,6 +132,25 @@ def _object_is_missing(facts: Snapshot) -> Iterable[Cause]:
             [f"{status.title} does not exist" for status in absent],
             frozenset(status.name.removeprefix("airflow-") for status in absent) if components_only else frozenset(),
         )
+
+
+@WORKLOADS.rule("AKA-815", effects=DOWNSTREAM, link=_CONFIGURE)
+def _container_is_not_created(facts: Snapshot) -> Iterable[Cause]:
+    """By the kubelet's words, measured with 1.36; a missing Secret is AKA-309's."""
+    for name, pod in facts.kubernetes.pods.items():
+        for title, container in pod.containers.items():
+            for reason, words, sentence, fix in _NOT_CREATED:
+                if container.waiting == reason and re.search(words, container.message):
+                    evidence = [f"pod {name}, container {title}: {container.waiting}: {container.message}"]
+                    yield Cause(sentence, fix, evidence, frozenset({pod.component} - {""}))
+
+
+@WORKLOADS.rule("AKA-816", effects=DOWNSTREAM)
+def _new_pods_are_refused(facts: Snapshot) -> Iterable[Cause]:
+    """By the API server's words, which a ReplicaSet or Job repeats."""
+    for words, sentence, fix in _REFUSED:
+        lines = WORKLOADS.lines(facts, ("FailedCreate", "is forbidden", words), sources=("event",))
+        yield Cause(sentence, fix, lines)
 
 
 @WORKLOADS.rule("AKA-811", effects=DOWNSTREAM)

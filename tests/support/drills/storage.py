@@ -52,6 +52,14 @@ def _await(scene: Scene, phase: str) -> None:
     )
 
 
+@STORAGE.drill("AKA-410")
+def a_pod_waits_for_a_claim_that_is_not_there(scene: Scene) -> Iterator[None]:
+    volume = {"name": "drill", "persistentVolumeClaim": {"claimName": "nowhere"}}
+    scene.edit("triggerer", {"volumes": [volume]})
+    yield
+    scene.edit("triggerer", {"volumes": [{"name": "drill", "$patch": "delete"}]})
+
+
 @STORAGE.drill("AKA-406", fast=True)
 def a_claim_has_a_class_that_was_deleted(scene: Scene) -> Iterator[None]:
     scene.kube.delete(_CLASS)

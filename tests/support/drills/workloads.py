@@ -37,7 +37,7 @@ def a_pod_asks_for_more_than_a_node_has(scene: Scene) -> Iterator[None]:
     scene.edit(_COMPONENT, resources=before)
 
 
-@WORKLOADS.drill("AKA-801", also=("AKA-903",))
+@WORKLOADS.drill("AKA-806", also=("AKA-903",))
 def the_nodes_are_cordoned(scene: Scene) -> Iterator[None]:
     nodes = [Reference.of(one) for one in scene.kube.each("v1", "Node")]
     for node in nodes:
@@ -67,6 +67,21 @@ def what_lets_tasks_reach_the_api_server_is_deleted(scene: Scene) -> Iterator[No
 def a_deployment_is_deleted(scene: Scene) -> Iterator[None]:
     scene.kube.delete(deployment(_COMPONENT))
     yield
+
+
+@WORKLOADS.drill("AKA-805", also=("AKA-816",))
+def the_service_account_of_pods_is_deleted(scene: Scene) -> Iterator[None]:
+    scene.kube.delete(Reference("v1", "ServiceAccount", "airflow-dags", NAMESPACE))
+    scene.replace(_COMPONENT)
+    yield
+
+
+@WORKLOADS.drill("AKA-815")
+def a_container_reads_a_config_map_that_is_not_there(scene: Scene) -> Iterator[None]:
+    reference = {"configMapKeyRef": {"name": "nowhere", "key": "value"}}
+    scene.edit(_COMPONENT, env=[{"name": "DRILL", "valueFrom": reference}])
+    yield
+    scene.edit(_COMPONENT, env=[{"name": "DRILL", "$patch": "delete"}])
 
 
 @WORKLOADS.drill("AKA-807")
