@@ -9,6 +9,7 @@ from operator import attrgetter
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
+from airflowaks.config.naming import MARK
 from airflowaks.engine.resource import ADOPTED, MADE_HERE, Facts, Resource, value_at
 
 if TYPE_CHECKING:
@@ -17,8 +18,6 @@ if TYPE_CHECKING:
     from airflowaks.engine.changes import Difference
     from airflowaks.session import Session
 
-MARK = "airflowaks"
-"""The tag that the runbook puts on what it creates; its value is the environment's mark."""
 _WRITABLE = tomllib.loads(Path(__file__).with_name("writable_properties.toml").read_text(encoding="utf-8"))
 
 

@@ -15,6 +15,8 @@ from typing import Any
 TRADEMARK = re.compile(r"microsoft|windows|^login|^xbox", re.IGNORECASE)
 
 SUFFIX_LENGTH = 6
+MARK = "airflowaks"
+"""The tag that the runbook puts on what it creates; its value is the environment's mark."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,11 +13,11 @@ from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, BeforeValidator, Field, ValidationInfo
 
-from airflowaks.config.naming import RULES, region_name
+from airflowaks.config.naming import MARK, RULES, region_name
 
 Item = TypeVar("Item", bound=Hashable)
 
-TAG_COUNT = 50
+TAG_COUNT = 49  # Azure's limit of 50, less the mark
 # https://learn.microsoft.com/azure/azure-resource-manager/management/tag-resources#limitations
 TAG_FORBIDDEN = "<>%&\\?/"
 TAG_RESERVED = ("azure", "microsoft", "windows")
@@ -141,6 +141,8 @@ def _tags(tags: dict[str, str]) -> dict[str, str]:
     if len(tags) > TAG_COUNT:
         raise ValueError(f"{len(tags)} tags exceed the limit of {TAG_COUNT} for each resource; remove some")
     _unique(tuple(name.lower() for name in tags))
+    if MARK in map(str.lower, tags):
+        raise ValueError(f'"{MARK}" is the tag by which the runbook knows what it created; remove it')
     return tags
 
 

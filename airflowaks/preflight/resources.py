@@ -6,9 +6,10 @@ import json
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 
-from airflowaks.azure.arm import MARK, ArmChild, ArmResource, rest
+from airflowaks.azure.arm import ArmChild, ArmResource, rest
 from airflowaks.azure.key_vault import SoftDeletedVault
 from airflowaks.azure.redis import ExistingRedis
+from airflowaks.config.naming import MARK
 from airflowaks.engine.changes import Action, is_unknown
 from airflowaks.engine.converge import assess
 from airflowaks.errors import ImmutableProperty

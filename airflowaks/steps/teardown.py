@@ -9,9 +9,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from airflowaks.azure.arm import MARK, is_marked
+from airflowaks.azure.arm import is_marked
 from airflowaks.azure.key_vault import SoftDeletedVault
 from airflowaks.azure.redis import RedisCluster
+from airflowaks.config.naming import MARK
 from airflowaks.engine.observation import observe
 from airflowaks.engine.removal import remove
 from airflowaks.engine.resource import ADOPTED, MADE_HERE

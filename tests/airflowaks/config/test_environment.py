@@ -199,6 +199,10 @@ REFUSED = {
             "reserves; choose another name"
         ),
     ),
+    "the runbook's own tag": (
+        "tags: {AirflowAKS: dev}",
+        'tags (line 4): "airflowaks" is the tag by which the runbook knows what it created; remove it',
+    ),
     "tags that differ in case only": ("tags: {a: x, A: y}", 'tags (line 4): "a" is listed twice; remove one'),
     "tag's long value": (
         f"tags: {{a: {'x' * 257}}}",
@@ -206,7 +210,7 @@ REFUSED = {
     ),
     "too many tags": (
         f"tags: {{{', '.join(f't{n}: x' for n in range(51))}}}",
-        "tags (line 4): 51 tags exceed the limit of 50 for each resource; remove some",
+        "tags (line 4): 51 tags exceed the limit of 49 for each resource; remove some",
     ),
     # Cluster
     "Kubernetes of another form": (
