@@ -2,19 +2,25 @@
 
 from __future__ import annotations
 
+import logging
 import socket
+import struct
+import threading
 import time
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING
 
 import pytest
 
 from airflowaks.errors import KubernetesError
-from airflowaks.kube.client import Reference
+from airflowaks.kube.client import Kube, Reference
 from airflowaks.kube.exec import run
 from airflowaks.kube.pods import short_lived
 from airflowaks.kube.port_forward import forward
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
     from airflowaks.kube.client import Document
     from tests.support.rehearsal import Rehearsal
     from tests.support.world import World
@@ -90,3 +96,51 @@ def test_a_silent_kubelet_costs_seconds_and_is_named(world: World, rehearsal: Re
                 assert "its kubelet does not answer, though the cluster's API does" in caught.value.message
         finally:
             rehearsal.control("DELETE")
+
+
+def test_a_broken_watch_is_silent(world: World, caplog: pytest.LogCaptureFixture) -> None:
+    """Measured: azure-core logs "Unable to stream download." when a watch breaks."""
+    address = world.server.address
+    with relayed(int(address.server.rpartition(":")[2])) as (port, cut), caplog.at_level(logging.WARNING):
+        kube = Kube(world.session(), address._replace(server=f"https://localhost:{port}"))
+        seen = kube.follow(Reference("v1", "Namespace", world.namespace), 60)
+        assert next(seen)
+        began, timer = time.monotonic(), threading.Timer(1, cut)
+        timer.start()
+        assert next(seen)  # read again, since the watch broke
+        timer.join()
+        assert time.monotonic() - began < 8  # a quiet watch lasts ten seconds
+    assert [record.message for record in caplog.records if record.name.startswith("azure")] == []
+
+
+@contextmanager
+def relayed(port: int) -> Iterator[tuple[int, Callable[[], None]]]:
+    """A port that passes on to `port` of this machine, and a function that resets its connections."""
+    opened: list[socket.socket] = []
+
+    def pass_on(source: socket.socket, target: socket.socket) -> None:
+        with suppress(OSError):
+            while data := source.recv(65536):
+                target.sendall(data)
+
+    def accept() -> None:
+        with suppress(OSError):
+            while True:
+                ends = (server.accept()[0], socket.create_connection(("127.0.0.1", port)))
+                opened.extend(ends)
+                for pair in (ends, ends[::-1]):
+                    threading.Thread(target=pass_on, args=pair, daemon=True).start()
+
+    def cut() -> None:
+        for end in opened:  # who still reads keeps a socket open
+            end.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+            with suppress(OSError):
+                end.shutdown(socket.SHUT_RD)
+        time.sleep(0.2)
+        while opened:
+            opened.pop().close()
+
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        threading.Thread(target=accept, daemon=True).start()
+        yield server.getsockname()[1], cut
+    cut()
