@@ -59,7 +59,7 @@ class Diagnosis(Tabular):
 
 
 def diagnose(session: Session, since: str = "1h", namespace: str = "", component: str = "") -> Diagnosis:
-    """Collect all facts and return the findings. Writes nothing in any mode.
+    """Collect all facts and return the findings. Writes nothing in any mode but the Job to read the backend through.
 
     `since` is a period such as `90m`, `2h` or `1d`; events that ended before it do not count. `namespace` defaults to
     the environment's, `component` to all components.
