@@ -346,6 +346,20 @@ def test_a_principal_that_entra_does_not_know(session: Session, group: ResourceG
             "another size, zone or region",
         ),
         (
+            errors.SkuNotAvailable,
+            400,
+            "LocationIsOfferRestricted",
+            "Subscriptions are restricted from provisioning in location 'westeurope'.",
+            "`airflowaks preflight`",
+        ),
+        (
+            errors.SkuNotAvailable,
+            400,
+            "BadRequest",
+            "The VM size of Standard_D4ds_v5 is not allowed in your subscription in location 'westeurope'.",
+            "`airflowaks preflight`",
+        ),
+        (
             errors.PolicyViolation,
             403,
             "RequestDisallowedByPolicy",
