@@ -284,16 +284,17 @@ class Session:
             """Raises ProviderNotRegistered."""
 
             def on_response(self, request: Any, response: Any) -> None:
-                del request
-                answer = response.http_response
-                # What begins a long operation is streamed: azure-core's text() would raise ResponseNotReadError.
-                if answer.status_code == _CONFLICT and _NOT_REGISTERED in (text := answer.internal_response.text):
+                # An answer that begins a long operation is streamed: neither policy can read it, and the client raises.
+                if response.http_response.status_code != _CONFLICT or request.context.options.get("stream"):
+                    return
+                if _NOT_REGISTERED in (text := response.http_response.text()):
                     namespace = re.search(r"namespace '([^']+)'", text)
-                    named = f"resource provider {namespace[1]}" if namespace else "a resource provider"
-                    message = f"The subscription is not registered for {named}."
-                    raise ProviderNotRegistered(
-                        message, "Run step 1 with mode=apply: it registers it.", _NOT_REGISTERED
+                    named = namespace[1] if namespace else "…"
+                    message = f"Azure refused the request ({_NOT_REGISTERED}): the subscription lacks {named}."
+                    action = (
+                        f"Run step 1, which registers what it needs, or `az provider register --namespace {named}`."
                     )
+                    raise ProviderNotRegistered(message, action, _NOT_REGISTERED)
 
         return RefuseRegistration()
 

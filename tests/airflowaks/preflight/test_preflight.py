@@ -264,7 +264,8 @@ def test_a_provider_that_is_not_registered_is_not_registered_by_asking(
     before = len(rehearsal.requests())
     told = row(preflight(session(environment, "apply")), "PostgreSQL")
     assert told.verdict == "unknown"
-    assert told.seen == "The subscription is not registered for resource provider Microsoft.DBforPostgreSQL."
+    assert told.seen.endswith("(MissingSubscriptionRegistration): the subscription lacks Microsoft.DBforPostgreSQL.")
+    assert told.action.endswith("or `az provider register --namespace Microsoft.DBforPostgreSQL`.")
     assert not [each for each in rehearsal.requests()[before:] if each["path"].endswith("/register")]
 
 
