@@ -24,14 +24,14 @@ if TYPE_CHECKING:
 
 # What developers can and cannot do in the namespace: verb, resource, its API group. A stream needs get and create since
 # Kubernetes 1.35, and one of them before: https://github.com/kubernetes/kubernetes/pull/134577
-_RIGHTS = (
+RIGHTS = (
     ("list", "pods", ""),
     ("get", "pods/log", ""),
     ("get", "pods/portforward", ""),
     ("create", "pods/portforward", ""),
     ("list", "jobs", "batch"),
 )
-_NO_RIGHTS = (
+NO_RIGHTS = (
     ("get", "secrets", ""),
     ("get", "pods/exec", ""),
     ("create", "pods/exec", ""),
@@ -137,12 +137,12 @@ def checks(session: Session) -> Checks:
     def restricts() -> str:
         scope = step.namespace.name
         developer = session.memoize(connect).impersonating("a-developer", str(step.developers.require("id")))
-        wrong = [f"can {verb} {what}" for verb, what, api in _NO_RIGHTS if developer.may(verb, what, scope, api)]
-        wrong += [f"cannot {verb} {what}" for verb, what, api in _RIGHTS if not developer.may(verb, what, scope, api)]
+        wrong = [f"can {verb} {what}" for verb, what, api in NO_RIGHTS if developer.may(verb, what, scope, api)]
+        wrong += [f"cannot {verb} {what}" for verb, what, api in RIGHTS if not developer.may(verb, what, scope, api)]
         if wrong:
             message = f"Developers {', '.join(wrong)} in the namespace {scope}."
             raise CheckFailed(message, "Run step 1 again, and list the developers' other bindings with `kubectl auth`.")
-        can, cannot = ([f"{verb} {what}" for verb, what, _ in rights] for rights in (_RIGHTS, _NO_RIGHTS))
+        can, cannot = ([f"{verb} {what}" for verb, what, _ in rights] for rights in (RIGHTS, NO_RIGHTS))
         return f"can {', '.join(can)}; cannot {', '.join(cannot)}"
 
     observations = {"cluster runs": runs, "OIDC issuer answers": issues, "developers can see, not change": restricts}

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING
 
 from rehearsal_cloud.errors import ServiceError
 from rehearsal_cloud.home import OPERATOR_OBJECT_ID, SUBSCRIPTION_ID
-from rehearsal_cloud.resource_manager.built_in_roles import OWNER, role_of
+from rehearsal_cloud.resource_manager.built_in_roles import OWNER, Role, role_of
 
 if TYPE_CHECKING:
     from rehearsal_cloud.documents import Document
     from rehearsal_cloud.entra.directory import Entra, Principal
     from rehearsal_cloud.store import Store
+
+_ROLES = r"\[Microsoft\.Authorization/roleAssignments:RoleDefinitionId\]\s*ForAnyOfAnyValues:GuidEquals\s*\{([^}]*)\}"
+_CONSTRAINED, _DELETABLE = re.compile("@Request" + _ROLES), re.compile("@Resource" + _ROLES)
 
 
 class Authorization:
@@ -75,13 +79,19 @@ class Authorization:
             if folded.startswith(f"{assignment['properties']['scope'].lower().rstrip('/')}/")
         ]
 
-    def allows(self, principal: Principal, action: str, scope: str, *, data: bool = False) -> bool:
-        """Tell whether a role of the principal or of its groups allows `action` at `scope`."""
+    def allows(
+        self, principal: Principal, action: str, scope: str, *, data: bool = False, assigned: Role | None = None
+    ) -> bool:
+        """Tell whether a role of the principal or of its groups allows `action` at `scope`.
+
+        `assigned` is the role of the assignment that is written or deleted, for conditions.
+        """
         identities = self._entra.identities(principal.object_id)
         for assignment in self.above(scope):
             properties = assignment["properties"]
             role = role_of(properties["roleDefinitionId"])
-            if properties["principalId"] in identities and role is not None and role.allows(action, data=data):
+            held = properties["principalId"] in identities and role is not None and role.allows(action, data=data)
+            if held and _meets(properties.get("condition"), action, assigned):
                 return True
         return False
 
@@ -91,12 +101,24 @@ class Authorization:
         holders = {assignment["properties"]["principalId"] for assignment in self._store.scan("assignments")}
         return not holders.isdisjoint(identities)
 
-    def require(self, principal: Principal, action: str, scope: str) -> None:
+    def require(self, principal: Principal, action: str, scope: str, assigned: Role | None = None) -> None:
         """Raise ServiceError (403 AuthorizationFailed) unless the principal may do `action` at `scope`."""
-        if not self.allows(principal, action, scope):
+        if not self.allows(principal, action, scope, assigned=assigned):
             text = (
                 f"The client '{principal.app_id}' with object id '{principal.object_id}' does not have authorization to"
                 f" perform action '{action}' over scope '{scope}' or the scope is invalid. If access was recently"
                 " granted, please refresh your credentials."
             )
             raise ServiceError(403, "AuthorizationFailed", text)
+
+
+def _meets(condition: str | None, action: str, assigned: Role | None) -> bool:
+    """Tell whether a condition that constrains roles lets the assignment's role pass; other conditions always do.
+
+    https://learn.microsoft.com/azure/role-based-access-control/delegate-role-assignments-examples
+    """
+    verb = action.rpartition("/")[2].lower()
+    constraint = _CONSTRAINED.search(condition or "") if verb == "write" else _DELETABLE.search(condition or "")
+    if constraint is None or not action.startswith("Microsoft.Authorization/roleAssignments/"):
+        return True
+    return assigned is not None and assigned.id in constraint[1].lower()

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
 GRAPH_OBJECT_ID = "66666666-6666-4666-8666-666666666666"
 """Of Microsoft Graph's own service principal, whose ID every tenant has of its own."""
+ROLE_ADMINISTRATOR = "Role Based Access Control Administrator"
 _IDS = {role.name: role.id for role in ROLES}
 
 
@@ -29,10 +30,13 @@ def principal_of(
     roles: Iterable[tuple[str, str]],
     permissions: Iterable[str] = (),
     mode: Mode = "check",
+    *,
+    condition: str | None = None,
 ) -> Session:
     """A session, in the environment of `session`, of a new service principal.
 
-    It has roles at scopes, and application permissions of Microsoft Graph.
+    It has roles at scopes, of which the one that assigns roles has the condition, and application permissions of
+    Microsoft Graph.
     """
     subscription = f"/subscriptions/{rehearsal.subscription}"
     with ExitStack() as opened:
@@ -43,6 +47,8 @@ def principal_of(
                 "roleDefinitionId": f"{subscription}/providers/Microsoft.Authorization/roleDefinitions/{_IDS[role]}",
                 "principalId": object_id,
                 "principalType": "ServicePrincipal",
+                "condition": condition if role == ROLE_ADMINISTRATOR else None,
+                "conditionVersion": "2.0",
             }
             url = f"{scope}/providers/Microsoft.Authorization/roleAssignments/{uuid.uuid4()}?api-version=2022-04-01"
             answer = send("PUT", url, {"properties": properties})

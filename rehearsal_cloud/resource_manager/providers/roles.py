@@ -64,15 +64,15 @@ class Roles(Provider):
 
     async def _assign(self, call: Call) -> Answer:
         cloud, scope = call.cloud, canonical_scope(call.id.scope)
-        cloud.authorization.require(call.principal, "Microsoft.Authorization/roleAssignments/write", scope)
+        requested = call.body.get("properties") or {}
+        role = role_of(str(requested.get("roleDefinitionId", "")))
+        cloud.authorization.require(call.principal, "Microsoft.Authorization/roleAssignments/write", scope, role)
         _check_scope(call, scope)
         try:
             uuid.UUID(call.id.name)
         except ValueError:
             text = f"The role assignment ID '{call.id.name}' is not valid. The role assignment ID must be a GUID."
             raise ServiceError(400, "InvalidRoleAssignmentId", text) from None
-        requested = call.body.get("properties") or {}
-        role = role_of(str(requested.get("roleDefinitionId", "")))
         if role is None:
             text = f"The specified role definition with ID '{requested.get('roleDefinitionId', '')}' does not exist."
             raise ServiceError(400, "RoleDefinitionDoesNotExist", text)
@@ -137,8 +137,9 @@ class Roles(Provider):
 
     async def _remove(self, call: Call) -> Answer:
         scope = canonical_scope(call.id.scope)
-        call.cloud.authorization.require(call.principal, "Microsoft.Authorization/roleAssignments/delete", scope)
         existing = call.cloud.authorization.get(scope, call.id.name)
+        role = role_of(existing["properties"]["roleDefinitionId"]) if existing else None
+        call.cloud.authorization.require(call.principal, "Microsoft.Authorization/roleAssignments/delete", scope, role)
         if existing is None:
             return Answer(status=204)
         call.cloud.locks.check(existing["id"], "delete")

@@ -8,18 +8,25 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from azure.core.exceptions import HttpResponseError, ResourceExistsError, ResourceNotFoundError
+from azure.mgmt.authorization import AuthorizationManagementClient
 
 from rehearsal_cloud.home import OPERATOR_OBJECT_ID
 from rehearsal_cloud.resource_manager.built_in_roles import ROLES
 from tests.support.azure_requests import GRAPH, make_service_principal
 
 if TYPE_CHECKING:
-    from azure.mgmt.authorization import AuthorizationManagementClient
-
     from tests.support.azure_requests import Grant, Newcomer, Sender
     from tests.support.rehearsal import Rehearsal
 
 READER = "acdd72a7-3385-48ef-bd42-f606fba81ae7"
+ACR_PULL = "7f951dda-4ed3-4680-a7ca-43fe172d538d"
+ONLY_ACR_PULL = (
+    "((!(ActionMatches{'Microsoft.Authorization/roleAssignments/write'})) OR "
+    "(@Request[Microsoft.Authorization/roleAssignments:RoleDefinitionId] ForAnyOfAnyValues:GuidEquals "
+    f"{{{ACR_PULL}}})) AND ((!(ActionMatches{{'Microsoft.Authorization/roleAssignments/delete'}})) OR "
+    "(@Resource[Microsoft.Authorization/roleAssignments:RoleDefinitionId] ForAnyOfAnyValues:GuidEquals "
+    f"{{{ACR_PULL}}}))"
+)
 
 
 @pytest.fixture
@@ -188,3 +195,20 @@ def _group(send: Sender) -> str:
     name = f"group-{uuid.uuid4().hex[:8]}"
     wanted = {"displayName": name, "mailNickname": name, "mailEnabled": False, "securityEnabled": True}
     return str(send("POST", f"{GRAPH}/groups", wanted).json()["id"])
+
+
+def test_a_condition_says_which_roles_may_be_assigned(
+    rehearsal: Rehearsal, roles: AuthorizationManagementClient, scope: str, newcomer: Newcomer
+) -> None:
+    administrator = "f58310d9-a9f6-439a-9e8d-f62e7b41a168"
+    constrained = body(rehearsal, newcomer.object_id, administrator, condition=ONLY_ACR_PULL, conditionVersion="2.0")
+    roles.role_assignments.create(scope, str(uuid.uuid4()), constrained)
+    pull, read, others = str(uuid.uuid4()), str(uuid.uuid4()), str(uuid.uuid4())
+    roles.role_assignments.create(scope, others, body(rehearsal, OPERATOR_OBJECT_ID))
+    with AuthorizationManagementClient(newcomer.credential, rehearsal.subscription, **rehearsal.transport) as theirs:
+        theirs.role_assignments.create(scope, pull, body(rehearsal, newcomer.object_id, ACR_PULL))
+        with pytest.raises(HttpResponseError, match=r"perform action .*roleAssignments/write"):
+            theirs.role_assignments.create(scope, read, body(rehearsal, newcomer.object_id))
+        with pytest.raises(HttpResponseError, match=r"perform action .*roleAssignments/delete"):
+            theirs.role_assignments.delete(scope, others)
+        assert theirs.role_assignments.delete(scope, pull) is not None
