@@ -6,6 +6,7 @@ import os
 import subprocess
 import sys
 import time
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -17,9 +18,11 @@ from cryptography.fernet import Fernet, MultiFernet
 from airflowaks.azure.redis import ping
 from airflowaks.cloud.database_urls import DatabaseUrl
 from airflowaks.cloud.routes import Direct
+from airflowaks.diagnosis.readers.backend import celery
+from airflowaks.diagnosis.readers.scope import Scope
 from airflowaks.engine.changes import Action
 from airflowaks.engine.results import Results
-from airflowaks.errors import InvalidParameter
+from airflowaks.errors import InvalidParameter, MissingDependency
 from airflowaks.session import open_session
 from airflowaks.steps import backend, cluster, key_vault
 from tests.support.deployment import describe_environment, is_write
@@ -184,6 +187,41 @@ def test_an_unknown_name_is_refused(open_here: Callable[..., Session]) -> None:
     with pytest.raises(InvalidParameter, match='no secret "airflow-jwt"') as caught:
         key_vault.rotate(open_here(), "airflow-jwt")
     assert all(name in caught.value.action for name in NAMES)
+
+
+def test_a_password_that_was_changed_in_the_database_alone_is_found_and_set_back(
+    open_here: Callable[..., Session],
+) -> None:
+    session, scope = open_here(), Scope(datetime.now(UTC), "airflow")
+    step3 = session.memoize(backend.Resources)
+    step3.celery_role.set_password(session.redactor.learn("of-somebody-else"))
+    with pytest.raises(psycopg.OperationalError, match='password authentication failed for user "airflow_celery"'):
+        celery(session, scope)
+    key_vault.secrets(session)
+    assert applied(session) == {"airflow_celery"}
+    assert celery(session, scope)["celery"].owner
+
+
+def test_a_result_backend_in_airflows_database_gets_a_role_of_its_own_and_no_sooner_than_that_exists(
+    open_here: Callable[..., Session], held: Callable[[], dict[str, str]]
+) -> None:
+    """As deployments from before have it."""
+    session = open_here()
+    before = DatabaseUrl.parse(held()[key_vault.SQL_CONNECTION]).spell("db+postgresql+psycopg2")
+    session.memoize(key_vault.Resources).vault.secrets.set_secret(key_vault.RESULT_BACKEND, before)
+    with session.memoize(backend.Resources).role.administer() as administrator:
+        administrator.autocommit = True
+        administrator.execute("DROP DATABASE airflow_celery")
+        administrator.execute("DROP ROLE airflow_celery")
+    with pytest.raises(MissingDependency, match="database role airflow_celery does not exist yet"):
+        key_vault.secrets(open_here())
+    assert held()[key_vault.RESULT_BACKEND] == before
+    for step in (backend, key_vault):
+        step.everything(session)
+        assert not step.checks(session).failed
+    assert applied(session) == {key_vault.RESULT_BACKEND, "airflow_celery"}
+    assert log_in(held()[key_vault.RESULT_BACKEND]) == "airflow_celery"
+    assert log_in(before) == "airflow", "which workers from before still use"
 
 
 def kill_rotation(rehearsal: Rehearsal, folder: Path, name: str, *, after: str) -> None:
