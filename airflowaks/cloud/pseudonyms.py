@@ -84,6 +84,8 @@ class Pseudonyms:
             return MASK
         if personal and not re.fullmatch(f"{_PATTERNS['guid']}|{_PATTERNS['email']}", value, re.IGNORECASE):
             return self._name(value)
+        if value.startswith("https://") and "?" in value:
+            return self.url(value)
         return (self.message if _RULE["keys message"].search(key) else self.text)(value)
 
     def _learn_from(self, text: str) -> None:
@@ -118,7 +120,8 @@ class Pseudonyms:
         return self._made[value.lower()]
 
     def _name(self, name: str) -> str:
-        return name if _RULE["public names"].fullmatch(name) else self._once("name", name, "name{:04}".format)
+        public = name.lower() == self._location or _RULE["public names"].fullmatch(name)
+        return name if public else self._once("name", name, "name{:04}".format)
 
     def _email(self, address: str) -> str:
         return f"{self._name(address)}@example.com"

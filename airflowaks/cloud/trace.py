@@ -33,7 +33,7 @@ _HEADERS = (
     "WWW-Authenticate",
     "x-ms-retry-after-ms",
 )
-_SECRET_ANSWERS = re.compile(r"/(list\w*(keys|credentials?|secrets)|oauth2/\w+|token)$", re.IGNORECASE)
+_SECRET_ANSWERS = re.compile(r"/(list\w*(keys|credentials?|secrets)|regenerate\w*|oauth2/\w+|token)$", re.IGNORECASE)
 
 
 class Trace(SansIOHTTPPolicy[Any, Any]):

@@ -63,6 +63,7 @@ class Environment(schema.Section):
         names = {section.name for section in sections} | {self.resource_group, cluster.namespace}
         names |= {self.entra.admin_group, self.entra.developer_group, self.identities.cluster, self.identities.pods}
         names |= {postgresql.database, postgresql.role, *postgresql.firewall, registry.repository}
+        names |= {postgresql.celery_database, postgresql.celery_role}
         names |= {getattr(self.broker, "resource_group", ""), registry.source.partition("/")[2].partition(":")[0]}
         return names - {""}
 

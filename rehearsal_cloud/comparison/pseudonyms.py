@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from urllib.parse import parse_qsl, quote
 
 from rehearsal_cloud.comparison.trace import MASK
 
@@ -34,7 +35,7 @@ class Pseudonyms:
 
     def equal(self, traced: str, answered: str) -> bool:
         """Return whether both texts are equal, times aside; learn the values of pseudonyms that have none yet."""
-        traced, answered = _TIME.sub("TIME", traced), _TIME.sub("TIME", answered)
+        traced, answered = _TIME.sub("TIME", traced), _TIME.sub("TIME", _plain(answered))
         pattern, end = "", 0
         unknown: list[str] = []
         for match in _PSEUDONYM.finditer(traced):
@@ -59,6 +60,14 @@ class Pseudonyms:
 def pseudonyms_in(text: str) -> set[str]:
     """Return the pseudonyms in `text`."""
     return {match for match in _PSEUDONYM.findall(text) if match != MASK}
+
+
+def _plain(text: str) -> str:
+    """Return a URL with its query encoded as in a trace; any other text unchanged."""
+    place, mark, query = text.partition("?")
+    if not mark or not place.startswith("https://"):
+        return text
+    return f"{place}?{'&'.join(f'{name}={quote(value)}' for name, value in parse_qsl(query))}"
 
 
 def anonymous(text: str) -> str:

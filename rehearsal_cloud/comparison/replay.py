@@ -89,6 +89,8 @@ class Replay:
             return f"{exchange.host}: the rehearsal does not stand in for it"
         if MASK in exchange.url or exchange.path.startswith("/oauth2/"):
             return "requests whose secrets are not in the trace"
+        if "eventTimestamp" in exchange.url:
+            return "the activity log of another time"
         if exchange.status in _LIMITS:
             return f"answers {exchange.status}, of a moment"
         pseudonyms = pseudonyms_in(json.dumps([exchange.url, exchange.request])) & self._answered

@@ -40,7 +40,7 @@ def lines_of(path: Path) -> list[dict[str, Any]]:
 def identities_in(session: Session) -> set[str]:
     """The names, IDs and addresses of the environment, and the company's own words."""
     environment = session.environment
-    names = environment.names - {"airflow", "apache/airflow", "this-machine"}
+    names = environment.names - {"airflow", "airflow_celery", "apache/airflow", "this-machine"}
     ids = {environment.subscription_id, environment.tenant_id, session.operator.object_id, session.operator.name}
     return {*names, *ids, OFFICE, "contoso", "fabrikam", "lovelace"}
 

@@ -29,6 +29,7 @@ def replaced(value: Any) -> Any:
             "eyJhbGciOi.J9eyJvaWQiOiJhYmMifQ.c2lnbmF0dXJlLXNpZ25hdHVyZS1zaWduYXR1cmU-sig",
             "eyJhbGciOi.J9eyJvaWQiOiJhYmMifQ.(secret)",
         ),
+        ("ReocUrdst3H3ruByR9zhpkcQcbXYstJjY8kX/aeAUc8=", "(secret)"),
         ("203.0.113.7/32", "198.18.0.1/32"),
         ("2a01:111:f403::1", "2001:db8::1"),
         ("10.17.3.0/24", "10.1.3.0/24"),
@@ -80,7 +81,17 @@ def test_what_a_company_chose_is_replaced(document: Any) -> None:
 
 @pytest.mark.parametrize(
     "key",
-    ["administratorLoginPassword", "access_token", "refresh_token", "secretText", "keyData", "uploadUrl", "logLink"],
+    [
+        "administratorLoginPassword",
+        "primaryKey",
+        "secondaryKey",
+        "access_token",
+        "refresh_token",
+        "secretText",
+        "keyData",
+        "uploadUrl",
+        "logLink",
+    ],
 )
 def test_the_values_of_secret_properties_are_masked(key: str) -> None:
     assert replaced({"outer": [{key: "short"}]}) == {"outer": [{key: "(secret)"}]}
@@ -97,6 +108,17 @@ def test_signatures_in_urls_are_masked_and_filters_keep_their_form() -> None:
     assert pseudonyms.url(url) == "https://name0001.blob.core.windows.net/logs/run.txt?sv=(secret)&sig=(secret)"
     filtered = pseudonyms.url("https://graph.microsoft.com/v1.0/groups?$filter=displayName eq 'airflow-dev-admins'")
     assert filtered == "https://graph.microsoft.com/v1.0/groups?$filter=displayName%20eq%20%27name0002%27"
+
+
+def test_the_location_stays_wherever_it_is() -> None:
+    document = {"message": "not in 'westeurope'", "location": "westeurope"}
+    assert replaced(document) == document
+
+
+def test_a_link_to_the_next_page_keeps_its_filter_and_no_token() -> None:
+    link = "https://management.azure.com/skus?api-version=2021-07-01&%24filter=a+eq+1&%24skiptoken=contoso"
+    masked = "https://management.azure.com/skus?api-version=2021-07-01&$filter=a%20eq%201&$skiptoken=(secret)"
+    assert replaced({"nextLink": link}) == {"nextLink": masked}
 
 
 def test_a_word_is_replaced_in_ids_alone() -> None:

@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import stat
 import uuid
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from airflowaks.azure.roles import Role
 from airflowaks.azure.subscription import ProviderRegistration, ResourceGroup
+from airflowaks.diagnosis.collector import collect
+from airflowaks.diagnosis.readers.scope import Scope
 from airflowaks.engine.converge import converge
+from airflowaks.preflight.run import preflight
 from airflowaks.session import Session, open_session
 from airflowaks.steps import backend, cluster, key_vault, registry
 from tests.support.tracing import describe_traced_environment, identities_in, lines_of, real_guids_in, trace_of
@@ -97,9 +101,12 @@ def test_without_the_key_nothing_is_kept(rehearsal: Rehearsal) -> None:
 
 @pytest.mark.broad
 def test_a_deployment_is_traced_without_a_secret_a_name_an_id_and_an_address(session: Session) -> None:
+    preflight(session)
     for step in (cluster, registry, backend, key_vault):
         step.everything(session)
         step.checks(session)
+    key_vault.rotate(session, "airflow-broker-url")
+    collect(session, Scope(datetime.now(UTC) - timedelta(hours=1), session.environment.cluster.namespace))
     vault = session.memoize(key_vault.Resources).vault.secrets
     values = [str(vault.get_secret(str(each.name)).value) for each in vault.list_properties_of_secrets()]
     assert len(values) >= 9

@@ -11,6 +11,7 @@ import pytest
 
 from airflowaks.azure.subscription import ProviderRegistration, ResourceGroup
 from airflowaks.engine.converge import converge
+from airflowaks.preflight.run import preflight
 from airflowaks.session import Session, open_session
 from airflowaks.steps import backend, cluster, key_vault, registry
 from tests.support.tracing import describe_traced_environment, trace_of
@@ -95,9 +96,11 @@ def test_all_five_differences_are_reported_and_nothing_else(session: Session, re
 
 @pytest.mark.broad
 def test_a_deployment_on_a_rehearsal_is_compared_without_a_difference(session: Session) -> None:
+    preflight(session)
     for step in (cluster, registry, backend, key_vault):
         step.everything(session)
         step.checks(session)
+    key_vault.rotate(session, "airflow-broker-url")
 
     status, printed = compare(trace_of(session))
 
