@@ -219,7 +219,8 @@ class Deployments(Controller):
             if new is None:
                 return deployment, None, old
         annotations = {**annotations_of(deployment), REVISION: str(revision(new))}
-        deployment = self.objects.update(with_metadata(deployment, annotations=annotations))
+        # With the status, which counts no generation: measured with 1.36 (pkg/controller/deployment/sync.go).
+        deployment = self.objects.update_status(with_metadata(deployment, annotations=annotations))
         status: Document = deployment.get("status") or {}
         condition = pods.condition(deployment, progress.PROGRESSING)
         if progress.has_deadline(deployment) and (condition is None or not exists):

@@ -19,6 +19,11 @@ if TYPE_CHECKING:
 _RANDOM_LETTERS = "bcdfghjklmnpqrstvwxz2456789"
 _LONGEST_BASE = 58
 
+_WRITTEN_WITH_STATUS = {
+    "Node": ("annotations", "labels"),
+    "Pod": ("annotations", "labels"),
+    "Deployment": ("annotations",),
+}
 _NO_GENERATION = frozenset(
     {
         "Namespace", "Node", "Service", "Endpoints", "ConfigMap", "Secret", "ServiceAccount", "Event",
@@ -160,10 +165,10 @@ def _below(kind: Kind, document: Document, old: Document, subresource: str) -> D
     new = {**old, "metadata": metadata}
     if subresource == "finalize":
         return {**new, "spec": document.get("spec") or {}}
-    if kind.kind in ("Node", "Pod"):  # the kubelet annotates through the status
-        for key in ("annotations", "labels"):
-            if key in document["metadata"]:
-                metadata[key] = document["metadata"][key]
+    # The kubelet annotates through the status, and so does the Deployment controller.
+    for key in _WRITTEN_WITH_STATUS.get(kind.kind, ()):
+        if key in document["metadata"]:
+            metadata[key] = document["metadata"][key]
     new.pop("status", None)
     return {**new, "status": document["status"]} if "status" in document else new
 

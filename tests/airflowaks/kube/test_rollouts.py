@@ -177,6 +177,24 @@ def test_a_command_that_ends_before_it_has_read_its_input_gives_its_exit_code(
         rehearsal.control("DELETE")
 
 
+def test_a_push_that_fails_says_what_tar_said(world: World, rehearsal: Rehearsal, tmp_path: Path) -> None:
+    """Measured: a `dags push` that failed hung for 50 s and lost its code."""
+    (tmp_path / "dags").mkdir()
+    (tmp_path / "dags" / "large.py").write_bytes(b"#" * 20_000_000)
+    rehearsal.control("POST", {"breakdown": "exec", "name": "pushed-to", "message": "hang"})
+    idle = pod(world, "python", "-c", "import time; time.sleep(600)", name="pushed-to")
+    try:
+        with short_lived(world.kube, idle) as one:
+            session, began = world.session(), time.monotonic()
+            with pytest.raises(
+                CommandFailed, match="`tar` in pod pushed-to ended with exit code 2: tar: /nowhere: Cannot"
+            ):
+                PodFolder(session, tmp_path / "dags", one, "main", "/nowhere").write(None)
+            assert time.monotonic() - began < 5
+    finally:
+        rehearsal.control("DELETE")
+
+
 def test_a_port_of_a_pod_is_reached_from_here(world: World) -> None:
     serve = "import http.server as h; h.HTTPServer(('', 8080), h.SimpleHTTPRequestHandler).serve_forever()"
     document = pod(world, "python", "-c", serve)

@@ -85,6 +85,8 @@ def test_a_deployment_makes_a_replica_set_of_its_template(space: Workspace) -> N
     deployment = deploy(space)
     space.eventually(lambda: len(space.pods(app="web")) == 3)
     (replica_set,) = space.list("ReplicaSet")
+    # Measured with 1.36: the annotation of the revision is no new generation.
+    assert space.get("Deployment", "web")["metadata"]["generation"] == 1
     metadata = replica_set["metadata"]
     hashed = metadata["labels"]["pod-template-hash"]
     assert metadata["name"] == f"web-{hashed}"

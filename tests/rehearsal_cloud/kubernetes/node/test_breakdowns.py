@@ -88,7 +88,7 @@ def test_a_share_that_cannot_be_made_is_tried_again(namespace: Namespace, breakd
 
 
 def test_a_silent_kubelet_is_not_ready_nor_are_its_pods(namespace: Namespace, breakdowns: Rehearsal) -> None:
-    pod = namespace.pod(shell("sleep 60"))
+    pod = namespace.pod(shell("sleep 600"))
     namespace.ready(pod)
     breakdowns.control("POST", {"breakdown": "silence"})
     namespace.until(lambda: not is_ready(namespace, pod))
@@ -103,7 +103,7 @@ def test_a_silent_kubelet_is_not_ready_nor_are_its_pods(namespace: Namespace, br
     assert json.loads(refused.value.body)["message"] == f'Get "{address}": {unheard}'
     with pytest.raises(ApiException, match=f"error dialing backend: {unheard}"):
         namespace.run(pod, "true")
-    later = namespace.pod(shell("sleep 60"))
+    later = namespace.pod(shell("sleep 600"))
     assert f"untolerated taint {{{unreachable}: }}" in namespace.events(later, "FailedScheduling")[0]
     breakdowns.control("DELETE")
     namespace.ready(pod)
