@@ -88,6 +88,7 @@ def deploy(name: str, folder: Path, home: Path) -> None:
 def is_write(entry: dict[str, Any]) -> bool:
     """Tell whether an entry of the rehearsal's request log is one that changes something."""
     asking = ("/token", "/exchange", "/listKeys", "/listClusterUserCredential", "/getByIds", "accessreviews")
+    asking += ("/checkPolicyRestrictions", "/checkNameAvailability")
     reading = entry["path"].endswith(asking) or "dryRun=All" in entry["query"]
     return entry["method"] in WRITES and not reading and entry["host"] != "localhost"
 
