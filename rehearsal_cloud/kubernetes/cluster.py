@@ -14,6 +14,7 @@ from rehearsal_cloud.kubernetes.api.server import Api
 from rehearsal_cloud.kubernetes.auth.access import Access
 from rehearsal_cloud.kubernetes.bootstrap import bootstrap
 from rehearsal_cloud.kubernetes.node import Node
+from rehearsal_cloud.kubernetes.pod_security.admission import review
 from rehearsal_cloud.kubernetes.state import ClusterState
 
 if TYPE_CHECKING:
@@ -31,7 +32,7 @@ class Cluster:
 
     def __init__(self, cloud: CloudServices, document: Document) -> None:
         self._document = document
-        self.state = ClusterState(cloud, document, admit)
+        self.state = ClusterState(cloud, document, admit, review)
         self._access = Access(self.state)
         self._node = Node(self.state, self._access.tokens)
         self._log = cloud.home.request_log.open("a", buffering=1)

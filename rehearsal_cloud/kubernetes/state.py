@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING
 
 from rehearsal_cloud.kubernetes.objects.kinds import Kinds
@@ -17,12 +18,13 @@ if TYPE_CHECKING:
     from rehearsal_cloud.kubernetes.cloud_services import CloudServices
 
     Admit = Callable[["ClusterState", Document, Document | None], Document]
+    Review = Callable[["ClusterState", Document, Document | None], list[str]]
 
 
 class ClusterState:
-    """A cluster's cloud, its resource, its folder and its objects; `admit` completes or rejects each new object."""
+    """A cluster's cloud, its resource, its folder and its objects, which `admit` completes and `review` refuses."""
 
-    def __init__(self, cloud: CloudServices, document: Document, admit: Admit) -> None:
+    def __init__(self, cloud: CloudServices, document: Document, admit: Admit, review: Review) -> None:
         self.cloud = cloud
         self._document = document
         properties = document["properties"]
@@ -34,7 +36,7 @@ class ClusterState:
         self.kinds = Kinds()
         self.schemas = Schemas()
         self.objects = Objects(
-            self.folder / "objects.sqlite", self.kinds, self.schemas, lambda new, old: admit(self, new, old)
+            self.folder / "objects.sqlite", self.kinds, self.schemas, partial(admit, self), partial(review, self)
         )
         self.recorder = Recorder(self.objects)
 

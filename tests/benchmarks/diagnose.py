@@ -30,6 +30,7 @@ import psutil
 from airflowaks.kube.client import Document, Kube, Reference, connect
 from airflowaks.session import open_session
 from tests.support.deployment import deploy, describe_environment, is_write
+from tests.support.hardened import hardened
 from tests.support.rehearsal import Rehearsal, run_rehearsal, start_rehearsal
 
 if TYPE_CHECKING:
@@ -81,7 +82,7 @@ def pod(number: int) -> Document:
         "apiVersion": "v1",
         "kind": "Pod",
         "metadata": {"name": f"crowd-{number:05}", "namespace": NAMESPACE, "labels": labels},
-        "spec": {"nodeName": "aks-elsewhere-0", "containers": [container]},
+        "spec": hardened(nodeName="aks-elsewhere-0", containers=[container]),
     }
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from airflowaks.kube.client import Kube, Reference
+from tests.support.hardened import hardened
 
 if TYPE_CHECKING:
     from airflowaks.kube.client import Document
@@ -58,11 +59,9 @@ def pod(name: str, component: str, script: str) -> Document:
         "apiVersion": "v1",
         "kind": "Pod",
         "metadata": {"name": name, "namespace": NAMESPACE, "labels": labels},
-        "spec": {
-            "containers": containers,
-            "volumes": [{"name": "state", "emptyDir": {}}],
-            "terminationGracePeriodSeconds": 0,
-        },
+        "spec": hardened(
+            containers=containers, volumes=[{"name": "state", "emptyDir": {}}], terminationGracePeriodSeconds=0
+        ),
     }
 
 

@@ -207,7 +207,14 @@ def _namespace(call: Call) -> str:
 
 def _write(call: Call, *, applied: bool = False) -> Write:
     subresource = call.info.subresource
-    return Write(manager=call.manager, subresource=subresource, dry_run=call.dry_run, decoded=True, applied=applied)
+    return Write(
+        manager=call.manager,
+        subresource=subresource,
+        dry_run=call.dry_run,
+        decoded=True,
+        applied=applied,
+        warn=call.warn,
+    )
 
 
 def _placed(call: Call, document: Document) -> Document:

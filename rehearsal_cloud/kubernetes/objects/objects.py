@@ -26,6 +26,8 @@ if TYPE_CHECKING:
     from rehearsal_cloud.kubernetes.objects.schema import Schemas
 
     Admit = Callable[[Document, Document | None], Document]
+    Review = Callable[[Document, Document | None], list[str]]
+    Warn = Callable[[list[str]], None]
 
 __all__ = ["Entry", "Event", "Objects", "Subscription"]
 
@@ -37,6 +39,7 @@ class Write:
     """The options of a write: `decoded` and `applied` mark steps already done to the document.
 
     `managed_as` is the subresource that managedFields name, where it writes a field of the object's main part: scale.
+    `warn` takes the warnings of admission.
     """
 
     manager: str = _MANAGER
@@ -45,18 +48,23 @@ class Write:
     dry_run: bool = False
     decoded: bool = False
     applied: bool = False
+    warn: Warn = lambda _: None
 
 
 class Objects:
     """All objects of a cluster. It returns copies: change them, then write them back.
 
-    `admit` is called before every write of an object's main part, with the stored object (None: it is new).
+    `admit` and `review` are called before every write of an object's main part, with the stored object (None: it is
+    new): the one completes the object, the other refuses it or returns warnings after it was validated.
     """
 
-    def __init__(self, file: Path, kinds: Kinds, schemas: Schemas, admit: Admit | None = None) -> None:
+    def __init__(
+        self, file: Path, kinds: Kinds, schemas: Schemas, admit: Admit | None = None, review: Review | None = None
+    ) -> None:
         self.kinds = kinds
         self.schemas = schemas
         self.admit = admit
+        self.review = review
         self.storage = Storage(file)
         for definition in self.list("CustomResourceDefinition"):
             self._define(definition)
@@ -195,6 +203,8 @@ class Objects:
         wrong = validate(self.schemas, kind, new, old)
         if wrong:
             raise invalid(kind, new["metadata"]["name"], wrong)
+        if self.review is not None and not write.managed_as:
+            write.warn(self.review(new, old))
         return new
 
     def _check_namespace(self, kind: Kind, document: Document) -> None:

@@ -13,6 +13,7 @@ from airflowaks.kube.pods import is_ready
 from airflowaks.steps import registry, volumes
 from tests.support.deployed import NAMESPACE
 from tests.support.drills.drill import Drills
+from tests.support.hardened import hardened
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -118,7 +119,7 @@ def _read_logs(scene: Scene, reader: Reference) -> None:
     }
     volume = {"name": "logs", "persistentVolumeClaim": {"claimName": "airflow-logs"}}
     metadata = {"name": reader.name, "namespace": NAMESPACE, "labels": {"app.kubernetes.io/name": "airflow"}}
-    spec = {"containers": [container], "volumes": [volume]}
+    spec = hardened(containers=[container], volumes=[volume])
     scene.kube.create({"apiVersion": reader.api_version, "kind": reader.kind, "metadata": metadata, "spec": spec})
 
 

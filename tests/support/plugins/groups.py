@@ -22,7 +22,8 @@ GROUPS = {
     "notebooks": ("notebooks/",),
     "deployed": ("tests/deployed/",),
     "control plane": tuple(
-        f"{_KUBERNETES}/{part}" for part in ("addons/test_keda", "api/", "auth/", "controllers/", "objects/")
+        f"{_KUBERNETES}/{part}"
+        for part in ("addons/test_keda", "api/", "auth/", "controllers/", "objects/", "pod_security/")
     ),
 }
 """The groups, the slowest first, and where the tests of each stand."""
