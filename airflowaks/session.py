@@ -6,11 +6,9 @@ client gets the same two settings, proxy and CA bundle, and nothing else differs
 
 from __future__ import annotations
 
-import re
 import threading
-from contextlib import ExitStack, contextmanager
-from contextvars import ContextVar
-from dataclasses import dataclass, replace
+from contextlib import AbstractContextManager, ExitStack, contextmanager
+from dataclasses import replace
 from functools import cached_property, partial
 from importlib import import_module
 from ipaddress import IPv4Address
@@ -26,9 +24,8 @@ from airflowaks.cloud.connection import (
     token_claims,
 )
 from airflowaks.cloud.redaction import Redactor
-from airflowaks.cloud.retries import short_retries
 from airflowaks.config.paths import records_folder
-from airflowaks.errors import AirflowAksError, InvalidParameter, ProviderNotRegistered, SignInFailed
+from airflowaks.errors import AirflowAksError, InvalidParameter, SignInFailed
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -46,6 +43,7 @@ if TYPE_CHECKING:
     from azure.mgmt.resource.resources import ResourceManagementClient
     from kubernetes.client import ApiClient
 
+    from airflowaks.cloud.policies import Correlation
     from airflowaks.config.environment import Environment
 
 Mode = Literal["plan", "apply", "check"]
@@ -55,34 +53,24 @@ Arguments = TypeVarTuple("Arguments")
 RESOURCE_MANAGER_SCOPE = "https://management.azure.com/.default"
 GRAPH_SCOPE = "https://graph.microsoft.com/.default"
 _DEFAULT_POLL_SECONDS = 5
-_CONFLICT, _NOT_REGISTERED = 409, "MissingSubscriptionRegistration"
-_WRITES = ("PUT", "POST", "PATCH", "DELETE")
-
-
-@dataclass
-class Correlation:
-    """Azure's `x-ms-correlation-request-id` of the last write."""
-
-    id: str = ""
-
-
-_CORRELATION: ContextVar[Correlation | None] = ContextVar("correlation", default=None)
 
 
 def _client(package: str, name: str) -> Any:
     """Return a property that imports and makes a client of `azure.mgmt` at its first use."""
 
     def make(session: Session) -> Any:
+        from airflowaks.cloud.policies import NoteCorrelation, RefuseRegistration, ShortRetries
+
         transport = session.connection.transport
         # The trace comes after the registration policy, which raises an error for some answers.
-        policies = [session.registration_policy, *transport.pop("per_retry_policies", ())]
+        policies = [RefuseRegistration(), *transport.pop("per_retry_policies", ())]
         return getattr(import_module(f"azure.mgmt.{package}"), name)(
             session.connection.credential,
             session.environment.subscription_id,
-            per_call_policies=[session.correlation_policy],
+            per_call_policies=[NoteCorrelation()],
             per_retry_policies=policies,
             polling_interval=_DEFAULT_POLL_SECONDS,
-            retry_policy=short_retries(**transport),
+            retry_policy=ShortRetries(**transport),
             **transport,
         )
 
@@ -167,15 +155,11 @@ class Session:
             action = "Sign in with `az login`, or in a pipeline give the job a service connection; then run again."
             raise SignInFailed(f"No access token could be had for {scope}: {reason}", action) from error
 
-    @contextmanager
-    def correlated(self) -> Iterator[Correlation]:
-        """Collect the correlation ID of the writes made inside."""
-        correlation = Correlation()
-        reset = _CORRELATION.set(correlation)
-        try:
-            yield correlation
-        finally:
-            _CORRELATION.reset(reset)
+    def correlated(self) -> AbstractContextManager[Correlation]:
+        """Return a context that collects the correlation ID of the writes made inside."""
+        from airflowaks.cloud.policies import correlated
+
+        return correlated()
 
     @contextmanager
     def translated(self, subject: object) -> Iterator[None]:
@@ -219,8 +203,10 @@ class Session:
         """Microsoft Graph, through azure-core's pipeline: msgraph-sdk would be 200 MB for four calls."""
         from azure.core.pipeline.policies import BearerTokenCredentialPolicy
 
+        from airflowaks.cloud.policies import NoteCorrelation
+
         authentication = BearerTokenCredentialPolicy(self.connection.credential, GRAPH_SCOPE)
-        return self.http_client("https://graph.microsoft.com/v1.0", self.correlation_policy, authentication)
+        return self.http_client("https://graph.microsoft.com/v1.0", NoteCorrelation(), authentication)
 
     def kubernetes_api(self) -> ApiClient:
         """Return the official Kubernetes client, for cells of your own: `CoreV1Api(run.session.kubernetes_api())`.
@@ -255,48 +241,6 @@ class Session:
         transport = self.connection.transport
         usual = [policies.UserAgentPolicy(), policies.ProxyPolicy(**transport), policies.RetryPolicy()]
         return PipelineClient(base_url, policies=[*usual, *more], **transport)
-
-    @cached_property
-    def correlation_policy(self) -> Any:
-        """The policy that notes the correlation ID of every write for `correlated`."""
-        from azure.core.pipeline.policies import SansIOHTTPPolicy
-
-        class NoteCorrelation(SansIOHTTPPolicy[Any, Any]):
-            """Keeps the correlation ID of every write for `correlated`."""
-
-            def on_response(self, request: Any, response: Any) -> None:
-                correlation = _CORRELATION.get()
-                if correlation is not None and request.http_request.method in _WRITES:
-                    headers = response.http_response.headers
-                    correlation.id = headers.get("x-ms-correlation-request-id", correlation.id)
-
-        return NoteCorrelation()
-
-    @cached_property
-    def registration_policy(self) -> Any:
-        """The policy that has a missing registration fail, where azure-mgmt-core would register without being asked.
-
-        Its ARMAutoResourceProviderRegistrationPolicy does so for reads, too: a plan would write. Step 1 registers.
-        """
-        from azure.core.pipeline.policies import SansIOHTTPPolicy
-
-        class RefuseRegistration(SansIOHTTPPolicy[Any, Any]):
-            """Raises ProviderNotRegistered."""
-
-            def on_response(self, request: Any, response: Any) -> None:
-                # An answer that begins a long operation is streamed: neither policy can read it, and the client raises.
-                if response.http_response.status_code != _CONFLICT or request.context.options.get("stream"):
-                    return
-                if _NOT_REGISTERED in (text := response.http_response.text()):
-                    namespace = re.search(r"namespace '([^']+)'", text)
-                    named = namespace[1] if namespace else "…"
-                    message = f"Azure refused the request ({_NOT_REGISTERED}): the subscription lacks {named}."
-                    action = (
-                        f"Run step 1, which registers what it needs, or `az provider register --namespace {named}`."
-                    )
-                    raise ProviderNotRegistered(message, action, _NOT_REGISTERED)
-
-        return RefuseRegistration()
 
 
 def open_session(env: str = "local", mode: str = "apply", operator_address: str = "") -> Session:

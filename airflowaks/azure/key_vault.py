@@ -81,8 +81,10 @@ class Vault(ArmResource):
         """Return a client of the vault's secrets."""
         from azure.keyvault.secrets import SecretClient
 
+        from airflowaks.cloud.policies import NoteCorrelation
+
         session = self.session
-        policies = [session.correlation_policy]
+        policies = [NoteCorrelation()]
         return SecretClient(
             str(self.uri), session.connection.credential, per_call_policies=policies, **session.connection.transport
         )

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from airflowaks.cloud.redaction import Secret
     from airflowaks.cloud.routes import Route
-    from airflowaks.config.schema import ManagedRedis
+    from airflowaks.config.backend_schema import ManagedRedis
     from airflowaks.engine.resource import Facts, Resource
     from airflowaks.session import Session
 

@@ -8,7 +8,7 @@ from typing import Any, Literal
 
 from pydantic import Field, ValidationError, model_validator
 
-from airflowaks.config import messages, naming, schema, types
+from airflowaks.config import backend_schema, messages, naming, schema, types
 from airflowaks.config.airflow_schema import Airflow
 from airflowaks.config.paths import manifests_folder
 from airflowaks.errors import InvalidEnvironment
@@ -44,8 +44,8 @@ class Environment(schema.Section):
     entra: schema.Entra
     cluster: schema.Cluster
     registry: schema.Registry
-    postgresql: schema.Postgresql
-    broker: schema.Broker
+    postgresql: backend_schema.Postgresql
+    broker: backend_schema.Broker
     key_vault: schema.KeyVault
     identities: schema.Identities
     airflow: Airflow = Field(default_factory=Airflow)

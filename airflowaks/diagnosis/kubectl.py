@@ -23,6 +23,7 @@ from airflowaks.engine.times import seconds_since, timestamp
 from airflowaks.errors import InvalidParameter, MissingDependency
 from airflowaks.kube import exec as command
 from airflowaks.kube.client import Document, Kube, Reference, connect
+from airflowaks.kube.kubelet import read_log
 from airflowaks.kube.pods import events_about, is_ready, last_seen
 from airflowaks.steps.api_server import api
 
@@ -146,7 +147,7 @@ def logs(
     """Return a table of the last log lines of a component's newest pod or of `pod`; `previous`: before its restart."""
     document = _pod(session, component, namespace, pod)
     container = container or document["spec"]["containers"][0]["name"]
-    text = session.memoize(connect).logs(Reference.of(document), container, lines=lines, previous=previous)
+    text = read_log(session.memoize(connect), Reference.of(document), container, lines=lines, previous=previous)
     return _text(session, f"{_name(document)}, container {container}", text)
 
 

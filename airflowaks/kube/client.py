@@ -17,9 +17,9 @@ from http import HTTPStatus
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from airflowaks.cloud.cluster import find_address
-from airflowaks.errors import ClusterUnreachable, KubernetesError, MissingDependency
+from airflowaks.errors import KubernetesError, MissingDependency
 from airflowaks.kube.endpoint import pipeline
-from airflowaks.kube.failures import failure, silent_kubelet, unreachable
+from airflowaks.kube.failures import failure, unreachable
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -38,10 +38,6 @@ _APPLY = "application/apply-patch+yaml"
 _PAGE = 500
 _QUIET_SECONDS = 10
 _GRACE_SECONDS = 10
-KUBELET_SECONDS = 8
-"""How long a kubelet may be silent; the API server waits for it four times as long."""
-_KUBELET_PORT = ":10250"
-_REMOVED = "unable to retrieve container logs for "
 
 
 class Reference(NamedTuple):
@@ -170,40 +166,6 @@ class Kube:
                 if event["type"] == "ERROR":  # mostly 410: the version is too old
                     return
                 yield None if event["type"] == "DELETED" else event["object"]
-
-    def logs(
-        self,
-        pod: Reference,
-        container: str,
-        *,
-        lines: int = 0,
-        previous: bool = False,
-        since: str = "",
-        times: bool = False,
-    ) -> str:
-        """Return the log of a container, or its last `lines`; `previous` selects the run before the last restart.
-
-        `since` (RFC 3339) omits older lines; `times` begins each line with its timestamp. A container that the kubelet
-        has removed has no log: it answers with status 200 and a sentence, measured with 1.36.
-        """
-        query = _given(container=container, tailLines=str(lines or ""), sinceTime=since)
-        query |= _given(previous="true" * previous, timestamps="true" * times)
-        patience: dict[str, Any] = {"read_timeout": KUBELET_SECONDS, "retry_read": 0, "retry_status": 0}
-        try:
-            text = self.send("GET", f"{self.path(pod)}/log", query, **patience).text()
-        except KubernetesError as error:
-            raise self.blame_node(pod, error) from error
-        return "" if text.startswith(_REMOVED) else text
-
-    def blame_node(self, pod: Reference, error: KubernetesError) -> KubernetesError:
-        """Return the error for a node whose kubelet does not answer, if that is why the API did not serve its pod."""
-        if not isinstance(error, ClusterUnreachable) and _KUBELET_PORT not in error.message:
-            return error
-        try:
-            document = self.get(pod)
-        except KubernetesError:
-            return error  # the API itself does not answer
-        return silent_kubelet(self.address.cluster, document["spec"].get("nodeName", "")) if document else error
 
     def may(self, verb: str, resource: str, namespace: str, group: str = "") -> bool:
         """Tell whether the signed-in or impersonated user may do `verb` on `resource` (`pods/log`) of an API group."""

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from airflowaks.errors import KubernetesError, RolloutFailed
 from airflowaks.kube.client import Reference
+from airflowaks.kube.kubelet import read_log
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -47,7 +48,7 @@ def last_lines(kube: Kube, trouble: Trouble) -> str:
     if not trouble.container:
         return ""
     try:
-        text = kube.logs(trouble.pod, trouble.container, lines=_LOG_LINES, previous=trouble.restarted)
+        text = read_log(kube, trouble.pod, trouble.container, lines=_LOG_LINES, previous=trouble.restarted)
     except KubernetesError:
         return ""
     return kube.session.redactor.redact(text).rstrip()

@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING
 from urllib.parse import urlencode
 
 from airflowaks.cloud.cluster import SERVER_SCOPE
-from airflowaks.kube.client import KUBELET_SECONDS
 from airflowaks.kube.failures import failure, unreachable
+from airflowaks.kube.kubelet import KUBELET_SECONDS, blame_node
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -60,4 +60,4 @@ async def open_stream(
         error: KubernetesError = failure(session, address.cluster, refused.response.status_code, body)
     except (OSError, WebSocketException) as lost:
         error = unreachable(session, address.cluster, address.server, lost)
-    raise await asyncio.to_thread(kube.blame_node, pod, error)
+    raise await asyncio.to_thread(blame_node, kube, pod, error)

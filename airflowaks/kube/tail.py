@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from airflowaks.kube.kubelet import read_log
+
 if TYPE_CHECKING:
     from airflowaks.kube.client import Kube, Reference
 
@@ -29,7 +31,7 @@ class Tail:
         # The API server rounds the time to whole seconds, so lines of the same second are returned again.
         since = f"{self._last[:_WHOLE_SECONDS]}Z" if self._last else ""
         lines = 0 if since else self._lines
-        text = self._kube.logs(self._pod, self._container, lines=lines, since=since, times=True)
+        text = read_log(self._kube, self._pod, self._container, lines=lines, since=since, times=True)
         stamped = [line.partition(" ") for line in text.splitlines()]
         new = [(time, line) for time, _, line in stamped if time > self._last]
         if new:

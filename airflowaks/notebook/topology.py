@@ -6,7 +6,7 @@ import html
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from airflowaks.config.schema import ManagedRedis
+from airflowaks.config.backend_schema import ManagedRedis
 from airflowaks.engine.table import Picture, Table
 
 if TYPE_CHECKING:

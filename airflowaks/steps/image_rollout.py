@@ -18,6 +18,7 @@ from airflowaks.engine.results import Results
 from airflowaks.engine.table import Table
 from airflowaks.errors import RolloutFailed
 from airflowaks.kube.client import Reference, connect
+from airflowaks.kube.kubelet import read_log
 from airflowaks.kube.objects import KubeObject
 
 if TYPE_CHECKING:
@@ -110,7 +111,7 @@ class ImageRollout:
         """Tell whether the last migration changed the schema."""
         kube, job = self._session.memoize(connect), self.migration.reference
         pods = kube.each("v1", "Pod", job.namespace, labels="app.kubernetes.io/component=migration")
-        return not any(_NOTHING in kube.logs(Reference.of(pod), "migration") for pod in pods)
+        return not any(_NOTHING in read_log(kube, Reference.of(pod), "migration") for pod in pods)
 
 
 def _with_image(deployment: KubeObject, image: str) -> KubeObject:

@@ -16,6 +16,7 @@ from airflowaks.config.paths import manifests_folder
 from airflowaks.engine.polling import wait_until
 from airflowaks.errors import AirflowAksError, CheckFailed, Forbidden, KubernetesError, MissingDependency
 from airflowaks.kube.client import Reference, connect
+from airflowaks.kube.kubelet import read_log
 from airflowaks.kube.manifests import load
 from airflowaks.kube.pods import is_ready, not_ready
 from airflowaks.kube.port_forward import forward
@@ -163,7 +164,7 @@ class Tunnel:
         def is_over(pod: Document | None) -> bool:
             if pod is None or not is_ready(pod):
                 return pod is not None and pod["status"].get("phase") == "Failed"
-            return _READY in kube.logs(Reference.of(pod), _CONTAINER)
+            return _READY in read_log(kube, Reference.of(pod), _CONTAINER)
 
         seconds = _PLAN_SECONDS if self.session.mode == "plan" else _READY_SECONDS
         pod = wait_until(look, is_over, seconds, longest_pause=_LONGEST_PAUSE_SECONDS)
@@ -179,7 +180,7 @@ class Tunnel:
         """Return the lines that the pod has logged since the last call: only failures, once it is ready."""
         with self._lock, suppress(KubernetesError):
             if self._pod is not None:
-                lines = self.session.memoize(connect).logs(self._pod, _CONTAINER).splitlines()
+                lines = read_log(self.session.memoize(connect), self._pod, _CONTAINER).splitlines()
                 already, self._lines_read = self._lines_read, len(lines)
                 return lines[already:]
         return []

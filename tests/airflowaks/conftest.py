@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 from airflowaks.azure.subscription import ProviderRegistration, ResourceGroup
+from airflowaks.config.backend_schema import FirewallRule
 from airflowaks.config.environment import load_environment
-from airflowaks.config.schema import FirewallRule
 from airflowaks.engine.converge import converge
 from airflowaks.kube.client import Reference, connect
 from airflowaks.session import Session, open_session

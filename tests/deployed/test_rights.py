@@ -18,6 +18,7 @@ from airflowaks.engine.converge import converge
 from airflowaks.errors import Forbidden, PermissionDenied
 from airflowaks.kube import exec as command
 from airflowaks.kube.client import connect
+from airflowaks.kube.kubelet import read_log
 from airflowaks.session import Session, open_session
 from airflowaks.steps import airflow, backend, cluster, key_vault, registry, volumes, workload_identity
 from airflowaks.steps.api_server import api, ready_pods
@@ -173,7 +174,7 @@ def test_developers_look_and_forward_and_change_nothing(developer: Session) -> N
     with api(developer) as pages:
         assert pages.health()["scheduler"]["status"] == "healthy"
     (worker, *_) = ready_pods(developer, "worker")
-    assert kube.logs(worker, "worker", lines=1)
+    assert read_log(kube, worker, "worker", lines=1)
     with pytest.raises(Forbidden):
         command.run(kube, worker, ("id",), container="worker")
     with pytest.raises(Forbidden):

@@ -13,6 +13,7 @@ from airflowaks.diagnosis.readers.scope import component_of
 from airflowaks.engine.times import parse_time, seconds_since, timestamp
 from airflowaks.errors import KubernetesError
 from airflowaks.kube.client import Reference
+from airflowaks.kube.kubelet import read_log
 from airflowaks.kube.pods import conditions, is_ready
 
 if TYPE_CHECKING:
@@ -87,7 +88,7 @@ def _with_logs(kube: Kube, scope: Scope, name: str, pod: Pod) -> Pod:
 
     def tail(container: str, *, previous: bool) -> str:
         try:
-            return kube.logs(reference, container, lines=_LINES, previous=previous, since=since)[-_LONGEST_LOG:]
+            return read_log(kube, reference, container, lines=_LINES, previous=previous, since=since)[-_LONGEST_LOG:]
         except KubernetesError:
             return ""
 

@@ -10,6 +10,7 @@ import ipywidgets as widgets
 
 from airflowaks.errors import KubernetesError
 from airflowaks.kube.client import Kube, Reference, connect
+from airflowaks.kube.kubelet import read_log
 from airflowaks.kube.tail import Tail
 from airflowaks.notebook.refresher import Refresher
 from airflowaks.notebook.widgets.button_state import RED, busy, coloured
@@ -106,7 +107,7 @@ class LogViewer:
         redactor = self._incident.run.session.redactor
         with busy(self._fetch, self._line, redactor, f"reading {self._pod.value} …"):
             previous = self._previous.value
-            text = self._kube.logs(self._reference, self._container.value, lines=_LINES, previous=previous)
+            text = read_log(self._kube, self._reference, self._container.value, lines=_LINES, previous=previous)
             self._lines.clear()
             self._lines.extend(redactor.redact(text).splitlines())
             self._show()

@@ -11,8 +11,8 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
+from airflowaks.config.backend_schema import ExistingCache, ManagedRedis
 from airflowaks.config.environment import Environment, load_environment
-from airflowaks.config.schema import ExistingCache, ManagedRedis
 from airflowaks.errors import InvalidEnvironment
 from tests.support.repository import REPOSITORY
 

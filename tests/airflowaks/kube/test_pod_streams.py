@@ -15,6 +15,7 @@ import pytest
 from airflowaks.errors import KubernetesError
 from airflowaks.kube.client import Kube, Reference
 from airflowaks.kube.exec import run
+from airflowaks.kube.kubelet import read_log
 from airflowaks.kube.pods import short_lived
 from airflowaks.kube.port_forward import forward
 
@@ -56,10 +57,10 @@ def test_a_container_that_the_kubelet_has_removed_has_no_log(world: World, rehea
         statuses = (seen or {}).get("status", {}).get("containerStatuses", [{}])
         if statuses[0].get("restartCount", 0) > 0:
             break
-    assert world.kube.logs(pod, "main", previous=True) == "the first time\n"
+    assert read_log(world.kube, pod, "main", previous=True) == "the first time\n"
     rehearsal.control("POST", {"breakdown": "logs", "name": "restarts"})
     try:
-        assert world.kube.logs(pod, "main", previous=True) == ""
+        assert read_log(world.kube, pod, "main", previous=True) == ""
     finally:
         rehearsal.control("DELETE")
         world.kube.delete(pod, grace_seconds=0)
@@ -87,7 +88,7 @@ def test_a_silent_kubelet_costs_seconds_and_is_named(world: World, rehearsal: Re
         node = (kube.get(pod) or {})["spec"]["nodeName"]
         rehearsal.control("POST", {"breakdown": "silence"})
         try:
-            for ask in (lambda: kube.logs(pod, "main"), lambda: run(kube, pod, ("true",))):
+            for ask in (lambda: read_log(kube, pod, "main"), lambda: run(kube, pod, ("true",))):
                 began = time.monotonic()
                 with pytest.raises(KubernetesError) as caught:
                     ask()
