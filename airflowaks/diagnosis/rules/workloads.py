@@ -81,7 +81,7 @@ def _namespace_is_missing(facts: Snapshot) -> Iterable[Cause]:
 
 @WORKLOADS.rule(
     "AKA-812",
-    effects=("AKA-801", "AKA-813", *NO_NEW_PODS, *DOWNSTREAM),
+    effects=("AKA-801", "AKA-806", "AKA-813", *NO_NEW_PODS, *DOWNSTREAM),
     link=f"{_AKS}availability-performance/node-not-ready-basic-troubleshooting",
 )
 def _node_is_not_ready(facts: Snapshot) -> Iterable[Cause]:
@@ -145,7 +145,7 @@ def _container_is_not_created(facts: Snapshot) -> Iterable[Cause]:
                     yield Cause(sentence, fix, evidence, frozenset({pod.component} - {""}))
 
 
-@WORKLOADS.rule("AKA-816", effects=DOWNSTREAM)
+@WORKLOADS.rule("AKA-816", effects=(*NO_NEW_PODS, *DOWNSTREAM))
 def _new_pods_are_refused(facts: Snapshot) -> Iterable[Cause]:
     """By the API server's words, which a ReplicaSet or Job repeats."""
     for words, sentence, fix in _REFUSED:
