@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, cast
 
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
     from rehearsal_cloud.kubernetes.objects.kinds import Kind
     from rehearsal_cloud.kubernetes.state import ClusterState
 
-_VALIDATIONS = ("Ignore", "Warn", "Strict")
+_VALIDATIONS = ("", "Ignore", "Strict", "Warn")
 
 
 @dataclass(frozen=True)
@@ -51,8 +52,7 @@ class Call:
         """Validate the query of a write. Raises Failure (422) about `subject`: CreateOptions, PatchOptions."""
         dry_run = self.connection.query_params.getlist("dryRun")
         if dry_run and set(dry_run) != {"All"}:
-            listed = ", ".join(f'"{value}"' for value in dry_run)
-            text = f'Unsupported value: []string{{{listed}}}: supported values: "All"'
+            text = f'Unsupported value: {json.dumps(dry_run)}: supported values: "All"'
             raise unsupported(subject, "dryRun", text)
         validation = self.query("fieldValidation", "Warn")
         if validation not in _VALIDATIONS:
@@ -69,7 +69,7 @@ class Call:
     @property
     def field_validation(self) -> FieldValidation:
         """Return the mode of field validation."""
-        return cast("FieldValidation", self.query("fieldValidation", "Warn"))
+        return cast("FieldValidation", self.query("fieldValidation") or "Warn")
 
     @property
     def manager(self) -> str:

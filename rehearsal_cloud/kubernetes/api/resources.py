@@ -173,8 +173,7 @@ async def _delete_options(call: Call) -> DeleteOptions:
         policy = "Orphan" if orphan else "Background"
     dry_run = sent.get("dryRun") or []
     if dry_run not in ([], ["All"]):
-        listed = ", ".join(f'"{value}"' for value in dry_run)
-        text = f'Unsupported value: []string{{{listed}}}: supported values: "All"'
+        text = f'Unsupported value: {json.dumps(dry_run)}: supported values: "All"'
         raise unsupported("DeleteOptions", "dryRun", text)
     grace = sent.get("gracePeriodSeconds")
     if grace is None and call.query("gracePeriodSeconds"):

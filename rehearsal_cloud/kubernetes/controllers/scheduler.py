@@ -58,7 +58,7 @@ class Scheduler(Controller):
             return
         unbound, problem = self._claims(pod)
         if problem:
-            self._refuse(pod, f"0/{len(nodes)} nodes are available: {problem}. {_no_preemption(nodes, {})}")
+            self._refuse(pod, f"0/{len(nodes)} nodes are available: {problem}. not found")
             return
         placed = [
             other_pod
@@ -144,8 +144,8 @@ class Scheduler(Controller):
             self.recorder.warning(pod, "FailedScheduling", message)
 
 
-def _no_preemption(nodes: list[Document], helpful: Counter[str] | dict[str, int]) -> str:
+def _no_preemption(nodes: list[Document], helpful: Counter[str]) -> str:
     hopeless = len(nodes) - sum(helpful.values())
     parts = [f"{count} {reason}" for reason, count in helpful.items()]
     parts += [f"{hopeless} Preemption is not helpful for scheduling"] if hopeless else []
-    return f"preemption: 0/{len(nodes)} nodes are available: {', '.join(sorted(parts))}."
+    return f"no new claims to deallocate, preemption: 0/{len(nodes)} nodes are available: {', '.join(sorted(parts))}."

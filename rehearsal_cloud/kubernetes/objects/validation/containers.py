@@ -81,9 +81,7 @@ def _container(path: str, container: Document, volumes: set[Any]) -> Iterator[Ca
         if name in container:
             yield from _probe(f"{path}.{name}", container[name], once=name != "readinessProbe")
     policies = ("File", "FallbackToLogsOnError")
-    if container["terminationMessagePolicy"] not in policies:
-        text = "must be 'File' or 'FallbackToLogsOnError'"
-        yield invalid(f"{path}.terminationMessagePolicy", container["terminationMessagePolicy"], text)
+    yield from supported(f"{path}.terminationMessagePolicy", container["terminationMessagePolicy"], *policies)
     yield from _ports(f"{path}.ports", container.get("ports", []))
     yield from environment(path, container)
     yield from _mounts(f"{path}.volumeMounts", container.get("volumeMounts", []), volumes)

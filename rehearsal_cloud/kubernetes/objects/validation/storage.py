@@ -81,7 +81,8 @@ def storage_class(document: Document, old: Document | None) -> Iterator[Cause]:
     yield from supported("reclaimPolicy", document["reclaimPolicy"], "Delete", "Retain")
     yield from supported("volumeBindingMode", document["volumeBindingMode"], "Immediate", "WaitForFirstConsumer")
     if old:
-        for name, empty in (("parameters", {}), ("provisioner", ""), ("reclaimPolicy", "")):
+        yield from unchanged("provisioner", document.get("provisioner"), old.get("provisioner"))
+        for name, empty in (("parameters", {}), ("reclaimPolicy", "")):
             if document.get(name, empty) != old.get(name, empty):
                 yield forbidden(name, f"updates to {name} are forbidden.")
         yield from unchanged("volumeBindingMode", document["volumeBindingMode"], old["volumeBindingMode"])

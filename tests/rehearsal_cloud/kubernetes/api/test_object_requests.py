@@ -128,11 +128,11 @@ def test_dry_runs_keep_nothing(maps: ConfigMaps) -> None:
     assert maps.get() == (200, made)
 
 
-def test_a_dry_run_of_another_sort_is_refused(maps: ConfigMaps) -> None:
+def test_a_dry_run_of_another_sort_is_refused(cluster_api: ClusterApi, maps: ConfigMaps) -> None:
     status, answer = maps.create(query="?dryRun=Some")
-    text = (
-        'CreateOptions.meta.k8s.io "" is invalid: dryRun: Unsupported value: []string{"Some"}: supported values: "All"'
-    )
+    # Measured with 1.36: values are written as JSON, no longer as Go.
+    value = '["Some"]' if cluster_api.side == "rehearsal" else '[]string{"Some"}'
+    text = f'CreateOptions.meta.k8s.io "" is invalid: dryRun: Unsupported value: {value}: supported values: "All"'
     assert (status, answer["message"]) == (422, text)
 
 
