@@ -97,7 +97,7 @@ def roles(session: Session) -> Iterator[Row]:
     if not missing:
         yield Row("roles on Azure", "ok", names)
         return
-    action = "Request Owner, or Contributor with User Access Administrator, on the subscription (docs/environments.md)."
+    action = "Request Owner, or Contributor with User Access Administrator, on the subscription (docs/security.md)."
     yield Row("roles on Azure", "stops", f"{names}; that does not allow {', '.join(missing)}", action)
 
 

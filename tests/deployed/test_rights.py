@@ -1,4 +1,4 @@
-"""The rights that docs/environments.md names are enough to deploy and to check, and developers have theirs."""
+"""The rights that docs/security.md names are enough to deploy and to check, and developers have theirs."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ pytestmark = pytest.mark.broad
 
 NAME = "least"
 STEPS = (cluster, registry, backend, key_vault, workload_identity, volumes, airflow)
-PAGE = (REPOSITORY / "docs/environments.md").read_text()
+PAGE = (REPOSITORY / "docs/security.md").read_text()
 CHECKS_OF_A_READER = {
     "cluster runs",
     "OIDC issuer answers",

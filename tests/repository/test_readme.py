@@ -4,6 +4,7 @@ import re
 import tomllib
 
 import pytest
+import yaml
 
 from airflowaks.steps import key_vault
 from tests.support.drills.table import table
@@ -62,3 +63,16 @@ def test_every_secret_is_in_the_table_of_rotation() -> None:
 
 def test_the_table_of_findings_is_as_rules_and_drills_have_it() -> None:
     assert table() in (REPOSITORY / "docs/findings.md").read_text()
+
+
+def test_the_table_of_secrets_names_the_components_that_mount_each() -> None:
+    table = (REPOSITORY / "docs/security.md").read_text().partition("| secret | held by |")[2].partition("\n\n")[0]
+    documented = {name: set(holders.split(", ")) for name, holders in re.findall(r"\| `(\S+)` \| (.+?) \|", table)}
+    manifests = (REPOSITORY / "manifests/05_workload_identity/secret-provider-classes.yaml").read_text()
+    mounted: dict[str, set[str]] = {}
+    for manifest in yaml.safe_load_all(manifests):
+        component = manifest["metadata"]["labels"]["app.kubernetes.io/component"]
+        for name in re.findall(r"objectName: (airflow-\S+)", manifest["spec"]["parameters"]["objects"]):
+            mounted.setdefault(name, set()).add(component)
+
+    assert documented == mounted
