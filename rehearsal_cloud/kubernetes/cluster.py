@@ -8,13 +8,12 @@ from typing import TYPE_CHECKING
 from rehearsal_cloud.backends.ports import listen
 from rehearsal_cloud.backends.processes import remove
 from rehearsal_cloud.kubernetes import controller_manager
-from rehearsal_cloud.kubernetes.api.admission import admit
+from rehearsal_cloud.kubernetes.api.admission import admit, review
 from rehearsal_cloud.kubernetes.api.endpoint import Endpoint
 from rehearsal_cloud.kubernetes.api.server import Api
 from rehearsal_cloud.kubernetes.auth.access import Access
 from rehearsal_cloud.kubernetes.bootstrap import bootstrap
 from rehearsal_cloud.kubernetes.node import Node
-from rehearsal_cloud.kubernetes.pod_security.admission import review
 from rehearsal_cloud.kubernetes.state import ClusterState
 
 if TYPE_CHECKING:

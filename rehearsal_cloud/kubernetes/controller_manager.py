@@ -21,6 +21,7 @@ from rehearsal_cloud.kubernetes.controllers.load_balancers import LoadBalancers
 from rehearsal_cloud.kubernetes.controllers.namespaces import Namespaces
 from rehearsal_cloud.kubernetes.controllers.provisioner import Provisioner
 from rehearsal_cloud.kubernetes.controllers.replica_sets import ReplicaSets
+from rehearsal_cloud.kubernetes.controllers.resource_quotas import ResourceQuotas
 from rehearsal_cloud.kubernetes.controllers.role_aggregation import RoleAggregation
 from rehearsal_cloud.kubernetes.controllers.scheduler import Scheduler
 from rehearsal_cloud.kubernetes.controllers.service_accounts import RootCertificates, ServiceAccounts
@@ -46,6 +47,7 @@ CONTROLLERS: Sequence[type[Controller]] = (
     Namespaces,
     Provisioner,
     ReplicaSets,
+    ResourceQuotas,
     RoleAggregation,
     RootCertificates,
     ScaledObjects,

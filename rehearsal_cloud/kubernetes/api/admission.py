@@ -1,7 +1,7 @@
 """Admission: changes and refusals of the API server before it stores an object.
 
-The plugins, in their order: ServiceAccount, Priority, DefaultTolerationSeconds, DefaultStorageClass, and AKS's workload
-identity webhook: https://kubernetes.io/docs/reference/access-authn-authz/admission-controllers/
+The plugins, in their order: ServiceAccount, Priority, DefaultTolerationSeconds, DefaultStorageClass, AKS's workload
+identity webhook, PodSecurity and ResourceQuota: https://kubernetes.io/docs/reference/access-authn-authz/admission-controllers/
 """
 
 from __future__ import annotations
@@ -10,9 +10,11 @@ import copy
 from typing import TYPE_CHECKING
 
 from rehearsal_cloud.kubernetes.addons import workload_identity
+from rehearsal_cloud.kubernetes.controllers import resource_quotas
 from rehearsal_cloud.kubernetes.failures import Failure, forbidden
 from rehearsal_cloud.kubernetes.objects.lifecycle import random_suffix
 from rehearsal_cloud.kubernetes.objects.service_addresses import allocate
+from rehearsal_cloud.kubernetes.pod_security import admission as pod_security
 
 if TYPE_CHECKING:
     from rehearsal_cloud.documents import Document
@@ -33,6 +35,14 @@ def admit(cluster: ClusterState, document: Document, old: Document | None) -> Do
         return admitted
     network = cluster.document["properties"].get("networkProfile") or {}
     return allocate(cluster.objects, admitted, old, network.get("serviceCidr") or _SERVICES)
+
+
+def review(cluster: ClusterState, document: Document, old: Document | None) -> list[str]:
+    """Return the warnings about a valid object that is to be stored. Raises Failure (403, 422)."""
+    warnings = pod_security.review(cluster, document, old)
+    if old is None:
+        resource_quotas.check(cluster.objects, document)
+    return warnings
 
 
 def _completed(cluster: ClusterState, document: Document) -> Document:

@@ -48,25 +48,22 @@ def is_resolvable(reason: str) -> bool:
     return reason.startswith("Insufficient ") or reason in ("Too many pods", _PORTS, _POD_ANTI_AFFINITY, _SPREAD)
 
 
-def requests(pod: Document) -> dict[str, Decimal]:
-    """Return the resource requests of a pod: the containers' sum or the largest init container's."""
+def resources(pod: Document, way: str = "requests") -> dict[str, Decimal]:
+    """Return the resource requests or limits of a pod: the containers' sum or the largest init container's."""
     spec = pod["spec"]
-    total = _sum(_requested(container) for container in spec["containers"])
+    total = _sum(_of_container(container, way) for container in spec["containers"])
     for container in spec.get("initContainers") or ():
-        container_requests = _requested(container)
+        amounts = _of_container(container, way)
         if container.get("restartPolicy") == "Always":  # a sidecar runs beside all that come after it
-            total = _sum((total, container_requests))
+            total = _sum((total, amounts))
         else:
-            total = {
-                name: max(total.get(name, Decimal(0)), container_requests.get(name, Decimal(0)))
-                for name in total | container_requests
-            }
+            total = {name: max(total.get(name, Decimal(0)), amounts.get(name, Decimal(0))) for name in total | amounts}
     return _sum((total, {name: amount(value) for name, value in (spec.get("overhead") or {}).items()}))
 
 
-def _requested(container: Document) -> dict[str, Decimal]:
-    container_requests = (container.get("resources") or {}).get("requests") or {}
-    return {name: amount(value) for name, value in container_requests.items()}
+def _of_container(container: Document, way: str) -> dict[str, Decimal]:
+    amounts = (container.get("resources") or {}).get(way) or {}
+    return {name: amount(value) for name, value in amounts.items()}
 
 
 def _sum(parts: Iterable[dict[str, Decimal]]) -> dict[str, Decimal]:
@@ -80,8 +77,8 @@ def _sum(parts: Iterable[dict[str, Decimal]]) -> dict[str, Decimal]:
 def _resources(pod: Document, node: Document, on_node: list[Document]) -> list[str]:
     allocatable = {name: amount(value) for name, value in (node["status"].get("allocatable") or {}).items()}
     wrong = ["Too many pods"] if len(on_node) + 1 > allocatable.get("pods", Decimal(0)) else []
-    used = _sum(requests(other_pod) for other_pod in on_node)
-    for name, request in requests(pod).items():
+    used = _sum(resources(other_pod) for other_pod in on_node)
+    for name, request in resources(pod).items():
         if request > allocatable.get(name, Decimal(0)) - used.get(name, Decimal(0)):
             wrong.append(f"Insufficient {name}")
     return wrong
