@@ -10,6 +10,7 @@ import copy
 from typing import TYPE_CHECKING
 
 from rehearsal_cloud.kubernetes.addons import workload_identity
+from rehearsal_cloud.kubernetes.api import pod_warnings
 from rehearsal_cloud.kubernetes.controllers import resource_quotas
 from rehearsal_cloud.kubernetes.failures import Failure, forbidden
 from rehearsal_cloud.kubernetes.objects.lifecycle import random_suffix
@@ -39,7 +40,7 @@ def admit(cluster: ClusterState, document: Document, old: Document | None) -> Do
 
 def review(cluster: ClusterState, document: Document, old: Document | None) -> list[str]:
     """Return the warnings about a valid object that is to be stored. Raises Failure (403, 422)."""
-    warnings = pod_security.review(cluster, document, old)
+    warnings = [*pod_warnings.warnings(document, old), *pod_security.review(cluster, document, old)]
     if old is None:
         resource_quotas.check(cluster.objects, document)
     return warnings

@@ -39,6 +39,7 @@ _LOG = logging.getLogger(__name__)
 _SWITCHING_PROTOCOLS = 101
 _STREAMS = ("attach", "exec", "portforward")
 _CREATE_REQUIRED = (1, 35)
+_ENDPOINTS = "v1 Endpoints is deprecated in v1.33+; use discovery.k8s.io/v1 EndpointSlice"
 _PARTS = ("", "status", "finalize")
 """The subresources that are parts of the object itself."""
 
@@ -120,6 +121,8 @@ class Api:
 
     async def _answer(self, call: Call) -> Response:
         info = call.info
+        if call.kind.kind == "Endpoints":
+            call.warn([_ENDPOINTS])
         if not call.kind.stored:
             return await self._review(call)
         if info.subresource == "scale":

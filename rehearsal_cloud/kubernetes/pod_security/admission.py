@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from rehearsal_cloud.kubernetes.failures import forbidden, invalid
+from rehearsal_cloud.kubernetes.objects.pod_templates import pod_template
 from rehearsal_cloud.kubernetes.pod_security.policy import policy_of
 from rehearsal_cloud.kubernetes.pod_security.violations import containers
 
@@ -18,15 +19,13 @@ if TYPE_CHECKING:
     from rehearsal_cloud.kubernetes.pod_security.violations import Violation
     from rehearsal_cloud.kubernetes.state import ClusterState
 
-_TEMPLATED = frozenset({"ReplicationController", "Deployment", "ReplicaSet", "StatefulSet", "DaemonSet", "Job"})
-
 
 def review(cluster: ClusterState, new: Document, old: Document | None) -> list[str]:
     """Return the warnings about an object that is stored. Raises Failure (403) for a pod, (422) for labels."""
     kind = new["kind"]
     if kind == "Namespace":
         return _review_namespace(cluster, new, old)
-    template = _template(new)
+    _, template = pod_template(new)
     if template is None or (kind == "Pod" and old is not None and not _changed(new, old)):
         return []
     policy, _ = policy_of(cluster.objects.get("Namespace", new["metadata"]["namespace"]) or {"metadata": {}})
@@ -62,18 +61,6 @@ def _existing(cluster: ClusterState, namespace: str, enforce: Standard) -> list[
 
 def _more(count: int) -> str:
     return f" (and {count} other pod{'s' if count > 1 else ''})" if count else ""
-
-
-def _template(document: Document) -> Document | None:
-    """Return the pod, or the template of a workload's pods."""
-    if document["kind"] == "Pod":
-        return document
-    if document["kind"] == "CronJob":
-        document = document["spec"]["jobTemplate"]
-    elif document["kind"] not in _TEMPLATED:
-        return None
-    template: Document | None = document["spec"].get("template")
-    return template
 
 
 def _changed(new: Document, old: Document) -> bool:
