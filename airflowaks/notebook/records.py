@@ -40,12 +40,12 @@ class RunRecord:
         return f"failed: {self.failure}" if self.failure else "done" if self.ended else "not finished"
 
     def changes_summary(self) -> str:
-        """Return how many resources were changed, would be changed, and are up to date."""
+        """Return how many resources were changed, would be changed, are up to date, were left, and were not read."""
         made = sum(change["applied"] for change in self.changes)
         left = sum(map(_is_pending, self.changes))
-        unread = sum(change["action"] == Action.UNREAD for change in self.changes)
-        alike = len(self.changes) - made - left - unread
-        counts = [(made, "changed"), (left, "to change"), (alike, "up to date"), (unread, "not read")]
+        rest = {Action.NONE: "up to date", Action.KEEP: "adopted and left", Action.UNREAD: "not read"}
+        counts = [(made, "changed"), (left, "to change")]
+        counts += [(sum(change["action"] == action for change in self.changes), what) for action, what in rest.items()]
         return ", ".join(f"{count} {what}" for count, what in counts if count) or "no changes"
 
     def checks_summary(self) -> str:
@@ -164,7 +164,7 @@ def _shown(cells: Sequence[Sequence[Any]], mime: str) -> Iterator[Any]:
 
 
 def _is_pending(change: Mapping[str, Any]) -> bool:
-    return not change["applied"] and change["action"] not in (Action.NONE, Action.UNREAD)
+    return not change["applied"] and change["action"] in (Action.CREATE, Action.UPDATE, Action.DELETE)
 
 
 def _change(change: Mapping[str, Any]) -> str:

@@ -13,6 +13,7 @@ import pytest
 from click.testing import CliRunner
 
 from airflowaks.cli import airflowaks
+from airflowaks.engine.changes import CHANGES_MIME
 from airflowaks.errors import InvalidParameter
 from airflowaks.notebook.provenance import RUN_MIME
 from airflowaks.notebook.records import compare, list_runs, read_record
@@ -72,6 +73,18 @@ def test_a_run_cut_off_is_not_finished_and_keeps_its_changes(records: Path, tmp_
     record = read_record(tmp_path / "cut.ipynb")
     assert (record.ended, record.outcome) == ("", "not finished")
     assert [change["name"] for change in record.changes] == ["first.txt", "second.txt", "third.txt"]
+
+
+def test_an_adopted_resource_is_left_and_not_pending(records: Path, tmp_path: Path) -> None:
+    notebook = nbformat.read(records / "checked.ipynb", as_version=4)
+    for cell in notebook.cells:
+        for output in cell.get("outputs", ()):
+            for change in output.get("data", {}).get(CHANGES_MIME, ())[:1]:
+                change["action"] = "keep"
+    nbformat.write(notebook, tmp_path / "adopted.ipynb")
+    record = read_record(tmp_path / "adopted.ipynb")
+    assert record.changes_summary() == "2 up to date, 1 adopted and left"
+    assert record.facts()["change of file first.txt"] == "keep"
 
 
 def test_comparing_tells_parameters_changes_and_outcome_apart(records: Path) -> None:
