@@ -126,15 +126,19 @@ class Resource(ABC):
         """Return the facts as last read, reading them the first time."""
         with self._reading:
             if self._facts is _UNREAD:
-                self.refresh()
+                first = self._read_below_parent()
+                # While a slow answer was on its way, `refresh` may have read later ones.
+                self._facts = first if self._facts is _UNREAD else self._facts
             facts: Facts | None = self._facts
         return facts
 
     def refresh(self) -> Facts | None:
         """Read the facts again; without `parent` there are none, and the service is not asked."""
-        gone = self.parent is not None and self.parent.facts is None
-        self._facts = facts = None if gone else self.read()
+        self._facts = facts = self._read_below_parent()
         return facts
+
+    def _read_below_parent(self) -> Facts | None:
+        return None if self.parent is not None and self.parent.facts is None else self.read()
 
     def fact(self, path: str) -> Any:
         """Return one fact by its dotted path; AFTER_APPLY where it does not exist yet."""

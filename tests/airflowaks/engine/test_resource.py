@@ -285,6 +285,28 @@ def test_a_fact_is_found_by_its_path(session: Session, tmp_path: Path) -> None:
         File(session, tmp_path / "b").require("size")
 
 
+def test_a_slow_first_answer_does_not_replace_a_later_one(session: Session, tmp_path: Path) -> None:
+    asked, answered = threading.Event(), threading.Event()
+
+    class SlowFile(File):
+        def read(self) -> Facts | None:
+            facts = super().read()
+            if threading.current_thread() is reader:
+                asked.set()
+                assert answered.wait(SECONDS)
+            return facts
+
+    file = SlowFile(session, tmp_path / "a")
+    reader = threading.Thread(target=lambda: file.facts)
+    reader.start()
+    assert asked.wait(SECONDS)
+    file.write(None)
+    file.refresh()
+    answered.set()
+    reader.join()
+    assert file.facts == {"etag": "1", **WANTED}
+
+
 def test_resources_are_written_after_what_they_need(session: Session, tmp_path: Path) -> None:
     written: list[str] = []
 
