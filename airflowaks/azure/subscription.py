@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from airflowaks.azure.arm import ArmResource, group_id, rest
 from airflowaks.engine.polling import wait_until
 from airflowaks.engine.resource import Facts, Resource
 from airflowaks.errors import AzureError
+
+if TYPE_CHECKING:
+    from azure.core.rest import HttpResponse
+
+    from airflowaks.session import Session
 
 NAMESPACES = (
     "Microsoft.Cache",
@@ -23,6 +28,15 @@ NAMESPACES = (
 """The providers of all resources that the seven steps, or AKS on their behalf, create."""
 
 _REGISTRATION_SECONDS = 900.0
+_SUBSCRIPTIONS_API = "2022-12-01"
+
+
+def ask_subscription(session: Session) -> HttpResponse:
+    """Return Azure's answer about the subscription: its name, state and offer, or that the caller sees none."""
+    from azure.core.rest import HttpRequest
+
+    path = f"/subscriptions/{session.environment.subscription_id}"
+    return session.resources.send_request(HttpRequest("GET", path, params={"api-version": _SUBSCRIPTIONS_API}))
 
 
 class ProviderRegistration(Resource):

@@ -27,10 +27,10 @@ def month(session: Session) -> Iterator[Row]:
         return
     prices = {**_nodes(environment), **_services(environment)}
     parts = [f"{what} {_dollars(price)}" for what, price in prices.items()]
-    known = [price for price in prices.values() if price is not None]
-    least, most = (round(sum(price[end] for price in known)) for end in (0, 1))
+    priced = [price for price in prices.values() if price is not None]
+    least, most = (round(sum(price[end] for price in priced)) for end in (0, 1))
     total = f"about {least}" + (f" to {most}" if most > least else "")
-    rest = " and what is not known" if len(known) < len(prices) else ""
+    rest = " and what is not known" if len(priced) < len(prices) else ""
     yield Row("cost a month", "ok", f"{total} US dollars{rest}, roughly: {', '.join(parts)}; see {_CALCULATOR}")
 
 

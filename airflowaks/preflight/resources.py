@@ -12,6 +12,7 @@ from airflowaks.azure.redis import ExistingRedis
 from airflowaks.config.naming import MARK
 from airflowaks.engine.changes import Action, is_unknown
 from airflowaks.engine.converge import assess
+from airflowaks.engine.resource import ADOPTED
 from airflowaks.errors import ImmutableProperty
 from airflowaks.preflight.rows import Row
 from airflowaks.steps import backend, cluster, key_vault, registry
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
 
 NAME = "name of the {}"
 _POLICIES_API = "2024-10-01"
+_SECONDS = 15
 _TAKEN = "Set another name in the environment file: it must be unique in all of Azure."
 
 
@@ -128,14 +130,14 @@ def existing(session: Session) -> Iterator[Row]:
 
 
 def policies(session: Session) -> Iterator[Row]:
-    """Ask Azure Policy which assignments deny the resources as they would be created.
+    """Ask Azure Policy which assignments deny the resources as they would be created; adopted ones are not written.
 
     It evaluates the assignments of the management groups, too, and those that only audit on request alone:
     https://learn.microsoft.com/rest/api/policyinsights/policy-restrictions.
     """
-    resources = [each for each in planned(session) if not isinstance(each, ExistingRedis)]
+    resources = [each for each in planned(session) if not isinstance(each, ExistingRedis) and each.origin != ADOPTED]
     denied: dict[str, list[str]] = {}
-    with ThreadPoolExecutor(len(resources)) as pool:
+    with ThreadPoolExecutor() as pool:
         for resource, evaluations in zip(resources, pool.map(_evaluations, resources), strict=True):
             for evaluation in evaluations:
                 effect = str((evaluation.get("effectDetails") or {}).get("policyEffect", "deny"))
@@ -159,20 +161,21 @@ def _evaluations(resource: ArmResource) -> list[dict[str, Any]]:
     path = f"{scope}/providers/Microsoft.PolicyInsights/checkPolicyRestrictions"
     body = {"resourceDetails": {"resourceContent": _content(resource)}}
     request = HttpRequest("POST", path, params={"api-version": _POLICIES_API}, json=body)
-    response = session.resources.send_request(request)
+    # The interpreter waits for the threads of a pool before it ends.
+    response = session.resources.send_request(request, read_timeout=_SECONDS, retry_total=0)
     response.raise_for_status()
     return (response.json().get("contentEvaluationResult") or {}).get("policyEvaluations") or []
 
 
 def _content(resource: ArmResource) -> dict[str, Any]:
     """Return the resource's content, as far as it is known before it is created."""
-    content: dict[str, Any] = json.loads(json.dumps(_known(resource.desired()), default=str))
+    content: dict[str, Any] = json.loads(json.dumps(_without_unknown(resource.desired()), default=str))
     return {"type": resource.type, "name": resource.name, **content}
 
 
-def _known(facts: Mapping[str, Any]) -> dict[str, Any]:
+def _without_unknown(facts: Mapping[str, Any]) -> dict[str, Any]:
     return {
-        key: _known(value) if isinstance(value, dict) else value
+        key: _without_unknown(value) if isinstance(value, dict) else value
         for key, value in facts.items()
         if isinstance(value, dict) or not is_unknown(value)
     }

@@ -9,6 +9,7 @@ from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING, Any
 
 from airflowaks.azure.arm import rest
+from airflowaks.azure.subscription import ask_subscription
 from airflowaks.cloud.connection import token_claims
 from airflowaks.errors import PermissionDenied
 from airflowaks.preflight.rows import Row
@@ -20,7 +21,6 @@ if TYPE_CHECKING:
 
     from airflowaks.session import Session
 
-_SUBSCRIPTIONS_API = "2022-12-01"
 # Entra takes client assertions and services tokens that are this much too early or too late (believed).
 _SKEW_SECONDS = 300
 _NOT_FOUND = 404
@@ -49,12 +49,7 @@ _DIRECTORY_ROLES = {
 
 def sign_in(session: Session) -> Iterator[Row]:
     """Ask for the operator, the subscription and the time."""
-    from azure.core.rest import HttpRequest
-
-    operator, environment = session.operator, session.environment
-    path = f"/subscriptions/{environment.subscription_id}"
-    request = HttpRequest("GET", path, params={"api-version": _SUBSCRIPTIONS_API})
-    response = session.resources.send_request(request)
+    operator, environment, response = session.operator, session.environment, ask_subscription(session)
     if response.status_code == _NOT_FOUND:
         message = (
             f"{operator.name} sees no subscription {environment.subscription_id} in tenant {environment.tenant_id}"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Any
 
+from airflowaks.azure.subscription import ask_subscription
 from airflowaks.preflight.rows import Row
 from airflowaks.steps import registry
 
@@ -13,7 +14,6 @@ if TYPE_CHECKING:
 
     from airflowaks.session import Session
 
-_SUBSCRIPTIONS_API = "2022-12-01"
 _HUB = {"docker.io": "registry-1.docker.io"}
 _SECONDS: dict[str, Any] = {"connection_timeout": 5, "read_timeout": 5, "retry_total": 0}
 _ACCEPT = "application/vnd.oci.image.index.v1+json, application/vnd.docker.distribution.manifest.list.v2+json, */*"
@@ -42,10 +42,7 @@ def _builds(session: Session) -> Row:
 
     https://learn.microsoft.com/azure/container-registry/container-registry-tasks-overview
     """
-    from azure.core.rest import HttpRequest
-
-    path = f"/subscriptions/{session.environment.subscription_id}"
-    response = session.resources.send_request(HttpRequest("GET", path, params={"api-version": _SUBSCRIPTIONS_API}))
+    response = ask_subscription(session)
     response.raise_for_status()
     policies = response.json().get("subscriptionPolicies") or {}
     if policies.get("spendingLimit") != "On":

@@ -255,6 +255,21 @@ def test_what_no_update_can_change_stops(environment: Environment, session: Call
 
 
 @broad
+def test_a_policy_does_not_stop_what_stays_as_it_is(
+    environment: Environment, session: Callable[..., Session], restricted: Callable[..., None]
+) -> None:
+    owner = session(environment, "apply")
+    converge(owner, *owner.memoize(cluster.Resources).providers)
+    group = ResourceGroup(owner, environment.resource_group)
+    vault = Vault(owner, environment.key_vault.name, parent=group)
+    converge(owner, group)
+    vault.put({**vault.desired(), "tags": {"team": "platform"}})
+    restricted(restriction="policy", name="Microsoft.KeyVault/vaults")
+    told = row(preflight(session(environment)), "policies")
+    assert (told.verdict, told.seen) == ("ok", "none denies any of 6 resources")
+
+
+@broad
 def test_a_provider_that_is_not_registered_is_not_registered_by_asking(
     rehearsal: Rehearsal, environment: Environment, session: Callable[..., Session], restricted: Callable[..., None]
 ) -> None:
