@@ -88,9 +88,9 @@ def not_ready(kube: Kube, reference: Reference, pod: Document | None) -> Rollout
     """Return the error for a pod that did not become ready; without `pod`, for a Pod or Job that has none."""
     trouble = find_trouble(kube, [pod]) if pod else None
     lines = last_lines(kube, trouble) if trouble else ""
+    gone = "it was deleted" if reference.kind == "Pod" else "it has no pod"
     return RolloutFailed(
-        f"{reference.kind} {reference.name} did not become ready: {trouble or 'its pod was deleted'}."
-        + indented(lines),
+        f"{reference.kind} {reference.name} did not become ready: {trouble or gone}." + indented(lines),
         f"Run `kubectl describe {reference.kind.lower()} {reference.name} --namespace {reference.namespace}`, fix the"
         " cause, and run the step again.",
     )

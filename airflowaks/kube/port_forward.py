@@ -65,16 +65,14 @@ async def _require(kube: Kube, pod: Reference, port: int) -> None:
     try:
         stream = await _open(kube, pod, port)
     except Forbidden as refused:
-        action, group = refused.action, kube.session.environment.entra.developer_group
+        group = kube.session.environment.entra.developer_group
         if refused.status == HTTPStatus.FORBIDDEN:
-            action = (
+            refused.action = (
                 f"Join the Entra group {group} and sign in again; if you are in it, an administrator must run step 1"
                 " again: port-forwards need the verbs get and create on pods/portforward."
             )
-        message = f"Port-forward to pod {pod.name}: {refused.message}"
-        denied = Forbidden(message, action, refused.status, refused.reason)
-        denied.needs = refused.needs
-        raise denied from None
+        refused.message = f"Port-forward to pod {pod.name}: {refused.message}"
+        raise
     except KubernetesError:
         return  # the pod may be back when a client connects
     await stream.close()

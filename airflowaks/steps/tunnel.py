@@ -147,13 +147,11 @@ class Tunnel:
         try:
             return Reference.of(self.session.memoize(connect).create(job.fill()))
         except Forbidden as refused:
-            action = (
+            refused.action = (
                 f"It needs the verb create on jobs.batch and on pods/portforward in the namespace {namespace}, as the"
                 " role Azure Kubernetes Service RBAC Writer has."
             )
-            denied = Forbidden(refused.message, action, refused.status, refused.reason)
-            denied.needs = refused.needs
-            raise denied from None
+            raise
 
     def _await_pod(self, job: Reference) -> Reference:
         kube, labels = self.session.memoize(connect), f"batch.kubernetes.io/job-name={job.name}"
@@ -188,5 +186,6 @@ class Tunnel:
     def _delete_job(self) -> None:
         job, self._job = self._job, None
         if job is not None:
-            with suppress(KubernetesError):  # it has a deadline
+            # The sign-in may have ended. The Job has a deadline.
+            with suppress(AirflowAksError), self.session.translated(job.name):
                 self.session.memoize(connect).delete(job, grace_seconds=0)

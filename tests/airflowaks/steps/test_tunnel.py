@@ -8,10 +8,13 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import psycopg
 import pytest
+from azure.core.credentials import AccessToken
+from azure.core.exceptions import ClientAuthenticationError
 
 from airflowaks.azure.database_role import TOKEN_SCOPE, connect
 from airflowaks.azure.redis import broker_url, ping
@@ -161,6 +164,30 @@ def test_two_sessions_do_not_disturb_each_other(session: Session, open_here: Cal
         with pytest.raises(psycopg.OperationalError):
             second_connection.execute("SELECT 1")
     assert len(jobs(session)) == 1
+
+
+class EndingSignIn:
+    """A credential whose tokens are asked for again at each request, until the sign-in has ended."""
+
+    def __init__(self, credential: Any) -> None:
+        self.credential = credential
+        self.has_ended = False
+
+    def get_token(self, *scopes: str, **arguments: Any) -> AccessToken:
+        if self.has_ended:
+            raise ClientAuthenticationError("AADSTS700082: the refresh token has expired")
+        return AccessToken(self.credential.get_token(*scopes, **arguments).token, int(time.time()))
+
+
+def test_a_sign_in_that_has_ended_does_not_hide_how_a_run_ended(session: Session) -> None:
+    credential: Any = EndingSignIn(session.connection.credential)
+    ending = Session(session.environment, "apply", replace(session.connection, credential=credential))
+    sign_in(ending).close()
+    credential.has_ended = True
+    ending.close()
+    (job,) = jobs(session)
+    session.memoize(reach).delete(Reference.of(job), grace_seconds=0)
+    until(lambda: not jobs(session))
 
 
 def test_a_pod_that_is_gone_is_replaced(session: Session) -> None:
