@@ -50,7 +50,7 @@ DEPENDENCIES: Mapping[str, tuple[str, ...]] = {
     "07_airflow": ("05_workload_identity", "06_volumes"),
 }
 """Each step's notebook, and the notebooks that it depends on."""
-_OF_IMAGE = ("02_registry", "07_airflow")
+_OF_IMAGE = ("01_cluster", "02_registry", "07_airflow")
 """The notebooks with the parameter `image`."""
 _OF_OPERATOR = ("03_backend",)
 """The notebooks with the parameter `operator_address`."""
@@ -205,7 +205,7 @@ def deploy(session: Session, folder: str = "", image: str = "") -> Deployment:
     """Run all steps for the session's environment in its mode, and show their progress.
 
     The records go to `folder`, by default a new one in `runs`, named for the environment and the time (UTC). `image`
-    replaces the environment's image in steps 2 and 7. A step that fails does not raise here:
+    replaces the environment's image in the steps that use it or ask for it. A step that fails does not raise here:
     `Deployment.raise_failure` does, once everything has been shown.
     """
     started = re.sub("[-:]", "", timestamp())

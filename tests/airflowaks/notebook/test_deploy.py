@@ -12,7 +12,7 @@ from jupyter_client.manager import start_new_kernel
 
 from airflowaks.engine.results import Results
 from airflowaks.errors import StepFailed
-from airflowaks.notebook.deploy import Deployment
+from airflowaks.notebook.deploy import _OF_IMAGE, DEPENDENCIES, Deployment
 from airflowaks.session import open_session
 from tests.support.rehearsal import Rehearsal, run_rehearsal, start_rehearsal
 from tests.support.repository import REPOSITORY
@@ -63,6 +63,11 @@ def until(look: Callable[[], object]) -> None:
     while not look():
         assert time.monotonic() < deadline
         time.sleep(0.1)
+
+
+def test_a_run_s_image_goes_to_each_notebook_that_takes_it() -> None:
+    notebooks = {name: (REPOSITORY / "notebooks" / f"{name}.ipynb").read_text() for name in DEPENDENCIES}
+    assert set(_OF_IMAGE) == {name for name, text in notebooks.items() if '"image: str = ' in text}
 
 
 def states(deployment: Deployment) -> dict[str, str]:

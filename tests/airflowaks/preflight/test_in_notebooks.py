@@ -41,9 +41,11 @@ def test_an_apply_ends_before_anything_is_written(closed: Rehearsal, tmp_path: P
     assert not [each for each in closed.requests()[before:] if each["method"] in ("PUT", "PATCH", "DELETE")]
 
 
-def test_a_plan_goes_on(closed: Rehearsal, tmp_path: Path) -> None:
+def test_a_plan_goes_on_with_the_image_that_the_run_chose(closed: Rehearsal, tmp_path: Path) -> None:
     del closed
-    executed = execute(REPOSITORY / "notebooks" / "01_cluster.ipynb", tmp_path / "record.ipynb", mode="plan")
+    notebook = REPOSITORY / "notebooks" / "01_cluster.ipynb"
+    executed = execute(notebook, tmp_path / "record.ipynb", mode="plan", image="build")
     assert executed.errors == []
     (verdicts,) = executed.shown(PREFLIGHT_MIME)
     assert [row["check"] for row in verdicts if row["verdict"] == "stops"] == ["PostgreSQL"]
+    assert "builds in the registry" in {row["check"] for row in verdicts}
