@@ -27,6 +27,7 @@ WRONG_PASSWORD = "password authentication failed"  # noqa: S105 - the server's w
 _NOT_A_MEMBER = "oid mismatch"  # believed: no page lists what the service answers to the token of a stranger
 _CONNECT_SECONDS = 30
 _SPREAD_SECONDS = 300.0
+_LONGEST_REASON = 400
 _FACTS = """
     SELECT rolcanlogin AS login,
            array_remove(ARRAY[
@@ -190,6 +191,7 @@ class DatabaseRole(Resource):
             if not any(words in str(error) for words in (WRONG_PASSWORD, _NOT_A_MEMBER)):
                 raise
             group = self.administrator.name
-            message = f"{self.server}: it does not take your token for one of {group}: {error}"
+            reason = self.session.redactor.one_line(str(error), _LONGEST_REASON)
+            message = f"{self.server}: it refused your token as a member of {group}: {reason}"
             action = f"Join the Entra group {group}, then sign in again for a new token."
             raise PermissionDenied(message, action, needs=f"membership in the Entra group {group}") from error

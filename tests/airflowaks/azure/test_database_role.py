@@ -14,6 +14,7 @@ from airflowaks.engine.changes import Action
 from airflowaks.engine.converge import converge
 from airflowaks.errors import AzureError, PermissionDenied
 from airflowaks.steps import backend, cluster
+from tests.support.principals import principal_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -89,6 +90,15 @@ def test_a_role_of_somebody_else_is_said(role: DatabaseRole, as_azure: Callable[
     with pytest.raises(PermissionDenied, match="lacks the privileges to change it: permission denied") as caught:
         converge(role.session, role)
     assert caught.value.message.startswith("Database role theirs: ")
+
+
+def test_who_is_no_administrator_is_told_so_in_one_line(rehearsal: Rehearsal, role: DatabaseRole) -> None:
+    stranger = principal_of(rehearsal, role.session, [("Reader", f"/subscriptions/{rehearsal.subscription}")])
+    with pytest.raises(PermissionDenied) as caught:
+        stranger.memoize(backend.Resources).role.administer()
+    group = role.administrator.name
+    assert f"it refused your token as a member of {group}: " in caught.value.message
+    assert "\n" not in caught.value.message
 
 
 def test_a_certificate_that_is_not_trusted_ends_at_once(role: DatabaseRole) -> None:
