@@ -151,9 +151,9 @@ class Session:
         try:
             return self.connection.credential.get_token(scope).token
         except AzureError as error:
-            reason = self.redactor.redact(str(error.message)).splitlines()[0]
+            reason = next(iter(self.redactor.redact(str(error.message)).splitlines()), "")
             action = "Sign in with `az login`, or in a pipeline give the job a service connection; then run again."
-            raise SignInFailed(f"No access token could be had for {scope}: {reason}", action) from error
+            raise SignInFailed(f"There is no access token for {scope}: {reason}", action) from error
 
     def correlated(self) -> AbstractContextManager[Correlation]:
         """Return a context that collects the correlation ID of the writes made inside."""
