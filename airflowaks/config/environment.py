@@ -8,7 +8,7 @@ from typing import Any, Literal
 
 from pydantic import Field, ValidationError, model_validator
 
-from airflowaks.config import backend_schema, messages, naming, schema, types
+from airflowaks.config import backend_schema, limits, messages, naming, schema, types
 from airflowaks.config.airflow_schema import Airflow
 from airflowaks.config.paths import manifests_folder
 from airflowaks.errors import InvalidEnvironment
@@ -129,8 +129,8 @@ def load_environment(name: str, folder: Path | None = None) -> Environment:
         )
     path = folder / f"{name}.yaml"
     try:
-        document = messages.parse(path.read_text(encoding="utf-8-sig"))
-    except ValueError as error:
+        document = messages.parse(limits.read(path))
+    except (OSError, ValueError) as error:
         raise InvalidEnvironment(f"{path.name} cannot be read: {error}.", f"Correct {path} and run again.") from error
     if not isinstance(document.content, dict):
         raise InvalidEnvironment(

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from difflib import get_close_matches
 from typing import TYPE_CHECKING, Any, get_args
 
+from airflowaks.config import limits
 from airflowaks.config.schema import Section
 
 if TYPE_CHECKING:
@@ -50,26 +51,26 @@ class Document:
 
 
 def parse(text: str) -> Document:
-    """Read one YAML document with the safe loader.
+    """Read one YAML document with the safe loader, within the limits.
 
     Raises:
-        ValueError: the text is not valid YAML; the message says where and why.
+        ValueError: the text is not valid YAML or exceeds a limit; the message says where and why.
 
     """
     import yaml
 
-    loader = yaml.SafeLoader(text)
     try:
+        limits.check(text)
+        loader = yaml.SafeLoader(text)
         node = loader.get_single_node()
         document = Document(loader.construct_document(node) if node else {})
+    except yaml.reader.ReaderError as error:
+        line = text.count("\n", 0, error.position) + 1
+        raise ValueError(f"line {line}: the control character U+{error.character:04X} is not text; remove it") from None
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark
         place = f"line {mark.line + 1}, column {mark.column + 1}: " if mark else ""
         raise ValueError(f"{place}{error.problem}") from error
-    except (yaml.YAMLError, ValueError) as error:
-        raise ValueError(f"{error}") from error
-    finally:
-        loader.dispose()
     if node:
         _index(node, (), document, set())
     return document

@@ -5,6 +5,7 @@ the rule and the fix.
 """
 
 import re
+from collections import Counter
 from collections.abc import Hashable
 from ipaddress import IPv4Address, IPv4Network
 from pathlib import Path
@@ -116,15 +117,17 @@ def _secret_url(value: str) -> str:
 def _file(value: Any, info: ValidationInfo) -> Any:
     if not isinstance(value, str):
         return value
-    path = Path((info.context or {}).get("folder", ""), Path(value).expanduser()).resolve()
-    if not path.is_file():
-        raise ValueError(f'"{value}" is not a file; use a path relative to the environment file, or from / or ~')
-    return path
+    try:
+        path = Path((info.context or {}).get("folder", ""), Path(value).expanduser()).resolve()
+        if path.is_file():
+            return path
+    except (OSError, RuntimeError):  # a name that is too long, a link in a circle, the home of no user
+        pass
+    raise ValueError(f'"{value}" is not a file; use a path relative to the environment file, or from / or ~')
 
 
 def _unique(items: tuple[Item, ...]) -> tuple[Item, ...]:
-    duplicates = [item for position, item in enumerate(items) if item in items[:position]]
-    if duplicates:
+    if duplicates := [item for item, count in Counter(items).items() if count > 1]:
         raise ValueError(f'"{duplicates[0]}" is listed twice; remove one')
     return items
 
