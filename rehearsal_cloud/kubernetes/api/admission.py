@@ -1,7 +1,8 @@
 """Admission: changes and refusals of the API server before it stores an object.
 
-The plugins, in their order: ServiceAccount, Priority, DefaultTolerationSeconds, DefaultStorageClass, AKS's workload
-identity webhook, PodSecurity and ResourceQuota: https://kubernetes.io/docs/reference/access-authn-authz/admission-controllers/
+The plugins, in their order: ServiceAccount, Priority, DefaultTolerationSeconds, DefaultStorageClass,
+StorageObjectInUseProtection, AKS's workload identity webhook, PodSecurity and ResourceQuota:
+https://kubernetes.io/docs/reference/access-authn-authz/admission-controllers/
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from typing import TYPE_CHECKING
 from rehearsal_cloud.kubernetes.addons import workload_identity
 from rehearsal_cloud.kubernetes.api import pod_warnings
 from rehearsal_cloud.kubernetes.controllers import resource_quotas
+from rehearsal_cloud.kubernetes.controllers.claims import PROTECTION
 from rehearsal_cloud.kubernetes.failures import Failure, forbidden
 from rehearsal_cloud.kubernetes.objects.lifecycle import random_suffix
 from rehearsal_cloud.kubernetes.objects.service_addresses import allocate
@@ -55,6 +57,9 @@ def _completed(cluster: ClusterState, document: Document) -> Document:
         _webhook(cluster, admitted, account)
     elif document["kind"] == "PersistentVolumeClaim":
         _storage_class(cluster, admitted)
+    if finalizer := PROTECTION.get(document["kind"]):
+        finalizers = admitted["metadata"].get("finalizers") or []
+        admitted["metadata"]["finalizers"] = [*finalizers, *({finalizer} - set(finalizers))]
     return admitted
 
 

@@ -25,8 +25,11 @@ SELECTED_NODE = "volume.kubernetes.io/selected-node"
 _BETA_PROVISIONER = "volume.beta.kubernetes.io/storage-provisioner"
 _BIND_COMPLETED = "pv.kubernetes.io/bind-completed"
 _BOUND_BY_CONTROLLER = "pv.kubernetes.io/bound-by-controller"
-_CLAIM_FINALIZER = "kubernetes.io/pvc-protection"
-_VOLUME_FINALIZER = "kubernetes.io/pv-protection"
+PROTECTION = {
+    "PersistentVolumeClaim": "kubernetes.io/pvc-protection",
+    "PersistentVolume": "kubernetes.io/pv-protection",
+}
+"""The finalizers that keep what is in use."""
 
 
 class Claims(Controller):
@@ -188,10 +191,8 @@ class StorageProtection(Controller):
     async def reconcile(self, key: Key) -> None:
         """Add the finalizer to a living object; remove it from a deleted object that is not in use."""
         namespace, name = key
-        kind, finalizer = (
-            ("PersistentVolumeClaim", _CLAIM_FINALIZER) if namespace else ("PersistentVolume", _VOLUME_FINALIZER)
-        )
-        document = self.objects.get(kind, name, namespace)
+        kind = "PersistentVolumeClaim" if namespace else "PersistentVolume"
+        document, finalizer = self.objects.get(kind, name, namespace), PROTECTION[kind]
         if document is None:
             return
         finalizers = document["metadata"].get("finalizers") or []

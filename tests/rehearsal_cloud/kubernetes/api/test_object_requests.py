@@ -62,6 +62,20 @@ def test_what_is_made_has_an_identity(maps: ConfigMaps) -> None:
     assert maps.get() == (200, made)
 
 
+def test_a_claim_and_a_volume_are_protected_from_the_start(cluster_api: ClusterApi) -> None:
+    """Measured with 1.36: a claim has its finalizer at its creation."""
+    size = {"storage": "1Gi"}
+    claim = {"accessModes": ["ReadWriteOnce"], "resources": {"requests": size}}
+    volume = {"accessModes": ["ReadWriteOnce"], "capacity": size, "nfs": {"server": "s", "path": "/p"}}
+    for path, kind, spec, finalizer in (
+        (f"namespaces/{cluster_api.namespace}/persistentvolumeclaims", "PersistentVolumeClaim", claim, "pvc"),
+        ("persistentvolumes", "PersistentVolume", volume, "pv"),
+    ):
+        body = {"apiVersion": "v1", "kind": kind, "metadata": {"name": "x"}, "spec": spec}
+        status, answer = cluster_api.send("POST", f"/api/v1/{path}?dryRun=All", body)
+        assert (status, answer["metadata"].get("finalizers")) == (201, [f"kubernetes.io/{finalizer}-protection"])
+
+
 def test_a_name_is_taken_once(maps: ConfigMaps) -> None:
     maps.made()
     status, answer = maps.create()
