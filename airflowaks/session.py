@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from azure.core import PipelineClient
+    from azure.keyvault.secrets import SecretClient
     from azure.mgmt.authorization import AuthorizationManagementClient
     from azure.mgmt.containerregistry import ContainerRegistryManagementClient
     from azure.mgmt.containerregistrytasks import ContainerRegistryTasksMgmtClient
@@ -60,11 +61,12 @@ def _client(package: str, name: str) -> Any:
 
     def make(session: Session) -> Any:
         from airflowaks.cloud.policies import NoteCorrelation, RefuseRegistration, ShortRetries
+        from airflowaks.cloud.thread_safety import thread_safe
 
         transport = session.connection.transport
         # The trace comes after the registration policy, which raises an error for some answers.
         policies = [RefuseRegistration(), *transport.pop("per_retry_policies", ())]
-        return getattr(import_module(f"azure.mgmt.{package}"), name)(
+        client = getattr(import_module(f"azure.mgmt.{package}"), name)(
             session.connection.credential,
             session.environment.subscription_id,
             per_call_policies=[NoteCorrelation()],
@@ -73,6 +75,7 @@ def _client(package: str, name: str) -> Any:
             retry_policy=ShortRetries(**transport),
             **transport,
         )
+        return thread_safe(client)
 
     return cached_property(make)
 
@@ -198,6 +201,17 @@ class Session:
     vaults: KeyVaultManagementClient = _client("keyvault", "KeyVaultManagementClient")
     """Key vaults, without their secrets."""
 
+    def secrets(self, vault: str) -> SecretClient:
+        """Return a client of the secrets in the vault with that URL."""
+        from azure.keyvault.secrets import SecretClient
+
+        from airflowaks.cloud.policies import NoteCorrelation
+        from airflowaks.cloud.thread_safety import thread_safe
+
+        connection, policies = self.connection, [NoteCorrelation()]
+        client = SecretClient(vault, connection.credential, per_call_policies=policies, **connection.transport)
+        return thread_safe(client)
+
     @cached_property
     def graph(self) -> PipelineClient[Any, Any]:
         """Microsoft Graph, through azure-core's pipeline: msgraph-sdk would be 200 MB for four calls."""
@@ -238,9 +252,11 @@ class Session:
         from azure.core import PipelineClient
         from azure.core.pipeline import policies
 
+        from airflowaks.cloud.thread_safety import thread_safe
+
         transport = self.connection.transport
         usual = [policies.UserAgentPolicy(), policies.ProxyPolicy(**transport), policies.RetryPolicy()]
-        return PipelineClient(base_url, policies=[*usual, *more], **transport)
+        return thread_safe(PipelineClient(base_url, policies=[*usual, *more], **transport))
 
 
 def open_session(env: str = "local", mode: str = "apply", operator_address: str = "") -> Session:

@@ -79,15 +79,7 @@ class Vault(ArmResource):
     @cached_property
     def secrets(self) -> SecretClient:
         """Return a client of the vault's secrets."""
-        from azure.keyvault.secrets import SecretClient
-
-        from airflowaks.cloud.policies import NoteCorrelation
-
-        session = self.session
-        policies = [NoteCorrelation()]
-        return SecretClient(
-            str(self.uri), session.connection.credential, per_call_policies=policies, **session.connection.transport
-        )
+        return self.session.secrets(str(self.uri))
 
     def latest_version(self, name: str) -> SecretProperties | None:
         """Return the properties of a secret's latest version, which take no right to read its value, or None."""
@@ -104,13 +96,8 @@ class Vault(ArmResource):
 
 def read_secret(session: Session, url: str) -> Secret:
     """Return the latest version of a secret of any vault. Raises AzureError."""
-    from azure.keyvault.secrets import SecretClient
-
     vault, _, name = url.partition("/secrets/")
-    with (
-        session.translated(f"Secret {url}"),
-        SecretClient(vault, session.connection.credential, **session.connection.transport) as secrets,
-    ):
+    with session.translated(f"Secret {url}"), session.secrets(vault) as secrets:
         return session.redactor.learn(secrets.get_secret(name).value or "")
 
 

@@ -39,12 +39,15 @@ class ContainerRegistry(ArmResource):
         """Return a client of the registry's own API. Raises MissingDependency where the registry does not exist."""
         from azure.containerregistry import ContainerRegistryClient
 
-        return ContainerRegistryClient(
+        from airflowaks.cloud.thread_safety import thread_safe
+
+        client = ContainerRegistryClient(
             f"https://{self.require('properties.loginServer')}",
             self.session.connection.credential,
             audience="https://management.azure.com",
             **self.session.connection.transport,
         )
+        return thread_safe(client)
 
     def desired(self) -> Facts:
         """Want the environment's SKU, no admin user and no anonymous pull."""

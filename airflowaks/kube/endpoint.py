@@ -26,6 +26,8 @@ def pipeline(session: Session, address: Address) -> PipelineClient[Any, Any]:
     from azure.core.pipeline import policies
     from azure.core.pipeline.transport import RequestsTransport
 
+    from airflowaks.cloud.thread_safety import thread_safe
+
     connection = session.connection
     options = connection.transport
     proxies = {} if address.is_local else options.get("proxies", {})
@@ -39,4 +41,4 @@ def pipeline(session: Session, address: Address) -> PipelineClient[Any, Any]:
     # The machine's proxy settings do not apply to a cluster on this machine.
     certificates = str(as_file(address.certificates.encode("ascii")))
     transport = RequestsTransport(connection_verify=certificates, use_env_settings=not address.is_local, **patience)
-    return PipelineClient(address.server, policies=usual, transport=transport)
+    return thread_safe(PipelineClient(address.server, policies=usual, transport=transport))
