@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from airflowaks.azure.arm import ArmResource, merge, rest
+from airflowaks.azure.arm import ArmChild, ArmResource, merge, rest
 from airflowaks.azure.region import kubernetes_releases, require_release, support_plan
 from airflowaks.engine.changes import AFTER_APPLY
 from airflowaks.engine.resource import Facts, value_at
@@ -19,6 +19,17 @@ if TYPE_CHECKING:
 
 _SECRETS_PROVIDER = "azureKeyvaultSecretsProvider"
 _PUBLIC_ADDRESS_API = "2024-05-01"
+LONGEST_TASK_SECONDS = 3600
+"""How long a worker that is to end may finish its tasks: its terminationGracePeriodSeconds."""
+DRAIN_MINUTES = LONGEST_TASK_SECONDS // 60 + 30
+"""How long a node waits for its pods to end, with half an hour for them to be evicted; at most 1440.
+
+Otherwise the autoscaler waits ten minutes, and a drain 30, after which "the upgrade operation stops":
+https://learn.microsoft.com/azure/aks/cluster-autoscaler,
+https://learn.microsoft.com/azure/aks/upgrade-aks-node-pools-rolling#customize-node-drain-timeout
+"""
+UPGRADES = ("aksManagedAutoUpgradeSchedule", "aksManagedNodeOSUpgradeSchedule")
+"""The maintenance windows' names: that of Kubernetes' versions and that of the nodes' images."""
 
 
 class ManagedCluster(ArmResource):
@@ -97,6 +108,7 @@ class ManagedCluster(ArmResource):
                     }
                 },
                 "autoUpgradeProfile": {"upgradeChannel": "patch", "nodeOSUpgradeChannel": "NodeImage"},
+                "autoScalerProfile": {"max-graceful-termination-sec": str(DRAIN_MINUTES * 60)},
                 "apiServerAccessProfile": {"authorizedIPRanges": list(settings.authorized_ip_ranges)},
                 "networkProfile": {
                     "networkPlugin": "azure",
@@ -146,6 +158,7 @@ class ManagedCluster(ArmResource):
             "minCount": settings.min_count,
             "maxCount": settings.max_count,
             "availabilityZones": list(settings.zones),
+            "upgradeSettings": {"drainTimeoutInMinutes": DRAIN_MINUTES},
         }
         pools: list[dict[str, Any]] = value_at(self.kept(self.facts), "properties.agentPoolProfiles") or []
         present = next((pool for pool in pools if pool["name"] == settings.name), None)
@@ -154,3 +167,31 @@ class ManagedCluster(ArmResource):
         if present is None:
             return [*pools, desired]
         return [merge(pool, desired) if pool is present else pool for pool in pools]
+
+
+class MaintenanceWindow(ArmChild):
+    """The hours of a week in which AKS begins the upgrades of one kind; what it began it ends.
+
+    An update leaves out `startDate`, since a past one is refused, and the schedule, of which there may be one only.
+    Sources: https://learn.microsoft.com/azure/aks/planned-maintenance,
+    https://github.com/hashicorp/terraform-provider-azurerm/issues/22762
+    """
+
+    kind = "maintenance window"
+    type = "maintenanceConfigurations"
+    sdk = "clusters.maintenance_configurations"
+    creation = "create_or_update"
+
+    def desired(self) -> Facts:
+        """Return the environment's hours."""
+        hours = self.session.environment.cluster.maintenance
+        return {
+            "properties": {
+                "maintenanceWindow": {
+                    "schedule": {"weekly": {"intervalWeeks": 1, "dayOfWeek": hours.day}},
+                    "startTime": f"{hours.start_hour:02}:00",
+                    "utcOffset": hours.utc_offset,
+                    "durationHours": hours.hours,
+                }
+            }
+        }

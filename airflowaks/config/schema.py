@@ -122,6 +122,16 @@ class ClusterNetwork(Section):
         return value
 
 
+class Maintenance(Section):
+    """The weekly window in which AKS upgrades Kubernetes and the images of the nodes; offsets know no summer time."""
+
+    day: Literal["Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday"] = "Sunday"
+    start_hour: int = Field(default=0, ge=0, le=23)
+    utc_offset: types.UtcOffset = "+00:00"
+    # https://learn.microsoft.com/azure/aks/planned-maintenance: shorter windows are refused.
+    hours: int = Field(default=8, ge=4, le=24)
+
+
 class Cluster(Section):
     """The AKS cluster; the tiers Standard and Premium include an SLA for the Kubernetes API.
 
@@ -134,6 +144,7 @@ class Cluster(Section):
     namespace: types.Namespace = "airflow"
     node_pool: NodePool = Field(default_factory=NodePool)
     network: ClusterNetwork = Field(default_factory=ClusterNetwork)
+    maintenance: Maintenance = Field(default_factory=Maintenance)
     # If empty, any address may reach the Kubernetes API; every request still needs an Entra token.
     authorized_ip_ranges: types.Networks = ()
 

@@ -178,6 +178,7 @@ Image = Annotated[str, AfterValidator(_image)]
 SecretUrl = Annotated[str, AfterValidator(_secret_url)]
 Cores = Annotated[str, BeforeValidator(_text), _matching(_CORES, "a number of cores", '"2" or, in thousandths, "500m"')]
 Memory = Annotated[str, _matching(r"[1-9]\d*[MG]i", "an amount of memory", '"512Mi" or "2Gi"')]
+UtcOffset = Annotated[str, _matching(r"[+-](0\d|1[0-4]):(00|15|30|45)", "an offset from UTC", '"+01:00"')]
 HostName = Annotated[str, _matching(rf"{_LABEL}(\.{_LABEL})+", "a lower-case host name", '"airflow.example.com"')]
 
 EnvironmentName = Annotated[str, AfterValidator(RULES["environment"].check)]

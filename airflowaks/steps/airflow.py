@@ -10,6 +10,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from airflowaks.azure.kubernetes_service import LONGEST_TASK_SECONDS
 from airflowaks.config.paths import manifests_folder
 from airflowaks.engine.changes import Changes
 from airflowaks.engine.converge import converge
@@ -95,6 +96,7 @@ def _values(session: Session) -> dict[str, Any]:
         "CA_BUNDLE": lambda: Path(str(ca_bundle)).read_text(encoding="utf-8"),
         "INTERNAL": settings.expose == "internal",
         "ALLOWED_NETWORKS": list(settings.allowed_networks),
+        "LONGEST_TASK_SECONDS": LONGEST_TASK_SECONDS,
         "WORKER_CPU": settings.workers.cpu,
         "WORKER_MEMORY": settings.workers.memory,
         "WORKER_MIN": settings.workers.min_count,

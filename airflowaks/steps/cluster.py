@@ -6,12 +6,13 @@ from typing import TYPE_CHECKING
 
 from airflowaks.azure.entra import Group, GroupMembers
 from airflowaks.azure.identities import ManagedIdentity
-from airflowaks.azure.kubernetes_service import ManagedCluster
+from airflowaks.azure.kubernetes_service import UPGRADES, MaintenanceWindow, ManagedCluster
 from airflowaks.azure.roles import Role, RoleAssignment
 from airflowaks.azure.subscription import NAMESPACES, ProviderRegistration, ResourceGroup
 from airflowaks.engine.changes import Changes
 from airflowaks.engine.converge import converge
 from airflowaks.engine.observation import observe
+from airflowaks.engine.resource import ADOPTED
 from airflowaks.errors import CheckFailed
 from airflowaks.kube.client import connect
 from airflowaks.kube.manifests import load
@@ -55,6 +56,7 @@ class Resources:
             session, environment.identities.cluster, depends_on=[self.group, *self.providers]
         )
         self.cluster = ManagedCluster(session, identity=self.identity, admins=self.admins)
+        self.windows = [MaintenanceWindow(self.cluster, name) for name in UPGRADES]
         self.access = RoleAssignment(
             Role.CLUSTER_USER, self.cluster, self.developers.name, (self.developers, "id"), "Group"
         )
@@ -92,8 +94,12 @@ def identity(session: Session) -> Changes:
 
 
 def cluster(session: Session) -> Changes:
-    """Create the AKS cluster; on Azure this takes about five minutes."""
-    return converge(session, session.memoize(Resources).cluster)
+    """Create the AKS cluster, on Azure in about five minutes, and unless it is adopted its maintenance windows."""
+    step = session.memoize(Resources)
+    changes = converge(session, step.cluster)
+    if any(change.origin == ADOPTED for change in changes):
+        return changes
+    return changes + converge(session, *step.windows)
 
 
 def access(session: Session) -> Changes:

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from airflowaks.azure.kubernetes_service import LONGEST_TASK_SECONDS
 from airflowaks.engine.polling import wait_until
 from airflowaks.engine.resource import Facts, Resource
 from airflowaks.errors import NotConverged
@@ -26,8 +27,6 @@ if TYPE_CHECKING:
 
 _PROGRAM = "/etc/airflow/programs/move_results.py"
 _CHECKSUM, _WORKERS = "checksum/secrets", "app.kubernetes.io/component=worker"
-# The workers' terminationGracePeriodSeconds.
-_LONGEST_TASK_SECONDS = 3600.0
 
 
 class EarlierResults(Resource):
@@ -59,7 +58,7 @@ class EarlierResults(Resource):
         Raises NotConverged where a worker still runs after an hour.
         """
         del facts
-        left = wait_until(self._copy, lambda pods: not pods, _LONGEST_TASK_SECONDS)
+        left = wait_until(self._copy, lambda pods: not pods, LONGEST_TASK_SECONDS)
         self.activity = ""
         if left:
             message = f"Celery results: pod {left[0]} still runs tasks, whose results go to Airflow's database."

@@ -36,7 +36,7 @@ postgresql: {firewall: {this-machine: {start: 127.0.0.1}}}
 CHANGED = """
 access: direct
 tags: {environment: captured, managed-by: airflowaks, cost-center: "4711"}
-cluster: {tier: Premium, node_pool: {max_count: 7}}
+cluster: {tier: Premium, node_pool: {max_count: 7}, maintenance: {day: Saturday, start_hour: 22, utc_offset: "+01:00"}}
 registry: {image: build, source: "docker.io/library/python:3.13", sku: Premium}
 broker: {sku: Balanced_B1}
 postgresql:

@@ -30,7 +30,7 @@ _STEPS: dict[str, Any] = {
     "workload_identity": workload_identity.Resources,
 }
 # The backend's reader checks these in the database itself.
-_SKIPPED_KINDS = ("database role", "database privileges", "database password")
+_SKIPPED_KINDS = ("database role", "database privileges", "database password", "maintenance window")
 _EVENTS_API = "2015-04-01"
 _EVENTS_KEPT = timedelta(days=89)
 

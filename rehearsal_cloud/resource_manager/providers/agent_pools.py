@@ -30,6 +30,7 @@ _READ_ONLY = ("provisioningState", "currentOrchestratorVersion", "nodeImageVersi
 _SIZE = r"Standard_[A-Z]{1,3}\d+(-\d+)?[a-z]*(_[A-Z0-9]+)*"
 _NODE_IMAGES = {"Linux": "AKSUbuntu-2204gen2containerd-202611.03.0", "Windows": "AKSWindows-2022-20348.4294.251104"}
 _MOST_NODES = 1000
+_LEAST_DRAIN_MINUTES, _MOST_DRAIN_MINUTES = 5, 1440
 _ROLLBACKS_SINCE = "2026-04-01"
 
 
@@ -113,6 +114,7 @@ def check(name: str, properties: Document, before: Document | None, location: st
         )
         raise ServiceError(400, "AgentPoolK8sVersionNotSupported", text)
     _check_count(pool)
+    _check_drain(pool)
     return pool
 
 
@@ -159,6 +161,21 @@ def _check_count(pool: Document) -> None:
                 f" and {_MOST_NODES} in a pool of mode {pool.get('mode') or 'User'}."
             )
             raise ServiceError(400, "InvalidParameter", text)
+
+
+def _check_drain(pool: Document) -> None:
+    """Check how long a node's drain may take; a pool that does not say it waits 30 minutes and does not show it.
+
+    Limits: https://learn.microsoft.com/azure/aks/upgrade-aks-node-pools-rolling#customize-node-drain-timeout; the
+    OpenAPI file allows less than five minutes. The text is believed.
+    """
+    minutes = (pool.get("upgradeSettings") or {}).get("drainTimeoutInMinutes")
+    if minutes is not None and not _LEAST_DRAIN_MINUTES <= minutes <= _MOST_DRAIN_MINUTES:
+        text = (
+            "The value of parameter agentPoolProfile.upgradeSettings.drainTimeoutInMinutes is invalid. Error details:"
+            f" it must be between {_LEAST_DRAIN_MINUTES} and {_MOST_DRAIN_MINUTES}, got {minutes}."
+        )
+        raise ServiceError(400, "InvalidParameter", text)
 
 
 def check_system_pool(pools: list[Document]) -> None:

@@ -11,13 +11,34 @@ from typing import TYPE_CHECKING
 
 from rehearsal_cloud.resource_manager.kubernetes_versions import current_version
 from rehearsal_cloud.resource_manager.resource_groups import SUBSCRIPTION
-from rehearsal_cloud.resource_manager.resource_types import find
+from rehearsal_cloud.resource_manager.resource_types import defaults, find
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from rehearsal_cloud.documents import Document
     from rehearsal_cloud.resource_manager.resource_ids import ResourceId
 
 _LONGEST_GROUP_NAME = 80
+_AUTOSCALER = {
+    "balance-similar-node-groups": "false",
+    "expander": "random",
+    "max-empty-bulk-delete": "10",
+    "max-graceful-termination-sec": "600",
+    "max-node-provision-time": "15m",
+    "max-total-unready-percentage": "45",
+    "new-pod-scale-up-delay": "0s",
+    "ok-total-unready-count": "3",
+    "scale-down-delay-after-add": "10m",
+    "scale-down-delay-after-delete": "10s",
+    "scale-down-delay-after-failure": "3m",
+    "scale-down-unneeded-time": "10m",
+    "scale-down-unready-time": "20m",
+    "scale-down-utilization-threshold": "0.5",
+    "scan-interval": "10s",
+    "skip-nodes-with-local-storage": "false",
+    "skip-nodes-with-system-pods": "true",
+}
 
 
 def cluster_defaults(rid: ResourceId, location: str, requested: Document) -> Document:
@@ -46,6 +67,17 @@ def cluster_defaults(rid: ResourceId, location: str, requested: Document) -> Doc
         },
         "networkProfile": _network(requested.get("networkProfile") or {}, group),
     }
+
+
+def autoscaler_profile(requested: Document | None, pools: Iterable[Document]) -> Document | None:
+    """Return the autoscaler's settings: a cluster shows them all as soon as one of its pools scales.
+
+    Source: a cluster's JSON in the tests of PaladinCloud/CE (KubernetesAddOnEnabledRuleTest.java); the 600 seconds for
+    pods to end are documented: https://learn.microsoft.com/azure/aks/cluster-autoscaler.
+    """
+    if any(pool.get("enableAutoScaling") for pool in pools):
+        return defaults(requested, _AUTOSCALER)
+    return requested
 
 
 def _network(requested: Document, group: str) -> Document:

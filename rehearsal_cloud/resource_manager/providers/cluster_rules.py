@@ -80,6 +80,20 @@ def check_support_plan(body: Document, existing: Document | None) -> None:
         raise ServiceError(400, "BadRequest", "AKS Long Term Support is only available for Premium tier clusters.")
 
 
+def check_autoscaler(properties: Document) -> None:
+    """Check that the autoscaler's grace for pods is text of a whole number. Raises ServiceError, with a believed text.
+
+    Type: ManagedClusterPropertiesAutoScalerProfile in managedClusters.json. No upper limit is documented.
+    """
+    seconds = find(properties, "autoScalerProfile.max-graceful-termination-sec")
+    if seconds is not None and not (isinstance(seconds, str) and seconds.isdecimal()):
+        text = (
+            "The value of parameter autoScalerProfile.max-graceful-termination-sec is invalid. Error details: it must"
+            f" be a whole number of seconds as text, got {seconds!r}."
+        )
+        raise ServiceError(400, "InvalidParameter", text)
+
+
 def check_required(properties: Document) -> None:
     """Check the required properties of a new cluster. Raises ServiceError."""
     for name in ("agentPoolProfiles", "dnsPrefix"):

@@ -23,7 +23,7 @@ from rehearsal_cloud.resource_manager.kubernetes_versions import current_version
 from rehearsal_cloud.resource_manager.providers import agent_pools, cluster_upgrades
 from rehearsal_cloud.resource_manager.providers.agent_pools import AgentPool
 from rehearsal_cloud.resource_manager.providers.cluster_credentials import admin_credential, user_credential
-from rehearsal_cloud.resource_manager.providers.cluster_defaults import cluster_defaults
+from rehearsal_cloud.resource_manager.providers.cluster_defaults import autoscaler_profile, cluster_defaults
 from rehearsal_cloud.resource_manager.providers.cluster_identity import (
     assigned,
     check_assigned,
@@ -33,6 +33,7 @@ from rehearsal_cloud.resource_manager.providers.cluster_identity import (
     system_assigned,
 )
 from rehearsal_cloud.resource_manager.providers.cluster_rules import (
+    check_autoscaler,
     check_immutable,
     check_oidc,
     check_required,
@@ -107,6 +108,7 @@ class ManagedCluster(ResourceType):
         check_version(call, properties, existing)
         check_assigned(call, body.get("identity") or {})
         check_oidc(properties, existing)
+        check_autoscaler(properties)
         pools = {pool["name"]: pool["properties"] for pool in agent_pools.pools_of(call.cloud, call.id.path)}
         agent_pools.check_node_images(call, pools, find(call.body, "properties.agentPoolProfiles") or [])
         for pool in properties.get("agentPoolProfiles") or []:
@@ -135,6 +137,8 @@ class ManagedCluster(ResourceType):
             profile = agent_pools.filled(pools.get(name, {}), pool, version)
             pools[name] = {"name": name, **profile, "provisioningState": state}
         properties["agentPoolProfiles"] = list(pools.values())
+        if autoscaler := autoscaler_profile(properties.get("autoScalerProfile"), pools.values()):
+            properties["autoScalerProfile"] = autoscaler
         properties["oidcIssuerProfile"] = _issuer(properties, before, version, location)
         if properties.get("aadProfile"):
             properties["aadProfile"] = defaults(properties["aadProfile"], {"managed": True, "tenantID": TENANT_ID})

@@ -1,15 +1,17 @@
-"""The AKS cluster: what its tier brings with it."""
+"""The AKS cluster: what its tier brings with it, how long its nodes wait for pods, and when they are upgraded."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from airflowaks.azure.entra import Group
 from airflowaks.azure.identities import ManagedIdentity
-from airflowaks.azure.kubernetes_service import ManagedCluster
+from airflowaks.azure.kubernetes_service import UPGRADES, MaintenanceWindow, ManagedCluster
 from airflowaks.engine.changes import Action
 from airflowaks.engine.converge import converge
+from airflowaks.engine.resource import ADOPTED
 from airflowaks.session import Session
+from airflowaks.steps import cluster as cluster_step
 
 if TYPE_CHECKING:
     from airflowaks.azure.subscription import ResourceGroup
@@ -33,3 +35,58 @@ def test_long_term_support_comes_and_goes_with_the_tier(group: ResourceGroup) ->
     assert converged("Premium") == (Action.UPDATE, "AKSLongTermSupport")
     assert converged("Premium") == (Action.NONE, "AKSLongTermSupport")
     assert converged("Free") == (Action.UPDATE, "KubernetesOfficial")
+
+
+def test_a_cluster_of_before_waits_for_pods_and_gets_its_windows_once(group: ResourceGroup) -> None:
+    session = group.session
+    admins = Group(session, f"{group.name}-admins", "a test's")
+    identity = ManagedIdentity(session, "cluster")
+    cluster = ManagedCluster(session, identity=identity, admins=admins)
+    converge(session, admins, identity)
+    before: Any = cluster.desired()
+    del before["properties"]["autoScalerProfile"]
+    (pool,) = before["properties"]["agentPoolProfiles"]
+    del pool["upgradeSettings"]
+    cluster.put({**before, "properties": {**before["properties"], "agentPoolProfiles": [{**pool, "count": 2}]}})
+    resources = (cluster, *(MaintenanceWindow(cluster, name) for name in UPGRADES))
+    first, second = converge(session, *resources), converge(session, *resources)
+    assert [change.action for change in first] == [Action.UPDATE, Action.CREATE, Action.CREATE]
+    assert [(each.path, each.before, each.after) for each in first[0].differences] == [
+        ("properties.autoScalerProfile.max-graceful-termination-sec", "600", "5400"),
+        ("properties.agentPoolProfiles[0].upgradeSettings.drainTimeoutInMinutes", None, 90),
+    ]
+    assert {change.action for change in second} == {Action.NONE}
+    assert cluster.fact("properties.agentPoolProfiles")[0]["upgradeSettings"]["maxSurge"] == "10%"
+
+
+def test_an_update_of_a_window_keeps_the_days_of_others_and_sends_no_day_that_is_past(group: ResourceGroup) -> None:
+    session = group.session
+    admins, identity = Group(session, f"{group.name}-admins", "a test's"), ManagedIdentity(session, "cluster")
+    cluster = ManagedCluster(session, identity=identity, admins=admins)
+    window = MaintenanceWindow(cluster, UPGRADES[1])
+    converge(session, admins, identity, cluster, window)
+    holidays = [{"start": "2026-12-23", "end": "2027-01-03"}]
+    daily = {"schedule": {"daily": {"intervalDays": 1}}, "notAllowedDates": holidays}
+    body = {**window.desired()["properties"]["maintenanceWindow"], **daily}
+    window.put({"properties": {"maintenanceWindow": body}})
+    (change,) = converge(session, window)
+    assert {each.path for each in change.differences} == {
+        "properties.maintenanceWindow.schedule.weekly.intervalWeeks",
+        "properties.maintenanceWindow.schedule.weekly.dayOfWeek",
+    }
+    assert window.fact("properties.maintenanceWindow.notAllowedDates") == holidays
+    assert window.fact("properties.maintenanceWindow.startDate")
+    assert list(window.kept(window.facts)["properties"]["maintenanceWindow"]) == ["notAllowedDates"]
+
+
+def test_an_adopted_cluster_keeps_the_hours_of_its_owner(group: ResourceGroup) -> None:
+    session = group.session
+    step = session.memoize(cluster_step.Resources)
+    converge(session, step.admins, step.identity)
+    body: Any = step.cluster.desired()
+    (pool,) = body["properties"]["agentPoolProfiles"]
+    body["properties"]["agentPoolProfiles"] = [{**pool, "count": 2}]
+    step.cluster.put({**body, "tags": {}})
+    (change,) = cluster_step.cluster(session)
+    assert (change.action, change.origin) == (Action.NONE, ADOPTED)
+    assert all(window.facts is None for window in step.windows)

@@ -231,6 +231,25 @@ REFUSED = {
             'none; use "Managed", or a vm_size with a d such as "Standard_D4ds_v5"'
         ),
     ),
+    "maintenance on no day": (
+        "cluster: {maintenance: {day: sunday}}",
+        (
+            "cluster.maintenance.day (line 4): \"sunday\" is not one of 'Monday', 'Tuesday', 'Wednesday', "
+            "'Thursday', 'Friday', 'Saturday' or 'Sunday'; did you mean \"Sunday\"?"
+        ),
+    ),
+    "maintenance in a time zone": (
+        "cluster: {maintenance: {utc_offset: CET}}",
+        'cluster.maintenance.utc_offset (line 4): "CET" is not an offset from UTC; write it like "+01:00"',
+    ),
+    "maintenance at an offset that YAML reads as a number": (
+        "cluster: {maintenance: {utc_offset: +10:00}}",
+        'cluster.maintenance.utc_offset (line 4): YAML reads +10:00 as a number; put it in quotes: "+10:00"',
+    ),
+    "maintenance too short": (
+        "cluster: {maintenance: {hours: 2}}",
+        "cluster.maintenance.hours (line 4): 2 is too small; use 4 or more",
+    ),
     "fewer nodes at most than at least": (
         "cluster: {node_pool: {min_count: 4, max_count: 3}}",
         ("cluster.node_pool.max_count (line 4): 3 is below min_count (4); raise max_count or lower min_count"),

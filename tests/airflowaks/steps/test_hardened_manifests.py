@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import kubernetes_validate
 import pytest
 
+from airflowaks.azure.kubernetes_service import DRAIN_MINUTES, LONGEST_TASK_SECONDS
 from airflowaks.steps.pod_secrets import SecretProviderClass
 from tests.support.step_manifests import documents, known, tunnel
 
@@ -47,6 +48,18 @@ def test_each_is_valid_for_the_version_that_environments_default_to(made: list[A
 def _validate(document: Any) -> bool:
     kubernetes_validate.validate(known(document), KUBERNETES, strict=True)
     return True
+
+
+def test_nodes_wait_for_the_tasks_of_workers(made: list[Any]) -> None:
+    graces = {
+        one["metadata"]["name"]: one["spec"]["template"]["spec"]["terminationGracePeriodSeconds"]
+        for one in made
+        if one["kind"] == "Deployment"
+    }
+    assert max(graces.values()) == graces["airflow-worker"] == LONGEST_TASK_SECONDS < DRAIN_MINUTES * 60
+    (worker,) = (one for one in made if one["metadata"]["name"] == "airflow-worker" and one["kind"] == "Deployment")
+    annotations = worker["spec"]["template"]["metadata"]["annotations"]
+    assert annotations["cluster-autoscaler.kubernetes.io/safe-to-evict"] == "false"
 
 
 def test_no_pod_may_do_more_than_it_must(made: list[Any]) -> None:

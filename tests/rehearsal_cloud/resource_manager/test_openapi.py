@@ -27,6 +27,7 @@ UPDATED = {
     "PUT microsoft.cache/redisenterprise/databases",
     "PUT microsoft.containerregistry/registries",
     "PUT microsoft.containerservice/managedclusters",
+    "PUT microsoft.containerservice/managedclusters/maintenanceconfigurations",
     "PUT microsoft.dbforpostgresql/flexibleservers/administrators",
     "PUT microsoft.dbforpostgresql/flexibleservers/firewallrules",
     "PUT microsoft.keyvault/vaults",

@@ -6,6 +6,7 @@ import base64
 import re
 import ssl
 import time
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -533,11 +534,50 @@ def test_a_maintenance_window_is_kept(standing: ManagedCluster, aks: ContainerSe
     assert made.id.endswith(f"/maintenanceConfigurations/{name}")
     assert [each.name for each in aks.maintenance_configurations.list_by_managed_cluster(*place)] == [name]
     assert len(aks.managed_clusters.get(*place).agent_pool_profiles) == 1
-    short = {"properties": {"maintenanceWindow": window | {"durationHours": 1}}}
-    with pytest.raises(HttpResponseError, match="at least 4 hours"):
-        aks.maintenance_configurations.create_or_update(*place, name, short)
+    today = str(datetime.now(UTC).date())
+    kept = {"schedule": weekly, "durationHours": 6, "startTime": "01:00", "utcOffset": "+00:00", "startDate": today}
+    assert made.properties.as_dict()["maintenanceWindow"] == kept
+    for changes, text in (
+        ({"durationHours": 1}, "at least 4 hours"),
+        ({"durationHours": 25}, "at most 24"),
+        ({"startTime": "1 am"}, "parameter startTime is invalid"),
+        ({"utcOffset": "CET"}, "parameter utcOffset is invalid"),
+        ({"schedule": weekly | {"daily": {"intervalDays": 1}}}, "one and only one schedule"),
+        ({"startDate": "2023-07-14"}, "'maintenanceWindow.startDate' 2023-07-14 .* is before the current time"),
+    ):
+        body: Any = {"properties": {"maintenanceWindow": window | changes}}
+        with pytest.raises(HttpResponseError, match=text):
+            aks.maintenance_configurations.create_or_update(*place, name, body)
     aks.maintenance_configurations.delete(*place, name)
     assert not list(aks.maintenance_configurations.list_by_managed_cluster(*place))
+
+
+def test_nodes_wait_for_pods_as_long_as_they_are_told_to(aks: ContainerServiceClient, group: str) -> None:
+    def written(upgrades: Any, **autoscaler: Any) -> ManagedCluster:
+        scaled = pool(enableAutoScaling=True, minCount=1, maxCount=3, upgradeSettings=upgrades)
+        body = wanted(agentPoolProfiles=[scaled], autoScalerProfile=autoscaler or None)
+        return aks.managed_clusters.begin_create_or_update(group, "waiting", body).result()
+
+    def waits(made: ManagedCluster) -> tuple[str, int | None]:
+        settings = made.properties.agent_pool_profiles[0].upgrade_settings
+        assert settings.max_surge == "10%"
+        return made.properties.auto_scaler_profile.max_graceful_termination_sec, settings.drain_timeout_in_minutes
+
+    assert waits(written(None)) == ("600", None)  # which is 30 minutes
+    for upgrades, autoscaler, text in (
+        ({"drainTimeoutInMinutes": 4}, {}, "drainTimeoutInMinutes is invalid.* between 5 and 1440"),
+        ({"drainTimeoutInMinutes": 1441}, {}, "drainTimeoutInMinutes is invalid"),
+        (None, {"max-graceful-termination-sec": 5400}, "must be a whole number of seconds as text, got 5400"),
+        (None, {"max-graceful-termination-sec": "90m"}, "max-graceful-termination-sec is invalid"),
+    ):
+        with pytest.raises(HttpResponseError, match=text):
+            written(upgrades, **autoscaler)
+    made = written({"drainTimeoutInMinutes": 90}, **{"max-graceful-termination-sec": "5400"})
+    assert waits(made) == ("5400", 90)
+    assert made.properties.auto_scaler_profile.scan_interval == "10s"
+    unscaled = wanted(agentPoolProfiles=[pool()])
+    plain = aks.managed_clusters.begin_create_or_update(group, "plain", unscaled).result()
+    assert plain.properties.auto_scaler_profile is None
 
 
 def test_a_pool_needs_its_cluster(aks: ContainerServiceClient, group: str) -> None:
