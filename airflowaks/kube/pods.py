@@ -88,9 +88,10 @@ def not_ready(kube: Kube, reference: Reference, pod: Document | None) -> Rollout
     """Return the error for a pod that did not become ready; without `pod`, for a Pod or Job that has none."""
     trouble = find_trouble(kube, [pod]) if pod else None
     lines = last_lines(kube, trouble) if trouble else ""
-    gone = "it was deleted" if reference.kind == "Pod" else "it has no pod"
+    gone = ": ".join(last_warning(kube, reference)) or "it has no pod"
     return RolloutFailed(
-        f"{reference.kind} {reference.name} did not become ready: {trouble or gone}." + indented(lines),
+        f"{reference.kind} {reference.name} did not become ready: {str(trouble or gone).rstrip('.')}."
+        + indented(lines),
         f"Run `kubectl describe {reference.kind.lower()} {reference.name} --namespace {reference.namespace}`, fix the"
         " cause, and run the step again.",
     )
@@ -123,6 +124,12 @@ def events_about(kube: Kube, reference: Reference, **fields: str) -> list[Docume
     return sorted(kube.each("v1", "Event", reference.namespace, fields=selector), key=last_seen)
 
 
+def last_warning(kube: Kube, reference: Reference) -> tuple[str, str] | tuple[()]:
+    """Return reason and message of the last warning about an object, or nothing where there is none."""
+    warnings = events_about(kube, reference, type="Warning")
+    return (str(warnings[-1].get("reason")), str(warnings[-1].get("message")).strip()) if warnings else ()
+
+
 def indented(lines: str) -> str:
     """Return log lines indented for the end of a message."""
     return "".join(f"\n  | {line}" for line in lines.splitlines())
@@ -141,8 +148,8 @@ def _trouble(kube: Kube, pod: Document) -> Trouble | None:
         return Trouble(reference, "", scheduled.get("reason", "Unschedulable"), scheduled.get("message", ""))
     unready = [container for container in statuses if not container["ready"]]
     running = next((container["name"] for container in unready if "running" in container.get("state", {})), "")
-    if warnings := events_about(kube, reference, type="Warning"):
-        return Trouble(reference, running, warnings[-1].get("reason", ""), warnings[-1].get("message", "").strip())
+    if warning := last_warning(kube, reference):
+        return Trouble(reference, running, *warning)
     if running:
         return Trouble(reference, running, "not ready", "it is running, but its probe has not passed")
     return Trouble(reference, "", status.get("reason") or status.get("phase", "Pending"), status.get("message", ""))

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from airflowaks.errors import RolloutFailed
 from airflowaks.kube.advice import advise
 from airflowaks.kube.client import Reference
-from airflowaks.kube.pods import conditions, events_about, find_trouble, indented, is_true, last_lines
+from airflowaks.kube.pods import conditions, find_trouble, indented, is_true, last_lines, last_warning
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -169,5 +169,4 @@ def _complaint(kube: Kube, reference: Reference, document: Document | None) -> t
     failure = conditions(document or {}).get("ReplicaFailure", {})
     if failure.get("status") == "True":
         return str(failure.get("reason")), str(failure.get("message"))
-    warnings = events_about(kube, reference, type="Warning")
-    return (str(warnings[-1].get("reason")), str(warnings[-1].get("message"))) if warnings else ("", "")
+    return last_warning(kube, reference) or ("", "")

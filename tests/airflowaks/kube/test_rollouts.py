@@ -12,10 +12,11 @@ import pytest
 
 from airflowaks.engine.changes import Action
 from airflowaks.engine.converge import converge
+from airflowaks.engine.polling import wait_until
 from airflowaks.errors import CommandFailed, Forbidden, RolloutFailed
 from airflowaks.kube.exec import run
 from airflowaks.kube.folders import PodFolder
-from airflowaks.kube.pods import short_lived
+from airflowaks.kube.pods import not_ready, short_lived
 from airflowaks.kube.port_forward import forward
 from airflowaks.kube.rollouts import await_ready
 
@@ -69,6 +70,18 @@ def test_a_job_is_waited_for(world: World) -> None:
     document = world.kube.get(one.reference)
     assert document
     assert document["status"]["succeeded"] == 1
+
+
+def test_a_job_whose_pods_are_refused_says_why_it_has_none(world: World) -> None:
+    none = {"apiVersion": "v1", "kind": "ResourceQuota", "metadata": {"name": "none", "namespace": world.namespace}}
+    world.kube.create({**none, "spec": {"hard": {"pods": "0"}}})
+    world.describe(JOB)
+    (job,) = world.objects(world.session(), SCRIPT="pass")
+    world.kube.create(job.manifest.fill())
+    refused = wait_until(lambda: not_ready(world.kube, job.reference, None), lambda error: "quota" in error.message, 30)
+    assert refused.message.startswith("Job once did not become ready: FailedCreate: ")
+    assert "exceeded quota: none" in refused.message
+    world.kube.delete(job.reference)
 
 
 def test_a_failed_job_says_what_its_container_logged_and_the_next_run_makes_it_anew(world: World) -> None:
