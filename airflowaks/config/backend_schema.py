@@ -11,10 +11,15 @@ from airflowaks.config.schema import Section
 
 PostgresqlTier = Literal["Burstable", "GeneralPurpose", "MemoryOptimized"]
 POSTGRESQL_TIERS: dict[str, PostgresqlTier] = {"B": "Burstable", "D": "GeneralPurpose", "E": "MemoryOptimized"}
+# The name of the one firewall rule that may admit more than a /8.
+EVERYONE = "everyone"
 
 
 class FirewallRule(Section):
-    """A range of public IPv4 addresses that may reach the server, both ends included; `end` defaults to `start`."""
+    """A range of public IPv4 addresses that may reach the server, both ends included; `end` defaults to `start`.
+
+    0.0.0.0 alone admits all services of Azure, of every subscription (believed).
+    """
 
     start: types.Address = Field(description="the first allowed address")
     end: types.Address = Field(default_factory=lambda data: data["start"])
@@ -77,15 +82,39 @@ class Postgresql(Section):
             )
         return value
 
+    @field_validator("firewall")
+    @classmethod
+    def _names_differ(cls, value: dict[str, FirewallRule]) -> dict[str, FirewallRule]:
+        # Resource Manager's names ignore case: two such rules would replace each other at every run.
+        names = [name.lower() for name in value]
+        if twice := [name for name in value if names.count(name.lower()) > 1]:
+            raise ValueError(f'the rules "{twice[0]}" and "{twice[1]}" differ only in case; rename one')
+        return value
+
+    @field_validator("firewall")
+    @classmethod
+    def _admits_everyone_only_by_name(cls, value: dict[str, FirewallRule]) -> dict[str, FirewallRule]:
+        for name, rule in value.items():
+            first, last = IPv4Address(rule.start), IPv4Address(rule.end)
+            if name == EVERYONE or not int(last):  # 0.0.0.0 alone stands for Azure's services
+                continue
+            if int(last) - int(first) >= 2 ** (32 - types.WIDEST_PREFIX):
+                raise ValueError(
+                    f'the rule "{name}" ({first} to {last}) is larger than a /{types.WIDEST_PREFIX}; narrow it, '
+                    f'or call it "{EVERYONE}" to admit everyone'
+                )
+        return value
+
     @field_validator("celery_database", "celery_role")
     @classmethod
     def _is_of_its_own(cls, value: str, info: Info) -> str:
         key = str(info.field_name).removeprefix("celery_")
         # Resource Manager's names ignore case.
         if value.lower() == info.data.get(key, "").lower():
+            example = next(name for name in ("airflow_celery", "airflow_results") if name != value.lower())
             raise ValueError(
                 f'"{value}" is also the {key} of Airflow\'s metadata, which workers must not reach; '
-                'use another name such as "airflow_celery"'
+                f'use another name such as "{example}"'
             )
         return value
 

@@ -3,10 +3,11 @@
 import json
 from difflib import get_close_matches
 from hashlib import sha256
+from ipaddress import IPv4Address
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import Field, ValidationError, model_validator
+from pydantic import Field, ValidationError, ValidationInfo, field_validator, model_validator
 
 from airflowaks.config import backend_schema, limits, messages, naming, schema, types
 from airflowaks.config.airflow_schema import Airflow
@@ -81,6 +82,23 @@ class Environment(schema.Section):
     def mark(self) -> str:
         """The mark on what the runbook creates for this environment, such as `dev-x2k9qd`, unlike any other's."""
         return f"{self.name}-{naming.name_suffix(self.name, self.subscription_id, self.resource_group)}"
+
+    @field_validator("postgresql")
+    @classmethod
+    def _admits_addresses_of_the_internet(
+        cls, value: backend_schema.Postgresql, info: ValidationInfo
+    ) -> backend_schema.Postgresql:
+        # On the rehearsal cloud, loopback is how this machine reaches the server.
+        rules = value.firewall if info.data.get("cloud") == "azure" else {}
+        for name, rule in rules.items():
+            first, last = IPv4Address(rule.start), IPv4Address(rule.end)
+            if name == backend_schema.EVERYONE or not int(last):
+                continue
+            if special := types.special_network(first, last):
+                raise ValueError(
+                    f'the firewall rule "{name}" ({first} to {last}) overlaps {special}; use public addresses'
+                )
+        return value
 
     @model_validator(mode="before")
     @classmethod

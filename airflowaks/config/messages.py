@@ -20,7 +20,15 @@ if TYPE_CHECKING:
 
 Key = tuple[str | int, ...]
 
-KINDS = {bool: "true or false", dict: "a mapping", float: "a number", int: "a number", list: "a list", str: "text"}
+KINDS = {
+    bool: "true or false",
+    dict: "a mapping",
+    float: "a number",
+    int: "a number",
+    list: "a list",
+    str: "text",
+    type(None): "no value",
+}
 
 # By pydantic's error type; {shown} is the value as written in the file, the other fields are pydantic's context.
 SENTENCES = {
@@ -48,6 +56,8 @@ class Document:
     lines: dict[Key, int] = field(default_factory=dict)
     written: dict[Key, str] = field(default_factory=dict)
     duplicates: list[Key] = field(default_factory=list)
+    # Integers that YAML reads as octal (0200 is 128), hexadecimal, binary or sexagesimal (1:04 is 64).
+    undecimal: list[Key] = field(default_factory=list)
 
 
 def parse(text: str) -> Document:
@@ -85,6 +95,8 @@ def _index(node: "Node", key: Key, document: Document, seen: set[int]) -> None:
     document.lines.setdefault(key, node.start_mark.line + 1)
     if isinstance(node, yaml.ScalarNode):
         document.written[key] = node.value
+        if node.tag == "tag:yaml.org,2002:int" and not re.fullmatch("[-+]?(0|[1-9][0-9]*)", node.value):
+            document.undecimal.append(key)
     elif isinstance(node, yaml.SequenceNode):
         for position, item in enumerate(node.value):
             _index(item, (*key, position), document, seen)
@@ -107,6 +119,11 @@ def sentences(document: Document, error: "ValidationError | None", model: type[S
         if detail["type"] != "default_factory_not_called":
             key, models = _place(_location(detail), model)
             problems.append((key, _sentence(detail, key, models, document, model)))
+    wrong = {key for key, _ in problems}
+    rest = [key for key in document.undecimal if key not in wrong]
+    problems += [
+        (key, f"{document.written[key]} is not a decimal number; write it without leading zeros") for key in rest
+    ]
     problems.sort(key=lambda problem: _line(document, problem[0]))
     return [f"{_dotted(key)} (line {_line(document, key)}): {sentence}" for key, sentence in problems]
 
@@ -177,6 +194,8 @@ def _sentence(
             sentence = _unknown_key(key, holders, model)
         case "string_type" if isinstance(value, dict | list):
             sentence = f"must be text; got {shown}; write the text on the key's line"
+        case "string_type" if value is None and not document.written.get(key):
+            sentence = "has no value; add one or remove the line"
         case "string_type":
             kind = f"the number {value}" if type(value) is float else KINDS.get(type(value), "a date")
             sentence = f'YAML reads {shown} as {kind}; put it in quotes: "{shown}"'

@@ -64,7 +64,7 @@ def region_name(location: str) -> str:
         ValueError: the public cloud has no such region.
 
     """
-    name = re.sub(r"\(.*?\)|[^a-z0-9]", "", location.lower())
+    name = re.sub(r"\(.*?\)|[-_ ]", "", location.lower())
     if name in _DATA["regions"]:
         return name
     nearest = get_close_matches(name, _DATA["regions"], n=1)

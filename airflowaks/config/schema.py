@@ -16,6 +16,7 @@ from airflowaks.config import types
 RESERVED_NETWORKS = ("169.254.0.0/16", "172.30.0.0/16", "172.31.0.0/16", "192.0.2.0/24", "10.224.0.0/12")
 # Azure CNI Overlay gives each node a /24 of the pod range, however many pods it runs.
 NODE_PREFIX = 24
+NETWORK_PREFIX = 16
 LARGEST_SERVICE_RANGE = 12
 SMALLEST_SERVICE_RANGE = 28
 
@@ -45,6 +46,12 @@ def not_below_min_count(value: int, info: Info) -> int:
     return value
 
 
+def _free_range(prefix: int, taken: str | None) -> str:
+    reserved = [IPv4Network(each) for each in (*RESERVED_NETWORKS, taken) if each]
+    private = IPv4Network("10.0.0.0/8").subnets(new_prefix=prefix)
+    return str(next(network for network in private if not any(map(network.overlaps, reserved))))
+
+
 class Entra(Section):
     """The groups that administer and use the cluster, and their members besides the operator."""
 
@@ -52,6 +59,16 @@ class Entra(Section):
     developer_group: types.GroupName
     admin_members: types.Members = ()
     developer_members: types.Members = ()
+
+    @field_validator("developer_group")
+    @classmethod
+    def _is_not_the_administrators(cls, value: str, info: Info) -> str:
+        # Graph's filter by name ignores case.
+        if value.casefold() == info.data.get("admin_group", "").casefold():
+            raise ValueError(
+                f'"{value}" is also admin_group: developers would administer the cluster; use another group'
+            )
+        return value
 
 
 class NodePool(Section):
@@ -98,13 +115,16 @@ class ClusterNetwork(Section):
         for reserved in RESERVED_NETWORKS:
             if IPv4Network(value).overlaps(IPv4Network(reserved)):
                 raise ValueError(f'"{value}" overlaps {reserved}, which AKS reserves; choose another range')
+        if special := types.special_network(IPv4Network(value)[0], IPv4Network(value)[-1]):
+            raise ValueError(f'"{value}" overlaps {special}; choose another range')
         return value
 
     @field_validator("service_cidr")
     @classmethod
-    def _has_room_for_dns(cls, value: str) -> str:
+    def _has_room_for_dns(cls, value: str, info: Info) -> str:
         if not LARGEST_SERVICE_RANGE <= IPv4Network(value).prefixlen <= SMALLEST_SERVICE_RANGE:
-            raise ValueError(f'"{value}" is larger than /12 or smaller than /28; use a range such as "10.0.0.0/16"')
+            example = _free_range(NETWORK_PREFIX, info.data.get("pod_cidr"))
+            raise ValueError(f'"{value}" is larger than /12 or smaller than /28; use a range such as "{example}"')
         return value
 
     @field_validator("dns_service_ip")
@@ -154,9 +174,10 @@ class Cluster(Section):
         nodes = info.data["node_pool"].max_count if "node_pool" in info.data else 1
         room = 2 ** max(0, NODE_PREFIX - IPv4Network(value.pod_cidr).prefixlen)
         if IPv4Network(value.pod_cidr).prefixlen > NODE_PREFIX or room < nodes:
+            prefix = min(NETWORK_PREFIX, NODE_PREFIX - (nodes - 1).bit_length())
             raise ValueError(
                 f'pod_cidr "{value.pod_cidr}" is too small: each of {nodes} nodes needs a /24; '
-                'use a larger range such as "10.244.0.0/16", or lower node_pool.max_count'
+                f'use a larger range such as "{_free_range(prefix, value.service_cidr)}", or lower node_pool.max_count'
             )
         return value
 
@@ -205,3 +226,11 @@ class Identities(Section):
 
     cluster: types.IdentityName
     pods: types.IdentityName
+
+    @field_validator("pods")
+    @classmethod
+    def _is_not_the_clusters(cls, value: str, info: Info) -> str:
+        # Resource Manager's names ignore case.
+        if value.lower() == info.data.get("cluster", "").lower():
+            raise ValueError(f'"{value}" is also the cluster\'s: pods would act as the cluster; use another identity')
+        return value

@@ -23,8 +23,26 @@ TAG_COUNT = 49  # Azure's limit of 50, less the mark
 TAG_FORBIDDEN = "<>%&\\?/"
 TAG_RESERVED = ("azure", "microsoft", "windows")
 
+# Addresses that no machine of a network has: RFC 6890, and
+# https://learn.microsoft.com/azure/virtual-network/virtual-networks-faq (ranges that a network cannot have, believed).
+SPECIAL_NETWORKS = {
+    "0.0.0.0/8": "this network",
+    "127.0.0.0/8": "loopback",
+    "168.63.129.16/32": "Azure's platform",
+    "169.254.0.0/16": "link-local",
+    "224.0.0.0/4": "multicast",
+    "240.0.0.0/4": "reserved",
+}
+# Nobody owns more of the internet than a /8; who admits more means everyone, and has to say so.
+WIDEST_PREFIX = 8
+# With this authorized range AKS admits only the cluster's own outbound address.
+# https://azure.github.io/PSRule.Rules.Azure/en/rules/Azure.AKS.AuthorizedIPs
+_OUTBOUND_ONLY = "0.0.0.0/32"
+
 # The form of https://learn.microsoft.com/azure/virtual-machines/vm-naming-conventions
-VM_SIZE = re.compile(r"Standard_(?P<family>[A-Z]+)\d+(-\d+)?(?P<features>[a-z]*)(_[A-Z]+\d+)*(_v(?P<version>\d+))?")
+VM_SIZE = re.compile(
+    r"Standard_(?P<family>[A-Z]+)\d+(-\d+)?(?P<features>[a-z]*)(_[A-Z]+\d+)*(_v(?P<version>\d+))?", re.ASCII
+)
 
 
 # Zero is no number of cores.
@@ -32,9 +50,9 @@ _CORES = r"(?=.*[1-9])([1-9]\d*m?|\d+\.\d{1,3})"
 _LABEL = r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?"
 
 
-def _matching(pattern: str | re.Pattern[str], what: str, example: str) -> AfterValidator:
+def _matching(pattern: str, what: str, example: str) -> AfterValidator:
     def check(value: str) -> str:
-        if not re.fullmatch(pattern, value):
+        if not re.fullmatch(pattern, value, re.ASCII):
             raise ValueError(f'"{value}" is not {what}; write it like {example}')
         return value
 
@@ -60,7 +78,7 @@ def _network(value: str) -> str:
     try:
         fix = f'did you mean "{IPv4Network(value, strict=False)}"?'
     except ValueError:
-        fix = 'write it like "10.0.0.0/16"'
+        fix = 'write it like "10.1.0.0/16"'
     raise ValueError(f'"{value}" is not an IPv4 network in CIDR notation with zero host bits; {fix}')
 
 
@@ -69,6 +87,26 @@ def _address(value: str) -> str:
         return str(IPv4Address(value))
     except ValueError:
         raise ValueError(f'"{value}" is not an IPv4 address; write it like "203.0.113.7"') from None
+
+
+def special_network(first: IPv4Address, last: IPv4Address) -> str | None:
+    """Return the special network that a range of addresses overlaps, with its use, or None."""
+    for special, use in SPECIAL_NETWORKS.items():
+        if first <= IPv4Network(special)[-1] and IPv4Network(special)[0] <= last:
+            return f"{special} ({use})"
+    return None
+
+
+def _clients(value: str) -> str:
+    network = IPv4Network(value)
+    if network.prefixlen < WIDEST_PREFIX:
+        raise ValueError(
+            f'"{value}" is larger than a /{WIDEST_PREFIX}; use a range such as "203.0.113.0/24", '
+            "or an empty list, which admits everyone"
+        )
+    if value != _OUTBOUND_ONLY and (special := special_network(network[0], network[-1])):
+        raise ValueError(f'"{value}" overlaps {special}; use a range such as "203.0.113.0/24"')
+    return value
 
 
 def image_tag(value: str) -> str:
@@ -80,7 +118,8 @@ def _image(value: str) -> str:
     registry, _, rest = value.partition("/")
     tagged, at, digest = rest.partition("@")
     repository, _, tag = tagged.rpartition(":")
-    if "." not in registry or not repository or not tag:
+    host = rf"{_LABEL}(\.{_LABEL})+(:[0-9]{{1,5}})?"
+    if not re.fullmatch(host, registry.lower()) or not repository or not tag:
         form = "registry host, repository and tag"
         raise ValueError(f'"{value}" is not an image with {form}; write it like "docker.io/apache/airflow:3.3.2"')
     if at and not re.fullmatch(r"sha256:[0-9a-f]{64}", digest):
@@ -94,7 +133,7 @@ def _proxy(value: str) -> str:
     # The message omits the value: a proxy URL may contain a password.
     try:
         url = urlsplit(value)
-        complete = url.scheme in {"http", "https"} and url.hostname and url.port
+        complete = url.scheme in {"http", "https"} and url.hostname and url.port and " " not in value
     except ValueError:
         complete = False
     if not complete:
@@ -132,6 +171,12 @@ def _unique(items: tuple[Item, ...]) -> tuple[Item, ...]:
     return items
 
 
+def _not_blank(name: str) -> str:
+    if name != name.strip():
+        raise ValueError(f'"{name}" begins or ends with a space; remove it')
+    return name
+
+
 def _tag_name(name: str) -> str:
     if forbidden := [character for character in TAG_FORBIDDEN if character in name]:
         raise ValueError(f'the tag name "{name}" contains {forbidden[0]}; remove each of {" ".join(TAG_FORBIDDEN)}')
@@ -159,15 +204,16 @@ TenantId = Annotated[str, _guid("your tenant ID", "az account show --query tenan
 MemberId = Annotated[str, _guid("the member's object ID", "az ad user show --id NAME@DOMAIN --query id")]
 Members = Annotated[tuple[MemberId, ...], Field(strict=False), AfterValidator(_unique)]
 Location = Annotated[str, AfterValidator(region_name)]
-TagName = Annotated[str, Field(min_length=1, max_length=512), AfterValidator(_tag_name)]
+TagName = Annotated[str, Field(min_length=1, max_length=512), AfterValidator(_not_blank), AfterValidator(_tag_name)]
 Tags = Annotated[dict[TagName, Annotated[str, Field(max_length=256)]], AfterValidator(_tags)]
 ProxyUrl = Annotated[str, AfterValidator(_proxy)]
 File = Annotated[Path, BeforeValidator(_file)]
 Network = Annotated[str, AfterValidator(_network)]
 Address = Annotated[str, AfterValidator(_address)]
-VmSize = Annotated[str, _matching(VM_SIZE, "a VM size", '"Standard_D4ds_v5"')]
-GroupName = Annotated[str, Field(min_length=1, max_length=256)]
-Networks = Annotated[tuple[Network, ...], Field(strict=False, max_length=200), AfterValidator(_unique)]
+VmSize = Annotated[str, _matching(VM_SIZE.pattern, "a VM size", '"Standard_D4ds_v5"')]
+GroupName = Annotated[str, Field(min_length=1, max_length=256), AfterValidator(_not_blank)]
+Client = Annotated[Network, AfterValidator(_clients)]
+Networks = Annotated[tuple[Client, ...], Field(strict=False, max_length=200), AfterValidator(_unique)]
 Zones = Annotated[
     tuple[Annotated[Literal["1", "2", "3"], BeforeValidator(_text)], ...], Field(strict=False), AfterValidator(_unique)
 ]

@@ -1,12 +1,15 @@
 """Environments: files that ship, defaults, every rule's sentence, and where files are found."""
 
 import ipaddress
+import re
 import shutil
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
+import yaml
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from pydantic import ValidationError
@@ -212,6 +215,118 @@ REFUSED = {
         f"tags: {{{', '.join(f't{n}: x' for n in range(51))}}}",
         "tags (line 4): 51 tags exceed the limit of 49 for each resource; remove some",
     ),
+    # Values that are dangerous although each is valid
+    "groups that are the same": (
+        "entra: {admin_group: Team, developer_group: team}",
+        (
+            'entra.developer_group (line 4): "team" is also admin_group: developers would administer the cluster; '
+            "use another group"
+        ),
+    ),
+    "identities that are the same": (
+        "identities: {cluster: Airflow, pods: airflow}",
+        (
+            'identities.pods (line 4): "airflow" is also the cluster\'s: pods would act as the cluster; '
+            "use another identity"
+        ),
+    ),
+    "firewall rules that differ in case only": (
+        "postgresql: {firewall: {Office: {start: 203.0.113.7}, office: {start: 203.0.113.8}}}",
+        'postgresql.firewall (line 4): the rules "Office" and "office" differ only in case; rename one',
+    ),
+    "firewall rule that step 3 makes, in capitals": (
+        "postgresql: {firewall: {Operator: {start: 203.0.113.7}}}",
+        (
+            'postgresql.firewall.Operator (line 4): "Operator" is not a valid name for a firewall rule: '
+            'use letters, digits, hyphens, underscores and full stops, but not "operator" or "cluster", '
+            'which step 3 uses; for example, "office"'
+        ),
+    ),
+    "firewall open to everyone": (
+        "postgresql: {firewall: {all: {start: 0.0.0.0, end: 255.255.255.255}}}",
+        (
+            'postgresql.firewall (line 4): the rule "all" (0.0.0.0 to 255.255.255.255) is larger than a /8; narrow it, '
+            'or call it "everyone" to admit everyone'
+        ),
+    ),
+    "firewall open to loopback": (
+        "postgresql: {firewall: {home: {start: 127.0.0.1}}}",
+        (
+            'postgresql (line 4): the firewall rule "home" (127.0.0.1 to 127.0.0.1) overlaps 127.0.0.0/8 (loopback); '
+            "use public addresses"
+        ),
+    ),
+    "API open to everyone": (
+        "cluster: {authorized_ip_ranges: [0.0.0.0/0]}",
+        (
+            'cluster.authorized_ip_ranges.0 (line 4): "0.0.0.0/0" is larger than a /8; use a range such as '
+            '"203.0.113.0/24", or an empty list, which admits everyone'
+        ),
+    ),
+    "Airflow open to multicast": (
+        "airflow: {allowed_networks: [224.0.0.0/8]}",
+        (
+            'airflow.allowed_networks.0 (line 4): "224.0.0.0/8" overlaps 224.0.0.0/4 (multicast); '
+            'use a range such as "203.0.113.0/24"'
+        ),
+    ),
+    "pods on loopback": (
+        "cluster: {network: {pod_cidr: 127.0.0.0/16}}",
+        ('cluster.network.pod_cidr (line 4): "127.0.0.0/16" overlaps 127.0.0.0/8 (loopback); choose another range'),
+    ),
+    "services on Azure's DNS": (
+        "cluster: {network: {service_cidr: 168.63.0.0/16}}",
+        (
+            'cluster.network.service_cidr (line 4): "168.63.0.0/16" overlaps 168.63.129.16/32 (Azure\'s platform); '
+            "choose another range"
+        ),
+    ),
+    "pods for a thousand nodes": (
+        "cluster: {node_pool: {max_count: 1000}}",
+        (
+            'cluster.network (line 4): pod_cidr "10.244.0.0/16" is too small: each of 1000 nodes needs a /24; '
+            'use a larger range such as "10.4.0.0/14", or lower node_pool.max_count'
+        ),
+    ),
+    "digits of another script": (
+        "cluster: {kubernetes_version: '1.\u0663\u0665'}",
+        (
+            'cluster.kubernetes_version (line 4): "1.\u0663\u0665" is not a version of Kubernetes; write it like '
+            '"1.35" or "1.35.3"'
+        ),
+    ),
+    "size in digits of another script": (
+        "cluster: {node_pool: {vm_size: Standard_D\u0664ds_v5}}",
+        (
+            'cluster.node_pool.vm_size (line 4): "Standard_D\u0664ds_v5" is not a VM size; '
+            'write it like "Standard_D4ds_v5"'
+        ),
+    ),
+    "octal number": (
+        "postgresql: {storage_gb: 0200}",
+        "postgresql.storage_gb (line 4): 0200 is not a decimal number; write it without leading zeros",
+    ),
+    "sexagesimal number": (
+        "postgresql: {storage_gb: 1:04}",
+        "postgresql.storage_gb (line 4): 1:04 is not a decimal number; write it without leading zeros",
+    ),
+    "blank group": (
+        "entra: {admin_group: ' '}",
+        'entra.admin_group (line 4): " " begins or ends with a space; remove it',
+    ),
+    "blank tag": ("tags: {' a': x}", 'tags. a (line 4): " a" begins or ends with a space; remove it'),
+    "image on a host with a space": (
+        "registry: {source: 'a b.io/airflow:1'}",
+        (
+            'registry.source (line 4): "a b.io/airflow:1" is not an image with registry host, repository and tag; '
+            'write it like "docker.io/apache/airflow:3.3.2"'
+        ),
+    ),
+    "nothing in a list": (
+        "cluster:\n  authorized_ip_ranges:\n    -",
+        "cluster.authorized_ip_ranges.0 (line 6): has no value; add one or remove the line",
+    ),
+    "null as text": ("tags: {a: null}", 'tags.a (line 4): YAML reads null as no value; put it in quotes: "null"'),
     # Cluster
     "Kubernetes of another form": (
         'cluster: {kubernetes_version: "v1.36"}',
@@ -269,7 +384,7 @@ REFUSED = {
         "cluster: {network: {pod_cidr: pods}}",
         (
             'cluster.network.pod_cidr (line 4): "pods" is not an IPv4 network in CIDR notation with zero '
-            'host bits; write it like "10.0.0.0/16"'
+            'host bits; write it like "10.1.0.0/16"'
         ),
     ),
     "networks that overlap": (
@@ -311,7 +426,7 @@ REFUSED = {
         "cluster: {network: {pod_cidr: 10.244.0.0/22}}",
         (
             'cluster.network (line 4): pod_cidr "10.244.0.0/22" is too small: each of 5 nodes needs a '
-            '/24; use a larger range such as "10.244.0.0/16", or lower node_pool.max_count'
+            '/24; use a larger range such as "10.1.0.0/16", or lower node_pool.max_count'
         ),
     ),
     # Registry
@@ -377,7 +492,7 @@ REFUSED = {
         "postgresql: {database: Airflow_Celery}",
         (
             'postgresql.celery_database (line 4): "airflow_celery" is also the database of Airflow\'s metadata, which '
-            'workers must not reach; use another name such as "airflow_celery"'
+            'workers must not reach; use another name such as "airflow_results"'
         ),
     ),
     "backups kept too short": (
@@ -460,6 +575,32 @@ def test_each_broken_rule_earns_one_sentence(tmp_path: Path, fragment: str, sent
     assert refusals(tmp_path, REQUIRED + fragment) == [sentence]
 
 
+# An example in a sentence, and the key beside it that the example is of, if it is of another.
+EXAMPLE = re.compile(
+    r'(?:\ba (vm_size|sku)\b.{0,14})?\b(?:use|such as|like|(?<!operator" )or|for example,|thousandths,) "([^"]+)"'
+)
+
+
+@pytest.mark.parametrize(("fragment", "sentence"), REFUSED.values(), ids=REFUSED)
+def test_the_examples_of_a_sentence_keep_its_rule(tmp_path: Path, fragment: str, sentence: str) -> None:
+    place, _, text = sentence.partition(" (line ")
+    keys: list[str | int] = [int(key) if key.isdigit() else key for key in place.split(".")]
+    if "pod_cidr" in sentence and place == "cluster.network":
+        keys.append("pod_cidr")
+    for key, value in EXAMPLE.findall(text):
+        content: Any = yaml.safe_load(REQUIRED + fragment)
+        path = [*keys[:-1], key or keys[-1]]
+        holder: Any = content
+        for part in path[:-1]:
+            holder = holder.setdefault(part, {})
+        if "valid name for a firewall rule" in text or "call it" in text:  # the example is a name of a key
+            rules = content["postgresql"]["firewall"]
+            rules[value] = rules.popitem()[1]
+        else:
+            holder[path[-1]] = value
+        load(tmp_path, yaml.safe_dump(content))
+
+
 @pytest.mark.parametrize(
     "fragment",
     [
@@ -474,6 +615,9 @@ def test_each_broken_rule_earns_one_sentence(tmp_path: Path, fragment: str, sent
         "postgresql: {sku: Standard_B2s, tier: Burstable}",
         "postgresql: {sku: Standard_E4ds_v5, high_availability: ZoneRedundant, storage_gb: 32767}",
         "postgresql: {firewall: {azure-services: {start: 0.0.0.0}}}",
+        "postgresql: {firewall: {everyone: {start: 0.0.0.0, end: 255.255.255.255}}}",
+        "cloud: rehearsal\npostgresql: {firewall: {this-machine: {start: 127.0.0.1}}}",
+        "cluster: {authorized_ip_ranges: [0.0.0.0/32]}",  # only the cluster's own outbound address
         "broker: {kind: managed_redis, sku: ComputeOptimized_X20, high_availability: false}",
         "registry: {source: 'mcr.example.com:5000/data/airflow:3.3.2-python3.12'}",
         f"registry: {{image: build, source: 'docker.io/apache/airflow:3.3.2@sha256:{'0' * 64}'}}",
@@ -712,6 +856,7 @@ def test_networks_are_accepted_just_when_no_rule_is_broken(
     pod_network = ipaddress.IPv4Network((pods, pod_prefix), strict=False)
     service_network = ipaddress.IPv4Network((services, prefix), strict=False)
     reserved = ["169.254.0.0/16", "172.30.0.0/16", "172.31.0.0/16", "192.0.2.0/24", "10.224.0.0/12"]
+    reserved += ["0.0.0.0/8", "127.0.0.0/8", "168.63.129.16/32", "224.0.0.0/4", "240.0.0.0/4"]
     right = (
         pod_prefix <= 21  # five nodes, the default's upper bound, at a /24 each
         and 12 <= prefix <= 28

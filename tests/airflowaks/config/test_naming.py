@@ -109,6 +109,7 @@ def test_display_names_of_regions(location: str, region: str) -> None:
     ("location", "hint"),
     [
         ("westeuropa", 'did you mean "westeurope"?'),
+        ("eastus\u0662", 'did you mean "eastus"?'),
         ("moon", "az account list-locations --query [].name lists the regions"),
         ("", "az account list-locations --query [].name lists the regions"),
     ],
