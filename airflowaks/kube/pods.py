@@ -58,19 +58,28 @@ def last_lines(kube: Kube, trouble: Trouble) -> str:
 def short_lived(kube: Kube, document: Document, seconds: float = _READY_SECONDS) -> Iterator[Reference]:
     """Create a pod, yield it when it is ready or has succeeded, and delete it at the end of the block.
 
+    Two runs may do so at once, so the pod's name is the caller's own. What killed runs left is deleted once it has
+    ended: a pod needs a deadline.
+
     Raises RolloutFailed if it fails, or is neither within `seconds`.
     """
-    reference = Reference.of(document)
-    kube.delete(reference, grace_seconds=0)
-    for pod in kube.follow(reference, seconds):
-        if pod is None:
-            break
-    kube.create(document)
+    _delete_ended(kube, document)
+    reference = Reference.of(kube.create(document))
     try:
         _await_pod(kube, reference, seconds)
         yield reference
     finally:
         kube.delete(reference, grace_seconds=0)
+
+
+def _delete_ended(kube: Kube, document: Document) -> None:
+    """Delete the pods with a pod's labels that have succeeded or reached their deadline; another run uses the rest."""
+    labels = ",".join(f"{label}={value}" for label, value in document["metadata"].get("labels", {}).items())
+    if not labels:
+        return
+    for pod in kube.each("v1", "Pod", document["metadata"]["namespace"], labels=labels):
+        if pod["status"].get("phase") == "Succeeded" or pod["status"].get("reason") == "DeadlineExceeded":
+            kube.delete(Reference.of(pod), grace_seconds=0)
 
 
 def _await_pod(kube: Kube, reference: Reference, seconds: float) -> None:

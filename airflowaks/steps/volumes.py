@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import secrets
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -31,8 +32,9 @@ _CONTAINER = "files"
 _READERS = "app.kubernetes.io/name=airflow,app.kubernetes.io/component=dag-processor"
 _TRY_WRITING = """
 import os, pathlib, sys
-for folder in sys.argv[1:]:
-    file = pathlib.Path(folder, ".airflowaks-check")
+name, *folders = sys.argv[1:]
+for folder in folders:
+    file = pathlib.Path(folder, f".{name}")
     file.write_text("written")
     assert file.read_text() == "written", file
     file.unlink()
@@ -103,6 +105,7 @@ def _files_pod(session: Session, purpose: str) -> AbstractContextManager[Referen
         "NAMESPACE": session.environment.cluster.namespace,
         "IMAGE": session.memoize(registry.Resources).image.reference,
         "PURPOSE": purpose,
+        "SUFFIX": secrets.token_hex(4),
     }
     (pod,) = load(f"{_FOLDER}/access", values)
     return short_lived(session.memoize(connect), pod.fill())
@@ -117,8 +120,8 @@ def checks(session: Session) -> Checks:
     """Check in a short-lived pod that Airflow's user can write, read and remove a file on both shares."""
 
     def writes() -> str:
-        program = ("python", "-c", _TRY_WRITING, DAGS_FOLDER, _LOGS_FOLDER)
         with _files_pod(session, "check") as pod:
+            program = ("python", "-c", _TRY_WRITING, pod.name, DAGS_FOLDER, _LOGS_FOLDER)
             return command.run(session.memoize(connect), pod, program, container=_CONTAINER).decode().strip()
 
     return observe(session, {"both shares can be written": writes})

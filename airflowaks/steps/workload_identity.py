@@ -6,6 +6,7 @@ the identity may read this vault and nothing else.
 
 from __future__ import annotations
 
+import secrets
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -99,6 +100,7 @@ def checks(session: Session) -> Checks:
             "IMAGE": session.memoize(registry.Resources).image.reference,
             "SERVICE_ACCOUNT": account,
             "CLASS": component,
+            "SUFFIX": secrets.token_hex(4),
         }
         (pod,) = load(f"{_FOLDER}/check", values)
         secret = Reference("v1", "Secret", f"airflow-{component}", namespace)

@@ -47,7 +47,7 @@ def documents(folder: Path, *, exposed: bool = False, versions: Mapping[str, str
     step5.identity._facts = {"properties": {"clientId": "33333333-3333-4333-8333-333333333333"}}
     step7 = session.memoize(airflow.Resources)
     step7_objects = [*step7.config_maps, *step7.network, step7.migration, *step7.deployments, *step7.scaling]
-    pods = {"NAMESPACE": "airflow", "IMAGE": image.image.reference, "PURPOSE": "push", "CLASS": "worker"}
+    pods = {"NAMESPACE": "airflow", "IMAGE": image.image.reference, "PURPOSE": "push", "CLASS": "worker", "SUFFIX": "1"}
     short_lived = [
         *load("05_workload_identity/check", {**pods, "SERVICE_ACCOUNT": "airflow-dags"}),
         *load("06_volumes/access", pods),

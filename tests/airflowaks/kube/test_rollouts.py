@@ -14,8 +14,10 @@ from airflowaks.engine.changes import Action
 from airflowaks.engine.converge import converge
 from airflowaks.engine.polling import wait_until
 from airflowaks.errors import CommandFailed, Forbidden, RolloutFailed
+from airflowaks.kube.client import Reference
 from airflowaks.kube.exec import run
 from airflowaks.kube.folders import PodFolder
+from airflowaks.kube.manifests import load
 from airflowaks.kube.pods import not_ready, short_lived
 from airflowaks.kube.port_forward import forward
 from airflowaks.kube.rollouts import await_ready
@@ -168,6 +170,36 @@ def test_a_command_in_a_pod_reads_writes_and_fails(world: World) -> None:
         if document is None:
             break
     assert kube.get(one) is None
+
+
+def test_two_runs_have_a_pod_each_and_what_killed_runs_left_goes_when_it_has_ended(world: World) -> None:
+    def files(name: str, seconds: int) -> Document:
+        document = pod(world, "python", "-c", f"import time; time.sleep({seconds})", name=name)
+        document["metadata"]["labels"] = {"app.kubernetes.io/name": "files", "app.kubernetes.io/component": "check"}
+        return document
+
+    kube = world.kube
+    unlike = pod(world, "true", name="unlike")
+    expired = files("expired", 600)
+    expired["spec"]["activeDeadlineSeconds"] = 1
+    left = [Reference.of(kube.create(document)) for document in (files("succeeded", 0), expired, unlike)]
+    for reference in left:
+        for document in kube.follow(reference, 60):
+            if document and document["status"].get("phase") in ("Succeeded", "Failed"):
+                break
+    with short_lived(kube, files("files-1", 600)) as first, short_lived(kube, files("files-2", 600)) as second:
+        assert [kube.get(reference) is None for reference in left] == [True, True, False]
+        for reference in (first, second):
+            assert run(kube, reference, ("python", "-c", "print(1)")) == b"1\n"
+
+
+def test_a_runs_pods_have_names_of_their_own() -> None:
+    folders = ("05_workload_identity/check", "06_volumes/access")
+    values = {"NAMESPACE": "airflow", "IMAGE": "i", "PURPOSE": "p", "CLASS": "c", "SERVICE_ACCOUNT": "s"}
+    names = {
+        load(folder, {**values, "SUFFIX": run})[0].fill()["metadata"]["name"] for folder in folders for run in "12"
+    }
+    assert len(names) == 4
 
 
 @pytest.mark.parametrize("early_end", ["", "hang", "reset", "status"])
