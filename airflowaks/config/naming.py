@@ -47,7 +47,7 @@ class NameRule:
         elif self.public and (word := TRADEMARK.search(name.replace("-", ""))):
             problem = f'Azure reserves the word "{word.group().lower()}"'
         elif name.lower() in self.reserved:
-            problem = "the service reserves this name"
+            problem = "this name is reserved"
         else:
             return name
         raise ValueError(f'"{name}" is not a valid name for {self.kind}: {problem}; for example, "{self.example}"')

@@ -7,6 +7,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from airflowaks.config import naming
+from airflowaks.steps import key_vault
 
 RULES = naming.RULES.values()
 
@@ -137,8 +138,8 @@ def test_other_regions_are_refused(location: str, hint: str) -> None:
         ("environment", "windo-ws", 'Azure reserves the word "windows"'),
         ("resource_group", "group.", "not ending with a full stop"),
         ("namespace", "kube-system", "not begin with kube-"),
-        ("namespace", "default", "the service reserves this name"),
-        ("database", "postgres", "the service reserves this name"),
+        ("namespace", "default", "this name is reserved"),
+        ("database", "postgres", "this name is reserved"),
         ("role", "pg_airflow", "not begin with pg_"),
         ("role", "azure_pg_admin", "not begin with pg_ or azure"),
         ("node_pool", "airflowworkers", "it has 14 characters; 1 to 12 are allowed"),
@@ -149,3 +150,9 @@ def test_names_that_break_a_rule(rule: str, name: str, why: str) -> None:
     with pytest.raises(ValueError, match=re.escape(f'"{name}" is not a valid name for {kind}: ')) as refusal:
         naming.RULES[rule].check(name)
     assert why in str(refusal.value)
+
+
+def test_no_certificate_is_called_like_a_secret_of_step_4() -> None:
+    constants = vars(key_vault)
+    secrets = {value for name, value in constants.items() if name.isupper() and str(value).startswith("airflow-")}
+    assert secrets == set(naming.RULES["certificate"].reserved)
