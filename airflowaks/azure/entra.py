@@ -46,7 +46,10 @@ class Group(Resource):
         """
         if self.facts is None:
             return ""
-        return MADE_HERE if str(self.facts.get("description") or "").endswith(self._mark) else ADOPTED
+        return MADE_HERE if self._is_marked(self.facts) else ADOPTED
+
+    def _is_marked(self, facts: Facts) -> bool:
+        return str(facts.get("description") or "").endswith(self._mark)
 
     @property
     def _mark(self) -> str:
@@ -64,10 +67,21 @@ class Group(Resource):
         page = _send(self.session, "GET", "/groups", params=query)
         groups: list[Facts] = list(_items(self.session, page))
         if len(groups) > 1:
-            ids = ", ".join(group["id"] for group in groups)
-            message = f"Entra group {self.name}: {len(groups)} groups have this display name ({ids})."
-            raise AzureError(message, "Set another name under `entra` in the environment file, or rename the others.")
+            # The ID decides within a second, so that two operators are told to delete the same group.
+            raise self._ambiguous(sorted(groups, key=lambda group: (str(group["createdDateTime"]), group["id"])))
         return groups[0] if groups else None
+
+    def _ambiguous(self, groups: list[Facts]) -> AzureError:
+        """Return the error for several groups, oldest first. Two runs at once may both have created theirs."""
+        marked = [group for group in groups if self._is_marked(group)]
+        listed = ", ".join(
+            f"{group['id']} of {group['createdDateTime']}, {'' if group in marked else 'not '}made for this environment"
+            for group in groups
+        )
+        action = "Set another name under `entra` in the environment file, or rename the others."
+        if len(marked) > 1:
+            action = f"Delete the newest: `az ad group delete --group {marked[-1]['id']}`; then run the step again."
+        return AzureError(f"Entra group {self.name}: {len(groups)} groups have this display name: {listed}.", action)
 
     def desired(self) -> Facts:
         """Return a security group with the description and the mark; an adopted one has a description of its own."""

@@ -5,10 +5,12 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from azure.core.rest import HttpRequest
 
 from airflowaks.azure.entra import Group
 from airflowaks.engine.changes import Action, Changes
 from airflowaks.engine.converge import converge
+from airflowaks.errors import AzureError
 from airflowaks.session import open_session
 from airflowaks.steps import cluster, key_vault, registry, teardown
 from tests.support.deployment import describe_environment, is_write
@@ -121,6 +123,31 @@ def test_what_was_there_before_stays_as_it_was(open_here: Callable[..., Session]
 
 def _group(session: Session) -> Any:
     return session.memoize(cluster.Resources).admins.read()
+
+
+def test_two_groups_of_one_name_are_told_apart(open_here: Callable[..., Session], group_name: str) -> None:
+    session, name = open_here(), f"{group_name}-twins"
+    group = Group(session, name, "Twins")
+    described = ["Somebody's", *[group.desired()["description"]] * 2]
+    stranger, twin = (_create_group(session, name, text) for text in described[:2])
+    with pytest.raises(AzureError) as caught:
+        group.refresh()
+    assert caught.value.message.count(" not made for this environment") == 1
+    assert caught.value.action.startswith("Set another name under `entra`")
+    twins = (twin, _create_group(session, name, described[2]))
+    with pytest.raises(AzureError, match="3 groups have this display name") as caught:
+        group.refresh()
+    assert caught.value.message.count(" made for this environment") == 3
+    assert any(f"`az ad group delete --group {one}`" in caught.value.action for one in twins)
+    assert stranger not in caught.value.action
+
+
+def _create_group(session: Session, name: str, description: str) -> str:
+    body = {"displayName": name, "description": description, "securityEnabled": True, "mailEnabled": False}
+    url = session.graph.format_url("/groups")
+    answer = session.graph.send_request(HttpRequest("POST", url, json={**body, "mailNickname": "twins"}))
+    answer.raise_for_status()
+    return str(answer.json()["id"])
 
 
 def test_a_resource_group_stays_with_what_others_put_into_it(open_here: Callable[..., Session]) -> None:
