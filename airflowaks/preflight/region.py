@@ -120,7 +120,8 @@ def _quota_row(session: Session, size: Mapping[str, Any], present: int) -> Row:
     if not limits:
         return Row("vCPU quota", "unknown", "Azure lists no quota of the size's family", "See Quotas in the portal.")
     quota = min(limits, key=lambda quota: quota.limit - quota.used)
-    free = quota.limit - quota.used + present * cores
+    # A quota that was lowered may be below what is used.
+    free = max(0, quota.limit - quota.used + present * cores)
     wanted = (pool.max_count + surge) * cores
     room = f"{free} of {quota.limit} free" + (", the present nodes' included" if present else "")
     seen = f"{quota.title}: {room}; {pool.max_count} nodes and {surge} in an upgrade take {wanted}"

@@ -44,9 +44,10 @@ def joined(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_every_command_has_help() -> None:
     assert commands(run("--help").output) == ["image", "preflight", "rehearsal", "runs", "web"]
     assert commands(run("runs", "--help").output) == ["compare", "list", "show"]
-    assert commands(run("rehearsal", "--help").output) == ["down", "env", "reset", "status", "up"]
+    assert commands(run("rehearsal", "--help").output) == ["compare", "down", "env", "reset", "status", "up"]
     lines = [("image",), ("preflight",), ("web",), *(("runs", name) for name in ("compare", "list", "show"))]
     lines += [("rehearsal", name) for name in ("down", "env", "reset", "status", "up", "serve", "credential")]
+    lines.append(("rehearsal", "compare"))
     for words in lines:
         shown = run(*words, "--help")
         assert shown.exit_code == 0, shown.output
