@@ -65,6 +65,7 @@ def test_where_nothing_was_made_that_is_the_cause(nowhere: Session, rehearsal: R
     assert diagnosis.conclude(nowhere).failed == Checks(nowhere.memoize(Results).checks)
 
 
+@pytest.mark.broad
 def test_where_nobody_answers_each_source_says_so_and_soon(rehearsal: Rehearsal) -> None:
     del rehearsal
     session = open_session("local", "plan")

@@ -118,6 +118,7 @@ def test_a_deployment_whose_pods_are_refused_says_the_conditions_reason(world: W
     assert caught.value.action.startswith("Run step 5, which creates the accounts")
 
 
+@pytest.mark.broad
 def test_a_job_past_its_deadline_keeps_the_trouble_of_its_deleted_pods(world: World) -> None:
     """Measured: the cause, such as ErrImagePull, was lost with the pods, and DeadlineExceeded was printed twice."""
     text = JOB.replace("backoffLimit: 0", "activeDeadlineSeconds: 15").replace("python:3.13", "python:none")
@@ -138,6 +139,7 @@ def test_a_roll_out_says_that_old_pods_still_drain(world: World) -> None:
     assert shown == ["ready; 1 old pod still draining"]
 
 
+@pytest.mark.broad
 def test_a_roll_out_whose_pods_end_again_and_again_is_given_up_while_those_before_serve(world: World) -> None:
     probed = DEPLOYMENT.replace("SystemExit(1)", "SystemExit(${FAILS})")
     (one,) = world.apply(probed, SCRIPT="import time; time.sleep(3600)", FAILS=0, DEADLINE=600)

@@ -87,6 +87,7 @@ def test_a_share_that_cannot_be_made_is_tried_again(namespace: Namespace, breakd
     namespace.until(lambda: phase(namespace, "logs") == "Bound")
 
 
+@pytest.mark.broad
 def test_a_silent_kubelet_is_not_ready_nor_are_its_pods(namespace: Namespace, breakdowns: Rehearsal) -> None:
     pod = namespace.pod(shell("sleep 600"))
     namespace.ready(pod)
