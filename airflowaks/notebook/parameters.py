@@ -1,13 +1,16 @@
-"""The check of a notebook's parameters: each must exist and have the type that the notebook declares.
+"""The check of a notebook's parameters: each must exist, have the type that the notebook declares, and a valid value.
 
 papermill assigns whatever it is given in a cell of its own, so that a misspelt `-p mdoe plan` would go unseen and the
-default, an apply, would run.
+default, an apply, would run. A value is checked before the run has done anything, not by the cell that uses it.
 """
 
 from __future__ import annotations
 
 import ast
+import os
+import re
 from difflib import get_close_matches
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pydantic import TypeAdapter, ValidationError
@@ -15,7 +18,7 @@ from pydantic import TypeAdapter, ValidationError
 from airflowaks.errors import InvalidParameter
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 
 _INJECTED = "# Parameters"
 """The first line of the cell that papermill inserts after the cell tagged `parameters`."""
@@ -27,10 +30,11 @@ def check_parameters(
     """Check the values that `notebook` was started with against its parameters.
 
     `cells` are the cells that the kernel has run; `kinds` are the annotations of the parameters cell, such as
-    `env: str = "local"`. A parameter without an annotation accepts any value.
+    `env: str = "local"`. A parameter without an annotation accepts any value. Of `env`, `mode`, `operator_address` and
+    `confirm`, which need the environment, only the type is checked here.
 
     Raises:
-        InvalidParameter: papermill passed an unknown parameter, or a value has another type.
+        InvalidParameter: papermill passed an unknown parameter, or a value has another type or breaks its rule.
 
     """
     for name in _injected(cells):
@@ -43,6 +47,8 @@ def check_parameters(
     for name, value in values.items():
         if name in kinds:
             _check_kind(name, value, kinds[name])
+            if value:  # an empty one is not set
+                _check_value(name, value)
 
 
 def _injected(cells: Sequence[str]) -> list[str]:
@@ -64,3 +70,65 @@ def _check_kind(name: str, value: Any, kind: Any) -> None:
             action = f"Set {name} to True or False, with a capital letter."
         message = f"The parameter {name} must be {expected}; got {value!r} ({type(value).__name__})."
         raise InvalidParameter(message, action) from None
+
+
+def _check_value(name: str, value: Any) -> None:
+    # Imports are here, because most runs set few of these.
+    match name:
+        case "image":
+            from airflowaks.steps.registry import check_image
+
+            check_image(value)
+        case "rotate":
+            from airflowaks.steps.key_vault import check_secret
+
+            check_secret(value)
+        case "dags":
+            from airflowaks.steps.volumes import dags_folder
+
+            dags_folder(value)
+        case "since":
+            from airflowaks.diagnosis.readers.scope import period
+
+            period(value)
+        case "component":
+            from airflowaks.steps.image_rollout import COMPONENTS
+
+            _check_choice(name, value, COMPONENTS)
+        case "fix":
+            from airflowaks.diagnosis.rules.registry import RULES
+
+            _check_choice(name, value, RULES)
+        case "namespace":
+            if not re.fullmatch("[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?", value):
+                action = "Use at most 63 lower-case letters, digits and hyphens, such as airflow, or leave it empty."
+                raise InvalidParameter(f'namespace: "{value}" is not the name of a namespace.', action)
+        case "bundle" | "records":
+            _check_path(name, value, is_folder=name == "records")
+
+
+def _check_choice(name: str, value: str, choices: Iterable[str]) -> None:
+    if value not in choices:
+        near = get_close_matches(value, choices, n=1)
+        action = f'Did you mean "{near[0]}"?' if near else f"Set `{name}` to one of: {', '.join(choices)}."
+        raise InvalidParameter(f'{name}: there is no "{value}".', action)
+
+
+def _check_path(name: str, value: str, *, is_folder: bool) -> None:
+    """Check, without creating anything, that a file or folder can be written at a path."""
+    path = Path(value).absolute()
+    try:
+        nearest = next(place for place in (path, *path.parents) if place.exists())
+        if nearest == path and path.is_dir() is not is_folder:
+            reason = "it is a folder" if path.is_dir() else "it is a file"
+        elif nearest != path and not nearest.is_dir():
+            reason = f"{nearest} is a file"
+        elif not os.access(nearest, os.W_OK):
+            reason = f"{nearest} is read-only for you"
+        else:
+            return
+    except OSError as error:
+        reason = str(error.strerror).lower()
+    kind = "a folder" if is_folder else "a file"
+    message = f"{name}: {value} cannot be written: {reason}."
+    raise InvalidParameter(message, f"Set `{name}` to {kind} that you can write.")

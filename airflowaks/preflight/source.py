@@ -6,7 +6,7 @@ import re
 from typing import TYPE_CHECKING, Any
 
 from airflowaks.azure.subscription import ask_subscription
-from airflowaks.preflight.rows import Row
+from airflowaks.preflight.rows import Row, Verdict
 from airflowaks.steps import registry
 
 if TYPE_CHECKING:
@@ -32,7 +32,9 @@ def image(session: Session, image: str) -> Iterator[Row]:
     resolved = registry.resolve(session, image)
     if resolved.facts is None:
         action = f"Push it before step 2 runs: `az acr login --name {settings.name}`, then `docker push`."
-        yield Row("image", "warns", f"{resolved.name} is not in the registry {settings.name}", action)
+        # Who names a tag or a digest means an image that is there; `existing` may be pushed until step 2 runs.
+        verdict: Verdict = "stops" if image not in ("", "existing") else "warns"
+        yield Row("image", verdict, f"{resolved.name} is not in the registry {settings.name}", action)
     else:
         yield Row("image", "ok", f"{resolved.name} is in the registry")
 

@@ -16,6 +16,7 @@ from airflowaks.engine.changes import Changes
 from airflowaks.engine.converge import converge
 from airflowaks.engine.observation import observe
 from airflowaks.engine.table import Table
+from airflowaks.errors import MissingDependency
 from airflowaks.kube.manifests import load
 from airflowaks.kube.objects import KubeObject
 from airflowaks.steps import airflow_checks, cluster, key_vault, registry
@@ -127,9 +128,17 @@ def configuration(session: Session) -> Changes:
 
 
 def images(session: Session, image: str = "") -> Table:
-    """Return a table of the image that each component runs now, and the image to run (see `registry.resolve`)."""
+    """Return a table of the image that each component runs now, and the image to run (see `registry.resolve`).
+
+    Raises:
+        MissingDependency: the image to run is not in the registry, in an apply.
+
+    """
     step = _resources(session, image)
     with session.translated(step.image):
+        if session.applies and step.image.facts is None:
+            action = "Run step 2, or choose an image that is there; `az acr manifest list-metadata` lists them."
+            raise MissingDependency(f"Image {step.image.id}: it is not in the registry.", action)
         return step.rollout.table()
 
 

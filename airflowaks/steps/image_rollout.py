@@ -33,6 +33,9 @@ ORDER = (
 )
 """The Deployments in groups: each group is rolled out when the one before it is ready."""
 
+COMPONENTS = tuple(name.removeprefix("airflow-") for group in ORDER for name in group)
+"""The components of Airflow, as their Deployments and labels call them."""
+
 IMAGE = "IMAGE"
 """The placeholder of the image in the manifests."""
 

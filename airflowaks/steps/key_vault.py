@@ -38,6 +38,19 @@ KEDA_CONNECTION = "airflow-keda-connection"
 BROKER_URL = "airflow-broker-url"
 ADMIN_PASSWORD = "airflow-admin-password"  # noqa: S105 - a name
 
+SECRETS = (
+    FERNET_KEY,
+    API_SECRET_KEY,
+    JWT_SECRET,
+    SQL_CONNECTION,
+    SQL_CONNECTION_ASYNC,
+    KEDA_CONNECTION,
+    RESULT_BACKEND,
+    BROKER_URL,
+    ADMIN_PASSWORD,
+)
+"""The names of the secrets, in the order in which they are made."""
+
 _RANDOM_BYTES = 48
 
 
@@ -161,6 +174,12 @@ def secrets(session: Session) -> Changes:
     return converge(session, *step.secrets, step.password, step.celery_password)
 
 
+def check_secret(name: str) -> None:
+    """Check that there is a secret of that name. Raises InvalidParameter."""
+    if name not in SECRETS:
+        raise InvalidParameter(f'rotate: there is no secret "{name}".', f"Set `rotate` to one of {', '.join(SECRETS)}.")
+
+
 def rotate(session: Session, name: str) -> Changes:
     """Renew one secret on both sides: the vault first, then the other side, then the proof. Without a name do nothing.
 
@@ -176,11 +195,9 @@ def rotate(session: Session, name: str) -> Changes:
     """
     if not name:
         return Changes()
+    check_secret(name)
     step = session.memoize(Resources)
-    secrets = {secret.name: secret for secret in step.secrets}
-    if name not in secrets:
-        raise InvalidParameter(f'rotate: there is no secret "{name}".', f"Set `rotate` to one of {', '.join(secrets)}.")
-    secret = secrets[name]
+    (secret,) = (secret for secret in step.secrets if secret.name == name)
     with session.translated(secret):
         if secret is step.fernet_key:
             secret.replace(f"{_fernet_key()},{_held(secret)}")

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING
 
 from airflowaks.azure.image_build import BuildContext, BuiltImage
-from airflowaks.azure.registry import ContainerRegistry, ImportedImage, RegistryImage
+from airflowaks.azure.registry import DIGEST_PREFIX, ContainerRegistry, ImportedImage, RegistryImage
 from airflowaks.azure.roles import Role, RoleAssignment
+from airflowaks.config.naming import RULES
 from airflowaks.config.paths import manifests_folder
 from airflowaks.engine.converge import converge
 from airflowaks.engine.observation import observe
+from airflowaks.errors import InvalidParameter
 from airflowaks.steps import cluster
 
 if TYPE_CHECKING:
@@ -50,12 +53,27 @@ class Resources:
         return RegistryImage(self.registry, tag)
 
 
+def check_image(image: str) -> None:
+    """Check that `image` is written as `resolve` takes it, not that it exists. Raises InvalidParameter."""
+    if not re.fullmatch(rf"{DIGEST_PREFIX}[0-9a-f]{{64}}", image):
+        try:
+            RULES["image_tag"].check(image)
+        except ValueError:
+            message = f'image: "{image}" is neither import, build nor existing, nor a tag or digest.'
+            action = f"Set `image` to one of these; a digest is {DIGEST_PREFIX} and 64 of the digits 0-9 and a-f."
+            raise InvalidParameter(message, action) from None
+
+
 def resolve(session: Session, image: str = "") -> RegistryImage:
     """Return the image that `image` names: the environment's where it is empty.
 
-    Otherwise it is `import`, `build` or `existing`, or a digest (`sha256:…`) or a tag in the repository.
+    Otherwise it is `import`, `build` or `existing`, or a digest (`sha256:…`) or a tag in the repository. Raises
+    InvalidParameter where it is written like none of these.
     """
-    return session.memoize(_named, image) if image else session.memoize(Resources).image
+    if not image:
+        return session.memoize(Resources).image
+    check_image(image)
+    return session.memoize(_named, image)
 
 
 def _named(session: Session, image: str) -> RegistryImage:

@@ -29,6 +29,8 @@ DAGS_FOLDER = "/opt/airflow/dags"
 _FOLDER = "06_volumes"
 _LOGS_FOLDER = "/opt/airflow/logs"
 _CONTAINER = "files"
+# https://airflow.apache.org/docs/apache-airflow/3.3.2/core-concepts/dags.html#loading-dags
+_DAG_FILES = (".py", ".zip")
 _READERS = "app.kubernetes.io/name=airflow,app.kubernetes.io/component=dag-processor"
 _TRY_WRITING = """
 import os, pathlib, sys
@@ -75,21 +77,32 @@ def push_dags(session: Session, folder: str = "") -> Changes:
 
     The files are compared in a pod of the dag-processor, if a pod is ready, and written through a short-lived pod.
 
-    Raises:
-        InvalidParameter: there is no such folder.
-
+    Raises what `dags_folder` raises.
     """
-    source = Path(folder) if folder else manifests_folder("dags")
-    if not source.is_dir():
-        message = f"DAGs folder {source}: it does not exist."
-        raise InvalidParameter(
-            message, "Set `folder` to an existing folder; a relative path starts at the working directory."
-        )
+    source = dags_folder(folder)
     current = PodFolder(session, source, _reader(session), "dag-processor", DAGS_FOLDER)
     if not session.applies or not current.differences():
         return converge(session, current)
     with _files_pod(session, "push") as pod:
         return converge(session, PodFolder(session, source, pod, _CONTAINER, DAGS_FOLDER))
+
+
+def dags_folder(folder: str = "") -> Path:
+    """Return the path of a folder of DAGs (empty: `manifests/dags`).
+
+    Raises:
+        InvalidParameter: there is no such folder, or no file in it can hold a DAG.
+
+    """
+    source = Path(folder) if folder else manifests_folder("dags")
+    if not source.is_dir():
+        message = f"DAGs folder {source}: it does not exist."
+        action = "Set `dags` to an existing folder; a relative path starts at the working directory."
+        raise InvalidParameter(message, action)
+    if not any(file.suffix in _DAG_FILES for file in source.rglob("*")):
+        message = f"DAGs folder {source}: it has no {' or '.join(_DAG_FILES)} file."
+        raise InvalidParameter(message, "Set `dags` to the folder that has your DAGs.")
+    return source
 
 
 def _reader(session: Session) -> Reference | None:

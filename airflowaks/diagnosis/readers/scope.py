@@ -15,6 +15,8 @@ if TYPE_CHECKING:
 
 LABELS = "app.kubernetes.io/name=airflow"
 _COMPONENT = "app.kubernetes.io/component"
+# Azure keeps the activity log no longer: https://learn.microsoft.com/azure/azure-monitor/platform/activity-log
+_LONGEST = timedelta(days=90)
 _UNITS = {"m": "minutes", "h": "hours", "d": "days"}
 
 
@@ -48,7 +50,11 @@ def component_of(document: Document) -> str:
 
 def period(text: str) -> datetime:
     """Return the time `text` (`90m`, `2h`, `1d`) ago. Raises InvalidParameter."""
-    match = re.fullmatch(r"(\d+)([mhd])", text)
+    match = re.fullmatch("([0-9]{1,9})([mhd])", text)
     if not match:
         raise InvalidParameter(f'since must be a period; got "{text}".', 'Write it like "90m", "2h" or "1d".')
-    return datetime.now(UTC) - timedelta(**{_UNITS[match[2]]: int(match[1])})
+    length = timedelta(**{_UNITS[match[2]]: int(match[1])})
+    if not timedelta() < length <= _LONGEST:
+        message = f"since must be longer than nothing and at most {_LONGEST.days} days; got {text}."
+        raise InvalidParameter(message, 'Write it like "90m", "2h" or "1d".')
+    return datetime.now(UTC) - length
