@@ -14,9 +14,11 @@ if TYPE_CHECKING:
     from rehearsal_cloud.comparison.trace import Exchange
 
 HEADERS = ("Azure-AsyncOperation", "Content-Type", "Location", "Retry-After", "WWW-Authenticate", "x-ms-retry-after-ms")
-# These say how long something took, or are made up for each answer. PostgreSQL and the broker answer on localhost here.
+# These say how long something took, are made up for each answer, or count what the rest of the subscription uses.
+# PostgreSQL and the broker answer on localhost here.
 _IGNORED = re.compile(
-    r"^(@odata\.etag|etag|percentComplete|expires_in|duration|registrationState|port|sslPort)$", re.IGNORECASE
+    r"^(@odata\.etag|etag|percentComplete|expires_in|duration|registrationState|currentValue|port|sslPort)$",
+    re.IGNORECASE,
 )
 _WAITS = ("Retry-After", "x-ms-retry-after-ms")
 _DURATION = re.compile(r"P(?=[\dT])[\dYMWDTHS.]+")

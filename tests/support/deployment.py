@@ -26,7 +26,7 @@ from airflowaks.steps import backend, cluster, key_vault, registry
 from tests.support.repository import REPOSITORY
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterator
     from pathlib import Path
 
     from airflowaks.session import Session
@@ -117,9 +117,13 @@ def state(session: Session) -> list[str]:
     return sorted(re.sub(GUID, "GUID", one) for one in known)
 
 
-def _groups(session: Session) -> Iterable[str]:
+def _groups(session: Session) -> Iterator[str]:
     from azure.core.rest import HttpRequest
 
-    response = session.graph.send_request(HttpRequest("GET", session.graph.format_url("/groups")))
-    response.raise_for_status()
-    return [one["displayName"] for one in response.json()["value"]]
+    page = session.graph.format_url("/groups")
+    while page:
+        response = session.graph.send_request(HttpRequest("GET", page))
+        response.raise_for_status()
+        answer = response.json()
+        yield from (group["displayName"] for group in answer["value"])
+        page = answer.get("@odata.nextLink")

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import yaml
 from azure.core.exceptions import AzureError, HttpResponseError
 
+from airflowaks.azure.region import quotas
 from airflowaks.steps import cluster, key_vault, registry
 from tests.support.drills.drill import Drills
 
@@ -20,7 +21,6 @@ if TYPE_CHECKING:
 
 AZURE = Drills()
 _REFUSALS: dict[str, Any] = yaml.safe_load((Path(__file__).parent / "refusals.yaml").read_text())
-_LARGE, _MANY = "Standard_D8ds_v5", 11
 """Machines that with the cluster's own use up the quota of 100 cores."""
 
 
@@ -66,11 +66,11 @@ def the_cluster_is_stopped(scene: Scene) -> Iterator[None]:
 
 @AZURE.drill("AKA-103")
 def other_machines_use_up_the_quota(scene: Scene) -> Iterator[None]:
-    known, pools = scene.step(cluster).cluster, scene.session.clusters.agent_pools
-    pool: Any = {"properties": {"vmSize": _LARGE, "count": _MANY, "mode": "User"}}
-    pools.begin_create_or_update(known.group, known.name, "spare", pool).result()
+    (name,) = (name for name, quota in quotas(scene.session).items() if quota.used and name != "cores")
+    limit = quotas(scene.session)[name].used
+    scene.cloud.control("POST", {"restriction": "quota", "name": name, "limit": limit})
     yield
-    pools.begin_delete(known.group, known.name, "spare").result()
+    scene.serve()
 
 
 @AZURE.drill("AKA-105")

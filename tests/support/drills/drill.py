@@ -8,7 +8,7 @@ PostgreSQL and Redis offer. Then the rule's fix function heals it or, where the 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from functools import cached_property
 from http import HTTPStatus
@@ -240,7 +240,8 @@ def _rehearse(drills: Sequence[Drill], cloud: Rehearsal, named: Callable[[Diagno
         assert seen.findings[0].evidence
         for drill, act in zip(drills, acting, strict=True):
             if drill.automatic:
-                apply_fix(open_session("local"), seen, drill.rule)
+                with closing(open_session("local")) as session:
+                    apply_fix(session, seen, drill.rule)
             next(act, None)
         left = look(lambda seen: not seen.findings, HEALED_SECONDS)
         assert not left.findings, str(left)
@@ -253,7 +254,12 @@ def _rehearse(drills: Sequence[Drill], cloud: Rehearsal, named: Callable[[Diagno
 
 def look(enough: Callable[[Diagnosis], bool], seconds: float) -> Diagnosis:
     """The first diagnosis that is enough, or the last."""
-    return wait_until(lambda: diagnose(open_session("local", "plan")), enough, seconds, longest_pause=_PAUSE_SECONDS)
+
+    def read() -> Diagnosis:
+        with closing(open_session("local", "plan")) as session:  # which ends its tunnel to the backend
+            return diagnose(session)
+
+    return wait_until(read, enough, seconds, longest_pause=_PAUSE_SECONDS)
 
 
 def first(diagnosis: Diagnosis) -> str:
