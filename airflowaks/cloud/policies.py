@@ -33,7 +33,10 @@ class ShortRetries(RetryPolicy[Any, Any]):
     def is_retry(self, settings: dict[str, Any], response: Any) -> bool:
         """Tell whether to send the request again."""
         asked = self.get_retry_after(response) or 0
-        return asked <= _LONGEST_WAIT_SECONDS and super().is_retry(settings, response)
+        again = asked <= _LONGEST_WAIT_SECONDS and super().is_retry(settings, response)
+        if again:  # an answer that begins a long operation is streamed, and one that nobody reads keeps its connection
+            response.http_response.read()
+        return again
 
 
 @dataclass
