@@ -106,7 +106,7 @@ def test_a_deployment_of_before_is_migrated_under_running_tasks(airflow: Deploye
     def release() -> None:
         """Let the tasks end on the worker of before, once the scheduler asks the new database alone."""
         until(lambda: old_scheduler not in airflow.pods("scheduler"))
-        assert "deletionTimestamp" in airflow.pods("worker")[old_worker]["metadata"]
+        until(lambda: "deletionTimestamp" in airflow.pods("worker")[old_worker]["metadata"])
         push(share, released="")
 
     with ThreadPoolExecutor() as pool:

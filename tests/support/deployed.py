@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from airflowaks.kube.client import Reference, connect
+from airflowaks.kube.kubelet import read_log
 from airflowaks.kube.pods import is_ready
 from airflowaks.session import open_session
 from tests.support.deployment import is_write
@@ -55,7 +56,7 @@ class Deployed:
 
     def log(self, component: str) -> str:
         (pod,) = self.pods(component).values()
-        return self.kube.logs(Reference.of({"apiVersion": "v1", "kind": "Pod", **pod}), component)
+        return read_log(self.kube, Reference.of({"apiVersion": "v1", "kind": "Pod", **pod}), component)
 
 
 def until(look: Callable[[], Any]) -> Any:
