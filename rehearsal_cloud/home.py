@@ -6,11 +6,12 @@ import fcntl
 import json
 import os
 import secrets
+import shutil
 import socket
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import IO, TYPE_CHECKING
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -138,11 +139,37 @@ class Home:
 
     @contextmanager
     def locked(self) -> Iterator[None]:
-        """Hold the lock of the commands that start, stop or reset the rehearsal; a second command waits."""
-        self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        with self.command_lock.open("w") as lock:
-            fcntl.flock(lock, fcntl.LOCK_EX)
-            yield
+        """Hold the lock of the commands that start, stop or reset the rehearsal; a second command waits.
+
+        A folder that holds nothing else in the end is deleted with its lock, as after a reset. Raises OSError.
+        """
+        with self._lock():
+            try:
+                yield
+            finally:
+                with suppress(OSError):  # the next command may have made its lock in the folder
+                    if [*self.folder.iterdir()] == [self.command_lock]:
+                        self.command_lock.unlink()
+                        self.folder.rmdir()
+
+    def _lock(self) -> IO[str]:
+        while True:
+            self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+            # The command that held the lock may have deleted the file, and with it what its lock excludes.
+            with suppress(FileNotFoundError), ExitStack() as stack:
+                lock = stack.enter_context(self.command_lock.open("w"))
+                fcntl.flock(lock, fcntl.LOCK_EX)
+                if os.path.samestat(os.fstat(lock.fileno()), self.command_lock.stat()):
+                    stack.pop_all()
+                    return lock
+
+    def clear(self) -> None:
+        """Delete all but the lock; the settings last, by which a second reset recognises what a killed one left."""
+        for path in sorted(self.folder.iterdir(), key=lambda path: path == self._settings_file):
+            if path.is_dir() and not path.is_symlink():
+                shutil.rmtree(path)
+            elif path != self.command_lock:
+                path.unlink()
 
     def settings(self) -> Settings | None:
         """Return the stored settings, or None before the first start."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 import signal
 import ssl
 import subprocess
@@ -159,4 +158,4 @@ def reset(home: Home) -> None:
 
     for service in home.services.glob("*"):
         remove(service)  # also its folders outside of home
-    shutil.rmtree(home.folder)
+    home.clear()

@@ -122,6 +122,20 @@ def test_reset_forgets_all(home: Path) -> None:
         assert clients.send("GET", clients.group("one")).status_code == 404
 
 
+def test_up_reset_and_down_at_once_take_turns(home: Path) -> None:
+    words = (("up", "--json"), ("reset",), ("down",), ("up",), ("reset",))
+    for _ in range(4):
+        with ThreadPoolExecutor(len(words)) as pool:
+            for done in pool.map(lambda each: command(home, *each), words):
+                assert (done.returncode, done.stderr) == (0, "")
+        if home.exists():
+            assert (home / "settings.json").exists(), sorted(home.iterdir())
+        assert len(processes_of(home)) == (1 if status(home)["running"] else 0)
+    again = start_rehearsal(home)
+    with Clients(again) as clients:
+        assert clients.send("PUT", clients.group("one"), {"location": "westeurope"}).status_code == 201
+
+
 def test_reset_deletes_no_folder_of_somebody_else(tmp_path: Path) -> None:
     precious = tmp_path / "photos"
     precious.mkdir()
