@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import secrets
+from collections import defaultdict
 from typing import TYPE_CHECKING
 
 from rehearsal_cloud.backends.tls import TlsTerminator
@@ -38,6 +40,12 @@ def new_keys() -> dict[str, str]:
     return {"Primary": new_key(), "Secondary": new_key()}
 
 
+def listed_keys(document: Document) -> dict[str, str]:
+    """Return the access keys as the services list them."""
+    keys = document["_secret"]["keys"]
+    return {"primaryKey": keys["Primary"], "secondaryKey": keys["Secondary"]}
+
+
 class FirewalledTerminator(TlsTerminator):
     """TLS in front of a Valkey, for addresses that `allows` accepts; others are disconnected before the handshake."""
 
@@ -67,13 +75,28 @@ class Instance:
 class Instances(instances.Instances[Instance]):
     """The instances of a type of cache.
 
-    `folder` names an instance's folder below the home's services; `allows` tells whether an address may connect.
+    `folder` names an instance's folder below the home's services; `allows` tells whether an address may connect, and
+    `enabled` whether the cache accepts access keys. The listed keys and those of Valkey change together: requests that
+    list or regenerate the keys of a cache wait for each other. That Azure makes them wait is believed: what it answers
+    to two regenerations at once is undocumented.
     """
 
-    def __init__(self, folder: Callable[[Document], str], allows: Callable[[Cloud, Document, str], bool]) -> None:
+    def __init__(
+        self,
+        folder: Callable[[Document], str],
+        allows: Callable[[Cloud, Document, str], bool],
+        enabled: Callable[[Document], bool],
+    ) -> None:
         super().__init__()
         self._folder = folder
         self._allows = allows
+        self._enabled = enabled
+        self._key_locks: defaultdict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
+
+    async def start(self, cloud: Cloud, document: Document) -> None:
+        """Start the instance again, with the keys that are listed: a kill may have come between both."""
+        await super().start(cloud, document)
+        await self.set_keys(cloud, document)
 
     async def make(self, cloud: Cloud, document: Document, *, clustered: bool = False) -> ValkeyServer:
         """Start the instance and return its Valkey. It is idempotent."""
@@ -87,8 +110,37 @@ class Instances(instances.Instances[Instance]):
         instance = self._running.get(document["id"].lower())
         return instance.server if instance else None
 
+    async def list_keys(self, cloud: Cloud, document: Document) -> dict[str, str]:
+        """Return the access keys, all of which Valkey accepts."""
+        async with self._key_locks[document["id"].lower()]:
+            return listed_keys(_stored(cloud, document))
+
+    async def regenerate_key(self, cloud: Cloud, document: Document, kind: str) -> dict[str, str]:
+        """Replace the key of a kind, Primary or Secondary, and return both."""
+        async with self._key_locks[document["id"].lower()]:
+            changed = _stored(cloud, document)
+            changed["_secret"]["keys"][kind] = new_key()
+            cloud.keep(changed)
+            await self._give_keys(changed)
+            return listed_keys(changed)
+
+    async def set_keys(self, cloud: Cloud, document: Document) -> None:
+        """Have Valkey accept the stored keys, if the cache accepts keys at all."""
+        async with self._key_locks[document["id"].lower()]:
+            await self._give_keys(_stored(cloud, document))
+
+    async def _give_keys(self, document: Document) -> None:
+        server = self.of(document)
+        if server is not None:
+            await server.set_keys(list(document["_secret"]["keys"].values()), enabled=self._enabled(document))
+
     def _describe(self, cloud: Cloud, document: Document) -> Instance:
         def allows(address: str) -> bool:
-            return self._allows(cloud, cloud.store.get("resources", document["id"].lower()) or document, address)
+            return self._allows(cloud, _stored(cloud, document), address)
 
         return Instance(cloud, document, self._folder(document), allows)
+
+
+def _stored(cloud: Cloud, document: Document) -> Document:
+    """Return the cache's document as it is now: another request may have changed it since `document` was read."""
+    return cloud.store.get("resources", document["id"].lower()) or document

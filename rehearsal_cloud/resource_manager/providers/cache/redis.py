@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from rehearsal_cloud.errors import ServiceError
 from rehearsal_cloud.home import free_ports
-from rehearsal_cloud.resource_manager.providers.cache.instances import Instances, new_key, new_keys, real_memory
+from rehearsal_cloud.resource_manager.providers.cache.instances import Instances, listed_keys, new_keys, real_memory
 from rehearsal_cloud.resource_manager.resource_ids import display_location
 from rehearsal_cloud.resource_manager.resource_types import Answer, ResourceType, defaults, find
 
@@ -52,7 +52,7 @@ class Redis(ResourceType):
     busy = ("Conflict", "The resource '{name}' is busy processing a previous update request or is undergoing upgrade.")
 
     def __init__(self) -> None:
-        self._instances = Instances(lambda document: f"redis-{document['name'].lower()}", _allows)
+        self._instances = Instances(lambda document: f"redis-{document['name'].lower()}", _allows, _accepts_keys)
 
     def validate(self, call: Call, body: Document, existing: Document | None) -> None:
         """Reject new caches without `classic_redis`, unknown sizes and unknown policies."""
@@ -108,7 +108,7 @@ class Redis(ResourceType):
         sku = properties["sku"]
         memory = real_memory(_GIGABYTES[sku["family"]][sku["capacity"]])
         await server.configure(maxmemory=memory, policy=properties["redisConfiguration"]["maxmemory-policy"])
-        await self._set_keys(document)
+        await self._instances.set_keys(cloud, document)
 
     async def destroy(self, cloud: Cloud, document: Document) -> None:
         """Remove Valkey with its data."""
@@ -122,29 +122,19 @@ class Redis(ResourceType):
         """Stop Valkey."""
         await self._instances.stop(cloud, document)
 
-    async def _set_keys(self, document: Document) -> None:
-        server = self._instances.of(document)
-        if server is not None:
-            enabled = not document["properties"]["disableAccessKeyAuthentication"]
-            await server.set_keys(list(document["_secret"]["keys"].values()), enabled=enabled)
-
     def actions(self) -> Mapping[str, Callable[[Call, Document], Awaitable[Answer]]]:
         """Return the actions on keys."""
         return {"listKeys": self._list_keys, "regenerateKey": self._regenerate_key}
 
     async def _list_keys(self, call: Call, document: Document) -> Answer:
-        del call
-        return Answer(_keys(document))
+        return Answer(await self._instances.list_keys(call.cloud, document))
 
     async def _regenerate_key(self, call: Call, document: Document) -> Answer:
         kind = call.body.get("keyType")
         if kind not in ("Primary", "Secondary"):
             text = f"The value of the parameter keyType is invalid: '{kind}'."
             raise ServiceError(400, "InvalidRequestBody", text)
-        document["_secret"]["keys"][kind] = new_key()
-        call.cloud.keep(document)
-        await self._set_keys(document)
-        return Answer(_keys(document))
+        return Answer(await self._instances.regenerate_key(call.cloud, document, kind))
 
     def view(self, document: Document) -> Document:
         """Return the answer to a GET: no keys, and type and region in the service's words (RedisCacheCreate.json)."""
@@ -163,7 +153,7 @@ class Redis(ResourceType):
     def written(self, document: Document) -> Document:
         """Return the answer to a PUT: only this shows the keys."""
         shown = self.view(document)
-        shown["properties"]["accessKeys"] = _keys(document)
+        shown["properties"]["accessKeys"] = listed_keys(document)
         return shown
 
 
@@ -194,9 +184,8 @@ class FirewallRule(ResourceType):
         return {key: value for key, value in document.items() if not key.startswith("_")}
 
 
-def _keys(document: Document) -> dict[str, str]:
-    keys = document["_secret"]["keys"]
-    return {"primaryKey": keys["Primary"], "secondaryKey": keys["Secondary"]}
+def _accepts_keys(document: Document) -> bool:
+    return not document["properties"]["disableAccessKeyAuthentication"]
 
 
 def _properties(body: Document) -> Document:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from rehearsal_cloud.errors import ServiceError
 from rehearsal_cloud.home import free_ports
-from rehearsal_cloud.resource_manager.providers.cache.instances import Instances, new_key, new_keys, real_memory
+from rehearsal_cloud.resource_manager.providers.cache.instances import Instances, new_keys, real_memory
 from rehearsal_cloud.resource_manager.providers.cache.redis_enterprise import RESOURCE_STATES, gigabytes
 from rehearsal_cloud.resource_manager.resource_types import Answer, ResourceType, defaults, find, system_data
 
@@ -55,7 +55,7 @@ class RedisDatabase(ResourceType):
     status_type = "operationsStatus"
 
     def __init__(self) -> None:
-        self._instances = Instances(_folder, _allows)
+        self._instances = Instances(_folder, _allows, _accepts_keys)
 
     def check_name(self, name: str) -> None:
         """Raise ServiceError (400) for any name except `default`."""
@@ -116,7 +116,7 @@ class RedisDatabase(ResourceType):
         clustered = document["properties"]["clusteringPolicy"] != "NoCluster"
         await self._instances.make(cloud, document, clustered=clustered)
         await self.configure(document, _cluster(cloud, document)["sku"]["name"])
-        await self._set_keys(document)
+        await self._instances.set_keys(cloud, document)
 
     async def configure(self, document: Document, sku: str) -> None:
         """Set the memory of a SKU and the database's eviction policy."""
@@ -124,12 +124,6 @@ class RedisDatabase(ResourceType):
         if server is not None:
             policy = _EVICTION[document["properties"]["evictionPolicy"]]
             await server.configure(maxmemory=real_memory(gigabytes(sku)), policy=policy)
-
-    async def _set_keys(self, document: Document) -> None:
-        server = self._instances.of(document)
-        if server is not None:
-            enabled = document["properties"]["accessKeysAuthentication"] == "Enabled"
-            await server.set_keys(list(document["_secret"]["keys"].values()), enabled=enabled)
 
     async def destroy(self, cloud: Cloud, document: Document) -> None:
         """Remove Valkey with its data."""
@@ -148,19 +142,15 @@ class RedisDatabase(ResourceType):
         return {"listKeys": self._list_keys, "regenerateKey": self._regenerate_key, "flush": self._flush}
 
     async def _list_keys(self, call: Call, document: Document) -> Answer:
-        del call
         _check_keys_enabled(document)
-        return Answer(_keys(document))
+        return Answer(await self._instances.list_keys(call.cloud, document))
 
     async def _regenerate_key(self, call: Call, document: Document) -> Answer:
         _check_keys_enabled(document)
         kind = call.body.get("keyType")
         if kind not in ("Primary", "Secondary"):
             raise ServiceError(400, "BadRequest", f"The property 'keyType' is not valid: '{kind}'.")
-        document["_secret"]["keys"][kind] = new_key()
-        call.cloud.keep(document)
-        await self._set_keys(document)
-        return Answer(_keys(document))
+        return Answer(await self._instances.regenerate_key(call.cloud, document, kind))
 
     async def _flush(self, call: Call, document: Document) -> Answer:
         del call, document
@@ -181,13 +171,12 @@ class RedisDatabase(ResourceType):
         return shown
 
 
-def _keys(document: Document) -> dict[str, str]:
-    keys = document["_secret"]["keys"]
-    return {"primaryKey": keys["Primary"], "secondaryKey": keys["Secondary"]}
+def _accepts_keys(document: Document) -> bool:
+    return bool(document["properties"]["accessKeysAuthentication"] == "Enabled")
 
 
 def _check_keys_enabled(document: Document) -> None:
-    if document["properties"]["accessKeysAuthentication"] != "Enabled":
+    if not _accepts_keys(document):
         text = "Access keys authentication is disabled on this database. Enable it to list or regenerate its keys."
         raise ServiceError(400, "BadRequest", text)
 

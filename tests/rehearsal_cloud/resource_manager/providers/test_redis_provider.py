@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from typing import TYPE_CHECKING, Any
 
@@ -19,7 +20,7 @@ from redis.retry import Retry
 from tests.support.rehearsal import kill_rehearsal, reset_rehearsal, start_rehearsal
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
     from pathlib import Path
 
     from azure.core.credentials import TokenCredential
@@ -146,6 +147,23 @@ def test_keys_are_regenerated_one_at_a_time(managed: Managed) -> None:
     with managed.connect(before.primary_key) as client, pytest.raises(redis.AuthenticationError):
         client.ping()
     for key in (after.primary_key, after.secondary_key):
+        with managed.connect(key) as client:
+            assert client.ping()
+
+
+def regenerate_at_once(regenerate: Callable[[str], Any]) -> None:
+    """Regenerate both keys by turns in many threads."""
+    with ThreadPoolExecutor(8) as pool:
+        assert all(pool.map(regenerate, ["Primary", "Secondary"] * 12))
+
+
+def test_keys_that_are_regenerated_at_once_all_open_the_broker(managed: Managed) -> None:
+    def regenerate(kind: str) -> Any:
+        return managed.client.databases.begin_regenerate_key(GROUP, BROKER, "default", {"keyType": kind}).result()
+
+    regenerate_at_once(regenerate)
+    keys = managed.keys()
+    for key in (keys.primary_key, keys.secondary_key):
         with managed.connect(key) as client:
             assert client.ping()
 
@@ -319,6 +337,12 @@ def test_a_classic_cache(old_tenant: Rehearsal, classic: RedisManagementClient) 
         assert changed.redis_configuration.maxmemory_policy == "noeviction"
         assert changed.tags == {"team": "data"}
         assert client.info("memory")["maxmemory_policy"] == "noeviction"
+
+        regenerate_at_once(lambda kind: classic.redis.regenerate_key(GROUP, "test-classic", {"key_type": kind}))
+        keys = classic.redis.list_keys(GROUP, "test-classic")
+        for key in (keys.primary_key, keys.secondary_key):
+            with connect(old_tenant, made.host_name, made.ssl_port, key) as renewed:
+                assert renewed.ping()
 
 
 def test_classic_caches_that_azure_refuses(classic: RedisManagementClient) -> None:
