@@ -52,3 +52,15 @@ def test_its_test_commands_are_the_readmes_and_those_of_ci() -> None:
     commands = {name: steps[name]["bash"].partition(" --junitxml")[0] for name in ("Test", "Test broadly")}
     assert f"\n{commands['Test']}\n" in (REPOSITORY / "README.md").read_text()
     assert (REPOSITORY / ".ci/run").read_text().endswith(f"\n{commands['Test broadly']}\n")
+
+
+def test_who_checks_gets_no_login_of_the_source() -> None:
+    modes = {}
+    for stage in ("image", "dev", "drift", "prod"):
+        for job in pipelines.jobs(stage, image="build"):
+            for step in pipelines.steps(job):
+                if "NOTEBOOK" in (variables := step.get("env", {})):
+                    modes[stage, variables["MODE"]] = "AIRFLOWAKS_SOURCE_TOKEN" in variables
+
+    assert modes == {(stage, mode): mode == "apply" for stage, mode in modes}
+    assert {mode for _, mode in modes} == {"apply", "check"}

@@ -43,9 +43,15 @@ def _of_template(use: Document) -> list[Document]:
 
 
 def expanded(part: Any, parameters: dict[str, str]) -> Any:
-    """The same with `${{ parameters.x }}` filled in, where x is known."""
+    """The same with `${{ parameters.x }}` filled in, where x is known, and `if eq(parameters.x, '…')` decided."""
     if isinstance(part, dict):
-        return {key: expanded(value, parameters) for key, value in part.items()}
+        result: Document = {}
+        for key, value in part.items():
+            if condition := re.fullmatch(r"\$\{\{ if eq\(parameters\.(\w+), '(.*)'\) \}\}", key):
+                result |= expanded(value, parameters) if parameters[condition[1]] == condition[2] else {}
+            else:
+                result[key] = expanded(value, parameters)
+        return result
     if isinstance(part, list):
         return [expanded(value, parameters) for value in part]
     return re.sub(r"\$\{\{ parameters\.(\w+) \}\}", lambda found: parameters.get(found[1], found[0]), part)
