@@ -9,9 +9,10 @@ from __future__ import annotations
 import secrets as random
 from typing import TYPE_CHECKING, Any
 
+from airflowaks.azure.broker_url import BrokerUrl
 from airflowaks.azure.database_password import DatabasePassword
 from airflowaks.azure.key_vault import NEW_SECRET, Vault, VaultSecret
-from airflowaks.azure.redis import Rank, broker_url, ping
+from airflowaks.azure.redis import Rank, broker_url
 from airflowaks.azure.roles import Role, RoleAssignment
 from airflowaks.cloud.database_urls import DatabaseUrl, password_of
 from airflowaks.cloud.redaction import Secret
@@ -84,7 +85,7 @@ class Resources:
                 (KEDA_CONNECTION, "KEDA's connection URL", "postgresql"),
             )
         ]
-        self.broker_url = self._secret(BROKER_URL, "Celery broker URL", self._broker_url)
+        self.broker_url = BrokerUrl(self.vault, self.access, BROKER_URL, self.broker, self.route)
         self.admin_password = self._secret(
             ADMIN_PASSWORD, "Password of Airflow's administrator", _random_value, _random_text
         )
@@ -125,13 +126,6 @@ class Resources:
             return DatabaseUrl.parse(source.reveal()).spell(scheme) if isinstance(source, Secret) else AFTER_APPLY
 
         return spell
-
-    def _broker_url(self, held: Secret | None) -> Any:
-        if self.broker.facts is None:
-            return AFTER_APPLY
-        keys = self.broker.keys()
-        in_use = password_of(held.reveal()) if held else None
-        return broker_url(self.broker, keys.secondary if in_use == keys.secondary.reveal() else keys.primary)
 
 
 def _fernet_keys(held: Secret | None) -> Any:
@@ -233,13 +227,9 @@ def everything(session: Session) -> Changes:
 def checks(session: Session) -> Checks:
     """Check the vault's values: log in as Airflow and as Celery and create a table, and PING the broker."""
     step = session.memoize(Resources)
-
-    def broker_answers() -> str:
-        return ping(_held(step.broker_url), session.connection.ca_file, step.route)
-
     observations = {
         "Airflow's role can create tables": step.password.prove,
         "Celery's role can create tables": step.celery_password.prove,
-        "the vault's broker URL works": broker_answers,
+        "the vault's broker URL works": step.broker_url.prove,
     }
     return observe(session, observations)

@@ -15,14 +15,15 @@ import pytest
 import redis
 from cryptography.fernet import Fernet, MultiFernet
 
-from airflowaks.azure.redis import ping
+from airflowaks.azure.broker_url import BrokerUrl
+from airflowaks.azure.redis import broker_url, ping
 from airflowaks.cloud.database_urls import DatabaseUrl
 from airflowaks.cloud.routes import Direct
 from airflowaks.diagnosis.readers.backend import celery
 from airflowaks.diagnosis.readers.scope import Scope
 from airflowaks.engine.changes import Action
 from airflowaks.engine.results import Results
-from airflowaks.errors import InvalidParameter, MissingDependency
+from airflowaks.errors import InvalidParameter, MissingDependency, NotConverged
 from airflowaks.session import open_session
 from airflowaks.steps import backend, cluster, key_vault
 from tests.support.deployment import describe_environment, is_write
@@ -143,6 +144,44 @@ def test_the_brokers_key_in_use_stays_good_until_the_next_rotation(
         ping(first, certificates(), Direct())
 
 
+def test_of_two_rotations_at_once_both_end_with_a_url_that_the_broker_accepts(
+    rehearsal: Rehearsal, open_here: Callable[..., Session], held: Callable[[], dict[str, str]], folder: Path
+) -> None:
+    """The first one regenerates the idle key and is held; the second one regenerates the same key."""
+    rehearsal.control("POST", {"path": f"^/secrets/{key_vault.BROKER_URL}$", "hold": True})
+    first = rotate_held(rehearsal, folder, key_vault.BROKER_URL)
+    session = open_here()
+    key_vault.rotate(session, key_vault.BROKER_URL)
+    assert not key_vault.checks(session).failed
+    second_url = held()[key_vault.BROKER_URL]
+
+    rehearsal.control("DELETE")
+
+    assert first.wait(PATIENCE_SECONDS) == 0
+    assert held()[key_vault.BROKER_URL] != second_url
+    assert ping(held()[key_vault.BROKER_URL], certificates(), Direct()).startswith("PONG")
+    again = open_here()
+    key_vault.everything(again)
+    assert applied(again) == set()
+
+
+def test_a_key_that_is_listed_and_refused_is_no_success(
+    rehearsal: Rehearsal, open_here: Callable[..., Session], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    step = open_here().memoize(key_vault.Resources)
+    refused = broker_url(step.broker, step.broker.session.redactor.learn("refused"))
+    step.vault.secrets.set_secret(key_vault.BROKER_URL, refused, content_type=step.broker_url.purpose)
+    rehearsal.control("POST", {"path": "/listKeys$", "times": 1000, "edit": {"primaryKey": "refused"}})
+    monkeypatch.setattr(BrokerUrl, "settling_seconds", 0.5)
+    with pytest.raises(NotConverged, match="the broker refuses the key in it"):
+        key_vault.secrets(open_here())
+    rehearsal.control("DELETE")
+    session = open_here()
+    key_vault.secrets(session)
+    assert applied(session) == {key_vault.BROKER_URL}
+    assert not key_vault.checks(session).failed
+
+
 def test_what_the_old_fernet_key_encrypted_is_readable_with_the_new_value(
     open_here: Callable[..., Session], held: Callable[[], dict[str, str]]
 ) -> None:
@@ -224,15 +263,21 @@ def test_a_result_backend_in_airflows_database_gets_a_role_of_its_own_and_no_soo
     assert log_in(before) == "airflow", "which workers from before still use"
 
 
-def kill_rotation(rehearsal: Rehearsal, folder: Path, name: str, *, after: str) -> None:
-    """Rotate in another process and kill -9 it when a write to the path has been served."""
-    rehearsal.control("POST", {"path": after, "hold": True, "after": True})
+def rotate_held(rehearsal: Rehearsal, folder: Path, name: str) -> subprocess.Popen[bytes]:
+    """Rotate in another process, and return it when the rehearsal holds an answer to it."""
     process = subprocess.Popen([sys.executable, "-c", ROTATE, NAME, name], cwd=folder)
     deadline = time.monotonic() + PATIENCE_SECONDS
     while not any(fault["holding"] for fault in rehearsal.control("GET")):
         assert process.poll() is None
         assert time.monotonic() < deadline
         time.sleep(0.02)
+    return process
+
+
+def kill_rotation(rehearsal: Rehearsal, folder: Path, name: str, *, after: str) -> None:
+    """Rotate in another process and kill -9 it when a write to the path has been served."""
+    rehearsal.control("POST", {"path": after, "hold": True, "after": True})
+    process = rotate_held(rehearsal, folder, name)
     process.kill()
     process.wait()
     rehearsal.control("DELETE")

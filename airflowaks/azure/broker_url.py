@@ -1,0 +1,71 @@
+"""Celery's broker URL in the vault: its key must be one that the broker lists, and that it accepts."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from airflowaks.azure.key_vault import VaultSecret
+from airflowaks.azure.redis import broker_url, ping
+from airflowaks.cloud.database_urls import password_of
+from airflowaks.engine.changes import AFTER_APPLY
+from airflowaks.engine.polling import wait_until
+from airflowaks.errors import NotConverged
+
+if TYPE_CHECKING:
+    from airflowaks.azure.key_vault import Vault
+    from airflowaks.azure.redis import Broker
+    from airflowaks.azure.roles import RoleAssignment
+    from airflowaks.cloud.redaction import Secret
+    from airflowaks.cloud.routes import Route
+
+
+class BrokerUrl(VaultSecret):
+    """The secret with the broker's URL. The key in it stays while the broker lists it."""
+
+    def __init__(self, vault: Vault, access: RoleAssignment, name: str, broker: Broker, route: Route) -> None:
+        super().__init__(vault, access, name, "Celery broker URL", self._with_listed_key)
+        self._broker = broker
+        self._route = route
+
+    def _with_listed_key(self, held: Secret | None) -> Any:
+        if self._broker.facts is None:
+            return AFTER_APPLY
+        keys = self._broker.keys()
+        in_use = password_of(held.reveal()) if held else None
+        return broker_url(self._broker, keys.secondary if in_use == keys.secondary.reveal() else keys.primary)
+
+    def prove(self) -> str:
+        """Send PING with the vault's URL and return the broker's version. Raises as `airflowaks.azure.redis.ping`."""
+        return ping(self.require("value").reveal(), self.session.connection.ca_file, self._route)
+
+    def await_ready(self) -> None:
+        """Return when the broker accepts the vault's URL.
+
+        Raises:
+            NotConverged: it refuses the key, although it lists it.
+
+        """
+        if not wait_until(self._accepted, bool, self.settling_seconds):
+            message = f"{self}: the broker refuses the key in it, although it lists that key."
+            raise NotConverged(message, f"Run step 4 with `rotate` set to {self.name}: it regenerates the idle key.")
+
+    def _accepted(self) -> bool:
+        """Tell whether the broker accepts the URL. A broker that is out of reach is left to the checks of the step.
+
+        Another operator may have regenerated the key after this one listed the keys or wrote the URL; the vault then
+        gets a key that is listed now.
+        """
+        import redis
+
+        try:
+            self.prove()
+        except redis.AuthenticationError:
+            self._broker.forget_keys()
+            self.refresh()
+            if self.differences():
+                self.write(self.facts)
+                self.refresh()
+            return False
+        except (redis.RedisError, OSError):
+            return True
+        return True
