@@ -148,12 +148,16 @@ class Session:
         return Operator(str(claims["oid"]), "User" if person else "ServicePrincipal", name)
 
     def token(self, scope: str) -> str:
-        """Return an access token for `scope`. Raises SignInFailed."""
+        """Return an access token for `scope`. Raises SignInFailed, and AzureError where a web page comes instead."""
         from azure.core.exceptions import AzureError
+
+        from airflowaks.cloud.web_pages import web_page_behind
 
         try:
             return self.connection.credential.get_token(scope).token
         except AzureError as error:
+            if page := web_page_behind(error):
+                raise page from error
             reason = next(iter(self.redactor.redact(str(error.message)).splitlines()), "")
             action = "Sign in with `az login`, or in a pipeline give the job a service connection; then run again."
             raise SignInFailed(f"There is no access token for {scope}: {reason}", action) from error
@@ -255,7 +259,8 @@ class Session:
         from airflowaks.cloud.thread_safety import thread_safe
 
         transport = self.connection.transport
-        usual = [policies.UserAgentPolicy(), policies.ProxyPolicy(**transport), policies.RetryPolicy()]
+        usual = [policies.UserAgentPolicy(), policies.ProxyPolicy(**transport), policies.RetryPolicy(**transport)]
+        more = (*more, policies.CustomHookPolicy(**transport))
         return thread_safe(PipelineClient(base_url, policies=[*usual, *more], **transport))
 
 

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 from airflowaks.cloud.certificates import public_roots, with_public_roots
 from airflowaks.cloud.redaction import Redactor, Secret
+from airflowaks.cloud.web_pages import refuse_web_page
 from airflowaks.errors import InvalidParameter, RehearsalUnavailable
 
 if TYPE_CHECKING:
@@ -54,7 +55,7 @@ class Connection:
     @property
     def transport(self) -> dict[str, Any]:
         """Return the transport arguments of an SDK client."""
-        arguments: dict[str, Any] = {}
+        arguments: dict[str, Any] = {"raw_response_hook": refuse_web_page}
         if self.proxy:
             arguments["proxies"] = {"http": self.proxy, "https": self.proxy}
         if self.ca_bundle:

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from airflowaks import errors
+from airflowaks.cloud.web_pages import web_page_behind
 from airflowaks.errors import AirflowAksError, AzureError, Unexpected
 
 if TYPE_CHECKING:
@@ -54,8 +55,8 @@ def _mappings() -> list[_Mapping]:
 
 def translate(error: BaseException, subject: str, redactor: Redactor) -> AirflowAksError:
     """Return the error of the tree for an exception about `subject`; an error of the tree is returned unchanged."""
-    if isinstance(error, AirflowAksError):
-        return error
+    if named := error if isinstance(error, AirflowAksError) else web_page_behind(error):
+        return named
     codes, reason = error_codes(error), _reason(error, redactor)
     code = codes[0] if codes else ""
     refused = f"{subject}: Azure refused the request{f' ({code})' if code else ''}: {reason}"

@@ -17,7 +17,8 @@ from http import HTTPStatus
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from airflowaks.cloud.cluster import find_address
-from airflowaks.errors import KubernetesError, MissingDependency
+from airflowaks.cloud.web_pages import web_page
+from airflowaks.errors import AzureError, ClusterUnreachable, KubernetesError, MissingDependency
 from airflowaks.kube.endpoint import pipeline
 from airflowaks.kube.failures import failure, unreachable
 
@@ -231,11 +232,20 @@ class Kube:
             response: HttpResponse = self._pipeline.send_request(request, **options)
             if response.status_code >= HTTPStatus.BAD_REQUEST:
                 response.read()
+        except AzureError as error:
+            raise self._behind(error) from error
         except (ServiceRequestError, ServiceResponseError) as error:
+            if isinstance(page := error.__cause__, AzureError):
+                raise self._behind(page) from error
             raise unreachable(self.session, self.address.cluster, self.address.server, error) from error
         if response.status_code >= HTTPStatus.BAD_REQUEST:
+            if page := web_page(response):
+                raise self._behind(page)
             raise failure(self.session, self.address.cluster, response.status_code, response.text(), subject)
         return response
+
+    def _behind(self, page: AzureError) -> ClusterUnreachable:
+        return ClusterUnreachable(f"Cluster {self.address.cluster}: {page.message}", page.action)
 
     def _kind(self, api_version: str, kind: str) -> _Kind:
         with self._lock:

@@ -37,6 +37,7 @@ def pipeline(session: Session, address: Address) -> PipelineClient[Any, Any]:
         policies.ProxyPolicy(proxies=proxies),
         policies.RetryPolicy(retry_on_methods=_REPEATABLE, **patience),
         policies.BearerTokenCredentialPolicy(connection.credential, SERVER_SCOPE),
+        policies.CustomHookPolicy(**options),
     ]
     # The machine's proxy settings do not apply to a cluster on this machine.
     certificates = str(as_file(address.certificates.encode("ascii")))

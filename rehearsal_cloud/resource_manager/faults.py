@@ -12,7 +12,7 @@ import re
 from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any, Literal
 
-from starlette.responses import JSONResponse, Response
+from starlette.responses import HTMLResponse, JSONResponse, Response
 
 from rehearsal_cloud.errors import ServiceError
 from rehearsal_cloud.kubernetes.objects.patches import merge_patch
@@ -34,7 +34,8 @@ class Fault:
     client disconnects or the fault is deleted: before the request is served, or, with `after`, afterwards. Otherwise
     the answer is `status` with `code` and `message` in Azure's error format. With `later` the request is served,
     and its operation ends in this error, as when a region runs out of machines. With `edit` the request is served, and
-    its answer differs: by `status`, by `headers`, of which None removes one, and by this merge patch of the body.
+    its answer differs: by `status`, by `headers`, of which None removes one, and by this merge patch of the body. With
+    `page` the answer is this web page, as of a network's portal or proxy, also to sign-ins.
     """
 
     methods: list[str] = field(default_factory=lambda: ["PUT", "POST", "PATCH", "DELETE"])
@@ -46,6 +47,7 @@ class Fault:
     after: bool = False
     later: bool = False
     edit: dict[str, Any] | None = None
+    page: str = ""
     status: int = 0
     code: str = ""
     message: str = ""
@@ -55,8 +57,8 @@ class Fault:
     id: int = field(default_factory=lambda: next(_IDS))
 
     def strikes(self, method: str, host: str, path: str) -> bool:
-        """Count a request and tell whether it fails. Sign-ins never fail: they write nothing."""
-        if method not in self.methods or path.endswith("/token"):
+        """Count a request and tell whether it fails. Sign-ins fail by a `page` alone."""
+        if method not in self.methods or (path.endswith("/token") and not self.page):
             return False
         if not re.search(self.host, host, re.IGNORECASE) or not re.search(self.path, path, re.IGNORECASE):
             return False
@@ -126,6 +128,8 @@ class Faults:
         fault = self.struck(request.method, request.headers.get("host", ""), request.url.path)
         if fault is None:
             return await serve(request)
+        if fault.page:
+            return HTMLResponse(fault.page, fault.status)
         if fault.edit is not None:
             return _edited(await serve(request), fault)
         error = ServiceError(fault.status, fault.code, fault.message, headers=fault.headers)

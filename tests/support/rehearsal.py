@@ -57,14 +57,17 @@ class Rehearsal:
             "polling_interval": 1,
         }
 
-    def credential(self, client_id: str = "", secret: str = "") -> ClientSecretCredential:
+    def credential(self, client_id: str = "", secret: str = "", **options: Any) -> ClientSecretCredential:
         """The operator's credential, or that of another application."""
         return ClientSecretCredential(
             self.connection["AZURE_TENANT_ID"],
             client_id or self.connection["AZURE_CLIENT_ID"],
             secret or self.connection["AZURE_CLIENT_SECRET"],
-            proxies=self.transport["proxies"],
-            connection_verify=self.connection["REQUESTS_CA_BUNDLE"],
+            **{
+                "proxies": self.transport["proxies"],
+                "connection_verify": self.connection["REQUESTS_CA_BUNDLE"],
+                **options,
+            },
         )
 
     def requests(self) -> list[dict[str, Any]]:

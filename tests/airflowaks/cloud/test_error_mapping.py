@@ -6,6 +6,7 @@ import socket
 import uuid
 from contextlib import closing, contextmanager
 from dataclasses import replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
@@ -25,12 +26,14 @@ from airflowaks.azure.roles import Role, RoleAssignment
 from airflowaks.azure.subscription import ProviderRegistration, ResourceGroup
 from airflowaks.cloud import error_mapping
 from airflowaks.cloud.certificates import public_roots
+from airflowaks.cloud.cluster import Address
 from airflowaks.cloud.connection import Connection
 from airflowaks.cloud.routes import Direct
 from airflowaks.config.environment import load_environment
 from airflowaks.engine.changes import Difference
 from airflowaks.engine.converge import converge
 from airflowaks.errors import AzureError
+from airflowaks.kube.client import Kube
 from airflowaks.session import Session
 from tests.support.rehearsal import run_rehearsal, start_rehearsal
 
@@ -430,6 +433,53 @@ def test_a_group_of_long_ago_that_is_gone_is_not_waited_for(
 
 
 # By what stands around Azure
+
+PORTAL = "<!DOCTYPE html><html><style>p {}</style><title>Guest network</title><p>Please sign in</p></html>"
+
+
+def kubernetes_api(session: Session) -> Kube:
+    """The client of a cluster; any host does where only its web page is seen."""
+    authority = Path(str(session.connection.ca_bundle)).read_text()
+    return Kube(session, Address("cluster", "https://management.azure.com", authority))
+
+
+@pytest.mark.parametrize(
+    ("host", "ask"),
+    [
+        ("management.azure.com", lambda session: session.resources.resource_groups.get("any")),
+        ("graph.microsoft.com", lambda session: Group(session, "any", "a test's").read()),
+        ("registry-1.docker.io", lambda session: session.fetch("https://registry-1.docker.io/v2/")),
+        ("management.azure.com", lambda session: kubernetes_api(session).request("GET", "/api/v1/pods")),
+        ("login.microsoftonline.com", lambda session: session.token("https://management.azure.com/.default")),
+        ("login.microsoftonline.com", lambda session: session.resources.resource_groups.get("any")),
+    ],
+)
+@pytest.mark.parametrize(("status", "action"), [(200, "in a browser"), (502, "in a few minutes")])
+def test_a_web_page_instead_of_an_answer(
+    fresh: Rehearsal, session: Session, host: str, ask: Callable[[Session], Any], status: int, action: str
+) -> None:
+    quick = session.connection.transport | {"retry_total": 0}
+
+    class Impatient(Connection):
+        transport = quick  # type: ignore[assignment]  # ten retries of a 502 take minutes
+
+    reach = {"proxy": session.connection.proxy, "ca_bundle": session.connection.ca_bundle}
+    impatient = Session(session.environment, "apply", Impatient(credential=fresh.credential(**quick), **reach))
+    page = {"methods": ["GET", "POST"], "host": host, "times": 99, "status": status, "page": PORTAL}
+    fresh.control("POST", page)
+    with pytest.raises((AzureError, errors.ClusterUnreachable)) as caught, impatient.translated("its subject"):
+        ask(impatient)
+    expected = (
+        f'{host}: a web page came instead of the API\'s answer (status {status}): "Guest network Please sign in".'
+    )
+    assert expected in caught.value.message
+    assert action in caught.value.action
+
+
+def test_a_web_page_instead_of_a_secret(fresh: Rehearsal, secret: VaultSecret) -> None:
+    fresh.control("POST", {"methods": ["GET"], "host": r"vault\.azure\.net", "status": 200, "page": PORTAL})
+    with pytest.raises(AzureError, match=r"vault\.azure\.net: a web page came"):
+        secret.read()
 
 
 def test_a_sign_in_that_is_refused(fresh: Rehearsal, group_name: str) -> None:

@@ -1,0 +1,62 @@
+"""Web pages where an API answers JSON: of a captive portal, a company's proxy, a gateway whose service is down."""
+
+from __future__ import annotations
+
+import re
+from http import HTTPStatus
+from typing import Any
+from urllib.parse import urlsplit
+
+from airflowaks.errors import AzureError
+
+_LONGEST_WORDS = 80
+_MARKUP = re.compile(r"(?is)<(script|style)\b.*?</\1>|<!--.*?-->|<[^>]*>|\s+")
+
+
+def refuse_web_page(response: Any) -> None:
+    """Raise AzureError for a web page, and for one with a status of 500 or more an error that is retried.
+
+    No API of Azure or Kubernetes answers `text/html` to a client that accepts JSON. This is a `raw_response_hook`, all
+    that the pipelines of azure-identity and of the SDKs both accept (`CustomHookPolicy`, azure-core 1.41). It runs
+    before the retries. Those of a write with POST or PATCH look at the response, so that keeps its way.
+    """
+    answer = response.http_response
+    if (page := web_page(answer)) is None:
+        return
+    if answer.status_code < HTTPStatus.INTERNAL_SERVER_ERROR:
+        raise page
+    if answer.request.method not in ("POST", "PATCH") or answer.status_code == HTTPStatus.BAD_GATEWAY:
+        from azure.core.exceptions import ServiceResponseError
+
+        raise ServiceResponseError(page.message) from page
+
+
+def web_page(answer: Any) -> AzureError | None:
+    """Return the error for an HTTP response that is a web page: its host and first words; None if it is none."""
+    if not (getattr(answer, "headers", None) or {}).get("Content-Type", "").lower().startswith("text/html"):
+        return None
+    if hasattr(answer, "read"):
+        answer.read()
+    words = " ".join(_MARKUP.sub(" ", answer.text()).split())
+    seen = f'"{words[:_LONGEST_WORDS]}{"…" if len(words) > _LONGEST_WORDS else ""}"' if words else "without words"
+    host, status = urlsplit(answer.request.url).hostname, answer.status_code
+    message = f"{host}: a web page came instead of the API's answer (status {status}): {seen}."
+    if status < HTTPStatus.INTERNAL_SERVER_ERROR:
+        return AzureError(
+            message,
+            "Sign in to this network in a browser, or ask its administrators to let the host through; check `proxy` in"
+            " the environment file; then run the step again.",
+        )
+    return AzureError(
+        message, "Run the step again in a few minutes; if the page stays, check the network and its proxy."
+    )
+
+
+def web_page_behind(error: BaseException) -> AzureError | None:
+    """Return the error for the web page that caused `error`; azure-identity wraps what its pipeline raises."""
+    cause: BaseException | None = error
+    while cause is not None and not isinstance(cause, AzureError):
+        if page := web_page(getattr(cause, "response", None)):
+            return page
+        cause = cause.__cause__
+    return cause
