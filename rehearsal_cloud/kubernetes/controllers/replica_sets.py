@@ -102,17 +102,16 @@ class ReplicaSets(Controller):
         ]
         failed = pods.condition(replica_set, "ReplicaFailure")
         if fault is not None:
-            reason = "FailedCreate" if surplus < 0 else "FailedDelete"
-            since = failed["lastTransitionTime"] if failed else stamp()
-            conditions.append(
-                {
-                    "type": "ReplicaFailure",
-                    "status": "True",
-                    "lastTransitionTime": since,
-                    "reason": reason,
-                    "message": fault.message,
-                }
-            )
+            # It stays as the first failure has it (calculateStatus in pkg/controller/replicaset/replica_set_utils.go):
+            # a message with another pod's name would change the status, which would wake this controller at once.
+            failed = failed or {
+                "type": "ReplicaFailure",
+                "status": "True",
+                "lastTransitionTime": stamp(),
+                "reason": "FailedCreate" if surplus < 0 else "FailedDelete",
+                "message": fault.message,
+            }
+            conditions.append(failed)
         # Zero counts except the first are left out, as the type's omitempty does.
         status = {key: count for key, count in counts.items() if count or key == "replicas"}
         status["observedGeneration"] = replica_set["metadata"]["generation"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -88,7 +89,13 @@ def test_pods_of_a_replica_set_are_refused_and_its_condition_says_so(space: Work
     message: str = space.eventually(failure)
     text = "is forbidden: exceeded quota: small, requested: pods=1, used: pods=1, limited: pods=1"
     assert message.endswith(text)
+    # The condition stays as it was, and each further attempt waits twice as long as the one before.
+    time.sleep(1)
+    assert failure() == message
+    assert 1 < sum(event["reason"] == "FailedCreate" for event in space.list("Event")) < 14
     assert len(space.pods(app="web")) == 1
+    space.call("DELETE", f"/api/v1/namespaces/{space.namespace}/resourcequotas/small")
+    space.eventually(lambda: len(space.list("Pod")) == 2)
 
 
 def test_objects_are_counted(space: Workspace) -> None:
