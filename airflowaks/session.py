@@ -151,7 +151,7 @@ class Session:
         """Return an access token for `scope`. Raises SignInFailed, and AzureError where a web page comes instead."""
         from azure.core.exceptions import AzureError
 
-        from airflowaks.cloud.web_pages import web_page_behind
+        from airflowaks.cloud.answers import web_page_behind
 
         try:
             return self.connection.credential.get_token(scope).token

@@ -14,9 +14,9 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
+from airflowaks.cloud.answers import note_host, refuse_web_page
 from airflowaks.cloud.certificates import public_roots, with_public_roots
 from airflowaks.cloud.redaction import Redactor, Secret
-from airflowaks.cloud.web_pages import refuse_web_page
 from airflowaks.errors import InvalidParameter, RehearsalUnavailable
 
 if TYPE_CHECKING:
@@ -55,7 +55,7 @@ class Connection:
     @property
     def transport(self) -> dict[str, Any]:
         """Return the transport arguments of an SDK client."""
-        arguments: dict[str, Any] = {"raw_response_hook": refuse_web_page}
+        arguments: dict[str, Any] = {"raw_request_hook": note_host, "raw_response_hook": refuse_web_page}
         if self.proxy:
             arguments["proxies"] = {"http": self.proxy, "https": self.proxy}
         if self.ca_bundle:

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from airflowaks import errors
-from airflowaks.cloud.web_pages import web_page_behind
+from airflowaks.cloud.answers import cut_answer, web_page_behind
 from airflowaks.errors import AirflowAksError, AzureError, Unexpected
 
 if TYPE_CHECKING:
@@ -55,7 +55,7 @@ def _mappings() -> list[_Mapping]:
 
 def translate(error: BaseException, subject: str, redactor: Redactor) -> AirflowAksError:
     """Return the error of the tree for an exception about `subject`; an error of the tree is returned unchanged."""
-    if named := error if isinstance(error, AirflowAksError) else web_page_behind(error):
+    if named := error if isinstance(error, AirflowAksError) else web_page_behind(error) or cut_answer(error):
         return named
     codes, reason = error_codes(error), _reason(error, redactor)
     code = codes[0] if codes else ""

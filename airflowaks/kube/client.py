@@ -16,8 +16,8 @@ from functools import cached_property
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from airflowaks.cloud.answers import cut_answer, web_page, web_page_behind
 from airflowaks.cloud.cluster import find_address
-from airflowaks.cloud.web_pages import web_page
 from airflowaks.errors import AzureError, ClusterUnreachable, KubernetesError, MissingDependency
 from airflowaks.kube.endpoint import pipeline
 from airflowaks.kube.failures import failure, unreachable
@@ -222,7 +222,7 @@ class Kube:
         **options: Any,
     ) -> HttpResponse:
         """Send one request about `subject`. `form` is the body's media type if not JSON; azure-core takes `options`."""
-        from azure.core.exceptions import ServiceRequestError, ServiceResponseError
+        from azure.core.exceptions import IncompleteReadError, ServiceRequestError, ServiceResponseError
         from azure.core.rest import HttpRequest
 
         headers = {"Accept": "application/json", **self.headers} | _given(**{"Content-Type": form})
@@ -234,8 +234,8 @@ class Kube:
                 response.read()
         except AzureError as error:
             raise self._behind(error) from error
-        except (ServiceRequestError, ServiceResponseError) as error:
-            if isinstance(page := error.__cause__, AzureError):
+        except (IncompleteReadError, ServiceRequestError, ServiceResponseError) as error:
+            if page := web_page_behind(error) or cut_answer(error):
                 raise self._behind(page) from error
             raise unreachable(self.session, self.address.cluster, self.address.server, error) from error
         if response.status_code >= HTTPStatus.BAD_REQUEST:
@@ -244,8 +244,8 @@ class Kube:
             raise failure(self.session, self.address.cluster, response.status_code, response.text(), subject)
         return response
 
-    def _behind(self, page: AzureError) -> ClusterUnreachable:
-        return ClusterUnreachable(f"Cluster {self.address.cluster}: {page.message}", page.action)
+    def _behind(self, answer: AzureError) -> ClusterUnreachable:
+        return ClusterUnreachable(f"Cluster {self.address.cluster}: {answer.message}", answer.action)
 
     def _kind(self, api_version: str, kind: str) -> _Kind:
         with self._lock:

@@ -35,7 +35,8 @@ class Fault:
     the answer is `status` with `code` and `message` in Azure's error format. With `later` the request is served,
     and its operation ends in this error, as when a region runs out of machines. With `edit` the request is served, and
     its answer differs: by `status`, by `headers`, of which None removes one, and by this merge patch of the body. With
-    `page` the answer is this web page, as of a network's portal or proxy, also to sign-ins.
+    `page` the answer is this web page, as of a network's portal or proxy, also to sign-ins. With
+    `cut` the request is served, and the connection ends before the last byte of its answer.
     """
 
     methods: list[str] = field(default_factory=lambda: ["PUT", "POST", "PATCH", "DELETE"])
@@ -48,6 +49,7 @@ class Fault:
     later: bool = False
     edit: dict[str, Any] | None = None
     page: str = ""
+    cut: bool = False
     status: int = 0
     code: str = ""
     message: str = ""
@@ -130,7 +132,7 @@ class Faults:
             return await serve(request)
         if fault.page:
             return HTMLResponse(fault.page, fault.status)
-        if fault.edit is not None:
+        if fault.edit is not None or fault.cut:
             return _edited(await serve(request), fault)
         error = ServiceError(fault.status, fault.code, fault.message, headers=fault.headers)
         if fault.later:
@@ -187,4 +189,6 @@ def _edited(response: Response, fault: Fault) -> Response:
     )
     headers = {**response.headers, **{name.lower(): value for name, value in fault.headers.items()}}
     kept = {name: value for name, value in headers.items() if value is not None and name != "content-length"}
+    if fault.cut:
+        kept["content-length"] = str(len(body) + 1)
     return Response(body, fault.status or response.status_code, kept)

@@ -476,6 +476,25 @@ def test_a_web_page_instead_of_an_answer(
     assert action in caught.value.action
 
 
+def test_an_answer_that_is_cut(fresh: Rehearsal, session: Session, group_name: str) -> None:
+    group = Group(session, group_name, "a test's")
+    fresh.control("POST", {"methods": ["POST"], "path": "/groups", "cut": True})
+    with (
+        pytest.raises(AzureError, match=r"graph\.microsoft\.com ended in the middle") as caught,
+        session.translated(group),
+    ):
+        group.write(None)
+    assert "refused" not in caught.value.message
+    assert caught.value.action.startswith("Run the step again")
+
+
+def test_a_cut_answer_of_a_cluster(fresh: Rehearsal, session: Session) -> None:
+    fresh.control("POST", {"methods": ["POST"], "path": "/api/v1/pods", "cut": True})
+    with pytest.raises(errors.ClusterUnreachable, match="ended in the middle") as caught:
+        kubernetes_api(session).request("POST", "/api/v1/pods")
+    assert caught.value.action.startswith("Run the step again")
+
+
 def test_a_web_page_instead_of_a_secret(fresh: Rehearsal, secret: VaultSecret) -> None:
     fresh.control("POST", {"methods": ["GET"], "host": r"vault\.azure\.net", "status": 200, "page": PORTAL})
     with pytest.raises(AzureError, match=r"vault\.azure\.net: a web page came"):

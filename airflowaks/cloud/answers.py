@@ -1,8 +1,9 @@
-"""Web pages where an API answers JSON: of a captive portal, a company's proxy, a gateway whose service is down."""
+"""Answers that are none of an API's: cut ones, and the web pages of captive portals, proxies and gateways."""
 
 from __future__ import annotations
 
 import re
+from contextvars import ContextVar
 from http import HTTPStatus
 from typing import Any
 from urllib.parse import urlsplit
@@ -11,6 +12,29 @@ from airflowaks.errors import AzureError
 
 _LONGEST_WORDS = 80
 _MARKUP = re.compile(r"(?is)<(script|style)\b.*?</\1>|<!--.*?-->|<[^>]*>|\s+")
+
+
+_HOST: ContextVar[str] = ContextVar("host", default="The service")
+
+
+def note_host(request: Any) -> None:
+    """Keep the host that the thread asks, which no error of a cut answer names; a `raw_request_hook`."""
+    _HOST.set(str(urlsplit(request.http_request.url).hostname))
+
+
+def cut_answer(error: BaseException) -> AzureError | None:
+    """Return the error for an answer that ended early, with the host that the thread asked last; None for another.
+
+    azure-core raises IncompleteReadError, a HttpResponseError as refusals are (`_requests_basic.py`, azure-core 1.41).
+    """
+    from azure.core.exceptions import IncompleteReadError
+
+    if not isinstance(error, IncompleteReadError):
+        return None
+    return AzureError(
+        f"The connection to {_HOST.get()} ended in the middle of the answer; what was asked may have been done.",
+        "Run the step again, which reads first what is there; if it recurs, check the network and its proxy.",
+    )
 
 
 def refuse_web_page(response: Any) -> None:
