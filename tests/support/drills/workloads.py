@@ -94,14 +94,6 @@ def a_quota_of_the_namespace_is_too_small(scene: Scene) -> Iterator[None]:
     scene.kube.delete(quota)
 
 
-@WORKLOADS.drill("AKA-816")
-def a_container_is_given_what_the_namespace_forbids(scene: Scene) -> Iterator[None]:
-    """Pods of the Deployment as it was are refused nothing, so one of them stays until step 7 puts it right."""
-    scene.edit(_COMPONENT, securityContext={"allowPrivilegeEscalation": True})
-    yield
-    scene.edit(_COMPONENT, securityContext={"allowPrivilegeEscalation": False})
-
-
 @WORKLOADS.drill("AKA-807")
 def a_setting_is_taken_out(scene: Scene) -> Iterator[None]:
     scene.patch(_SETTINGS, {"data": {"AIRFLOW__DAG_PROCESSOR__REFRESH_INTERVAL": None}}, _JSON)
