@@ -131,6 +131,7 @@ def test_a_connection_differs_in_proxy_and_ca_alone(
     tmp_path: Path, proxy: str | None, transport: dict[str, Any]
 ) -> None:
     connection = Connection(credential=None, proxy=proxy)  # type: ignore[arg-type]
+    transport = replace(connection, proxy=None).transport | transport
     assert connection.transport == transport
     (tmp_path / "company.pem").write_text("a company's root")
     company = replace(connection, ca_bundle=str(tmp_path / "company.pem"))

@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     from airflowaks.azure.subscription import ResourceGroup
     from tests.support.rehearsal import Rehearsal
 
+pytestmark = pytest.mark.broad
+
 OWNED = {"owner": "airflow", "private": True, "creates": True}
 
 

@@ -24,6 +24,8 @@ if TYPE_CHECKING:
     from airflowaks.azure.arm import ArmResource
     from airflowaks.azure.subscription import ResourceGroup
 
+pytestmark = pytest.mark.broad
+
 # readOnly in Microsoft's OpenAPI files of these types, but for nodeImageVersion, which rolls a node pool back.
 READ_ONLY = {
     "id",
