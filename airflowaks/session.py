@@ -14,6 +14,7 @@ from importlib import import_module
 from ipaddress import IPv4Address
 from typing import TYPE_CHECKING, Any, Literal, TypeVar, TypeVarTuple, get_args
 
+from airflowaks.cloud.answers import web_page_behind
 from airflowaks.cloud.connection import (
     Connection,
     OneAtATime,
@@ -151,8 +152,6 @@ class Session:
         """Return an access token for `scope`. Raises SignInFailed, and AzureError where a web page comes instead."""
         from azure.core.exceptions import AzureError
 
-        from airflowaks.cloud.answers import web_page_behind
-
         try:
             return self.connection.credential.get_token(scope).token
         except AzureError as error:
@@ -260,8 +259,8 @@ class Session:
 
         transport = self.connection.transport
         usual = [policies.UserAgentPolicy(), policies.ProxyPolicy(**transport), policies.RetryPolicy(**transport)]
-        more = (*more, policies.CustomHookPolicy(**transport))
-        return thread_safe(PipelineClient(base_url, policies=[*usual, *more], **transport))
+        chain = [*usual, *more, policies.CustomHookPolicy(**transport)]
+        return thread_safe(PipelineClient(base_url, policies=chain, **transport))
 
 
 def open_session(env: str = "local", mode: str = "apply", operator_address: str = "") -> Session:
@@ -291,9 +290,7 @@ def open_session(env: str = "local", mode: str = "apply", operator_address: str 
 def _check_address(operator_address: str, environment: Environment) -> None:
     file = f"manifests/environments/{environment.name}.yaml"
     if environment.access != "direct":
-        message = (
-            f"operator_address: {environment.name} connects to PostgreSQL through the cluster, not from this machine."
-        )
+        message = f"operator_address: {environment.name} connects to PostgreSQL through the cluster, not from here."
         raise InvalidParameter(message, f"Leave `operator_address` out, or set `access: direct` in {file}.")
     try:
         IPv4Address(operator_address)

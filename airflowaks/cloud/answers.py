@@ -12,8 +12,6 @@ from airflowaks.errors import AzureError
 
 _LONGEST_WORDS = 80
 _MARKUP = re.compile(r"(?is)<(script|style)\b.*?</\1>|<!--.*?-->|<[^>]*>|\s+")
-
-
 _HOST: ContextVar[str] = ContextVar("host", default="The service")
 
 

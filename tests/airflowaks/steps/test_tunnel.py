@@ -333,7 +333,7 @@ def test_an_address_that_has_no_use_is_refused_before_anything_is_created(open_h
     with pytest.raises(InvalidParameter) as caught:
         open_here("through", operator_address="203.0.113.10")
     assert caught.value.message == (
-        "operator_address: through connects to PostgreSQL through the cluster, not from this machine."
+        "operator_address: through connects to PostgreSQL through the cluster, not from here."
     )
     with pytest.raises(InvalidParameter, match='"office" is not an IPv4 address'):
         open_here("direct", operator_address="office")

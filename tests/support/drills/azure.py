@@ -21,7 +21,6 @@ if TYPE_CHECKING:
 
 AZURE = Drills()
 _REFUSALS: dict[str, Any] = yaml.safe_load((Path(__file__).parent / "refusals.yaml").read_text())
-"""Machines that with the cluster's own use up the quota of 100 cores."""
 
 
 @AZURE.drill("AKA-101")
@@ -66,8 +65,8 @@ def the_cluster_is_stopped(scene: Scene) -> Iterator[None]:
 
 @AZURE.drill("AKA-103")
 def other_machines_use_up_the_quota(scene: Scene) -> Iterator[None]:
-    (name,) = (name for name, quota in quotas(scene.session).items() if quota.used and name != "cores")
-    limit = quotas(scene.session)[name].used
+    used = {name: quota.used for name, quota in quotas(scene.session).items() if quota.used and name != "cores"}
+    ((name, limit),) = used.items()
     scene.cloud.control("POST", {"restriction": "quota", "name": name, "limit": limit})
     yield
     scene.serve()
