@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
 
     from rehearsal_cloud.documents import Document
 
@@ -108,8 +108,7 @@ def apply_conflict(message: str, causes: Sequence[Cause]) -> Failure:
 
 def invalid(kind: Kind, name: str, causes: Sequence[Cause]) -> Failure:
     """Return the 422 for an object that breaks its kind's rules."""
-    texts = list(dict.fromkeys(str(cause) for cause in causes))
-    listed = texts[0] if len(texts) == 1 else f"[{', '.join(texts)}]"
+    listed = aggregate(map(str, causes))
     qualified = f"{kind.kind}.{kind.group}" if kind.group else kind.kind
     details = {"name": name, "group": kind.group, "kind": kind.kind, "causes": _listed(causes)}
     details = {key: value for key, value in details.items() if value}
@@ -167,6 +166,12 @@ def internal(message: str) -> Failure:
     """Return the 500 for an internal error."""
     text = f"Internal error occurred: {message}"
     return Failure(500, "InternalError", text, {"causes": [{"message": message}]})
+
+
+def aggregate(errors: Iterable[str]) -> str:
+    """Return several errors as one: Go's `utilerrors.NewAggregate`."""
+    unique = list(dict.fromkeys(errors))
+    return unique[0] if len(unique) == 1 else f"[{', '.join(unique)}]"
 
 
 def _listed(causes: Sequence[Cause]) -> list[Document]:

@@ -21,6 +21,7 @@ _PATHS = {
     "Endpoints": "/api/v1/namespaces/{}/endpoints",
     "Event": "/api/v1/namespaces/{}/events",
     "Job": "/apis/batch/v1/namespaces/{}/jobs",
+    "LimitRange": "/api/v1/namespaces/{}/limitranges",
     "Namespace": "/api/v1/namespaces",
     "PersistentVolumeClaim": "/api/v1/namespaces/{}/persistentvolumeclaims",
     "Pod": "/api/v1/namespaces/{}/pods",

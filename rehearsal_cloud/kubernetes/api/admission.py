@@ -1,6 +1,6 @@
 """Admission: changes and refusals of the API server before it stores an object.
 
-The plugins, in their order: ServiceAccount, Priority, DefaultTolerationSeconds, DefaultStorageClass,
+The plugins, in their order: LimitRanger, ServiceAccount, Priority, DefaultTolerationSeconds, DefaultStorageClass,
 StorageObjectInUseProtection, AKS's workload identity webhook, PodSecurity and ResourceQuota:
 https://kubernetes.io/docs/reference/access-authn-authz/admission-controllers/
 """
@@ -11,7 +11,7 @@ import copy
 from typing import TYPE_CHECKING
 
 from rehearsal_cloud.kubernetes.addons import workload_identity
-from rehearsal_cloud.kubernetes.api import pod_warnings
+from rehearsal_cloud.kubernetes.api import limit_ranges, pod_warnings
 from rehearsal_cloud.kubernetes.controllers import resource_quotas
 from rehearsal_cloud.kubernetes.controllers.claims import PROTECTION
 from rehearsal_cloud.kubernetes.failures import Failure, forbidden
@@ -42,6 +42,7 @@ def admit(cluster: ClusterState, document: Document, old: Document | None) -> Do
 
 def review(cluster: ClusterState, document: Document, old: Document | None) -> list[str]:
     """Return the warnings about a valid object that is to be stored. Raises Failure (403, 422)."""
+    limit_ranges.check(cluster.objects, document, old)
     warnings = [*pod_warnings.warnings(document, old), *pod_security.review(cluster, document, old)]
     if old is None:
         resource_quotas.check(cluster.objects, document)
@@ -51,6 +52,7 @@ def review(cluster: ClusterState, document: Document, old: Document | None) -> l
 def _completed(cluster: ClusterState, document: Document) -> Document:
     admitted = copy.deepcopy(document)
     if document["kind"] == "Pod":
+        limit_ranges.complete(cluster.objects, admitted)
         account = _service_account(cluster, admitted)
         _priority(cluster, admitted)
         _tolerations(admitted)

@@ -9,6 +9,8 @@ import itertools
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol
 
+from rehearsal_cloud.kubernetes.failures import aggregate
+
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
 
@@ -165,12 +167,6 @@ class Rbac:
 def absent(reference: Mapping[str, Any]) -> str:
     """Return the API server's text for a role that does not exist."""
     return f'{reference["kind"].lower()}.{GROUP} "{reference["name"]}" not found'
-
-
-def aggregate(errors: Iterable[str]) -> str:
-    """Return several errors as one: Go's `utilerrors.NewAggregate`."""
-    unique = list(dict.fromkeys(errors))
-    return unique[0] if len(unique) == 1 else f"[{', '.join(unique)}]"
 
 
 def _is_subject(user: User, subject: Mapping[str, Any], namespace: str) -> bool:

@@ -7,9 +7,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from rehearsal_cloud.kubernetes.auth.rbac import Attributes, User, aggregate
+from rehearsal_cloud.kubernetes.auth.rbac import Attributes, User
 from rehearsal_cloud.kubernetes.auth.service_tokens import InvalidToken
-from rehearsal_cloud.kubernetes.failures import Cause, Failure, bad_request
+from rehearsal_cloud.kubernetes.failures import Cause, Failure, aggregate, bad_request
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

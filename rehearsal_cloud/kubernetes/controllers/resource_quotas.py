@@ -51,7 +51,7 @@ def check(objects: Objects, document: Document) -> None:
         if exceeded:
             listed = ("requested", requested), ("used", used), ("limited", hard)
             amounts = (
-                f"{word}: {','.join(f'{name}={_shown(name, of[name])}' for name in exceeded)}" for word, of in listed
+                f"{word}: {','.join(f'{name}={shown(name, of[name])}' for name in exceeded)}" for word, of in listed
             )
             raise forbidden(
                 kind, metadata["name"], f"exceeded quota: {quota['metadata']['name']}, {', '.join(amounts)}"
@@ -76,7 +76,7 @@ class ResourceQuotas(Controller):
             return
         kinds = tuple(map(self.cluster.kinds.named, _COUNTED))
         hard, used = quota["spec"].get("hard") or {}, _total(self.objects, quota, kinds)
-        status = {"hard": hard, "used": {name: _shown(name, used[name]) for name in hard}}
+        status = {"hard": hard, "used": {name: shown(name, used[name]) for name in hard}}
         if status != quota.get("status"):
             self.objects.update_status({**quota, "status": status}, manager="kube-controller-manager")
 
@@ -167,6 +167,6 @@ def _covers(quota: Document, document: Document) -> bool:
     return all(holds.get(scope, False) for scope in scopes)
 
 
-def _shown(name: str, value: Decimal) -> str:
+def shown(name: str, value: Decimal) -> str:
     """Return an amount as a quantity: of memory and storage in binary units."""
     return canonical(f"{value / 1024:f}Ki" if name.endswith(("memory", "storage")) else f"{value:f}")

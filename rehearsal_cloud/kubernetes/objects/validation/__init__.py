@@ -12,6 +12,7 @@ from rehearsal_cloud.kubernetes.objects.validation import (
     cluster,
     configuration,
     jobs,
+    limit_ranges,
     names,
     network,
     pods,
@@ -34,6 +35,7 @@ if TYPE_CHECKING:
 
 _BY_KIND: dict[tuple[str, str], Rules] = {
     ("", "ConfigMap"): configuration.config_map,
+    ("", "LimitRange"): limit_ranges.limit_range,
     ("", "PersistentVolume"): storage.persistent_volume,
     ("", "PersistentVolumeClaim"): storage.persistent_volume_claim,
     ("", "Pod"): pods.pod,
