@@ -88,7 +88,7 @@ def apply_fix(session: Session, diagnosis: Diagnosis, fix: str) -> Changes:
     """
     if not fix:
         return Changes()
-    findings = {finding.id: finding for finding in diagnosis.findings}
+    findings = {fixable.id: fixable for finding in diagnosis.findings for fixable in (*finding.changes, finding)}
     if fix not in findings:
         reason = "the diagnosis did not find it" if fix in RULES else "there is no such rule"
         action = f"Set fix to one of: {', '.join(findings)}." if findings else "Leave fix empty: there are no findings."

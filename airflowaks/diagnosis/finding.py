@@ -36,7 +36,8 @@ class Finding:
     """One finding: a stable ID, the cause in one sentence, its evidence and its fix.
 
     `remedy` is the step function that fixes it through `converge`, where that is safe. `components` are the affected
-    components of Airflow, all of them if empty. `consequences` are findings that this one causes.
+    components of Airflow, all of them if empty. `consequences` are findings that this one causes; `changes` are those
+    that `may_explain` it: somebody changed what it is about.
     """
 
     id: str
@@ -48,6 +49,8 @@ class Finding:
     components: frozenset[str] = frozenset()
     remedy: Callable[[Session], Changes] | None = field(default=None, compare=False, repr=False)
     consequences: tuple[Finding, ...] = ()
+    may_explain: bool = False
+    changes: tuple[Finding, ...] = ()
 
     def shares_component(self, finding: Finding) -> bool:
         """Tell whether both affect the same component, or one of them affects all."""
@@ -65,6 +68,7 @@ class Finding:
             "components": sorted(self.components),
             "automatic": self.remedy is not None,
             "consequences": [consequence.record() for consequence in self.consequences],
+            "changes": [change.record() for change in self.changes],
         }
 
     def rows(self) -> Iterator[tuple[str, str, str]]:
@@ -74,9 +78,17 @@ class Finding:
             yield "", "", f"  | {line}"
         automatic = f" To apply this fix automatically, set mode=apply and fix={self.id}." if self.remedy else ""
         yield "", "", f"→ {self.fix}{automatic}" + (f" {self.link}" if self.link else "")
+        for change in self.changes:
+            (_, _, cause), *lines = change.rows()
+            yield "", "", f"  perhaps because: {cause} ({change.id})"
+            yield from lines
         for consequence, count in self.counted_consequences():
             times = f", {count} times" if count > 1 else ""
             yield "", "", f"  so: {consequence.cause} ({consequence.id}{times})"
+
+    def fixable(self) -> list[Finding]:
+        """Return those that have a remedy, of the finding and the changes that may explain it."""
+        return [finding for finding in (self, *self.changes) if finding.remedy is not None]
 
     def counted_consequences(self) -> list[tuple[Finding, int]]:
         """Return the distinct consequences, each with its count."""
@@ -125,7 +137,22 @@ def arrange(
     for root, *consequences in groups.values():
         worst = min((finding.severity for finding in (root, *consequences)), key=lambda severity: severity.rank)
         arranged.append(replace(root, severity=worst, consequences=tuple(consequences)))
-    return Findings(sorted(arranged, key=lambda finding: finding.severity.rank))
+    return Findings(sorted(_with_changes(arranged), key=lambda finding: finding.severity.rank))
+
+
+def _with_changes(roots: Sequence[Finding]) -> list[Finding]:
+    """Return the roots, each change below the first of the others that names one of its components."""
+    others = [root for root in roots if not root.may_explain]
+    for change in roots:
+        if change.may_explain:
+            explained = (
+                index for index, root in enumerate(others) if not root.components.isdisjoint(change.components)
+            )
+            if (index := next(explained, None)) is None:
+                others.append(change)
+            else:
+                others[index] = replace(others[index], changes=(*others[index].changes, change))
+    return others
 
 
 def _cause(effect: Finding, candidates: Sequence[Finding], effects: Callable[[str], tuple[str, ...]]) -> int | None:

@@ -183,6 +183,15 @@ def restart(session: Session, component: str, namespace: str = "") -> Changes:
     return _write(session, deployment, Action.UPDATE, patch, (Difference(path, before, now),))
 
 
+def resume(session: Session, namespace: str = "") -> Changes:
+    """Resume the roll-outs of all paused Deployments, as `kubectl rollout resume` does."""
+    deployments = _each(session, _APPS, "Deployment", namespace)
+    paused = [deployment for deployment in deployments if deployment["spec"].get("paused")]
+    patch, difference = {"spec": {"paused": None}}, Difference("spec.paused", before=True, after=None)
+    written = (_write(session, deployment, Action.UPDATE, patch, (difference,)) for deployment in paused)
+    return sum(written, start=Changes())
+
+
 def delete(session: Session, component: str, namespace: str = "") -> Changes:
     """Delete a component's Deployment and its pods; step 7 creates it again. Do nothing if `component` is empty."""
     if not component:

@@ -113,6 +113,11 @@ class Resource(ABC):
         """Return where the facts are not what is wanted."""
         return compare(self.desired(), self.facts)
 
+    def holder(self, path: str) -> str:
+        """Return who else has set the fact at a difference's path, where an apply would be refused for it, and when."""
+        del path
+        return ""
+
     @property
     def recently_written(self) -> bool:
         """Tell whether this session wrote it, or any created it so recently that other services may not know it."""

@@ -111,12 +111,12 @@ class Kube:
                 return
             query["continue"] = token
 
-    def apply(self, document: Document, *, dry_run: bool = False) -> Document:
+    def apply(self, document: Document, *, dry_run: bool = False, force: bool = False) -> Document:
         """Apply an object server-side and return it; a dry run returns the result without writing.
 
-        Raises FieldConflict if another field manager set different values.
+        Raises FieldConflict if another field manager set different values, unless `force` takes its fields over.
         """
-        query = {"fieldManager": FIELD_MANAGER, "force": "false", "fieldValidation": "Strict"}
+        query = {"fieldManager": FIELD_MANAGER, "force": str(force).lower(), "fieldValidation": "Strict"}
         query |= {"dryRun": "All"} if dry_run else {}
         reference = Reference.of(document)
         subject = f"{reference.kind} {reference.name}"

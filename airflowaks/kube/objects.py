@@ -17,6 +17,7 @@ from airflowaks.kube import rollouts
 from airflowaks.kube.client import Document, Kube, connect
 from airflowaks.kube.differences import differences
 from airflowaks.kube.manifests import load
+from airflowaks.kube.ownership import Ownership, holder
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -38,7 +39,7 @@ class KubeObject(Resource):
         self.manifest = manifest
         self.reference = manifest.reference
         self.kind = self.reference.kind
-        self._foreseen: tuple[Document, Document] | None = None
+        self._foreseen: tuple[tuple[Document, bool], Document] | None = None
 
     @property
     def id(self) -> str:
@@ -67,6 +68,14 @@ class KubeObject(Resource):
             return compare(self.manifest.fill(), self.facts)
         return differences(foreseen, self.facts)
 
+    def holder(self, path: str) -> str:
+        """Return who else has set a field and when, as its manager is called; empty if nobody has."""
+        return holder(self.facts, path) if self.facts else ""
+
+    @property
+    def _takes_over(self) -> bool:
+        return self.session.memoize(Ownership).is_taken
+
     def unfinished(self, facts: Facts) -> bool:
         """Tell whether the object is being deleted, so that a write would be lost."""
         return "deletionTimestamp" in facts["metadata"]
@@ -81,7 +90,7 @@ class KubeObject(Resource):
         if facts is not None and (self.needs_rewrite(facts) or self._foresee() is None):
             self.kube.delete(self.reference)
             self._await_deletion()
-        self.kube.apply(document)
+        self.kube.apply(document, force=self._takes_over)
 
     def await_ready(self) -> None:
         """Wait until a Deployment is available, a Job complete or a claim bound. Raises RolloutFailed."""
@@ -96,11 +105,12 @@ class KubeObject(Resource):
         unasked = self.parent is not None and self.parent.facts is None
         if unasked or is_unknown(document) or (self.facts is None and self.session.applies):
             return None
+        asked = document, self._takes_over
         for _ in range(_ATTEMPTS):
             facts = self.facts
-            if self._foreseen is None or self._foreseen[0] != document or not _same_version(self._foreseen[1], facts):
+            if self._foreseen is None or self._foreseen[0] != asked or not _same_version(self._foreseen[1], facts):
                 try:
-                    self._foreseen = document, self.kube.apply(document, dry_run=True)
+                    self._foreseen = asked, self.kube.apply(document, dry_run=True, force=self._takes_over)
                 except Forbidden as error:
                     if self.session.mode != "check":
                         raise

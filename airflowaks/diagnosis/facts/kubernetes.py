@@ -47,7 +47,10 @@ class Pod:
 
 @dataclass(frozen=True)
 class Deployment:
-    """A Deployment's pods: `wanted` replicas, of the newest revision, available, and still starting (`settling`)."""
+    """A Deployment's pods: `wanted` replicas, of the newest revision, available, and still starting (`settling`).
+
+    `refused` is why the API creates no new pods, as long as it does not: the condition ReplicaFailure.
+    """
 
     component: str = ""
     wanted: int = 1
@@ -56,6 +59,7 @@ class Deployment:
     settling: int = 0
     paused: bool = False
     stalled: str = ""
+    refused: str = ""
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 class ResourceStatus:
     """One resource: whether it exists, and its differences from the environment, each as a line of text.
 
-    `orphaned` means that its parent does not exist either. `problem` says why it could not be read.
+    `orphaned` means that its parent does not exist either. `held` means that somebody else has set what differs, so
+    that only taking it over changes it. `problem` says why it could not be read.
     """
 
     kind: str
@@ -16,6 +17,7 @@ class ResourceStatus:
     orphaned: bool = False
     state: str = ""
     differences: tuple[str, ...] = ()
+    held: bool = False
     problem: str = ""
 
     @property

@@ -93,6 +93,10 @@ class Snapshot:
                 component = pod.component if pod and event.kind == "Pod" else ""
                 where = f"event of {event.kind} {event.name}"
                 yield LogLine("event", where, f"{event.reason}: {event.message}", component)
+        # It holds also while old pods serve, and ends with its cause; the events of ReplicaSets do neither.
+        for name, deployment in self.kubernetes.deployments.items():
+            if deployment.refused:
+                yield LogLine("event", f"Deployment {name}", deployment.refused, deployment.component)
 
     def _is_current(self, event: Event) -> bool:
         kubernetes = self.kubernetes
@@ -108,7 +112,7 @@ class Snapshot:
             return event.name in kubernetes.claims and kubernetes.claims[event.name].phase != "Bound"
         if event.kind == "Job":
             return event.name in kubernetes.jobs and not kubernetes.jobs[event.name].complete
-        return event.kind in ("ReplicaSet", "ScaledObject") and any(
+        return event.kind == "ScaledObject" and any(
             deployment.available < deployment.wanted for deployment in kubernetes.deployments.values()
         )
 

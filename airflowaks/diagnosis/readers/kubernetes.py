@@ -15,6 +15,7 @@ from airflowaks.diagnosis.readers.resource_status import named, statuses
 from airflowaks.diagnosis.readers.scope import LABELS, component_of
 from airflowaks.kube.client import Kube, Reference, connect
 from airflowaks.kube.objects import KubeObject
+from airflowaks.kube.ownership import Ownership
 from airflowaks.kube.pods import conditions, is_true
 from airflowaks.kube.rollouts import failure_of
 from airflowaks.steps import airflow, cluster, volumes, workload_identity
@@ -69,8 +70,9 @@ def workloads(session: Session, scope: Scope) -> dict[str, Any]:
 
 
 def objects(session: Session, scope: Scope) -> dict[str, Any]:
-    """Read the status of the objects of steps 5 to 7 with dry runs."""
+    """Read the status of the objects of steps 5 to 7 with dry runs, which show also what other managers have set."""
     reachable(session)
+    session.memoize(Ownership).is_taken = True  # in this session, which writes no object
     steps: tuple[Any, ...] = (workload_identity.Resources, volumes.Resources, airflow.Resources)
     resources = [resource for step in steps for _, resource in named("", session.memoize(step))]
     expected = [each for each in resources if isinstance(each, KubeObject) and scope.component in each.name]
@@ -124,6 +126,7 @@ def _deployment(document: Document, settling: Mapping[str, int]) -> Deployment:
     spec, status = document["spec"], document.get("status", {})
     component = component_of(document)
     progress = conditions(document).get("Progressing", {})
+    failure = conditions(document).get("ReplicaFailure", {})
     stalled = f"{progress.get('reason')}: {progress.get('message')}" if progress.get("status") == "False" else ""
     return Deployment(
         component=component,
@@ -133,6 +136,7 @@ def _deployment(document: Document, settling: Mapping[str, int]) -> Deployment:
         settling=settling.get(component, 0),
         paused=bool(spec.get("paused")),
         stalled=stalled,
+        refused=f"{failure['reason']}: {failure['message']}" if failure.get("status") == "True" else "",
     )
 
 

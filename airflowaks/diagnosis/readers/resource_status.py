@@ -38,11 +38,12 @@ def _status(resource: Resource) -> ResourceStatus:
     try:
         with resource.session.translated(resource):
             facts = resource.facts
-            differences = () if facts is None else tuple(map(str, resource.differences()))
+            differences = () if facts is None else resource.differences()
     except AirflowAksError as error:
         problem = error.message.removeprefix(f"{resource.kind} {resource.name}: ")
         return ResourceStatus(resource.kind, resource.name, problem=problem)
     orphaned = facts is None and resource.parent is not None and resource.parent.facts is None
+    holders = [resource.holder(difference.path) for difference in differences]
     state = value_at(facts, resource.state_path) if isinstance(resource, ArmResource) else None
     return ResourceStatus(
         resource.kind,
@@ -50,5 +51,9 @@ def _status(resource: Resource) -> ResourceStatus:
         exists=facts is not None,
         orphaned=orphaned,
         state=str(state or ""),
-        differences=differences,
+        differences=tuple(
+            f"{difference} (set by {holder})" if holder else str(difference)
+            for difference, holder in zip(differences, holders, strict=True)
+        ),
+        held=any(holders),
     )

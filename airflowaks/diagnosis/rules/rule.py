@@ -48,7 +48,10 @@ class Cause:
 
 @dataclass(frozen=True)
 class Rule:
-    """One rule. `effects` are prefixes of the IDs of findings that follow from its own."""
+    """One rule. `effects` are prefixes of the IDs of findings that follow from its own.
+
+    `may_explain`: its findings are changes of what others are about, which show them as their likely reason.
+    """
 
     id: str
     severity: Severity
@@ -56,6 +59,7 @@ class Rule:
     effects: tuple[str, ...] = ()
     link: str = ""
     remedy: Remedy | None = None
+    may_explain: bool = False
 
     def findings(self, facts: Snapshot) -> list[Finding]:
         """Return the findings of the rule in `facts`."""
@@ -69,6 +73,7 @@ class Rule:
                 evidence=_first(cause.evidence),
                 components=cause.components,
                 remedy=self.remedy,
+                may_explain=self.may_explain,
             )
             for cause in self.evaluate(facts)
             if cause.evidence
@@ -81,6 +86,7 @@ class Options(TypedDict, total=False):
     effects: tuple[str, ...]
     link: str
     remedy: Remedy
+    may_explain: bool
 
 
 class Section(list[Rule]):

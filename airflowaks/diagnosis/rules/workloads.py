@@ -5,23 +5,36 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
-from airflowaks.diagnosis.rules.rule import DOWNSTREAM, NO_NEW_PODS, WARNING, Cause, Section, in_turn, listed
+from airflowaks.diagnosis import kubectl
+from airflowaks.diagnosis.rules.rule import (
+    DOWNSTREAM,
+    NO_NEW_PODS,
+    WARNING,
+    Cause,
+    Section,
+    components_of,
+    in_turn,
+    listed,
+)
+from airflowaks.engine.converge import converge
+from airflowaks.kube.ownership import taking_over
 from airflowaks.steps import airflow, cluster, volumes, workload_identity
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from airflowaks.diagnosis.facts.kubernetes import Container
+    from airflowaks.diagnosis.facts.resource_status import ResourceStatus
     from airflowaks.diagnosis.facts.snapshot import Snapshot
+    from airflowaks.engine.changes import Changes
+    from airflowaks.session import Session
 
 _AKS = "https://learn.microsoft.com/troubleshoot/azure/azure-kubernetes/"
 _PODS = "https://kubernetes.io/docs/tasks/debug/debug-application/debug-pods/"
 _KILLED = 137
-# From the message of FieldConflict.
-_CONFLICT = "another tool manages"
 _OBJECTS = in_turn(workload_identity.service_accounts, volumes.storage, airflow.everything)
 # Differences that a more specific rule finds.
-_SPECIFIC = ("checksum/secrets", "azure.workload.identity/use")
+_SPECIFIC = ("checksum/secrets", "azure.workload.identity/use", "spec.replicas: 0 ")
 _CONFIGURE = "https://kubernetes.io/docs/tasks/configure-pod-container/"
 _NOT_CREATED = (
     (
@@ -57,7 +70,7 @@ _REFUSED = (
     (
         "violates PodSecurity",
         "The namespace's PodSecurity level refuses new pods.",
-        "Run step 7 if pods were changed, or relax the namespace's label pod-security.kubernetes.io/enforce.",
+        "Set back what the evidence lists, or relax the namespace's label pod-security.kubernetes.io/enforce.",
     ),
 )
 WORKLOADS = Section("event", "container", link=_PODS)
@@ -147,13 +160,24 @@ def _container_is_not_created(facts: Snapshot) -> Iterable[Cause]:
 
 @WORKLOADS.rule("AKA-816", effects=(*NO_NEW_PODS, *DOWNSTREAM))
 def _new_pods_are_refused(facts: Snapshot) -> Iterable[Cause]:
-    """By the API server's words, which a ReplicaSet or Job repeats."""
+    """By the API server's words, which a Deployment's condition and the events of a Job repeat."""
     for words, sentence, fix in _REFUSED:
-        lines = WORKLOADS.lines(facts, ("FailedCreate", "is forbidden", words), sources=("event",))
-        yield Cause(sentence, fix, lines)
+        lines = WORKLOADS.lines(facts, (words, "FailedCreate", "is forbidden"), sources=("event",))
+        yield Cause(sentence, fix, lines, components_of(lines))
 
 
-@WORKLOADS.rule("AKA-811", effects=DOWNSTREAM)
+def _enable(session: Session) -> Changes:
+    """Resume paused Deployments, and set the replicas of the manifests where somebody has scaled to 0."""
+    disabled = [
+        deployment
+        for deployment in session.memoize(airflow.Resources).deployments
+        if deployment.facts and not deployment.facts["spec"].get("replicas", 1)
+    ]
+    with taking_over(session):
+        return kubectl.resume(session) + converge(session, *disabled)
+
+
+@WORKLOADS.rule("AKA-811", effects=DOWNSTREAM, remedy=_enable)
 def _deployment_is_disabled(facts: Snapshot) -> Iterable[Cause]:
     for name, deployment in facts.kubernetes.deployments.items():
         if deployment.paused or not deployment.wanted:
@@ -162,11 +186,15 @@ def _deployment_is_disabled(facts: Snapshot) -> Iterable[Cause]:
                 f"The Deployment {name} {state}.",
                 f"Run `kubectl rollout resume deployment/{name}`."
                 if deployment.paused
-                else f"Run `kubectl scale deployment/{name} --replicas=1`: step 7 cannot, because another field manager"
-                " owns the replicas.",
-                [f"Deployment {name} {state}"],
+                else f"Run `kubectl scale deployment/{name} --replicas=1`, or let the fix take the replicas over.",
+                [f"Deployment {name} {state}", *_differing(facts, name, "spec.replicas:")],
                 frozenset({deployment.component}),
             )
+
+
+def _differing(facts: Snapshot, deployment: str, *words: str) -> tuple[str, ...]:
+    status = facts.kubernetes.objects.get(f"Deployment {deployment}")
+    return status.differing(*words) if status else ()
 
 
 @WORKLOADS.rule("AKA-813", WARNING, effects=("AKA-9",))
@@ -181,26 +209,44 @@ def _pod_was_evicted(facts: Snapshot) -> Iterable[Cause]:
     )
 
 
+def _take_over(session: Session) -> Changes:
+    """Run steps 5 to 7 on all objects, and set back what other field managers have set in them."""
+    with taking_over(session):
+        return _OBJECTS(session)
+
+
 @WORKLOADS.rule(
     "AKA-807",
     WARNING,
     effects=("AKA-703",),
     link="https://kubernetes.io/docs/reference/using-api/server-side-apply/",
-    remedy=_OBJECTS,
+    remedy=_take_over,
+    may_explain=True,
 )
 def _object_differs(facts: Snapshot) -> Iterable[Cause]:
-    differing: dict[str, list[str]] = {}
+    """One cause for each component whose Deployment differs, and one for all other objects."""
+    differing: dict[str, list[ResourceStatus]] = {}
     for status in facts.kubernetes.objects.values():
-        differences = status.differences_without(*_SPECIFIC)
-        if status.exists and differences:
-            differing[status.title] = [f"{status.title}: {difference}" for difference in differences]
-        elif _CONFLICT in status.problem:
-            differing[status.title] = [status.problem]
-    if differing:
+        if status.exists and status.differences_without(*_SPECIFIC):
+            deployment = facts.kubernetes.deployments.get(status.name) if status.kind == "Deployment" else None
+            differing.setdefault(deployment.component if deployment else "", []).append(status)
+    for component, statuses in differing.items():
+        names = listed([status.title for status in statuses])
+        if any(status.held for status in statuses):
+            reason = "another tool changed it"
+            action = (
+                "Step 7 alone overwrites no field that another tool has set; this fix does, and its plan shows each."
+            )
+        else:
+            reason = "somebody changed it, or a setting was not rolled out"
+            action = "Else run step 7 (steps 5 and 6 for their objects), which sets it back."
         yield Cause(
-            f"{listed(list(differing))} {'differs' if len(differing) == 1 else 'differ'} from the manifests: another"
-            " tool changed it, or a setting was not rolled out.",
-            "Run step 7 (steps 5 and 6 for their objects), or set the value in the environment file. If another tool"
-            " manages the field, reset it with that tool first, or delete the object.",
-            [line for evidence in differing.values() for line in evidence],
+            f"{names} {'differs' if len(statuses) == 1 else 'differ'} from the manifests: {reason}.",
+            f"To keep a value, set it in the environment file or the manifest. {action}",
+            [
+                f"{status.title}: {difference}"
+                for status in statuses
+                for difference in status.differences_without(*_SPECIFIC)
+            ],
+            frozenset({component} - {""}),
         )

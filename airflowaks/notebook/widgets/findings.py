@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import html
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import ipywidgets as widgets
@@ -62,15 +63,15 @@ class FindingView:
     def __init__(self, incident: Incident, finding: Finding, done: Callable[[Table], None], *, opened: bool) -> None:
         self._incident = incident
         self._done = done
-        self._finding = finding
         self._evidence = widgets.HTML(_evidence(finding))
         self._show = widgets.ToggleButton(value=opened, description="Evidence", icon="search")
         self._fixing = widgets.VBox()
         buttons = [self._show]
-        if finding.remedy:
-            tooltip = f"shows what fixing {finding.id} would change, and asks"
-            fix = widgets.Button(description="Fix …", icon="wrench", tooltip=tooltip)
-            fix.on_click(self._fix)
+        for fixable in finding.fixable():
+            tooltip = f"shows what fixing {fixable.id} would change, and asks"
+            description = "Fix …" if fixable is finding else "Undo the change …"
+            fix = widgets.Button(description=description, icon="wrench", tooltip=tooltip)
+            fix.on_click(partial(self._fix, fixable.id))
             buttons.append(fix)
         self._show.observe(self._toggle, "value")
         self._toggle()
@@ -80,10 +81,10 @@ class FindingView:
     def _toggle(self, _change: Any = None) -> None:
         self._evidence.layout.display = _SHOWN if self._show.value else _HIDDEN
 
-    def _fix(self, button: Any) -> None:
+    def _fix(self, name: str, button: Any) -> None:
         for widget in self._fixing.children:
             close(widget)
-        view = FixView(self._incident, self._finding.id, self._done)
+        view = FixView(self._incident, name, self._done)
         self._fixing.children = [view.widget]
         view.plan(button)
 
@@ -105,7 +106,8 @@ def _headline(finding: Finding) -> str:
 
 
 def _evidence(finding: Finding) -> str:
-    lines = "\n".join(finding.evidence)
+    reasons = [line for change in finding.changes for line in (f"perhaps because: {change.cause}", *change.evidence)]
+    lines = "\n".join((*finding.evidence, *reasons))
     quoted = f"<pre style='white-space:pre-wrap;margin:0 0 0 1em'>{html.escape(lines)}</pre>"
     follows = [
         f"<li>{html.escape(effect.cause)} {coloured(f'{effect.id}, {times} times' if times > 1 else effect.id)}</li>"

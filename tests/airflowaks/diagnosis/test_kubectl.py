@@ -46,6 +46,7 @@ spec:
           image: "{IMAGE}"
           command: [python, -u, -c, "print('beside it'); import time; time.sleep(600)"]
 """
+MERGE = "application/merge-patch+json"
 COUNT = "import itertools, time; [(print('tick', n), time.sleep(0.1)) for n in itertools.count()]"
 BAD_COMPONENT = 'The component "scheduler" has 0 Deployments, not 1'
 
@@ -112,12 +113,16 @@ def test_restarting_rolls_and_deleting_ends_what_runs_once_it_may_write(world: W
     assert running() == before
 
     session = world.session()
+    world.kube.request("PATCH", world.kube.path(triggerer.reference), {}, {"spec": {"paused": True}}, MERGE)
+    assert [one.applied for one in kubectl.resume(session, namespace)] == [True]
+    assert not kubectl.resume(session, namespace)
     assert kubectl.restart(session, "triggerer", namespace)[0].applied
     await_ready(triggerer.kube, triggerer.reference)
     assert not running() & before
     assert kubectl.delete(session, "triggerer", namespace)[0].applied
     assert world.kube.get(triggerer.reference) is None
-    assert [one.action for one in session.memoize(Results).changes] == [Action.UPDATE, Action.DELETE]
+    actions = [one.action for one in session.memoize(Results).changes]
+    assert actions == [Action.UPDATE, Action.UPDATE, Action.DELETE]
     with pytest.raises(InvalidParameter, match=BAD_COMPONENT):
         kubectl.restart(session, "scheduler", namespace)
 

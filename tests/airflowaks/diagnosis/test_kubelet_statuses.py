@@ -58,7 +58,15 @@ def snapshot_of(name: str, case: dict[str, Any]) -> Snapshot:
     ready = all(pod.healthy and pod.phase == "Running" for pod in read.values()) and bool(read)
     kubernetes = facts.kubernetes
     others = {key: pod for key, pod in kubernetes.pods.items() if pod.component != "worker"}
-    worker = Deployment("worker", available=int(ready or job or case["finds"] == "AKA-813"))
+    # A ReplicaSet's condition, which its Deployment repeats, has the error of the event "Error creating: …"
+    # (manageReplicas and calculateStatus in pkg/controller/replicaset).
+    refused = [
+        f"{event.reason}: {event.message.removeprefix('Error creating: ')}"
+        for event in events
+        if event.kind == "ReplicaSet"
+    ]
+    available = int(ready or job or case["finds"] == "AKA-813")
+    worker = Deployment("worker", available=available, refused=next(iter(refused), ""))
     failed = "BackoffLimitExceeded: Job has reached the specified backoff limit"
     jobs = {"airflow-migration": Job("migration", complete=False, failed=failed)} if name == "jobfail" else {}
     return replace(

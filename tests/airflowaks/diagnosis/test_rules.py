@@ -24,6 +24,8 @@ def test_case(path: Path) -> None:
     case = read(path)
     findings = evaluate(facts_of(case["facts"]))
     assert {one.id: sorted({each.id for each in one.consequences}) for one in findings} == case["finds"]
+    explained = {one.id: [each.id for each in one.changes] for one in findings if one.changes}
+    assert explained == case.get("changes", {})
     for one in findings:
         assert one.evidence, one.id
         assert one.cause.endswith(".")

@@ -11,6 +11,7 @@ from airflowaks.engine.converge import converge
 from airflowaks.errors import FieldConflict, Forbidden, InvalidObject, MissingDependency
 from airflowaks.kube.client import connect
 from airflowaks.kube.objects import objects
+from airflowaks.kube.ownership import taking_over
 from tests.support.world import Missing
 
 if TYPE_CHECKING:
@@ -105,6 +106,31 @@ def test_a_conflict_names_the_other_manager_and_the_field(world: World, mode: An
     assert caught.value.message == (
         'ConfigMap settings has fields that another tool manages: .data.colour: conflict with "somebody" using v1.'
     )
+
+
+def test_what_another_manager_holds_is_taken_over_after_a_plan_that_says_whose_it_was(world: World) -> None:
+    (one,) = world.apply(DEPLOYMENT)
+    path = world.kube.path(one.reference)
+    container = {"name": "main", "env": [{"name": "FIRST", "value": "2"}]}
+    patch = {"spec": {"template": {"spec": {"containers": [container]}}}}
+    world.kube.request("PATCH", path, {"fieldManager": "somebody"}, patch, "application/strategic-merge-patch+json")
+    scale = {"spec": {"replicas": 1}}
+    world.kube.request("PATCH", f"{path}/scale", {"fieldManager": "else"}, scale, "application/merge-patch+json")
+    for mode in ("plan", "apply"):
+        session = world.session(mode)  # type: ignore[arg-type]
+        (planned,) = world.objects(session)
+        with taking_over(session):
+            (change,) = converge(session, planned)
+        values = {each.path: (each.before, each.after) for each in change.differences}
+        expected = {"spec.replicas": (1, 0), "spec.template.spec.containers[main].env[FIRST].value": ("2", "1")}
+        assert values == expected
+        if mode == "plan":
+            holders = [planned.holder(field) for field in expected]
+            assert [holder.split(" at ")[0] for holder in holders] == ["else", "somebody"]
+            assert planned.holder("spec.template.spec.containers[main].image") == ""
+    assert differences(world, DEPLOYMENT) == []
+    with taking_over(session):
+        assert converge(session, planned)[0].action is Action.NONE
 
 
 def test_a_plan_knows_what_is_within_nothing_yet(world: World) -> None:

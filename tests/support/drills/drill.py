@@ -180,7 +180,8 @@ Act = Callable[[Scene], Iterator[None]]
 class Drill:
     """One way in which `rule` comes to stand, and the rules `also` as its consequences; a fast one is run every time.
 
-    It ends in the checks of step `proof`.
+    It ends in the checks of step `proof`. The rules in `changes` are those that may explain it: the fix of the first
+    heals what the rule's own cannot.
     """
 
     rule: str
@@ -189,6 +190,7 @@ class Drill:
     by_hand: bool = False
     proof: Any = None
     also: tuple[str, ...] = ()
+    changes: tuple[str, ...] = ()
 
     @property
     def name(self) -> str:
@@ -196,25 +198,30 @@ class Drill:
 
     @property
     def automatic(self) -> bool:
-        return RULES[self.rule].remedy is not None and not self.by_hand
+        return RULES[self.fix].remedy is not None and not self.by_hand
+
+    @property
+    def fix(self) -> str:
+        """The finding whose fix heals it."""
+        return next(iter(self.changes), self.rule)
 
     def named(self, seen: Diagnosis) -> bool:
-        """Tell whether the rule comes first, with its consequences under it."""
-        return first(seen) == self.rule and set(self.also) <= {
-            one.id for one, _ in seen.findings[0].counted_consequences()
-        }
+        """Tell whether the rule is the only cause, with its consequences and what may explain it under it."""
+        if {finding.id for finding in seen.findings} != {self.rule}:
+            return False
+        finding = seen.findings[0]
+        changes = {change.id for change in finding.changes}
+        return set(self.also) <= {one.id for one, _ in finding.counted_consequences()} and set(self.changes) <= changes
 
 
 class Drills(list[Drill]):
     """The drills of one section."""
 
-    def drill(
-        self, rule: str, *, fast: bool = False, by_hand: bool = False, proof: Any = None, also: tuple[str, ...] = ()
-    ) -> Callable[[Act], Act]:
+    def drill(self, rule: str, **options: Any) -> Callable[[Act], Act]:
         """Return a decorator that makes a generator a drill of `rule`."""
 
         def make(act: Act) -> Act:
-            self.append(Drill(rule, act, fast, by_hand, proof, also))
+            self.append(Drill(rule, act, **options))
             return act
 
         return make
@@ -241,7 +248,7 @@ def _rehearse(drills: Sequence[Drill], cloud: Rehearsal, named: Callable[[Diagno
         for drill, act in zip(drills, acting, strict=True):
             if drill.automatic:
                 with closing(open_session("local")) as session:
-                    apply_fix(session, seen, drill.rule)
+                    apply_fix(session, seen, drill.fix)
             next(act, None)
         left = look(lambda seen: not seen.findings, HEALED_SECONDS)
         assert not left.findings, str(left)
@@ -275,8 +282,9 @@ def restore(acting: Sequence[Iterator[None]], cloud: Rehearsal) -> None:
     for step in STEPS:
         step.everything(open_session("local"))
     for left in diagnose(open_session("local", "plan")).findings:
-        if left.remedy is not None:
-            left.remedy(open_session("local"))
+        for fixable in left.fixable():
+            if fixable.remedy is not None:
+                fixable.remedy(open_session("local"))
 
 
 def deployment(component: str) -> Reference:

@@ -94,39 +94,37 @@ def a_quota_of_the_namespace_is_too_small(scene: Scene) -> Iterator[None]:
     scene.kube.delete(quota)
 
 
+@WORKLOADS.drill("AKA-816", changes=("AKA-807",))
+def a_container_is_given_what_the_namespace_forbids(scene: Scene) -> Iterator[None]:
+    """The pods from before go on serving."""
+    scene.edit(_COMPONENT, securityContext={"allowPrivilegeEscalation": True})
+    yield
+
+
 @WORKLOADS.drill("AKA-807")
 def a_setting_is_taken_out(scene: Scene) -> Iterator[None]:
     scene.patch(_SETTINGS, {"data": {"AIRFLOW__DAG_PROCESSOR__REFRESH_INTERVAL": None}}, _JSON)
     yield
 
 
-@WORKLOADS.drill("AKA-807", by_hand=True)
+@WORKLOADS.drill("AKA-807")
 def a_setting_is_edited(scene: Scene) -> Iterator[None]:
-    """What somebody else has set, step 7 does not overwrite: it is to be set back first."""
-    key = "AIRFLOW__DAG_PROCESSOR__REFRESH_INTERVAL"
-    before = (scene.kube.get(_SETTINGS) or {})["data"][key]
-    scene.patch(_SETTINGS, {"data": {key: "300"}}, _JSON)
+    """What somebody else has set, step 7 does not overwrite: the fix takes it over."""
+    scene.patch(_SETTINGS, {"data": {"AIRFLOW__DAG_PROCESSOR__REFRESH_INTERVAL": "300"}}, _JSON)
     yield
-    scene.patch(_SETTINGS, {"data": {key: before}}, _JSON)
 
 
 @WORKLOADS.drill("AKA-811", also=("AKA-904",))
 def a_deployment_is_scaled_to_nothing(scene: Scene) -> Iterator[None]:
-    _scale(scene, 0)
-    yield
-    _scale(scene, 1)
-
-
-def _scale(scene: Scene, replicas: int) -> None:
     path = f"{scene.kube.path(deployment(_COMPONENT))}/scale"
-    scene.kube.request("PATCH", path, {"fieldManager": "kubectl"}, {"spec": {"replicas": replicas}}, _JSON)
+    scene.kube.request("PATCH", path, {"fieldManager": "kubectl"}, {"spec": {"replicas": 0}}, _JSON)
+    yield
 
 
 @WORKLOADS.drill("AKA-811")
 def a_deployment_is_paused(scene: Scene) -> Iterator[None]:
     scene.patch(deployment(_COMPONENT), {"spec": {"paused": True}})
     yield
-    scene.patch(deployment(_COMPONENT), {"spec": {"paused": None}})
 
 
 @WORKLOADS.drill("AKA-901")

@@ -1,0 +1,66 @@
+"""Who owns an object's fields, and whether an apply takes them over.
+
+An apply is refused where another field manager has set another value; a forced one takes the fields over. Source:
+https://kubernetes.io/docs/reference/using-api/server-side-apply/#field-management
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+from airflowaks.kube.client import FIELD_MANAGER
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    from airflowaks.session import Session
+
+# The parts of the path of a difference: members, and in brackets the names of list elements and of odd members.
+_PART = re.compile(r"\[(?P<quoted>[^]]*)\]|(?P<member>[^.[]+)")
+
+
+class Ownership:
+    """Whether the applies of a session, and their dry runs, take over what other field managers own."""
+
+    def __init__(self, _session: Session) -> None:
+        self.is_taken = False
+
+
+@contextmanager
+def taking_over(session: Session) -> Iterator[None]:
+    """Have applies take fields over from other managers for the time being; a plan shows what they would set."""
+    ownership = session.memoize(Ownership)
+    ownership.is_taken = True
+    try:
+        yield
+    finally:
+        ownership.is_taken = False
+
+
+def holder(document: Mapping[str, Any], path: str) -> str:
+    """Return who else has set the field at the path of a difference, and when; empty if nobody has."""
+    parts = [match["member"] or match["quoted"] for match in _PART.finditer(path)]
+    held = [
+        f"{entry['manager']} at {entry.get('time', 'an unknown time')}"
+        for entry in document["metadata"].get("managedFields", ())
+        if entry["manager"] != FIELD_MANAGER and _has(entry.get("fieldsV1", {}), parts)
+    ]
+    return held[-1] if held else ""
+
+
+def _has(fields: Mapping[str, Any], parts: list[str]) -> bool:
+    """Tell whether a set of fields (`f:` a member, `k:` a list's element by its key) has the field, or one above it."""
+    for part in parts:
+        name = next(
+            (key for key in (f"f:{part}", f"k:{json.dumps({'name': part}, separators=(',', ':'))}") if key in fields),
+            "",
+        )
+        if not name:
+            return False
+        fields = fields[name]
+        if not fields:
+            break
+    return True
