@@ -12,7 +12,7 @@
     ├── MissingDependency       a resource that another step creates does not exist yet
     ├── StepFailed              a step of a deployment failed
     ├── SignInFailed            the session could not get an access token
-    ├── RehearsalUnavailable    the rehearsal cloud did not start or does not answer
+    ├── RehearsalUnavailable    the rehearsal cloud did not start, or ended under a run
     ├── InvalidManifest         a manifest is not valid, or has a placeholder without a value
     ├── ImageBuildFailed        the registry could not build the image
     ├── RolloutFailed           a Deployment or Job did not become ready
@@ -116,7 +116,7 @@ class SignInFailed(AirflowAksError):
 
 
 class RehearsalUnavailable(AirflowAksError):
-    """The rehearsal cloud did not start or does not answer."""
+    """The rehearsal cloud did not start, or ended under a run."""
 
 
 class InvalidManifest(AirflowAksError):

@@ -155,8 +155,8 @@ class Session:
         try:
             return self.connection.credential.get_token(scope).token
         except AzureError as error:
-            if page := web_page_behind(error):
-                raise page from error
+            if named := self.connection.stopped() or web_page_behind(error):
+                raise named from error
             reason = next(iter(self.redactor.redact(str(error.message)).splitlines()), "")
             action = "Sign in with `az login`, or in a pipeline give the job a service connection; then run again."
             raise SignInFailed(f"There is no access token for {scope}: {reason}", action) from error
@@ -169,15 +169,19 @@ class Session:
 
     @contextmanager
     def translated(self, subject: object) -> Iterator[None]:
-        """Turn what the SDKs raise inside into an error of the tree about `subject`, chained and without secrets."""
-        from airflowaks.cloud.error_mapping import translate
-
+        """Turn what is raised inside into what `translate` makes of it, chained."""
         try:
             yield
-        except AirflowAksError:
-            raise
         except Exception as error:
-            raise translate(error, str(subject), self.redactor) from error
+            if (named := self.translate(error, subject)) is error:
+                raise
+            raise named from error
+
+    def translate(self, error: Exception, subject: object) -> AirflowAksError:
+        """Return the error of the tree about `subject`, without secrets, or that the rehearsal has ended under it."""
+        from airflowaks.cloud.error_mapping import translate
+
+        return self.connection.stopped() or translate(error, str(subject), self.redactor)
 
     # Clients
 
@@ -230,10 +234,7 @@ class Session:
 
         It signs in as this session does, renews its tokens, and verifies the cluster by the CA that Azure names.
         Importing the package takes seconds, so the library's own requests go through `airflowaks.kube.client`.
-
-        Raises:
-            AzureError: Azure refused to return the cluster's address, or there is no cluster.
-
+        Raises AzureError where there is no cluster, or Azure does not return its address.
         """
         from airflowaks.cloud.cluster import SERVER_SCOPE, find_address, official_client
 
@@ -277,8 +278,7 @@ def open_session(env: str = "local", mode: str = "apply", operator_address: str 
     """
     from airflowaks.config.environment import load_environment
 
-    modes = get_args(Mode)
-    if mode not in modes:
+    if mode not in (modes := get_args(Mode)):
         raise InvalidParameter(f'There is no mode "{mode}", only: {", ".join(modes)}.', "Set `mode` to one of them.")
     environment = load_environment(env)
     if operator_address:

@@ -7,12 +7,14 @@ from __future__ import annotations
 
 import json
 import os
+import socket
 import subprocess
 import sys
 import threading
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
+from urllib.parse import urlsplit
 
 from airflowaks.cloud.answers import note_host, refuse_web_page
 from airflowaks.cloud.certificates import public_roots, with_public_roots
@@ -46,6 +48,8 @@ class Connection:
     """The secrets that the credential holds, for the redactor."""
     trace: Any = None
     """The policy of SDK clients that keeps what Azure answered, or None."""
+    rehearses: bool = False
+    """Whether it leads to a rehearsal cloud."""
 
     @cached_property
     def ca_file(self) -> str:
@@ -63,6 +67,23 @@ class Connection:
         if self.trace:
             arguments["per_retry_policies"] = [self.trace]
         return arguments
+
+    def stopped(self) -> RehearsalUnavailable | None:
+        """Return the error for a rehearsal cloud that ended after the sign-in: its proxy ends first, a kill ends all.
+
+        The next one after a reset has other ports, so that no session of before reaches it. Azure is not asked.
+        """
+        proxy = urlsplit(self.proxy or "")
+        try:
+            if self.rehearses:
+                socket.create_connection((str(proxy.hostname), proxy.port or 0), timeout=1).close()
+        except OSError:
+            return RehearsalUnavailable(
+                f"The rehearsal cloud at {self.proxy} was stopped or reset while this ran.",
+                "Run `airflowaks rehearsal up`, then run the step again from its first cell; after a reset, begin at"
+                " step 1.",
+            )
+        return None
 
 
 class OneAtATime:
@@ -169,4 +190,4 @@ def rehearsal_connection() -> Connection:
     credential = ClientSecretCredential(
         settings["AZURE_TENANT_ID"], settings["AZURE_CLIENT_ID"], secret.reveal(), **anonymous.transport
     )
-    return replace(anonymous, credential=credential, secrets=(secret,))
+    return replace(anonymous, credential=credential, secrets=(secret,), rehearses=True)

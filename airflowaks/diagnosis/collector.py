@@ -9,7 +9,6 @@ from dataclasses import fields, replace
 from typing import TYPE_CHECKING, Any
 
 from airflowaks.cloud.connection import Connection
-from airflowaks.cloud.error_mapping import translate
 from airflowaks.diagnosis.facts.kubernetes import Kubernetes
 from airflowaks.diagnosis.facts.services import Airflow, Azure, Backend
 from airflowaks.diagnosis.facts.snapshot import Reading, Snapshot
@@ -82,7 +81,7 @@ def _read(
     try:
         values = part(session, scope)
     except Exception as error:  # noqa: BLE001 - any failure of a source is a fact of the diagnosis
-        problem = translate(error, name, session.redactor).message.removeprefix(f"{name}: ")
+        problem = session.translate(error, name).message.removeprefix(f"{name}: ")
     return values, Reading(at, round(time.monotonic() - started, 2), problem)
 
 

@@ -14,7 +14,6 @@ from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 
 import yaml
 
-from airflowaks.cloud.error_mapping import translate
 from airflowaks.diagnosis.readers.scope import Scope, component_of
 from airflowaks.engine.changes import Action, Change, Changes, Difference
 from airflowaks.engine.results import Results
@@ -53,7 +52,7 @@ def _error_as_table(function: Callable[P, Shown]) -> Callable[P, Shown | Table]:
             return function(*arguments, **options)
         except Exception as error:  # noqa: BLE001 - the table shows any error
             session: Any = arguments[0]
-            return Table((), (), note=str(translate(error, function.__name__, session.redactor)))
+            return Table((), (), note=str(session.translate(error, function.__name__)))
 
     return show
 

@@ -6,7 +6,6 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
-from airflowaks.cloud.error_mapping import translate
 from airflowaks.engine.checks import Check, Checks
 from airflowaks.engine.results import Results
 
@@ -30,7 +29,7 @@ def observe(session: Session, observations: Mapping[str, Callable[[], str]]) -> 
         try:
             seen, passed, action = session.redactor.redact(observation()), True, ""
         except Exception as raised:  # noqa: BLE001 - whatever went wrong is what the check has seen
-            error = translate(raised, name, session.redactor)
+            error = session.translate(raised, name)
             seen, passed, action = session.redactor.redact(error.message), False, error.action
             if session.mode == "check" and error.needs:
                 seen, passed, action = f"not made, needs {error.needs}", None, ""

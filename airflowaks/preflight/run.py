@@ -8,7 +8,6 @@ from functools import partial
 from threading import Thread
 from typing import TYPE_CHECKING
 
-from airflowaks.cloud.error_mapping import translate
 from airflowaks.errors import ImmutableProperty, MissingDependency, SignInFailed, SkuNotAvailable
 from airflowaks.preflight import costs, region, resources, rights, source
 from airflowaks.preflight.rows import Preflight, Row, Verdict
@@ -69,7 +68,7 @@ def _rows(session: Session, name: str, check: Callable[[Session], Iterator[Row]]
         for row in check(session):
             rows.append(row)  # noqa: PERF402 - those before a failure count
     except Exception as raised:  # noqa: BLE001 - whatever keeps it from an answer is what the preflight has seen
-        error = translate(raised, name, session.redactor)
+        error = session.translate(raised, name)
         verdict: Verdict = "stops" if isinstance(error, _STOPPING) else "unknown"
         rows.append(Row(name, verdict, error.message, error.action))
     return [Row(row.check, row.verdict, session.redactor.redact(row.seen), row.action) for row in rows]

@@ -6,18 +6,16 @@ import html
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
-from airflowaks.cloud.error_mapping import translate
-
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from airflowaks.cloud.redaction import Redactor
+    from airflowaks.session import Session
 
 RED, AMBER, GREY, LINK = "#b91c1c", "#b45309", "#4b5563", "#1d4ed8"
 
 
 @contextmanager
-def busy(button: Any, line: Any, redactor: Redactor, activity: str) -> Iterator[None]:
+def busy(button: Any, line: Any, session: Session, activity: str) -> Iterator[None]:
     """Show `activity` in `line`, an HTML widget, until the block ends; then nothing, or the error that it raised.
 
     Nothing is raised: there is no cell that an error could end.
@@ -27,7 +25,7 @@ def busy(button: Any, line: Any, redactor: Redactor, activity: str) -> Iterator[
     try:
         yield
     except Exception as error:  # noqa: BLE001 - whatever went wrong is what is shown
-        line.value = coloured(str(translate(error, activity, redactor)), RED)
+        line.value = coloured(str(session.translate(error, activity)), RED)
     else:
         line.value = ""
     finally:

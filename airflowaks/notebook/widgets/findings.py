@@ -53,7 +53,7 @@ class FindingsView:
         self._fixed.value = changes.html()
 
     def _refresh(self, _button: Any) -> None:
-        with busy(self._button, self._line, self._incident.run.session.redactor, "diagnosing …"):
+        with busy(self._button, self._line, self._incident.run.session, "diagnosing …"):
             self._incident.refresh()
 
 

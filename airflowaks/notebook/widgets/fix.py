@@ -36,7 +36,7 @@ class FixView:
 
     def plan(self, button: Any) -> None:
         """Show what the fix would change, and ask where it would change anything."""
-        with busy(button, self._line, self._incident.run.session.redactor, f"planning {self._fix} …"):
+        with busy(button, self._line, self._incident.run.session, f"planning {self._fix} …"):
             changes = self._incident.plan(self._fix)
             self._changes.value = changes.table(f"What fixing {self._fix} would change").html()
             self._asked.layout.display = "" if changes.pending else "none"
@@ -49,7 +49,7 @@ class FixView:
             return
         # A second press that waits behind the first finds no answer.
         self._answer.value = ""
-        with busy(self._answer, self._line, self._incident.run.session.redactor, f"fixing {self._fix} …"):
+        with busy(self._answer, self._line, self._incident.run.session, f"fixing {self._fix} …"):
             changes = self._incident.apply(self._fix, NotebookDisplay(self._progress))
             self._done(changes.table(f"What fixing {self._fix} changed"))
             self._line.value = coloured("diagnosing …")

@@ -104,12 +104,12 @@ class LogViewer:
 
     def _read(self, _button: Any) -> None:
         self._stop()
-        redactor = self._incident.run.session.redactor
-        with busy(self._fetch, self._line, redactor, f"reading {self._pod.value} …"):
+        session = self._incident.run.session
+        with busy(self._fetch, self._line, session, f"reading {self._pod.value} …"):
             previous = self._previous.value
             text = read_log(self._kube, self._reference, self._container.value, lines=_LINES, previous=previous)
             self._lines.clear()
-            self._lines.extend(redactor.redact(text).splitlines())
+            self._lines.extend(session.redactor.redact(text).splitlines())
             self._show()
 
     def _toggle(self, _change: Any) -> None:
@@ -118,7 +118,7 @@ class LogViewer:
             return
         self._previous.value = False  # that log does not grow
         self._lines.clear()
-        with busy(self._follow, self._line, self._incident.run.session.redactor, "beginning …"):
+        with busy(self._follow, self._line, self._incident.run.session, "beginning …"):
             self._tail = tail = Tail(self._kube, self._reference, self._container.value, _LINES)
             self._grow(tail)
             self._refresher = Refresher(lambda: self._grow(tail), seconds=_LONGEST_SECONDS, expired=self._stop)
