@@ -39,6 +39,7 @@ def counts(deployment: Document, everyone: list[Document], new: Document | None)
         "unavailableReplicas": max(0, requested(everyone) - available),
     }
     status = {key: value for key, value in status.items() if value}
+    status["terminatingReplicas"] = counted(everyone, "terminatingReplicas")
     status |= {key: before[key] for key in ("collisionCount", "conditions") if before.get(key)}
     _, unavailable = limits(deployment)
     if available >= deployment["spec"]["replicas"] - unavailable:

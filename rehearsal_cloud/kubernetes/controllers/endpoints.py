@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, ClassVar
 
 from rehearsal_cloud.kubernetes.controllers import pods
 from rehearsal_cloud.kubernetes.controllers.controller import Controller
-from rehearsal_cloud.kubernetes.controllers.metadata import key_of, labels_of
+from rehearsal_cloud.kubernetes.controllers.metadata import annotations_of, key_of, labels_of, with_metadata
 from rehearsal_cloud.kubernetes.controllers.owners import controlled_by, reference_to
 from rehearsal_cloud.kubernetes.objects.selectors import matches_selector
 
@@ -20,15 +20,21 @@ if TYPE_CHECKING:
     from rehearsal_cloud.documents import Document
     from rehearsal_cloud.kubernetes.controllers.work_queue import Key
     from rehearsal_cloud.kubernetes.objects.objects import Event
+    from rehearsal_cloud.kubernetes.state import ClusterState
 
 _HEADLESS = "service.kubernetes.io/headless"
 _SERVICE_NAME = "kubernetes.io/service-name"
 _MANAGED_BY = "endpointslice.kubernetes.io/managed-by"
+_LAST_CHANGE = "endpoints.kubernetes.io/last-change-trigger-time"
 _SLICE_CONTROLLER = "endpointslice-controller.k8s.io"
 
 
 class _Backends(Controller):
     """The base of both controllers: services, and the pods that their selectors choose."""
+
+    def __init__(self, cluster: ClusterState) -> None:
+        super().__init__(cluster)
+        self._changes: dict[Key, dict[str, str]] = {}
 
     def keys(self, event: Event) -> Iterator[Key]:
         """Return the service, those that select or selected the pod, or the owner of the endpoints."""
@@ -48,7 +54,25 @@ class _Backends(Controller):
     def _service(self, key: Key) -> Document | None:
         namespace, name = key
         service = self.objects.get("Service", name, namespace)
-        return service if service is None or "deletionTimestamp" not in service["metadata"] else None
+        if service is None or "deletionTimestamp" in service["metadata"]:
+            self._changes.pop(key, None)
+            return None
+        return service
+
+    def _last_change(self, service: Document, chosen: list[Document]) -> Document:
+        """Return the annotation of the change that led here: of the service at first, then of its pods' readiness.
+
+        After util/trigger_time_tracker.go of https://github.com/kubernetes/endpointslice: a change that has no time, as
+        a pod's deletion, gives no annotation.
+        """
+        conditions = {pod["metadata"]["name"]: pods.condition(pod, "Ready") for pod in chosen}
+        times = {name: condition["lastTransitionTime"] for name, condition in conditions.items() if condition}
+        before = self._changes.get(key_of(service))
+        self._changes[key_of(service)] = times
+        if before is None:
+            return {_LAST_CHANGE: service["metadata"]["creationTimestamp"]}
+        newer = [time for name, time in times.items() if time > before.get(name, "")]
+        return {_LAST_CHANGE: min(newer)} if newer else {}
 
     def _pods(self, service: Document) -> list[Document]:
         selector = {"matchLabels": service["spec"]["selector"]}
@@ -74,17 +98,17 @@ class Endpoints(_Backends):
             return
         if not service["spec"].get("selector") or service["spec"].get("type") == "ExternalName":
             return
-        subsets = _subsets(service, self._pods(service))
+        chosen = self._pods(service)
+        subsets, annotations = _subsets(service, chosen), self._last_change(service, chosen)
         headless = {_HEADLESS: ""} if service["spec"].get("clusterIP") == "None" else {}
         labels = labels_of(service) | {"endpoints.kubernetes.io/managed-by": "endpoint-controller"} | headless
         if existing is None:
-            metadata = {"name": name, "namespace": namespace, "labels": labels}
+            metadata = {"name": name, "namespace": namespace, "labels": labels, "annotations": annotations}
             endpoints = {"apiVersion": "v1", "kind": "Endpoints", "metadata": metadata}
             self.objects.create(endpoints | ({"subsets": subsets} if subsets else {}))
         elif (existing.get("subsets") or []) != subsets or labels_of(existing) != labels:
-            self.objects.update(
-                {**existing, "metadata": {**existing["metadata"], "labels": labels}, "subsets": subsets}
-            )
+            annotated = with_metadata(existing, labels=labels, annotations=_annotated(existing, annotations))
+            self.objects.update({**annotated, "subsets": subsets})
 
 
 class EndpointSlices(_Backends):
@@ -104,19 +128,26 @@ class EndpointSlices(_Backends):
             for endpoint_slice in self.objects.list("EndpointSlice", metadata["namespace"])
             if controlled_by(endpoint_slice, service)
         ]
-        for ports, chosen in _by_ports(service, self._pods(service), empty=True):
+        every = self._pods(service)
+        annotations = self._last_change(service, every)
+        for ports, chosen in _by_ports(service, every, empty=True):
             content = {"ports": ports, "endpoints": [_endpoint(service, pod) for pod in chosen]}
             current = next(
                 (endpoint_slice for endpoint_slice in existing if (endpoint_slice.get("ports") or []) == ports), None
             )
             if current is None:
-                self.objects.create(_slice(service) | content)
+                self.objects.create(with_metadata(_slice(service), annotations=annotations) | content)
                 continue
             existing.remove(current)
             if (current.get("endpoints") or []) != content["endpoints"]:
-                self.objects.update({**current, **content})
+                self.objects.update(with_metadata(current, annotations=_annotated(current, annotations)) | content)
         for endpoint_slice in existing:
             self.objects.delete("EndpointSlice", endpoint_slice["metadata"]["name"], metadata["namespace"])
+
+
+def _annotated(document: Document, last_change: Document) -> Document:
+    kept = {key: value for key, value in annotations_of(document).items() if key != _LAST_CHANGE}
+    return kept | last_change
 
 
 def _subsets(service: Document, chosen: list[Document]) -> list[Document]:

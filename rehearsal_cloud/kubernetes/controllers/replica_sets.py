@@ -53,8 +53,9 @@ class ReplicaSets(Controller):
         replica_set = self.objects.get("ReplicaSet", name, namespace)
         if replica_set is None:
             return None
-        active = [pod for pod in claimed(self.objects, "Pod", replica_set) if not pods.is_done(pod)]
-        active = [pod for pod in active if not pods.is_terminating(pod)]
+        living = [pod for pod in claimed(self.objects, "Pod", replica_set) if not pods.is_done(pod)]
+        active = [pod for pod in living if not pods.is_terminating(pod)]
+        terminating = len(living) - len(active)
         fault: Failure | None = None
         surplus = len(active) - replica_set["spec"]["replicas"]
         if "deletionTimestamp" not in replica_set["metadata"] and surplus:
@@ -62,7 +63,7 @@ class ReplicaSets(Controller):
                 active = self._delete(replica_set, active, surplus) if surplus > 0 else self._make(replica_set, active)
             except Failure as failure:
                 fault = failure
-        self._report(replica_set, active, fault, surplus)
+        self._report(replica_set, active, terminating, fault, surplus)
         if fault is not None:
             raise fault
         return _until_available(replica_set, active)
@@ -87,7 +88,9 @@ class ReplicaSets(Controller):
             self.recorder.normal(replica_set, "SuccessfulDelete", f"Deleted pod: {metadata['name']}")
         return ranked[surplus:]
 
-    def _report(self, replica_set: Document, active: list[Document], fault: Failure | None, surplus: int) -> None:
+    def _report(
+        self, replica_set: Document, active: list[Document], terminating: int, fault: Failure | None, surplus: int
+    ) -> None:
         before = replica_set.get("status") or {}
         spec = replica_set["spec"]
         labels = (spec["template"].get("metadata") or {}).get("labels") or {}
@@ -114,6 +117,7 @@ class ReplicaSets(Controller):
             conditions.append(failed)
         # Zero counts except the first are left out, as the type's omitempty does.
         status = {key: count for key, count in counts.items() if count or key == "replicas"}
+        status["terminatingReplicas"] = terminating
         status["observedGeneration"] = replica_set["metadata"]["generation"]
         status |= {"conditions": conditions} if conditions else {}
         if status != before:

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from rehearsal_cloud.kubernetes.objects.objects import Event
 
 SELECTED_NODE = "volume.kubernetes.io/selected-node"
+_SCHEDULED = "PodScheduled"
 
 
 class Scheduler(Controller):
@@ -116,32 +117,26 @@ class Scheduler(Controller):
 
     def _bind(self, pod: Document, node: str) -> None:
         namespace, name = key_of(pod)
-        status = pod.get("status") or {}
-        placed = {"type": "PodScheduled", "status": "True", "lastProbeTime": None, "lastTransitionTime": stamp()}
-        conditions = [condition for condition in status.get("conditions") or () if condition["type"] != "PodScheduled"]
         # The condition first: as soon as the pod has its node, the kubelet owns its status.
-        pod = self.objects.update_status({**pod, "status": {**status, "conditions": [*conditions, placed]}})
+        pod = self._report(pod, {"status": "True"})
         pod = self.objects.update({**pod, "spec": {**pod["spec"], "nodeName": node}}, subresource="binding")
         self.recorder.normal(pod, "Scheduled", f"Successfully assigned {namespace}/{name} to {node}")
 
     def _refuse(self, pod: Document, message: str) -> None:
-        before = pods.condition(pod, "PodScheduled")
+        before = pods.condition(pod, _SCHEDULED)
         if before is None or before.get("message") != message:
-            since = before["lastTransitionTime"] if before else stamp()
-            fresh = {
-                "type": "PodScheduled",
-                "status": "False",
-                "lastProbeTime": None,
-                "lastTransitionTime": since,
-                "reason": "Unschedulable",
-                "message": message,
-            }
-            status = pod.get("status") or {}
-            conditions = [
-                condition for condition in status.get("conditions") or () if condition["type"] != "PodScheduled"
-            ]
-            self.objects.update_status({**pod, "status": {**status, "conditions": [*conditions, fresh]}})
+            self._report(pod, {"status": "False", "reason": "Unschedulable", "message": message})
             self.recorder.warning(pod, "FailedScheduling", message)
+
+    def _report(self, pod: Document, state: Document) -> Document:
+        """Write the condition PodScheduled as kube-scheduler, and return the pod."""
+        status, before = pod.get("status") or {}, pods.condition(pod, _SCHEDULED)
+        since = before["lastTransitionTime"] if before and before["status"] == state["status"] else stamp()
+        times = {"lastProbeTime": None, "lastTransitionTime": since}
+        fresh = {"type": _SCHEDULED, **times, **state, "observedGeneration": pod["metadata"]["generation"]}
+        conditions = [condition for condition in status.get("conditions") or () if condition["type"] != _SCHEDULED]
+        status = {**status, "conditions": [*conditions, fresh]}
+        return self.objects.update_status({**pod, "status": status}, manager="kube-scheduler")
 
 
 def _no_preemption(nodes: list[Document], helpful: Counter[str]) -> str:

@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING
 from rehearsal_cloud.kubernetes.failures import Cause, invalid
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from rehearsal_cloud.documents import Document
     from rehearsal_cloud.kubernetes.objects.objects import Objects
 
@@ -48,6 +50,15 @@ def allocate(objects: Objects, service: Document, old: Document | None, network:
     spec["ports"] = _node_ports(objects, service, kept, other_services) if needs_node_ports else _without(spec, kept)
     if not spec["ports"]:
         del spec["ports"]
+    if kind == "LoadBalancer" and spec.get("externalTrafficPolicy") == "Local":
+        taken = {port for candidate in other_services for port in _all_node_ports(candidate)}
+        spec["healthCheckNodePort"] = (
+            spec.get("healthCheckNodePort")
+            or kept.get("healthCheckNodePort")
+            or _free_node_port(taken | set(_all_node_ports({"spec": spec})))
+        )
+    elif spec.get("healthCheckNodePort") == kept.get("healthCheckNodePort"):
+        spec.pop("healthCheckNodePort", None)
     return {**service, "spec": spec}
 
 
@@ -89,21 +100,28 @@ def _check_address(
 
 def _node_ports(objects: Objects, service: Document, kept: Document, other_services: list[Document]) -> list[Document]:
     by_name = {port.get("name", ""): port.get("nodePort") for port in kept.get("ports") or ()}
-    taken = {
-        port.get("nodePort") for other_service in other_services for port in other_service["spec"].get("ports") or ()
-    }
+    taken = {port for other_service in other_services for port in _all_node_ports(other_service)}
     ports = []
     for index, port in enumerate(service["spec"].get("ports") or ()):
-        number = port.get("nodePort") or by_name.get(port.get("name", ""))
-        while not number:
-            chosen = _FIRST_NODE_PORT + secrets.randbelow(_NODE_PORTS)
-            number = chosen if chosen not in taken else None
+        number = port.get("nodePort") or by_name.get(port.get("name", "")) or _free_node_port(taken)
         if number in taken:
             text = f"Invalid value: {number}: provided port is already allocated"
             raise _refused(objects, service, Cause("FieldValueInvalid", f"spec.ports[{index}].nodePort", text))
         taken.add(number)
         ports.append({**port, "nodePort": number})
     return ports
+
+
+def _all_node_ports(service: Document) -> Iterator[int]:
+    spec = service["spec"]
+    numbers = [*(port.get("nodePort") for port in spec.get("ports") or ()), spec.get("healthCheckNodePort")]
+    yield from filter(None, numbers)
+
+
+def _free_node_port(taken: set[int]) -> int:
+    while (number := _FIRST_NODE_PORT + secrets.randbelow(_NODE_PORTS)) in taken:
+        pass
+    return number
 
 
 def _without(spec: Document, kept: Document) -> list[Document]:

@@ -36,6 +36,8 @@ _ALSO_POINTED = {("HostPathVolumeSource", "type"), ("GRPCAction", "service"), ("
 # Lists that are compared before they are written: `lifecycle` leaves them out.
 _COMPARED_LISTS = frozenset({("NetworkPolicySpec", "ingress"), ("NetworkPolicySpec", "egress")})
 _STATUS_COUNTS = frozenset({"DeploymentStatus", "ReplicaSetStatus", "StatefulSetStatus", "JobStatus"})
+# Except these, which are pointers.
+_POINTED_COUNTS = frozenset({"ready", "terminating", "terminatingReplicas"})
 
 
 def zero(type_: Type) -> Document:
@@ -68,5 +70,5 @@ def omitted(type_: Type, name: str, child: Type, value: Any) -> bool:
         return value in ([], {}) and (type_.name, name) not in _COMPARED_LISTS
     if value == "":
         return child.form == "string" and name not in _POINTED_STRINGS and (type_.name, name) not in _ALSO_POINTED
-    plain = name in _PLAIN or type_.name in _STATUS_COUNTS
+    plain = name in _PLAIN or (type_.name in _STATUS_COUNTS and name not in _POINTED_COUNTS)
     return plain and child.form in ("integer", "boolean") and not value

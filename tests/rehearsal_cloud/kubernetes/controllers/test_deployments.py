@@ -81,6 +81,26 @@ def until(space: Workspace, wanted: dict[str, int]) -> None:
     space.eventually(lambda: sizes(space) == wanted)
 
 
+@pytest.mark.parametrize("api_server", ["rehearsal"], indirect=True)
+def test_terminating_pods_are_counted(space: Workspace) -> None:
+    """Measured with 1.36: `status.terminatingReplicas`, which 1.20 does not have."""
+    held = template("web")
+    held["metadata"]["finalizers"] = ["example.com/wait"]
+    deploy(space, 1, template=held)
+
+    def counts() -> list[int | None]:
+        documents = [*space.list("Deployment"), *space.list("ReplicaSet")]
+        return [document["status"].get("terminatingReplicas") for document in documents]
+
+    space.eventually(lambda: len(space.pods(app="web")) == 1 and counts() == [0, 0])
+    space.patch("Deployment", "web", {"spec": {"replicas": 0}})
+    space.eventually(lambda: counts() == [1, 1])
+    (pod,) = space.pods(app="web")
+    change = [{"op": "remove", "path": "/metadata/finalizers"}]
+    space.call("PATCH", space.path("Pod", pod["metadata"]["name"]), change, "application/json-patch+json")
+    space.eventually(lambda: counts() == [0, 0])
+
+
 def test_a_deployment_makes_a_replica_set_of_its_template(space: Workspace) -> None:
     deployment = deploy(space)
     space.eventually(lambda: len(space.pods(app="web")) == 3)

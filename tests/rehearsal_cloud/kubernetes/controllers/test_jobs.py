@@ -58,6 +58,17 @@ def test_a_job_completes_with_its_pod(space: Workspace) -> None:
     assert len(space.pods(app="work")) == 1
 
 
+@pytest.mark.parametrize("api_server", ["rehearsal"], indirect=True)
+def test_a_job_counts_its_ready_and_terminating_pods(space: Workspace) -> None:
+    """Measured with 1.36: Job `status.ready`, `status.terminating`; 1.20 has neither."""
+    run(space)
+    (pod,) = pods(space, 1)
+    counts = {"active": 1, "ready": 0, "terminating": 0, "uncountedTerminatedPods": {}}
+    space.eventually(lambda: counts.items() <= job(space)["status"].items())
+    space.say(pod, "Running", ready=True)
+    space.eventually(lambda: job(space)["status"]["ready"] == 1)
+
+
 def test_a_job_runs_as_many_pods_at_once_as_it_may_and_as_many_as_it_must(space: Workspace) -> None:
     run(space, parallelism=2, completions=3)
     first, second = pods(space, 2)

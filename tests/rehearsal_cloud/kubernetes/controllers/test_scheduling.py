@@ -84,6 +84,21 @@ def test_a_pod_is_given_a_node_that_has_room(space: Workspace, node: str) -> Non
     space.eventually(lambda: placed(space, "too-big") == node)
 
 
+def test_the_scheduler_writes_its_condition(space: Workspace, node: str) -> None:
+    """Measured with 1.36: PodScheduled has `observedGeneration`, and its manager is `kube-scheduler`."""
+    pod(space, "fits")
+    pod(space, "too-big", "2")
+    space.eventually(lambda: placed(space, "fits") == node)
+    unschedulable(space, "too-big")
+    for name, state in (("fits", "True"), ("too-big", "False")):
+        found = space.get("Pod", name)
+        condition = next(item for item in found["status"]["conditions"] if item["type"] == "PodScheduled")
+        assert (condition["status"], condition["observedGeneration"]) == (state, 1)
+        assert found["metadata"]["generation"] == 1
+        managers = [entry["manager"] for entry in found["metadata"]["managedFields"] if entry.get("subresource")]
+        assert "kube-scheduler" in managers
+
+
 def test_a_node_has_room_for_so_many_pods(space: Workspace, node: str) -> None:
     for number in range(6):
         pod(space, f"pod-{number}")

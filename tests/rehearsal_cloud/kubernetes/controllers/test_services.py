@@ -124,7 +124,37 @@ def test_a_service_without_pods_has_one_empty_slice_which_stays(space: Workspace
     serve(space)
     space.eventually(rests)  # the real controller may write a slice once more, before it has seen its own write
     (empty,) = slices(space)
-    assert not empty.get("endpoints")
+    assert (empty["endpoints"], empty["ports"]) == (None, None)  # measured with 1.36: `endpoints: null`
+
+
+def test_endpoints_tell_the_time_of_the_change_that_they_follow(cluster_api: Any, space: Workspace) -> None:
+    """Measured with 1.36: EndpointSlices carry the last-change annotation."""
+    made = serve(space)
+
+    def last_changes() -> set[str]:
+        # 1.20 has no slices of pods whose node is unknown to it.
+        documents = [*space.list("Endpoints"), *(slices(space) if cluster_api.side == "rehearsal" else ())]
+        annotations = [document["metadata"].get("annotations") or {} for document in documents]
+        return {found.get("endpoints.kubernetes.io/last-change-trigger-time", "") for found in annotations}
+
+    space.eventually(lambda: last_changes() == {made["metadata"]["creationTimestamp"]})
+    pod(space, "one", "10.1.0.1", ready=True)
+    space.eventually(lambda: last_changes() == {"2026-01-01T00:00:00Z"})
+    space.delete("Pod", "one", gracePeriodSeconds=0)
+    space.eventually(lambda: last_changes() == {""})
+
+
+def test_a_load_balancer_of_local_traffic_has_a_port_for_health_checks(space: Workspace) -> None:
+    """Measured with 1.36: `healthCheckNodePort` where externalTrafficPolicy is Local."""
+    made = serve(space, type="LoadBalancer", externalTrafficPolicy="Local")
+    port = made["spec"]["healthCheckNodePort"]
+    assert 30000 <= port <= 32767
+    assert port != made["spec"]["ports"][0]["nodePort"]
+    again = space.patch("Service", "web", {"metadata": {"labels": {"a": "b"}}})
+    assert again["spec"]["healthCheckNodePort"] == port
+    again = space.patch("Service", "web", {"spec": {"externalTrafficPolicy": "Cluster"}})
+    assert "healthCheckNodePort" not in again["spec"]
+    assert "healthCheckNodePort" not in serve(space, "other", type="LoadBalancer")["spec"]
 
 
 @pytest.mark.parametrize("api_server", ["rehearsal"], indirect=True)  # 1.20 leaves out pods whose node is unknown to it
