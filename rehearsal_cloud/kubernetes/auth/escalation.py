@@ -52,7 +52,8 @@ def _check_binding(authorizer: Authorizer, kinds: Kinds, user: User, document: D
         return
     role = authorizer.rbac.role(reference, namespace)
     if role is None:
-        raise not_found(kind, reference["name"])
+        # It names the binding's kind and the role: measured with 1.36 for a RoleBinding, believed of the cluster's.
+        raise not_found(kinds.named(document["kind"]), reference["name"])
     _confirm(authorizer, kinds, user, document, role.get("rules") or [])
 
 

@@ -5,6 +5,7 @@ https://kubernetes.io/docs/reference/access-authn-authz/authorization/#checking-
 
 from __future__ import annotations
 
+import json
 from typing import TYPE_CHECKING
 
 from rehearsal_cloud.kubernetes.auth.rbac import Attributes, User
@@ -110,7 +111,7 @@ def _attributes(spec: Document, causes: list[Cause]) -> Attributes:
         causes = [Cause(_INVALID, "spec.nonResourceAttributes", text), *causes]
     if not resource and not path:
         text = "exactly one of nonResourceAttributes or resourceAttributes must be specified"
-        causes = [Cause(_INVALID, "spec.resourceAttributes", f'Invalid value: "null": {text}'), *causes]
+        causes = [Cause(_INVALID, "spec.resourceAttributes", f"Invalid value: null: {text}"), *causes]
     if causes:
         raise _invalid(causes)
     if path:
@@ -120,8 +121,9 @@ def _attributes(spec: Document, causes: list[Cause]) -> Attributes:
 
 
 def _shown(spec: Document) -> str:
+    # The server's own type has no names for JSON: its fields keep Go's.
     path, verb = (spec["nonResourceAttributes"].get(field, "") for field in ("path", "verb"))
-    return f'authorization.NonResourceAttributes{{Path:"{path}", Verb:"{verb}"}}'
+    return json.dumps({"Path": path, "Verb": verb}, separators=(",", ":"))
 
 
 def _invalid(causes: list[Cause]) -> Failure:

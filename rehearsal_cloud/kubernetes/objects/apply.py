@@ -71,10 +71,9 @@ def apply(
 
 
 def _refuse(kind: Kind, patch: Document) -> None:
-    version = patch.get("apiVersion", "")
-    if version != kind.api_version:
-        text = "Incorrect version specified in apply patch. Specified patch version: "
-        raise bad_request(f"{text}{version}, expected: {kind.api_version}")
+    version, name = patch.get("apiVersion", ""), patch.get("kind", "")
+    if (version, name) != (kind.api_version, kind.kind):
+        raise bad_request(f"invalid object type: {version if '/' in version else f'/{version}'}, Kind={name}")
     if "managedFields" in (patch.get("metadata") or {}):
         raise bad_request("metadata.managedFields must be nil")
 

@@ -150,6 +150,14 @@ def test_a_dry_run_of_another_sort_is_refused(cluster_api: ClusterApi, maps: Con
     assert (status, answer["message"]) == (422, text)
 
 
+@pytest.mark.parametrize("api_server", ["rehearsal"], indirect=True)
+def test_a_field_validation_of_another_sort_is_refused(maps: ConfigMaps) -> None:
+    """Measured with 1.36: fieldValidation's list is `"", "Ignore", "Strict", "Warn"`; 1.20 has none."""
+    status, answer = maps.create(query="?fieldValidation=Some")
+    text = 'fieldValidation: Unsupported value: "Some": supported values: "", "Ignore", "Strict", "Warn"'
+    assert (status, answer["message"]) == (422, f'CreateOptions.meta.k8s.io "" is invalid: {text}')
+
+
 def test_a_stale_update_conflicts(maps: ConfigMaps) -> None:
     made = maps.made()
     assert maps.put(document(data={"a": "2"}))[0] == 200

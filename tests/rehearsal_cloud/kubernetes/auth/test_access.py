@@ -337,7 +337,9 @@ def test_a_role_that_is_not_there_can_be_bound_by_those_who_hold_all_alone(acces
     access.grant(rule("create", "rolebindings", RBAC))
     wanted = access.binding("dangling", "nowhere", access.user())
     status, answer = access.send("POST", access.bindings, wanted, user=access.alice)
-    assert (status, answer["message"]) == (404, f'roles.{RBAC} "nowhere" not found')
+    # Measured with 1.36: a missing role in a binding by a limited user names `rolebindings… "nowhere"`.
+    kind = "rolebindings" if access.api.side == "rehearsal" else "roles"
+    assert (status, answer["message"]) == (404, f'{kind}.{RBAC} "nowhere" not found')
     access.make(access.bindings, wanted)
 
 
@@ -390,7 +392,7 @@ def test_a_subject_access_review_of_a_group_and_a_path(access: Access) -> None:
 
 
 @pytest.mark.parametrize(
-    ("spec", "message"),
+    ("spec", "message", "measured"),
     [
         (
             {},
@@ -399,6 +401,7 @@ def test_a_subject_access_review_of_a_group_and_a_path(access: Access) -> None:
                 ' resourceAttributes must be specified, spec.user: Invalid value: "": at least one of user or group'
                 " must be specified]"
             ),
+            ('"null"', "null"),
         ),
         (
             {
@@ -410,10 +413,19 @@ def test_a_subject_access_review_of_a_group_and_a_path(access: Access) -> None:
                 'spec.nonResourceAttributes: Invalid value: authorization.NonResourceAttributes{Path:"/metrics",'
                 ' Verb:"get"}: cannot be specified in combination with resourceAttributes'
             ),
+            (
+                'authorization.NonResourceAttributes{Path:"/metrics", Verb:"get"}',
+                '{"Path":"/metrics","Verb":"get"}',
+            ),
         ),
     ],
 )
-def test_a_review_that_makes_no_sense(access: Access, spec: dict[str, Any], message: str) -> None:
+def test_a_review_that_makes_no_sense(
+    access: Access, spec: dict[str, Any], message: str, measured: tuple[str, str]
+) -> None:
+    """Measured with 1.36: SubjectAccessReview `null`, JSON instead of Go syntax."""
+    if access.api.side == "rehearsal":
+        message = message.replace(*measured)
     status, answer = access.review("SubjectAccessReview", spec)
     assert (status, answer["reason"]) == (422, "Invalid")
     assert answer["message"] == f'.authorization.k8s.io "" is invalid: {message}'
