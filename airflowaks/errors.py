@@ -33,6 +33,7 @@
         ├── PrincipalNotFound
         ├── PolicyViolation
         ├── ServiceRetired
+        ├── OperationInProgress
         └── Throttled
 
 The tree is flat on purpose: a caller handles either all errors or one class.
@@ -207,6 +208,10 @@ class PolicyViolation(AzureError):
 
 class ServiceRetired(AzureError):
     """The service no longer accepts new instances."""
+
+
+class OperationInProgress(AzureError):
+    """Another operation on the resource is in progress, and did not end in time."""
 
 
 class Throttled(AzureError):

@@ -9,7 +9,9 @@ from operator import attrgetter
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
+from airflowaks.cloud.error_mapping import is_busy
 from airflowaks.config.naming import MARK
+from airflowaks.engine.polling import retry_on
 from airflowaks.engine.resource import ADOPTED, MADE_HERE, Facts, Resource, value_at
 
 if TYPE_CHECKING:
@@ -98,11 +100,7 @@ class ArmResource(Resource):
 
     def delete(self) -> None:
         """Delete the resource and return once that is done."""
-        long_running = getattr(self.operations, "begin_delete", None)
-        if long_running:
-            long_running(*self.place).result()
-        else:
-            self.operations.delete(*self.place)
+        self.call("begin_delete" if hasattr(self.operations, "begin_delete") else "delete")
 
     @property
     def operations(self) -> Any:
@@ -128,11 +126,25 @@ class ArmResource(Resource):
         """Send the whole resource and return once the operation has ended."""
         self.call(self.creation, body)
 
-    def call(self, operation: str, body: Any) -> None:
-        """Call one of the operations and return once it has ended."""
-        poller = getattr(self.operations, operation)(*self.place, body)
-        if operation.startswith("begin_"):
-            poller.result()
+    def call(self, operation: str, *body: Any) -> None:
+        """Call one of the operations and return once it has ended; first, wait for another one on the resource.
+
+        It may be this one, begun by a request whose answer was lost. It is waited for as an earlier run's write is.
+        """
+
+        def call() -> None:
+            poller = getattr(self.operations, operation)(*self.place, *body)
+            if operation.startswith("begin_"):
+                poller.result()
+
+        def waits(error: BaseException) -> bool:
+            self.activity = "waiting for another operation on it to end" if is_busy(error) else ""
+            return bool(self.activity)
+
+        try:
+            retry_on(call, waits, self.finishing_seconds)
+        finally:
+            self.activity = ""
 
     def write(self, facts: Facts | None) -> None:
         """Send the facts with the desired state merged into them, so that properties of other tools survive."""

@@ -11,9 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from airflowaks.azure.arm import ArmChild, ArmResource, merge
 from airflowaks.azure.region import postgresql_capabilities, postgresql_releases, require_release
-from airflowaks.cloud.error_mapping import error_codes
 from airflowaks.engine.changes import AFTER_APPLY
-from airflowaks.engine.polling import retry_on
 from airflowaks.engine.resource import value_at
 
 if TYPE_CHECKING:
@@ -24,7 +22,6 @@ if TYPE_CHECKING:
 
 _UNUSED_LOGIN = "airflowaksadmin"
 _COMPLEX = "aA1!"
-_BUSY, _BUSY_SECONDS = {"ServerBusy", "ServerIsBusy"}, 300.0
 
 
 class FlexibleServer(ArmResource):
@@ -91,7 +88,7 @@ class FlexibleServer(ArmResource):
         if facts is not None:
             parameters: Any = {key: value for key, value in self.desired().items() if key != "location"}
             parameters["tags"] = merge(facts.get("tags", {}), parameters["tags"])
-            self.operations.begin_update(*self.place, parameters).result()
+            self.call("begin_update", parameters)
             return
         password = self.session.redactor.learn(secrets.token_urlsafe(40) + _COMPLEX)
         login = {"administratorLogin": _UNUSED_LOGIN, "administratorLoginPassword": password.reveal()}
@@ -108,14 +105,9 @@ class ServerChild(ArmChild):
         self.server = server
 
     def write(self, facts: Facts | None) -> None:
-        """Write the resource when no other write to the server is in progress; repeat while the server is busy.
-
-        It may be for a moment after its creation has ended: https://github.com/Azure/azure-postgresql/issues/134,
-        https://github.com/Azure/bicep-registry-modules/issues/4451.
-        """
-        write = super().write
+        """Write the resource when no other write of this session to the server is in progress."""
         with self.server.writing:
-            retry_on(lambda: write(facts), lambda error: not _BUSY.isdisjoint(error_codes(error)), _BUSY_SECONDS)
+            super().write(facts)
 
 
 class EntraAdministrator(ServerChild):

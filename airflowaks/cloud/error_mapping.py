@@ -60,10 +60,9 @@ def translate(error: BaseException, subject: str, redactor: Redactor) -> Airflow
     codes, reason = error_codes(error), _reason(error, redactor)
     code = codes[0] if codes else ""
     refused = f"{subject}: Azure refused the request{f' ({code})' if code else ''}: {reason}"
-    for mapping in _mappings():
-        if mapping.matches(codes, _text(error)):
-            kind: type[AzureError] = getattr(errors, mapping.error)
-            return kind(refused, mapping.action, code, needs=_missing_right(error, codes))
+    if mapping := _mapping(error):
+        kind: type[AzureError] = getattr(errors, mapping.error)
+        return kind(refused, mapping.action, code, needs=_missing_right(error, codes))
     kinds = {kind.__name__ for kind in type(error).__mro__}
     match type(error).__module__.partition(".")[0]:
         case "azure" if "ClientAuthenticationError" in kinds:
@@ -87,6 +86,17 @@ def translate(error: BaseException, subject: str, redactor: Redactor) -> Airflow
             return AzureError(f"{subject}: the broker refused: {reason}", action)
     action = "Report this error with its traceback (`raise error.__cause__`)."
     return Unexpected(f"{subject}: {type(error).__name__}: {reason}", action)
+
+
+def is_busy(error: BaseException) -> bool:
+    """Tell whether Azure refused because another operation on the resource is in progress."""
+    mapping = _mapping(error)
+    return mapping is not None and mapping.error == errors.OperationInProgress.__name__
+
+
+def _mapping(error: BaseException) -> _Mapping | None:
+    codes, text = error_codes(error), _text(error)
+    return next((mapping for mapping in _mappings() if mapping.matches(codes, text)), None)
 
 
 def distrusts_certificate(text: str) -> bool:

@@ -18,7 +18,15 @@ from rehearsal_cloud.resource_manager.operation_polling import Polling
 from rehearsal_cloud.resource_manager.policies import check_policies
 from rehearsal_cloud.resource_manager.registrations import Registrations
 from rehearsal_cloud.resource_manager.resource_ids import ResourceId, canonical_location
-from rehearsal_cloud.resource_manager.resource_types import PENDING, Answer, Call, Provider, ResourceType, merge
+from rehearsal_cloud.resource_manager.resource_types import (
+    PENDING,
+    Answer,
+    Call,
+    Provider,
+    ResourceType,
+    busy_error,
+    merge,
+)
 from rehearsal_cloud.resource_manager.subscription import Subscription
 
 if TYPE_CHECKING:
@@ -256,8 +264,7 @@ class ResourceManager:
         resources = [self._cloud.resource(resource_id) for resource_id in near]
         for document in [*resources, *(self._cloud.resources(rid.top.path) if kind.exclusive else [])]:
             if document is not None and document["_state"] in PENDING:
-                code, text = self._resources.kind(document).busy
-                raise ServiceError(409, code, text.format(name=rid.top.name if kind.exclusive else document["name"]))
+                raise busy_error(self._resources.kind(document).busy, document)
 
 
 async def _json(request: Request) -> Document:

@@ -90,7 +90,7 @@ class ResourceType:
     updated_status: ClassVar[int] = 200
     status_type: ClassVar[str] = "operationStatuses"
     busy: ClassVar[tuple[str, str]] = ("Conflict", "Another operation on resource '{name}' is in progress.")
-    """Code and text of the 409 that answers a write while an operation runs."""
+    """Code and text of the 409 that answers a write while an operation runs, see `busy_error`: this is believed."""
     exclusive: ClassVar[bool] = False
     """Whether a top resource and all of its children together stand one operation at a time."""
 
@@ -198,6 +198,16 @@ def merge(old: Document, new: Document) -> Document:
 def defaults(requested: Document | None, values: Document) -> Document:
     """Return `requested` with the defaults `values`, at every depth."""
     return merge(values, {key: value for key, value in (requested or {}).items() if value is not None})
+
+
+def busy_error(busy: tuple[str, str], document: Document) -> ServiceError:
+    """Return the 409 with the code and text `busy`, while an operation runs on `document`.
+
+    The text may name the resource (`{name}`, `{id}`), its top resource (`{top}`) and the operation (`{operation}`).
+    """
+    name, top, state = document["name"], document["id"].split("/")[8], document["_state"]
+    operation = state if name == top else f"{name} - {state}"
+    return ServiceError(409, busy[0], busy[1].format(name=name, id=document["id"], top=top, operation=operation))
 
 
 def system_data(call: Call, existing: Document | None) -> Document:

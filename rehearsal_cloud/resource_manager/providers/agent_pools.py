@@ -21,10 +21,11 @@ if TYPE_CHECKING:
 BUSY = (
     "OperationNotAllowed",
     (
-        "Operation is not allowed: Another operation ({name}) is in progress, please wait for it to finish before"
+        "Operation is not allowed: Another operation ({operation}) is in progress, please wait for it to finish before"
         " starting a new operation. See https://aka.ms/aks-pending-operation for more details"
     ),
 )
+"""https://github.com/Azure/azure-workload-identity/issues/417, Azure/terraform-azurerm-avm-ptn-aks-production#25."""
 _IMMUTABLE = ("vmSize", "osType", "osDiskSizeGB", "osDiskType", "maxPods", "vnetSubnetID", "scaleSetPriority", "type")
 _READ_ONLY = ("provisioningState", "currentOrchestratorVersion", "nodeImageVersion", "eTag", "name")
 _SIZE = r"Standard_[A-Z]{1,3}\d+(-\d+)?[a-z]*(_[A-Z0-9]+)*"

@@ -51,6 +51,7 @@ from rehearsal_cloud.resource_manager.resource_types import (
     Call,
     Provider,
     ResourceType,
+    busy_error,
     defaults,
     find,
     system_data,
@@ -268,8 +269,9 @@ async def _stop(call: Call, document: Document) -> Answer:
 
 
 def _power(call: Call, document: Document, code: str) -> Answer:
-    if any(resource["_state"] in PENDING for resource in (document, *call.cloud.resources(document["id"]))):
-        raise ServiceError(409, agent_pools.BUSY[0], agent_pools.BUSY[1].format(name=document["name"]))
+    for resource in (document, *call.cloud.resources(document["id"])):
+        if resource["_state"] in PENDING:
+            raise busy_error(agent_pools.BUSY, resource)
     if document["properties"]["powerState"]["code"] == code:
         return Answer(status=204)
     document["properties"]["powerState"] = {"code": code}

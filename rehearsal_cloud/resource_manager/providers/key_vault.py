@@ -62,6 +62,17 @@ class KeyVaultVault(ResourceType):
     taken = ("VaultAlreadyExists", _TAKEN_TEXT)
     required = ("properties.tenantId", "properties.sku.name")
     seconds: ClassVar[Mapping[str, float]] = {"create": 20, "update": 0, "delete": 0}
+    busy = (
+        "ConflictError",
+        (
+            "A conflict occurred that prevented the operation from completing. The operation failed because the Key"
+            " Vault '{name}' changed from the point the operation began. This can happen if parallel operations are"
+            " being performed on the Key Vault. To prevent this error, serialize the operations so that only one"
+            " operation is performed on the Key Vault at a time. Follow this link for more information:"
+            " https://go.microsoft.com/fwlink/?linkid=2147741"
+        ),
+    )
+    """https://github.com/scylladb/scylla-cluster-tests/issues/13184."""
     # 200 with provisioningState RegisteringDns and nothing to poll but the vault, in Azure/azure-cli's recordings (such
     # as test_keyvault_public_network_access.yaml); a 201 would need the Location that openapi.json declares for it.
     created_status = 200

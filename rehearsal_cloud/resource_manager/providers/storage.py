@@ -49,6 +49,11 @@ class StorageAccount(ResourceType):
     taken = _TAKEN
     required = ("sku.name", "kind")
     seconds: ClassVar[Mapping[str, float]] = {"create": 25}
+    busy = (
+        "StorageAccountOperationInProgress",
+        "An operation is currently performing on this storage account that requires exclusive access.",
+    )
+    """https://github.com/openshift/openshift-azure/issues/1332."""
     created_status = 202
 
     def check_name(self, name: str) -> None:

@@ -321,11 +321,25 @@ def test_a_principal_that_entra_does_not_know(session: Session, group: ResourceG
             "more quota",
         ),
         (
-            AzureError,
+            errors.OperationInProgress,
             409,
             "OperationNotAllowed",
             "Operation is not allowed because there's an in progress update managed cluster operation.",
-            "Azure's message",
+            "once it has ended",
+        ),
+        (
+            errors.OperationInProgress,
+            409,
+            "StorageAccountOperationInProgress",
+            "An operation is currently performing on this storage account that requires exclusive access.",
+            "once it has ended",
+        ),
+        (
+            errors.OperationInProgress,
+            409,
+            "ConcurrentFederatedIdentityCredentialsWritesForSingleManagedIdentity",
+            "Concurrent Federated Identity Credentials writes under the same managed identity are not supported.",
+            "once it has ended",
         ),
         (
             errors.SkuNotAvailable,
@@ -394,7 +408,11 @@ def test_a_refusal_on_writing(
     fault = {"methods": ["PUT"], "path": "userAssignedIdentities", "times": 9, "status": status, "code": code}
     headers = {"x-ms-retry-after-ms": "1"} if status == 429 else {}
     fresh.control("POST", {**fault, "message": f"{message} {SECRET}", "headers": headers})
-    identity = ManagedIdentity(session, "identity", parent=group)
+
+    class Impatient(ManagedIdentity):
+        finishing_seconds = 1.0  # it waits for another operation
+
+    identity = Impatient(session, "identity", parent=group)
     with refused(
         error, code, by=f"managed identity identity: Azure refused the request ({code}): {message}", action=action
     ):

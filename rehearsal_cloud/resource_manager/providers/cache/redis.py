@@ -49,7 +49,14 @@ class Redis(ResourceType):
     required = ("properties.sku.name", "properties.sku.family")
     seconds: ClassVar[Mapping[str, float]] = {"create": 900, "update": 300, "delete": 300}
     polling = "state"
-    busy = ("Conflict", "The resource '{name}' is busy processing a previous update request or is undergoing upgrade.")
+    busy = (
+        "Conflict",
+        (
+            "The resource '{id}' is busy processing a previous update request or is undergoing system maintenance.  As"
+            " such, it is currently unable to accept the update request.  Please try again later."
+        ),
+    )
+    """https://github.com/Altinn/dialogporten/pull/523."""
 
     def __init__(self) -> None:
         self._instances = Instances(lambda document: f"redis-{document['name'].lower()}", _allows, _accepts_keys)

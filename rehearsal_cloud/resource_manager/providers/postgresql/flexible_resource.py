@@ -18,7 +18,8 @@ class FlexibleResource(ResourceType):
     namespace = "Microsoft.DBforPostgreSQL"
     created_status = 202
     updated_status = 202
-    busy = ("ServerBusy", "Server '{name}' is busy with another operation. Please try again later.")
+    busy = ("ServerBusy", "Server '{top}' is busy with another operation. Please try again later.")
+    """https://github.com/Azure/bicep-registry-modules/issues/4451."""
     exclusive = True
 
     def __init__(self, instances: Instances) -> None:

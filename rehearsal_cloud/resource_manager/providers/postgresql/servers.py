@@ -5,13 +5,12 @@ from __future__ import annotations
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, ClassVar
 
-from rehearsal_cloud.errors import ServiceError
 from rehearsal_cloud.home import TENANT_ID, free_ports
 from rehearsal_cloud.resource_manager.providers.postgresql.editions import MINOR_VERSIONS, ZONES, disk, tiers_from
 from rehearsal_cloud.resource_manager.providers.postgresql.flexible_resource import FlexibleResource
 from rehearsal_cloud.resource_manager.providers.postgresql.parameters import PARAMETERS, parameter_document
 from rehearsal_cloud.resource_manager.providers.postgresql.server_rules import check_server
-from rehearsal_cloud.resource_manager.resource_types import PENDING, Answer, defaults, find, system_data
+from rehearsal_cloud.resource_manager.resource_types import PENDING, Answer, busy_error, defaults, find, system_data
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping
@@ -116,10 +115,9 @@ class FlexibleServer(FlexibleResource):
         return Answer(operation_seconds=_POWER_SECONDS)
 
     def _check_idle(self, call: Call, document: Document) -> None:
-        family = [document, *call.cloud.resources(document["id"])]
-        if any(resource["_state"] in PENDING for resource in family):
-            code, text = self.busy
-            raise ServiceError(409, code, text.format(name=document["name"]))
+        for resource in (document, *call.cloud.resources(document["id"])):
+            if resource["_state"] in PENDING:
+                raise busy_error(self.busy, resource)
 
     async def perform(self, cloud: Cloud, document: Document, action: str, arguments: Mapping[str, Any]) -> None:
         """Stop, start or restart PostgreSQL: every session ends, static parameters take effect."""

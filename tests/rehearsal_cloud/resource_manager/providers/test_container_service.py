@@ -675,7 +675,7 @@ def test_a_cluster_is_busy_until_it_is_made_and_a_killed_rehearsal_makes_it_afte
             lambda: aks.managed_clusters.begin_stop(group_name, "airflow"),
             lambda: aks.managed_clusters.begin_delete(group_name, "airflow"),
         ):
-            with pytest.raises(ResourceExistsError, match=r"Another operation \(airflow\) is in progress") as refused:
+            with pytest.raises(ResourceExistsError, match=r"Another operation \(Creating\) is in progress") as refused:
                 write()
             assert refused.value.error.code == "OperationNotAllowed"
         before = aks.managed_clusters.get(group_name, "airflow").properties
