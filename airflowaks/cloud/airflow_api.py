@@ -6,7 +6,7 @@ Source: https://airflow.apache.org/docs/apache-airflow/stable/stable-rest-api-re
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
-from urllib.parse import urlencode
+from urllib.parse import quote, urlencode
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 _API = "/api/v2"
 _READ_SECONDS = 60
 _MOST_ERRORS = 50
+_MOST_ASSETS = 100
 
 
 class AirflowApi:
@@ -56,6 +57,28 @@ class AirflowApi:
         query = urlencode({"state": state, "limit": limit, "order_by": "-id", **since})
         answer = self._send("GET", f"{_API}/dags/~/dagRuns/~/taskInstances?{query}")
         return answer["task_instances"], answer["total_entries"]
+
+    def dag(self, dag: str) -> dict[str, Any]:
+        """Return a DAG with its schedule, limits and file; 404 if it was never parsed."""
+        details: dict[str, Any] = self._send("GET", f"{_API}/dags/{quote(dag, safe='')}/details")
+        return details
+
+    def updated_assets(self, dag: str) -> list[str]:
+        """Return the URIs of the assets that were updated since the last run of a DAG that waits for assets; or 404."""
+        events = self._send("GET", f"{_API}/dags/{quote(dag, safe='')}/assets/queuedEvents")["queued_events"]
+        assets = self._send("GET", f"{_API}/assets?dag_ids={quote(dag)}&limit={_MOST_ASSETS}")["assets"]
+        updated = {event["asset_id"] for event in events}
+        return [asset["uri"] for asset in assets if asset["id"] in updated]
+
+    def definitions(self, dag: str) -> list[dict[str, Any]]:
+        """Return the tasks of a DAG as its file defines them, each with `downstream_task_ids` and `trigger_rule`."""
+        return list(self._send("GET", f"{_API}/dags/{quote(dag, safe='')}/tasks")["tasks"])
+
+    def dependencies(self, dag: str, run: str, task: str, map_index: int) -> dict[str, str]:
+        """Return which of Airflow's dependencies keep a task from being scheduled, each with Airflow's reason."""
+        path = f"/dags/{quote(dag, safe='')}/dagRuns/{quote(run, safe='')}/taskInstances/{quote(task, safe='')}"
+        answer = self._send("GET", f"{_API}{path}/{map_index}/dependencies")
+        return {dependency["name"]: dependency["reason"] for dependency in answer["dependencies"]}
 
     def import_errors(self) -> list[dict[str, Any]]:
         """Return the first fifty DAG files that cannot be imported, each with its stack trace."""

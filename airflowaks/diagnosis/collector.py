@@ -12,7 +12,7 @@ from airflowaks.cloud.connection import Connection
 from airflowaks.diagnosis.facts.kubernetes import Kubernetes
 from airflowaks.diagnosis.facts.services import Airflow, Azure, Backend
 from airflowaks.diagnosis.facts.snapshot import Reading, Snapshot
-from airflowaks.diagnosis.readers import airflow, azure, backend, kubernetes
+from airflowaks.diagnosis.readers import airflow, azure, backend, kubernetes, waiting
 from airflowaks.diagnosis.readers.pods import with_logs
 from airflowaks.engine.times import timestamp
 from airflowaks.session import Session
@@ -32,6 +32,7 @@ _PARTS: dict[str, Any] = {
     "kubernetes.secrets": kubernetes.secrets,
     "airflow.api": airflow.api,
     "airflow.queues": airflow.queues,
+    "airflow.waiting": waiting.waiting,
     "backend.database": backend.database,
     "backend.celery": backend.celery,
     "backend.administrator": backend.administrator,

@@ -91,6 +91,10 @@ def _check_value(name: str, value: Any) -> None:
             from airflowaks.diagnosis.readers.scope import period
 
             period(value)
+        case "task":
+            from airflowaks.diagnosis.waiting.explain import target
+
+            target(value)
         case "component":
             from airflowaks.steps.image_rollout import COMPONENTS
 
@@ -100,11 +104,15 @@ def _check_value(name: str, value: Any) -> None:
 
             _check_choice(name, value, RULES)
         case "namespace":
-            if not re.fullmatch("[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?", value):
-                action = "Use at most 63 lower-case letters, digits and hyphens, such as airflow, or leave it empty."
-                raise InvalidParameter(f'namespace: "{value}" is not the name of a namespace.', action)
+            _check_namespace(value)
         case "bundle" | "records":
             _check_path(name, value, is_folder=name == "records")
+
+
+def _check_namespace(value: str) -> None:
+    if not re.fullmatch("[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?", value):
+        action = "Use at most 63 lower-case letters, digits and hyphens, such as airflow, or leave it empty."
+        raise InvalidParameter(f'namespace: "{value}" is not the name of a namespace.', action)
 
 
 def _check_choice(name: str, value: str, choices: Iterable[str]) -> None:

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from airflowaks.diagnosis.facts.resource_status import ResourceStatus
+from airflowaks.diagnosis.facts.waiting import Waiting
 
 
 @dataclass(frozen=True)
@@ -65,6 +66,7 @@ class Airflow:
     queued_seconds: float = 0.0
     failed: tuple[FailedTask, ...] = ()
     import_errors: Mapping[str, str] = field(default_factory=dict)
+    waiting: Waiting = field(default_factory=Waiting)
 
 
 @dataclass(frozen=True)

@@ -30,9 +30,7 @@ def api(session: Session, scope: Scope) -> dict[str, Any]:
     reachable(session)
     with api_server.api(session) as client:
         health = {name: str(state.get("status")) for name, state in client.health().items()}
-        vault = session.memoize(key_vault.Resources)
-        with session.translated(vault.admin_password):
-            client.sign_in(session.environment.airflow.admin, vault.admin_password.require("value"))
+        sign_in(session, client)
         queued, queued_count = client.tasks("queued", _MOST_TASKS)
         failed, _ = client.tasks("failed", _MOST_TASKS, ended_since=scope.start)
         return {
@@ -42,6 +40,13 @@ def api(session: Session, scope: Scope) -> dict[str, Any]:
             "failed": tuple(_failed(client, task, with_log=at < _MOST_LOGS) for at, task in enumerate(failed)),
             "import_errors": {error["filename"]: _last_line(error["stack_trace"]) for error in client.import_errors()},
         }
+
+
+def sign_in(session: Session, client: AirflowApi) -> None:
+    """Sign in to the REST API as the environment's administrator, with the vault's password."""
+    vault = session.memoize(key_vault.Resources)
+    with session.translated(vault.admin_password):
+        client.sign_in(session.environment.airflow.admin, vault.admin_password.require("value"))
 
 
 def queues(session: Session, scope: Scope) -> dict[str, Any]:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from airflowaks.diagnosis.rules.rule import NOTE, Cause, Section
+from airflowaks.diagnosis.rules.rule import NOTE, WARNING, Cause, Section
+from airflowaks.diagnosis.waiting.answer import grouped
+from airflowaks.diagnosis.waiting.reason import Kind
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -81,12 +83,29 @@ def _component_is_not_healthy(facts: Snapshot) -> Iterable[Cause]:
 
 @SYMPTOMS.rule("AKA-905", link=f"{_DOCS}troubleshooting.html")
 def _tasks_stay_queued(facts: Snapshot) -> Iterable[Cause]:
-    if facts.airflow.queued_seconds >= _LONG_QUEUED_SECONDS:
+    causes = _waits(facts, Kind.PLATFORM)
+    yield from causes
+    if not causes and facts.unread("airflow.waiting") and facts.airflow.queued_seconds >= _LONG_QUEUED_SECONDS:
         yield Cause(
             "Tasks stay queued.",
             "Check that workers run and consume the queue, and that `airflow.workers.max_count` is high enough.",
             [f"{facts.airflow.queued} queued, the oldest for {facts.airflow.queued_seconds / 60:.0f} minutes"],
         )
+
+
+@SYMPTOMS.rule("AKA-907", WARNING, link=f"{_DOCS}administration-and-deployment/pools.html")
+def _tasks_wait_at_a_limit(facts: Snapshot) -> Iterable[Cause]:
+    return _waits(facts, Kind.LIMIT)
+
+
+@SYMPTOMS.rule("AKA-908", NOTE, link=f"{_DOCS}core-concepts/dag-run.html")
+def _runs_wait_while_paused(facts: Snapshot) -> Iterable[Cause]:
+    return _waits(facts, Kind.CHOICE)
+
+
+def _waits(facts: Snapshot, kind: Kind) -> list[Cause]:
+    groups = [group for group in grouped(facts).groups if group.reason.kind is kind]
+    return [Cause(group.reason.holds, group.reason.action, [group.summary, *group.reason.by]) for group in groups]
 
 
 @SYMPTOMS.rule("AKA-906", NOTE, link=f"{_DOCS}troubleshooting.html")

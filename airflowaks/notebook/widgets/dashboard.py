@@ -6,11 +6,13 @@ ipywidgets is imported for JupyterLab alone.
 
 from __future__ import annotations
 
+from contextlib import closing
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from airflowaks.diagnosis import kubectl
 from airflowaks.diagnosis.diagnose import Diagnosis
+from airflowaks.diagnosis.waiting.explain import explain
 from airflowaks.engine.table import Displayed, Table, Tabular
 from airflowaks.notebook.history import history
 from airflowaks.notebook.timeline import Timeline
@@ -40,6 +42,15 @@ class Dashboard(Incident, Tabular):
     def history(self) -> Any:
         """Return the picture of what happened when."""
         return self._shown(lambda diagnosis: history(diagnosis.facts), Timeline.svg)
+
+    def waiting(self, task: str = "") -> Any:
+        """Return the table of what holds the DAG, run or task that `task` names, or of all that waits for too long."""
+
+        def explained(diagnosis: Diagnosis) -> Table:
+            with closing(self.session("plan")) as session:
+                return explain(session, diagnosis.facts, task)
+
+        return self._shown(explained, Table.html)
 
     def sources(self) -> Any:
         """Return the table of what was asked, and what could not be read."""

@@ -47,11 +47,11 @@ class Incident:
 
     def plan(self, fix: str) -> Changes:
         """Return what the fix of a finding would change. Raises InvalidParameter where it has no fix."""
-        return apply_fix(self._session("plan"), self.diagnosis, fix)
+        return apply_fix(self.session("plan"), self.diagnosis, fix)
 
     def apply(self, fix: str, display: Display) -> Changes:
         """Apply the fix of a finding, whatever the run's mode: the operator has seen its plan and confirmed it."""
-        session = self._session("apply")
+        session = self.session("apply")
         results = session.memoize(Results)
         results.display = display
         try:
@@ -59,7 +59,7 @@ class Incident:
         finally:
             self.run.results.changes.extend(results.changes)
 
-    def _session(self, mode: Mode) -> Session:
+    def session(self, mode: Mode) -> Session:
         """Return a new session: the facts that the run's session has read may be outdated."""
         own = self.run.session
         return Session(own.environment, mode, own.connection, redactor=own.redactor)

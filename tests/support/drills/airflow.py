@@ -34,6 +34,10 @@ _JWT_SECRET = "AIRFLOW__API_AUTH__JWT_SECRET"
 _EXECUTION_API = "AIRFLOW__CORE__EXECUTION_API_SERVER_URL"
 _HOST_NAME = "AIRFLOW__CORE__HOSTNAME_CALLABLE"
 _QUEUED_LONG_AGO = "UPDATE task_instance SET queued_dttm = queued_dttm - interval '6 minutes' WHERE state = 'queued'"
+_SCHEDULED_LONG_AGO = (
+    "UPDATE task_instance SET scheduled_dttm = scheduled_dttm - interval '6 minutes' WHERE state = 'scheduled'"
+)
+_ASKED_FOR_LONG_AGO = "UPDATE dag_run SET queued_at = queued_at - interval '6 minutes' WHERE state = 'queued'"
 _SECRET_KEY = "AIRFLOW__API__SECRET_KEY"
 _DAG_SECONDS = 180.0
 _REMOVE_LOGS = f"import shutil; shutil.rmtree('/opt/airflow/logs/dag_id={SMOKE_DAG}')"
@@ -97,6 +101,29 @@ def a_task_waits_for_a_queue_that_no_worker_consumes(scene: Scene) -> Iterator[N
     _control(scene, 'add_consumer("another")')
     scene.await_run("another_queue", run, "success")
     _control(scene, 'cancel_consumer("another")')
+
+
+@AIRFLOW.drill("AKA-907")
+def a_task_waits_for_a_pool_that_does_not_exist(scene: Scene) -> Iterator[None]:
+    run = scene.run_dag("another_pool")
+    with scene.api() as api:
+        wait_until(lambda: api.tasks("scheduled", 1)[1], lambda count: count > 0, _DAG_SECONDS, longest_pause=1)
+    scene.as_airflow(_SCHEDULED_LONG_AGO)
+    yield
+    with scene.kept("pools", name=NAME, slots=1):
+        scene.await_run("another_pool", run, "success")
+
+
+@AIRFLOW.drill("AKA-908")
+def a_dag_that_has_a_run_is_paused(scene: Scene) -> Iterator[None]:
+    with scene.api() as api:
+        api._send("PATCH", f"/api/v2/dags/{SMOKE_DAG}", {"is_paused": True})
+        run = api.trigger(SMOKE_DAG)
+    scene.as_airflow(_ASKED_FOR_LONG_AGO)
+    yield
+    with scene.api() as api:
+        api.unpause(SMOKE_DAG)
+    scene.await_run(SMOKE_DAG, run, "success")
 
 
 @AIRFLOW.drill("AKA-703", by_hand=True)

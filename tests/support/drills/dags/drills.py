@@ -63,7 +63,19 @@ def another_queue() -> None:
     wait()
 
 
+@dag(schedule=None, tags=["drill"])
+def another_pool() -> None:
+    """Have a task of a pool that does not exist."""
+
+    @task(pool=NAME)
+    def wait() -> None:
+        print("somebody has made the pool")
+
+    wait()
+
+
 full_disk()
 extension()
 variable()
 another_queue()
+another_pool()

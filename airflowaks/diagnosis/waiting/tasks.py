@@ -1,0 +1,269 @@
+"""Why a task is not scheduled or not queued, in the order in which Airflow 3 decides.
+
+Sources: `TaskInstance.get_failed_dep_statuses` with the dependencies of `airflow/ti_deps/deps/`, which the REST API
+reports in Airflow's own words for a task that is not scheduled, and `_executable_task_instances_to_queued` of
+`airflow/jobs/scheduler_job_runner.py` for a scheduled one.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from airflowaks.diagnosis.facts.waiting import Slots, duration
+from airflowaks.diagnosis.waiting.reason import (
+    Kind,
+    Reason,
+    beats,
+    is_paused,
+    is_stale,
+    scheduler_is_silent,
+    scheduler_is_slow,
+)
+
+if TYPE_CHECKING:
+    from airflowaks.diagnosis.facts.snapshot import Snapshot
+    from airflowaks.diagnosis.facts.waiting import Wait
+
+_DONE = ("success", "skipped")
+_BROKEN = ("failed", "upstream_failed")
+_ENDED = (*_DONE, *_BROKEN, "removed")
+_IN_AIRFLOWS_WORDS = ("Logical Date", "Ready To Reschedule", "Not In Retry Period", "Not Previously Skipped")
+
+
+def _run_is_not_running(wait: Wait, _facts: Snapshot) -> Reason | None:
+    if wait.run_state == "running" or wait.state in _ENDED:
+        return None
+    return Reason(
+        Kind.LIMIT,
+        f"Its run is {wait.run_state}, not running.",
+        "See what holds the run." if wait.run_state == "queued" else "Clear the run in Airflow's web pages.",
+        held_by=(wait.dag, wait.run, "") if wait.run_state == "queued" else None,
+    )
+
+
+def _depends_on_past(wait: Wait, _facts: Snapshot) -> Reason | None:
+    """Explain `PrevDagrunDep`: the task must have succeeded, or been skipped, in the run before."""
+    words = wait.dependencies.get("Previous Dagrun State")
+    stuck = wait.depends_on_past and not wait.state and not wait.dependencies
+    if not words and not stuck:
+        return None
+    return Reason(
+        Kind.LIMIT,
+        "The task depends on its past (depends_on_past), and has not succeeded in the run before.",
+        "Have it succeed in the run before: clear it there, or mark it as success.",
+        (words,) if words else (),
+        (wait.dag, wait.previous_run, wait.task) if wait.previous_run else None,
+    )
+
+
+def _waits_for_upstream(wait: Wait, _facts: Snapshot) -> Reason | None:
+    """Explain `TriggerRuleDep`: upstream tasks have not ended, or not as the trigger rule wants."""
+    pending = {task: state for task, state in wait.upstream.items() if state not in _ENDED}
+    if "Trigger Rule" not in wait.dependencies or not pending:
+        return None
+    return Reason(
+        Kind.LIMIT,
+        f"The task waits for its upstream tasks: its trigger rule is {wait.rule or 'all_success'}.",
+        f"See what holds {next(iter(pending))}.",
+        tuple(f"{task} is {state or 'not scheduled'}" for task, state in list(pending.items())[:3]),
+        (wait.dag, wait.run, next(iter(pending))),
+    )
+
+
+def _upstream_did_not_satisfy(wait: Wait, _facts: Snapshot) -> Reason | None:
+    """Explain a trigger rule that can no longer be met: the task is `upstream_failed`, skipped or never scheduled."""
+    if wait.state not in ("upstream_failed", "skipped"):
+        return None
+    at_fault = _BROKEN if wait.state == "upstream_failed" else ("skipped",)
+    upstream = [task for task, state in wait.upstream.items() if state in at_fault]
+    if wait.state == "skipped" and not upstream:
+        return Reason(Kind.PLAN, "The task was skipped by itself or by a branch.", "Clear it to have it run after all.")
+    if not upstream:
+        return None
+    failed = wait.state == "upstream_failed"
+    return Reason(
+        Kind.LIMIT,
+        f"The task will not run: an upstream task {'failed' if failed else 'was skipped'}, and its trigger rule is"
+        f" {wait.rule or 'all_success'}.",
+        f"Fix {upstream[0]}, then clear it with its downstream tasks in Airflow's web pages."
+        if failed
+        else f"Clear {upstream[0]} with its downstream tasks, or set another trigger_rule.",
+        tuple(f"{task} is {wait.upstream[task]}" for task in upstream[:3]),
+        (wait.dag, wait.run, upstream[0]),
+    )
+
+
+def _is_not_mapped(wait: Wait, _facts: Snapshot) -> Reason | None:
+    """Explain `MappedTaskIsExpanded` and `MappedTaskUpstreamDep`."""
+    words = [line for name, line in wait.dependencies.items() if "mapped" in name.lower()]
+    if not words or any(state not in _ENDED for state in wait.upstream.values()):
+        return None
+    return Reason(
+        Kind.LIMIT,
+        "The task is mapped, and has not been expanded: what it is mapped over has not been returned.",
+        "Check the tasks that return what it is mapped over.",
+        tuple(words),
+    )
+
+
+def _airflow_reports(wait: Wait, _facts: Snapshot) -> Reason | None:
+    """Explain in Airflow's words a dependency for which there is no function, such as a logical date out of range."""
+    words = [f"{name}: {line}" for name, line in wait.dependencies.items() if name in _IN_AIRFLOWS_WORDS]
+    if wait.state or not words:
+        return None
+    action = "Read the evidence: it has Airflow's own words."
+    return Reason(Kind.LIMIT, "Airflow does not schedule the task yet.", action, tuple(words[:3]))
+
+
+def _nothing_is_scheduled(wait: Wait, _facts: Snapshot) -> Reason | None:
+    """Explain a run that is running while none of its tasks is; only what Airflow says of the task tells why."""
+    if wait.state or wait.run_state != "running" or wait.dependencies or wait.upstream or wait.depends_on_past:
+        return None
+    if wait.paused or wait.stale:
+        return None
+    return Reason(
+        Kind.LIMIT,
+        "Its run is running, and Airflow schedules no task of it.",
+        f'Run the notebook again with task="{wait.name}": it then asks Airflow for what the task depends on.',
+    )
+
+
+def _pool_is_missing(wait: Wait, facts: Snapshot) -> Reason | None:
+    if wait.state != "scheduled" or wait.pool in facts.airflow.waiting.pools:
+        return None
+    return Reason(
+        Kind.LIMIT,
+        f"There is no pool {wait.pool}: Airflow never queues a task of a pool that does not exist.",
+        f"Create it under Admin, Pools, or with `airflow pools set {wait.pool} SLOTS DESCRIPTION`.",
+    )
+
+
+def _pool_is_full(wait: Wait, facts: Snapshot) -> Reason | None:
+    pool = facts.airflow.waiting.pools.get(wait.pool)
+    if wait.state != "scheduled" or pool is None or pool.total == -1:
+        return None
+    if wait.pool_slots > pool.total:
+        return Reason(
+            Kind.LIMIT,
+            f"The task needs {wait.pool_slots} slots of the pool {wait.pool}, which has {pool.total}.",
+            f"Raise the slots of the pool {wait.pool} under Admin, Pools, or lower pool_slots in the DAG's file.",
+        )
+    if pool.taken + wait.pool_slots <= pool.total:
+        return None
+    return Reason(
+        Kind.LIMIT,
+        f"The pool {wait.pool} is full: {pool.taken} of {pool.total} slots are taken."
+        if pool.taken >= pool.total
+        else f"The pool {wait.pool} has {pool.total - pool.taken} free slots; the task needs {wait.pool_slots}.",
+        f"Wait for those tasks, end them, or raise the slots of the pool {wait.pool} under Admin, Pools.",
+        holders(pool),
+    )
+
+
+def _max_active_tasks(wait: Wait, _facts: Snapshot) -> Reason | None:
+    """Explain max_active_tasks, which Airflow 3 counts for each run, not for the DAG."""
+    if wait.state != "scheduled" or wait.active < wait.max_active_tasks:
+        return None
+    return Reason(
+        Kind.LIMIT,
+        f"A run of DAG {wait.dag} may have {wait.max_active_tasks} active tasks (max_active_tasks), and has"
+        f" {wait.active}.",
+        "Wait for them, or raise max_active_tasks in the DAG's file.",
+    )
+
+
+def _max_active_instances(wait: Wait, _facts: Snapshot) -> Reason | None:
+    """Explain max_active_tis_per_dag and max_active_tis_per_dagrun, which limit mapped tasks too."""
+    for name, limit, active in (
+        ("max_active_tis_per_dag", wait.per_dag, wait.per_dag_active),
+        ("max_active_tis_per_dagrun", wait.per_run, wait.per_run_active),
+    ):
+        if wait.state == "scheduled" and limit is not None and active >= limit:
+            return Reason(
+                Kind.LIMIT,
+                f"Of task {wait.task} of DAG {wait.dag} at most {limit} may be active ({name}), and {active} are.",
+                f"Wait for them, or raise {name} in the DAG's file.",
+            )
+    return None
+
+
+def _parallelism(wait: Wait, facts: Snapshot) -> Reason | None:
+    """Explain `[core] parallelism`, the most tasks that each scheduler's executors have queued and running."""
+    waiting = facts.airflow.waiting
+    most = waiting.parallelism * max(waiting.schedulers, 1)
+    if wait.state != "scheduled" or waiting.active < most:
+        return None
+    return Reason(
+        Kind.PLATFORM,
+        f"The executor has as many tasks as it may have: {waiting.active} of {most} (parallelism of each scheduler).",
+        "Wait for them, or raise AIRFLOW__CORE__PARALLELISM in manifests/07_airflow/configuration.yaml and run step 7.",
+        tuple(line for slots in waiting.queues.values() for line in holders(slots))[:3],
+    )
+
+
+def _is_scheduled_for_long(wait: Wait, facts: Snapshot) -> Reason | None:
+    """Explain what nothing else does: the task may be queued, and the scheduler has not come to it."""
+    if wait.state != "scheduled" or wait.paused or wait.stale or wait.run_state != "running":
+        return None
+    limits = (_pool_is_missing, _pool_is_full, _max_active_tasks, _max_active_instances, _parallelism)
+    if any(limit(wait, facts) for limit in limits) or not beats(facts, "SchedulerJob"):
+        return None
+    return Reason(
+        Kind.PLATFORM,
+        "The task may be queued; the scheduler has not come to it yet.",
+        "Wait a minute; if it stays, search the scheduler's log for the task, and raise `airflow.scheduler.cpu`.",
+    )
+
+
+def holders(slots: Slots) -> tuple[str, ...]:
+    """Return who takes slots, each a line; a sensor in poke mode is named as such."""
+    poking = " (a sensor in poke mode keeps its slot while it waits)"
+    return tuple(f"taken by {holder}{poking if holder.pokes else ''}" for holder in slots.holders)
+
+
+def has_ended(wait: Wait, _facts: Snapshot) -> Reason | None:
+    """Explain that a task does not wait: it has ended."""
+    if wait.state not in ("success", "failed", "removed"):
+        return None
+    ends = {
+        "success": ("The task has succeeded.", "Clear it in Airflow's web pages to run it again."),
+        "failed": ("The task failed.", "Read its log; fix the cause, then clear it in Airflow's web pages."),
+        "removed": (
+            "The task is no longer in its DAG: it was removed from the file after the run began.",
+            "Restore the task in the DAG's file, or leave it.",
+        ),
+    }
+    return Reason(Kind.PLAN, *ends[wait.state])
+
+
+def is_running(wait: Wait, _facts: Snapshot) -> Reason | None:
+    """Explain that a task does not wait: it runs."""
+    if wait.state != "running":
+        return None
+    pokes = " It is a sensor in poke mode." if "Sensor" in wait.operator else ""
+    return Reason(
+        Kind.PLAN, f"The task runs, for {duration(wait.seconds)}.{pokes}", "Read its log if that is too long."
+    )
+
+
+BEFORE_THE_QUEUE = (
+    has_ended,
+    is_running,
+    scheduler_is_silent,
+    is_stale,
+    is_paused,
+    _run_is_not_running,
+    _depends_on_past,
+    _waits_for_upstream,
+    _upstream_did_not_satisfy,
+    _is_not_mapped,
+    _airflow_reports,
+    _nothing_is_scheduled,
+    _pool_is_missing,
+    _pool_is_full,
+    _max_active_tasks,
+    _max_active_instances,
+    _parallelism,
+    scheduler_is_slow,
+    _is_scheduled_for_long,
+)
