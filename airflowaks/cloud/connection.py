@@ -13,7 +13,7 @@ import sys
 import threading
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, NamedTuple
 from urllib.parse import urlsplit
 
 from airflowaks.cloud.answers import note_host, refuse_web_page
@@ -22,6 +22,7 @@ from airflowaks.cloud.redaction import Redactor, Secret
 from airflowaks.errors import InvalidParameter, RehearsalUnavailable
 
 if TYPE_CHECKING:
+    import requests
     from azure.core.credentials import AccessToken, TokenCredential
 
     from airflowaks.config.environment import Environment
@@ -50,20 +51,30 @@ class Connection:
     """The policy of SDK clients that keeps what Azure answered, or None."""
     rehearses: bool = False
     """Whether it leads to a rehearsal cloud."""
+    limits: ClassVar[dict[str, Any]] = {}
+    """Retries and timeouts of SDK clients that are not the SDKs' own."""
 
     @cached_property
     def ca_file(self) -> str:
         """Return the file of root certificates for clients that need a file: the public ones and `ca_bundle`."""
         return str(with_public_roots(self.ca_bundle) if self.ca_bundle else public_roots())
 
+    @cached_property
+    def _http(self) -> requests.Session:
+        from airflowaks.cloud.transport import http_session
+
+        return http_session(self.ca_file if self.ca_bundle else None)
+
     @property
     def transport(self) -> dict[str, Any]:
-        """Return the transport arguments of an SDK client."""
+        """Return the transport arguments of an SDK client. Clients share the connections, which stay open."""
+        from azure.core.pipeline.transport import RequestsTransport
+
         arguments: dict[str, Any] = {"raw_request_hook": note_host, "raw_response_hook": refuse_web_page}
+        arguments |= self.limits
+        arguments["transport"] = RequestsTransport(session=self._http, session_owner=False, **self.limits)
         if self.proxy:
             arguments["proxies"] = {"http": self.proxy, "https": self.proxy}
-        if self.ca_bundle:
-            arguments["connection_verify"] = self.ca_file
         if self.trace:
             arguments["per_retry_policies"] = [self.trace]
         return arguments

@@ -6,7 +6,7 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import fields, replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from airflowaks.cloud.connection import Connection
 from airflowaks.diagnosis.facts.kubernetes import Kubernetes
@@ -48,10 +48,7 @@ _SUSPECTS = ("api-server", "scheduler", "worker")
 class _ShortTimeouts(Connection):
     """A connection with few retries and short timeouts, so that a diagnosis reports a silent service within seconds."""
 
-    @property
-    def transport(self) -> dict[str, Any]:
-        """Return the transport arguments of an SDK client."""
-        return {**super().transport, "retry_total": _RETRIES, "connection_timeout": _CONNECT_SECONDS}
+    limits: ClassVar[dict[str, Any]] = {"retry_total": _RETRIES, "connection_timeout": _CONNECT_SECONDS}
 
 
 def collect(session: Session, scope: Scope) -> Snapshot:

@@ -31,15 +31,16 @@ def pipeline(session: Session, address: Address) -> PipelineClient[Any, Any]:
     connection = session.connection
     options = connection.transport
     proxies = {} if address.is_local else options.get("proxies", {})
-    patience = {name: options[name] for name in ("connection_timeout", "retry_total") if name in options}
     usual: list[Any] = [
         policies.UserAgentPolicy(),
         policies.ProxyPolicy(proxies=proxies),
-        policies.RetryPolicy(retry_on_methods=_REPEATABLE, **patience),
+        policies.RetryPolicy(retry_on_methods=_REPEATABLE, **connection.limits),
         policies.BearerTokenCredentialPolicy(connection.credential, SERVER_SCOPE),
         policies.CustomHookPolicy(**options),
     ]
     # The machine's proxy settings do not apply to a cluster on this machine.
     certificates = str(as_file(address.certificates.encode("ascii")))
-    transport = RequestsTransport(connection_verify=certificates, use_env_settings=not address.is_local, **patience)
+    transport = RequestsTransport(
+        connection_verify=certificates, use_env_settings=not address.is_local, **connection.limits
+    )
     return thread_safe(PipelineClient(address.server, policies=usual, transport=transport))

@@ -123,6 +123,10 @@ def test_steps_share_what_was_made_once() -> None:
     assert made == [session]
 
 
+def without_connections(connection: Connection) -> dict[str, Any]:
+    return {name: value for name, value in connection.transport.items() if name != "transport"}
+
+
 @pytest.mark.parametrize(
     ("proxy", "transport"),
     [(None, {}), ("http://p:1", {"proxies": {"http": "http://p:1", "https": "http://p:1"}})],
@@ -131,11 +135,10 @@ def test_a_connection_differs_in_proxy_and_ca_alone(
     tmp_path: Path, proxy: str | None, transport: dict[str, Any]
 ) -> None:
     connection = Connection(credential=None, proxy=proxy)  # type: ignore[arg-type]
-    transport = replace(connection, proxy=None).transport | transport
-    assert connection.transport == transport
+    assert without_connections(connection) == without_connections(replace(connection, proxy=None)) | transport
     (tmp_path / "company.pem").write_text("a company's root")
     company = replace(connection, ca_bundle=str(tmp_path / "company.pem"))
-    assert company.transport == {**transport, "connection_verify": company.ca_file}
+    assert without_connections(company) == without_connections(connection)
     assert Path(company.ca_file).read_bytes().startswith(b"a company's root\n")
 
 
