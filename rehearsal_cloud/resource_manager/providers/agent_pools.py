@@ -9,6 +9,7 @@ from rehearsal_cloud.errors import ServiceError
 from rehearsal_cloud.resource_manager.kubernetes_versions import current_version, supported
 from rehearsal_cloud.resource_manager.providers.cluster_upgrades import upgrade_node_image
 from rehearsal_cloud.resource_manager.providers.node_capacity import DEFAULT_DISK_GB, DEFAULT_SIZE, check_capacity
+from rehearsal_cloud.resource_manager.providers.vm_sizes import family
 from rehearsal_cloud.resource_manager.resource_ids import ResourceId
 from rehearsal_cloud.resource_manager.resource_types import Answer, Call, ResourceType, defaults, new_etag
 
@@ -30,6 +31,7 @@ _IMMUTABLE = ("vmSize", "osType", "osDiskSizeGB", "osDiskType", "maxPods", "vnet
 _READ_ONLY = ("provisioningState", "currentOrchestratorVersion", "nodeImageVersion", "eTag", "name")
 _SIZE = r"Standard_[A-Z]{1,3}\d+(-\d+)?[a-z]*(_[A-Z0-9]+)*"
 _NODE_IMAGES = {"Linux": "AKSUbuntu-2204gen2containerd-202611.03.0", "Windows": "AKSWindows-2022-20348.4294.251104"}
+_SYSTEM_CORES = 2
 _MOST_NODES = 1000
 _LEAST_DRAIN_MINUTES, _MOST_DRAIN_MINUTES = 5, 1440
 _ROLLBACKS_SINCE = "2026-04-01"
@@ -106,6 +108,7 @@ def check(name: str, properties: Document, before: Document | None, location: st
             " more details, please visit https://aka.ms/aks/quotas-skus-regions"
         )
         raise ServiceError(400, "BadRequest", text)
+    _check_system_size(name, pool)
     version = pool.get("orchestratorVersion")
     if version and not supported(version):
         text = (
@@ -117,6 +120,16 @@ def check(name: str, properties: Document, before: Document | None, location: st
     _check_count(pool)
     _check_drain(pool)
     return pool
+
+
+def _check_system_size(name: str, pool: Document) -> None:
+    """Refuse a system pool of one core: https://github.com/MicrosoftDocs/azure-dev-docs/issues/216.
+
+    The service says 4 GB too, and takes less: https://github.com/MicrosoftDocs/azure-docs/issues/121181
+    """
+    if pool.get("mode") == "System" and family(pool.get("vmSize") or DEFAULT_SIZE)[1] < _SYSTEM_CORES:
+        text = f"System node pool must use VM sku with more than 2 cores and 4GB memory. Nodepool name: {name}."
+        raise ServiceError(400, "SystemPoolSkuTooLow", text)
 
 
 def check_node_images(call: Call, pools: Mapping[str, Document], requested: Sequence[Document]) -> None:
