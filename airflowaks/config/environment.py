@@ -121,7 +121,9 @@ class Environment(schema.Section):
         if isinstance(broker := content.get("broker"), dict) and broker.get("kind") == "existing_cache":
             del derived["broker"]
         names = {key: _with_default(content.get(key), default) for key, default in derived.items()}
-        return {"tags": {"environment": name, "managed-by": "airflowaks"}, **content, **names}
+        if content.get("tags") is None:
+            names["tags"] = {"environment": name, "managed-by": "airflowaks"}
+        return content | names
 
 
 def _with_default(value: Any, default: Any) -> Any:

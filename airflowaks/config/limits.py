@@ -66,9 +66,9 @@ def check(text: str) -> None:
             short = str(tag).replace("tag:yaml.org,2002:", "!!")
             problem = f"the tag {short} is not allowed; remove it, and put text in quotes"
         elif len(opened) > DEPTH:
-            problem = f"it is nested more than {DEPTH} levels deep"
+            problem = f"it is nested more than {DEPTH} levels deep; no key of the file is"
         elif nodes > NODES:
-            problem = f"it has more than {NODES:,} values, with those that aliases repeat"
+            problem = f"it has more than {NODES:,} values, with those that aliases repeat; remove some"
         if problem:
             # The stubs add the mark of libyaml's parser, which SafeLoader is not.
             raise yaml.MarkedYAMLError(problem=problem, problem_mark=event.start_mark)  # type: ignore[arg-type]
@@ -77,5 +77,7 @@ def check(text: str) -> None:
 def _problem(value: str) -> str | None:
     if len(value) > CHARACTERS:
         return f"the text has {len(value):,} characters; at most {CHARACTERS:,} are allowed"
-    invisible = next((character for character in value.rstrip("\n") if not character.isprintable()), None)
+    if "\n" in value:
+        return "the text contains a line break; write it in quotes on one line"
+    invisible = next((character for character in value if not character.isprintable()), None)
     return f"the text contains the invisible character U+{ord(invisible):04X}; remove it" if invisible else None

@@ -6,8 +6,9 @@ has 1.30.
 
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from difflib import get_close_matches
+from math import isfinite
 from typing import TYPE_CHECKING, Any, get_args
 
 from airflowaks.config import limits
@@ -16,7 +17,7 @@ from airflowaks.config.schema import Section
 if TYPE_CHECKING:
     from pydantic import ValidationError
     from pydantic_core import ErrorDetails
-    from yaml import Node
+    from yaml import Node, SafeLoader
 
 Key = tuple[str | int, ...]
 
@@ -43,9 +44,22 @@ SENTENCES = {
     "tuple_type": '{shown} is not a list; write each item on its own line, after "- "',
     "dict_type": "{shown} is not a mapping; write its keys on the lines below, indented",
     "model_type": "{shown} is not a mapping; write its keys on the lines below, indented",
-    "union_tag_invalid": '"{tag}" is not a kind of broker; use one of {expected_tags}',
-    "invalid_key": "a key must be text; remove it or put it in quotes",
 }
+
+# By the words of PyYAML's error: what to write instead.
+YAML_SENTENCES = {
+    r"found character '\\t'": "the line begins with a tab; indent with spaces",
+    r"found character '(.)'": 'text that begins with {0} must be in quotes; write "{0}…"',
+    r"found undefined alias '(.*)'": 'there is no anchor &{0}; put text that begins with * in quotes: "*{0}"',
+    r"found unhashable key": "text with braces or brackets must be in quotes",
+    r"mapping values are not allowed": 'text with ": " must be in quotes; indent keys as their neighbours are',
+    r"found unexpected end of stream": "a quote is not closed; add it at the end of the text",
+    r"expected ',' or '(.)'": "a list or mapping is not closed; add {0}",
+    r"found unknown escape character '(.)'": r"\{0} means nothing between double quotes; use single quotes",
+    r"another document": "a second document begins; the file must have one, remove the line",
+}
+_TEXT_TAG = "tag:yaml.org,2002:str"
+YAML_SENTENCE = "it is not valid YAML; put text with special characters in quotes, indent keys as their neighbours are"
 
 
 @dataclass(frozen=True)
@@ -58,6 +72,7 @@ class Document:
     duplicates: list[Key] = field(default_factory=list)
     # Integers that YAML reads as octal (0200 is 128), hexadecimal, binary or sexagesimal (1:04 is 64).
     undecimal: list[Key] = field(default_factory=list)
+    nodes: set["Node"] = field(default_factory=set, repr=False)
 
 
 def parse(text: str) -> Document:
@@ -72,34 +87,48 @@ def parse(text: str) -> Document:
     try:
         limits.check(text)
         loader = yaml.SafeLoader(text)
-        node = loader.get_single_node()
-        document = Document(loader.construct_document(node) if node else {})
+        document = Document({})
+        if node := loader.get_single_node():
+            _index(node, (), document, loader)
+            document = replace(document, content=loader.construct_document(node))
     except yaml.reader.ReaderError as error:
         line = text.count("\n", 0, error.position) + 1
         raise ValueError(f"line {line}: the control character U+{error.character:04X} is not text; remove it") from None
     except yaml.MarkedYAMLError as error:
-        mark = error.problem_mark
+        # The limits have sentences of their own.
+        problem = error.problem if type(error) is yaml.MarkedYAMLError else _yaml_sentence(str(error.problem))
+        # What is not closed is found at the end of the file, and begins at the context.
+        mark = error.context_mark if "not closed" in str(problem) else error.problem_mark
         place = f"line {mark.line + 1}, column {mark.column + 1}: " if mark else ""
-        raise ValueError(f"{place}{error.problem}") from error
-    if node:
-        _index(node, (), document, set())
+        raise ValueError(f"{place}{problem}") from error
     return document
 
 
-def _index(node: "Node", key: Key, document: Document, seen: set[int]) -> None:
+def _yaml_sentence(problem: str) -> str:
+    for pattern, sentence in YAML_SENTENCES.items():
+        if words := re.search(pattern, problem):
+            return sentence.format(*words.groups())
+    return YAML_SENTENCE
+
+
+def _index(node: "Node", key: Key, document: Document, loader: "SafeLoader") -> None:
     import yaml
 
-    if id(node) in seen:  # an alias, possibly circular
+    if node in document.nodes:  # an alias, possibly circular
         return
-    seen.add(id(node))
+    document.nodes.add(node)
     document.lines.setdefault(key, node.start_mark.line + 1)
     if isinstance(node, yaml.ScalarNode):
         document.written[key] = node.value
+        try:
+            loader.yaml_constructors[node.tag](loader, node)
+        except (KeyError, ValueError):  # = and <<; a date such as 2026-99-99
+            node.tag = _TEXT_TAG
         if node.tag == "tag:yaml.org,2002:int" and not re.fullmatch("[-+]?(0|[1-9][0-9]*)", node.value):
             document.undecimal.append(key)
     elif isinstance(node, yaml.SequenceNode):
         for position, item in enumerate(node.value):
-            _index(item, (*key, position), document, seen)
+            _index(item, (*key, position), document, loader)
     else:
         keys = set()
         for name, value in node.value:
@@ -108,21 +137,25 @@ def _index(node: "Node", key: Key, document: Document, seen: set[int]) -> None:
                 document.duplicates.append(path)
             keys.add(path)
             document.lines[path] = name.start_mark.line + 1
-            _index(value, path, document, seen)
+            if isinstance(name, yaml.ScalarNode) and name.value != "<<":  # every key is text: 17, true, null
+                name.tag = _TEXT_TAG
+            _index(value, path, document, loader)
 
 
 def sentences(document: Document, error: "ValidationError | None", model: type[Section]) -> list[str]:
     """Return one sentence for each duplicate key and each error of `model`, in the file's order."""
     problems = [(key, "appears twice; remove one of the two") for key in document.duplicates]
+    undecimal = dict.fromkeys(document.undecimal)
     for detail in error.errors(include_url=False) if error else ():
         # A default computed from another key fails only if that key is invalid, which has its own sentence.
         if detail["type"] != "default_factory_not_called":
             key, models = _place(_location(detail), model)
-            problems.append((key, _sentence(detail, key, models, document, model)))
-    wrong = {key for key, _ in problems}
-    rest = [key for key in document.undecimal if key not in wrong]
+            if detail["type"] == "string_type" or key not in undecimal:
+                problems.append((key, _sentence(detail, key, models, document, model)))
+                undecimal.pop(key, None)
     problems += [
-        (key, f"{document.written[key]} is not a decimal number; write it without leading zeros") for key in rest
+        (key, f"{document.written[key]} is not a decimal number; write it with the digits 0 to 9, no zero first")
+        for key in undecimal
     ]
     problems.sort(key=lambda problem: _line(document, problem[0]))
     return [f"{_dotted(key)} (line {_line(document, key)}): {sentence}" for key, sentence in problems]
@@ -136,17 +169,11 @@ def _line(document: Document, key: Key) -> int:
 
 
 def _dotted(key: Key) -> str:
-    return ".".join(map(str, key)) or "the file"
+    return ".".join(str(part) if str(part).strip() else f'"{part}"' for part in key) or "the file"
 
 
 def _location(detail: "ErrorDetails") -> Key:
-    match detail["type"]:
-        case "union_tag_invalid":
-            return (*detail["loc"], "kind")
-        case "invalid_key":  # pydantic has it as a number, the document as text
-            return tuple(map(str, detail["loc"]))
-        case _:
-            return detail["loc"]
+    return (*detail["loc"], "kind") if detail["type"] == "union_tag_invalid" else detail["loc"]
 
 
 def _place(location: Key, model: type[Section]) -> tuple[Key, list[type[Section]]]:
@@ -182,6 +209,8 @@ def _sentence(
     detail: "ErrorDetails", key: Key, holders: list[type[Section]], document: Document, model: type[Section]
 ) -> str:
     value, context = detail["input"], detail.get("ctx", {})
+    if detail["type"] == "union_tag_invalid":
+        value = value["kind"]
     shown = document.written.get(key, "") if not isinstance(value, str) else f'"{value}"'
     shown = shown or KINDS.get(type(value), "this")
     match detail["type"]:
@@ -197,10 +226,13 @@ def _sentence(
         case "string_type" if value is None and not document.written.get(key):
             sentence = "has no value; add one or remove the line"
         case "string_type":
-            kind = f"the number {value}" if type(value) is float else KINDS.get(type(value), "a date")
+            kind = (
+                f"the number {value}" if type(value) is float and isfinite(value) else KINDS.get(type(value), "a date")
+            )
             sentence = f'YAML reads {shown} as {kind}; put it in quotes: "{shown}"'
-        case "literal_error":
-            sentence = f"{shown} is not one of {context['expected']}; {_nearest_choice(value, context['expected'])}"
+        case "literal_error" | "union_tag_invalid":
+            expected = context.get("expected") or " or ".join(context["expected_tags"].rsplit(", ", 1))
+            sentence = f"{shown} is not one of {expected}; {_nearest_choice(value, expected)}"
         case kind if kind in SENTENCES:
             sentence = SENTENCES[kind].format(shown=shown, **context)
         case _:
@@ -214,10 +246,11 @@ def _unknown_key(key: Key, holders: list[type[Section]], model: type[Section]) -
     fields = sorted({field for each in holders for field in each.model_fields if (each, field) != (model, "name")})
     if near := get_close_matches(name, fields, n=1):
         return f'no such key; did you mean "{_dotted((*section, near[0]))}"?'
-    # A valid key in the wrong section is the other common mistake.
+    # A valid key in the wrong section is the other common mistake; `name` alone says nothing.
     elsewhere = [each for each in _all_keys(model) if each.rpartition(".")[2] == name]
-    if elsewhere and "kind" not in fields:
-        return f'no such key here; did you mean "{elsewhere[0]}"?'
+    below = [each for each in elsewhere if each.startswith(f"{_dotted(section)}.")] or elsewhere
+    if len(below) == 1 and "kind" not in fields:
+        return f'no such key here; did you mean "{below[0]}"?'
     return f"no such key here; valid keys are {', '.join(fields)}"
 
 

@@ -40,14 +40,15 @@ class NameRule:
         """
         shortest, longest = self.length
         if not shortest <= len(name) <= longest:
-            problem = f"it has {len(name)} characters; {shortest} to {longest} are allowed"
+            noun = "character" if len(name) == 1 else "characters"
+            problem = f"it has {len(name)} {noun}; {shortest} to {longest} are allowed"
         elif not re.fullmatch(self.pattern, name, re.ASCII):
             problem = f"use {self.form}"
         # Hyphens are ignored because the derived registry name drops them.
         elif self.public and (word := TRADEMARK.search(name.replace("-", ""))):
-            problem = f'Azure reserves the word "{word.group().lower()}"'
+            problem = f'Azure reserves the word "{word.group().lower()}"; leave it out'
         elif name.lower() in self.reserved:
-            problem = "this name is reserved"
+            problem = "this name is reserved; choose another"
         else:
             return name
         raise ValueError(f'"{name}" is not a valid name for {self.kind}: {problem}; for example, "{self.example}"')

@@ -13,12 +13,16 @@ from airflowaks.config import types
 
 # AKS rejects the first four for pods and services; the last is the default virtual network of the nodes.
 # https://learn.microsoft.com/azure/aks/azure-cni-overlay#ip-address-planning
-RESERVED_NETWORKS = ("169.254.0.0/16", "172.30.0.0/16", "172.31.0.0/16", "192.0.2.0/24", "10.224.0.0/12")
+RESERVED_NETWORKS = tuple(
+    map(IPv4Network, ("169.254.0.0/16", "172.30.0.0/16", "172.31.0.0/16", "192.0.2.0/24", "10.224.0.0/12"))
+)
 # Azure CNI Overlay gives each node a /24 of the pod range, however many pods it runs.
 NODE_PREFIX = 24
 NETWORK_PREFIX = 16
 LARGEST_SERVICE_RANGE = 12
 SMALLEST_SERVICE_RANGE = 28
+
+SYSTEM_POOL_CORES = 2
 
 # Since this version, D and E sizes have the local disk for an ephemeral OS disk only with a "d" in the name.
 DISKLESS_SINCE = 4
@@ -47,7 +51,7 @@ def not_below_min_count(value: int, info: Info) -> int:
 
 
 def _free_range(prefix: int, taken: str | None) -> str:
-    reserved = [IPv4Network(each) for each in (*RESERVED_NETWORKS, taken) if each]
+    reserved = [*RESERVED_NETWORKS, *([IPv4Network(taken)] if taken else ())]
     private = IPv4Network("10.0.0.0/8").subnets(new_prefix=prefix)
     return str(next(network for network in private if not any(map(network.overlaps, reserved))))
 
@@ -84,6 +88,19 @@ class NodePool(Section):
 
     _not_below_min_count = field_validator("max_count")(not_below_min_count)
 
+    @field_validator("vm_size")
+    @classmethod
+    def _has_two_cores(cls, value: str) -> str:
+        # Airflow's pool is the cluster's system pool, which AKS refuses on one core with SystemPoolSkuTooLow:
+        # https://github.com/MicrosoftDocs/azure-dev-docs/issues/216. It says 4 GB too, and takes less:
+        # https://github.com/MicrosoftDocs/azure-docs/issues/121181
+        size = types.VM_SIZE.fullmatch(value)
+        if size and int(size["cores"]) < SYSTEM_POOL_CORES:
+            raise ValueError(
+                f'"{value}" has less than {SYSTEM_POOL_CORES} cores; use a larger size such as "Standard_D4ds_v5"'
+            )
+        return value
+
     @field_validator("os_disk")
     @classmethod
     def _has_a_local_disk(cls, value: str, info: Info) -> str:
@@ -109,13 +126,13 @@ class ClusterNetwork(Section):
     @field_validator("pod_cidr", "service_cidr")
     @classmethod
     def _is_free(cls, value: str, info: Info) -> str:
-        pods = info.data.get("pod_cidr")
-        if pods and IPv4Network(value).overlaps(IPv4Network(pods)):
+        pods, network = info.data.get("pod_cidr"), IPv4Network(value)
+        if pods and network.overlaps(IPv4Network(pods)):
             raise ValueError(f'"{value}" overlaps pod_cidr "{pods}"; choose ranges that do not overlap')
         for reserved in RESERVED_NETWORKS:
-            if IPv4Network(value).overlaps(IPv4Network(reserved)):
+            if network.overlaps(reserved):
                 raise ValueError(f'"{value}" overlaps {reserved}, which AKS reserves; choose another range')
-        if special := types.special_network(IPv4Network(value)[0], IPv4Network(value)[-1]):
+        if special := types.special_network(network[0], network[-1]):
             raise ValueError(f'"{value}" overlaps {special}; choose another range')
         return value
 

@@ -7,6 +7,7 @@ the rule and the fix.
 import re
 from collections import Counter
 from collections.abc import Hashable
+from contextlib import suppress
 from ipaddress import IPv4Address, IPv4Network
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar
@@ -18,6 +19,7 @@ from airflowaks.config.naming import MARK, RULES, region_name
 
 Item = TypeVar("Item", bound=Hashable)
 
+LARGEST_PORT = 65535
 TAG_COUNT = 49  # Azure's limit of 50, less the mark
 # https://learn.microsoft.com/azure/azure-resource-manager/management/tag-resources#limitations
 TAG_FORBIDDEN = "<>%&\\?/"
@@ -26,12 +28,12 @@ TAG_RESERVED = ("azure", "microsoft", "windows")
 # Addresses that no machine of a network has: RFC 6890, and
 # https://learn.microsoft.com/azure/virtual-network/virtual-networks-faq (ranges that a network cannot have, believed).
 SPECIAL_NETWORKS = {
-    "0.0.0.0/8": "this network",
-    "127.0.0.0/8": "loopback",
-    "168.63.129.16/32": "Azure's platform",
-    "169.254.0.0/16": "link-local",
-    "224.0.0.0/4": "multicast",
-    "240.0.0.0/4": "reserved",
+    IPv4Network("0.0.0.0/8"): "this network",
+    IPv4Network("127.0.0.0/8"): "loopback",
+    IPv4Network("168.63.129.16/32"): "Azure's platform",
+    IPv4Network("169.254.0.0/16"): "link-local",
+    IPv4Network("224.0.0.0/4"): "multicast",
+    IPv4Network("240.0.0.0/4"): "reserved",
 }
 # Nobody owns more of the internet than a /8; who admits more means everyone, and has to say so.
 WIDEST_PREFIX = 8
@@ -41,13 +43,18 @@ _OUTBOUND_ONLY = "0.0.0.0/32"
 
 # The form of https://learn.microsoft.com/azure/virtual-machines/vm-naming-conventions
 VM_SIZE = re.compile(
-    r"Standard_(?P<family>[A-Z]+)\d+(-\d+)?(?P<features>[a-z]*)(_[A-Z]+\d+)*(_v(?P<version>\d+))?", re.ASCII
+    r"Standard_(?P<family>[A-Z]+)(?P<cores>\d+)(-\d+)?(?P<features>[a-z]*)(_[A-Z]+\d+)*(_v(?P<version>\d+))?", re.ASCII
 )
 
 
-# Zero is no number of cores.
-_CORES = r"(?=.*[1-9])([1-9]\d*m?|\d+\.\d{1,3})"
+_CIDR = re.compile(r"[0-9.]+(/([0-9]|[1-9][0-9]))?")
+# Zero is no number of cores, and no machine has a thousand or 100,000 GiB.
+_CORES = r"(?=.*[1-9])([1-9]\d{0,2}|[1-9]\d{0,5}m|(0|[1-9]\d{0,2})\.\d{1,3})"
+_MEMORY = r"[1-9]\d{0,4}Gi|[1-9]\d{0,7}Mi"
 _LABEL = r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?"
+_PROXY_HOST = r"[-a-z0-9_.]+|[0-9a-f:.]+"
+# An address has digits alone after its last full stop.
+_HOST = rf"(?=.{{1,253}}$)({_LABEL}\.)+(?![0-9]+$){_LABEL}"
 
 
 def _matching(pattern: str, what: str, example: str) -> AfterValidator:
@@ -71,10 +78,9 @@ def _guid(name: str, command: str) -> AfterValidator:
 
 
 def _network(value: str) -> str:
-    try:
-        return str(IPv4Network(value))
-    except ValueError:
-        pass
+    with suppress(ValueError):
+        if _CIDR.fullmatch(value):  # IPv4Network also takes a mask after the slash
+            return str(IPv4Network(value))
     try:
         fix = f'did you mean "{IPv4Network(value, strict=False)}"?'
     except ValueError:
@@ -86,13 +92,15 @@ def _address(value: str) -> str:
     try:
         return str(IPv4Address(value))
     except ValueError:
-        raise ValueError(f'"{value}" is not an IPv4 address; write it like "203.0.113.7"') from None
+        raise ValueError(
+            f'"{value}" is not an IPv4 address; write four numbers of 0 to 255 and full stops between'
+        ) from None
 
 
 def special_network(first: IPv4Address, last: IPv4Address) -> str | None:
     """Return the special network that a range of addresses overlaps, with its use, or None."""
     for special, use in SPECIAL_NETWORKS.items():
-        if first <= IPv4Network(special)[-1] and IPv4Network(special)[0] <= last:
+        if first <= special.broadcast_address and special.network_address <= last:
             return f"{special} ({use})"
     return None
 
@@ -114,12 +122,17 @@ def image_tag(value: str) -> str:
     return value.partition("@")[0].rpartition(":")[2]
 
 
+def _is_endpoint(value: str) -> bool:
+    host, colon, port = value.partition(":")
+    is_port = re.fullmatch("[1-9][0-9]{0,4}", port) is not None and int(port) <= LARGEST_PORT
+    return re.fullmatch(rf"{_LABEL}(\.{_LABEL})+", host.lower()) is not None and (is_port or not colon)
+
+
 def _image(value: str) -> str:
     registry, _, rest = value.partition("/")
     tagged, at, digest = rest.partition("@")
     repository, _, tag = tagged.rpartition(":")
-    host = rf"{_LABEL}(\.{_LABEL})+(:[0-9]{{1,5}})?"
-    if not re.fullmatch(host, registry.lower()) or not repository or not tag:
+    if not _is_endpoint(registry) or not repository or not tag:
         form = "registry host, repository and tag"
         raise ValueError(f'"{value}" is not an image with {form}; write it like "docker.io/apache/airflow:3.3.2"')
     if at and not re.fullmatch(r"sha256:[0-9a-f]{64}", digest):
@@ -133,13 +146,16 @@ def _proxy(value: str) -> str:
     # The message omits the value: a proxy URL may contain a password.
     try:
         url = urlsplit(value)
-        complete = url.scheme in {"http", "https"} and url.hostname and url.port and " " not in value
+        complete = url.scheme in {"http", "https"} and url.port and re.fullmatch(_PROXY_HOST, url.hostname or "")
+        more = url.path.strip("/") or url.query or url.fragment
     except ValueError:
-        complete = False
+        complete, more = None, ""
     if not complete:
         raise ValueError('the proxy URL needs scheme, host and port; write it like "http://proxy.example.com:3128"')
     if url.username is not None:
         raise ValueError("the proxy URL contains credentials; remove them and set HTTPS_PROXY instead")
+    if more:
+        raise ValueError("the proxy URL has text after the port; remove it")
     return value
 
 
@@ -218,14 +234,18 @@ Zones = Annotated[
     tuple[Annotated[Literal["1", "2", "3"], BeforeValidator(_text)], ...], Field(strict=False), AfterValidator(_unique)
 ]
 # Which of them there are depends on the region and the day: the preflight and the steps ask Azure.
-KubernetesVersion = Annotated[str, _matching(r"1\.\d{2}(\.\d+)?", "a version of Kubernetes", '"1.35" or "1.35.3"')]
-PostgresqlVersion = Annotated[str, BeforeValidator(_text), _matching(r"\d{2}", "a major version of PostgreSQL", '"17"')]
+KubernetesVersion = Annotated[
+    str, _matching(r"1\.[1-9]\d(\.(0|[1-9]\d*))?", "a version of Kubernetes", '"1.35" or "1.35.3"')
+]
+PostgresqlVersion = Annotated[
+    str, BeforeValidator(_text), _matching(r"[1-9]\d", "a major version of PostgreSQL", '"17"')
+]
 Image = Annotated[str, AfterValidator(_image)]
 SecretUrl = Annotated[str, AfterValidator(_secret_url)]
 Cores = Annotated[str, BeforeValidator(_text), _matching(_CORES, "a number of cores", '"2" or, in thousandths, "500m"')]
-Memory = Annotated[str, _matching(r"[1-9]\d*[MG]i", "an amount of memory", '"512Mi" or "2Gi"')]
+Memory = Annotated[str, _matching(_MEMORY, "an amount of memory", '"512Mi" or "2Gi"')]
 UtcOffset = Annotated[str, _matching(r"[+-](0\d|1[0-4]):(00|15|30|45)", "an offset from UTC", '"+01:00"')]
-HostName = Annotated[str, _matching(rf"{_LABEL}(\.{_LABEL})+", "a lower-case host name", '"airflow.example.com"')]
+HostName = Annotated[str, _matching(_HOST, "a lower-case host name", '"airflow.example.com"')]
 
 EnvironmentName = Annotated[str, AfterValidator(RULES["environment"].check)]
 ResourceGroupName = Annotated[str, AfterValidator(RULES["resource_group"].check)]
