@@ -14,13 +14,14 @@ from rehearsal_cloud.kubernetes.api import responses
 from rehearsal_cloud.kubernetes.api.bodies import media_type
 from rehearsal_cloud.kubernetes.api.call import unsupported
 from rehearsal_cloud.kubernetes.api.watching import selected
-from rehearsal_cloud.kubernetes.failures import Failure, bad_request, not_found, unsupported_media_type
-from rehearsal_cloud.kubernetes.objects import lifecycle
+from rehearsal_cloud.kubernetes.failures import Failure, bad_request, invalid, not_found, unsupported_media_type
+from rehearsal_cloud.kubernetes.objects import conversion, lifecycle
 from rehearsal_cloud.kubernetes.objects.apply import apply
 from rehearsal_cloud.kubernetes.objects.decoding import decode, field_warnings
 from rehearsal_cloud.kubernetes.objects.deletion import DeleteOptions, orphans_by_default
 from rehearsal_cloud.kubernetes.objects.objects import Write
 from rehearsal_cloud.kubernetes.objects.patches import APPLY, JSON, MERGE, STRATEGIC, patch
+from rehearsal_cloud.kubernetes.objects.validation import events
 
 if TYPE_CHECKING:
     from starlette.responses import Response
@@ -62,6 +63,11 @@ async def create(call: Call) -> Response:
     document = _placed(call, document)
     if document["metadata"].get("resourceVersion"):
         raise Failure(500, "", "resourceVersion should not be set on objects to be created")
+    document = conversion.stored(document)
+    if call.kind.api_version == conversion.EVENTS and (wrong := list(events.new_event(document))):
+        raise invalid(call.cluster.kinds.named("Event"), document["metadata"].get("name", ""), wrong)
+    if call.kind.kind == "CertificateSigningRequest":
+        document["spec"] |= call.user.document()
     call.access.check_escalation(call.user, document, None)
     created = call.cluster.objects.create_as(document, _write(call))
     return responses.single(call, created, 201)
@@ -73,7 +79,7 @@ async def update(call: Call) -> Response:
     body, duplicates = await call.document()
     document, warnings = decode(call.cluster.schemas, call.kind, body, call.field_validation, duplicates)
     call.warn(warnings)
-    return responses.single(call, *replaced(call, _named(call, _placed(call, document))))
+    return responses.single(call, *replaced(call, _named(call, _placed(call, conversion.stored(document)))))
 
 
 def replaced(call: Call, document: Document) -> tuple[Document, int]:
@@ -102,10 +108,10 @@ async def change(call: Call) -> Response:
     if form == APPLY:
         return responses.single(call, *_applied(call, body, duplicates))
     old = present(call)
-    live = {**old, "apiVersion": call.kind.api_version}
+    live = conversion.served(call.kind, old)
     patched, warnings = patch(call.cluster.schemas, call.kind, live, body, form, call.field_validation)
     call.warn(warnings)
-    return responses.single(call, *replaced(call, _named(call, patched)))
+    return responses.single(call, *replaced(call, _named(call, conversion.stored(patched))))
 
 
 def _applied(call: Call, body: Any, duplicates: tuple[str, ...]) -> tuple[Document, int]:
@@ -117,12 +123,12 @@ def _applied(call: Call, body: Any, duplicates: tuple[str, ...]) -> tuple[Docume
     old = objects.get(call.kind.kind, call.info.name, _namespace(call))
     if old is None and call.info.subresource:
         raise not_found(call.kind, call.info.name)
-    live = {**old, "apiVersion": call.kind.api_version} if old else None
+    live = conversion.served(call.kind, old) if old else None
     manager, subresource = call.query("fieldManager"), call.info.subresource
     patched = apply(
         cluster.schemas, call.kind, live, applied, manager, force=call.flag("force"), subresource=subresource
     )
-    document, _ = decode(cluster.schemas, call.kind, patched, "Ignore")
+    document = conversion.stored(decode(cluster.schemas, call.kind, patched, "Ignore")[0])
     call.access.check_escalation(call.user, document, old)
     if old is None:
         return objects.create_as(document, _write(call, applied=True)), 201

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from starlette.responses import JSONResponse
 
 from rehearsal_cloud.kubernetes.api import tables
+from rehearsal_cloud.kubernetes.objects.conversion import served
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -36,9 +37,7 @@ def shown(call: Call, document: Document) -> Document:
     if wants_metadata(call):
         head = {"kind": "PartialObjectMetadata", "apiVersion": "meta.k8s.io/v1"}
         return {**head, "metadata": document["metadata"]}
-    if call.kind.custom and document["apiVersion"] != call.kind.api_version:
-        return {**document, "apiVersion": call.kind.api_version}
-    return document
+    return served(call.kind, document)
 
 
 def single(call: Call, document: Document, status: int = 200) -> Response:

@@ -40,7 +40,7 @@ _SWITCHING_PROTOCOLS = 101
 _STREAMS = ("attach", "exec", "portforward")
 _CREATE_REQUIRED = (1, 35)
 _ENDPOINTS = "v1 Endpoints is deprecated in v1.33+; use discovery.k8s.io/v1 EndpointSlice"
-_PARTS = ("", "status", "finalize")
+_PARTS = ("", "status", "finalize", "approval")
 """The subresources that are parts of the object itself."""
 
 
@@ -129,6 +129,8 @@ class Api:
             return await _scale(call)
         if info.subresource not in _PARTS:
             return await subresources.act(call)
+        if info.verb == "deletecollection" and info.verb not in call.kind.verbs:
+            raise method_not_allowed()
         match info.verb:
             case "list":
                 return self._lists.answer(call)

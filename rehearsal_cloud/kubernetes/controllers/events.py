@@ -1,4 +1,4 @@
-"""The retention of events: one hour after their last occurrence, the API server's default."""
+"""The retention of events: one hour after they were written, the API server's default."""
 
 from __future__ import annotations
 
@@ -34,8 +34,8 @@ class Events(Controller):
         event = self.objects.get("Event", name, namespace)
         if event is None:
             return None
-        last = event.get("lastTimestamp") or event.get("eventTime") or event["metadata"]["creationTimestamp"]
-        remaining = _KEPT_SECONDS - seconds_since(last)
+        written = max(event["metadata"]["creationTimestamp"], event.get("lastTimestamp") or "")
+        remaining = _KEPT_SECONDS - seconds_since(written)
         if remaining > 0:
             return remaining
         self.objects.delete("Event", name, namespace, uid=event["metadata"]["uid"])

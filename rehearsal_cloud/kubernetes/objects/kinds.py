@@ -60,22 +60,26 @@ def _kind(  # noqa: PLR0913 - the columns of the table below
     plural: str = "",
     namespaced: bool = True,
     verbs: tuple[str, ...] = ALL_VERBS,
-    every: bool = False,
+    category: str = "",
 ) -> Kind:
     group, _, version = api_version.rpartition("/")
     singular = kind.lower()
-    categories = ("all",) if every else ()
+    categories = (category,) if category else ()
     names, below = tuple(short.split()), tuple(subresources.split())
     return Kind(group, version, kind, plural or f"{singular}s", singular, names, namespaced, verbs, below, categories)
 
 
 _REVIEW = ("create",)
+_ONE_BY_ONE = tuple(verb for verb in ALL_VERBS if verb != "deletecollection")
+_EXTENSION = "api-extensions"
 _POD = "attach binding ephemeralcontainers eviction exec log portforward proxy status"
+# The first version of a kind is stored; `conversion` makes the others of it. Admission policies and devices are stored
+# without effect: no well-kept library evaluates CEL as the API server does, and no node has a device.
 _BUILT_IN = (
-    _kind("v1", "Namespace", "ns", "finalize status", namespaced=False),
+    _kind("v1", "Namespace", "ns", "finalize status", namespaced=False, verbs=_ONE_BY_ONE),
     _kind("v1", "Node", "no", "proxy status", namespaced=False),
-    _kind("v1", "Pod", "po", _POD, every=True),
-    _kind("v1", "Service", "svc", "proxy status", every=True),
+    _kind("v1", "Pod", "po", _POD, category="all"),
+    _kind("v1", "Service", "svc", "proxy status", category="all"),
     _kind("v1", "Endpoints", "ep", plural="endpoints"),
     _kind("v1", "ConfigMap", "cm"),
     _kind("v1", "Secret"),
@@ -85,15 +89,17 @@ _BUILT_IN = (
     _kind("v1", "PersistentVolumeClaim", "pvc", "status"),
     _kind("v1", "LimitRange", "limits"),
     _kind("v1", "ResourceQuota", "quota", "status"),
-    _kind("v1", "ReplicationController", "rc", "scale status", every=True),
-    _kind("apps/v1", "Deployment", "deploy", "scale status", every=True),
-    _kind("apps/v1", "ReplicaSet", "rs", "scale status", every=True),
-    _kind("apps/v1", "StatefulSet", "sts", "scale status", every=True),
-    _kind("apps/v1", "DaemonSet", "ds", "status", every=True),
+    _kind("v1", "ReplicationController", "rc", "scale status", category="all"),
+    _kind("apps/v1", "Deployment", "deploy", "scale status", category="all"),
+    _kind("apps/v1", "ReplicaSet", "rs", "scale status", category="all"),
+    _kind("apps/v1", "StatefulSet", "sts", "scale status", category="all"),
+    _kind("apps/v1", "DaemonSet", "ds", "status", category="all"),
     _kind("apps/v1", "ControllerRevision"),
-    _kind("batch/v1", "Job", "", "status", every=True),
-    _kind("batch/v1", "CronJob", "cj", "status", every=True),
-    _kind("autoscaling/v2", "HorizontalPodAutoscaler", "hpa", "status", every=True),
+    _kind("batch/v1", "Job", "", "status", category="all"),
+    _kind("batch/v1", "CronJob", "cj", "status", category="all"),
+    _kind("autoscaling/v2", "HorizontalPodAutoscaler", "hpa", "status", category="all"),
+    _kind("autoscaling/v1", "HorizontalPodAutoscaler", "hpa", "status", category="all"),
+    _kind("events.k8s.io/v1", "Event", "ev"),
     _kind("policy/v1", "PodDisruptionBudget", "pdb", "status"),
     _kind("networking.k8s.io/v1", "NetworkPolicy", "netpol", plural="networkpolicies"),
     _kind("networking.k8s.io/v1", "Ingress", "ing", "status", plural="ingresses"),
@@ -109,7 +115,28 @@ _BUILT_IN = (
     _kind("storage.k8s.io/v1", "CSIDriver", namespaced=False),
     _kind("storage.k8s.io/v1", "CSINode", namespaced=False),
     _kind("storage.k8s.io/v1", "VolumeAttachment", "", "status", namespaced=False),
-    _kind("apiextensions.k8s.io/v1", "CustomResourceDefinition", "crd crds", "status", namespaced=False),
+    _kind(
+        "apiextensions.k8s.io/v1",
+        "CustomResourceDefinition",
+        "crd crds",
+        "status",
+        namespaced=False,
+        category=_EXTENSION,
+    ),
+    *(
+        _kind("admissionregistration.k8s.io/v1", kind, "", below, plural=plural, namespaced=False, category=_EXTENSION)
+        for kind, below, plural in (
+            ("MutatingWebhookConfiguration", "", ""),
+            ("ValidatingWebhookConfiguration", "", ""),
+            ("ValidatingAdmissionPolicy", "status", "validatingadmissionpolicies"),
+            ("ValidatingAdmissionPolicyBinding", "", ""),
+        )
+    ),
+    _kind("certificates.k8s.io/v1", "CertificateSigningRequest", "csr", "approval status", namespaced=False),
+    _kind("resource.k8s.io/v1", "DeviceClass", plural="deviceclasses", namespaced=False),
+    _kind("resource.k8s.io/v1", "ResourceClaim", "", "status"),
+    _kind("resource.k8s.io/v1", "ResourceClaimTemplate"),
+    _kind("resource.k8s.io/v1", "ResourceSlice", namespaced=False),
     _kind("authentication.k8s.io/v1", "SelfSubjectReview", namespaced=False, verbs=_REVIEW),
     _kind("authentication.k8s.io/v1", "TokenReview", namespaced=False, verbs=_REVIEW),
     _kind("authorization.k8s.io/v1", "LocalSubjectAccessReview", verbs=_REVIEW),
@@ -124,7 +151,7 @@ class Kinds:
 
     def __init__(self) -> None:
         self._by_path = {(kind.group, kind.version, kind.plural): kind for kind in _BUILT_IN}
-        self._by_name = {kind.kind: kind for kind in _BUILT_IN}
+        self._by_name = {kind.kind: kind for kind in reversed(_BUILT_IN)}
 
     def __iter__(self) -> Iterator[Kind]:
         return iter(self._by_path.values())

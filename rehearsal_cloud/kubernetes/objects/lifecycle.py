@@ -29,7 +29,8 @@ _NO_GENERATION = frozenset(
         "Namespace", "Node", "Service", "Endpoints", "ConfigMap", "Secret", "ServiceAccount", "Event",
         "PersistentVolume", "PersistentVolumeClaim", "LimitRange", "ResourceQuota", "ControllerRevision",
         "HorizontalPodAutoscaler", "Lease", "Role", "RoleBinding", "ClusterRole", "ClusterRoleBinding",
-        "StorageClass", "CSIDriver", "CSINode", "VolumeAttachment",
+        "StorageClass", "CSIDriver", "CSINode", "VolumeAttachment", "CertificateSigningRequest", "ResourceClaim",
+        "ResourceClaimTemplate",
     }
 )  # fmt: skip
 _FIRST_STATUS: dict[str, Document] = {
@@ -122,7 +123,7 @@ def check_current(kind: Kind, document: Document, old: Document) -> None:
 
 def updated(kind: Kind, document: Document, old: Document, subresource: str) -> Document:
     """Return the updated `old`: the server's part stays, and the part that the path does not write."""
-    if subresource in ("status", "finalize"):
+    if subresource in ("status", "finalize", "approval"):
         return _below(kind, document, old, subresource)
     metadata = dict(document["metadata"])
     kept = old["metadata"]
@@ -141,7 +142,7 @@ def updated(kind: Kind, document: Document, old: Document, subresource: str) -> 
     if has_status(kind):
         new.pop("status", None)
         new |= {"status": old["status"]} if "status" in old else {}
-    if kind.kind == "Namespace":
+    if kind.kind in ("Namespace", "CertificateSigningRequest"):
         new["spec"] = old["spec"]
     # Binding a pod counts no generation (test/e2e/node/pods.go: "pod generation should start at 1").
     if "generation" in kept and subresource != "binding" and _content(kind, new) != _content(kind, old):
@@ -172,6 +173,10 @@ def _below(kind: Kind, document: Document, old: Document, subresource: str) -> D
     for key in _WRITTEN_WITH_STATUS.get(kind.kind, ()):
         if key in document["metadata"]:
             metadata[key] = document["metadata"][key]
+    if subresource == "approval":
+        times = {"lastUpdateTime": now(), "lastTransitionTime": now()}
+        conditions = [times | condition for condition in (document.get("status") or {}).get("conditions") or ()]
+        return {**new, "status": {**old["status"], "conditions": conditions}}
     new.pop("status", None)
     return {**new, "status": document["status"]} if "status" in document else new
 

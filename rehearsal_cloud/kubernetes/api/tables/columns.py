@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from rehearsal_cloud.kubernetes.api.tables import infrastructure, workloads
-from rehearsal_cloud.kubernetes.api.tables.cells import NONE, UNSET, created, joined, selector
+from rehearsal_cloud.kubernetes.api.tables.cells import NONE, created, selector
 from rehearsal_cloud.kubernetes.api.tables.pods import pod_cells
 
 if TYPE_CHECKING:
@@ -97,9 +97,7 @@ PRINTERS: dict[str, Printer] = {
     "CronJob": _printer(
         workloads.cron_job, "Schedule, Timezone, Suspend:boolean, Active:integer, Last Schedule, Age", _SELECTED
     ),
-    "HorizontalPodAutoscaler": _printer(
-        workloads.autoscaler, "Reference, Targets, MinPods, MaxPods, Replicas:integer, Age"
-    ),
+    "HorizontalPodAutoscaler": _printer(workloads.autoscaler, "Reference, Targets, MinPods, MaxPods, Replicas, Age"),
     "PodDisruptionBudget": _printer(
         workloads.budget, "Min Available, Max Unavailable, Allowed Disruptions:integer, Age"
     ),
@@ -123,17 +121,23 @@ PRINTERS: dict[str, Printer] = {
     ),
     "StorageClass": _printer(
         infrastructure.storage_class,
-        "Provisioner, ReclaimPolicy, VolumeBindingMode, AllowVolumeExpansion:boolean, Age",
+        "Provisioner, ReclaimPolicy, VolumeBindingMode, AllowVolumeExpansion, Age",
         named=True,
     ),
     "CSIDriver": _printer(
-        lambda document: [
-            bool(document["spec"].get("attachRequired")),
-            bool(document["spec"].get("podInfoOnMount")),
-            joined(document["spec"].get("volumeLifecycleModes") or []),
-            created(document),
-        ],
-        "AttachRequired:boolean, PodInfoOnMount:boolean, Modes, Age",
+        infrastructure.csi_driver,
+        "AttachRequired:boolean, PodInfoOnMount:boolean, StorageCapacity:boolean, TokenRequests,"
+        " RequiresRepublish:boolean, Modes, Age",
+    ),
+    "VolumeAttachment": Printer(
+        (
+            NAME,
+            Column("Attacher", format="name"),
+            *(Column(name) for name in ("PV", "Node")),
+            Column("Attached", "boolean"),
+            Column("Age"),
+        ),
+        infrastructure.volume_attachment,
     ),
     "CSINode": _printer(
         lambda document: [len(document["spec"].get("drivers") or []), created(document)], "Drivers:integer, Age"
@@ -158,11 +162,17 @@ PRINTERS: dict[str, Printer] = {
         lambda document: [
             document["value"],
             bool(document.get("globalDefault")),
-            document.get("preemptionPolicy") or UNSET,
             created(document),
+            document.get("preemptionPolicy", ""),
         ],
-        "Value:integer, Global-Default:boolean, PreemptionPolicy, Age",
+        "Value:integer, Global-Default:boolean, Age, PreemptionPolicy",
     ),
+    "ResourceQuota": _printer(infrastructure.quota, "Request, Limit, Age"),
+    "CertificateSigningRequest": _printer(
+        infrastructure.signing_request, "Age, SignerName, Requestor, RequestedDuration, Condition"
+    ),
+    "MutatingWebhookConfiguration": _printer(_count("webhooks"), "Webhooks:integer, Age"),
+    "ValidatingWebhookConfiguration": _printer(_count("webhooks"), "Webhooks:integer, Age"),
     "RoleBinding": _printer(infrastructure.binding, "Role, Age", _SUBJECTS),
     "ClusterRoleBinding": _printer(infrastructure.binding, "Role, Age", _SUBJECTS),
     "Event": Printer(

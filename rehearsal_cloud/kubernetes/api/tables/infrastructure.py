@@ -7,7 +7,17 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from rehearsal_cloud.kubernetes.api.tables.cells import NONE, UNKNOWN, UNSET, access_modes, age, created, joined, labels
+from rehearsal_cloud.kubernetes.api.tables.cells import (
+    NONE,
+    UNKNOWN,
+    UNSET,
+    access_modes,
+    age,
+    created,
+    duration,
+    joined,
+    labels,
+)
 
 if TYPE_CHECKING:
     from rehearsal_cloud.documents import Document
@@ -144,7 +154,47 @@ def storage_class(document: Document) -> list[Any]:
     ]
 
 
+def csi_driver(document: Document) -> list[Any]:
+    """Return what the driver needs of the kubelet, modes, age."""
+    spec = document["spec"]
+    tokens = spec.get("tokenRequests")
+    return [
+        *(bool(spec.get(field)) for field in ("attachRequired", "podInfoOnMount", "storageCapacity")),
+        UNSET if tokens is None else ",".join(token["audience"] for token in tokens),
+        bool(spec.get("requiresRepublish")),
+        joined(spec.get("volumeLifecycleModes") or []),
+        created(document),
+    ]
+
+
+def volume_attachment(document: Document) -> list[Any]:
+    """Return name, attacher, volume, node, attached, age."""
+    spec, status = document["spec"], document.get("status") or {}
+    place = [(spec.get("source") or {}).get("persistentVolumeName", ""), spec["nodeName"]]
+    return [document["metadata"]["name"], spec["attacher"], *place, bool(status.get("attached")), created(document)]
+
+
 # The cluster
+
+
+def quota(document: Document) -> list[Any]:
+    """Return what is used of the requests and other amounts, and of the limits; age."""
+    status = document.get("status") or {}
+    texts: dict[bool, list[str]] = {False: [], True: []}
+    for name, hard in sorted((status.get("hard") or {}).items()):
+        used = (status.get("used") or {}).get(name, "0")
+        texts[name.startswith("limits.")].append(f"{name}: {used}/{hard}")
+    return [*(", ".join(column) for column in texts.values()), created(document)]
+
+
+def signing_request(document: Document) -> list[Any]:
+    """Return age, signer, requestor, requested duration, condition."""
+    spec, status = document["spec"], document.get("status") or {}
+    seconds = spec.get("expirationSeconds")
+    states = [condition["type"] for condition in status.get("conditions") or ()] or ["Pending"]
+    issued = ["Issued"] if status.get("certificate") else []
+    asked = NONE if seconds is None else duration(seconds)
+    return [created(document), spec["signerName"], spec.get("username", ""), asked, ",".join([*states, *issued])]
 
 
 def node(document: Document) -> list[Any]:

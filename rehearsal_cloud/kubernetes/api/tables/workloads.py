@@ -23,6 +23,9 @@ from rehearsal_cloud.kubernetes.api.tables.cells import (
 if TYPE_CHECKING:
     from rehearsal_cloud.documents import Document
 
+_METRICS = 2
+"""The metrics of an autoscaler that its row shows."""
+
 
 def deployment(document: Document) -> list[Any]:
     """Return ready, up-to-date, available, age; containers, images, selector."""
@@ -112,8 +115,10 @@ def autoscaler(document: Document) -> list[Any]:
     current = status.get("currentMetrics") or []
     metrics: list[Document] = spec.get("metrics") or []
     shown = [_metric(metric, now or {}) for metric, now in zip_longest(metrics, current[: len(metrics)])]
-    replicas = [spec.get("minReplicas", UNSET), spec["maxReplicas"], status.get("currentReplicas", 0)]
-    return [f"{target['kind']}/{target['name']}", ", ".join(shown) or NONE, *replicas, created(document)]
+    more = f" + {len(shown) - _METRICS} more..." if len(shown) > _METRICS else ""
+    replicas = [str(spec.get("minReplicas", UNSET)), spec["maxReplicas"], status.get("currentReplicas", 0)]
+    targets = ", ".join(shown[:_METRICS]) + more
+    return [f"{target['kind']}/{target['name']}", targets or NONE, *replicas, created(document)]
 
 
 def _metric(metric: Document, current: Document) -> str:

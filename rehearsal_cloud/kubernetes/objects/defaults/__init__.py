@@ -25,6 +25,8 @@ _BY_KIND: dict[tuple[str, str], Callable[[Document], None]] = {
     ("", "Pod"): pods.pod,
     ("", "Secret"): core.secret,
     ("", "Service"): core.service,
+    ("admissionregistration.k8s.io", "MutatingWebhookConfiguration"): cluster.webhook_configuration,
+    ("admissionregistration.k8s.io", "ValidatingWebhookConfiguration"): cluster.webhook_configuration,
     ("apiextensions.k8s.io", "CustomResourceDefinition"): cluster.custom_resource_definition,
     ("apps", "DaemonSet"): workloads.daemon_set,
     ("apps", "Deployment"): workloads.deployment,

@@ -56,6 +56,18 @@ def priority_class(document: Document) -> None:
     fill(document, preemptionPolicy="PreemptLowerPriority")
 
 
+def webhook_configuration(document: Document) -> None:
+    """Set how webhooks match and fail, and the port of their services."""
+    mutating = {"reinvocationPolicy": "Never"} if document["kind"].startswith("Mutating") else {}
+    for webhook in document.get("webhooks") or ():
+        fill(webhook, failurePolicy="Fail", matchPolicy="Equivalent", timeoutSeconds=10, **mutating)
+        fill(webhook, namespaceSelector={}, objectSelector={})
+        for rule in webhook.get("rules") or ():
+            fill(rule, scope="*")
+        if "service" in (webhook.get("clientConfig") or {}):
+            fill(webhook["clientConfig"]["service"], port=443)
+
+
 def custom_resource_definition(document: Document) -> None:
     """Set the names derived from the kind, and the conversion strategy None."""
     spec = document["spec"]

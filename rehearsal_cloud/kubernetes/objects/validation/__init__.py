@@ -9,8 +9,10 @@ from typing import TYPE_CHECKING
 
 from rehearsal_cloud.kubernetes.objects import custom_schemas
 from rehearsal_cloud.kubernetes.objects.validation import (
+    certificates,
     cluster,
     configuration,
+    events,
     jobs,
     limit_ranges,
     names,
@@ -19,6 +21,7 @@ from rehearsal_cloud.kubernetes.objects.validation import (
     scaling,
     services,
     storage,
+    webhooks,
     workloads,
 )
 
@@ -35,12 +38,15 @@ if TYPE_CHECKING:
 
 _BY_KIND: dict[tuple[str, str], Rules] = {
     ("", "ConfigMap"): configuration.config_map,
+    ("", "Event"): events.event,
     ("", "LimitRange"): limit_ranges.limit_range,
     ("", "PersistentVolume"): storage.persistent_volume,
     ("", "PersistentVolumeClaim"): storage.persistent_volume_claim,
     ("", "Pod"): pods.pod,
     ("", "Secret"): configuration.secret,
     ("", "Service"): services.service,
+    ("admissionregistration.k8s.io", "MutatingWebhookConfiguration"): webhooks.webhook_configuration,
+    ("admissionregistration.k8s.io", "ValidatingWebhookConfiguration"): webhooks.webhook_configuration,
     ("apiextensions.k8s.io", "CustomResourceDefinition"): cluster.custom_resource_definition,
     ("apps", "DaemonSet"): workloads.daemon_set,
     ("apps", "Deployment"): workloads.deployment,
@@ -49,6 +55,7 @@ _BY_KIND: dict[tuple[str, str], Rules] = {
     ("autoscaling", "HorizontalPodAutoscaler"): scaling.horizontal_pod_autoscaler,
     ("batch", "CronJob"): jobs.cron_job,
     ("batch", "Job"): jobs.job,
+    ("certificates.k8s.io", "CertificateSigningRequest"): certificates.signing_request,
     ("networking.k8s.io", "Ingress"): network.ingress,
     ("networking.k8s.io", "NetworkPolicy"): network.network_policy,
     ("policy", "PodDisruptionBudget"): scaling.pod_disruption_budget,

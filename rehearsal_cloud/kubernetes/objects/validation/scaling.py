@@ -73,3 +73,6 @@ def _metric(path: str, metric: Document) -> Iterator[Cause]:
         yield from supported(f"{path}.type", type_, *_METRICS) if type_ else [required(f"{path}.type")]
     elif _METRICS[type_] not in metric:
         yield required(f"{path}.{_METRICS[type_]}", "must populate information for the given metric source")
+    elif metric[_METRICS[type_]].get("target", {}).get("averageUtilization", 1) < 1:
+        target = f"{path}.{_METRICS[type_]}.target.averageUtilization"
+        yield invalid(target, metric[_METRICS[type_]]["target"]["averageUtilization"], "must be greater than 0")
