@@ -86,11 +86,11 @@ def _not_installed(name: str, reason: str) -> click.Command:
 def _environments(context: click.Context, parameter: click.Parameter, incomplete: str) -> list[str]:
     """Complete the name of an environment."""
     del context, parameter
-    from airflowaks.config.paths import manifests_folder
+    from airflowaks.config.environment import environment_names
 
     names: list[str] = []
     with suppress(AirflowAksError):
-        names = sorted(path.stem for path in manifests_folder("environments").glob("*.yaml"))
+        names = environment_names()
     return [name for name in names if name.startswith(incomplete)]
 
 
@@ -185,6 +185,24 @@ def preflight(context: click.Context, env: str, image: str) -> None:
     verdicts = preflight(open_session(env, "plan"), image)
     click.echo(verdicts)
     context.exit(bool(verdicts.stopping))
+
+
+@airflowaks.command()
+@click.option("--env", "names", multiple=True, shell_complete=_environments, help="An environment; may be repeated.")
+@click.option("--all", "every", is_flag=True, help="All environments on Azure.")
+@click.pass_context
+def check(context: click.Context, names: tuple[str, ...], *, every: bool) -> None:
+    """Compare environments with the cloud, side by side; exit with 1 if an apply would change anything.
+
+    It writes nothing. For the checks of what runs, use the notebooks with mode=check.
+    """
+    from airflowaks.steps import drift
+
+    if every == bool(names):
+        raise click.UsageError("Name environments with --env, or take --all.")
+    drifts = drift.check(names or drift.environments_on_azure())
+    click.echo(drifts)
+    context.exit(not drifts.clean)
 
 
 @airflowaks.command()

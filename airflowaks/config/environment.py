@@ -132,6 +132,11 @@ def _with_default(value: Any, default: Any) -> Any:
     return default if value is None else value
 
 
+def environment_names(folder: Path | None = None) -> list[str]:
+    """Return the names of the environment files in `folder`, by default the checkout's `manifests/environments`."""
+    return sorted(path.stem for path in (folder or manifests_folder("environments")).glob("*.yaml"))
+
+
 def load_environment(name: str, folder: Path | None = None) -> Environment:
     """Read and validate `<name>.yaml` in `folder`, by default the checkout's `manifests/environments`.
 
@@ -140,7 +145,7 @@ def load_environment(name: str, folder: Path | None = None) -> Environment:
 
     """
     folder = folder or manifests_folder("environments")
-    existing = sorted(path.stem for path in folder.glob("*.yaml"))
+    existing = environment_names(folder)
     if name not in existing:
         near = get_close_matches(name, existing, n=1)
         raise InvalidEnvironment(

@@ -42,10 +42,16 @@ def joined(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_every_command_has_help() -> None:
-    assert commands(run("--help").output) == ["image", "preflight", "rehearsal", "runs", "web"]
+    assert commands(run("--help").output) == ["check", "image", "preflight", "rehearsal", "runs", "web"]
     assert commands(run("runs", "--help").output) == ["compare", "list", "show"]
     assert commands(run("rehearsal", "--help").output) == ["compare", "down", "env", "reset", "status", "up"]
-    lines = [("image",), ("preflight",), ("web",), *(("runs", name) for name in ("compare", "list", "show"))]
+    lines = [
+        ("check",),
+        ("image",),
+        ("preflight",),
+        ("web",),
+        *(("runs", name) for name in ("compare", "list", "show")),
+    ]
     lines += [("rehearsal", name) for name in ("down", "env", "reset", "status", "up", "serve", "credential")]
     lines.append(("rehearsal", "compare"))
     for words in lines:
@@ -105,6 +111,24 @@ def test_a_preflight_is_a_table_and_an_exit_code(rehearsal: Rehearsal) -> None:
     assert re.search(r"stops +PostgreSQL +PostgreSQL 17 is not available in westeurope", stopped.output)
 
 
+@pytest.mark.broad
+@pytest.mark.usefixtures("rehearsal")
+def test_a_check_of_environments_is_a_table_and_an_exit_code() -> None:
+    checked = run("check", "--env", "local", "--env", "nowhere")
+    assert checked.exit_code == 1
+    assert re.search(r"local +drifted +[0-9]+ to create", checked.output)
+    assert re.search(r"to create +resource group airflow-local", checked.output)
+    assert re.search(r'nowhere +failed +There is no environment "nowhere"', checked.output)
+
+
+def test_all_environments_are_those_on_azure_and_none_may_be_named_beside() -> None:
+    checked = run("check", "--all")
+    assert checked.exit_code == 1
+    assert re.findall(r"^ (\w+) +failed ", checked.output, re.MULTILINE) == ["dev", "prod"]
+    assert checked.output.count("is a placeholder") == 4
+    assert run("check", "--all", "--env", "dev").exit_code == run("check").exit_code == 2
+
+
 def test_password_and_where_exclude_each_other() -> None:
     refused = run("web", "--where", "--password")
     assert refused.exit_code == 2
@@ -145,7 +169,7 @@ def test_without_nbformat_records_say_what_to_install(monkeypatch: pytest.Monkey
 
 def test_where_no_entry_point_is_installed_it_says_how_to_go_on(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(cli, "entry_points", EntryPoints().select)
-    assert commands(run("--help").output) == ["image", "preflight", "runs", "web"]
+    assert commands(run("--help").output) == ["check", "image", "preflight", "runs", "web"]
     refused = run("rehearsal", "up")
     assert refused.exit_code == 2
     assert "No such command 'rehearsal'. After an update of the checkout, run `pip install --editable .`" in (

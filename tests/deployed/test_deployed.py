@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -17,7 +18,9 @@ import psutil
 import psycopg
 import pytest
 from azure.keyvault.secrets import SecretClient
+from click.testing import CliRunner
 
+from airflowaks.cli import airflowaks
 from airflowaks.config.environment import load_environment
 from airflowaks.engine.changes import CHANGES_MIME, Action
 from airflowaks.engine.checks import CHECKS_MIME
@@ -110,6 +113,17 @@ def test_a_rotated_jwt_secret_rolls_those_who_have_it_and_nobody_else(airflow: D
     after = {component: set(airflow.pods(component)) for component in COMPONENTS}
     assert {one for one in COMPONENTS if after[one] != before[one]} == {"api-server", "scheduler"}
     assert not step7.checks(session).failed
+
+
+def test_environments_are_checked_by_one_command(airflow: Deployed) -> None:
+    budget = Reference("policy/v1", "PodDisruptionBudget", "airflow-triggerer", NAMESPACE)
+    assert (clean := CliRunner().invoke(airflowaks, ["check", "--env", "local"])).exit_code == 0, clean.output
+    airflow.kube.delete(budget)
+    drifted = CliRunner().invoke(airflowaks, ["check", "--env", "local"])
+    assert drifted.exit_code == 1
+    assert " 1 to create, " in drifted.output
+    assert re.search(r"to create +PodDisruptionBudget airflow-triggerer", drifted.output)
+    step7.everything(open_session("local"))
 
 
 def test_a_check_finds_what_was_changed_behind_its_back_and_writes_nothing(airflow: Deployed) -> None:
