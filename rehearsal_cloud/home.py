@@ -28,11 +28,11 @@ DOCKER_HUB_USER = "rehearsal"
 class Settings:
     """The settings that a rehearsal cloud stores between starts; its ports are chosen once.
 
-    `time_scale` multiplies Azure's typical durations; `replication_seconds` is Entra's replication delay of a new
-    principal before scaling; with `classic_redis` the tenant may still create Azure Cache for Redis; without
-    `acr_tasks` registries refuse builds, as in a subscription on free credit; with `company_root` the proxy shows
-    certificates of a company's CA; `docker_hub` says how Docker Hub treats anonymous imports, and `docker_hub_token`
-    is the token of its account DOCKER_HUB_USER.
+    `time_scale` multiplies Azure's typical durations; `replication_seconds` is Entra's replication delay before
+    scaling, of a new principal to other services and of any write to Graph's replicas; with `classic_redis` the tenant
+    may still create Azure Cache for Redis; without `acr_tasks` registries refuse builds, as in a subscription on free
+    credit; with `company_root` the proxy shows certificates of a company's CA; `docker_hub` says how Docker Hub treats
+    anonymous imports, and `docker_hub_token` is the token of its account DOCKER_HUB_USER.
     """
 
     proxy_port: int

@@ -1,11 +1,15 @@
 """Entra groups and their members, through Microsoft Graph.
 
-Source: https://learn.microsoft.com/graph/api/resources/group. Graph is eventually consistent: a filter may not find a
-new group for some seconds.
+Source: https://learn.microsoft.com/graph/api/resources/group. Graph reads from replicas that are behind by seconds: a
+new object is not found, or not by every request:
+https://devblogs.microsoft.com/identity/designing-for-eventual-consistency-for-microsoft-entra.
 """
 
 from __future__ import annotations
 
+import itertools
+import uuid
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from airflowaks.engine.changes import AFTER_APPLY
@@ -14,11 +18,13 @@ from airflowaks.engine.resource import ADOPTED, MADE_HERE, Facts, Resource
 from airflowaks.errors import AzureError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Collection, Iterable, Iterator
 
     from airflowaks.session import Session
 
-_NOT_FOUND = 404
+_FORBIDDEN, _NOT_FOUND = 403, 404
+_ALREADY = "already exist"
+"""In the message of a 400: for a `uniqueName`, and for a member or an owner."""
 _GROUP_PROPERTIES = "id,displayName,description,mailNickname,securityEnabled,createdDateTime"
 
 
@@ -42,7 +48,7 @@ class Group(Resource):
         """Return whether the description ends with the environment's mark.
 
         The description is what any creator of a group may set, and what its owner may set by hand. The alternate key
-        `uniqueName` could not be set afterwards.
+        `uniqueName` takes a permission on all groups, and cannot be changed.
         """
         if self.facts is None:
             return ""
@@ -62,14 +68,17 @@ class Group(Resource):
 
     def read(self) -> Facts | None:
         """Return the group with the display name. Raises AzureError if several groups have it, which Entra allows."""
-        quoted = self.name.replace("'", "''")
-        query = {"$filter": f"displayName eq '{quoted}'", "$select": _GROUP_PROPERTIES}
-        page = _send(self.session, "GET", "/groups", params=query)
-        groups: list[Facts] = list(_items(self.session, page))
+        groups = self._called("/groups", _GROUP_PROPERTIES)
         if len(groups) > 1:
             # The ID decides within a second, so that two operators are told to delete the same group.
             raise self._ambiguous(sorted(groups, key=lambda group: (str(group["createdDateTime"]), group["id"])))
         return groups[0] if groups else None
+
+    def _called(self, path: str, properties: str) -> list[Facts]:
+        """Return the groups below `path` that have the display name."""
+        quoted = self.name.replace("'", "''")
+        query = {"$filter": f"displayName eq '{quoted}'", "$select": properties}
+        return list(_items(self.session, _send(self.session, "GET", path, params=query)))
 
     def _ambiguous(self, groups: list[Facts]) -> AzureError:
         """Return the error for several groups, oldest first. Two runs at once may both have created theirs."""
@@ -91,11 +100,35 @@ class Group(Resource):
     def write(self, facts: Facts | None) -> None:
         """Create the group, or update its properties."""
         if facts is None:
-            nickname = "".join(letter for letter in self.name if letter.isalnum() or letter in "-_")[:64]
-            body = {**self.desired(), "mailEnabled": False, "mailNickname": nickname, **self._owners()}
-            _send(self.session, "POST", "/groups", json=body)
+            self._create()
         else:
             _send(self.session, "PATCH", f"/groups/{facts['id']}", json=self.desired())
+
+    def _create(self, held: Collection[str] = ()) -> None:
+        """Create the group by a key of its own, by which two runs at once, or one after a lost answer, make one group.
+
+        A key that exists already belongs to another run's group, which the next reads find, or to a deleted group, and
+        then the next number is free. Without Group.ReadWrite.All an application creates the group by its name alone.
+        Sources: https://learn.microsoft.com/graph/api/group-upsert,
+        https://learn.microsoft.com/graph/templates/known-issues-graph-bicep (keys of deleted objects; for groups
+        believed). Where older pages are right and Group.Create is enough, the application needs to be the owner.
+        """
+        from azure.core.exceptions import HttpResponseError
+
+        nickname = "".join(letter for letter in self.name if letter.isalnum() or letter in "-_")[:64]
+        body = {**self.desired(), "mailEnabled": False, "mailNickname": nickname, **self._owners()}
+        key = f"airflowaks-{uuid.uuid5(uuid.NAMESPACE_URL, f'{self.session.environment.mark} {self.name}')}"
+        free = next(each for number in itertools.count(1) if (each := f"{key}-{number}") not in held)
+        upsert = {"headers": {"Prefer": "create-if-missing"}, "json": body}
+        try:
+            _send(self.session, "PATCH", f"/groups(uniqueName='{free}')", **upsert)
+        except HttpResponseError as error:
+            if error.status_code == _FORBIDDEN:
+                _send(self.session, "POST", "/groups", json=body)
+            elif _ALREADY not in str(error):
+                raise
+            elif not held and (deleted := self._called("/directory/deletedItems/microsoft.graph.group", "uniqueName")):
+                self._create([str(group.get("uniqueName")) for group in deleted])
 
     def _owners(self) -> dict[str, list[str]]:
         """Return the operator as the owner of a new group; a person becomes the owner of itself.
@@ -107,8 +140,11 @@ class Group(Resource):
         return {} if operator.kind == "User" else {"owners@odata.bind": [_reference(operator.object_id)]}
 
     def delete(self) -> None:
-        """Delete the group; Entra can restore it for 30 days."""
-        _send(self.session, "DELETE", f"/groups/{self.require('id')}")
+        """Delete the group, which Entra can restore for 30 days. It may be gone already: a read may be behind."""
+        from azure.core.exceptions import ResourceNotFoundError
+
+        with suppress(ResourceNotFoundError):
+            _send(self.session, "DELETE", f"/groups/{self.require('id')}")
 
 
 class GroupMembers(Resource):
@@ -137,10 +173,16 @@ class GroupMembers(Resource):
         return {"members": sorted(self.members.union(() if present is AFTER_APPLY else present))}
 
     def write(self, facts: Facts | None) -> None:
-        """Add the missing members."""
+        """Add the missing members, of whom another run may have added some that the read did not find."""
+        from azure.core.exceptions import HttpResponseError
+
         present = set((facts or {}).get("members", ()))
         for member in sorted(self.members - present):
-            self._ask("POST", f"{self.id}/$ref", json={"@odata.id": _reference(member)})
+            try:
+                self._ask("POST", f"{self.id}/$ref", json={"@odata.id": _reference(member)})
+            except HttpResponseError as error:
+                if _ALREADY not in str(error):
+                    raise
 
     def _ask(self, method: str, path: str, **arguments: Any) -> dict[str, Any]:
         """Send a request; repeat it while a new group is not yet replicated to every server of Graph."""

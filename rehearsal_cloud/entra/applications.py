@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from starlette.responses import JSONResponse, Response
 
-from rehearsal_cloud.entra.graph_answers import CONTEXT, conditions_of, matches, missing, now, page
+from rehearsal_cloud.entra.graph_answers import CONTEXT, conditions_of, directory_of, matches, missing, now, page
 from rehearsal_cloud.errors import ServiceError
 
 if TYPE_CHECKING:
@@ -22,7 +22,6 @@ if TYPE_CHECKING:
 
     from rehearsal_cloud.documents import Document
     from rehearsal_cloud.entra.directory import Entra
-    from rehearsal_cloud.store import Store
 
 _PASSWORD_DAYS = 180
 
@@ -30,9 +29,8 @@ _PASSWORD_DAYS = 180
 class Applications:
     """The applications of the tenant; each may have a service principal, which goes with it."""
 
-    def __init__(self, entra: Entra, store: Store) -> None:
+    def __init__(self, entra: Entra) -> None:
         self._entra = entra
-        self._store = store
 
     def routes(self) -> list[tuple[str, str, Callable[[Request], Awaitable[Response]]]]:
         """Return method, path and handler of each operation."""
@@ -46,7 +44,7 @@ class Applications:
 
     async def _list(self, request: Request) -> Response:
         conditions = conditions_of(request)
-        bodies = [_body(application) for application in self._registered()]
+        bodies = [_body(application) for application in _registered(request)]
         return page(request, "applications", [body for body in bodies if matches(body, conditions)])
 
     async def _create(self, request: Request) -> Response:
@@ -56,7 +54,7 @@ class Applications:
             raise ServiceError(400, "Request_BadRequest", text)
         app_id = str(uuid.uuid4())
         application = {"appId": app_id, "id": str(uuid.uuid4()), "name": name, "passwords": [], "created": now()}
-        self._store.put("applications", app_id, application)
+        self._entra.store.put("applications", app_id, application)
         return JSONResponse(_entity(application), 201)
 
     async def _get(self, request: Request) -> Response:
@@ -67,7 +65,7 @@ class Applications:
         principal = self._entra.by_app_id(application["appId"])
         if principal is not None:
             self._entra.remove(principal.object_id)
-        self._store.delete("applications", application["appId"])
+        self._entra.store.delete("applications", application["appId"])
         return Response(None, 204)
 
     async def _add_password(self, request: Request) -> Response:
@@ -83,16 +81,17 @@ class Applications:
         }
         return JSONResponse({"@odata.context": f"{CONTEXT}#microsoft.graph.passwordCredential", **body})
 
-    def _registered(self) -> list[Document]:
-        """Return the applications made here; the operator's own is of another tenant."""
-        return [application for application in self._store.scan("applications") if application.get("id")]
-
     def _existing(self, request: Request) -> Document:
         object_id = request.path_params["id"].lower()
-        for application in self._registered():
+        for application in _registered(request):
             if application["id"] == object_id:
                 return application
         raise missing(object_id)
+
+
+def _registered(request: Request) -> list[Document]:
+    """Return the applications made here; the operator's own is of another tenant."""
+    return [application for application in directory_of(request).store.scan("applications") if application.get("id")]
 
 
 def _body(application: Document) -> Document:

@@ -11,6 +11,7 @@ import hashlib
 import hmac
 import time
 import uuid
+from copy import copy
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -19,6 +20,7 @@ from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import rsa
 
 from rehearsal_cloud.entra.permissions import Permissions
+from rehearsal_cloud.entra.replicas import Replicas
 from rehearsal_cloud.errors import ServiceError
 from rehearsal_cloud.home import OPERATOR_CLIENT_ID, OPERATOR_NAME, OPERATOR_OBJECT_ID, TENANT_ID
 
@@ -57,35 +59,44 @@ class Entra:
     """The tenant's directory and its token service."""
 
     def __init__(self, store: Store, settings: Settings) -> None:
-        self._store = store
         self._settings = settings
+        self.store = Replicas(store, self._delay)
         self._key = signing_key(store, "entra")
         self.permissions = Permissions(store)
         if self.principal(OPERATOR_OBJECT_ID) is None:
             operator = Principal(OPERATOR_OBJECT_ID, "ServicePrincipal", OPERATOR_NAME, OPERATOR_CLIENT_ID)
             self._put(operator)
-            self._store.put("applications", OPERATOR_CLIENT_ID, {"appId": OPERATOR_CLIENT_ID, "passwords": []})
+            self.store.put("applications", OPERATOR_CLIENT_ID, {"appId": OPERATOR_CLIENT_ID, "passwords": []})
         self.set_password(OPERATOR_CLIENT_ID, "operator", settings.operator_secret)
+
+    @property
+    def _delay(self) -> float:
+        return self._settings.scaled(self._settings.replication_seconds)
 
     # Directory
 
+    def replica(self) -> Entra:
+        """Return the directory as the replica has it that answers the next request to Microsoft Graph."""
+        replica = copy(self)
+        replica.store = self.store.another()
+        return replica
+
     def add(self, kind: Kind, name: str, app_id: str = "") -> Principal:
         """Create a principal; other services see it only after the replication delay."""
-        delay = self._settings.scaled(self._settings.replication_seconds)
-        principal = Principal(str(uuid.uuid4()), kind, name, app_id, time.time() + delay)
+        principal = Principal(str(uuid.uuid4()), kind, name, app_id, time.time() + self._delay)
         self._put(principal)
         return principal
 
     def remove(self, object_id: str) -> None:
         """Delete a principal and its memberships."""
-        self._store.delete("principals", object_id)
-        for member in self._store.scan("members"):
+        self.store.delete("principals", object_id)
+        for member in self.store.scan("members"):
             if object_id in (member["group"], member["member"]):
-                self._store.delete("members", f"{member['group']}/{member['member']}")
+                self.store.delete("members", f"{member['group']}/{member['member']}")
 
     def principal(self, object_id: str) -> Principal | None:
         """Return the principal with this object ID, replicated or not."""
-        document = self._store.get("principals", object_id.lower())
+        document = self.store.get("principals", object_id.lower())
         return None if document is None else Principal(**document)
 
     def replicated(self, object_id: str) -> Principal | None:
@@ -101,24 +112,24 @@ class Entra:
 
     def principals(self, kind: Kind) -> list[Principal]:
         """Return all principals of a kind."""
-        everybody = (Principal(**document) for document in self._store.scan("principals"))
+        everybody = (Principal(**document) for document in self.store.scan("principals"))
         return [principal for principal in everybody if principal.kind == kind]
 
     def add_member(self, group: str, member: str) -> None:
         """Add a principal to a group."""
-        self._store.put("members", f"{group}/{member}", {"group": group, "member": member})
+        self.store.put("members", f"{group}/{member}", {"group": group, "member": member})
 
     def remove_member(self, group: str, member: str) -> None:
         """Remove a principal from a group."""
-        self._store.delete("members", f"{group}/{member}")
+        self.store.delete("members", f"{group}/{member}")
 
     def members(self, group: str) -> list[str]:
         """Return the object IDs of the group's direct members."""
-        return [membership["member"] for membership in self._store.scan("members", f"{group}/")]
+        return [membership["member"] for membership in self.store.scan("members", f"{group}/")]
 
     def identities(self, object_id: str) -> set[str]:
         """Return the principal's object ID and those of all its groups, direct and transitive."""
-        links = self._store.scan("members")
+        links = self.store.scan("members")
         identities = {object_id}
         while fresh := {link["group"] for link in links if link["member"] in identities} - identities:
             identities |= fresh
@@ -126,18 +137,18 @@ class Entra:
 
     def set_password(self, app_id: str, name: str, password: str) -> None:
         """Add a password of the application; only its hash is stored."""
-        application = self._store.get("applications", app_id) or {"appId": app_id, "passwords": []}
+        application = self.store.get("applications", app_id) or {"appId": app_id, "passwords": []}
         kept = [credential for credential in application["passwords"] if credential["name"] != name]
         application["passwords"] = [*kept, {"name": name, "hash": _hash(password)}]
-        self._store.put("applications", app_id, application)
+        self.store.put("applications", app_id, application)
 
     def password_matches(self, app_id: str, password: str) -> bool:
         """Tell whether `password` is valid for the application."""
-        application: Document = self._store.get("applications", app_id.lower()) or {"passwords": []}
+        application: Document = self.store.get("applications", app_id.lower()) or {"passwords": []}
         return any(hmac.compare_digest(credential["hash"], _hash(password)) for credential in application["passwords"])
 
     def _put(self, principal: Principal) -> None:
-        self._store.put("principals", principal.object_id, vars(principal))
+        self.store.put("principals", principal.object_id, vars(principal))
 
     # Tokens
 

@@ -1,4 +1,4 @@
-"""What the answers of Microsoft Graph have in common: pages, filters, errors and times."""
+"""What the answers of Microsoft Graph have in common: objects, pages, filters, errors and times."""
 
 from __future__ import annotations
 
@@ -10,15 +10,71 @@ from urllib.parse import urlencode
 from starlette.responses import JSONResponse
 
 from rehearsal_cloud.errors import ServiceError
+from rehearsal_cloud.home import TENANT_ID
 
 if TYPE_CHECKING:
     from starlette.requests import Request
 
     from rehearsal_cloud.documents import Document
+    from rehearsal_cloud.entra.directory import Entra, Kind, Principal
 
 CONTEXT = "https://graph.microsoft.com/v1.0/$metadata"
+_ODATA_TYPES: dict[Kind, str] = {
+    "Group": "#microsoft.graph.group",
+    "ServicePrincipal": "#microsoft.graph.servicePrincipal",
+    "User": "#microsoft.graph.user",
+}
 _SKIP = "$skiptoken"
 _LARGEST_TOP, _LARGEST_PAGE = 999, 100
+
+
+def directory_of(request: Request) -> Entra:
+    """Return the directory as the replica has it that answers the request."""
+    directory: Entra = request.state.directory
+    return directory
+
+
+def existing(request: Request, kind: Kind) -> Principal:
+    """Return the principal that the path names. Raises ServiceError (404)."""
+    object_id = request.path_params["id"]
+    principal = directory_of(request).principal(object_id)
+    if principal is None or principal.kind != kind:
+        raise missing(object_id)
+    return principal
+
+
+def objects_of(request: Request, ids: list[str]) -> list[Document]:
+    """Return the objects of these IDs that exist."""
+    directory = directory_of(request)
+    return [object_body(directory, principal) for principal in map(directory.principal, ids) if principal]
+
+
+def object_body(directory: Entra, principal: Principal) -> Document:
+    """Return a principal as a directory object."""
+    if principal.kind == "Group":
+        return {"@odata.type": _ODATA_TYPES["Group"], **group_body(directory, principal.object_id)}
+    return {
+        "@odata.type": _ODATA_TYPES[principal.kind],
+        "id": principal.object_id,
+        "displayName": principal.name,
+        "appId": principal.app_id,
+        "appDisplayName": principal.name,
+        "appOwnerOrganizationId": TENANT_ID,
+        "servicePrincipalNames": [principal.app_id],
+        "servicePrincipalType": "Application",
+        "accountEnabled": True,
+    }
+
+
+def group_body(directory: Entra, object_id: str) -> Document:
+    """Return a group."""
+    kept = directory.store.get("groups-of-entra", object_id) or {}
+    return {"id": object_id, "groupTypes": [], "visibility": None, **kept}
+
+
+def id_of(reference: str) -> str:
+    """Return the object ID at the end of an `@odata.id`."""
+    return reference.rstrip("/").rpartition("/")[2].lower()
 
 
 def page(request: Request, context: str, items: list[Document]) -> JSONResponse:

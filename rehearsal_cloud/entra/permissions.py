@@ -4,7 +4,9 @@ Sources: https://learn.microsoft.com/graph/permissions-reference, the permission
 owners https://registry.terraform.io/providers/hashicorp/azuread/latest/docs/resources/group#api-permissions: what a
 service principal with Group.Create owns, it changes and deletes without a further permission. A group that is created
 without owners nobody but a principal with Group.ReadWrite.All changes:
-https://learn.microsoft.com/graph/api/group-post-groups.
+https://learn.microsoft.com/graph/api/group-post-groups. An upsert takes that permission, too
+(https://learn.microsoft.com/graph/api/group-upsert; its older versions named Group.Create), and deleted groups are for
+who reads groups: https://learn.microsoft.com/graph/api/directory-deleteditems-list.
 """
 
 from __future__ import annotations
@@ -32,7 +34,8 @@ APP_ROLES = {
 """The permissions by name, with the IDs that they have in every tenant."""
 _WRITE = {"Group.ReadWrite.All", "Directory.ReadWrite.All"}
 _WRITE_MEMBERS = {*_WRITE, "GroupMember.ReadWrite.All"}
-_READ = {*_WRITE_MEMBERS, "Group.Read.All", "GroupMember.Read.All", "Directory.Read.All"}
+_READ_GROUPS = {*_WRITE, "Group.Read.All", "Directory.Read.All"}
+_READ = {*_READ_GROUPS, "GroupMember.Read.All", "GroupMember.ReadWrite.All"}
 
 
 class Permissions:
@@ -66,7 +69,9 @@ class Permissions:
             return
         kind, _, below = path.removeprefix("/v1.0/").partition("/")
         group, _, relation = below.partition("/")
-        if kind != "groups":
+        if kind.startswith("groups(") or group == "deletedItems":
+            allowed = not self.of(object_id).isdisjoint(_WRITE if method == "PATCH" else _READ_GROUPS)
+        elif kind != "groups":
             allowed = method == "GET" or path.endswith(("/getByIds", "/checkMemberGroups"))
         elif method == "POST" and not group:
             allowed = not self.of(object_id).isdisjoint({*_WRITE, "Group.Create"})

@@ -55,7 +55,7 @@ class FrontDoor:
             _RESOURCE_MANAGER: ResourceManager(cloud, resources).answer,
             "login.microsoftonline.com": routed(Login(cloud.entra, cloud.store, oidc.fetched).routes()),
             **dict.fromkeys((HOST, TOKEN_HOST), routed(DockerHub(cloud).routes())),
-            "graph.microsoft.com": routed(Graph(cloud.entra, cloud.store).routes()),
+            "graph.microsoft.com": routed(Graph(cloud.entra).routes()),
         }
         self._suffixes: dict[str, Handler] = {
             ".oic.prod-aks.azure.com": oidc.answer,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -10,6 +11,7 @@ from azure.core.pipeline.policies import BearerTokenCredentialPolicy, ProxyPolic
 from azure.core.rest import HttpRequest, HttpResponse
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from contextlib import ExitStack
 
     from azure.core.credentials import TokenCredential
@@ -77,9 +79,22 @@ class Newcomer:
 def make_service_principal(send: Sender) -> tuple[str, str, str]:
     """Return client ID, secret and object ID of a service principal made through Graph."""
     application = send("POST", f"{GRAPH}/applications", {"displayName": "newcomer"}).json()
-    secret = send("POST", f"{GRAPH}/applications/{application['id']}/addPassword", {}).json()["secretText"]
-    made = send("POST", f"{GRAPH}/servicePrincipals", {"appId": application["appId"]}).json()
+    url = f"{GRAPH}/applications/{application['id']}/addPassword"
+    secret = when_replicated(lambda: send("POST", url, {})).json()["secretText"]
+    body = {"appId": application["appId"]}
+    made = when_replicated(lambda: send("POST", f"{GRAPH}/servicePrincipals", body)).json()
     return application["appId"], secret, made["id"]
+
+
+def when_replicated(ask: Callable[[], HttpResponse]) -> HttpResponse:
+    """Return the first answer that is no error, at the latest the one after ten seconds.
+
+    Until all replicas of the directory have a new object, some services and requests do not find it.
+    """
+    deadline = time.monotonic() + 10
+    while (answer := ask()).status_code >= 400 and time.monotonic() < deadline:
+        time.sleep(0.02)
+    return answer
 
 
 class Grant(Protocol):

@@ -5,12 +5,13 @@ from __future__ import annotations
 import uuid
 from contextlib import ExitStack
 from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING
 
 from airflowaks.session import Session
 from rehearsal_cloud.entra.permissions import APP_ROLES
 from rehearsal_cloud.resource_manager.built_in_roles import ROLES
-from tests.support.azure_requests import GRAPH, Sender, make_service_principal
+from tests.support.azure_requests import GRAPH, Sender, make_service_principal, when_replicated
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -51,11 +52,12 @@ def principal_of(
                 "conditionVersion": "2.0",
             }
             url = f"{scope}/providers/Microsoft.Authorization/roleAssignments/{uuid.uuid4()}?api-version=2022-04-01"
-            answer = send("PUT", url, {"properties": properties})
+            answer = when_replicated(partial(send, "PUT", url, {"properties": properties}))
             assert answer.status_code == 201, answer.text()
         for permission in permissions:
             body = {"principalId": object_id, "resourceId": GRAPH_OBJECT_ID, "appRoleId": APP_ROLES[permission]}
-            answer = send("POST", f"{GRAPH}/servicePrincipals/{object_id}/appRoleAssignments", body)
+            url = f"{GRAPH}/servicePrincipals/{object_id}/appRoleAssignments"
+            answer = when_replicated(partial(send, "POST", url, body))
             assert answer.status_code == 201, answer.text()
     connection = replace(session.connection, credential=rehearsal.credential(client_id, secret), secrets=())
     return Session(session.environment, mode, connection)

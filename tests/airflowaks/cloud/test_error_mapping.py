@@ -496,7 +496,7 @@ def test_a_web_page_instead_of_an_answer(
 
 def test_an_answer_that_is_cut(fresh: Rehearsal, session: Session, group_name: str) -> None:
     group = Group(session, group_name, "a test's")
-    fresh.control("POST", {"methods": ["POST"], "path": "/groups", "cut": True})
+    fresh.control("POST", {"methods": ["PATCH"], "path": "/groups", "cut": True})
     with (
         pytest.raises(AzureError, match=r"graph\.microsoft\.com ended in the middle") as caught,
         session.translated(group),

@@ -27,7 +27,7 @@ MANY = 1_000_000
 @pytest.fixture(scope="module")
 def cloud(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Rehearsal]:
     home = tmp_path_factory.mktemp("cloud")
-    yield start_rehearsal(home, "--time-scale", "0.00002")
+    yield start_rehearsal(home, "--time-scale", "0.00002", "--replication-seconds", "5000")
     run_rehearsal(home, "reset")
 
 

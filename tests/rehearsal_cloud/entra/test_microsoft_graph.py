@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 import uuid
 from typing import TYPE_CHECKING, Any
 
@@ -176,6 +177,58 @@ def test_who_creates_groups_changes_those_that_it_owns(send: Sender, newcomer: N
     assert send("GET", mine).json()["description"] == "mine"
     assert send("GET", f"{mine}/members", **as_newcomer).status_code == 403
     assert send("DELETE", mine, **as_newcomer).status_code == 204
+
+
+def test_a_group_is_made_and_changed_by_its_key(send: Sender, newcomer: Newcomer) -> None:
+    body, key = wanted(), uuid.uuid4().hex
+    url, upsert = f"{GRAPH}/groups(uniqueName='{key}')", {"Prefer": "create-if-missing"}
+    assert send("PATCH", url, body).status_code == 404
+    refused = send("PATCH", url, body, headers=upsert, credential=newcomer.credential)
+    assert (refused.status_code, refused.json()["error"]["code"]) == (403, "Authorization_RequestDenied")
+    grant(send, newcomer, "Group.Create")
+    assert send("PATCH", url, body, headers=upsert, credential=newcomer.credential).status_code == 403
+
+    grant(send, newcomer, "Group.ReadWrite.All")
+    owner = {"owners@odata.bind": [f"{GRAPH}/directoryObjects/{newcomer.object_id}"]}
+    made = send("PATCH", url, body | owner, headers=upsert, credential=newcomer.credential)
+    assert (made.status_code, made.json()["uniqueName"]) == (201, key)
+    changed = send("PATCH", url, body | {"description": "changed", "uniqueName": "another"}, headers=upsert)
+    assert (changed.status_code, changed.content) == (204, b"")
+    owned = send("PATCH", url, body | owner, headers=upsert)
+    assert (owned.status_code, "already exist" in owned.json()["error"]["message"]) == (400, True)
+
+    listed = f"{GRAPH}/groups?$filter=uniqueName eq '{key}'"
+    (group,) = send("GET", listed).json()["value"]
+    assert (group["id"], group["description"], "uniqueName" in group) == (made.json()["id"], "changed", False)
+    assert send("GET", f"{listed}&$select=id,uniqueName").json()["value"][0]["uniqueName"] == key
+
+
+def test_a_deleted_group_keeps_its_key(send: Sender, newcomer: Newcomer) -> None:
+    body, key = wanted(), uuid.uuid4().hex
+    url, upsert = f"{GRAPH}/groups(uniqueName='{key}')", {"Prefer": "create-if-missing"}
+    made = send("PATCH", url, body, headers=upsert).json()["id"]
+    assert send("DELETE", f"{GRAPH}/groups/{made}").status_code == 204
+    again = send("PATCH", url, body, headers=upsert)
+    assert (again.status_code, again.json()["error"]["code"]) == (400, "Request_BadRequest")
+    deleted = f"{GRAPH}/directory/deletedItems/microsoft.graph.group?$select=id,uniqueName"
+    assert (made, key) in [(group["id"], group.get("uniqueName")) for group in send("GET", deleted).json()["value"]]
+    assert send("GET", deleted, credential=newcomer.credential).status_code == 403
+
+
+@pytest.mark.broad
+def test_not_every_replica_has_a_new_group_at_once(send_slowly: Sender) -> None:
+    body = wanted()
+    made = send_slowly("POST", f"{GRAPH}/groups", body).json()["id"]
+    listed = f"{GRAPH}/groups?$filter=displayName eq '{body['displayName']}'"
+    assert {len(send_slowly("GET", listed).json()["value"]) for _ in range(3)} == {0, 1}
+    assert {send_slowly("GET", f"{GRAPH}/groups/{made}").status_code for _ in range(3)} == {200, 404}
+    time.sleep(2)
+    for description in ("new", "newer"):
+        assert len(send_slowly("GET", listed).json()["value"]) == 1
+        url = f"{GRAPH}/groups/{made}"
+        assert send_slowly("PATCH", url, {"description": description}).status_code == 204
+    descriptions = {send_slowly("GET", url).json()["description"] for _ in range(3)}
+    assert descriptions == {None, "newer"}
 
 
 def test_who_reads_members_reads_groups(send: Sender, newcomer: Newcomer, group_id: str) -> None:
