@@ -40,14 +40,17 @@ def refuse_web_page(response: Any) -> None:
 
     No API of Azure or Kubernetes answers `text/html` to a client that accepts JSON. This is a `raw_response_hook`, all
     that the pipelines of azure-identity and of the SDKs both accept (`CustomHookPolicy`, azure-core 1.41). It runs
-    before the retries. Those of a write with POST or PATCH look at the response, so that keeps its way.
+    before the retries. Those of a write with POST or PATCH look at the response, so that keeps its way. A sign-in is
+    repeated after an error, too (`retry_on_methods` in azure-identity 1.27, `msal_client.py`), and of its response MSAL
+    would keep the status alone (`throttled_http_client.py`, msal 1.39).
     """
     answer = response.http_response
     if (page := web_page(answer)) is None:
         return
     if answer.status_code < HTTPStatus.INTERNAL_SERVER_ERROR:
         raise page
-    if answer.request.method not in ("POST", "PATCH") or answer.status_code == HTTPStatus.BAD_GATEWAY:
+    looked_at = answer.request.method in ("POST", "PATCH") and not urlsplit(answer.request.url).path.endswith("/token")
+    if not looked_at or answer.status_code == HTTPStatus.BAD_GATEWAY:
         from azure.core.exceptions import ServiceResponseError
 
         raise ServiceResponseError(page.message) from page

@@ -455,6 +455,9 @@ def test_a_group_of_long_ago_that_is_gone_is_not_waited_for(
 PORTAL = "<!DOCTYPE html><html><style>p {}</style><title>Guest network</title><p>Please sign in</p></html>"
 
 
+PAGE_SEEN = '{host}: a web page came instead of the API\'s answer (status {status}): "Guest network Please sign in".'
+
+
 def kubernetes_api(session: Session) -> Kube:
     """The client of a cluster; any host does where only its web page is seen."""
     authority = Path(str(session.connection.ca_bundle)).read_text()
@@ -476,6 +479,25 @@ def kubernetes_api(session: Session) -> Kube:
 def test_a_web_page_instead_of_an_answer(
     fresh: Rehearsal, session: Session, host: str, ask: Callable[[Session], Any], status: int, action: str
 ) -> None:
+    page = {"methods": ["GET", "POST"], "host": host, "times": 99, "status": status, "page": PORTAL}
+    fresh.control("POST", page)
+    with pytest.raises((AzureError, errors.ClusterUnreachable)) as caught:
+        ask_once(fresh, session, ask)
+    assert PAGE_SEEN.format(host=host, status=status) in caught.value.message
+    assert action in caught.value.action
+
+
+@pytest.mark.parametrize("status", [500, 503, 504])
+def test_a_web_page_instead_of_a_token(fresh: Rehearsal, session: Session, status: int) -> None:
+    host = "login.microsoftonline.com"
+    fresh.control("POST", {"host": host, "path": "/token$", "times": 99, "status": status, "page": PORTAL})
+    with pytest.raises(AzureError) as caught:
+        ask_once(fresh, session, lambda session: session.token("https://management.azure.com/.default"))
+    assert PAGE_SEEN.format(host=host, status=status) in caught.value.message
+    assert "in a few minutes" in caught.value.action
+
+
+def ask_once(fresh: Rehearsal, session: Session, ask: Callable[[Session], Any]) -> None:
     quick = session.connection.transport | {"retry_total": 0}
 
     class Impatient(Connection):
@@ -483,15 +505,8 @@ def test_a_web_page_instead_of_an_answer(
 
     reach = {"proxy": session.connection.proxy, "ca_bundle": session.connection.ca_bundle}
     impatient = Session(session.environment, "apply", Impatient(credential=fresh.credential(**quick), **reach))
-    page = {"methods": ["GET", "POST"], "host": host, "times": 99, "status": status, "page": PORTAL}
-    fresh.control("POST", page)
-    with pytest.raises((AzureError, errors.ClusterUnreachable)) as caught, impatient.translated("its subject"):
+    with impatient.translated("its subject"):
         ask(impatient)
-    expected = (
-        f'{host}: a web page came instead of the API\'s answer (status {status}): "Guest network Please sign in".'
-    )
-    assert expected in caught.value.message
-    assert action in caught.value.action
 
 
 def test_an_answer_that_is_cut(fresh: Rehearsal, session: Session, group_name: str) -> None:
