@@ -30,8 +30,11 @@ class BrokerUrl(VaultSecret):
     def _with_listed_key(self, held: Secret | None) -> Any:
         if self._broker.facts is None:
             return AFTER_APPLY
-        keys = self._broker.keys()
-        in_use = password_of(held.reveal()) if held else None
+        in_use, keys = password_of(held.reveal()) if held else None, self._broker.keys()
+        if in_use not in (None, keys.primary.reveal(), keys.secondary.reveal()):
+            # Another operator may have regenerated a key since these were listed, and have written it.
+            self._broker.forget_keys()
+            keys = self._broker.keys()
         return broker_url(self._broker, keys.secondary if in_use == keys.secondary.reveal() else keys.primary)
 
     def prove(self) -> str:

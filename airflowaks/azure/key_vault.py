@@ -174,6 +174,8 @@ class VaultSecret(Resource):
         self._value = value
         self._generate = generate
         self._pending: Any = None
+        self._versions: tuple[Any, ...] = ()
+        """The version before the write of the pending value, and that of the write."""
 
     @property
     def id(self) -> str:
@@ -206,10 +208,11 @@ class VaultSecret(Resource):
                 raise
             self.unread = f"its value needs {_GET_SECRET}"
             return self._properties()
-        value = self.session.redactor.learn(secret.value or "")
-        if value == self._pending:
+        value, version = self.session.redactor.learn(secret.value or ""), secret.properties.version
+        if value == self._pending or (self._versions and version not in self._versions):
+            # A third version is newer: another operator's, who wrote after this one. It is then as good as any other.
             self._pending = None
-        return {"value": value, "contentType": secret.properties.content_type, "version": secret.properties.version}
+        return {"value": value, "contentType": secret.properties.content_type, "version": version}
 
     def require(self, path: str) -> Any:
         """Return one fact. Raises MissingDependency, and PermissionDenied for a value that the caller may not read."""
@@ -226,7 +229,7 @@ class VaultSecret(Resource):
         return {"contentType": latest.content_type, "version": latest.version, "enabled": latest.enabled}
 
     def desired(self) -> Facts:
-        """Want the value in the vault if its purpose accepts it, or the pending value until the vault returns it.
+        """Want the value in the vault if its purpose accepts it, or the pending value until the vault has a newer one.
 
         Where the caller of a check may not read the value, want what the properties say of it.
         """
@@ -242,11 +245,11 @@ class VaultSecret(Resource):
 
     def renew(self) -> None:
         """Have the next write generate another value."""
-        self._pending = NEW_SECRET
+        self._pending, self._versions = NEW_SECRET, ()
 
     def replace(self, value: str) -> None:
         """Have the next write set this value."""
-        self._pending = self.session.redactor.learn(value)
+        self._pending, self._versions = self.session.redactor.learn(value), ()
 
     def write(self, facts: Facts | None) -> None:
         """Write a new version, with a generated value if the secret has none.
@@ -272,4 +275,5 @@ class VaultSecret(Resource):
         if value is NEW_SECRET and self._generate:
             # Kept until the vault returns it: a retry must write the same value.
             self._pending = value = self.session.redactor.learn(self._generate())
-        self.vault.secrets.set_secret(self.name, value.reveal(), content_type=self.purpose)
+        written = self.vault.secrets.set_secret(self.name, value.reveal(), content_type=self.purpose)
+        self._versions = (self.fact("version"), written.properties.version)

@@ -144,6 +144,32 @@ def test_the_brokers_key_in_use_stays_good_until_the_next_rotation(
         ping(first, certificates(), Direct())
 
 
+@pytest.mark.parametrize("name", [key_vault.BROKER_URL, key_vault.SQL_CONNECTION, key_vault.JWT_SECRET])
+def test_of_two_rotations_at_once_the_first_one_accepts_what_the_second_one_wrote(
+    rehearsal: Rehearsal,
+    open_here: Callable[..., Session],
+    held: Callable[[], dict[str, str]],
+    folder: Path,
+    name: str,
+) -> None:
+    """The first one has written and is held before it reads; the second one writes again."""
+    rehearsal.control("POST", {"path": f"^/secrets/{name}$", "hold": True, "after": True})
+    first = rotate_held(rehearsal, folder, name)
+    first_value, session = held()[name], open_here()
+    key_vault.rotate(session, name)
+    second_value = held()[name]
+    assert second_value != first_value
+
+    rehearsal.control("DELETE")
+
+    assert first.wait(PATIENCE_SECONDS) == 0
+    assert held()[name] == second_value
+    again = open_here()
+    key_vault.everything(again)
+    assert applied(again) == set()
+    assert not key_vault.checks(again).failed
+
+
 def test_of_two_rotations_at_once_both_end_with_a_url_that_the_broker_accepts(
     rehearsal: Rehearsal, open_here: Callable[..., Session], held: Callable[[], dict[str, str]], folder: Path
 ) -> None:
