@@ -2,6 +2,8 @@
 
 import asyncio
 import contextlib
+import os
+import pwd
 import shlex
 import signal
 from pathlib import Path
@@ -38,6 +40,13 @@ log_checkpoints = off
 log_timezone = UTC
 timezone = UTC
 azure.extensions = ''
+"""
+# The first matching line counts. Only the rehearsal's own user comes in without a password, so clients need its
+# terminator, which requires a token of Entra's roles.
+_CLIENT_AUTHENTICATION = f"""\
+local all {SUPERUSER} peer map=rehearsal
+local all +azure_ad_user peer map=rehearsal
+local all all scram-sha-256
 """
 
 
@@ -112,6 +121,8 @@ class PostgresServer(Server):
         for stale in (data / "postmaster.pid", *run_folder.glob(f".s.PGSQL.{_PORT}*")):
             stale.unlink(missing_ok=True)
         (data / "postgresql.conf").write_text(_SETTINGS)
+        (data / "pg_hba.conf").write_text(_CLIENT_AUTHENTICATION)
+        (data / "pg_ident.conf").write_text(f'rehearsal "{pwd.getpwuid(os.geteuid()).pw_name}" all\n')
         # On the command line, because later settings cannot override it.
         listen = shlex.join(["-c", "listen_addresses=", "-c", f"unix_socket_directories={run_folder}"])
         log = data.with_name("log")

@@ -65,14 +65,6 @@ _STATEMENTS = (
     ("template1", _EACH_DATABASE + _AZURE_DATABASES),
 )
 
-# The first matching line counts. The folder of the socket is private, so clients connect only through the terminator,
-# which requires a token where this file trusts the role.
-_CLIENT_AUTHENTICATION = f"""\
-local all {SUPERUSER} trust
-local all +azure_ad_user trust
-local all all scram-sha-256
-"""
-
 
 class PostgresInstallation:
     """PostgreSQL's programs and a template, shared by the servers of a home."""
@@ -140,7 +132,6 @@ class PostgresInstallation:
                     folder=templates,
                     stdin=statements,
                 )
-            (scratch / "pg_hba.conf").write_text(_CLIENT_AUTHENTICATION)
             scratch.rename(template)
         return template
 

@@ -6,6 +6,7 @@ from its first instruction on; a pid file may be missing, stale or reused.
 
 import asyncio
 import contextlib
+import grp
 import hashlib
 import os
 import pwd
@@ -30,6 +31,7 @@ POLL_SECONDS = 0.03
 
 # sun_path has 104 bytes on macOS and 108 on Linux, the final zero included; ".s.PGSQL.5432" needs 14 of them.
 SOCKET_FOLDER_LENGTH = 104 - 1 - 14
+_HIGHEST_GROUP = 0xFFFD  # containers often map no ID above 65535; the next two mean nobody
 
 
 class ServerError(RuntimeError):
@@ -45,11 +47,14 @@ class Account:
 
 
 def service_account() -> Account | None:
-    """Return the account of servers that refuse root, or None for an ordinary user."""
+    """Return the account of servers that refuse root, or None for an ordinary user.
+
+    Its group is nobody else's, so that no other process of `nobody` can enter what `_elsewhere` holds.
+    """
     if os.geteuid() != 0:
         return None
-    nobody = pwd.getpwnam("nobody")
-    return Account(nobody.pw_uid, nobody.pw_gid)
+    taken = {group.gr_gid for group in grp.getgrall()} | {user.pw_gid for user in pwd.getpwall()}
+    return Account(pwd.getpwnam("nobody").pw_uid, next(gid for gid in range(_HIGHEST_GROUP, 0, -1) if gid not in taken))
 
 
 def _execute(command: tuple[str | Path, ...], account: Account | None, folder: Path, stdin: bytes) -> tuple[int, str]:
@@ -92,37 +97,41 @@ def reachable(path: Path, account: Account | None) -> bool:
     return code == 0
 
 
-def _elsewhere() -> Path:
+def _elsewhere(account: Account | None) -> Path:
     """Return the folder for data that cannot be at home; check that only this user can write to it."""
-    as_root = os.geteuid() == 0
-    base = Path("/var/lib/airflowaks") if as_root else Path(tempfile.gettempdir()) / f"airflowaks-{os.geteuid()}"
-    base.mkdir(mode=0o700, parents=True, exist_ok=True)
+    base = (
+        Path("/var/lib/airflowaks/servers") if account else Path(tempfile.gettempdir()) / f"airflowaks-{os.geteuid()}"
+    )
+    base.parent.mkdir(mode=0o711, parents=True, exist_ok=True)
+    base.mkdir(mode=0o700, exist_ok=True)
     status = base.lstat()
     if not stat.S_ISDIR(status.st_mode) or status.st_uid != os.geteuid() or status.st_mode & 0o022:
         raise ServerError(f"{base} is not a folder that only user {os.geteuid()} may write: remove it")
-    if as_root:
-        base.chmod(0o711)  # whatever our umask is, the account must get through
+    if account:
+        base.parent.chmod(0o711)  # whatever our umask is, the account must get through
+        os.chown(base, 0, account.gid)
+        base.chmod(0o710)
     return base
 
 
 def claim(path: Path, account: Account | None, *, for_socket: bool = False) -> Path:
     """Create a private (0700) folder of the account at path and return its real path.
 
-    If it cannot be at path (the account cannot enter the parent folders; a socket's path would be too long), path is a
-    symbolic link to it, so that later calls find it.
+    If it cannot be at path (other processes of the account could enter it there; a socket's path would be too long),
+    path is a symbolic link to it, so that later calls find it.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     if path.is_symlink():
         place = path.readlink()
-        _elsewhere()
+        _elsewhere(account)
     elif path.is_dir():
         place = path
     else:
         short = len(os.fsencode(path)) <= SOCKET_FOLDER_LENGTH and re.fullmatch(r"[\w./+-]+", str(path), re.ASCII)
-        if (short or not for_socket) and reachable(path.parent, account):
+        if account is None and (short or not for_socket):
             place = path
         else:
-            place = _elsewhere() / hashlib.sha256(os.fsencode(path.absolute())).hexdigest()[:16]
+            place = _elsewhere(account) / hashlib.sha256(os.fsencode(path.absolute())).hexdigest()[:16]
             # Without its link, the folder belongs to a home that was removed by hand.
             shutil.rmtree(place, ignore_errors=True)
             path.symlink_to(place)
@@ -144,13 +153,11 @@ def part(folder: Path) -> Path:
 
 
 def release(path: Path) -> None:
-    """Remove a folder created by claim(), wherever it is, and the emptied folder outside of home."""
+    """Remove a folder created by claim(), wherever it is."""
     place = path.readlink() if path.is_symlink() else path
     shutil.rmtree(place, ignore_errors=True)
     if place != path:
         path.unlink()
-        with contextlib.suppress(OSError):
-            place.parent.rmdir()
 
 
 def remove(folder: Path) -> None:

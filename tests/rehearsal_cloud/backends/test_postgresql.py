@@ -1,6 +1,7 @@
 import asyncio
 import importlib.util
 import os
+import pwd
 import re
 import signal
 import socket
@@ -141,6 +142,34 @@ async def test_an_address_outside_the_firewall_is_refused(flexible: Flexible, mo
 async def test_azures_superuser_has_no_way_in(flexible: Flexible) -> None:
     with pytest.raises(psycopg.OperationalError, match=r"no pg_hba\.conf entry"):
         await flexible.connect("azuresu", TOKEN)
+
+
+def refusal_to_nobody(folder: Path, group: int) -> str:
+    """How another process of PostgreSQL's own account, in this group, is refused as a superuser."""
+    reading, writing = os.pipe()
+    if os.fork() == 0:
+        os.setgroups([])
+        os.setgid(group)
+        os.setuid(pwd.getpwnam("nobody").pw_uid)
+        try:
+            psycopg.connect(host=str(folder), user="azuresu", dbname="postgres")
+        except psycopg.OperationalError as refusal:
+            os.write(writing, str(refusal).encode())
+        os._exit(0)
+    os.wait()
+    os.close(writing)
+    with os.fdopen(reading) as answer:
+        return answer.read()
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="needs root, for whom PostgreSQL runs as nobody")
+async def test_another_process_of_the_servers_account_has_no_way_in(
+    flexible: Flexible, installation: PostgresInstallation
+) -> None:
+    assert installation.account
+    folder = flexible.server.socket.parent
+    assert "Permission denied" in refusal_to_nobody(folder, pwd.getpwnam("nobody").pw_gid)
+    assert 'Peer authentication failed for user "azuresu"' in refusal_to_nobody(folder, installation.account.gid)
 
 
 async def test_entra_administrator_logs_in_with_a_token_only(flexible: Flexible) -> None:
