@@ -35,6 +35,8 @@ _CHANGEABLE = {"deleteEnabled": True, "writeEnabled": True, "readEnabled": True,
 # The user name with which `docker login` presents a refresh token as its password.
 _TOKEN_USER = "00000000-0000-0000-0000-000000000000"  # noqa: S105 - a name, no password
 _MOST_LISTED = 100
+# https://github.com/opencontainers/distribution-spec/blob/main/spec.md; believed: ACR refuses other names so
+_NAME = re.compile(r"[a-z0-9]+((\.|_|__|-+)[a-z0-9]+)*(/[a-z0-9]+((\.|_|__|-+)[a-z0-9]+)*)*")
 # Loopback represents clients inside and outside of Azure's network.
 _FIREWALL = "client with IP '127.0.0.1' is not allowed access. Refer https://aka.ms/acr/firewall to grant access."
 
@@ -99,6 +101,8 @@ class Registry:
     def _enter(self, request: Request, action: str = "") -> Images:
         """Return the registry's images. Raises RegistryError (401) with a challenge for an insufficient token."""
         name = request.path_params.get("name")
+        if name is not None and not _NAME.fullmatch(name):
+            raise RegistryError(400, "NAME_INVALID", "invalid repository name")
         scope = f"repository:{name}:{action}" if name else "registry:catalog:*"
         tokens = self._tokens(request)
         holder = tokens.holder(request.headers.get("authorization", ""), scope if action else "")

@@ -6,6 +6,7 @@ https://learn.microsoft.com/troubleshoot/azure/azure-kubernetes/welcome-azure-ku
 from __future__ import annotations
 
 import re
+from ipaddress import IPv4Address, IPv4Network
 from typing import TYPE_CHECKING
 
 from rehearsal_cloud.errors import ServiceError
@@ -35,6 +36,11 @@ _IMMUTABLE = (
     "networkProfile.serviceCidr",
     "networkProfile.dnsServiceIP",
 )
+_RESERVED = (
+    *("169.254.0.0/16", "172.30.0.0/16", "172.31.0.0/16", "192.0.2.0/24"),
+    *("0.0.0.0/8", "127.0.0.0/8", "224.0.0.0/3"),
+)
+_SERVICES = "10.0.0.0/16"
 
 
 def check_version(call: Call, properties: Document, existing: Document | None) -> None:
@@ -107,6 +113,37 @@ def check_required(properties: Document) -> None:
             " details."
         )
         raise ServiceError(400, "InvalidParameter", text)
+
+
+def check_networks(properties: Document) -> None:
+    """Check a new cluster's ranges of pods and services, and its DNS service's address. Raises ServiceError.
+
+    Which AKS reserves: https://learn.microsoft.com/azure/aks/configure-kubenet#prerequisites. The others that no host
+    can have, code and texts are believed.
+    """
+    for name in ("podCidr", "serviceCidr"):
+        if (value := find(properties, f"networkProfile.{name}")) is None:
+            continue
+        try:
+            network = IPv4Network(str(value))
+        except ValueError as fault:
+            raise _invalid(name, f"'{value}' is not an IPv4 range in CIDR notation: {fault}.") from None
+        if reserved := next((each for each in _RESERVED if network.overlaps(IPv4Network(each))), None):
+            raise _invalid(name, f"{network} overlaps with the reserved range {reserved}.")
+    address, services = find(properties, "networkProfile.dnsServiceIP"), find(properties, "networkProfile.serviceCidr")
+    if address is None:
+        return
+    try:
+        inside = IPv4Address(str(address)) in IPv4Network(services or _SERVICES)
+    except ValueError as fault:
+        raise _invalid("dnsServiceIP", f"'{address}' is not an IPv4 address: {fault}.") from None
+    if not inside:
+        raise _invalid("dnsServiceIP", f"{address} does not belong to the range {services or _SERVICES}.")
+
+
+def _invalid(name: str, details: str) -> ServiceError:
+    text = f"The value of parameter networkProfile.{name} is invalid. Error details: {details}"
+    return ServiceError(400, "InvalidParameter", text)
 
 
 def check_immutable(requested: Document, before: Document) -> None:

@@ -200,7 +200,7 @@ async def _regenerate_credential(call: Call, document: Document) -> Answer:
 
 async def _import_image(call: Call, document: Document) -> Answer:
     source = call.body.get("source") or {}
-    named = re.fullmatch(r"([^:@]+)(?:@(sha256:[0-9a-f]{64})|:([\w.-]+))?", source.get("sourceImage") or "")
+    named = re.fullmatch(r"([^:@]+)(?:@(sha256:[0-9a-f]{64})|:([\w.-]+))?", str(source.get("sourceImage") or ""))
     if named is None:
         raise ServiceError(
             400, "InvalidParameters", "Source image is missing or is not of the form repository[:tag|@digest]."

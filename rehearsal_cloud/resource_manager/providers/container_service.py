@@ -35,6 +35,7 @@ from rehearsal_cloud.resource_manager.providers.cluster_identity import (
 from rehearsal_cloud.resource_manager.providers.cluster_rules import (
     check_autoscaler,
     check_immutable,
+    check_networks,
     check_oidc,
     check_required,
     check_support_plan,
@@ -103,6 +104,7 @@ class ManagedCluster(ResourceType):
         properties = body.get("properties") or {}
         if existing is None:
             check_required(properties)
+            check_networks(properties)
         else:
             check_immutable(properties, existing["properties"])
         check_support_plan(body, existing)

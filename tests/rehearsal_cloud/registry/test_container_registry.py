@@ -315,6 +315,15 @@ def test_what_is_not_there_is_not_found(shelf: Registry, connect: Any) -> None:
         client.get_repository_properties("nothing/here")
 
 
+@pytest.mark.parametrize("reference", ["docker.io/library/python:3.13", "localhost:5000/airflow:3.1"])
+def test_a_reference_in_place_of_a_tag_is_no_name(shelf: Registry, connect: Any, reference: str) -> None:
+    client = connect(shelf)
+    for ask in (client.get_tag_properties, client.get_manifest_properties):
+        with pytest.raises(HttpResponseError, match="NAME_INVALID") as refused:
+            ask(AIRFLOW, reference)
+        assert refused.value.status_code == 400
+
+
 def test_images_are_deleted(stocked: Registry, connect: Any) -> None:
     client = connect(stocked)
     digest = client.get_tag_properties(AIRFLOW, "3.0.2").digest

@@ -335,6 +335,13 @@ def test_secrets_that_a_client_sends_are_not_answered(
             "InvalidParameter",
             "minCount must not be more",
         ),
+        *(
+            ({"networkProfile": {name: cidr}}, "InvalidParameter", f"networkProfile.{name} is invalid")
+            for name in ("podCidr", "serviceCidr")
+            for cidr in ("172.31.0.0/16", "169.254.10.0/24", "0.0.0.0/0", "10.0.0.0/33", "10.0.0.1/16", "fd00::/64")
+        ),
+        ({"networkProfile": {"dnsServiceIP": "10.1.0.10"}}, "InvalidParameter", "belong to the range 10.0.0.0/16"),
+        ({"networkProfile": {"dnsServiceIP": "dns"}}, "InvalidParameter", "'dns' is not an IPv4 address"),
     ],
 )
 def test_a_cluster_that_breaks_a_rule_is_refused(
