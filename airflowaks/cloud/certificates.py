@@ -9,9 +9,12 @@ from __future__ import annotations
 
 import hashlib
 import os
+import shutil
 import ssl
 import tempfile
 import threading
+import time
+from contextlib import suppress
 from functools import cache
 from pathlib import Path
 
@@ -22,6 +25,8 @@ _BUNDLES = (
     "/etc/ssl/ca-bundle.pem",  # SUSE
     "/etc/ssl/cert.pem",  # Alpine, macOS
 )
+_PREFIX = "airflowaks-ca-"
+_LOCKING_SECONDS = 60
 
 
 def public_roots() -> Path:
@@ -41,8 +46,31 @@ _lock = threading.Lock()
 
 @cache
 def _folder() -> tempfile.TemporaryDirectory[str]:
-    """Return a folder that is private to the user; it is removed when the program ends."""
-    return tempfile.TemporaryDirectory(prefix="airflowaks-")
+    """Return a folder that is private to the user; it is removed when the program ends, a killed one's by a later."""
+    folder = tempfile.TemporaryDirectory(prefix=_PREFIX)
+    if os.name == "posix":
+        import fcntl
+
+        # Never closed: the lock ends with the program, however this ends.
+        fcntl.flock(os.open(folder.name, os.O_RDONLY), fcntl.LOCK_EX)
+        _sweep(Path(folder.name).parent)
+    return folder
+
+
+def _sweep(folder: Path) -> None:
+    """Remove this user's folders whose programs have ended; one of the last minute may not be locked yet."""
+    import fcntl
+
+    for left in folder.glob(f"{_PREFIX}*"):
+        with suppress(OSError):  # its program runs, it is another user's, or another program removes it
+            descriptor = os.open(left, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
+            try:
+                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                status = os.fstat(descriptor)
+                if status.st_uid == os.geteuid() and time.time() - status.st_mtime > _LOCKING_SECONDS:
+                    shutil.rmtree(left)
+            finally:
+                os.close(descriptor)
 
 
 def as_file(certificates: bytes) -> Path:
