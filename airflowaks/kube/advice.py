@@ -65,6 +65,11 @@ _ALL = (
     _Advice(
         ("FailedCreate",), ("exceeded quota",), "Raise the namespace's ResourceQuota, or lower the pods' requests."
     ),
+    _Advice(
+        ("FailedCreate",),
+        ("failed quota", "usage per ", "limit to request ratio per "),
+        "Set the pods' requests and limits as the namespace's ResourceQuota and LimitRange ask, or change these.",
+    ),
     _Advice(("FailedCreate",), ("service account",), "Run step 5, which creates the accounts, then this step again."),
     _Advice(
         ("FailedCreate",),

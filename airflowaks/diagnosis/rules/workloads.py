@@ -58,17 +58,27 @@ _NOT_CREATED = (
 )
 _REFUSED = (
     (
-        "error looking up service account",
+        ("error looking up service account",),
         "The service account of new pods does not exist, so none is created.",
         "Run step 5, which creates the service accounts.",
     ),
     (
-        "exceeded quota",
+        ("exceeded quota",),
         "The namespace's ResourceQuota is used up, so new pods are refused.",
         "Raise or delete the ResourceQuota that the evidence names, or lower the pods' requests.",
     ),
     (
-        "violates PodSecurity",
+        ("failed quota",),
+        "The namespace's ResourceQuota counts what new pods do not set, so they are refused.",
+        "Set the amounts that the evidence lists, or give the namespace a LimitRange with defaults.",
+    ),
+    (
+        ("usage per ", "limit to request ratio per "),
+        "The namespace's LimitRange refuses new pods.",
+        "Change the LimitRange, or set the pods' requests and limits within its bounds.",
+    ),
+    (
+        ("violates PodSecurity",),
         "The namespace's PodSecurity level refuses new pods.",
         "Set back what the evidence lists, or relax the namespace's label pod-security.kubernetes.io/enforce.",
     ),
@@ -162,7 +172,8 @@ def _container_is_not_created(facts: Snapshot) -> Iterable[Cause]:
 def _new_pods_are_refused(facts: Snapshot) -> Iterable[Cause]:
     """By the API server's words, which a Deployment's condition and the events of a Job repeat."""
     for words, sentence, fix in _REFUSED:
-        lines = WORKLOADS.lines(facts, (words, "FailedCreate", "is forbidden"), sources=("event",))
+        refusals = ((word, "FailedCreate", "is forbidden") for word in words)
+        lines = WORKLOADS.lines(facts, *refusals, sources=("event",))
         yield Cause(sentence, fix, lines, components_of(lines))
 
 

@@ -78,6 +78,16 @@ MOUNT = 'MountVolume.SetUp failed for volume "v" : '
             'pods "x" is forbidden: exceeded quota: small, requested: pods=1, used: pods=2, limited: pods=2',
             "Raise the namespace's ResourceQuota",
         ),
+        (
+            "FailedCreate",
+            'pods "x" is forbidden: failed quota: small: must specify limits.cpu for: main',
+            "Set the pods' requests and limits",
+        ),
+        (
+            "FailedCreate",
+            'pods "x" is forbidden: maximum cpu usage per Container is 1, but limit is 2',
+            "Set the pods' requests and limits",
+        ),
         ("BackOff", "Back-off restarting failed container main in pod x", "otherwise"),
     ],
 )
