@@ -35,6 +35,15 @@ def cut_answer(error: BaseException) -> AzureError | None:
     )
 
 
+def read(answer: Any) -> bytes:
+    """Return the body of a response, which keeps it; the one of azure-mgmt-authorization is of an older kind.
+
+    Raises azure-core's IncompleteReadError for one that ends early.
+    """
+    content: bytes = answer.read() if hasattr(answer, "read") else answer.body()
+    return content
+
+
 def refuse_web_page(response: Any) -> None:
     """Raise AzureError for a web page, and for one with a status of 500 or more an error that is retried.
 
@@ -60,8 +69,7 @@ def web_page(answer: Any) -> AzureError | None:
     """Return the error for an HTTP response that is a web page: its host and first words; None if it is none."""
     if not (getattr(answer, "headers", None) or {}).get("Content-Type", "").lower().startswith("text/html"):
         return None
-    if hasattr(answer, "read"):
-        answer.read()
+    read(answer)
     words = " ".join(_MARKUP.sub(" ", answer.text()).split())
     seen = f'"{words[:_LONGEST_WORDS]}{"…" if len(words) > _LONGEST_WORDS else ""}"' if words else "without words"
     host, status = urlsplit(answer.request.url).hostname, answer.status_code

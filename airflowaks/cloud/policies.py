@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from azure.core.pipeline.policies import RetryPolicy, SansIOHTTPPolicy
 
+from airflowaks.cloud.answers import read
 from airflowaks.errors import ProviderNotRegistered
 
 if TYPE_CHECKING:
@@ -35,7 +36,7 @@ class ShortRetries(RetryPolicy[Any, Any]):
         asked = self.get_retry_after(response) or 0
         again = asked <= _LONGEST_WAIT_SECONDS and super().is_retry(settings, response)
         if again:  # an answer that begins a long operation is streamed, and one that nobody reads keeps its connection
-            response.http_response.read()
+            read(response.http_response)
         return again
 
 

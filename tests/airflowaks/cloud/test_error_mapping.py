@@ -509,6 +509,31 @@ def ask_once(fresh: Rehearsal, session: Session, ask: Callable[[Session], Any]) 
         ask(impatient)
 
 
+@pytest.mark.parametrize(("status", "headers"), [(503, {}), (429, {"x-ms-retry-after-ms": "1"})])
+@pytest.mark.parametrize(
+    ("path", "ask"),
+    [
+        ("roleAssignments", lambda session: list(session.authorization.role_assignments.list_for_subscription())),
+        ("resourcegroups", lambda session: list(session.resources.resource_groups.list())),
+        ("vaults", lambda session: list(session.vaults.vaults.list_by_subscription())),
+    ],
+)
+def test_a_refusal_that_is_repeated(
+    fresh: Rehearsal, session: Session, path: str, ask: Callable[[Session], Any], status: int, headers: dict[str, str]
+) -> None:
+    fault = {
+        "methods": ["GET"],
+        "path": path,
+        "status": status,
+        "code": "Busy",
+        "message": "Later.",
+        "headers": headers,
+    }
+    fresh.control("POST", fault)
+    ask(session)
+    assert [fault["matched"] for fault in fresh.control("GET")] == [2]
+
+
 def test_an_answer_that_is_cut(fresh: Rehearsal, session: Session, group_name: str) -> None:
     group = Group(session, group_name, "a test's")
     fresh.control("POST", {"methods": ["PATCH"], "path": "/groups", "cut": True})
