@@ -6,6 +6,7 @@ docs/azure.md describes the file; `airflowaks rehearsal compare` reads it.
 from __future__ import annotations
 
 import json
+import logging
 import os
 import re
 import tempfile
@@ -14,6 +15,7 @@ import time
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
+from azure.core.exceptions import IncompleteReadError
 from azure.core.pipeline.policies import SansIOHTTPPolicy
 
 from airflowaks.cloud.pseudonyms import Pseudonyms
@@ -25,6 +27,7 @@ if TYPE_CHECKING:
     from airflowaks.cloud.redaction import Redactor
     from airflowaks.config.environment import Environment
 
+_LOG = logging.getLogger(__name__)
 _HEADERS = (
     "Azure-AsyncOperation",
     "Content-Type",
@@ -58,12 +61,21 @@ class Trace(SansIOHTTPPolicy[Any, Any]):
             self._append({role: self._pseudonyms.text(guid)})
 
     def on_response(self, request: Any, response: Any) -> None:
-        """Write the exchange; a retry is an exchange of its own."""
-        sent, answer = request.http_request, response.http_response
+        """Write the exchange; a retry is an exchange of its own.
+
+        What keeps it from being written is logged, and ends no run. A cut answer raises azure-core's error.
+        """
+        answer = response.http_response
+        content = _content(answer) if "json" in answer.headers.get("Content-Type", "") else None
+        try:
+            self._write(request.http_request, answer, _json(content))
+        except Exception as error:  # noqa: BLE001 - whatever it is, the run is worth more than its trace
+            _LOG.warning(
+                "The trace lacks an exchange (%s): %s", type(error).__name__, self._redactor.redact(str(error))
+            )
+
+    def _write(self, sent: Any, answer: Any, answered: Any) -> None:
         path = urlsplit(sent.url).path
-        # Answers that begin a long operation are streamed; requests keeps their bytes for the SDK's own reading.
-        streamed = answer.internal_response
-        answered = _json(streamed.content) if "json" in answer.headers.get("Content-Type", "") else None
         with self._lock:
             self._pseudonyms.keep_roles(str(sent.body))
             self._append(
@@ -90,6 +102,17 @@ class Trace(SansIOHTTPPolicy[Any, Any]):
     def _append(self, line: dict[str, Any]) -> None:
         text = self._redactor.redact(json.dumps(line, ensure_ascii=False))
         os.write(self._descriptor, f"{text}\n".encode())
+
+
+def _content(answer: Any) -> bytes:
+    """Return a body. That of an answer that begins a long operation is streamed; requests keeps it for the SDK."""
+    from requests.exceptions import ChunkedEncodingError
+
+    try:
+        content: bytes = answer.internal_response.content
+    except ChunkedEncodingError as cut:  # the error of azure-core's own reading
+        raise IncompleteReadError(cut, error=cut) from cut
+    return content
 
 
 def _json(content: Any) -> Any:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import stat
 import uuid
 from datetime import UTC, datetime, timedelta
@@ -14,6 +15,7 @@ from airflowaks.azure.subscription import ProviderRegistration, ResourceGroup
 from airflowaks.diagnosis.collector import collect
 from airflowaks.diagnosis.readers.scope import Scope
 from airflowaks.engine.converge import converge
+from airflowaks.errors import AzureError
 from airflowaks.preflight.run import preflight
 from airflowaks.session import Session, open_session
 from airflowaks.steps import backend, cluster, key_vault, registry
@@ -92,6 +94,24 @@ def test_the_role_that_a_request_assigns_stays(session: Session) -> None:
     assert assigned[0]["request"]["properties"]["principalId"] in [
         line["operator"] for line in lines_of(trace_of(session)) if "operator" in line
     ]
+
+
+def test_an_exchange_that_cannot_be_written_ends_no_run(
+    session: Session, group_name: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    session.connection.trace._descriptor = os.open("/dev/full", os.O_WRONLY)
+    converge(session, ResourceGroup(session, group_name))
+    assert "The trace lacks an exchange (OSError)" in caplog.text
+
+
+def test_a_cut_answer_is_named_as_without_a_trace(rehearsal: Rehearsal, session: Session, group_name: str) -> None:
+    group = ResourceGroup(session, group_name)
+    converge(session, group)
+    cut = {"methods": ["PUT"], "path": "/managedClusters/", "times": 9, "cut": True}
+    rehearsal.control("POST", cut)
+    with pytest.raises(AzureError, match=r"The connection to management\.azure\.com ended in the middle of the answer"):
+        cluster.everything(session)
+    rehearsal.control("DELETE")
 
 
 def test_without_the_key_nothing_is_kept(rehearsal: Rehearsal) -> None:
