@@ -19,6 +19,7 @@ _LOG_LINES = 10
 _READY_SECONDS = 600.0
 # Normal reasons of a waiting container.
 _USUAL = ("ContainerCreating", "PodInitializing")
+_NO_IMAGE, _PULLING = ("InvalidImageName", "ErrImageNeverPull"), ("ErrImagePull", "ImagePullBackOff")
 
 
 @dataclass(frozen=True)
@@ -88,7 +89,7 @@ def _await_pod(kube: Kube, reference: Reference, seconds: float) -> None:
         phase = pod["status"].get("phase") if pod else "Failed"
         if phase == "Succeeded" or (pod and is_ready(pod)):
             return
-        if phase == "Failed":
+        if phase == "Failed" or (pod and never_starts(pod)):
             break
     raise not_ready(kube, reference, pod)
 
@@ -103,6 +104,21 @@ def not_ready(kube: Kube, reference: Reference, pod: Document | None) -> Rollout
         + indented(lines),
         f"Run `kubectl describe {reference.kind.lower()} {reference.name} --namespace {reference.namespace}`, fix the"
         " cause, and run the step again.",
+    )
+
+
+def never_starts(pod: Mapping[str, Any]) -> bool:
+    """Tell whether the kubelet says that an image of a pod does not exist or has no valid name.
+
+    Other pulls may succeed later: the role to pull takes effect within ten minutes. The words are those of kubelet 1.36
+    with containerd 1.6, measured.
+    """
+    statuses = pod.get("status", {}).get("containerStatuses", ())
+    waiting = [status.get("state", {}).get("waiting") or {} for status in statuses]
+    return any(
+        state.get("reason") in _NO_IMAGE
+        or (state.get("reason") in _PULLING and str(state.get("message")).endswith(": not found"))
+        for state in waiting
     )
 
 

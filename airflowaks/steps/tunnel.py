@@ -18,7 +18,7 @@ from airflowaks.errors import AirflowAksError, CheckFailed, Forbidden, Kubernete
 from airflowaks.kube.client import Reference, connect
 from airflowaks.kube.kubelet import read_log
 from airflowaks.kube.manifests import load
-from airflowaks.kube.pods import is_ready, not_ready
+from airflowaks.kube.pods import is_ready, never_starts, not_ready
 from airflowaks.kube.port_forward import forward
 from airflowaks.steps import cluster, registry
 
@@ -161,7 +161,7 @@ class Tunnel:
 
         def is_over(pod: Document | None) -> bool:
             if pod is None or not is_ready(pod):
-                return pod is not None and pod["status"].get("phase") == "Failed"
+                return pod is not None and (pod["status"].get("phase") == "Failed" or never_starts(pod))
             return _READY in read_log(kube, Reference.of(pod), _CONTAINER)
 
         seconds = _PLAN_SECONDS if self.session.mode == "plan" else _READY_SECONDS
