@@ -45,6 +45,7 @@ _OUTBOUND_ONLY = "0.0.0.0/32"
 VM_SIZE = re.compile(
     r"Standard_(?P<family>[A-Z]+)(?P<cores>\d+)(-\d+)?(?P<features>[a-z]*)(_[A-Z]+\d+)*(_v(?P<version>\d+))?", re.ASCII
 )
+_SIZE_IN_ANY_CASE = re.compile(r"Standard_([A-Z]+)(\d+(?:-\d+)?)([A-Z]*)((?:_[A-Z]+\d+)*)", re.ASCII | re.IGNORECASE)
 
 
 _CIDR = re.compile(r"[0-9.]+(/([0-9]|[1-9][0-9]))?")
@@ -64,6 +65,14 @@ def _matching(pattern: str, what: str, example: str) -> AfterValidator:
         return value
 
     return AfterValidator(check)
+
+
+def _spelled_as_azure_does(value: str) -> str:
+    """Return a VM size in the case of the naming conventions, with which it is compared: Azure ignores the case."""
+    if not (size := _SIZE_IN_ANY_CASE.fullmatch(value)):
+        return value
+    suffixes = re.sub(r"_V\d+$", lambda version: version[0].lower(), size[4].upper())
+    return f"Standard_{size[1].upper()}{size[2]}{size[3].lower()}{suffixes}"
 
 
 def _guid(name: str, command: str) -> AfterValidator:
@@ -226,7 +235,9 @@ ProxyUrl = Annotated[str, AfterValidator(_proxy)]
 File = Annotated[Path, BeforeValidator(_file)]
 Network = Annotated[str, AfterValidator(_network)]
 Address = Annotated[str, AfterValidator(_address)]
-VmSize = Annotated[str, _matching(VM_SIZE.pattern, "a VM size", '"Standard_D4ds_v5"')]
+VmSize = Annotated[
+    str, AfterValidator(_spelled_as_azure_does), _matching(VM_SIZE.pattern, "a VM size", '"Standard_D4ds_v5"')
+]
 GroupName = Annotated[str, Field(min_length=1, max_length=256), AfterValidator(_not_blank)]
 Client = Annotated[Network, AfterValidator(_clients)]
 Networks = Annotated[tuple[Client, ...], Field(strict=False, max_length=200), AfterValidator(_unique)]

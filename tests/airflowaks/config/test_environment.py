@@ -4,6 +4,7 @@ import ipaddress
 import shutil
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -13,6 +14,7 @@ from pydantic import ValidationError
 
 from airflowaks.config.backend_schema import ExistingCache, ManagedRedis
 from airflowaks.config.environment import Environment, load_environment
+from airflowaks.config.schema import NodePool
 from airflowaks.errors import InvalidEnvironment
 from tests.support.repository import REPOSITORY
 
@@ -227,6 +229,14 @@ def test_networks_are_accepted_just_when_no_rule_is_broken(
     else:
         assert right
         assert ipaddress.IPv4Address(environment.cluster.network.dns_service_ip) in service_network
+
+
+@pytest.mark.parametrize(
+    "size", ["Standard_D4ds_v5", "Standard_E4-2ds_v5", "Standard_DS3_v2", "Standard_NC24ads_A100_v4", "Standard_L8s"]
+)
+@pytest.mark.parametrize("spelled", [str, str.lower, str.upper, str.swapcase])
+def test_the_case_of_a_vm_size_does_not_matter(size: str, spelled: Callable[[str], str]) -> None:
+    assert NodePool(vm_size=spelled(size), os_disk="Managed").vm_size == size
 
 
 def test_importing_costs_pydantic_and_nothing_else() -> None:
