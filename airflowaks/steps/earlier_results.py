@@ -71,7 +71,8 @@ class EarlierResults(Resource):
         namespace, running = self.worker.reference.namespace, "status.phase=Running"
         pods = self.session.memoize(connect).each("v1", "Pod", namespace, labels=_WORKERS, fields=running)
         left = [pod["metadata"]["name"] for pod in pods if pod["metadata"]["annotations"][_CHECKSUM] != new]
-        self.activity = f"{len(left)} workers finish their tasks"
+        tasks = f"waiting up to {LONGEST_TASK_SECONDS // 60} min for the tasks of {', '.join(left)} to end"
+        self.activity = tasks if left else ""
         self._run("copy")
         return left
 
