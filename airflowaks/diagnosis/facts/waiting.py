@@ -22,7 +22,7 @@ class Holder:
     task: str
     count: int = 1
     seconds: float = 0.0
-    operator: str = ""
+    sensor: bool = False  # and not in the mode reschedule
 
     def __str__(self) -> str:
         times = f" ({self.count} times)" if self.count > 1 else ""
@@ -30,8 +30,8 @@ class Holder:
 
     @property
     def pokes(self) -> bool:
-        """Tell whether it is a sensor in poke mode: in the other modes a sensor leaves its slot within seconds."""
-        return "Sensor" in self.operator and self.seconds > _MINUTE
+        """Tell whether it is a sensor in poke mode: a deferrable one leaves its slot within seconds."""
+        return self.sensor and self.seconds > _MINUTE
 
 
 @dataclass(frozen=True)
@@ -78,7 +78,6 @@ class Wait:
     known: bool = True
     near: tuple[str, ...] = ()
     parsed: float | None = None  # seconds since its file was parsed
-    import_error: str = ""
     schedule: Schedule = field(default_factory=Schedule)
     paused: bool = False
     stale: bool = False
@@ -97,7 +96,6 @@ class Wait:
     pool: str = "default_pool"
     pool_slots: int = 1
     queue: str = "default"
-    operator: str = ""
     attempt: int = 0
     attempts: int = 1
     retry_in: float | None = None

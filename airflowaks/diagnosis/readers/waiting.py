@@ -73,8 +73,8 @@ def waiting(session: Session, scope: Scope) -> dict[str, Any]:
     with opened(session) as database:
         pools = {row["name"]: row for row in database.rows(queries.POOLS)}
         jobs = {row["type"]: row for row in database.rows(queries.JOBS)}
-        holders = _holders(database, "pool", "('running', 'queued', 'deferred')")
-        running = _holders(database, "queue", "('running')")
+        holders = _holders(database, "pool", "running", "queued", "deferred")
+        running = _holders(database, "queue", "running")
         (active,) = database.rows(queries.ACTIVE)
         facts = Waiting(
             waits=database.waits(),
@@ -101,13 +101,13 @@ def _settings(session: Session, scope: Scope) -> dict[str, int]:
     }
 
 
-def _holders(database: Database, column: str, states: str) -> dict[str, Slots]:
+def _holders(database: Database, column: str, *states: str) -> dict[str, Slots]:
     holders: dict[str, list[Holder]] = {}
     taken = {}
-    for row in database.rows(queries.HOLDERS.format(column, states)):
+    for row in database.rows(queries.HOLDERS.replace("COLUMN", column), states=list(states)):
         name = row["name"]
         taken[name] = row["taken"]
-        holder = Holder(row["dag"], row["task"], row["count"], row["seconds"] or 0.0, row["operator"])
+        holder = Holder(row["dag"], row["task"], row["count"], row["seconds"] or 0.0, sensor=row["sensor"])
         holders.setdefault(name, []).append(holder)
     return {name: Slots(0, taken[name], tuple(listed)) for name, listed in holders.items()}
 

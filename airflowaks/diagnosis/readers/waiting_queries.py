@@ -5,6 +5,14 @@ Tables and states are those of Airflow 3.3's `airflow/models`, the conditions th
 `DagRun.get_queued_dag_runs_to_set_running` (`airflow/models/dagrun.py`).
 """
 
+_DEFINITION = """
+    SELECT coalesce(t.value->'__var'->'partial_kwargs', '{}') || (t.value->'__var') AS definition
+    FROM (SELECT data FROM serialized_dag s WHERE s.dag_id = dag ORDER BY s.created_at DESC LIMIT 1) AS newest,
+         LATERAL jsonb_array_elements(data::jsonb->'dag'->'tasks') t
+    WHERE t.value->'__var'->>'task_id' = task LIMIT 1
+"""
+"""A task as the newest version of its DAG defines it; what a mapped task has is in `partial_kwargs`."""
+
 TASKS = """
 WITH usual AS (
     SELECT dag_id, percentile_cont(0.95) WITHIN GROUP (ORDER BY extract(epoch FROM start_date - queued_dttm)) AS seconds
@@ -55,8 +63,7 @@ WITH usual AS (
            (array_agg(run_id ORDER BY waited DESC))[1] AS run, (array_agg(task_id ORDER BY waited DESC))[1] AS task,
            (array_agg(map_index ORDER BY waited DESC))[1] AS map_index,
            (array_agg(id ORDER BY waited DESC))[1] AS id, max(waited)::float AS seconds, max(usual)::float AS usual,
-           max(active)::int AS active, coalesce(max(operator), '') AS operator,
-           max(try_number)::int AS attempt, max(max_tries)::int + 1 AS attempts,
+           max(active)::int AS active, max(try_number)::int AS attempt, max(max_tries)::int + 1 AS attempts,
            extract(epoch FROM now() - min(last_scheduling_decision))::float AS decided,
            extract(epoch FROM now() - max(run_after))::float AS run_due,
            max(requeued) AS requeued, coalesce(max(classpath), '') AS trigger,
@@ -88,12 +95,10 @@ FROM groups LEFT JOIN LATERAL (
            (definition->>'retry_delay')::float AS retry_delay,
            coalesce(definition->>'trigger_rule', 'all_success') AS rule,
            coalesce((definition->>'depends_on_past')::bool, FALSE) AS depends_on_past
-    FROM (SELECT data FROM serialized_dag s WHERE s.dag_id = groups.dag ORDER BY s.created_at DESC LIMIT 1) AS newest,
-         LATERAL (SELECT t.value->'__var' AS definition FROM jsonb_array_elements(data::jsonb->'dag'->'tasks') t
-                  WHERE t.value->'__var'->>'task_id' = groups.task LIMIT 1) AS task
+    FROM (DEFINITION) AS task
 ) AS bounds ON TRUE
 ORDER BY groups.seconds DESC
-"""
+""".replace("DEFINITION", _DEFINITION)
 
 RUNS = """
 WITH usual AS (
@@ -123,7 +128,6 @@ ORDER BY seconds DESC LIMIT %(most)s
 DAGS = """
 SELECT dag_id AS dag, extract(epoch FROM now() - next_dagrun_create_after)::float AS seconds, fileloc AS file,
        is_paused AS paused, is_stale AS stale, max_active_runs, '' AS run_state,
-       CASE WHEN has_import_errors THEN 'its file cannot be imported' ELSE '' END AS import_error,
        ARRAY(SELECT r.run_id FROM dag_run r WHERE r.dag_id = dag.dag_id AND r.state IN ('queued', 'running')
              AND r.backfill_id IS NULL ORDER BY r.start_date LIMIT 100) AS running_runs
 FROM dag
@@ -142,15 +146,16 @@ GROUP BY p.pool, p.slots
 """
 
 HOLDERS = """
-SELECT * FROM (
-    SELECT name, dag_id AS dag, task_id AS task, coalesce(max(operator), '') AS operator, count(*)::int AS count,
+SELECT ranked.*, coalesce((definition->>'_is_sensor')::bool AND NOT (definition->>'reschedule')::bool, FALSE) AS sensor
+FROM (
+    SELECT name, dag_id AS dag, task_id AS task, count(*)::int AS count,
            max(extract(epoch FROM now() - coalesce(start_date, queued_dttm)))::float AS seconds,
            sum(count(*)) OVER (PARTITION BY name)::int AS taken,
            row_number() OVER (PARTITION BY name ORDER BY count(*) DESC, min(coalesce(start_date, queued_dttm))) AS place
-    FROM (SELECT *, {} AS name FROM task_instance WHERE state IN {}) AS active
+    FROM (SELECT *, COLUMN AS name FROM task_instance WHERE state = ANY(%(states)s)) AS active
     GROUP BY name, dag_id, task_id
-) AS ranked WHERE place <= 3
-"""
+) AS ranked LEFT JOIN LATERAL (DEFINITION) AS task ON TRUE WHERE place <= 3
+""".replace("DEFINITION", _DEFINITION)
 
 JOBS = """
 SELECT job_type AS type, extract(epoch FROM now() - max(latest_heartbeat))::float AS seconds,

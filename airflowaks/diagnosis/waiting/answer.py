@@ -45,10 +45,9 @@ class Link:
     def rows(self) -> Iterator[tuple[str, str, str]]:
         """Yield the table's rows."""
         wait, indent = self.wait, "  " * self.depth
-        state = (wait.state or "none") if wait.task else wait.run_state
         age = duration(wait.seconds) if wait.run and wait.seconds > 0 else ""
         more = f", and {wait.count - 1} more like it" if wait.count > 1 else ""
-        yield age, state, f"{indent}{'held by ' if self.depth else ''}{_kind(wait)} {wait.name}{more}"
+        yield age, _state(wait), f"{indent}{'held by ' if self.depth else ''}{_kind(wait)} {wait.name}{more}"
         for reason in self.reasons:
             yield from _rows(reason, indent)
         if not self.reasons:
@@ -117,7 +116,7 @@ class Groups(Tabular):
     @staticmethod
     def _rows(group: Group) -> Iterator[tuple[str, str, str]]:
         example = max(group.waits, key=lambda wait: wait.seconds)
-        yield duration(example.seconds), example.state or example.run_state, group.summary
+        yield duration(example.seconds), _state(example), group.summary
         yield from _rows(group.reason, "")
 
 
@@ -132,6 +131,10 @@ def grouped(facts: Snapshot) -> Groups:
     return Groups(
         tuple(Group(reason, tuple(waits)) for reason, waits in ordered), unread=facts.unread("airflow.waiting")
     )
+
+
+def _state(wait: Wait) -> str:
+    return (wait.state or "none") if wait.task else wait.run_state
 
 
 def _kind(wait: Wait) -> str:

@@ -14,6 +14,7 @@ from airflowaks.diagnosis.waiting.reason import (
     Kind,
     Reason,
     beats,
+    cannot_be_imported,
     is_paused,
     is_stale,
     max_active_runs,
@@ -52,17 +53,6 @@ def _is_not_parsed(wait: Wait, facts: Snapshot) -> Reason | None:
         "No dag-processor is looping, so no DAG's file is parsed.",
         "Check the dag-processor's pod above; restart the component if it runs and is silent.",
         (silence(facts, "DagProcessorJob"),),
-    )
-
-
-def _cannot_be_imported(wait: Wait, _facts: Snapshot) -> Reason | None:
-    if not wait.import_error:
-        return None
-    return Reason(
-        Kind.FILE,
-        f"The file of DAG {wait.dag} cannot be imported, so Airflow creates no scheduled run.",
-        "Correct the file and run step 6, which copies it to the share.",
-        (wait.import_error,),
     )
 
 
@@ -125,9 +115,9 @@ def _may_not_be_scheduled(wait: Wait, _facts: Snapshot) -> Reason | None:
 
 def _run_is_overdue(wait: Wait, facts: Snapshot) -> Reason | None:
     """Explain what nothing else does: the next run is due, and the scheduler has not created it."""
-    if wait.run or wait.paused or wait.stale or wait.import_error or wait.seconds <= 0 or not wait.known:
+    if wait.run or wait.paused or wait.stale or wait.seconds <= 0 or not wait.known:
         return None
-    held = _may_not_be_scheduled(wait, facts) or max_active_runs(wait, facts)
+    held = cannot_be_imported(wait, facts) or _may_not_be_scheduled(wait, facts) or max_active_runs(wait, facts)
     if held or not beats(facts, "SchedulerJob"):
         return None
     return Reason(
@@ -179,8 +169,8 @@ DAG = (
     _is_unknown,
     _is_not_parsed,
     scheduler_is_silent,
+    cannot_be_imported,
     is_stale,
-    _cannot_be_imported,
     is_paused,
     _has_no_schedule,
     _waits_for_assets,

@@ -85,7 +85,7 @@ def _executor_lost_it(wait: Wait, facts: Snapshot) -> Reason | None:
         return None
     if not beats(facts, "SchedulerJob") or _its_scheduler_has_ended(wait, facts):
         return None
-    requeued = (f"it was queued again {wait.requeued} times",) if wait.requeued else ()
+    requeued = (f"queued again {wait.requeued} time{'s' * (wait.requeued > 1)}",) if wait.requeued else ()
     return Reason(
         Kind.PLATFORM,
         "The executor lost the task: workers have free slots and consume its queue, and do not get it.",

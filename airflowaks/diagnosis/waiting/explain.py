@@ -67,13 +67,13 @@ def _links(session: Session, facts: Snapshot, where: Target) -> tuple[Link, ...]
             return (Link(unknown, reasons(unknown, facts)),)
         reader.check(*where)
         left: list[tuple[Target, int]] = [(where, 0)]
-        shown: set[str] = set()
+        shown: set[tuple[str, str]] = set()
         while left and len(links) < _MOST_LINKS:
             next_target, depth = left.pop(0)
             for wait in reader.waits(next_target):
-                if wait.name in shown or depth > _DEEPEST:
+                if (wait.name, wait.state) in shown or depth > _DEEPEST:
                     continue
-                shown.add(wait.name)
+                shown.add((wait.name, wait.state))
                 held = reasons(wait, facts)
                 links.append(Link(wait, held, depth))
                 left += [(reason.held_by, depth + 1) for reason in held if reason.held_by][:1]
@@ -114,7 +114,7 @@ class _Reader:
         return None if dag in names else Wait(dag, known=False, near=near, run_state="unknown")
 
     def _scheduled(self, wait: Wait) -> Wait:
-        """Return a DAG's or a run's wait with the DAG's schedule and import error."""
+        """Return a DAG's or a run's wait with when its file was parsed, a DAG's with its schedule."""
         details = self._client.dag(wait.dag)
         parsed = details["last_parsed_time"]
         wait = replace(wait, parsed=seconds_since(parsed) if parsed else None)
@@ -130,7 +130,7 @@ class _Reader:
             missing=tuple(self._missing(wait.dag, details["asset_expression"])),
             run_types=tuple(details["allowed_run_types"] or ()),
         )
-        return replace(wait, schedule=schedule, import_error=self._import_error(details))
+        return replace(wait, schedule=schedule)
 
     def _missing(self, dag: str, expression: Any) -> list[str]:
         from azure.core.exceptions import HttpResponseError
@@ -144,13 +144,6 @@ class _Reader:
                 raise
             updated = []  # Airflow's answer if no asset was updated
         return [uri for uri in _uris(expression) if uri not in updated]
-
-    def _import_error(self, details: dict[str, Any]) -> str:
-        if not details["has_import_errors"]:
-            return ""
-        errors = {error["filename"]: error["stack_trace"] for error in self._client.import_errors()}
-        trace = errors.get(details["relative_fileloc"]) or errors.get(details["fileloc"]) or ""
-        return str(trace.strip().rpartition("\n")[2] or "see its import error in Airflow's web pages")
 
     def _defined(self, wait: Wait) -> Wait:
         """Return a task's wait with the states of its upstream tasks, and Airflow's reasons if it is not scheduled."""

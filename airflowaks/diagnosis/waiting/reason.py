@@ -103,9 +103,9 @@ def is_paused(wait: Wait, _facts: Snapshot) -> Reason | None:
     )
 
 
-def is_stale(wait: Wait, _facts: Snapshot) -> Reason | None:
+def is_stale(wait: Wait, facts: Snapshot) -> Reason | None:
     """Explain that the DAG is stale: `DagFileProcessorManager.deactivate_stale_dags`, `deactivate_deleted_dags`."""
-    if not wait.stale:
+    if not wait.stale or cannot_be_imported(wait, facts):
         return None
     parsed = f", parsed {duration(wait.parsed)} ago for the last time" if wait.parsed is not None else ""
     return Reason(
@@ -113,6 +113,19 @@ def is_stale(wait: Wait, _facts: Snapshot) -> Reason | None:
         f"DAG {wait.dag} is stale: its file was removed, or does not define the DAG any more.",
         "Restore the DAG's file and run step 6, or delete the DAG in Airflow's web pages.",
         (f"file {_short(wait.file)}{parsed}",),
+    )
+
+
+def cannot_be_imported(wait: Wait, facts: Snapshot) -> Reason | None:
+    """Explain that the DAG's file has an import error: no run is created, and after a while the DAG is stale."""
+    errors = [error for file, error in facts.airflow.import_errors.items() if f"/{wait.file}".endswith(f"/{file}")]
+    if not errors:
+        return None
+    return Reason(
+        Kind.FILE,
+        f"The file of DAG {wait.dag} cannot be imported, so Airflow does not schedule it.",
+        "Correct the file and run step 6, which copies it to the share.",
+        (errors[0],),
     )
 
 

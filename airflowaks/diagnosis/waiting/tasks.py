@@ -166,8 +166,8 @@ def _max_active_tasks(wait: Wait, _facts: Snapshot) -> Reason | None:
         return None
     return Reason(
         Kind.LIMIT,
-        f"A run of DAG {wait.dag} may have {wait.max_active_tasks} active tasks (max_active_tasks), and has"
-        f" {wait.active}.",
+        f"A run of DAG {wait.dag} may have {wait.max_active_tasks} active task{'s' * (wait.max_active_tasks > 1)}"
+        f" (max_active_tasks), and has {wait.active}.",
         "Wait for them, or raise max_active_tasks in the DAG's file.",
     )
 
@@ -240,10 +240,7 @@ def is_running(wait: Wait, _facts: Snapshot) -> Reason | None:
     """Explain that a task does not wait: it runs."""
     if wait.state != "running":
         return None
-    pokes = " It is a sensor in poke mode." if "Sensor" in wait.operator else ""
-    return Reason(
-        Kind.PLAN, f"The task runs, for {duration(wait.seconds)}.{pokes}", "Read its log if that is too long."
-    )
+    return Reason(Kind.PLAN, f"The task runs, for {duration(wait.seconds)}.", "Read its log if that is too long.")
 
 
 BEFORE_THE_QUEUE = (
