@@ -19,6 +19,7 @@ _API = "/api/v2"
 _READ_SECONDS = 60
 _MOST_ERRORS = 50
 _MOST_ASSETS = 100
+_DAGS = "/dags/"
 
 
 class AirflowApi:
@@ -85,7 +86,7 @@ class AirflowApi:
         return list(self._send("GET", f"{_API}/importErrors?limit={_MOST_ERRORS}")["import_errors"])
 
     def log(self, dag: str, run: str, task: str, attempt: int = 1) -> list[str]:
-        """Return the log lines of a task attempt; of an exception, type and message."""
+        """Return the log lines of a task attempt; of an exception, type, message and where it was raised."""
         answer = self._send("GET", f"{_API}/dags/{dag}/dagRuns/{run}/taskInstances/{task}/logs/{attempt}")
         return [line for entry in answer["content"] for line in _lines(entry)]
 
@@ -105,8 +106,19 @@ def _lines(entry: str | dict[str, Any]) -> Iterator[str]:
         yield entry
         return
     yield str(entry.get("event", ""))
-    for error in entry.get("error_detail") or ():
+    for error in reversed(entry.get("error_detail") or ()):  # what was raised comes last, after its causes
         yield f"{error.get('exc_type')}: {error.get('exc_value')}"
+        yield from _place(error.get("frames") or [])
+
+
+def _place(frames: list[dict[str, Any]]) -> Iterator[str]:
+    """Yield where an exception was raised: in the DAG's file, where that is on the stack, or else at its end."""
+    own = [frame for frame in frames if _DAGS in frame["filename"]]
+    for frame in (own or frames)[-1:]:
+        package = frame["filename"].rpartition("/site-packages/")[2].split("/")
+        whose = "the DAG's own code" if own else f"the provider {package[2]}" if "providers" in package else package[0]
+        name = frame["filename"].rpartition(_DAGS)[2] if own else "/".join(package)
+        yield f"  raised at {name}:{frame['lineno']} in {frame['name']} ({whose})"
 
 
 def _client(url: str) -> PipelineClient[Any, Any]:

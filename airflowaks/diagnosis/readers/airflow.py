@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from airflowaks.session import Session
 
 _MOST_WORKERS, _ANSWER_SECONDS = 5, 5
-_MOST_TASKS, _MOST_LOGS, _LINES = 20, 3, 40
+_MOST_TASKS, _MOST_LOGS, _LINES = 20, 8, 40
 
 
 def api(session: Session, scope: Scope) -> dict[str, Any]:
@@ -37,7 +37,7 @@ def api(session: Session, scope: Scope) -> dict[str, Any]:
             "health": health,
             "queued": queued_count,
             "queued_seconds": max((_age(task["queued_when"]) for task in queued), default=0.0),
-            "failed": tuple(_failed(client, task, with_log=at < _MOST_LOGS) for at, task in enumerate(failed)),
+            "failed": _with_logs(client, failed),
             "import_errors": {error["filename"]: _last_line(error["stack_trace"]) for error in client.import_errors()},
         }
 
@@ -67,6 +67,14 @@ def queues(session: Session, scope: Scope) -> dict[str, Any]:
 
 def _age(at: str | None) -> float:
     return seconds_since(at) if at else 0.0
+
+
+def _with_logs(client: AirflowApi, failed: list[dict[str, Any]]) -> tuple[FailedTask, ...]:
+    """Return failed tasks, those that failed last with their logs: of each task of a DAG one first, then others."""
+    newest = {(task["dag_id"], task["task_id"]): task for task in reversed(failed)}
+    chosen = [task["id"] for task in [*reversed(newest.values()), *failed]]
+    read = set(list(dict.fromkeys(chosen))[:_MOST_LOGS])
+    return tuple(_failed(client, task, with_log=task["id"] in read) for task in failed)
 
 
 def _failed(client: AirflowApi, task: dict[str, Any], *, with_log: bool) -> FailedTask:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from airflowaks.diagnosis.rules import failed_tasks
 from airflowaks.diagnosis.rules.rule import NOTE, WARNING, Cause, Section
 from airflowaks.diagnosis.waiting.answer import grouped
 from airflowaks.diagnosis.waiting.reason import Kind
@@ -110,9 +111,4 @@ def _waits(facts: Snapshot, kind: Kind) -> list[Cause]:
 
 @SYMPTOMS.rule("AKA-906", NOTE, link=f"{_DOCS}troubleshooting.html")
 def _tasks_failed(facts: Snapshot) -> Iterable[Cause]:
-    if failed := facts.airflow.failed:
-        yield Cause(
-            f"{len(failed)} task{'s' if len(failed) > 1 else ''} failed.",
-            "Check the logs of the tasks in Airflow's web UI.",
-            [f"task {task.task} of DAG {task.dag} at {task.at}" for task in failed],
-        )
+    return failed_tasks.causes(facts.airflow.failed)
