@@ -55,7 +55,7 @@ ANSWERS = {
         "The task was skipped by itself or by a branch.",
     ],
     "upstream/0/after_waiting": ["The task waits for its upstream tasks: its trigger rule is all_done.", NOBODY],
-    "after_its_end/0/work": ["Airflow does not schedule the task yet."],
+    "after_its_end/0/work": ["The run has no instance of the task: its logical date is outside of the task's dates"],
     "no_pool/0/work": ["There is no pool none_such: Airflow never queues a task of a pool that does not exist."],
     "wants_pool/0/work": ["The pool small is full: 1 of 1 slots are taken."],
     "wants_more/0/work": ["The task needs 5 slots of the pool small, which has 1."],
@@ -169,3 +169,27 @@ def test_a_full_executor_then_no_scheduler_and_no_triggerer_then_a_lost_task(hel
     causes = [group.reason.holds for group in grouped(facts).groups]
     assert {firsts(seen)[0], NOBODY, "DAG halted is paused."} <= set(causes)
     assert len(causes) == len(set(causes))
+
+
+MANY = """
+INSERT INTO task_instance
+SELECT (jsonb_populate_record(done, jsonb_build_object('id', gen_random_uuid(), 'map_index', n, 'state', 'scheduled',
+                              'scheduled_dttm', now() - interval '10 minutes'))).*
+FROM task_instance done, generate_series(1, 10000) n
+WHERE done.id = (SELECT id FROM task_instance WHERE state = 'success' LIMIT 1)
+"""
+
+
+@pytest.mark.broad
+def test_ten_thousand_tasks_are_one_line_and_read_within_seconds(airflow: Deployed) -> None:
+    """Of a run that is over, so that no scheduler looks after them."""
+    scene = Scene(airflow.cloud)
+    scene.as_airflow(MANY)
+    try:
+        facts = Held(scene).facts()
+    finally:
+        scene.as_airflow("DELETE FROM task_instance WHERE map_index > 0")
+    (wait,) = facts.airflow.waiting.waits
+    assert (wait.count, wait.run_state) == (10_000, "success")
+    assert [group.reason.holds for group in grouped(facts).groups] == ["Its run is success, not running."]
+    assert facts.readings["airflow.waiting"].seconds < 10

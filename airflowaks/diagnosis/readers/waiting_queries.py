@@ -183,7 +183,3 @@ HAS_RUN = "SELECT FROM dag_run WHERE dag_id = %(dag)s AND run_id = %(run)s"
 LAST_RUNS = "SELECT run_id AS run FROM dag_run WHERE dag_id = %(dag)s ORDER BY id DESC LIMIT 3"
 
 HAS_TASK = "SELECT FROM task_instance WHERE dag_id = %(dag)s AND run_id = %(run)s AND task_id = %(task)s LIMIT 1"
-
-TASKS_OF_RUN = """
-SELECT task_id AS task FROM task_instance WHERE dag_id = %(dag)s AND run_id = %(run)s GROUP BY 1 ORDER BY 1 LIMIT 50
-"""

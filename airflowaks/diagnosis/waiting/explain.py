@@ -65,7 +65,9 @@ def _links(session: Session, facts: Snapshot, where: Target) -> tuple[Link, ...]
         reader = _Reader(database, client)
         if unknown := reader.unknown(where[0]):
             return (Link(unknown, reasons(unknown, facts)),)
-        reader.check(*where)
+        absent = reader.absent(*where)
+        if absent:
+            return (Link(absent, reasons(absent, facts)),)
         left: list[tuple[Target, int]] = [(where, 0)]
         shown: set[tuple[str, str]] = set()
         while left and len(links) < _MOST_LINKS:
@@ -86,14 +88,22 @@ class _Reader:
     def __init__(self, database: Database, client: AirflowApi) -> None:
         self._database, self._client = database, client
 
-    def check(self, dag: str, run: str, task: str) -> None:
-        """Raise InvalidParameter where the DAG has no such run, or the run no such task."""
+    def absent(self, dag: str, run: str, task: str) -> Wait | None:
+        """Return a task that its DAG defines and the run has no instance of; None if there is nothing to say.
+
+        Raises InvalidParameter where the DAG has no such run or task.
+        """
         if run and not self._database.rows(waiting_queries.HAS_RUN, dag=dag, run=run):
             runs = [row["run"] for row in self._database.rows(waiting_queries.LAST_RUNS, dag=dag)]
             raise InvalidParameter(f'task: DAG {dag} has no run "{run}".', _near(run, runs, "Its newest runs are"))
-        if task and not self._database.rows(waiting_queries.HAS_TASK, dag=dag, run=run, task=task):
-            tasks = [row["task"] for row in self._database.rows(waiting_queries.TASKS_OF_RUN, dag=dag, run=run)]
-            raise InvalidParameter(f'task: run {dag}/{run} has no task "{task}".', _near(task, tasks, "Its tasks are"))
+        if not task or self._database.rows(waiting_queries.HAS_TASK, dag=dag, run=run, task=task):
+            return None
+        definitions = {definition["task_id"]: definition for definition in self._client.definitions(dag)}
+        if task not in definitions:
+            message = f'task: DAG {dag} has no task "{task}".'
+            raise InvalidParameter(message, _near(task, list(definitions)[:_MOST_LINKS], "Its tasks are"))
+        dates = definitions[task]["start_date"] or "", definitions[task]["end_date"] or ""
+        return Wait(dag, run, task, state="absent", schedule=Schedule(start=dates[0], end=dates[1]))
 
     def waits(self, where: Target) -> list[Wait]:
         """Return what waits of a target, the target itself first, and in Airflow's words why it is not scheduled."""

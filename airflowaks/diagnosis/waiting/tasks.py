@@ -236,6 +236,19 @@ def has_ended(wait: Wait, _facts: Snapshot) -> Reason | None:
     return Reason(Kind.PLAN, *ends[wait.state])
 
 
+def _has_no_instance(wait: Wait, _facts: Snapshot) -> Reason | None:
+    """Explain that `DagRun.verify_integrity` creates no instance of a task for a run outside of the task's dates."""
+    if wait.state != "absent":
+        return None
+    dates = (("start_date", wait.schedule.start), ("end_date", wait.schedule.end))
+    return Reason(
+        Kind.PLAN,
+        "The run has no instance of the task: its logical date is outside of the task's dates, or the task is newer.",
+        "Correct the task's dates in the DAG's file, or begin a new run.",
+        tuple(f"the task's {name} is {date}" for name, date in dates if date),
+    )
+
+
 def is_running(wait: Wait, _facts: Snapshot) -> Reason | None:
     """Explain that a task does not wait: it runs."""
     if wait.state != "running":
@@ -245,6 +258,7 @@ def is_running(wait: Wait, _facts: Snapshot) -> Reason | None:
 
 BEFORE_THE_QUEUE = (
     has_ended,
+    _has_no_instance,
     is_running,
     scheduler_is_silent,
     is_stale,

@@ -38,6 +38,7 @@ REFUSED = [
     ("bundle", "empty", "bundle: empty cannot be written: it is a folder.", "Set `bundle` to a file"),
     ("bundle", "file.txt/evidence.zip", "file.txt is a file.", "Set `bundle` to a file"),
     ("bundle", "b" * 5000, "cannot be written: file name too long.", "Set `bundle` to a file"),
+    ("task", "sales//load", 'task must be DAG, DAG/RUN or DAG/RUN/TASK; got "sales//load".', "Write it as DAG"),
     ("records", "file.txt", "records: file.txt cannot be written: it is a file.", "Set `records` to a folder"),
     ("records", "file.txt/below", "file.txt is a file.", "Set `records` to a folder"),
 ]
@@ -49,6 +50,8 @@ TAKEN = [
     ("dags", "dags"),
     ("since", "90d"),
     ("component", "dag-processor"),
+    ("task", "sales"),
+    ("task", "sales/manual__2026-11-29T09:32:00.863331+00:00/group.load"),
     ("fix", "AKA-201"),
     ("namespace", "kube-system"),
     ("bundle", "new/evidence.zip"),
@@ -87,7 +90,9 @@ def test_a_valid_value_creates_nothing(name: str, value: str, place: Path) -> No
     assert sorted(place.rglob("*")) == before
 
 
-@pytest.mark.parametrize("name", ["image", "rotate", "dags", "since", "component", "fix", "namespace", "bundle"])
+@pytest.mark.parametrize(
+    "name", ["image", "rotate", "dags", "since", "component", "task", "fix", "namespace", "bundle"]
+)
 def test_an_empty_value_is_not_set(name: str) -> None:
     check_parameters("a notebook", {name: ""}, cells=[], kinds={name: str})
 

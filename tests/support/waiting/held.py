@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 
 FOLDER = Path(__file__).parent
 SECONDS = 240.0
+PARALLELISM = 32
 SCALED = Reference("keda.sh/v1alpha1", "ScaledObject", "airflow-worker", NAMESPACE)
 DATES = ("2026-01-01T00:00:00Z", "2026-01-02T00:00:00Z")
 # How many tasks of each are to be in which state before the next is looked at.
@@ -96,7 +97,7 @@ class Held:
         """Have as many tasks queued as the executor takes."""
         with self.scene.api() as api:
             self._run(api, "many", {})
-            await_true(lambda: _count(api, "many", "scheduled") and _count(api, "many", "queued"))
+            await_true(lambda: _count(api, "~", "queued") + _count(api, "~", "running") >= PARALLELISM)
             self._run(api, "wants_executor", {"scheduled": 1})
 
     def lose(self) -> None:
