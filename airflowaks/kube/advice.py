@@ -1,4 +1,4 @@
-"""Advice on a roll-out that fails: what to do about a reason, by the words of the component that gave it.
+"""Advice on a refused object or a roll-out that fails, by the reason and the words of the component that gave it.
 
 The texts of the kubelet, scheduler and controllers were measured with Kubernetes 1.36.2 and containerd 1.6.
 """
@@ -68,7 +68,13 @@ _ALL = (
     _Advice(
         ("FailedCreate",),
         ("failed quota", "usage per ", "limit to request ratio per "),
-        "Set the pods' requests and limits as the namespace's ResourceQuota and LimitRange ask, or change these.",
+        "Set the requests and limits, or the claim's size, as the namespace's ResourceQuota and LimitRange ask, or"
+        " change these.",
+    ),
+    _Advice(
+        ("FailedCreate",),
+        ("is being terminated",),
+        "Wait until the namespace is deleted, or remove the finalizer that keeps it; then run the deployment again.",
     ),
     _Advice(("FailedCreate",), ("service account",), "Run step 5, which creates the accounts, then this step again."),
     _Advice(

@@ -11,6 +11,7 @@ from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
 
 from airflowaks.errors import ClusterUnreachable, FieldConflict, Forbidden, InvalidObject, KubernetesError
+from airflowaks.kube.advice import advise
 
 if TYPE_CHECKING:
     from airflowaks.session import Session
@@ -48,10 +49,14 @@ def failure(session: Session, cluster: str, code: int, body: str, subject: str =
         code = HTTPStatus.UNPROCESSABLE_ENTITY
     error, answer = KubernetesError, f"refused the request ({reason or code})"
     action = "Fix the cause that the cluster's message names, then run the step again."
+    denied = _MISSING_RIGHT.search(message)
     match code:
         case HTTPStatus.UNAUTHORIZED:
             error, answer = Forbidden, "rejects your token"
             action = f"Sign in to tenant {session.environment.tenant_id} with `az login`, then run the step again."
+        case HTTPStatus.FORBIDDEN if not denied and (advice := advise("FailedCreate", message, "")):
+            # Admission refuses with 403, as RBAC does, but no right is missing.
+            action = advice
         case HTTPStatus.FORBIDDEN:
             error, answer = Forbidden, "refused the request"
             action = (
@@ -64,7 +69,7 @@ def failure(session: Session, cluster: str, code: int, body: str, subject: str =
             error, answer = InvalidObject, "refused the request"
             action = "Correct the manifest, or the value in the environment file that fills it."
     failed = error(f"Cluster {cluster}: the API {answer}: {message}", action, code, reason)
-    if code == HTTPStatus.FORBIDDEN and (denied := _MISSING_RIGHT.search(message)):
+    if code == HTTPStatus.FORBIDDEN and denied:
         failed.needs = f"{denied[1]} {denied[2]} in the cluster"
     return failed
 

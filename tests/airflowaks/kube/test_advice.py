@@ -81,12 +81,12 @@ MOUNT = 'MountVolume.SetUp failed for volume "v" : '
         (
             "FailedCreate",
             'pods "x" is forbidden: failed quota: small: must specify limits.cpu for: main',
-            "Set the pods' requests and limits",
+            "Set the requests and limits",
         ),
         (
             "FailedCreate",
             'pods "x" is forbidden: maximum cpu usage per Container is 1, but limit is 2',
-            "Set the pods' requests and limits",
+            "Set the requests and limits",
         ),
         ("BackOff", "Back-off restarting failed container main in pod x", "otherwise"),
     ],

@@ -8,7 +8,7 @@ import pytest
 
 from airflowaks.engine.changes import AFTER_APPLY, Action
 from airflowaks.engine.converge import converge
-from airflowaks.errors import FieldConflict, Forbidden, InvalidObject, MissingDependency
+from airflowaks.errors import FieldConflict, Forbidden, InvalidObject, KubernetesError, MissingDependency
 from airflowaks.kube.client import connect
 from airflowaks.kube.objects import objects
 from airflowaks.kube.ownership import taking_over
@@ -22,6 +22,14 @@ apiVersion: v1
 kind: ConfigMap
 metadata: {name: settings, namespace: "${NAMESPACE}"}
 data: {colour: "${COLOUR}"}
+"""
+CLAIM = """
+apiVersion: v1
+kind: PersistentVolumeClaim
+metadata: {name: logs, namespace: "${NAMESPACE}"}
+spec:
+  accessModes: [ReadWriteMany]
+  resources: {requests: {storage: 2Gi}}
 """
 DEPLOYMENT = """
 apiVersion: apps/v1
@@ -106,6 +114,23 @@ def test_a_conflict_names_the_other_manager_and_the_field(world: World, mode: An
     assert caught.value.message == (
         'ConfigMap settings has fields that another tool manages: .data.colour: conflict with "somebody" using v1.'
     )
+
+
+@pytest.mark.parametrize("mode", ["plan", "apply", "check"])
+def test_an_object_that_admission_refuses_lacks_no_right(world: World, mode: Any) -> None:
+    """Admission refuses with 403 as RBAC does: the advice was to join the Entra group."""
+    bounds = {"type": "PersistentVolumeClaim", "max": {"storage": "1Gi"}}
+    limits = {"metadata": {"name": "small"}, "spec": {"limits": [bounds]}}
+    world.kube.request("POST", f"/api/v1/namespaces/{world.namespace}/limitranges", {}, limits)
+    world.describe(CLAIM)
+
+    session = world.session(mode)
+    with pytest.raises(KubernetesError) as refused:
+        converge(session, *world.objects(session))
+    error = refused.value
+    assert not isinstance(error, Forbidden)
+    assert "maximum storage usage per PersistentVolumeClaim is 1Gi, but request is 2Gi" in error.message
+    assert error.action.startswith("Set the requests and limits, or the claim's size, as the namespace's")
 
 
 def test_what_another_manager_holds_is_taken_over_after_a_plan_that_says_whose_it_was(world: World) -> None:
