@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
@@ -15,6 +16,8 @@ if TYPE_CHECKING:
     from airflowaks.engine.changes import Changes
     from airflowaks.session import Session
 
+# The names of environment variables.
+_SETTING = re.compile(r"\b[A-Z][A-Z0-9]*(?:_+[A-Z0-9]+)+\b")
 FINDINGS_MIME = "application/vnd.airflowaks.findings+json"
 
 
@@ -141,18 +144,22 @@ def arrange(
 
 
 def _with_changes(roots: Sequence[Finding]) -> list[Finding]:
-    """Return the roots, each change below the first of the others that names one of its components."""
+    """Return the roots, each change below the first of the others that names one of its components or settings."""
     others = [root for root in roots if not root.may_explain]
     for change in roots:
         if change.may_explain:
-            explained = (
-                index for index, root in enumerate(others) if not root.components.isdisjoint(change.components)
-            )
+            explained = (index for index, root in enumerate(others) if _explains(change, root))
             if (index := next(explained, None)) is None:
                 others.append(change)
             else:
                 others[index] = replace(others[index], changes=(*others[index].changes, change))
     return others
+
+
+def _explains(change: Finding, finding: Finding) -> bool:
+    settings = set(_SETTING.findall(" ".join(change.evidence)))
+    named = settings.intersection(_SETTING.findall(" ".join((finding.cause, finding.fix, *finding.evidence))))
+    return bool(named) or not finding.components.isdisjoint(change.components)
 
 
 def _cause(effect: Finding, candidates: Sequence[Finding], effects: Callable[[str], tuple[str, ...]]) -> int | None:

@@ -40,7 +40,8 @@ def failure(session: Session, cluster: str, code: int, body: str, subject: str =
         fields = session.redactor.one_line(fields, _LONGEST_REASON)
         return FieldConflict(
             f"{subject} has fields that another tool manages: {fields}.",
-            "Revert that tool's change, or set the manifest's value with it; then run the step again.",
+            "Revert that tool's change, or set the manifest's value with it; then run the step again. The fix of"
+            " AKA-807 in 08_troubleshooting shows these fields, and takes them over.",
             code,
             reason,
         )

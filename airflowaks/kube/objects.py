@@ -12,12 +12,12 @@ from typing import TYPE_CHECKING, Any
 from airflowaks.engine.changes import is_unknown
 from airflowaks.engine.diff import compare
 from airflowaks.engine.resource import Facts, Resource
-from airflowaks.errors import Forbidden, InvalidObject, MissingDependency
+from airflowaks.errors import FieldConflict, Forbidden, InvalidObject, MissingDependency
 from airflowaks.kube import rollouts
 from airflowaks.kube.client import Document, Kube, connect
 from airflowaks.kube.differences import differences
 from airflowaks.kube.manifests import load
-from airflowaks.kube.ownership import Ownership, holder
+from airflowaks.kube.ownership import Ownership, dated, holder
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -110,7 +110,7 @@ class KubeObject(Resource):
             facts = self.facts
             if self._foreseen is None or self._foreseen[0] != asked or not _same_version(self._foreseen[1], facts):
                 try:
-                    self._foreseen = asked, self.kube.apply(document, dry_run=True, force=self._takes_over)
+                    self._foreseen = asked, self._dry_run(document)
                 except Forbidden as error:
                     if self.session.mode != "check":
                         raise
@@ -128,6 +128,12 @@ class KubeObject(Resource):
             # A controller has updated the object meanwhile; its change is not a difference.
             self.refresh()
         return self._foreseen[1] if self._foreseen else None
+
+    def _dry_run(self, document: Document) -> Document:
+        try:
+            return self.kube.apply(document, dry_run=True, force=self._takes_over)
+        except FieldConflict as error:
+            raise dated(error, self.facts) from None
 
     def _await_deletion(self) -> None:
         for document in self.kube.follow(self.reference, _DELETION_SECONDS):

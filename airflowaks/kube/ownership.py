@@ -11,6 +11,7 @@ import re
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
+from airflowaks.errors import FieldConflict
 from airflowaks.kube.client import FIELD_MANAGER
 
 if TYPE_CHECKING:
@@ -49,6 +50,15 @@ def holder(document: Mapping[str, Any], path: str) -> str:
         if entry["manager"] != FIELD_MANAGER and _has(entry.get("fieldsV1", {}), parts)
     ]
     return held[-1] if held else ""
+
+
+def dated(conflict: FieldConflict, document: Mapping[str, Any] | None) -> FieldConflict:
+    """Return a conflict that also says when the managers that it names have written the object last."""
+    entries = document["metadata"].get("managedFields", ()) if document else ()
+    times = {entry["manager"]: entry.get("time") for entry in entries if f'"{entry["manager"]}"' in conflict.message}
+    written = ", ".join(f"{manager} at {time}" for manager, time in times.items())
+    message = f"{conflict.message} Last writes: {written}." if written else conflict.message
+    return FieldConflict(message, conflict.action, conflict.status, conflict.reason)
 
 
 def _has(fields: Mapping[str, Any], parts: list[str]) -> bool:

@@ -44,7 +44,7 @@ def test_its_console_script_has_all_commands_without_a_checkout(installed: Path)
         done = subprocess.run(command, check=True, capture_output=True, text=True, cwd=installed, env=environment)
         return done.stdout
 
-    commands = {"image", "preflight", "rehearsal", "runs", "web"}
+    commands = {"check", "image", "preflight", "rehearsal", "runs", "web"}
     assert set(re.findall(r"^  ([a-z]+)  ", run("--help"), re.MULTILINE)) == commands
     assert run("rehearsal", "status").startswith("rehearsal cloud  down")
     assert "0 runs in" in run("runs", "list", ".")

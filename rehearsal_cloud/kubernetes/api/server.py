@@ -16,7 +16,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse
 from starlette.websockets import WebSocket
 
-from rehearsal_cloud.kubernetes.api import discovery, resources, responses, scale, subresources
+from rehearsal_cloud.kubernetes.api import discovery, metrics, resources, responses, scale, subresources
 from rehearsal_cloud.kubernetes.api.call import Call
 from rehearsal_cloud.kubernetes.api.openapi import OpenApi
 from rehearsal_cloud.kubernetes.api.request_info import request_info
@@ -40,7 +40,7 @@ _SWITCHING_PROTOCOLS = 101
 _STREAMS = ("attach", "exec", "portforward")
 _CREATE_REQUIRED = (1, 35)
 _ENDPOINTS = "v1 Endpoints is deprecated in v1.33+; use discovery.k8s.io/v1 EndpointSlice"
-_PARTS = ("", "status", "finalize", "approval")
+_PARTS = ("", "status", "finalize", "approval", "ephemeralcontainers")
 """The subresources that are parts of the object itself."""
 
 
@@ -124,7 +124,7 @@ class Api:
         if call.kind.kind == "Endpoints":
             call.warn([_ENDPOINTS])
         if not call.kind.stored:
-            return await self._review(call)
+            return await (metrics.answer(call) if call.kind.group == metrics.GROUP else self._review(call))
         if info.subresource == "scale":
             return await _scale(call)
         if info.subresource not in _PARTS:

@@ -40,6 +40,8 @@ async def act(call: Call) -> Response:
         case ("Pod" | "Service", "proxy"):
             return await call.streams.proxy(call.request, present(call), call.info.rest)
         case ("Pod", "exec" | "attach" | "portforward"):
+            if call.request.headers.get("upgrade"):  # to SPDY, after a WebSocket was refused: for the same reason
+                call.streams.check(present(call), call.query("container"), call.info.subresource)
             raise bad_request("Upgrade request required")
     raise no_such_path()
 

@@ -90,6 +90,8 @@ _RULES: dict[str, tuple[tuple[str, ...], ...]] = {
         (_READ, "policy", "poddisruptionbudgets poddisruptionbudgets/status"),
         (_READ, "networking.k8s.io", "ingresses ingresses/status networkpolicies"),
     ),
+    # Metrics-server's, which AKS deploys.
+    "system:aggregated-metrics-reader": ((_READ, "metrics.k8s.io", "nodes pods"),),
     "system:auth-delegator": (
         ("create", "authentication.k8s.io", "tokenreviews"),
         ("create", "authorization.k8s.io", "subjectaccessreviews"),
@@ -111,6 +113,7 @@ _AGGREGATED_INTO = {
     "system:aggregate-to-admin": "admin",
     "system:aggregate-to-edit": "edit",
     "system:aggregate-to-view": "view",
+    "system:aggregated-metrics-reader": "admin edit view",
 }
 _GROUPS = {
     "cluster-admin": (MASTERS,),
@@ -139,8 +142,7 @@ def reconcile(objects: Objects, admin_groups: list[str]) -> None:
 def _roles() -> Iterator[Document]:
     for name in (*_RULES, "admin", "edit", "view"):
         labels = dict(_BOOTSTRAP)
-        if name in _AGGREGATED_INTO:
-            labels[f"{_AGGREGATE}{_AGGREGATED_INTO[name]}"] = "true"
+        labels |= {f"{_AGGREGATE}{role}": "true" for role in _AGGREGATED_INTO.get(name, "").split()}
         role: Document = {
             "apiVersion": f"{GROUP}/v1",
             "kind": "ClusterRole",

@@ -1,7 +1,7 @@
 """The horizontal pod autoscaler: sets replicas from external metrics, between a minimum and a maximum.
 
 The algorithm: https://kubernetes.io/docs/concepts/workloads/autoscaling/horizontal-pod-autoscale/#algorithm-details
-Metrics come from KEDA's scalers; there is no metrics server, so a CPU or memory target reports a failed metric.
+Metrics come from KEDA's scalers; it does not read those of pods, so a CPU or memory target reports a failed metric.
 """
 
 from __future__ import annotations

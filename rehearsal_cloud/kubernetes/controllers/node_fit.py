@@ -20,7 +20,8 @@ _PORTS = "node(s) didn't have free ports for the requested pod ports"
 _POD_AFFINITY = "node(s) didn't match pod affinity rules"
 _POD_ANTI_AFFINITY = "node(s) didn't match pod anti-affinity rules"
 _SPREAD = "node(s) didn't match pod topology spread constraints"
-_CORDONED = {"key": "node.kubernetes.io/unschedulable", "effect": "NoSchedule"}
+CORDONED = {"key": "node.kubernetes.io/unschedulable", "effect": "NoSchedule"}
+"""The taint of nodes that `kubectl cordon` made unschedulable."""
 
 
 def reasons(pod: Document, node: Document, placed: list[Document], nodes: list[Document]) -> list[str]:
@@ -98,7 +99,7 @@ def _tolerates(pod: Document, taint: Document) -> bool:
 
 
 def _cordoned(pod: Document, node: Document) -> list[str]:
-    cordoned = (node.get("spec") or {}).get("unschedulable") and not _tolerates(pod, _CORDONED)
+    cordoned = (node.get("spec") or {}).get("unschedulable") and not _tolerates(pod, CORDONED)
     return [_UNSCHEDULABLE] if cordoned else []
 
 

@@ -44,14 +44,11 @@ class Node:
     def __init__(self, cluster: ClusterState, tokens: ServiceTokens) -> None:
         self._machine = Machine(cluster, tokens)
         self._objects = cluster.objects
-        self.streams = Streams(self._machine, self._worker)
-        self._health = Health(self._machine, lambda: list(self._workers.values()))
         self._workers: dict[str, PodWorker] = {}
+        self.streams = Streams(self._machine, self._workers)
+        self._health = Health(self._machine, lambda: list(self._workers.values()))
         self._going: dict[str, asyncio.Task[None]] = {}
         self._tasks: list[asyncio.Task[None]] = []
-
-    def _worker(self, pod: Document) -> PodWorker | None:
-        return self._workers.get(pod["metadata"]["uid"])
 
     async def start(self) -> None:
         """Continue the pods that are already here, and run the pods that get bound."""
@@ -87,7 +84,7 @@ class Node:
             yield from runs(folder)
 
     def _containers(self) -> list[Container]:
-        return [container for worker in self._workers.values() for container in (*worker.inits, *worker.apps)]
+        return [container for worker in self._workers.values() for container in worker.containers]
 
     async def _forget_all_but(self, uids: set[str]) -> None:
         """Remove the remains of pods that were deleted in the meantime."""

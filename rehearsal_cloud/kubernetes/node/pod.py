@@ -41,6 +41,8 @@ class PodWorker:
         ]
         self.apps = [Container(self.sandbox, spec, policy, self._change) for spec in pod["spec"]["containers"]]
         self._sidecars = [init for init in self.inits if is_sidecar(init.spec)]
+        self.ephemerals: list[Container] = []
+        self._mounted = False
         self._keeping: list[asyncio.Task[object]] = []
         self._deleted = asyncio.Event()
         self._publishing: asyncio.Handle | None = None
@@ -54,13 +56,20 @@ class PodWorker:
 
     def container(self, name: str) -> Container | None:
         """Return a container by name, or None."""
-        return next((container for container in (*self.apps, *self.inits) if container.name == name), None)
+        return next((container for container in self.containers if container.name == name), None)
+
+    @property
+    def containers(self) -> list[Container]:
+        """Return all containers, those for debugging last."""
+        return [*self.apps, *self.inits, *self.ephemerals]
 
     def update(self, pod: Document, *, deleted: bool = False) -> None:
         """Receive a changed or deleted pod."""
         self.sandbox.pod = pod
         if deleted or "deletionTimestamp" in pod["metadata"]:
             self._deleted.set()
+        elif self._mounted:
+            self._begin_ephemerals()
         self.sandbox.wake()
 
     # Running
@@ -88,7 +97,7 @@ class PodWorker:
         except TimeoutError:
             self._failed = ("DeadlineExceeded", "Pod was active on the node longer than the specified deadline")
             await _cancelled(self._keeping)
-            await self._stop(self.inits + self.apps, self.sandbox.grace)
+            await self._stop(self.containers, self.sandbox.grace)
         self.publish()
 
     def _deadline(self) -> float | None:
@@ -102,6 +111,8 @@ class PodWorker:
     async def _run(self) -> None:
         self.publish()
         await self._mount()
+        self._mounted = True
+        self._begin_ephemerals()
         refreshing = asyncio.create_task(self._refresh())
         self._keeping.append(refreshing)
         for init in self.inits:
@@ -115,7 +126,16 @@ class PodWorker:
             self._keeping.extend(kept)
             await asyncio.gather(*kept)
         await _cancelled(self._keeping)
-        await self._stop(self._sidecars, self.sandbox.grace)
+        await self._stop([*self._sidecars, *self.ephemerals], self.sandbox.grace)
+
+    def _begin_ephemerals(self) -> None:
+        """Start the containers for debugging that the pod got since; they are never restarted."""
+        begun = {container.name for container in self.ephemerals}
+        for spec in self.pod["spec"].get("ephemeralContainers") or ():
+            if spec["name"] not in begun:
+                container = Container(self.sandbox, spec, "Never", self._change)
+                self.ephemerals.append(container)
+                self._keeping.append(asyncio.create_task(container.keep()))
 
     async def _mount(self) -> None:
         wait = _FIRST_RETRY_SECONDS
@@ -138,13 +158,11 @@ class PodWorker:
     # Ending
 
     async def _end(self) -> None:
-        for container in (*self.apps, *self.inits):
+        for container in self.containers:
             if container.run is not None and container.run.alive():
                 self.sandbox.events.normal("Killing", f"Stopping container {container.name}", container.spec)
         grace = self.sandbox.grace
-        await self._stop(
-            [container for container in (*self.apps, *self.inits) if container not in self._sidecars], grace
-        )
+        await self._stop([container for container in self.containers if container not in self._sidecars], grace)
         await self._stop(self._sidecars, grace)
         self.publish()
         await self.sandbox.volumes.unmount(self.pod)
@@ -165,7 +183,7 @@ class PodWorker:
         self.sandbox.events.warning("Evicted", message)
         self._failed = ("Evicted", message)
         await _cancelled([self._living, *self._keeping])
-        await self._stop(self.inits + self.apps, 0)
+        await self._stop(self.containers, 0)
         self.publish()
 
     # Status
@@ -201,6 +219,8 @@ class PodWorker:
         status |= {"containerStatuses": apps, "qosClass": qos_class(pod)}
         status |= {"observedGeneration": pod["metadata"].get("generation", 1)}
         status.setdefault("startTime", now())
+        debugging = [container.status() for container in self.ephemerals]
+        status |= {"ephemeralContainerStatuses": debugging} if debugging else {}
         return status | ({"initContainerStatuses": inits} if inits else {})
 
 

@@ -16,6 +16,7 @@ class PodEvents:
         self._recorder = recorder
         self._pod = pod
         self._inits = {spec["name"] for spec in pod["spec"].get("initContainers") or []}
+        self._apps = {spec["name"] for spec in pod["spec"]["containers"]}
 
     def normal(self, reason: str, message: str, container: Document | None = None) -> None:
         """Record a Normal event."""
@@ -28,5 +29,8 @@ class PodEvents:
     def _path(self, container: Document | None) -> str:
         if container is None:
             return ""
-        kind = "initContainers" if container["name"] in self._inits else "containers"
-        return f"spec.{kind}{{{container['name']}}}"
+        name = container["name"]
+        kind = (
+            "initContainers" if name in self._inits else "containers" if name in self._apps else "ephemeralContainers"
+        )
+        return f"spec.{kind}{{{name}}}"

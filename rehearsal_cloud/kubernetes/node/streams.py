@@ -1,4 +1,4 @@
-"""The kubelet's streams of pods: logs, commands, attaching, forwarded ports and proxied HTTP.
+"""The kubelet's answers about pods: logs, commands, attaching, forwarded ports, proxied HTTP and usage.
 
 The API has authenticated and authorised the user, and has found the pod.
 """
@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING
 
 from rehearsal_cloud.kubernetes.bootstrap import KUBELET_PORT
 from rehearsal_cloud.kubernetes.failures import Failure, bad_request
-from rehearsal_cloud.kubernetes.node import log_requests, port_forward, proxying, remote_command
+from rehearsal_cloud.kubernetes.node import log_requests, port_forward, proxying, remote_command, usage
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Mapping
 
     from starlette.requests import Request
     from starlette.responses import Response
@@ -32,9 +32,19 @@ _DIAL_SECONDS = 30
 class Streams:
     """The streams of a node's pods. All raise Failure before they answer."""
 
-    def __init__(self, machine: Machine, worker: Callable[[Document], PodWorker | None]) -> None:
+    def __init__(self, machine: Machine, workers: Mapping[str, PodWorker]) -> None:
         self._machine = machine
-        self._worker = worker
+        self._workers = workers
+
+    def _worker(self, pod: Document) -> PodWorker | None:
+        return self._workers.get(pod["metadata"]["uid"])
+
+    async def usage(self, kind: str) -> list[Document]:
+        """Return the metrics of a kind, of those pods or nodes that are measured: PodMetrics or NodeMetrics."""
+        workers = [] if self._machine.silent else list(self._workers.values())
+        if kind == "PodMetrics":
+            return await usage.pods(workers)
+        return await usage.nodes(workers, [] if self._machine.silent else self._machine.cluster.objects.list("Node"))
 
     async def log(self, request: Request, pod: Document) -> Response:
         """Answer a container's log (https://kubernetes.io/docs/reference/kubernetes-api/workload-resources/pod-v1/)."""
@@ -61,6 +71,11 @@ class Streams:
         run = self._running(pod, container.name)
         await remote_command.attach(websocket, run, once=bool(container.spec.get("stdinOnce")))
 
+    def check(self, pod: Document, container: str, subresource: str) -> None:
+        """Raise the Failure, if any, for which a stream to a container is refused."""
+        if subresource in ("exec", "attach"):
+            self._running(pod, container)
+
     async def portforward(self, websocket: WebSocket, pod: Document) -> None:
         """Forward connections to the pod's ports."""
         if pod.get("status", {}).get("phase") != "Running":
@@ -85,15 +100,17 @@ class Streams:
         spec, worker = pod["spec"], self._worker(pod)
         apps = [container["name"] for container in spec["containers"]]
         inits = [container["name"] for container in spec.get("initContainers") or []]
+        debugging = [container["name"] for container in spec.get("ephemeralContainers") or []]
         if not name:
             default = (pod["metadata"].get("annotations") or {}).get("kubectl.kubernetes.io/default-container")
             name = apps[0] if len(apps) == 1 else default or ""
         if not name:
             choice = f"choose one of: [{' '.join(apps)}]"
             choice += f" or one of the init containers: [{' '.join(inits)}]" if inits else ""
+            choice += f" or one of the ephemeral containers: [{' '.join(debugging)}]" if debugging else ""
             raise bad_request(f"a container name must be specified for pod {pod['metadata']['name']}, {choice}")
         container = worker.container(name) if worker is not None else None
-        if name not in (*apps, *inits):
+        if name not in (*apps, *inits, *debugging):
             raise bad_request(f"container {name} is not valid for pod {pod['metadata']['name']}")
         if container is None:
             raise bad_request(f"pod {pod['metadata']['name']} does not have a host assigned")

@@ -47,8 +47,8 @@ class Kind:
 
     @property
     def stored(self) -> bool:
-        """Tell whether its objects are stored; reviews are not."""
-        return "get" in self.verbs
+        """Tell whether its objects are stored; reviews and metrics are not."""
+        return "patch" in self.verbs
 
 
 def _kind(  # noqa: PLR0913 - the columns of the table below
@@ -72,6 +72,7 @@ def _kind(  # noqa: PLR0913 - the columns of the table below
 _REVIEW = ("create",)
 _ONE_BY_ONE = tuple(verb for verb in ALL_VERBS if verb != "deletecollection")
 _EXTENSION = "api-extensions"
+_MEASURED = ("get", "list")
 _POD = "attach binding ephemeralcontainers eviction exec log portforward proxy status"
 # The first version of a kind is stored; `conversion` makes the others of it. Admission policies and devices are stored
 # without effect: no well-kept library evaluates CEL as the API server does, and no node has a device.
@@ -137,6 +138,8 @@ _BUILT_IN = (
     _kind("resource.k8s.io/v1", "ResourceClaim", "", "status"),
     _kind("resource.k8s.io/v1", "ResourceClaimTemplate"),
     _kind("resource.k8s.io/v1", "ResourceSlice", namespaced=False),
+    _kind("metrics.k8s.io/v1beta1", "NodeMetrics", plural="nodes", namespaced=False, verbs=_MEASURED),
+    _kind("metrics.k8s.io/v1beta1", "PodMetrics", plural="pods", verbs=_MEASURED),
     _kind("authentication.k8s.io/v1", "SelfSubjectReview", namespaced=False, verbs=_REVIEW),
     _kind("authentication.k8s.io/v1", "TokenReview", namespaced=False, verbs=_REVIEW),
     _kind("authorization.k8s.io/v1", "LocalSubjectAccessReview", verbs=_REVIEW),

@@ -58,6 +58,9 @@ CREATED_BY_UPDATE = frozenset(
 )
 """The kinds of which a PUT makes an object that is not there."""
 
+EPHEMERAL_CONTAINERS = "ephemeralcontainers"
+"""The subresource of a pod that takes further containers for debugging, and nothing else."""
+
 
 def now() -> str:
     """Return the current time in the format of metadata."""
@@ -125,6 +128,8 @@ def updated(kind: Kind, document: Document, old: Document, subresource: str) -> 
     """Return the updated `old`: the server's part stays, and the part that the path does not write."""
     if subresource in ("status", "finalize", "approval"):
         return _below(kind, document, old, subresource)
+    if subresource == EPHEMERAL_CONTAINERS:
+        document = _debugged(document, old)
     metadata = dict(document["metadata"])
     kept = old["metadata"]
     metadata.pop("generation", None)
@@ -148,6 +153,14 @@ def updated(kind: Kind, document: Document, old: Document, subresource: str) -> 
     if "generation" in kept and subresource != "binding" and _content(kind, new) != _content(kind, old):
         metadata["generation"] = kept["generation"] + 1
     return _stored(kind, new)
+
+
+def _debugged(document: Document, old: Document) -> Document:
+    """Return the old pod with the document's ephemeral containers."""
+    spec = {name: value for name, value in old["spec"].items() if name != "ephemeralContainers"}
+    spec |= {name: value for name, value in document["spec"].items() if name == "ephemeralContainers"}
+    tracked = {name: value for name, value in document["metadata"].items() if name == "managedFields"}
+    return {**old, "metadata": {**old["metadata"], **tracked}, "spec": spec}
 
 
 def _stored(kind: Kind, document: Document) -> Document:

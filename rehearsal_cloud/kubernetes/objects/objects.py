@@ -16,6 +16,7 @@ from rehearsal_cloud.kubernetes.objects.managed_fields import track
 from rehearsal_cloud.kubernetes.objects.selectors import FieldSelector, LabelSelector
 from rehearsal_cloud.kubernetes.objects.storage import Entry, Event, Storage, Subscription
 from rehearsal_cloud.kubernetes.objects.validation import validate
+from rehearsal_cloud.kubernetes.objects.validation.pods import ephemeral_containers
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -196,11 +197,12 @@ class Objects:
         if not write.applied:
             below = write.managed_as or write.subresource
             new = track(self.schemas, kind, old, new, manager=write.manager, subresource=below)
-        if write.subresource:
+        debugging = write.subresource == lifecycle.EPHEMERAL_CONTAINERS
+        if write.subresource and not debugging:
             return new
         if self.admit is not None:
             new = self.admit(new, old)
-        wrong = validate(self.schemas, kind, new, old)
+        wrong = ephemeral_containers(new, old) if debugging and old else validate(self.schemas, kind, new, old)
         if wrong:
             raise invalid(kind, new["metadata"]["name"], wrong)
         if self.review is not None and not write.managed_as:

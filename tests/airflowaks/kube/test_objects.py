@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -111,9 +112,12 @@ def test_a_conflict_names_the_other_manager_and_the_field(world: World, mode: An
     session = world.session(mode)
     with pytest.raises(FieldConflict) as caught:
         converge(session, *world.objects(session, COLOUR="red"))
-    assert caught.value.message == (
+    message, _, times = caught.value.message.partition(" Last writes: ")
+    assert message == (
         'ConfigMap settings has fields that another tool manages: .data.colour: conflict with "somebody" using v1.'
     )
+    assert re.fullmatch(r"somebody at \d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ\.", times)
+    assert "fix of AKA-807" in caught.value.action
 
 
 @pytest.mark.parametrize("mode", ["plan", "apply", "check"])

@@ -3,55 +3,22 @@
 from __future__ import annotations
 
 import json
-import os
-import shlex
-import shutil
 import subprocess
-import time
-import uuid
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import pytest
 
 from rehearsal_cloud.home import OPERATOR_OBJECT_ID
 from tests.support.azure_requests import make_service_principal
-from tests.support.rehearsal import run_rehearsal
+from tests.support.kubectl import NEEDS_KUBECTL, SHELL, WEB, Kubectl
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
     from pathlib import Path
 
     from tests.support.azure_requests import Sender
-    from tests.support.rehearsal import Rehearsal
 
-pytestmark = [
-    pytest.mark.broad,
-    pytest.mark.skipif(
-        shutil.which("kubectl") is None, reason="kubectl is not installed: https://kubernetes.io/docs/tasks/tools/"
-    ),
-]
-GRAPH = "https://graph.microsoft.com/v1.0"
+pytestmark = [pytest.mark.broad, NEEDS_KUBECTL]
 _SECONDS = 120
-_WEB = """\
-apiVersion: apps/v1
-kind: Deployment
-metadata: {name: web, labels: {app: web}}
-spec:
-  replicas: 1
-  selector: {matchLabels: {app: web}}
-  template:
-    metadata: {labels: {app: web}}
-    spec:
-      terminationGracePeriodSeconds: 1
-      containers:
-      - name: web
-        image: python:3.12-slim
-        command: [python, -u, -m, http.server, "8000", --bind, 0.0.0.0]
-        env: [{name: GREETING, value: hello}]
-        ports: [{containerPort: 8000, name: http}]
-        readinessProbe: {httpGet: {path: /, port: http}, periodSeconds: 1}
-"""
 _ONCE = """\
 apiVersion: v1
 kind: Pod
@@ -63,118 +30,6 @@ spec:
     image: python:3.12-slim
     command: [sh, -c, "echo one; until [ -e go ]; do sleep 0.1; done; echo two"]
 """
-_WAITING = """\
-apiVersion: v1
-kind: Pod
-metadata: {name: shell, labels: {app: shell}}
-spec:
-  terminationGracePeriodSeconds: 1
-  containers:
-  - {name: shell, image: "python:3.12-slim", command: [sleep, infinity]}
-"""
-
-
-@dataclass(frozen=True)
-class Kubectl:
-    """kubectl in a namespace, with the environment of a shell that took in what `env` prints."""
-
-    environment: dict[str, str] = field(repr=False)
-    namespace: str
-    token: str = field(repr=False)
-    program: str = shutil.which("kubectl") or "kubectl"
-
-    def words(self, *words: str, signed_in: bool = True) -> list[str]:
-        """A command line; `signed_in` spares kubectl asking for a credential each time anew."""
-        token = [f"--token={self.token}"] if signed_in else []
-        return [self.program, f"--namespace={self.namespace}", *token, *words]
-
-    def run(
-        self, *words: str, given: str = "", signed_in: bool = True, **variables: str
-    ) -> subprocess.CompletedProcess[str]:
-        return subprocess.run(
-            self.words(*words, signed_in=signed_in),
-            input=given,
-            check=False,
-            capture_output=True,
-            text=True,
-            timeout=_SECONDS,
-            env={**self.environment, **variables},
-        )
-
-    def __call__(self, *words: str, given: str = "") -> str:
-        """Run a command that must succeed, and return what it says."""
-        done = self.run(*words, given=given)
-        assert done.returncode == 0, (words, done.stdout, done.stderr)
-        return done.stdout
-
-    def pod(self, app: str) -> str:
-        """The name of the one pod of an app."""
-        name: str = self("get", "pods", "-l", f"app={app}", "-o", "jsonpath={.items[0].metadata.name}")
-        return name
-
-
-@pytest.fixture(scope="module")
-def environment(
-    rehearsal: Rehearsal, send: Sender, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[dict[str, str]]:
-    """A cluster that the operator administers through a group, and what a shell needs to reach it."""
-    subscription = f"/subscriptions/{rehearsal.subscription}"
-    provider = f"{subscription}/providers/Microsoft.ContainerService"
-    send("POST", f"{provider}/register?api-version=2025-04-01")
-    _until(lambda: send("GET", f"{provider}?api-version=2025-04-01").json()["registrationState"] == "Registered")
-    name = f"kubectl-{uuid.uuid4().hex[:8]}"
-    wanted = {"displayName": name, "mailNickname": name, "mailEnabled": False, "securityEnabled": True}
-    admins = send("POST", f"{GRAPH}/groups", wanted).json()["id"]
-    member = {"@odata.id": f"{GRAPH}/directoryObjects/{OPERATOR_OBJECT_ID}"}
-    assert send("POST", f"{GRAPH}/groups/{admins}/members/$ref", member).status_code == 204
-    group = f"{subscription}/resourceGroups/{name}"
-    send("PUT", f"{group}?api-version=2025-04-01", {"location": "westeurope"})
-    cluster = f"{group}/providers/Microsoft.ContainerService/managedClusters/{name}?api-version=2025-10-01"
-    pool = {"name": "system", "mode": "System", "count": 1, "vmSize": "Standard_D4s_v5", "osType": "Linux"}
-    properties = {
-        "dnsPrefix": name,
-        "agentPoolProfiles": [pool],
-        "aadProfile": {"managed": True, "adminGroupObjectIDs": [admins]},
-        "disableLocalAccounts": True,
-    }
-    body = {"location": "westeurope", "identity": {"type": "SystemAssigned"}, "properties": properties}
-    assert send("PUT", cluster, body).status_code == 201
-    _until(lambda: send("GET", cluster).json()["properties"]["provisioningState"] == "Succeeded")
-    exports = run_rehearsal(rehearsal.home, "env").splitlines()
-    pairs = (shlex.split(line)[1].partition("=") for line in exports)
-    found = {key: value for key, _, value in pairs}
-    assert found["AZURE_CONFIG_DIR"] == str(rehearsal.home / "az")  # or az would sign out of Azure
-    shell = {**os.environ, **found, "HOME": str(tmp_path_factory.mktemp("kubectl"))}
-    # It names the contexts of other tests' clusters, too.
-    subprocess.run(["kubectl", "config", "use-context", name], check=True, env=shell, stdout=subprocess.DEVNULL)  # noqa: S607 - as found by which
-    yield shell
-    send("DELETE", f"{group}?api-version=2025-04-01")
-
-
-@pytest.fixture(scope="module")
-def token(rehearsal: Rehearsal) -> str:
-    """The operator's token."""
-    credential = json.loads(run_rehearsal(rehearsal.home, "credential"))
-    assert credential["kind"] == "ExecCredential"
-    found: str = credential["status"]["token"]
-    return found
-
-
-@pytest.fixture
-def kubectl(environment: dict[str, str], token: str) -> Iterator[Kubectl]:
-    """kubectl in a namespace of the test's own."""
-    found = Kubectl(environment, f"test-{uuid.uuid4().hex[:10]}", token)
-    found("create", "namespace", found.namespace)
-    yield found
-    found("delete", "namespace", found.namespace, "--wait=false")
-
-
-def _until(happens: Any) -> None:
-    deadline = time.monotonic() + 60
-    while not happens():
-        assert time.monotonic() < deadline
-        time.sleep(0.05)
-
 
 # Objects
 
@@ -191,24 +46,24 @@ def test_get_shows_tables(kubectl: Kubectl) -> None:
 
 
 def test_apply_and_diff(kubectl: Kubectl) -> None:
-    assert kubectl("apply", "-f", "-", given=_WEB) == "deployment.apps/web created\n"
-    assert kubectl("apply", "-f", "-", given=_WEB) == "deployment.apps/web unchanged\n"
-    assert kubectl("diff", "-f", "-", given=_WEB) == ""
-    changed = _WEB.replace("hello", "good day")
+    assert kubectl("apply", "-f", "-", given=WEB) == "deployment.apps/web created\n"
+    assert kubectl("apply", "-f", "-", given=WEB) == "deployment.apps/web unchanged\n"
+    assert kubectl("diff", "-f", "-", given=WEB) == ""
+    changed = WEB.replace("hello", "good day")
     differs = kubectl.run("diff", "-f", "-", given=changed)
     assert differs.returncode == 1, differs.stderr
     lines = [line.strip() for line in differs.stdout.splitlines()]
     assert "-          value: hello" in differs.stdout
     assert "+          value: good day" in lines
     assert kubectl("apply", "-f", "-", given=changed) == "deployment.apps/web configured\n"
-    misspelled = kubectl.run("apply", "-f", "-", given=_WEB.replace("replicas:", "replica:"))
+    misspelled = kubectl.run("apply", "-f", "-", given=WEB.replace("replicas:", "replica:"))
     assert misspelled.returncode == 1
     assert 'unknown field "spec.replica"' in misspelled.stderr
 
 
 def test_server_side_apply_names_the_other_manager(kubectl: Kubectl) -> None:
-    kubectl("apply", "--server-side", "--field-manager=one", "-f", "-", given=_WEB)
-    changed = _WEB.replace("hello", "bye")
+    kubectl("apply", "--server-side", "--field-manager=one", "-f", "-", given=WEB)
+    changed = WEB.replace("hello", "bye")
     refused = kubectl.run("apply", "--server-side", "--field-manager=two", "-f", "-", given=changed)
     assert refused.returncode == 1
     assert (
@@ -226,7 +81,7 @@ def test_explain_and_api_resources(kubectl: Kubectl) -> None:
 
 
 def test_delete_waits(kubectl: Kubectl) -> None:
-    kubectl("apply", "-f", "-", given=_WAITING)
+    kubectl("apply", "-f", "-", given=SHELL)
     kubectl("wait", "--for=condition=Ready", "pod/shell", "--timeout=60s")
     assert "deleted" in kubectl("delete", "pod", "shell")
     assert kubectl.run("get", "pod", "shell").returncode == 1
@@ -236,7 +91,7 @@ def test_delete_waits(kubectl: Kubectl) -> None:
 
 
 def test_rollouts(kubectl: Kubectl) -> None:
-    kubectl("apply", "-f", "-", given=_WEB)
+    kubectl("apply", "-f", "-", given=WEB)
     done = 'deployment "web" successfully rolled out'
     assert done in kubectl("rollout", "status", "deployment/web", "--timeout=90s")
     kubectl("set", "env", "deployment/web", "GREETING=second")
@@ -276,7 +131,7 @@ def test_logs_are_followed(kubectl: Kubectl) -> None:
 
 
 def test_exec_and_cp(kubectl: Kubectl, tmp_path: Path) -> None:
-    kubectl("apply", "-f", "-", given=_WAITING)
+    kubectl("apply", "-f", "-", given=SHELL)
     kubectl("wait", "--for=condition=Ready", "pod/shell", "--timeout=60s")
     assert kubectl("exec", "-i", "shell", "--", "cat", given="through stdin\n") == "through stdin\n"
     failed = kubectl.run("exec", "shell", "--", "sh", "-c", "echo wrong >&2; exit 3")
@@ -289,7 +144,7 @@ def test_exec_and_cp(kubectl: Kubectl, tmp_path: Path) -> None:
 
 
 def test_describe_tells_a_pods_story(kubectl: Kubectl) -> None:
-    kubectl("apply", "-f", "-", given=_WAITING)
+    kubectl("apply", "-f", "-", given=SHELL)
     kubectl("wait", "--for=condition=Ready", "pod/shell", "--timeout=60s")
     told = kubectl("describe", "pod", "shell")
     for reason in ("Scheduled", "Pulled", "Created", "Started"):
@@ -323,8 +178,3 @@ def test_another_principal_is_refused(kubectl: Kubectl, send: Sender) -> None:
         f'Error from server (Forbidden): pods is forbidden: User "{object_id}" cannot list resource "pods" in'
         f' API group "" in the namespace "{kubectl.namespace}"\n'
     )
-
-
-def test_top_says_that_there_are_no_metrics(kubectl: Kubectl) -> None:
-    refused = kubectl.run("top", "pods")
-    assert (refused.returncode, refused.stderr) == (1, "error: Metrics API not available\n")

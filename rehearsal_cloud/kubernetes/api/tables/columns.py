@@ -139,6 +139,8 @@ PRINTERS: dict[str, Printer] = {
         ),
         infrastructure.volume_attachment,
     ),
+    "PodMetrics": _printer(infrastructure.pod_metrics, "cpu, memory, Window"),
+    "NodeMetrics": _printer(infrastructure.node_metrics, "cpu, memory, Window"),
     "CSINode": _printer(
         lambda document: [len(document["spec"].get("drivers") or []), created(document)], "Drivers:integer, Age"
     ),

@@ -18,6 +18,7 @@ from rehearsal_cloud.kubernetes.api.tables.cells import (
     joined,
     labels,
 )
+from rehearsal_cloud.kubernetes.quantities import amount
 
 if TYPE_CHECKING:
     from rehearsal_cloud.documents import Document
@@ -240,3 +241,15 @@ def binding(document: Document) -> list[Any]:
         subjects[subject["kind"]].append(f"{place}{subject['name']}")
     role = f"{document['roleRef']['kind']}/{document['roleRef']['name']}"
     return [role, created(document), *(", ".join(names) for names in subjects.values())]
+
+
+def pod_metrics(document: Document) -> list[Any]:
+    """Return CPU and memory of all containers, window."""
+    cpu = sum(amount(container["usage"]["cpu"]) for container in document["containers"])
+    memory = sum(amount(container["usage"]["memory"]) for container in document["containers"])
+    return [f"{cpu * 10**9:.0f}n", f"{memory / 1024:.0f}Ki", document["window"]]
+
+
+def node_metrics(document: Document) -> list[Any]:
+    """Return CPU, memory, window."""
+    return [document["usage"]["cpu"], document["usage"]["memory"], document["window"]]

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 _MOST = 2**31 - 1
 _RESOURCES = ("cpu", "memory", "ephemeral-storage")
 _PROBES = ("livenessProbe", "readinessProbe", "startupProbe")
+_NOT_FOR_DEBUGGING = ("ports", "resources", "resizePolicy", "restartPolicy", *_PROBES, "lifecycle")
 _HANDLERS = ("exec", "httpGet", "tcpSocket", "grpc", "sleep")
 
 
@@ -54,6 +55,34 @@ def containers(path: str, spec: Document) -> Iterator[Cause]:
                     if field in container:
                         text = "may not be set for init containers without restartPolicy=Always"
                         yield forbidden(f"{where}.{field}", text)
+
+
+def ephemeral(path: str, spec: Document) -> Iterator[Cause]:
+    """Yield the validation errors of containers for debugging: validateEphemeralContainers in pkg/apis/core."""
+    volumes = {volume.get("name") for volume in spec.get("volumes", ())}
+    others = {container["name"] for kind in ("containers", "initContainers") for container in spec.get(kind, ())}
+    names = set(others)
+    for index, container in enumerate(spec.get("ephemeralContainers", ())):
+        where, name = f"{path}.ephemeralContainers[{index}]", container.get("name", "")
+        if not name:
+            yield required(f"{where}.name")
+        elif name in names:
+            yield duplicate(f"{where}.name", name)
+        else:
+            yield from checked(f"{where}.name", name, dns_label)
+        names.add(name)
+        yield from _container(where, container, volumes)
+        target = container.get("targetContainerName")
+        if target and target not in others:
+            yield not_found(f"{where}.targetContainerName", target)
+        text = "cannot be set for an Ephemeral Container"
+        for field in _NOT_FOR_DEBUGGING:
+            if container.get(field):
+                yield forbidden(f"{where}.{field}", text)
+        for number, mount in enumerate(container.get("volumeMounts", ())):
+            for field in ("subPath", "subPathExpr"):
+                if mount.get(field):
+                    yield forbidden(f"{where}.volumeMounts[{number}].{field}", text)
 
 
 def seccomp(path: str, profile: Document | None) -> Iterator[Cause]:

@@ -40,12 +40,30 @@ def pod(document: Document, old: Document | None) -> Iterator[Cause]:
         yield from _updated(spec, old["spec"])
         return
     yield from pod_spec("spec", spec)
+    if spec.get("ephemeralContainers"):
+        yield forbidden("spec.ephemeralContainers", "cannot be set on create")
     if not spec.get("serviceAccountName"):
         for index, volume in enumerate(spec.get("volumes", ())):
             for at, source in enumerate(volume.get("projected", {}).get("sources", ())):
                 if "serviceAccountToken" in source:
                     path = f"spec.volumes[{index}].projected.sources[{at}].serviceAccountToken"
                     yield forbidden(path, "must not be specified when serviceAccountName is not set")
+
+
+def ephemeral_containers(new: Document, old: Document) -> list[Cause]:
+    """Return the validation errors of a pod to which containers for debugging are added.
+
+    Those that are there stay as they are: ValidatePodEphemeralContainersUpdate in pkg/apis/core/validation.
+    """
+    path, wrong = "spec.ephemeralContainers", list(containers.ephemeral("spec", new["spec"]))
+    kept = {container["name"]: container for container in new["spec"].get("ephemeralContainers", ())}
+    for container in old["spec"].get("ephemeralContainers", ()):
+        name = container["name"]
+        if name not in kept:
+            wrong.append(forbidden(path, f'existing ephemeral containers "{name}" may not be removed\n'))
+        elif kept[name] != container:
+            wrong.append(forbidden(path, f'existing ephemeral containers "{name}" may not be changed\n'))
+    return wrong
 
 
 def template(path: str, pod_template: Document) -> Iterator[Cause]:
