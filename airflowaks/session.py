@@ -92,12 +92,17 @@ class Session:
         *,
         redactor: Redactor | None = None,
         operator_address: str = "",
+        waits: bool = False,
     ) -> None:
         """Open a session; `redactor` is another session's, for two that show their output in the same place."""
         self.environment = environment
         self.mode = mode
         self.operator_address = operator_address
         """The public IPv4 address of this machine, if a firewall rule has to let it in."""
+        self.waits = waits and mode == "apply"
+        """Whether other steps run at the same time, so that what they make is waited for."""
+        self.stopping = threading.Event()
+        """Set while waits for other steps have to end."""
         self.closing = ExitStack()
         """What ends with the session."""
         self.redactor = redactor or Redactor()
@@ -264,11 +269,14 @@ class Session:
         return thread_safe(PipelineClient(base_url, policies=chain, **transport))
 
 
-def open_session(env: str = "local", mode: str = "apply", operator_address: str = "") -> Session:
+def open_session(
+    env: str = "local", mode: str = "apply", operator_address: str = "", *, waits: bool = False
+) -> Session:
     """Return a session for the environment of that name; for a rehearsal, start the rehearsal cloud if needed.
 
     `operator_address` is the public IPv4 address of this machine, for an environment with `access: direct` whose
-    firewall rules do not cover it. Nothing is asked of Azure yet.
+    firewall rules do not cover it. With `waits`, what other steps make is waited for, in an apply. Nothing is asked of
+    Azure yet.
 
     Raises:
         InvalidEnvironment: there is no such environment, or it breaks rules.
@@ -284,7 +292,7 @@ def open_session(env: str = "local", mode: str = "apply", operator_address: str 
     if operator_address:
         _check_address(operator_address, environment)
     connection = rehearsal_connection() if environment.is_local else azure_connection(environment)
-    return Session(environment, mode, connection, operator_address=operator_address)  # type: ignore[arg-type]  # it is in get_args(Mode)
+    return Session(environment, mode, connection, operator_address=operator_address, waits=waits)  # type: ignore[arg-type]  # it is in get_args(Mode)
 
 
 def _check_address(operator_address: str, environment: Environment) -> None:

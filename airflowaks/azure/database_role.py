@@ -6,6 +6,7 @@ create a database that belongs to this role.
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any, LiteralString
 
 from airflowaks.cloud.error_mapping import distrusts_certificate
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
 TOKEN_SCOPE = "https://ossrdbms-aad.database.windows.net/.default"  # noqa: S105 - a scope, not a secret
 WRONG_PASSWORD = "password authentication failed"  # noqa: S105 - the server's words, not a password
 _NOT_A_MEMBER = "oid mismatch"  # believed: no page lists what the service answers to the token of a stranger
+_CONCURRENTLY = "tuple concurrently updated"
 _CONNECT_SECONDS = 30
 _SPREAD_SECONDS = 300.0
 _LONGEST_REASON = 400
@@ -121,13 +123,14 @@ class DatabaseRole(Resource):
         Raises PermissionDenied for a privilege that the administrator cannot revoke: on a managed server some belong to
         the service, and only the grantor can revoke a membership.
         """
-        from psycopg.errors import InsufficientPrivilege
+        from psycopg.errors import DuplicateObject, InsufficientPrivilege, UniqueViolation
 
         before = facts or {}
         # PostgreSQL refuses even NO… of an attribute that the administrator lacks, so only the role's own are named.
         attributes = [f"NO{power}" for power in before.get("powers", ())]
         verb = "CREATE" if facts is None else "ALTER"
-        with self.administer() as connection:
+        # Another run may have created it after this one had read.
+        with suppress(DuplicateObject, UniqueViolation), self.administer() as connection:
             try:
                 connection.execute(statement(" ".join([verb, "ROLE {} LOGIN", *attributes]), self.name))
                 for group in before.get("memberships", ()):
@@ -160,11 +163,15 @@ class DatabaseRole(Resource):
         """Set the role's password; only its SCRAM verifier is sent, so that no statement log can have the password."""
         from psycopg import sql
 
-        with self.administer() as connection:
-            verifier = connection.pgconn.encrypt_password(
-                password.reveal().encode(), self.name.encode(), b"scram-sha-256"
-            )
-            connection.execute(statement("ALTER ROLE {} PASSWORD ", self.name) + sql.Literal(verifier.decode()))
+        def alter() -> None:
+            with self.administer() as connection:
+                verifier = connection.pgconn.encrypt_password(
+                    password.reveal().encode(), self.name.encode(), b"scram-sha-256"
+                )
+                connection.execute(statement("ALTER ROLE {} PASSWORD ", self.name) + sql.Literal(verifier.decode()))
+
+        # PostgreSQL lets one of two that change a catalogue's row at the same moment fail.
+        retry_on(alter, lambda error: _CONCURRENTLY in str(error), _SPREAD_SECONDS)
 
     def administer(self, database: str = "postgres") -> psycopg.Connection[Any]:
         """Connect as the Entra administrator; retry while a new administrator or firewall rule takes effect.

@@ -72,7 +72,8 @@ class Difference:
 class Change:
     """What happened, or would happen, to one resource.
 
-    `applied` tells the two apart; `seconds` is how long reading and writing took; `correlation_id` is Azure's
+    `applied` tells the two apart; `began` is when that was (seconds since 1970) and `seconds` how long reading and
+    writing took; `correlation_id` is Azure's
     `x-ms-correlation-request-id` of the last write, which support asks for. `unread` is what a check could not compare,
     and the right that this needs. `origin` says whether the runbook made the resource.
     """
@@ -82,6 +83,7 @@ class Change:
     action: Action
     id: str
     differences: tuple[Difference, ...] = ()
+    began: float = 0.0
     seconds: float = 0.0
     correlation_id: str = ""
     applied: bool = False

@@ -17,6 +17,7 @@ class Check:
     passed: bool | None
     seen: str
     action: str = ""
+    began: float = 0.0
     seconds: float = 0.0
 
     @property

@@ -8,20 +8,21 @@ to read is said to be unread, and is no failure.
 
 from __future__ import annotations
 
-import re
 import time
 from typing import TYPE_CHECKING
 
-from airflowaks.engine.changes import Action, Change, Changes, Difference, is_unknown, show
+from airflowaks.engine.assessment import assess
+from airflowaks.engine.changes import Action, Change, Changes, is_unknown
 from airflowaks.engine.graph import run_in_order
 from airflowaks.engine.polling import wait_until
-from airflowaks.engine.resource import ADOPTED
 from airflowaks.engine.results import Results
-from airflowaks.errors import AirflowAksError, ImmutableProperty, MissingDependency, NotConverged
+from airflowaks.engine.waiting import await_needs
+from airflowaks.errors import AirflowAksError, MissingDependency, NotConverged
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
 
+    from airflowaks.engine.changes import Difference
     from airflowaks.engine.resource import Resource
     from airflowaks.session import Session
 
@@ -36,7 +37,10 @@ def converge(session: Session, *resources: Resource) -> Changes:
         AirflowAksError: a resource could not be read or written, or did not reach its desired state.
 
     """
-    graph = {resource: [need for need in resource.depends_on if need in resources] for resource in resources}
+    graph = {
+        resource: [need for need in (*resource.depends_on, *resource.needs) if need in resources]
+        for resource in resources
+    }
     return act_on(session, graph, _converge)
 
 
@@ -45,6 +49,7 @@ def act_on(
 ) -> Changes:
     """Call `act` with each resource of `graph` in the order of its dependencies; show progress, keep the changes."""
     results = session.memoize(Results)
+    session.stopping.clear()
     changes: dict[Resource, Change] = {}
     with results.display.watch(tuple(graph)) as progress:
 
@@ -52,7 +57,7 @@ def act_on(
             progress.began(resource)
             return act(session, resource)
 
-        for resource, future in run_in_order(graph, begin):
+        for resource, future in run_in_order(graph, begin, on_interrupt=session.stopping.set):
             if future.exception():
                 progress.failed(resource)
                 continue
@@ -63,19 +68,28 @@ def act_on(
 
 
 def _converge(session: Session, resource: Resource) -> Change:
-    started = time.monotonic()
+    await_needs(resource)
+    started = time.time()
     try:
         return _converge_readable(session, resource, started)
     except AirflowAksError as error:
         if session.mode != "check" or not error.needs:
             raise
-        seconds = time.monotonic() - started
+        seconds = time.time() - started
         return Change(
-            kind=resource.kind, name=resource.name, action=Action.UNREAD, id="", seconds=seconds, unread=error.needs
+            kind=resource.kind,
+            name=resource.name,
+            action=Action.UNREAD,
+            id="",
+            began=started,
+            seconds=seconds,
+            unread=error.needs,
         )
 
 
 def _converge_readable(session: Session, resource: Resource, started: float) -> Change:
+    from azure.core.exceptions import ResourceExistsError
+
     with session.translated(resource):
         facts = resource.refresh()
         if facts is not None and session.applies and resource.unfinished(facts):
@@ -89,7 +103,13 @@ def _converge_readable(session: Session, resource: Resource, started: float) -> 
         if writes:
             _check_ready(resource, differences)
             with session.correlated() as correlation:
-                resource.write(facts)
+                try:
+                    resource.write(facts)
+                except ResourceExistsError:
+                    if facts is not None or resource.refresh() is None:
+                        raise
+                    # Another run creates it, and had not begun when this one read it.
+                    return _converge_readable(session, resource, started)
             correlation_id, resource.written = correlation.id, True
             wait_until(resource.refresh, lambda _: not resource.differences(), resource.settling_seconds)
             _check_converged(resource)
@@ -101,7 +121,8 @@ def _converge_readable(session: Session, resource: Resource, started: float) -> 
                 action=action,
                 id=resource.id,
                 differences=differences,
-                seconds=time.monotonic() - started,
+                began=started,
+                seconds=time.time() - started,
                 correlation_id=correlation_id,
                 applied=writes,
                 unread=resource.unread,
@@ -115,29 +136,8 @@ def _converge_readable(session: Session, resource: Resource, started: float) -> 
                 # The resource was written, although it does not work.
                 session.memoize(Results).changes.append(change())
                 raise
+    resource.settled = True
     return change()
-
-
-def assess(resource: Resource) -> tuple[Action, tuple[Difference, ...]]:
-    """Return what to do to a resource, from its facts alone. Raises ImmutableProperty where no update can do it."""
-    facts = resource.facts
-    differences = resource.differences()
-    if facts is None:
-        return Action.CREATE, differences
-    if resource.origin == ADOPTED:
-        return Action.KEEP if differences else Action.NONE, differences
-    _check_immutable(resource, differences)
-    return Action.UPDATE if differences or resource.needs_rewrite(facts) else Action.NONE, differences
-
-
-def _check_immutable(resource: Resource, differences: tuple[Difference, ...]) -> None:
-    for difference in differences:
-        changed = re.sub(r"\[\d+\]", "[]", difference.path)
-        if any(changed == path or changed.startswith((f"{path}.", f"{path}[")) for path in resource.immutable):
-            before, after = show(difference.before), show(difference.after)
-            message = f"{resource} has {difference.path} = {before} and cannot be changed to {after}."
-            action = "Set it back in the environment file, or delete the resource yourself and run the step again."
-            raise ImmutableProperty(message, action)
 
 
 def _check_ready(resource: Resource, differences: tuple[Difference, ...]) -> None:

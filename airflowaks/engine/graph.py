@@ -21,8 +21,9 @@ def run_in_order(
 ) -> Iterator[tuple[N, Future[T]]]:
     """Call `work` with each node of `graph` once the nodes that it depends on are done; yield each node as it ends.
 
-    After a failure no more work begins; what runs is waited for, then the first failure is raised. At an interrupt from
-    the keyboard, or where the caller stops iterating, `on_interrupt` is called to end the work that runs.
+    After a failure, and after an interrupt from the keyboard, no more work begins; what runs is waited for, then the
+    first of these is raised. At an interrupt, or where the caller stops iterating, `on_interrupt` is called to end the
+    work that runs; a second interrupt is raised at once.
     """
     order = TopologicalSorter(graph)
     order.prepare()
@@ -38,7 +39,15 @@ def run_in_order(
                     running[pool.submit(copy_context().run, work, node)] = node
                 if not running:
                     break
-                for future in wait(running, return_when=FIRST_COMPLETED).done:
+                try:
+                    ended = wait(running, return_when=FIRST_COMPLETED).done
+                except KeyboardInterrupt as interrupt:
+                    if isinstance(failure, KeyboardInterrupt):
+                        raise
+                    failure = interrupt
+                    on_interrupt()
+                    continue
+                for future in ended:
                     node = running.pop(future)
                     if error := future.exception():
                         failure = failure or error

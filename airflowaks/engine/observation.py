@@ -25,7 +25,7 @@ def observe(session: Session, observations: Mapping[str, Callable[[], str]]) -> 
     def make(name: str, observation: Callable[[], str]) -> Check:
         if session.mode == "plan":
             return Check(name=name, passed=None, seen="a plan looks at nothing")
-        started = time.monotonic()
+        started = time.time()
         try:
             seen, passed, action = session.redactor.redact(observation()), True, ""
         except Exception as raised:  # noqa: BLE001 - whatever went wrong is what the check has seen
@@ -33,7 +33,8 @@ def observe(session: Session, observations: Mapping[str, Callable[[], str]]) -> 
             seen, passed, action = session.redactor.redact(error.message), False, error.action
             if session.mode == "check" and error.needs:
                 seen, passed, action = f"not made, needs {error.needs}", None, ""
-        return Check(name=name, passed=passed, seen=seen, action=action, seconds=time.monotonic() - started)
+        seconds = time.time() - started
+        return Check(name=name, passed=passed, seen=seen, action=action, began=started, seconds=seconds)
 
     with ThreadPoolExecutor() as pool:
         checks = Checks(pool.map(lambda item: make(*item), observations.items()))

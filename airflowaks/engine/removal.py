@@ -36,7 +36,7 @@ def remove(session: Session, *resources: Resource) -> Changes:
 
 
 def _remove(session: Session, resource: Resource) -> Change:
-    started, correlation_id = time.monotonic(), ""
+    started, correlation_id = time.time(), ""
     with session.translated(resource):
         action = Action.NONE if resource.refresh() is None else Action.DELETE
         named, origin = resource.id, resource.origin
@@ -55,7 +55,8 @@ def _remove(session: Session, resource: Resource) -> Change:
         name=resource.name,
         action=action,
         id=named,
-        seconds=time.monotonic() - started,
+        began=started,
+        seconds=time.time() - started,
         correlation_id=correlation_id,
         applied=applied,
         origin=origin,

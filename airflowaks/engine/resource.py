@@ -18,7 +18,7 @@ from airflowaks.engine.times import seconds_since
 from airflowaks.errors import MissingDependency
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
     from airflowaks.session import Session
 
@@ -55,6 +55,12 @@ class Resource(ABC):
         self.name = name
         self.parent = parent
         self.depends_on = (*depends_on, *((parent,) if parent else ()))
+        self.needs: tuple[Resource, ...] = ()
+        """What must work before it is written, beyond what reading it takes."""
+        self.step = 0
+        """The number of the step that makes it."""
+        self.settled = False
+        """Whether this session has brought it to its desired state, or has seen it there."""
         self.written = False
         """Whether this session has written it."""
         self.unread = ""
@@ -63,6 +69,8 @@ class Resource(ABC):
         """What it waits for at the moment, in a few words."""
         self._facts: Any = _UNREAD
         self._reading = threading.RLock()
+        self.awaiting = threading.Lock()
+        """Held while one of the threads that wait for it looks at it."""
 
     def __str__(self) -> str:
         return f"{self.kind} {self.name}"
@@ -137,6 +145,12 @@ class Resource(ABC):
             facts: Facts | None = self._facts
         return facts
 
+    @property
+    def absent(self) -> bool:
+        """Tell whether it was read and did not exist, or its parent did not; nothing is read for it."""
+        unread_below = self._facts is _UNREAD and self.parent is not None and self.parent.absent
+        return self._facts is None or unread_below
+
     def refresh(self) -> Facts | None:
         """Read the facts again; without `parent` there are none, and the service is not asked."""
         self._facts = facts = self._read_below_parent()
@@ -159,6 +173,21 @@ class Resource(ABC):
             )
             raise MissingDependency(f"{message}.", "Run the step that makes it with mode=apply first.")
         return value
+
+
+def resources_of(made: object) -> Iterator[Resource]:
+    """Yield the resources that `made` has as attributes, alone or in collections."""
+    for value in vars(made).values():
+        values = (
+            value.values() if isinstance(value, Mapping) else value if isinstance(value, (list, tuple)) else [value]
+        )
+        yield from (item for item in values if isinstance(item, Resource))
+
+
+def number(step: int, made: object) -> None:
+    """Note at the resources of `made` that this step makes them, unless an earlier one does."""
+    for resource in resources_of(made):
+        resource.step = resource.step or step
 
 
 def value_at(facts: Facts | None, path: str) -> Any:

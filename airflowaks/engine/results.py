@@ -1,4 +1,4 @@
-"""What a session has changed and checked so far, and where it shows progress: `session.memoize(Results)`."""
+"""What a session has changed, checked and waited for, and where it shows progress: `session.memoize(Results)`."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from airflowaks.engine.changes import Change
     from airflowaks.engine.checks import Check
     from airflowaks.engine.resource import Resource
+    from airflowaks.engine.waits import Wait
     from airflowaks.session import Session
 
 
@@ -32,9 +33,10 @@ class Display:
 
 
 class Results:
-    """The changes and checks of a session, in the order in which they were made."""
+    """The changes, checks and waits of a session, in the order in which they were made."""
 
     def __init__(self, _session: Session) -> None:
         self.changes: list[Change] = []
         self.checks: list[Check] = []
+        self.waits: list[Wait] = []
         self.display: Display = Display()

@@ -1,8 +1,11 @@
-"""Times as Azure, Kubernetes and the run records write them: RFC 3339, in UTC."""
+"""Times as Azure, Kubernetes and the run records write them (RFC 3339, in UTC), and durations for people."""
 
 from __future__ import annotations
 
 from datetime import UTC, datetime
+
+_MINUTE = 60
+_FEW_MINUTES = 300
 
 
 def timestamp(at: datetime | None = None) -> str:
@@ -18,3 +21,8 @@ def parse_time(text: str) -> datetime:
 def seconds_since(text: str) -> float:
     """Return how many seconds ago the time was that `text` names. Raises ValueError."""
     return (datetime.now(UTC) - parse_time(text)).total_seconds()
+
+
+def duration(seconds: float) -> str:
+    """Return a duration for people: `95 s`, and `12 min` from five minutes on."""
+    return f"{seconds:.0f} s" if seconds < _FEW_MINUTES else f"{seconds / _MINUTE:.0f} min"

@@ -1,16 +1,15 @@
-"""A deployment: the steps' notebooks run headless in the order of their dependencies, side by side where these allow.
+"""A deployment: the steps' notebooks run headless, all at once, and each resource begins when it can.
 
-papermill runs each notebook in a process of its own and writes a record of its own, so a deployment is the same as
-running the notebooks one by one. After a failure no more notebooks begin; those that run go on to their end. A second
-deployment goes on where the first stopped, because every step reads what exists.
+papermill runs each notebook in a kernel of its own and writes a record of its own, so a deployment is the same as
+running the notebooks one by one, but that they wait for what others make (`airflowaks.engine.waiting`). After a failure
+the others begin nothing more: they finish what they are writing, and their waits end. A second deployment goes on where
+the first stopped, because every step reads what exists.
 """
 
 from __future__ import annotations
 
 import os
 import re
-import subprocess
-import sys
 import time
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -22,11 +21,13 @@ from IPython.display import display
 from airflowaks.engine.changes import Action, Change, Difference
 from airflowaks.engine.checks import Check
 from airflowaks.engine.graph import run_in_order
-from airflowaks.engine.polling import wait_until
 from airflowaks.engine.results import Results
 from airflowaks.engine.table import Table, Tabular
-from airflowaks.engine.times import timestamp
-from airflowaks.errors import AirflowAksError, DriftFound, InvalidParameter, StepFailed
+from airflowaks.engine.times import duration, timestamp
+from airflowaks.errors import AirflowAksError, DriftFound, StepFailed
+from airflowaks.notebook.critical_path import bars as path_bars
+from airflowaks.notebook.critical_path import critical_path
+from airflowaks.notebook.estimate import estimate
 from airflowaks.notebook.records import FOLDER, read_record
 from airflowaks.notebook.refresher import Refresher
 from airflowaks.notebook.timeline import Bar, Timeline
@@ -34,31 +35,27 @@ from airflowaks.notebook.timeline import Bar, Timeline
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
+    from airflowaks.notebook.critical_path import Link
+    from airflowaks.notebook.execution import Execution
     from airflowaks.notebook.records import RunRecord
     from airflowaks.session import Session
 
-_WAITS_FOR = {"03_backend": ("registry_record", "02_registry")}
-"""Notebooks that begin before another one has ended, and wait for it in the middle: the parameter for its record."""
-
-DEPENDENCIES: Mapping[str, tuple[str, ...]] = {
-    "01_cluster": (),
-    "02_registry": ("01_cluster",),
-    "03_backend": ("01_cluster",),
-    "04_key_vault": ("01_cluster", "03_backend"),
-    "05_workload_identity": ("01_cluster", "02_registry", "04_key_vault"),
-    "06_volumes": ("01_cluster", "02_registry"),
-    "07_airflow": ("05_workload_identity", "06_volumes"),
-}
-"""Each step's notebook, and the notebooks that it depends on."""
+NOTEBOOKS = (
+    "01_cluster",
+    "02_registry",
+    "03_backend",
+    "04_key_vault",
+    "05_workload_identity",
+    "06_volumes",
+    "07_airflow",
+)
+"""The steps' notebooks."""
 _OF_IMAGE = ("01_cluster", "02_registry", "07_airflow")
 """The notebooks with the parameter `image`."""
 _OF_OPERATOR = ("03_backend",)
 """The notebooks with the parameter `operator_address`."""
 
 _NOTEBOOKS = Path(__file__).resolve().parents[2] / "notebooks"
-_STOP_SECONDS = 10.0
-_STEP_SECONDS = 1800.0
-_PAUSE_SECONDS = 1.0
 
 
 @dataclass
@@ -69,8 +66,8 @@ class Step:
     record: Path
     began: float | None = None
     ended: float | None = None
-    exit_code: int | None = None
-    stderr: str = field(default="", repr=False)
+    error: str = field(default="", repr=False)
+    execution: Execution | None = field(default=None, repr=False)
     _read: RunRecord | None = field(default=None, repr=False)
 
     @property
@@ -80,10 +77,8 @@ class Step:
             return "not begun"
         if self.ended is None:
             return "running"
-        if self.exit_code == 0:
-            return "done"
-        record = self.read()
-        return "drifted" if record is not None and record.failure.startswith(DriftFound.__name__) else "FAILED"
+        kinds = {"": "done", DriftFound.__name__: "drifted", StepFailed.__name__: "ended"}
+        return kinds.get(self.error.partition(":")[0], "FAILED")
 
     def read(self) -> RunRecord | None:
         """Return what the record says so far, or None where it says nothing yet."""
@@ -105,10 +100,11 @@ class Deployment(Tabular):
         self.session = session
         self.folder = folder
         self.image = image
-        self.steps = {name: Step(name, folder / f"{name}.ipynb") for name in DEPENDENCIES}
-        self._started = time.monotonic()
-        self._programs: dict[str, subprocess.Popen[str]] = {}
-        self._interrupted = False
+        self.steps = {name: Step(name, folder / f"{name}.ipynb") for name in NOTEBOOKS}
+        self._started, self._begin = time.monotonic(), time.time()
+        self._stopped: StepFailed | None = None
+        # The rehearsal's durations are its own.
+        self._estimate = None if session.environment.is_local or session.mode == "check" else estimate(session)
 
     @property
     def failed(self) -> list[Step]:
@@ -119,7 +115,7 @@ class Deployment(Tabular):
         """Run the steps; keep what they changed and checked in the session."""
         self.folder.mkdir(parents=True, exist_ok=True)
         with suppress(StepFailed):  # once everything has been shown, `raise_failure` raises it
-            for _ in run_in_order(DEPENDENCIES, self._run, on_interrupt=self._stop):
+            for _ in run_in_order(dict.fromkeys(NOTEBOOKS, ()), self._run, on_interrupt=self._stop):
                 pass
         results = self.session.memoize(Results)
         for step in self.steps.values():
@@ -139,7 +135,14 @@ class Deployment(Tabular):
             for step in self.steps.values()
             if step.began is not None
         ]
-        return Timeline(f"Deployment of {self.session.environment.name}", bars)
+        chain = path_bars(self.critical_path(), self._begin)
+        return Timeline(f"Deployment of {self.session.environment.name}", [*bars, *chain])
+
+    def critical_path(self) -> list[Link]:
+        """Return the chain of resources and checks that an apply took as long as, once all steps are done."""
+        if not self.session.applies or any(step.state != "done" for step in self.steps.values()):
+            return []
+        return critical_path({name: record for name, step in self.steps.items() if (record := step.read())})
 
     def raise_failure(self) -> None:
         """Raise StepFailed for the first step that failed, with its own two lines."""
@@ -147,41 +150,44 @@ class Deployment(Tabular):
             raise _failure(step)
 
     def _run(self, name: str) -> None:
+        from airflowaks.notebook.execution import Execution
+
         step = self.steps[name]
-        if self._interrupted:
+        if self._stopped is not None:
             return
         step.began = self._clock()
-        environment, mode = self.session.environment.name, self.session.mode
-        notebook = os.path.relpath(_NOTEBOOKS / f"{step.notebook}.ipynb")  # papermill keeps it in the record
-        parameters = ["-p", "env", environment, "-p", "mode", mode]
-        if self.image and step.notebook in _OF_IMAGE:
-            parameters += ["-r", "image", self.image]
-        if self.session.operator_address and step.notebook in _OF_OPERATOR:
-            parameters += ["-r", "operator_address", self.session.operator_address]
-        if self.session.applies and step.notebook in _WAITS_FOR:
-            parameter, awaited = _WAITS_FOR[step.notebook]
-            parameters += ["-r", parameter, str(self.steps[awaited].record)]
-        command = [sys.executable, "-m", "papermill", "--no-progress-bar", notebook, str(step.record), *parameters]
+        notebook = os.path.relpath(_NOTEBOOKS / f"{name}.ipynb")  # papermill keeps it in the record
+        parameters: dict[str, Any] = {"env": self.session.environment.name, "mode": self.session.mode}
+        if self.session.applies:
+            parameters["wait"] = True
+        if self.image and name in _OF_IMAGE:
+            parameters["image"] = self.image
+        if self.session.operator_address and name in _OF_OPERATOR:
+            parameters["operator_address"] = self.session.operator_address
         step.record.unlink(missing_ok=True)
-        with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True) as program:
-            self._programs[step.notebook] = program
-            _, stderr = program.communicate()
-        step.stderr = stderr.strip().rpartition("\n")[2]
-        step.exit_code, step.ended = program.returncode, self._clock()
-        # In plan and check, steps do not depend on what earlier steps created.
+        step.execution = Execution(notebook, step.record, parameters)
+        if self._stopped is not None:
+            step.execution.end(self._stopped)
+        step.error = step.execution.run()
+        step.ended = self._clock()
+        # In plan and check, steps do not depend on what other steps create.
         if self.session.applies and step.state == "FAILED":
+            if self._stopped is None:
+                message = f"Step {int(name[:2])} ({name}) failed, so this step ended before it was done."
+                self._end(StepFailed(message, f"See {step.record}, then run 00_deploy again: it goes on from there."))
             raise _failure(step)
 
+    def _end(self, reason: StepFailed) -> None:
+        self._stopped = reason
+        for step in self.steps.values():
+            if step.execution is not None and step.ended is None:
+                step.execution.end(reason)
+
     def _stop(self) -> None:
-        self._interrupted = True
-        for program in self._programs.values():
-            program.terminate()
-        deadline = time.monotonic() + _STOP_SECONDS
-        for program in self._programs.values():
-            try:
-                program.wait(max(0.0, deadline - time.monotonic()))
-            except subprocess.TimeoutExpired:
-                program.kill()
+        self._stopped = StepFailed("The deployment was interrupted.", "Run 00_deploy again: it goes on from there.")
+        for step in self.steps.values():
+            if step.execution is not None and step.ended is None:
+                step.execution.kill(self._stopped)
 
     def _clock(self) -> float:
         return time.monotonic() - self._started
@@ -196,9 +202,23 @@ class Deployment(Tabular):
 
     def _summary(self) -> str:
         states = [step.state for step in self.steps.values()]
-        counts = [f"{states.count(state)} {state}" for state in ("done", "running", "drifted", "FAILED", "not begun")]
+        counts = [
+            f"{states.count(state)} {state}" for state in ("done", "running", "drifted", "FAILED", "ended", "not begun")
+        ]
         summary = ", ".join(count for count in counts if not count.startswith("0 "))
-        return f"{summary} after {self._clock():.0f} s. Records: {self.folder}"
+        path = sum(link.seconds for link in self.critical_path())
+        of_path = f", of which the critical path {duration(path)}" if path else ""
+        return f"{summary} after {duration(self._clock())}{of_path}{self._foreseen()}. Records: {self.folder}"
+
+    def _foreseen(self) -> str:
+        """Return how long an apply takes, or what is left of one, where resources have to be created."""
+        if self._estimate is None or not self._estimate.chain:
+            return ""
+        if not self.session.applies:
+            return f"; an apply takes {self._estimate}"
+        left = self._estimate.seconds - self._clock()
+        running = any(step.state == "running" for step in self.steps.values())
+        return f"; about {duration(left)} left of {self._estimate}" if running and left > 0 else ""
 
 
 def deploy(session: Session, folder: str = "", image: str = "") -> Deployment:
@@ -220,41 +240,17 @@ def deploy(session: Session, folder: str = "", image: str = "") -> Deployment:
     return deployment
 
 
-def await_step(record: str) -> None:
-    """Wait for the end of the notebook that writes `record` at this time, at most for half an hour.
-
-    Without a record, return. Raises StepFailed if that notebook failed.
-    """
-    if not record:
-        return
-
-    def look() -> RunRecord | None:
-        with suppress(InvalidParameter):  # it has not begun yet
-            return read_record(Path(record))
-        return None
-
-    def is_over(seen: RunRecord | None) -> bool:
-        return seen is not None and bool(seen.ended or seen.failure)
-
-    seen = wait_until(look, is_over, _STEP_SECONDS, longest_pause=_PAUSE_SECONDS)
-    if seen is None or seen.failure or not seen.ended:
-        message = (
-            f"{Path(record).stem} {'failed' if seen and seen.failure else 'has not ended'}, and this step needs it."
-        )
-        raise StepFailed(message, f"See {record}, and run both steps again.")
-
-
 def _failure(step: Step) -> StepFailed:
     record = step.read()
     # Log lines of a pod may stand between message and action.
-    failure, _, action = (record.failure if record else step.stderr).partition("\n→ ")
+    failure, _, action = ((record and record.failure) or step.error).partition("\n→ ")
     reason = failure.partition(": ")[2] or failure or "it printed no error"
     action = f"{action or 'See its record.'} Then run this notebook again: it goes on from there."
     return StepFailed(f"{step.notebook} failed: {reason}", action)
 
 
 def _succeeded(step: Step) -> bool | None:
-    return {"done": True, "drifted": True, "FAILED": False}.get(step.state)
+    return {"done": True, "drifted": True, "FAILED": False, "ended": False}.get(step.state)
 
 
 def _change(record: Mapping[str, Any]) -> Change:

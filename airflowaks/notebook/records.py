@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from airflowaks.engine.changes import CHANGES_MIME, Action
 from airflowaks.engine.checks import CHECKS_MIME
 from airflowaks.engine.table import Table
+from airflowaks.engine.waits import WAITS_MIME
 from airflowaks.errors import InvalidParameter
 from airflowaks.notebook.provenance import RUN_MIME, Provenance
 
@@ -33,6 +34,7 @@ class RunRecord:
     failure: str = ""
     changes: Sequence[Mapping[str, Any]] = field(default=())
     checks: Sequence[Mapping[str, Any]] = field(default=())
+    waits: Sequence[Mapping[str, Any]] = field(default=())
 
     @property
     def outcome(self) -> str:
@@ -151,6 +153,7 @@ def _record(path: Path, outputs: Sequence[Sequence[Any]], runs: Sequence[Mapping
         failure=_failure(outputs),
         changes=[change for shown in _shown(closing or outputs, CHANGES_MIME) for change in shown],
         checks=[check for shown in _shown(closing or outputs, CHECKS_MIME) for check in shown],
+        waits=[wait for shown in _shown(closing, WAITS_MIME) for wait in shown],
     )
 
 

@@ -19,6 +19,7 @@ from airflowaks.engine.checks import Checks
 from airflowaks.engine.results import Results
 from airflowaks.engine.table import Table, Tabular
 from airflowaks.engine.times import timestamp
+from airflowaks.engine.waits import Waits
 from airflowaks.errors import CheckFailed, DriftFound, NotConfirmed, Unexpected
 from airflowaks.notebook.parameters import check_parameters
 from airflowaks.notebook.progress import NotebookDisplay
@@ -62,10 +63,14 @@ class Run(Tabular):
         """
         self.session.close()
         changes, checks = Changes(self.results.changes), Checks(self.results.checks)
+        waits = [Waits(self.results.waits).table("All waits")] if self.results.waits else []
         took = f"{self.provenance.notebook} took {time.monotonic() - self._started:.0f} s in mode {self.session.mode}."
         ended = {RUN_MIME: self.provenance.record() | {"ended": timestamp()}}
         display(  # type: ignore[no-untyped-call]  # IPython's lacks them
-            changes.table("All changes"), checks.table("All checks"), Table((), (), note=took, data=ended)
+            changes.table("All changes"),
+            checks.table("All checks"),
+            *waits,
+            Table((), (), note=took, data=ended),
         )
         if self.session.mode == "check" and changes.pending:
             names = ", ".join(f"{change.kind} {change.name} ({change.action})" for change in changes.pending)
@@ -97,7 +102,8 @@ def start(notebook: str, *, env: str, mode: str, **parameters: Any) -> Run:
     values = {"env": env, "mode": mode, **parameters}
     kinds = get_type_hints(shell.user_module)
     check_parameters(notebook, values, cells=shell.user_ns["In"], kinds=kinds)
-    session = open_session(env, mode, str(values.get("operator_address", "")))
+    operator_address, waits = str(values.get("operator_address", "")), bool(values.get("wait"))
+    session = open_session(env, mode, operator_address, waits=waits)
     _redact_messages(shell, session.redactor)
     session.memoize(Results).display = NotebookDisplay()
     run = Run(session, provenance(notebook, session, values), attended=_is_attended(shell))

@@ -22,15 +22,19 @@ _STEPS = (1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 1200, 3600)
 
 @dataclass(frozen=True)
 class Bar:
-    """What ran from `begin` to `end`, in seconds; `well` is None where it has not ended or did not begin."""
+    """What ran from `begin` to `end`, in seconds; `well` is None where it has not ended or did not begin.
+
+    `outcome` says in words how it ended, where `well` does not.
+    """
 
     name: str
     begin: float
     end: float
     well: bool | None
+    outcome: str = ""
 
     def __str__(self) -> str:
-        outcome = {True: "done", False: "FAILED", None: "not finished"}[self.well]
+        outcome = self.outcome or {True: "done", False: "FAILED", None: "not finished"}[self.well]
         return f"{self.name}: {self.begin:.0f} s to {self.end:.0f} s, {outcome}"
 
 

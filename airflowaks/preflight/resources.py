@@ -10,8 +10,8 @@ from airflowaks.azure.arm import ArmChild, ArmResource, rest
 from airflowaks.azure.key_vault import SoftDeletedVault
 from airflowaks.azure.redis import ExistingRedis
 from airflowaks.config.naming import MARK
+from airflowaks.engine.assessment import assess
 from airflowaks.engine.changes import Action, is_unknown
-from airflowaks.engine.converge import assess
 from airflowaks.engine.resource import ADOPTED
 from airflowaks.errors import ImmutableProperty
 from airflowaks.preflight.rows import Row

@@ -15,11 +15,13 @@ from airflowaks.config.paths import manifests_folder
 from airflowaks.engine.changes import Changes
 from airflowaks.engine.converge import converge
 from airflowaks.engine.observation import observe
+from airflowaks.engine.resource import number
 from airflowaks.engine.table import Table
+from airflowaks.engine.waiting import await_others
 from airflowaks.errors import MissingDependency
 from airflowaks.kube.manifests import load
 from airflowaks.kube.objects import KubeObject
-from airflowaks.steps import airflow_checks, cluster, key_vault, registry
+from airflowaks.steps import airflow_checks, cluster, key_vault, registry, volumes, workload_identity
 from airflowaks.steps.api_server import PORT
 from airflowaks.steps.earlier_results import EarlierResults
 from airflowaks.steps.image_rollout import IMAGE, ImageRollout
@@ -74,9 +76,20 @@ class Resources:
         (worker,) = (deployment for deployment in self.deployments if deployment.name == _WORKER)
         self.earlier_results = EarlierResults(worker, depends_on=self.deployments)
         self.rollout = ImageRollout(self.image, self.migration, self.deployments)
+        self.of_pods = _of_pods(session)
+        self.migration.needs = (*self.of_pods,)
+        number(7, self)
 
     def _configuration_checksum(self) -> str:
         return checksum([config_map.manifest.fill()["data"] for config_map in self.config_maps])
+
+
+def _of_pods(session: Session) -> list[Resource]:
+    """Return what pods need of earlier steps before they start."""
+    step2, step4 = session.memoize(registry.Resources), session.memoize(key_vault.Resources)
+    step5, step6 = session.memoize(workload_identity.Resources), session.memoize(volumes.Resources)
+    pod_access = [step2.pull_access, step5.vault_access, *step5.credentials, *step5.objects, *step6.claims]
+    return [*pod_access, *step4.secrets, step4.password, step4.celery_password]
 
 
 def _folders(session: Session) -> list[str]:
@@ -135,6 +148,7 @@ def images(session: Session, image: str = "") -> Table:
 
     """
     step = _resources(session, image)
+    await_others(session, step.image, session.memoize(cluster.Resources).namespace)
     with session.translated(step.image):
         if session.applies and step.image.facts is None:
             action = "Run step 2, or choose an image that is there; `az acr manifest list-metadata` lists them."
@@ -152,6 +166,7 @@ def components(session: Session, image: str = "") -> Changes:
     step, secrets = _resources(session, image), session.memoize(PodSecrets)
     if not session.applies:
         return converge(session, step.migration, *step.deployments, *step.scaling)
+    await_others(session, *step.of_pods)
     with session.translated(secrets.vault):
         secrets.await_synced()
     if step.rollout.replaces():

@@ -14,8 +14,10 @@ from airflowaks.azure.database_role import DatabaseRole
 from airflowaks.azure.postgresql import EntraAdministrator, FirewallRule, FlexibleServer
 from airflowaks.azure.redis import Broker, ExistingRedis, RedisCluster, RedisDatabase, broker_url, ping
 from airflowaks.cloud.routes import Direct
+from airflowaks.engine.changes import AFTER_APPLY
 from airflowaks.engine.converge import converge
 from airflowaks.engine.observation import observe
+from airflowaks.engine.resource import number
 from airflowaks.errors import CheckFailed
 from airflowaks.steps import cluster
 from airflowaks.steps.tunnel import Tunnel
@@ -23,10 +25,11 @@ from airflowaks.steps.tunnel import Tunnel
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from airflowaks.azure.arm import ArmResource
     from airflowaks.cloud.routes import Route
     from airflowaks.engine.changes import Changes
     from airflowaks.engine.checks import Checks
-    from airflowaks.engine.resource import Resource
+    from airflowaks.engine.resource import Facts, Resource
     from airflowaks.session import Session
 
 OPERATOR_RULE = "operator"
@@ -50,11 +53,26 @@ class Resources:
         self.role, self.database, self.privileges = self._owned("role", "database")
         self.celery_role, self.celery_database, self.celery_privileges = self._owned("celery_role", "celery_database")
         self.broker, self.broker_parts = _broker(session, step1.group)
+        for resource in (self.server, *self.broker_parts[:1]):
+            resource.needs = step1.provider_of(resource)
+        number(3, self)
 
     def rules(self) -> list[FirewallRule]:
         """Return all firewall rules: the environment's, the operator's and the cluster's, whose address is read."""
         session = self.server.session
         return [*self.firewall.values(), *cluster_rules(session).values()]
+
+    def servers(self) -> list[Resource]:
+        """Return the resources that Resource Manager creates. The roles come after the firewall rules."""
+        rules = self.rules()
+        for role in (self.role, self.celery_role):
+            role.needs = (*rules,)
+        return [self.server, self.administrator, *rules, *self.broker_parts]
+
+    def databases(self) -> list[Resource]:
+        """Return the resources that are created in SQL."""
+        airflow = (self.role, self.database, self.privileges)
+        return [*airflow, self.celery_role, self.celery_database, self.celery_privileges]
 
     def _servers(self) -> list[tuple[str, int]]:
         return [(server.host, server.port) for server in (self.server, self.broker) if server.facts is not None]
@@ -65,7 +83,7 @@ class Resources:
         return role, database, DatabasePrivileges(database)
 
 
-def _broker(session: Session, group: Resource) -> tuple[Broker, list[Resource]]:
+def _broker(session: Session, group: Resource) -> tuple[Broker, list[ArmResource]]:
     settings = session.environment.broker
     if settings.kind == "managed_redis":
         instance = RedisCluster(session, settings, parent=group)
@@ -83,15 +101,25 @@ def cluster_rules(session: Session) -> dict[str, FirewallRule]:
     managed_cluster = session.memoize(cluster.Resources).cluster
     with session.translated(managed_cluster):
         addresses = managed_cluster.outbound_addresses()
-    named = {
-        CLUSTER_RULE if number == 1 else f"{CLUSTER_RULE}-{number}": address
-        for number, address in enumerate(addresses, 1)
-    }
-    return {name: session.memoize(_cluster_rule, name, address) for name, address in named.items()}
+    rules = [session.memoize(_ClusterRule, index, address) for index, address in enumerate(addresses)]
+    return {rule.name: rule for rule in rules}
 
 
-def _cluster_rule(session: Session, name: str, address: Any) -> FirewallRule:
-    return FirewallRule(session.memoize(Resources).server, name, address, address)
+class _ClusterRule(FirewallRule):
+    """The rule for an outbound address of the cluster's pods. An unknown one is read when the cluster is there."""
+
+    def __init__(self, session: Session, index: int, address: Any) -> None:
+        name = f"{CLUSTER_RULE}-{index + 1}" if index else CLUSTER_RULE
+        super().__init__(session.memoize(Resources).server, name, address, address)
+        self.cluster, self.index = session.memoize(cluster.Resources).cluster, index
+        self.needs = (self.cluster,)
+
+    def desired(self) -> Facts:
+        """Return the address as the first and the last of the range."""
+        if self.start is AFTER_APPLY:
+            addresses = self.cluster.outbound_addresses()[self.index :]
+            self.start = self.end = addresses[0] if addresses else AFTER_APPLY
+        return super().desired()
 
 
 def servers(session: Session) -> Changes:
@@ -100,20 +128,21 @@ def servers(session: Session) -> Changes:
     The firewall admits the cluster's pods, the addresses of the environment file, and that of the session's operator.
     """
     step = session.memoize(Resources)
-    return converge(session, step.server, step.administrator, *step.rules(), *step.broker_parts)
+    return converge(session, *step.servers())
 
 
 def database(session: Session) -> Changes:
     """Create the roles of Airflow and Celery, without passwords, and the database that each of them owns."""
-    step = session.memoize(Resources)
-    airflow = (step.role, step.database, step.privileges)
-    celery = (step.celery_role, step.celery_database, step.celery_privileges)
-    return converge(session, *airflow, *celery)
+    return converge(session, *session.memoize(Resources).databases())
 
 
 def everything(session: Session) -> Changes:
-    """Run all functions of the step."""
-    return servers(session) + database(session)
+    """Create all of these: each as soon as what it depends on exists, so that a slow broker delays no database."""
+    step = session.memoize(Resources)
+    changes = converge(session, *step.servers(), *step.databases())
+    # A cluster that was not there at the beginning may have more than one address.
+    more = [rule for rule in cluster_rules(session).values() if not rule.settled] if session.applies else []
+    return changes + converge(session, *more) if more else changes
 
 
 def checks(session: Session) -> Checks:

@@ -12,14 +12,16 @@ from airflowaks.azure.subscription import NAMESPACES, ProviderRegistration, Reso
 from airflowaks.engine.changes import Changes
 from airflowaks.engine.converge import converge
 from airflowaks.engine.observation import observe
-from airflowaks.engine.resource import ADOPTED
+from airflowaks.engine.resource import ADOPTED, number
 from airflowaks.errors import CheckFailed
 from airflowaks.kube.client import connect
 from airflowaks.kube.manifests import load
 from airflowaks.kube.objects import KubeObject
 
 if TYPE_CHECKING:
+    from airflowaks.azure.arm import ArmResource
     from airflowaks.engine.checks import Checks
+    from airflowaks.engine.resource import Resource
     from airflowaks.session import Session
 
 
@@ -64,6 +66,12 @@ class Resources:
         namespace, *rules = load("01_cluster", values)
         self.namespace = KubeObject(namespace, parent=self.cluster)
         self.rules = [KubeObject(rule, parent=self.namespace) for rule in rules]
+        number(1, self)
+
+    def provider_of(self, resource: ArmResource) -> tuple[Resource, ...]:
+        """Return the registration without which Azure refuses to create `resource`."""
+        namespace = resource.type.partition("/")[0]
+        return tuple(provider for provider in self.providers if provider.name == namespace)
 
 
 def providers(session: Session) -> Changes:

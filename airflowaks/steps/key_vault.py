@@ -19,6 +19,7 @@ from airflowaks.cloud.redaction import Secret
 from airflowaks.engine.changes import AFTER_APPLY, Changes
 from airflowaks.engine.converge import converge
 from airflowaks.engine.observation import observe
+from airflowaks.engine.resource import number
 from airflowaks.errors import InvalidParameter
 from airflowaks.steps import backend, cluster
 
@@ -91,6 +92,11 @@ class Resources:
         )
         self.password = DatabasePassword(step3.role, self.sql_connection, depends_on=tuple(self.copies))
         self.celery_password = DatabasePassword(step3.celery_role, self.result_backend)
+        self.vault.needs = step1.provider_of(self.vault)
+        self.sql_connection.needs, self.result_backend.needs = (step3.role,), (step3.celery_role,)
+        self.broker_url.needs = (step3.broker,)
+        self.password.needs, self.celery_password.needs = (step3.privileges,), (step3.celery_privileges,)
+        number(4, self)
 
     @property
     def secrets(self) -> list[VaultSecret]:

@@ -12,6 +12,7 @@ from airflowaks.config.naming import RULES
 from airflowaks.config.paths import manifests_folder
 from airflowaks.engine.converge import converge
 from airflowaks.engine.observation import observe
+from airflowaks.engine.resource import number
 from airflowaks.errors import InvalidParameter
 from airflowaks.steps import cluster
 
@@ -32,6 +33,7 @@ class Resources:
     def __init__(self, session: Session) -> None:
         step1 = session.memoize(cluster.Resources)
         self.registry = ContainerRegistry(session, session.environment.registry.name, parent=step1.group)
+        self.registry.needs = step1.provider_of(self.registry)
         self.image = self.named(session.environment.registry.image)
         # Nodes pull images as the kubelet's identity, not as the cluster's own.
         self.pull_access = RoleAssignment(
@@ -41,6 +43,7 @@ class Resources:
             (step1.cluster, _KUBELET),
             "ServicePrincipal",
         )
+        number(2, self)
 
     def named(self, image: str, *, force: bool = False) -> RegistryImage:
         """Return the image of that name, for `resolve` and `image`."""
@@ -77,7 +80,9 @@ def resolve(session: Session, image: str = "") -> RegistryImage:
 
 
 def _named(session: Session, image: str) -> RegistryImage:
-    return session.memoize(Resources).named(image)
+    chosen = session.memoize(Resources).named(image)
+    chosen.step = 2
+    return chosen
 
 
 def registry(session: Session) -> Changes:

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from airflowaks.config.paths import manifests_folder
 from airflowaks.engine.polling import wait_until
+from airflowaks.engine.waiting import await_others
 from airflowaks.errors import AirflowAksError, CheckFailed, Forbidden, KubernetesError, MissingDependency
 from airflowaks.kube.client import Reference, connect
 from airflowaks.kube.kubelet import read_log
@@ -59,6 +60,7 @@ class Tunnel:
         self._job: Reference | None = None
         self._pod: Reference | None = None
         self._lines_read = 0
+        self._beside: Tunnel | None = None
 
     def address(self, host: str, port: int) -> tuple[str | None, int]:
         """Return the loopback port that leads to a server of the backend; open the tunnel, or one that ended, again.
@@ -71,6 +73,10 @@ class Tunnel:
 
         """
         with self._lock:
+            if self._ports and (host, port) not in self._ports and self._lives():
+                # It was opened before this server existed. Others use it, so this one gets a pod of its own.
+                self._beside = self._beside or Tunnel(self.session, lambda: [(host, port)], self._seconds)
+                return self._beside.address(host, port)
             if (host, port) not in self._ports or not self._lives():
                 self.close()
                 self._open((host, port))
@@ -82,7 +88,8 @@ class Tunnel:
         try:
             yield
         except Exception as error:
-            lines = [line for line in self._new_lines() if f'"{host}"' in line]
+            lines = [line for line in self.new_lines() if f'"{host}"' in line]
+            lines += [line for line in self._beside.new_lines() if f'"{host}"' in line] if self._beside else []
             if not lines or isinstance(error, AirflowAksError):
                 raise
             raise type(error)(f"In the cluster: {lines[-1]}") from error
@@ -90,6 +97,8 @@ class Tunnel:
     def close(self) -> None:
         """Delete the Job and its pod, and end the port-forwards."""
         with self._lock:
+            if self._beside:
+                self._beside.close()
             self._delete_job()
             atexit.unregister(self._delete_job)
             self._forwards.close()
@@ -118,6 +127,7 @@ class Tunnel:
         step1, step2 = self.session.memoize(cluster.Resources), self.session.memoize(registry.Resources)
         needs: list[Resource] = [step1.namespace, step2.registry, step2.image]
         needs += [step2.pull_access] if self.session.applies else []  # the node may have the image already
+        await_others(self.session, *needs)
         missing = next((need for need in needs if need.facts is None), None)
         if missing is not None:
             step = 1 if missing is step1.namespace else 2
@@ -174,7 +184,7 @@ class Tunnel:
         pod = self._pod and self.session.memoize(connect).get(self._pod)
         return pod is not None and is_ready(pod)
 
-    def _new_lines(self) -> list[str]:
+    def new_lines(self) -> list[str]:
         """Return the lines that the pod has logged since the last call: only failures, once it is ready."""
         with self._lock, suppress(KubernetesError):
             if self._pod is not None:

@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING
 from airflowaks.config.paths import manifests_folder
 from airflowaks.engine.converge import converge
 from airflowaks.engine.observation import observe
+from airflowaks.engine.resource import number
+from airflowaks.engine.waiting import await_others
 from airflowaks.errors import InvalidParameter
 from airflowaks.kube import exec as command
 from airflowaks.kube.client import Reference, connect
@@ -64,6 +66,7 @@ class Resources:
             for manifest in manifests
             if manifest.reference.namespace
         ]
+        number(6, self)
 
 
 def storage(session: Session) -> Changes:
@@ -79,7 +82,8 @@ def push_dags(session: Session, folder: str = "") -> Changes:
 
     Raises what `dags_folder` raises.
     """
-    source = dags_folder(folder)
+    source, step2 = dags_folder(folder), session.memoize(registry.Resources)
+    await_others(session, step2.image, step2.pull_access)
     current = PodFolder(session, source, _reader(session), "dag-processor", DAGS_FOLDER)
     if not session.applies or not current.differences():
         return converge(session, current)

@@ -15,6 +15,8 @@ from airflowaks.azure.roles import Role, RoleAssignment
 from airflowaks.engine.converge import converge
 from airflowaks.engine.observation import observe
 from airflowaks.engine.polling import wait_until
+from airflowaks.engine.resource import number
+from airflowaks.engine.waiting import await_others
 from airflowaks.errors import CheckFailed
 from airflowaks.kube.client import Reference, connect
 from airflowaks.kube.manifests import load
@@ -67,6 +69,7 @@ class Resources:
             for folder in folders
             for kube_object in objects(folder, values, parent=step1.namespace, depends_on=[self.identity])
         ]
+        number(5, self)
 
 
 def identity(session: Session) -> Changes:
@@ -111,6 +114,8 @@ def checks(session: Session) -> Checks:
             raise CheckFailed(message, "See `kubectl logs --namespace kube-system -l app=secrets-store-csi-driver`.")
         return f"mounted and synced: {', '.join(sorted(synced['data']))}"
 
+    step2, step4 = session.memoize(registry.Resources), session.memoize(key_vault.Resources)
+    await_others(session, step2.image, step2.pull_access, *step4.secrets)
     accounts = SERVICE_ACCOUNTS.items()
     return observe(
         session, {f"{account} gets its secrets": partial(mounts, account, component) for account, component in accounts}

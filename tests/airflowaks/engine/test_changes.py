@@ -49,6 +49,7 @@ def test_machines_get_the_same_as_json() -> None:
         "action": "update",
         "id": "/two",
         "differences": [{"path": "sku.name", "before": "<free>", "after": "standard"}],
+        "began": 0.0,
         "seconds": 1.23,
         "correlation_id": "",
         "applied": True,
@@ -165,6 +166,6 @@ def test_checks_print_with_what_to_do_below_a_failure() -> None:
     assert lines[2:] == [["FAILED", "door", "open", "1.3"], ["→", "Close", "it."], ["1", "FAILED."]]
     bundle = json.loads(json.dumps(checks._repr_mimebundle_()))
     assert bundle[CHECKS_MIME] == [
-        {"name": "door", "passed": False, "seen": "open", "action": "Close it.", "seconds": 1.26}
+        {"name": "door", "passed": False, "seen": "open", "action": "Close it.", "began": 0.0, "seconds": 1.26}
     ]
     assert Checks().summary() == "None was made."

@@ -20,8 +20,8 @@ from airflowaks.azure.redis import Keys
 from airflowaks.cloud.connection import Connection, Operator
 from airflowaks.cloud.redaction import Secret
 from airflowaks.config.environment import load_environment
+from airflowaks.engine.assessment import assess
 from airflowaks.engine.changes import AFTER_APPLY
-from airflowaks.engine.converge import assess
 from airflowaks.engine.resource import Resource
 from airflowaks.errors import AirflowAksError
 from airflowaks.session import Session

@@ -8,8 +8,9 @@ import pytest
 
 from airflowaks.azure.arm import merge, rest
 from airflowaks.azure.postgresql import FirewallRule
+from airflowaks.engine.assessment import assess
 from airflowaks.engine.changes import AFTER_APPLY, Action
-from airflowaks.engine.converge import assess, converge
+from airflowaks.engine.converge import converge
 from airflowaks.steps import backend, cluster
 
 if TYPE_CHECKING:

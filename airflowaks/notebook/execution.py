@@ -1,0 +1,126 @@
+"""One notebook of a deployment, which papermill runs in a kernel of its own and which can be ended.
+
+papermill runs in a thread of this program, so that kernels are this program's own children: ipykernel ends when its
+parent does (`ipykernel.parentpoller`), and seven programs need not import papermill.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+import subprocess
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from contextvars import Context
+from typing import TYPE_CHECKING, Any
+
+from nbclient.exceptions import CellExecutionError
+from nbformat.v4 import new_output
+from papermill import execute_notebook
+from papermill.clientwrap import PapermillNotebookClient
+from papermill.engines import NBClientEngine, papermill_engines
+from papermill.exceptions import PapermillExecutionError
+from papermill.log import logger
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+
+    from airflowaks.errors import AirflowAksError
+
+_ENGINE = "airflowaks"
+_START_SECONDS = 300
+"""How long a kernel may take to start while all others do."""
+
+
+class Execution:
+    """Runs one notebook; `activity` is what it showed last."""
+
+    def __init__(self, notebook: str, record: Path, parameters: Mapping[str, Any]) -> None:
+        self.activity = ""
+        self._arguments: dict[str, Any] = {
+            "input_path": notebook,
+            "output_path": str(record),
+            "parameters": dict(parameters),
+        }
+        self._reason: AirflowAksError | None = None
+        self._client: _Client | None = None
+
+    def run(self) -> str:
+        """Run the notebook to its end, and return nothing, or why it failed in one line."""
+        try:
+            # The context of this thread may hold the event loop of the kernel's main thread.
+            Context().run(
+                execute_notebook,
+                **self._arguments,
+                engine_name=_ENGINE,
+                execution=self,
+                progress_bar=False,
+                start_timeout=_START_SECONDS,
+            )
+        except PapermillExecutionError as error:
+            return f"{error.ename}: {error.evalue}"
+        except Exception as error:  # noqa: BLE001 - a kernel that died, a folder that cannot be written
+            return f"{type(error).__name__}: {error}"
+        return ""
+
+    def end(self, reason: AirflowAksError) -> None:
+        """Begin nothing more and end waits; what is being written is finished. The record then ends with `reason`."""
+        self._reason = reason
+        self._signal(signal.SIGINT)
+
+    def kill(self, reason: AirflowAksError) -> None:
+        """End the kernel at once."""
+        self._reason = reason
+        self._signal(signal.SIGTERM)
+
+    def _signal(self, number: signal.Signals) -> None:
+        if self._client is not None and self._client.km is not None and self._client.km.has_kernel:
+            sending = self._client.km.provisioner.send_signal(number)
+            # In a thread of its own, because an event loop runs in the thread that an interrupt comes to.
+            with suppress(OSError), ThreadPoolExecutor(1) as pool:  # it has just ended
+                pool.submit(asyncio.run, sending).result()
+
+
+class _Client(PapermillNotebookClient):  # type: ignore[misc]  # papermill has no types
+    """papermill's client, which puts the reason for its end into the record."""
+
+    def __init__(self, execution: Execution, *arguments: Any, **options: Any) -> None:
+        super().__init__(*arguments, **options)
+        self._execution = execution
+
+    def execute_cell(self, cell: Any, cell_index: int, *arguments: Any, **options: Any) -> Any:
+        reason = self._execution._reason  # noqa: SLF001 - both are one thing
+        if reason is not None and cell.cell_type == "code":
+            content = _content(reason)
+            cell.outputs = [new_output("error", **content)]  # type: ignore[no-untyped-call]  # nbformat's lacks them
+            raise CellExecutionError.from_cell_and_msg(cell, content)
+        return super().execute_cell(cell, cell_index, *arguments, **options)
+
+    def process_message(self, msg: Any, *arguments: Any, **options: Any) -> Any:
+        content, reason = msg["content"], self._execution._reason  # noqa: SLF001
+        if reason is not None and content.get("ename") == KeyboardInterrupt.__name__:
+            content.update(_content(reason))
+        if text := content.get("data", {}).get("text/plain"):
+            self._execution.activity = text
+        return super().process_message(msg, *arguments, **options)
+
+
+class _Engine(NBClientEngine):  # type: ignore[misc]  # papermill has no types
+    """papermill's engine, with that client."""
+
+    @classmethod
+    def execute_managed_notebook(
+        cls, nb_man: Any, kernel_name: str, *, execution: Execution, start_timeout: int, **_options: Any
+    ) -> Any:
+        client = _Client(execution, nb_man, kernel_name=kernel_name, startup_timeout=start_timeout, log=logger)
+        execution._client = client  # noqa: SLF001
+        # What a kernel prints itself, such as warnings at its start, is no output of the notebook.
+        return client.execute(stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+
+
+def _content(error: AirflowAksError) -> dict[str, Any]:
+    return {"ename": type(error).__name__, "evalue": str(error), "traceback": error._render_traceback_()}
+
+
+papermill_engines.register(_ENGINE, _Engine)
