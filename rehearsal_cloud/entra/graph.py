@@ -67,6 +67,8 @@ class Graph:
                 request.state.principal = principal.object_id
                 request.state.directory = self._entra.replica()
                 self._entra.permissions.require(principal.object_id, request.method, request.url.path)
+                if request.method in ("POST", "PATCH"):
+                    await _check_body(request)
                 return await handler(request)
             except ServiceError as error:
                 return error.response()
@@ -139,3 +141,22 @@ class Graph:
     async def _by_ids(self, request: Request) -> Response:
         ids = [str(object_id).lower() for object_id in (await request.json()).get("ids", [])]
         return JSONResponse({"@odata.context": f"{CONTEXT}#directoryObjects", "value": objects_of(request, ids)})
+
+
+async def _check_body(request: Request) -> None:
+    """Raise ServiceError (400) for a body that is no JSON object.
+
+    https://github.com/microsoftgraph/microsoft-graph-docs-contrib/issues/6337 and, for none, #7083.
+    """
+    if not await request.body():
+        raise ServiceError(400, "BadRequest", "Empty Payload. JSON content expected.")
+    try:
+        body = await request.json()
+    except ValueError:
+        body = None
+    if not isinstance(body, dict):
+        text = (
+            "Unable to read JSON request payload. Please ensure Content-Type header is set and payload is of valid JSON"
+            " format."
+        )
+        raise ServiceError(400, "BadRequest", text)

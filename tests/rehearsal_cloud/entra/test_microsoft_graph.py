@@ -52,6 +52,16 @@ def test_a_nickname_without_spaces_is_needed(send: Sender) -> None:
     assert send("POST", f"{GRAPH}/groups", wanted(mailNickname="with space")).status_code == 400
 
 
+@pytest.mark.parametrize(
+    ("body", "text"), [(["not", "an", "object"], "Unable to read JSON request payload"), (None, "Empty Payload")]
+)
+def test_a_body_has_to_be_an_object(send: Sender, group_id: str, body: Any, text: str) -> None:
+    for method, path in (("PATCH", f"groups/{group_id}"), ("POST", "groups"), ("POST", "applications")):
+        answer = send(method, f"{GRAPH}/{path}", body)
+        assert (answer.status_code, answer.json()["error"]["code"]) == (400, "BadRequest")
+        assert text in answer.json()["error"]["message"]
+
+
 def test_members_come_and_go(send: Sender, group_id: str) -> None:
     reference = {"@odata.id": f"{GRAPH}/directoryObjects/{OPERATOR_OBJECT_ID}"}
     url = f"{GRAPH}/groups/{group_id}/members"
