@@ -117,8 +117,9 @@ class Group(Resource):
 
         nickname = "".join(letter for letter in self.name if letter.isalnum() or letter in "-_")[:64]
         body = {**self.desired(), "mailEnabled": False, "mailNickname": nickname, **self._owners()}
-        key = f"airflowaks-{uuid.uuid5(uuid.NAMESPACE_URL, f'{self.session.environment.mark} {self.name}')}"
-        free = next(each for number in itertools.count(1) if (each := f"{key}-{number}") not in held)
+        words = f"airflowaks {self.session.environment.mark} {self.name}"
+        keys = (str(uuid.uuid5(uuid.NAMESPACE_URL, f"{words} {number}")) for number in itertools.count(1))
+        free = next(key for key in keys if key not in held)
         upsert = {"headers": {"Prefer": "create-if-missing"}, "json": body}
         try:
             _send(self.session, "PATCH", f"/groups(uniqueName='{free}')", **upsert)

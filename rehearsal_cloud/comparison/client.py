@@ -50,7 +50,9 @@ class Client:
         return answer
 
     def _send(self, method: str, url: str, body: Any, token: str) -> Answer | None:
-        headers = {"Content-Type": "application/json"} | ({"Authorization": f"Bearer {token}"} if token else {})
+        # A trace has no headers of requests: the runbook creates Graph's objects by their keys, as this one says.
+        headers = {"Content-Type": "application/json", "Prefer": "create-if-missing"}
+        headers |= {"Authorization": f"Bearer {token}"} if token else {}
         data = None if body is None else json.dumps(body).encode()
         request = urllib.request.Request(quote(url, safe=":/?&=$%,"), data, headers, method=method)  # noqa: S310 - https
         try:

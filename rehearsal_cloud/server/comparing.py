@@ -21,7 +21,7 @@ def compare(trace: Trace) -> Replay:
     """Play `trace` to a rehearsal of its own, which ends with this, and return what differs. Raises DaemonFailed."""
     with tempfile.TemporaryDirectory(prefix="airflowaks-compare-", ignore_cleanup_errors=True) as folder:
         home = Home(Path(folder))
-        settings = home.prepare(time_scale=_TIME_SCALE)
+        settings = home.prepare(time_scale=_TIME_SCALE, replication_seconds=0)
         try:
             daemon.start(home, settings)
             replay = Replay(trace, Client(home, settings))

@@ -96,11 +96,14 @@ def start_rehearsal(home: Path, *options: str) -> Rehearsal:
 
 @contextmanager
 def own_rehearsal() -> Iterator[Rehearsal]:
-    """Start a rehearsal that programs and sessions find until the end; durations are 1:20,000 of Azure's."""
+    """Start a rehearsal that programs and sessions find until the end; durations are 1:20,000 of Azure's.
+
+    The directory replicates at once, so that no test of something else depends on the time between its requests.
+    """
     with tempfile.TemporaryDirectory(prefix="airflowaks-", ignore_cleanup_errors=True) as folder:
         home = Path(folder)
         with pytest.MonkeyPatch.context() as patch:
-            started = start_rehearsal(home, "--time-scale", "0.00005")
+            started = start_rehearsal(home, "--time-scale", "0.00005", "--replication-seconds", "0")
             patch.setenv("AIRFLOWAKS_HOME", folder)
             try:
                 yield started

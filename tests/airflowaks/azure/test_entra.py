@@ -70,8 +70,8 @@ def groups_called(session: Session, name: str) -> list[dict[str, Any]]:
     url = session.graph.format_url("/groups")
     response = session.graph.send_request(HttpRequest("GET", url, params=query))
     response.raise_for_status()
-    found: list[dict[str, Any]] = response.json()["value"]
-    return found
+    groups: list[dict[str, Any]] = response.json()["value"]
+    return groups
 
 
 @pytest.mark.broad
