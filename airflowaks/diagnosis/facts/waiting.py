@@ -123,7 +123,10 @@ class Wait:
 
 @dataclass(frozen=True)
 class Waiting:
-    """All that has waited longer than usual, and what it may wait for; `heartbeats` are ages by type of job."""
+    """All that has waited longer than usual, and what it may wait for; `heartbeats` are ages by type of job.
+
+    `outcomes` are of tasks that failed lately, by DAG/TASK: how many of the last instances failed, of how many.
+    """
 
     waits: tuple[Wait, ...] = ()
     pools: Mapping[str, Slots] = field(default_factory=lambda: {"default_pool": Slots(128)})
@@ -131,5 +134,6 @@ class Waiting:
     heartbeats: Mapping[str, float] = field(default_factory=dict)
     schedulers: int = 1
     active: int = 0
+    outcomes: Mapping[str, tuple[int, int]] = field(default_factory=dict)
     parallelism: int = 32
     concurrency: int = 16

@@ -86,6 +86,7 @@ def waiting(session: Session, scope: Scope) -> dict[str, Any]:
             heartbeats={kind: row["seconds"] for kind, row in jobs.items()},
             schedulers=jobs.get("SchedulerJob", {"count": 0})["count"],
             active=active["active"],
+            outcomes={row["name"]: (row["failed"], row["ended"]) for row in database.rows(queries.OUTCOMES)},
             **_settings(session, scope),
         )
     return {"waiting": facts}

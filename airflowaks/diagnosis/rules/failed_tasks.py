@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from airflowaks.diagnosis.rules.rule import Cause
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterable, Iterator, Mapping
 
     from airflowaks.diagnosis.facts.services import FailedTask
 
@@ -80,25 +80,35 @@ class _Group:
     tasks: list[FailedTask] = field(default_factory=list)
 
 
-def causes(failed: Iterable[FailedTask]) -> Iterator[Cause]:
-    """Yield a cause for each exception, that of most tasks first; those whose log was not read come last."""
+def causes(failed: Iterable[FailedTask], outcomes: Mapping[str, tuple[int, int]]) -> Iterator[Cause]:
+    """Yield a cause for each exception, that of most tasks first; those whose log was not read come last.
+
+    `outcomes` are how many of the last instances of DAG/TASK failed, of how many.
+    """
     groups: dict[str, _Group] = {}
     for task in failed:
         error, where = _exception(task.log)
         # Numbers differ from run to run: rows, ports, dates, IDs.
         groups.setdefault(re.sub(r"\d+|0x[0-9a-f]+", "#", error), _Group(error, where)).tasks.append(task)
     for group in sorted(groups.values(), key=lambda group: (not group.error, -len(group.tasks))):
-        yield _cause(group)
+        yield _cause(group, outcomes)
 
 
-def _cause(group: _Group) -> Cause:
+def _cause(group: _Group, outcomes: Mapping[str, tuple[int, int]]) -> Cause:
     count = f"{len(group.tasks)} task{'s' if len(group.tasks) > 1 else ''} failed"
-    names = [f"task {task.task} of DAG {task.dag} at {task.at}" for task in group.tasks]
+    names = [f"task {task.task} of DAG {task.dag} at {task.at}{_often(task, outcomes)}" for task in group.tasks]
     if not group.error:
         return Cause(f"{count}.", "Check the logs of the tasks in Airflow's web UI.", names)
     meaning, action = _meaning(group)
     sentence = f"{count}: {meaning}{': ' if meaning else ''}{group.error.rstrip('.')}."
     return Cause(sentence, action, [*([group.where] if group.where else []), *names])
+
+
+def _often(task: FailedTask, outcomes: Mapping[str, tuple[int, int]]) -> str:
+    failed, ended = outcomes.get(f"{task.dag}/{task.task}", (0, 0))
+    if not failed or ended == 1:
+        return ""
+    return f", as each of its last {ended} times" if failed == ended else f", as {failed} of its last {ended} times"
 
 
 def _meaning(group: _Group) -> tuple[str, str]:

@@ -111,4 +111,4 @@ def _waits(facts: Snapshot, kind: Kind) -> list[Cause]:
 
 @SYMPTOMS.rule("AKA-906", NOTE, link=f"{_DOCS}troubleshooting.html")
 def _tasks_failed(facts: Snapshot) -> Iterable[Cause]:
-    return failed_tasks.causes(facts.airflow.failed)
+    return failed_tasks.causes(facts.airflow.failed, facts.airflow.waiting.outcomes)

@@ -54,7 +54,7 @@ def failed(log: str, task: str = "load") -> FailedTask:
     ],
 )
 def test_an_exception_tells_what_to_do(log: str, sentence: str, action: str) -> None:
-    (cause,) = causes([failed(log)])
+    (cause,) = causes([failed(log)], {})
     assert cause.sentence.startswith(sentence)
     assert cause.fix.startswith(action)
     assert "task load of DAG sales at 2026-11-22T10:04:00Z" in cause.evidence
@@ -62,7 +62,7 @@ def test_an_exception_tells_what_to_do(log: str, sentence: str, action: str) -> 
 
 def test_the_same_exception_of_many_tasks_is_one_cause() -> None:
     logs = ["", f"KeyError: row 17\n{OWN}", f"KeyError: row 18\n{OWN}", "ValueError: bad data"]
-    sentences = [cause.sentence for cause in causes([failed(log, f"t{n}") for n, log in enumerate(logs)])]
+    sentences = [cause.sentence for cause in causes([failed(log, f"t{n}") for n, log in enumerate(logs)], {})]
     assert sentences == [
         "2 tasks failed: KeyError: row 17.",
         "1 task failed: ValueError: bad data.",
@@ -88,3 +88,12 @@ def test_a_log_tells_where_what_was_raised() -> None:
         "Outer: x",
         "  raised at a/b.py:3 in f (the DAG's own code)",
     ]
+
+
+@pytest.mark.parametrize(
+    ("outcome", "often"),
+    [((2, 2), ", as each of its last 2 times"), ((1, 9), ", as 1 of its last 9 times"), ((1, 1), "")],
+)
+def test_a_task_fails_always_or_now_and_then(outcome: tuple[int, int], often: str) -> None:
+    (cause,) = causes([failed("ValueError: x")], {"sales/load": outcome})
+    assert list(cause.evidence) == [f"task load of DAG sales at 2026-11-22T10:04:00Z{often}"]
