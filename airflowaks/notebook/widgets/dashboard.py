@@ -6,13 +6,11 @@ ipywidgets is imported for JupyterLab alone.
 
 from __future__ import annotations
 
-from contextlib import closing
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from airflowaks.diagnosis import kubectl
 from airflowaks.diagnosis.diagnose import Diagnosis
-from airflowaks.diagnosis.waiting.explain import explain
 from airflowaks.engine.table import Displayed, Table, Tabular
 from airflowaks.notebook.history import history
 from airflowaks.notebook.timeline import Timeline
@@ -44,13 +42,13 @@ class Dashboard(Incident, Tabular):
         return self._shown(lambda diagnosis: history(diagnosis.facts), Timeline.svg)
 
     def waiting(self, task: str = "") -> Any:
-        """Return the table of what holds the DAG, run or task that `task` names, or of all that waits for too long."""
+        """Return what holds the DAG, run or task that `task` names, or all that waits; in JupyterLab with a picker."""
+        plain = self.explained(task)
+        if not self.run.attended:
+            return plain
+        from airflowaks.notebook.widgets.waiting import WaitingView
 
-        def explained(diagnosis: Diagnosis) -> Table:
-            with closing(self.session("plan")) as session:
-                return explain(session, diagnosis.facts, task)
-
-        return self._shown(explained, Table.html)
+        return LiveView(WaitingView(self, task, plain).widget, plain)
 
     def sources(self) -> Any:
         """Return the table of what was asked, and what could not be read."""

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from contextlib import closing
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from airflowaks.diagnosis.diagnose import Diagnosis, apply_fix, diagnose
+from airflowaks.diagnosis.waiting.explain import explain
 from airflowaks.engine.results import Display, Results
 from airflowaks.session import Session
 
@@ -14,6 +16,7 @@ if TYPE_CHECKING:
 
     from airflowaks.diagnosis.facts.kubernetes import Pod
     from airflowaks.engine.changes import Changes
+    from airflowaks.engine.table import Table
     from airflowaks.notebook.run import Run
     from airflowaks.session import Mode
 
@@ -45,13 +48,18 @@ class Incident:
         newest = sorted(pods.items(), key=lambda item: item[1].created, reverse=True)
         return dict(sorted(newest, key=lambda item: item[1].healthy))
 
+    def explained(self, task: str) -> Table:
+        """Return what holds the DAG, run or task that `task` names. Raises InvalidParameter."""
+        with closing(self._session("plan")) as session:
+            return explain(session, self.diagnosis.facts, task)
+
     def plan(self, fix: str) -> Changes:
         """Return what the fix of a finding would change. Raises InvalidParameter where it has no fix."""
-        return apply_fix(self.session("plan"), self.diagnosis, fix)
+        return apply_fix(self._session("plan"), self.diagnosis, fix)
 
     def apply(self, fix: str, display: Display) -> Changes:
         """Apply the fix of a finding, whatever the run's mode: the operator has seen its plan and confirmed it."""
-        session = self.session("apply")
+        session = self._session("apply")
         results = session.memoize(Results)
         results.display = display
         try:
@@ -59,7 +67,7 @@ class Incident:
         finally:
             self.run.results.changes.extend(results.changes)
 
-    def session(self, mode: Mode) -> Session:
+    def _session(self, mode: Mode) -> Session:
         """Return a new session: the facts that the run's session has read may be outdated."""
         own = self.run.session
         return Session(own.environment, mode, own.connection, redactor=own.redactor)

@@ -91,7 +91,7 @@ class Held:
             run = api._send("POST", f"/api/v2/dags/{dag}/dagRuns", {"logical_date": date})
             self.runs.setdefault(dag, []).append(run["dag_run_id"])
         for state, count in states.items():
-            await_true(lambda state=state, count=count: _count(api, dag, state) == count)
+            await_true(lambda state=state, count=count: _count(api, dag, state) == count, f"{dag} {state}")
 
     def fill_the_executor(self) -> None:
         """Have as many tasks queued as the executor takes."""
@@ -168,6 +168,6 @@ def _silences() -> list[float]:
     return [read.heartbeats[job] for job in ("SchedulerJob", "TriggererJob")]
 
 
-def await_true(look: Callable[[], Any]) -> None:
+def await_true(look: Callable[[], Any], what: str = "") -> None:
     """Return once it is so."""
-    assert wait_until(look, bool, SECONDS, longest_pause=2)
+    assert wait_until(look, bool, SECONDS, longest_pause=2), what

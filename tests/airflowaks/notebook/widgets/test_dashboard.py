@@ -74,6 +74,16 @@ def test_a_log_is_fetched_from_the_cluster_and_filtered_where_it_is(page: Page, 
     assert len(logs_asked(rehearsal, "talks")) == before + 1
 
 
+def test_what_does_not_run_is_asked_for_by_name(page: Page) -> None:
+    page.run("dashboard.waiting()")
+    page.set("Task", value="sales//load")
+    page.click("Why?")
+    page.until(lambda: "task must be DAG, DAG/RUN or DAG/RUN/TASK" in page.shown())
+    page.set("Task", value="sales")
+    page.click("Why?")
+    page.until(lambda: "does not exist" in page.shown())
+
+
 def test_what_was_said_before_the_last_restart_is_fetched_too(page: Page, rehearsal: Rehearsal) -> None:
     page.run("dashboard.logs()")
     page.set("before its last restart", value=True)
