@@ -66,6 +66,17 @@ def test_findings_show_themselves() -> None:
     assert (record["id"], record["automatic"]) == ("AKA-201", True)
 
 
+def test_a_finding_shows_the_change_that_may_be_its_reason_and_that_changes_fix() -> None:
+    findings = evaluate(facts_of(read(FOLDER / "cases" / "refused-while-old-pods-serve.yaml")["facts"]))
+    shown = " ".join(str(findings).split())
+    assert shown.index("AKA-816") < shown.index("perhaps because: Deployment airflow-worker differs")
+    assert shown.index("true → false (set by kubectl-edit at 2026-11-22T10:00:00Z)") < shown.index("fix=AKA-807")
+    (finding,) = findings
+    assert [fixable.id for fixable in finding.fixable()] == ["AKA-807"]
+    (record,) = findings._repr_mimebundle_()["application/vnd.airflowaks.findings+json"]
+    assert [(change["id"], change["automatic"]) for change in record["changes"]] == [("AKA-807", True)]
+
+
 def test_a_difference_from_the_environment_is_a_warning() -> None:
     findings = evaluate(facts_of(read(FOLDER / "cases" / "AKA-117.yaml")["facts"]))
     assert [finding.severity for finding in findings] == [Severity.WARNING]
