@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Mapping
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
@@ -15,7 +16,7 @@ from airflowaks.errors import FieldConflict
 from airflowaks.kube.client import FIELD_MANAGER
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterator, Sequence
 
     from airflowaks.session import Session
 
@@ -47,7 +48,7 @@ def holder(document: Mapping[str, Any], path: str) -> str:
     held = [
         f"{entry['manager']} at {entry.get('time', 'an unknown time')}"
         for entry in document["metadata"].get("managedFields", ())
-        if entry["manager"] != FIELD_MANAGER and _has(entry.get("fieldsV1", {}), parts)
+        if entry["manager"] != FIELD_MANAGER and _has(entry.get("fieldsV1", {}), parts, document)
     ]
     return held[-1] if held else ""
 
@@ -61,16 +62,25 @@ def dated(conflict: FieldConflict, document: Mapping[str, Any] | None) -> FieldC
     return FieldConflict(message, conflict.action, conflict.status, conflict.reason)
 
 
-def _has(fields: Mapping[str, Any], parts: list[str]) -> bool:
-    """Tell whether a set of fields (`f:` a member, `k:` a list's element by its key) has the field, or one above it."""
+def _has(fields: Mapping[str, Any], parts: Sequence[str], value: Any) -> bool:
+    """Tell whether a set of fields has the field of `value` at the path, or one above it.
+
+    It names members `f:<name>`, and elements of a list `k:` with the members that identify them, as JSON.
+    """
     for part in parts:
-        name = next(
-            (key for key in (f"f:{part}", f"k:{json.dumps({'name': part}, separators=(',', ':'))}") if key in fields),
-            "",
-        )
-        if not name:
+        if isinstance(value, list):
+            value = next((item for item in value if isinstance(item, Mapping) and item.get("name") == part), {})
+            name = next((key for key in fields if key[:2] == "k:" and _identifies(key[2:], value)), "")
+        else:
+            value, name = value.get(part) if isinstance(value, Mapping) else None, f"f:{part}"
+        if name not in fields:
             return False
         fields = fields[name]
         if not fields:
             break
     return True
+
+
+def _identifies(key: str, item: Mapping[str, Any]) -> bool:
+    members: dict[str, Any] = json.loads(key)
+    return members.items() <= item.items()

@@ -50,6 +50,10 @@ spec:
             - {name: FIRST, value: "1"}
             - {name: SECOND, value: "2"}
 """
+MOUNTING = f"""{DEPLOYMENT}
+          volumeMounts: [{{name: data, mountPath: /data, subPath: own}}]
+      volumes: [{{name: data, emptyDir: {{}}}}]
+"""
 
 
 def differences(world: World, text: str, **values: Any) -> list[str]:
@@ -138,9 +142,10 @@ def test_an_object_that_admission_refuses_lacks_no_right(world: World, mode: Any
 
 
 def test_what_another_manager_holds_is_taken_over_after_a_plan_that_says_whose_it_was(world: World) -> None:
-    (one,) = world.apply(DEPLOYMENT)
+    (one,) = world.apply(MOUNTING)
     path = world.kube.path(one.reference)
-    container = {"name": "main", "env": [{"name": "FIRST", "value": "2"}]}
+    mounts = [{"mountPath": "/data", "subPath": "other"}]
+    container = {"name": "main", "env": [{"name": "FIRST", "value": "2"}], "volumeMounts": mounts}
     patch = {"spec": {"template": {"spec": {"containers": [container]}}}}
     world.kube.request("PATCH", path, {"fieldManager": "somebody"}, patch, "application/strategic-merge-patch+json")
     scale = {"spec": {"replicas": 1}}
@@ -151,13 +156,15 @@ def test_what_another_manager_holds_is_taken_over_after_a_plan_that_says_whose_i
         with taking_over(session):
             (change,) = converge(session, planned)
         values = {each.path: (each.before, each.after) for each in change.differences}
-        expected = {"spec.replicas": (1, 0), "spec.template.spec.containers[main].env[FIRST].value": ("2", "1")}
+        main = "spec.template.spec.containers[main]"
+        expected: dict[str, Any] = {"spec.replicas": (1, 0), f"{main}.env[FIRST].value": ("2", "1")}
+        expected[f"{main}.volumeMounts[data].subPath"] = ("other", "own")
         assert values == expected
         if mode == "plan":
             holders = [planned.holder(field) for field in expected]
-            assert [holder.split(" at ")[0] for holder in holders] == ["else", "somebody"]
-            assert planned.holder("spec.template.spec.containers[main].image") == ""
-    assert differences(world, DEPLOYMENT) == []
+            assert [holder.split(" at ")[0] for holder in holders] == ["else", "somebody", "somebody"]
+            assert planned.holder(f"{main}.image") == ""
+    assert differences(world, MOUNTING) == []
     with taking_over(session):
         assert converge(session, planned)[0].action is Action.NONE
 
