@@ -144,8 +144,11 @@ def _ran_out_of_memory(container: Container) -> bool:
 
 @WORKLOADS.rule("AKA-805", effects=("AKA-815", "AKA-816", *DOWNSTREAM), remedy=_OBJECTS)
 def _object_is_missing(facts: Snapshot) -> Iterable[Cause]:
-    objects = facts.kubernetes.objects.values()
-    absent = [status for status in objects if status.missing and status.kind != "SecretProviderClass"]
+    objects, claims = facts.kubernetes.objects.values(), facts.kubernetes.claims.values()
+    # A claim that waits for its class is AKA-406's, whose fix creates the class.
+    waiting = any(claim.phase == "Pending" and not claim.waits_for_pod for claim in claims)
+    specific = ("SecretProviderClass", *(["StorageClass"] if waiting else []))
+    absent = [status for status in objects if status.missing and status.kind not in specific]
     if absent:
         components_only = all(status.kind == "Deployment" for status in absent)
         names = listed([status.title for status in absent])

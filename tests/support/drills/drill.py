@@ -42,6 +42,7 @@ SEEN_SECONDS, HEALED_SECONDS = 120.0, 420.0
 _PAUSE_SECONDS = 3.0
 _MOST_TASKS = 50
 _DAG_SECONDS = 180.0
+_STATES_OF_OBJECTS = {"AKA-805", "AKA-807", "AKA-811"}
 NAME = "drill"
 """Of what Airflow keeps for DAGs of the drills."""
 _DAGS = Path(__file__).parent / "dags"
@@ -206,8 +207,12 @@ class Drill:
         return next(iter(self.changes), self.rule)
 
     def named(self, seen: Diagnosis) -> bool:
-        """Tell whether the rule is the only cause, with its consequences and what may explain it under it."""
-        if {finding.id for finding in seen.findings} != {self.rule}:
+        """Tell whether the rule comes first, with its consequences and what may explain it under it, and only once.
+
+        An object that is missing, differs or is disabled is no second cause beside what follows from that.
+        """
+        told_again = {finding.id for finding in seen.findings} & _STATES_OF_OBJECTS - {self.rule}
+        if first(seen) != self.rule or told_again:
             return False
         finding = seen.findings[0]
         changes = {change.id for change in finding.changes}
