@@ -1,3 +1,3 @@
 """The plugins of the tests, for the notebooks too."""
 
-pytest_plugins = ["tests.support.plugins.groups", "tests.support.plugins.notebooks"]
+pytest_plugins = [f"tests.support.plugins.{name}" for name in ("groups", "notebooks", "torture")]

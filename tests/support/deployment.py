@@ -7,20 +7,6 @@ import re
 import sys
 from typing import TYPE_CHECKING, Any
 
-import azure.containerregistry
-import azure.identity
-import azure.keyvault.secrets
-import azure.mgmt.authorization
-import azure.mgmt.containerregistry
-import azure.mgmt.containerservice
-import azure.mgmt.keyvault
-import azure.mgmt.msi
-import azure.mgmt.postgresqlflexibleservers
-import azure.mgmt.redisenterprise
-import azure.mgmt.resource.resources
-import psycopg
-import redis
-
 from airflowaks.session import open_session
 from airflowaks.steps import backend, cluster, key_vault, registry
 from tests.support.repository import REPOSITORY
@@ -31,27 +17,9 @@ if TYPE_CHECKING:
 
     from airflowaks.session import Session
 
-# The SDKs are imported here so that a forked process has them already: importing them takes longer than using them.
-SDKS = (
-    azure.containerregistry,
-    azure.identity,
-    azure.keyvault.secrets,
-    azure.mgmt.authorization,
-    azure.mgmt.containerregistry,
-    azure.mgmt.containerservice,
-    azure.mgmt.keyvault,
-    azure.mgmt.msi,
-    azure.mgmt.postgresqlflexibleservers,
-    azure.mgmt.redisenterprise,
-    azure.mgmt.resource.resources,
-    psycopg,
-    redis,
-)
 STEPS = (cluster, registry, backend, key_vault)
 WRITES = ("PUT", "POST", "PATCH", "DELETE")
 GUID = r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}"
-READING_POSTS = r"/(oauth2|listKeys|listClusterUserCredential|getByIds)"
-"""POSTs that change nothing: sign-ins, and questions that Azure asks in this way."""
 
 
 DIRECT = """
@@ -91,11 +59,6 @@ def is_write(entry: dict[str, Any]) -> bool:
     asking += ("/checkPolicyRestrictions", "/checkNameAvailability")
     reading = entry["path"].endswith(asking) or "dryRun=All" in entry["query"]
     return entry["method"] in WRITES and not reading and entry["host"] != "localhost"
-
-
-def is_held(entry: dict[str, Any]) -> bool:
-    """Tell whether a fault can hold the request's answer back: a cluster's API, at a port of its own, has no faults."""
-    return ":" not in entry["host"]
 
 
 def state(session: Session) -> list[str]:
