@@ -21,16 +21,22 @@ def note_host(request: Any) -> None:
 
 
 def cut_answer(error: BaseException) -> AzureError | None:
-    """Return the error for an answer that ended early, with the host that the thread asked last; None for another.
+    """Return the error for a connection that ended before the whole answer came, with the host that the thread asked.
 
-    azure-core raises IncompleteReadError, a HttpResponseError as refusals are (`_requests_basic.py`, azure-core 1.41).
+    None for another error. azure-core raises IncompleteReadError, a HttpResponseError as refusals are, for an answer
+    that ends early (`_requests_basic.py`, azure-core 1.41). For one that did not begin it quotes urllib3, which behind
+    a proxy says "Unable to connect to proxy" of any connection that ends (`connectionpool.py`, urllib3 2.8).
     """
     from azure.core.exceptions import IncompleteReadError
 
-    if not isinstance(error, IncompleteReadError):
+    if isinstance(error, IncompleteReadError):
+        place = "in the middle of the answer"
+    elif _was_lost(error):
+        place = "before the answer"
+    else:
         return None
     return AzureError(
-        f"The connection to {_HOST.get()} ended in the middle of the answer; what was asked may have been done.",
+        f"The connection to {_HOST.get()} ended {place}; what was asked may have been done.",
         "Run the step again, which reads first what is there; if it recurs, check the network and its proxy.",
     )
 
@@ -42,6 +48,18 @@ def read(answer: Any) -> bytes:
     """
     content: bytes = answer.read() if hasattr(answer, "read") else answer.body()
     return content
+
+
+def _was_lost(error: BaseException) -> bool:
+    """Tell whether azure-core's error is about a connection that was reset or closed, and not refused."""
+    from azure.core.exceptions import ServiceRequestError, ServiceResponseError
+
+    if not isinstance(error, (ServiceRequestError, ServiceResponseError)):
+        return False
+    cause: BaseException | None = error.inner_exception
+    while cause is not None and not isinstance(cause, (ConnectionResetError, BrokenPipeError)):
+        cause = cause.__context__  # what was being handled, where `from` names a wrapper of it
+    return cause is not None
 
 
 def refuse_web_page(response: Any) -> None:

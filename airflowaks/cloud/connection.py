@@ -6,6 +6,7 @@ Only these differ between Azure, Azure behind a company proxy, and the rehearsal
 from __future__ import annotations
 
 import json
+import logging
 import os
 import socket
 import subprocess
@@ -36,6 +37,10 @@ _SERVICE_CONNECTION = {
 """Set by the AzureCLI task of Azure Pipelines for a service connection with workload identity federation."""
 
 _SOURCE_LOGIN = ("AIRFLOWAKS_SOURCE_USERNAME", "AIRFLOWAKS_SOURCE_TOKEN")
+
+# It warns of each failure to get a token, which it raises anyway (`get_token_mixin.py`, azure-identity 1.27): that is a
+# third line beside the two of the error.
+logging.getLogger("azure.identity._internal").setLevel(logging.ERROR)
 
 
 @dataclass(frozen=True, kw_only=True)
