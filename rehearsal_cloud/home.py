@@ -141,15 +141,17 @@ class Home:
     def locked(self) -> Iterator[None]:
         """Hold the lock of the commands that start, stop or reset the rehearsal; a second command waits.
 
-        A folder that holds nothing else in the end is deleted with its lock, as after a reset. Raises OSError.
+        The lock goes where there is no rehearsal in the end, as after a reset, and so does an empty folder. Raises
+        OSError.
         """
         with self._lock():
             try:
                 yield
             finally:
                 with suppress(OSError):  # the next command may have made its lock in the folder
-                    if [*self.folder.iterdir()] == [self.command_lock]:
+                    if self.settings() is None:
                         self.command_lock.unlink()
+                    if not [*self.folder.iterdir()]:
                         self.folder.rmdir()
 
     def _lock(self) -> IO[str]:
@@ -175,10 +177,15 @@ class Home:
         """Return the stored settings, or None before the first start."""
         try:
             remembered = json.loads(self._settings_file.read_text())
-        except FileNotFoundError:
+        except (FileNotFoundError, NotADirectoryError):
             return None
         names = {each.name for each in fields(Settings)}
         return Settings(**{name: value for name, value in remembered.items() if name in names})
+
+    @property
+    def is_foreign(self) -> bool:
+        """Tell whether the folder has files that are no rehearsal's; a reset would delete them."""
+        return self.settings() is None and any(path != self.command_lock for path in self.folder.iterdir())
 
     def prepare(self, **changes: float | bool | str | None) -> Settings:
         """Create missing settings, apply `changes` that are not None, and store them."""

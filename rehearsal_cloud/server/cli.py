@@ -5,8 +5,9 @@ from __future__ import annotations
 import json
 import shlex
 from contextlib import ExitStack, contextmanager
+from math import isnan
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -35,6 +36,14 @@ def _find_home(context: click.Context, _: click.Parameter, folder: str | None) -
         context.obj = Home.find(folder)
 
 
+class _Factor(click.FloatRange):
+    """A number in a range; click lets nan into every range."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
+        number = float(super().convert(value, param, ctx))
+        return number if not isnan(number) else self.fail(f"{value!r} is not a number.", param, ctx)
+
+
 _home_option = click.option(
     "--home",
     metavar="DIR",
@@ -52,8 +61,10 @@ def rehearsal() -> None:
 
 @rehearsal.command()
 @_home_option
-@click.option("--time-scale", type=float, metavar="X", help="Multiply Azure's durations by this (0.01).")
-@click.option("--replication-seconds", type=float, metavar="S", help="Entra's replication delay on Azure (20).")
+@click.option("--time-scale", type=_Factor(0, 1000), metavar="X", help="Multiply Azure's durations by this (0.01).")
+@click.option(
+    "--replication-seconds", type=_Factor(0, 1000), metavar="S", help="Entra's replication delay on Azure (20)."
+)
 @click.option(
     "--classic-redis/--no-classic-redis",
     default=None,
@@ -89,6 +100,9 @@ def up(home: Home, /, *, as_json: bool, **changes: float | bool | str | None) ->
 
 
 def _up(home: Home, changes: Mapping[str, float | bool | str | None]) -> Settings:
+    if home.is_foreign:
+        message = f"{home.folder} has files that are no rehearsal cloud's, and a reset would delete them."
+        raise daemon.DaemonFailed(message, "Name an empty or a new folder with --home or AIRFLOWAKS_HOME.")
     before = home.settings()
     settings = home.prepare(**changes)
     if daemon.running(home) and (before != settings or not daemon.answers(home, settings)):

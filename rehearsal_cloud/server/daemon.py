@@ -43,7 +43,7 @@ def running(home: Home) -> psutil.Process | None:
     try:
         process = psutil.Process(int(home.pid_file.read_text()))
         return process if str(home.folder) in process.cmdline() else None
-    except (FileNotFoundError, ValueError, psutil.Error):
+    except (FileNotFoundError, NotADirectoryError, ValueError, psutil.Error):
         return None
 
 
@@ -151,7 +151,7 @@ def _works_below(process: psutil.Process, places: list[Path]) -> bool:
 def reset(home: Home) -> None:
     """Stop everything and delete it: the next start begins with an empty subscription. Raises DaemonFailed."""
     stop(home)
-    if home.settings() is None and {*home.folder.iterdir()} - {home.command_lock}:
+    if home.is_foreign:
         message = f"{home.folder} holds no rehearsal cloud; nothing was deleted."
         raise DaemonFailed(message, "Name the rehearsal's folder with --home or AIRFLOWAKS_HOME.")
     from rehearsal_cloud.backends.processes import remove

@@ -136,16 +136,6 @@ def test_up_reset_and_down_at_once_take_turns(home: Path) -> None:
         assert clients.send("PUT", clients.group("one"), {"location": "westeurope"}).status_code == 201
 
 
-def test_reset_deletes_no_folder_of_somebody_else(tmp_path: Path) -> None:
-    precious = tmp_path / "photos"
-    precious.mkdir()
-    (precious / "one.jpg").write_text("x")
-    refused = command(precious, "reset")
-    assert refused.returncode == 1
-    assert "holds no rehearsal cloud" in refused.stderr
-    assert (precious / "one.jpg").exists()
-
-
 def test_two_homes_stand_side_by_side(tmp_path: Path) -> None:
     homes = [tmp_path / "one", tmp_path / "two"]
     try:
