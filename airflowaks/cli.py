@@ -18,6 +18,7 @@ from airflowaks.errors import AirflowAksError, MissingDependency
 
 _ENTRY_POINTS = "airflowaks.commands"
 _RECORD = click.Path(path_type=Path)
+_PORT = click.IntRange(0, 65535)
 
 
 class _Commands(click.Group):
@@ -105,6 +106,14 @@ def airflowaks() -> None:
     """Deploy Apache Airflow on AKS and keep it healthy: what the notebooks leave to a command line."""
 
 
+def _check_image(image: str) -> None:
+    """Refuse an image before a session begins, which may start the rehearsal."""
+    from airflowaks.steps.registry import check_image
+
+    if image:
+        check_image(image)
+
+
 @airflowaks.group(cls=_RunsCommands)
 def runs() -> None:
     """List, show and compare run records."""
@@ -143,7 +152,9 @@ def compare(context: click.Context, before: Path, after: Path) -> None:
 
 @airflowaks.command()
 @_env_option
-@click.option("--port", default=8080, show_default=True, help="The port on this machine; 0 takes a free one.")
+@click.option(
+    "--port", default=8080, show_default=True, type=_PORT, help="The port on this machine; 0 takes a free one."
+)
 @click.option("--password", is_flag=True, help="Print the administrator's password instead.")
 @click.option("--where", is_flag=True, help="Print where Airflow is and how to sign in instead.")
 def web(env: str, port: int, *, password: bool, where: bool) -> None:
@@ -182,6 +193,7 @@ def preflight(context: click.Context, env: str, image: str) -> None:
     from airflowaks.preflight.run import preflight
     from airflowaks.session import open_session
 
+    _check_image(image)
     verdicts = preflight(open_session(env, "plan"), image)
     click.echo(verdicts)
     context.exit(bool(verdicts.stopping))
@@ -217,6 +229,7 @@ def image(env: str, image: str) -> None:
     from airflowaks.session import open_session
     from airflowaks.steps import registry
 
+    _check_image(image)
     session = open_session(env, "plan")
     named = registry.resolve(session, image)
     with session.translated(named):

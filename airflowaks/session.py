@@ -11,7 +11,6 @@ from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import replace
 from functools import cached_property, partial
 from importlib import import_module
-from ipaddress import IPv4Address
 from typing import TYPE_CHECKING, Any, Literal, TypeVar, TypeVarTuple, get_args
 
 from airflowaks.cloud.answers import web_page_behind
@@ -284,24 +283,12 @@ def open_session(
         RehearsalUnavailable: the rehearsal cloud could not be started.
 
     """
-    from airflowaks.config.environment import load_environment
+    from airflowaks.config.environment import check_operator_address, load_environment
 
     if mode not in (modes := get_args(Mode)):
         raise InvalidParameter(f'There is no mode "{mode}", only: {", ".join(modes)}.', "Set `mode` to one of them.")
     environment = load_environment(env)
     if operator_address:
-        _check_address(operator_address, environment)
+        check_operator_address(operator_address, environment)
     connection = rehearsal_connection() if environment.is_local else azure_connection(environment)
     return Session(environment, mode, connection, operator_address=operator_address, waits=waits)  # type: ignore[arg-type]  # it is in get_args(Mode)
-
-
-def _check_address(operator_address: str, environment: Environment) -> None:
-    file = f"manifests/environments/{environment.name}.yaml"
-    if environment.access != "direct":
-        message = f"operator_address: {environment.name} connects to PostgreSQL through the cluster, not from here."
-        raise InvalidParameter(message, f"Leave `operator_address` out, or set `access: direct` in {file}.")
-    try:
-        IPv4Address(operator_address)
-    except ValueError:
-        message = f'operator_address: "{operator_address}" is not an IPv4 address.'
-        raise InvalidParameter(message, "Pass the public address of this machine, such as 203.0.113.10.") from None

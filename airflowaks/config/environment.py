@@ -12,7 +12,7 @@ from pydantic import Field, ValidationError, ValidationInfo, field_validator, mo
 from airflowaks.config import backend_schema, limits, messages, naming, schema, types
 from airflowaks.config.airflow_schema import Airflow
 from airflowaks.config.paths import manifests_folder
-from airflowaks.errors import InvalidEnvironment
+from airflowaks.errors import InvalidEnvironment, InvalidParameter
 
 FINGERPRINT_LENGTH = 12
 
@@ -147,10 +147,14 @@ def load_environment(name: str, folder: Path | None = None) -> Environment:
     folder = folder or manifests_folder("environments")
     existing = environment_names(folder)
     if name not in existing:
-        near = get_close_matches(name, existing, n=1)
+        near = get_close_matches(name.lower(), existing, n=1)
+        try:
+            create = f", or create {naming.RULES['environment'].check(name)}.yaml"
+        except ValueError:
+            create = ""
         raise InvalidEnvironment(
             f'There is no environment "{name}" in {folder}; it has {", ".join(existing) or "no environments"}.',
-            f'Did you mean "{near[0]}"?' if near else f"Choose one of these, or create {name}.yaml.",
+            f'Did you mean "{near[0]}"?' if near else f"Choose one of these{create}.",
         )
     path = folder / f"{name}.yaml"
     try:
@@ -178,3 +182,23 @@ def load_environment(name: str, folder: Path | None = None) -> Environment:
             f"Correct {path} and run again.",
         )
     return environment
+
+
+def check_operator_address(operator_address: str, environment: Environment) -> None:
+    """Check the public address of the operator's machine, for PostgreSQL's firewall. Raises InvalidParameter."""
+    if environment.access != "direct":
+        message = f"operator_address: {environment.name} connects to PostgreSQL through the cluster, not from here."
+        file = f"manifests/environments/{environment.name}.yaml"
+        raise InvalidParameter(message, f"Leave `operator_address` out, or set `access: direct` in {file}.")
+    problem = ""
+    try:
+        address = IPv4Address(operator_address)
+    except ValueError:
+        problem = "is not an IPv4 address"
+    else:
+        # As a firewall rule, 0.0.0.0 would admit all services of Azure, those of other subscriptions included.
+        if (special := types.special_network(address, address)) and not (environment.is_local and address.is_loopback):
+            problem = f"belongs to {special}"
+    if problem:
+        message = f'operator_address: "{operator_address}" {problem}.'
+        raise InvalidParameter(message, "Pass the public address of this machine, such as 203.0.113.10.")

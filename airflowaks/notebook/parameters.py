@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 _INJECTED = "# Parameters"
 """The first line of the cell that papermill inserts after the cell tagged `parameters`."""
 
+_KINDS = {str: "text", bool: "True or False", int: "a whole number"}
+
 
 def check_parameters(
     notebook: str, values: Mapping[str, Any], *, cells: Sequence[str], kinds: Mapping[str, Any]
@@ -30,11 +32,12 @@ def check_parameters(
     """Check the values that `notebook` was started with against its parameters.
 
     `cells` are the cells that the kernel has run; `kinds` are the annotations of the parameters cell, such as
-    `env: str = "local"`. A parameter without an annotation accepts any value. Of `env`, `mode`, `operator_address` and
-    `confirm`, which need the environment, only the type is checked here.
+    `env: str = "local"`. A parameter without an annotation accepts any value. Of `env`, `mode` and `operator_address`,
+    which need the environment, only the type is checked here.
 
     Raises:
         InvalidParameter: papermill passed an unknown parameter, or a value has another type or breaks its rule.
+        NotConfirmed: the run applies, and `confirm` is not the environment's name.
 
     """
     for name in _injected(cells):
@@ -48,7 +51,12 @@ def check_parameters(
         if name in kinds:
             _check_kind(name, value, kinds[name])
             if value:  # an empty one is not set
+                _check_text(name, value)
                 _check_value(name, value)
+    if "confirm" in values and values.get("mode") == "apply":
+        from airflowaks.steps.teardown import check_confirmed
+
+        check_confirmed(values["env"], values["confirm"])
 
 
 def _injected(cells: Sequence[str]) -> list[str]:
@@ -62,14 +70,23 @@ def _check_kind(name: str, value: Any, kind: Any) -> None:
     try:
         TypeAdapter(kind).validate_python(value, strict=True)
     except ValidationError:
-        expected = getattr(kind, "__name__", str(kind))
+        expected = _KINDS.get(kind, getattr(kind, "__name__", str(kind)))
         action = f"Set {name} to a value like its default in the notebook's parameters cell."
         if kind is str:
             action = f"Pass text with `papermill -r {name} VALUE`: -p turns what looks like a number into one."
         elif kind is bool:
             action = f"Set {name} to True or False, with a capital letter."
-        message = f"The parameter {name} must be {expected}; got {value!r} ({type(value).__name__})."
+        message = f"The parameter {name} must be {expected}; got {value!r}."
         raise InvalidParameter(message, action) from None
+
+
+def _check_text(name: str, value: Any) -> None:
+    if isinstance(value, str) and not value.isprintable():
+        character = next(character for character in value if not character.isprintable())
+        message = f"{name}: the text contains the invisible character U+{ord(character):04X}."
+        raise InvalidParameter(message, "Remove it.")
+    if isinstance(value, str) and value != value.strip():
+        raise InvalidParameter(f'{name}: "{value}" begins or ends with a space.', "Remove it.")
 
 
 def _check_value(name: str, value: Any) -> None:
@@ -102,11 +119,11 @@ def _check_value(name: str, value: Any) -> None:
         case "fix":
             from airflowaks.diagnosis.rules.registry import RULES
 
-            _check_choice(name, value, RULES)
+            _check_choice(name, value, RULES, "the number of a finding, such as AKA-201")
         case "namespace":
             _check_namespace(value)
         case "bundle" | "records":
-            _check_path(name, value, is_folder=name == "records")
+            _check_path(name, value)
 
 
 def _check_namespace(value: str) -> None:
@@ -115,16 +132,18 @@ def _check_namespace(value: str) -> None:
         raise InvalidParameter(f'namespace: "{value}" is not the name of a namespace.', action)
 
 
-def _check_choice(name: str, value: str, choices: Iterable[str]) -> None:
+def _check_choice(name: str, value: str, choices: Iterable[str], form: str = "") -> None:
     if value not in choices:
-        near = get_close_matches(value, choices, n=1)
-        action = f'Did you mean "{near[0]}"?' if near else f"Set `{name}` to one of: {', '.join(choices)}."
+        by_lower = {choice.lower(): choice for choice in choices}
+        near = get_close_matches(value.lower(), by_lower, n=1)
+        form = form or f"one of: {', '.join(choices)}"
+        action = f'Did you mean "{by_lower[near[0]]}"?' if near else f"Set `{name}` to {form}."
         raise InvalidParameter(f'{name}: there is no "{value}".', action)
 
 
-def _check_path(name: str, value: str, *, is_folder: bool) -> None:
-    """Check, without creating anything, that a file or folder can be written at a path."""
-    path = Path(value).absolute()
+def _check_path(name: str, value: str) -> None:
+    """Check, without creating anything, that a file or the folder `records` can be written at a path."""
+    path, is_folder = Path(value).absolute(), name == "records"
     try:
         nearest = next(place for place in (path, *path.parents) if place.exists())
         if nearest == path and path.is_dir() is not is_folder:

@@ -87,8 +87,10 @@ def read_record(path: Path) -> RunRecord:
             record.facts()  # what is missing is found out here
             return record
         reason = _failure(outputs) or "no run was started in it."
-    except Exception as error:  # noqa: BLE001 - a file that others made may be anything
-        reason = f"{type(error).__name__}: {error}"
+    except OSError as error:
+        reason = f"{str(error.strerror).lower()}."
+    except Exception:  # noqa: BLE001 - a file that others made may be anything
+        reason = "it is no notebook, or it was changed by hand."
     raise InvalidParameter(
         f"{path} is not the record of a run: {reason.splitlines()[0]}",
         "Give the path of a notebook that papermill has executed, such as runs/dev.ipynb.",
@@ -98,8 +100,12 @@ def read_record(path: Path) -> RunRecord:
 def list_runs(folder: Path = FOLDER) -> Table:
     """Return a table of the records in `folder`, the newest first; files that are not records are named below it.
 
-    Times are UTC; a commit with an asterisk had changes beside it.
+    Times are UTC; a commit with an asterisk had changes beside it. Before the first run there is no folder `runs`.
+    Raises InvalidParameter where another folder does not exist.
     """
+    if folder != FOLDER and not folder.is_dir():
+        message = f"{folder} is no folder."
+        raise InvalidParameter(message, "Give the folder of the records, such as runs.")
     records, others = [], []
     for path in sorted(folder.rglob("*.ipynb")):
         if ".ipynb_checkpoints" in path.parts:

@@ -96,6 +96,13 @@ def contents(session: Session) -> Table:
     return Table(("name", "type", "resource group", "origin"), rows, note=note)
 
 
+def check_confirmed(environment: str, confirm: str) -> None:
+    """Check that `confirm` is the environment's name. Raises NotConfirmed."""
+    if confirm != environment:
+        message = f'Environment {environment}: confirm must be its name; got "{confirm}". Nothing was removed.'
+        raise NotConfirmed(message, f"Pass -p confirm {environment}; mode=plan lists what would be removed.")
+
+
 def check_parameters(session: Session, confirm: str, *, purge: bool) -> None:
     """Check the parameters before anything is removed.
 
@@ -104,10 +111,8 @@ def check_parameters(session: Session, confirm: str, *, purge: bool) -> None:
         InvalidParameter: the vault is protected from being purged.
 
     """
-    environment = session.environment
-    if session.applies and confirm != environment.name:
-        message = f'Environment {environment.name}: confirm must be its name; got "{confirm}". Nothing was removed.'
-        raise NotConfirmed(message, f"Pass -p confirm {environment.name}; mode=plan lists what would be removed.")
+    if session.applies:
+        check_confirmed(session.environment.name, confirm)
     vault = session.memoize(Resources).vault
     if purge and vault.origin == MADE_HERE and vault.fact("properties.enablePurgeProtection") is True:
         message = f"Key vault {vault.name} has purge protection, so it cannot be purged; nothing was removed."

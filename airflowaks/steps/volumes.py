@@ -99,8 +99,12 @@ def dags_folder(folder: str = "") -> Path:
 
     """
     source = Path(folder) if folder else manifests_folder("dags")
-    if not source.is_dir():
-        message = f"DAGs folder {source}: it does not exist."
+    try:
+        problem = "" if source.is_dir() else "it is a file" if source.exists() else "it does not exist"
+    except OSError as error:  # the name is too long
+        problem = str(error.strerror).lower()
+    if problem:
+        message = f"DAGs folder {source}: {problem}."
         action = "Set `dags` to an existing folder; a relative path starts at the working directory."
         raise InvalidParameter(message, action)
     if not any(file.suffix in _DAG_FILES for file in source.rglob("*")):

@@ -129,21 +129,6 @@ def test_all_environments_are_those_on_azure_and_none_may_be_named_beside() -> N
     assert run("check", "--all", "--env", "dev").exit_code == run("check").exit_code == 2
 
 
-def test_password_and_where_exclude_each_other() -> None:
-    refused = run("web", "--where", "--password")
-    assert refused.exit_code == 2
-    assert "--password and --where exclude each other" in refused.stderr
-
-
-@pytest.mark.parametrize("words", [("web", "--where"), ("image",), ("preflight",)])
-def test_an_environment_that_does_not_exist_is_two_lines(words: tuple[str, ...]) -> None:
-    refused = run(*words, "--env", "nowhere")
-    assert refused.exit_code == 1
-    first, second = refused.stderr.splitlines()
-    assert "nowhere" in first
-    assert second.startswith("→ ")
-
-
 def test_without_its_packages_the_rehearsal_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "psutil", None)
     for name in [name for name in sys.modules if name.startswith("rehearsal_cloud")]:

@@ -113,7 +113,7 @@ def test_the_command_line(records: Path) -> None:
     assert run("compare", applied, checked).exit_code == 1
     missing = run("show", str(records / "nothing.ipynb"))
     assert missing.exit_code == 2
-    assert "is not the record of a run: FileNotFoundError" in missing.stderr.splitlines()[0]
+    assert "is not the record of a run: no such file or directory." in missing.stderr.splitlines()[0]
     assert missing.stderr.count("\n") == 2
     shown = run("show", applied)
     assert shown.exit_code == 0

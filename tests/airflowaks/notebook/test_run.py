@@ -122,11 +122,16 @@ def test_a_failed_check_fails_the_run_once_all_is_shown(workplace: Path) -> None
 @pytest.mark.parametrize(
     ("given", "injected", "message", "action"),
     [
-        ({"env": 3}, "env = 3", "The parameter env must be str; got 3 (int).", "papermill -r env VALUE"),
-        ({"force": "true"}, 'force = "true"', "The parameter force must be bool; got 'true' (str).", "True or False"),
-        ({"force": 1}, "force = 1", "The parameter force must be bool; got 1 (int).", "True or False"),
-        ({"count": True}, "count = True", "The parameter count must be int; got True (bool).", "its default"),
-        ({"env": None}, "env = None", "The parameter env must be str; got None (NoneType).", "papermill -r"),
+        ({"env": 3}, "env = 3", "The parameter env must be text; got 3.", "papermill -r env VALUE"),
+        (
+            {"force": "true"},
+            'force = "true"',
+            "The parameter force must be True or False; got 'true'.",
+            "True or False",
+        ),
+        ({"force": 1}, "force = 1", "The parameter force must be True or False; got 1.", "True or False"),
+        ({"count": True}, "count = True", "The parameter count must be a whole number; got True.", "its default"),
+        ({"env": None}, "env = None", "The parameter env must be text; got None.", "papermill -r"),
         ({}, 'mdoe = "plan"', 'small has no parameter "mdoe".', 'Did you mean "mode"?'),
         ({}, "zzz = 1\nforce = True", 'small has no parameter "zzz".', "It has: env, mode, force, count."),
     ],
