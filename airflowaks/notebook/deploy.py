@@ -125,7 +125,7 @@ class Deployment(Tabular):
 
     def table(self, title: str = "") -> Table:
         """Return a row for each step: its state, seconds, and what its record says."""
-        return Table(("step", "state", "s", "changes, checks"), [*self._rows()], title, note=self._summary())
+        return Table(("step", "state", "s", "changes, checks, what runs"), [*self._rows()], title, note=self._summary())
 
     def timeline(self) -> Timeline:
         """Return the picture of what ran when."""
@@ -198,6 +198,8 @@ class Deployment(Tabular):
             seconds = "" if step.began is None else f"{end - step.began:.0f}"
             record = step.read() if step.began is not None else None
             summary = f"{record.changes_summary()}; {record.checks_summary()}" if record else ""
+            if step.execution is not None and step.ended is None:
+                summary = "\n".join(filter(None, (summary, step.execution.activity)))
             yield step.notebook, step.state, seconds, summary
 
     def _summary(self) -> str:

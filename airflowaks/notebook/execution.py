@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import signal
 import subprocess
+import time
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from contextvars import Context
@@ -29,12 +30,13 @@ if TYPE_CHECKING:
     from airflowaks.errors import AirflowAksError
 
 _ENGINE = "airflowaks"
+_WAITS, _DEAF_SECONDS = "waits for ", 5.0
 _START_SECONDS = 300
 """How long a kernel may take to start while all others do."""
 
 
 class Execution:
-    """Runs one notebook; `activity` is what it showed last."""
+    """Runs one notebook; `activity` is the progress that it showed last."""
 
     def __init__(self, notebook: str, record: Path, parameters: Mapping[str, Any]) -> None:
         self.activity = ""
@@ -45,6 +47,7 @@ class Execution:
         }
         self._reason: AirflowAksError | None = None
         self._client: _Client | None = None
+        self._signalled = 0.0
 
     def run(self) -> str:
         """Run the notebook to its end, and return nothing, or why it failed in one line."""
@@ -74,7 +77,14 @@ class Execution:
         self._reason = reason
         self._signal(signal.SIGTERM)
 
+    def note(self, activity: str) -> None:
+        """Keep the progress line. A kernel that still waits some time after an interrupt was idle when it came."""
+        self.activity = activity
+        if self._reason and _WAITS in activity and time.monotonic() > self._signalled + _DEAF_SECONDS:
+            self._signal(signal.SIGINT)
+
     def _signal(self, number: signal.Signals) -> None:
+        self._signalled = time.monotonic()
         if self._client is not None and self._client.km is not None and self._client.km.has_kernel:
             sending = self._client.km.provisioner.send_signal(number)
             # In a thread of its own, because an event loop runs in the thread that an interrupt comes to.
@@ -101,8 +111,8 @@ class _Client(PapermillNotebookClient):  # type: ignore[misc]  # papermill has n
         content, reason = msg["content"], self._execution._reason  # noqa: SLF001
         if reason is not None and content.get("ename") == KeyboardInterrupt.__name__:
             content.update(_content(reason))
-        if text := content.get("data", {}).get("text/plain"):
-            self._execution.activity = text
+        if msg["msg_type"] == "update_display_data":
+            self._execution.note(content["data"].get("text/plain", ""))
         return super().process_message(msg, *arguments, **options)
 
 
