@@ -58,6 +58,7 @@ class ManagedCluster(ArmResource):
         super().__init__(session, session.environment.cluster.name, depends_on=(*depends_on, identity, admins))
         self.identity = identity
         self.admins = admins
+        self._addresses: dict[str, Any] = {}
 
     def outbound_addresses(self) -> list[Any]:
         """Return the public IPv4 addresses of outbound traffic; AFTER_APPLY for an address that is not known yet.
@@ -72,10 +73,12 @@ class ManagedCluster(ArmResource):
         return [self._public_address(address["id"]) for address in addresses]
 
     def _public_address(self, resource_id: str) -> Any:
-        address: Any = self.session.resources.resources.get_by_id(
-            resource_id, api_version=_PUBLIC_ADDRESS_API, cls=rest
-        )
-        return address["properties"].get("ipAddress", AFTER_APPLY)
+        if self._addresses.get(resource_id, AFTER_APPLY) is AFTER_APPLY:
+            address: Any = self.session.resources.resources.get_by_id(
+                resource_id, api_version=_PUBLIC_ADDRESS_API, cls=rest
+            )
+            self._addresses[resource_id] = address["properties"].get("ipAddress", AFTER_APPLY)
+        return self._addresses[resource_id]
 
     def desired(self) -> Facts:
         """Return the environment's cluster; node pools of other tools and patch versions stay."""

@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import pytest
 
 from airflowaks.cloud.connection import Connection, Operator
 from airflowaks.config.environment import load_environment
 from airflowaks.engine.resource import resources_of
+from airflowaks.notebook.deploy import Deployment
 from airflowaks.notebook.estimate import estimate
 from airflowaks.session import Session
 from airflowaks.steps import airflow, backend, cluster, key_vault, registry, workload_identity
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 
 @pytest.fixture
@@ -45,3 +51,16 @@ def test_without_a_broker_to_create_it_is_another_chain(session: Session) -> Non
     for part in session.memoize(backend.Resources).broker_parts:
         part._facts = {}
     assert "Managed Redis" not in {resource.kind for resource in estimate(session).chain}
+
+
+def test_a_plan_says_how_long_an_apply_takes_and_an_apply_what_is_left(session: Session, tmp_path: Path) -> None:
+    assert "typical" not in str(Deployment(session, tmp_path)), "the rehearsal has durations of its own"
+    session.environment = session.environment.model_copy(update={"cloud": "azure"})
+    absent(session, *(step.Resources for step in (cluster, registry, backend, key_vault)))
+    planned = Deployment(session, tmp_path)
+    assert "; an apply takes about 11 min, by Azure's typical durations: " in str(planned)
+    session.mode = "apply"
+    deployment = Deployment(session, tmp_path)
+    assert "left" not in str(deployment)
+    deployment.steps["01_cluster"].began = 0.0
+    assert "; about 11 min left of about 11 min, by" in str(deployment)
