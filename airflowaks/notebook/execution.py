@@ -11,10 +11,11 @@ import signal
 import subprocess
 import time
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
+from contextlib import closing, suppress
 from contextvars import Context
 from typing import TYPE_CHECKING, Any
 
+from jupyter_core.utils import ensure_event_loop
 from nbclient.exceptions import CellExecutionError
 from nbformat.v4 import new_output
 from papermill import execute_notebook
@@ -53,19 +54,22 @@ class Execution:
         """Run the notebook to its end, and return nothing, or why it failed in one line."""
         try:
             # The context of this thread may hold the event loop of the kernel's main thread.
-            Context().run(
-                execute_notebook,
+            Context().run(self._execute)
+        except PapermillExecutionError as error:
+            return f"{error.ename}: {error.evalue}"
+        except Exception as error:  # noqa: BLE001 - a kernel that died, a folder that cannot be written
+            return f"{type(error).__name__}: {error}"
+        return ""
+
+    def _execute(self) -> None:
+        with closing(ensure_event_loop()):
+            execute_notebook(
                 **self._arguments,
                 engine_name=_ENGINE,
                 execution=self,
                 progress_bar=False,
                 start_timeout=_START_SECONDS,
             )
-        except PapermillExecutionError as error:
-            return f"{error.ename}: {error.evalue}"
-        except Exception as error:  # noqa: BLE001 - a kernel that died, a folder that cannot be written
-            return f"{type(error).__name__}: {error}"
-        return ""
 
     def end(self, reason: AirflowAksError) -> None:
         """Begin nothing more and end waits; what is being written is finished. The record then ends with `reason`."""
