@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import signal
 import threading
 
 import pytest
@@ -50,3 +52,21 @@ def test_a_caller_that_stops_iterating_ends_what_runs() -> None:
     node, _ = next(ends)
     ends.close()
     assert (node, stop.is_set()) == ("a", True)
+
+
+def test_after_an_interrupt_what_runs_is_still_reported_and_nothing_begins() -> None:
+    stop = threading.Event()
+    seen: set[str] = set()
+
+    def work(node: str) -> None:
+        if node == "a":
+            os.kill(os.getpid(), signal.SIGINT)
+        assert stop.wait(SECONDS)
+
+    def run() -> None:
+        for node, _ in run_in_order({"a": (), "b": (), "c": ("a", "b")}, work, on_interrupt=stop.set):
+            seen.add(node)
+
+    with pytest.raises(KeyboardInterrupt):
+        run()
+    assert seen == {"a", "b"}
