@@ -55,10 +55,12 @@ def test_a_caller_that_stops_iterating_ends_what_runs() -> None:
 
 
 def test_after_an_interrupt_what_runs_is_still_reported_and_nothing_begins() -> None:
-    stop = threading.Event()
+    stop, both = threading.Event(), threading.Barrier(2)
     seen: set[str] = set()
 
     def work(node: str) -> None:
+        both.wait(SECONDS)
+        threading.Event().wait(0.2)  # until both are waited for
         if node == "a":
             os.kill(os.getpid(), signal.SIGINT)
         assert stop.wait(SECONDS)
