@@ -211,7 +211,8 @@ def _is_scheduled_for_long(wait: Wait, facts: Snapshot) -> Reason | None:
     return Reason(
         Kind.PLATFORM,
         "The task may be queued; the scheduler has not come to it yet.",
-        "Wait a minute; if it stays, search the scheduler's log for the task, and raise `airflow.scheduler.cpu`.",
+        "Wait a minute; if it stays, search the scheduler's log for the task. Restart the scheduler if it says"
+        " `parallelism limit reached`: its executor keeps the slots of tasks whose runs were deleted.",
     )
 
 

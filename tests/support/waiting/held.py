@@ -134,7 +134,7 @@ class Held:
             return diagnose(session).facts
 
     def forget(self) -> None:
-        """Delete all runs, and have as many workers as before."""
+        """Delete all runs, and have as many workers as before, and a scheduler whose executor forgets the tasks."""
         with self.scene.api() as api:
             for dag in list(self.runs):
                 self.end(dag, api)
@@ -142,6 +142,9 @@ class Held:
                 api._send("DELETE", f"/api/v2/dags/{dag}")
             api._send("DELETE", "/api/v2/pools/small")
         self._most_workers(5)
+        before = self.scene.pods("scheduler")
+        self.scene.replace("scheduler")
+        self.scene.await_rolled("scheduler", before)
 
     def explain(self, session: Session, facts: Snapshot, target: str) -> list[list[str]]:
         """The sentences of each link of the chain; a target names a run by its number, such as `one_run/1/waits`."""
