@@ -45,7 +45,9 @@ def read(body: bytes) -> Document | None:
     try:
         envelope = _message(body.removeprefix(_MAGIC), "Unknown")
         named = {key: envelope[key] for key in ("apiVersion", "kind")}
-        return {**named, **_message(envelope.get("raw", b""), named["kind"])}
+        versioned = f"{named['apiVersion']}.{named['kind']}"
+        name = versioned if versioned in _messages() else named["kind"]
+        return {**named, **_message(envelope.get("raw", b""), name)}
     except LookupError:
         return None
 

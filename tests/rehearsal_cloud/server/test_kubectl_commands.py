@@ -5,6 +5,7 @@ The texts are kubectl's and the servers' own. Where the installed kubectl lacks 
 
 from __future__ import annotations
 
+import base64
 import json
 import re
 import subprocess
@@ -12,6 +13,10 @@ import threading
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.serialization import Encoding
 
 from tests.support.kubectl import NEEDS_KUBECTL, SHELL, WEB, Kubectl, newest
 
@@ -430,3 +435,27 @@ def test_wait_for_any_field(kubectl: Kubectl) -> None:
     late = kubectl.run("wait", "--for=jsonpath={.data.z}=1", "configmap/settings", "--timeout=1s")
     text = "error: timed out waiting for the condition on configmaps/settings\n"
     assert (late.returncode, late.stderr) == (1, text)
+
+
+def test_autoscale_sends_the_older_version_and_get_shows_both(kubectl: Kubectl) -> None:
+    kubectl("create", "deployment", "idle", f"--image={IMAGE}", "--replicas=0")
+    told = kubectl("autoscale", "deployment", "idle", "--max=3", "--cpu-percent=50")
+    assert told == "horizontalpodautoscaler.autoscaling/idle autoscaled\n"
+    assert "cpu: <unknown>/50%" in kubectl("get", "hpa")
+    percent = "jsonpath={.apiVersion} {.spec.targetCPUUtilizationPercentage}"
+    assert kubectl("get", "horizontalpodautoscalers.v1.autoscaling", "idle", "-o", percent) == "autoscaling/v1 50"
+
+
+def test_certificate_approves_a_request(kubectl: Kubectl) -> None:
+    name = f"{kubectl.namespace}-bob"
+    subject = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "bob")])
+    request = x509.CertificateSigningRequestBuilder().subject_name(subject)
+    pem = request.sign(ec.generate_private_key(ec.SECP256R1()), hashes.SHA256()).public_bytes(Encoding.PEM)
+    spec = {"request": base64.b64encode(pem).decode(), "usages": ["client auth"], "signerName": "example.com/mine"}
+    version = {"apiVersion": "certificates.k8s.io/v1", "kind": "CertificateSigningRequest"}
+    kubectl("apply", "-f", "-", given=json.dumps({**version, "metadata": {"name": name}, "spec": spec}))
+    told = kubectl("certificate", "approve", name)
+    assert told == f"certificatesigningrequest.certificates.k8s.io/{name} approved\n"
+    assert kubectl("get", "csr", name, "--no-headers").split()[-1] == "Approved"
+    assert "Common Name:    bob" in kubectl("describe", "csr", name)
+    kubectl("delete", "csr", name)
