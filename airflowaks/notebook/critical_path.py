@@ -76,17 +76,14 @@ def _links(step: str, record: RunRecord) -> Iterator[Link]:
 def _before(
     link: Link, links: Sequence[Link], waits: Sequence[tuple[str, Mapping[str, Any]]]
 ) -> tuple[Link | None, Mapping[str, Any] | None]:
-    """Return what a link began after, and the wait for it, if it is another step's."""
+    """Return what a link began after: what ended last of its own step and what it waited for, with that wait."""
     limit = link.began + _TOLERANCE_SECONDS
-    own = [each for each in links if each.step == link.step and each.ended <= limit and each.began < link.began]
-    last = max(own, key=lambda each: each.ended, default=None)
-    mine = [
-        wait
-        for step, wait in waits
-        if step == link.step and wait["waiter"] in ("", link.name) and wait["began"] + wait["seconds"] <= limit
+    earlier = [each for each in links if each.began < link.began]
+    before: list[tuple[Link, Mapping[str, Any] | None]] = [
+        (each, None) for each in earlier if each.step == link.step and each.ended <= limit
     ]
-    wait = max(mine, key=lambda each: each["began"] + each["seconds"], default=None)
-    if wait is None or (last is not None and last.ended > wait["began"] + wait["seconds"]):
-        return last, None
-    made = [each for each in links if each.name == wait["resource"] and each.began < link.began]
-    return max(made, key=lambda each: each.ended, default=last), wait
+    for step, wait in waits:
+        if step == link.step and wait["waiter"] in ("", link.name) and wait["began"] + wait["seconds"] <= limit:
+            # Its own step goes on reading it for a moment after others have seen that it is there.
+            before += [(each, wait) for each in earlier if each.name == wait["resource"]]
+    return max(before, key=lambda each: each[0].ended, default=(None, None))
