@@ -6,7 +6,7 @@ in its own step.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from airflowaks.notebook.timeline import Bar
@@ -23,7 +23,7 @@ _TOLERANCE_SECONDS = 0.05
 class Link:
     """One link of the chain: a resource or a check of a step, from `began` to `ended` (seconds since 1970).
 
-    `waited_for` is the resource whose end it waited for, `waited` for how many seconds.
+    `waited_for` is the resource whose end it waited for, since `waited_since` for `waited` seconds.
     """
 
     step: str
@@ -31,6 +31,7 @@ class Link:
     began: float
     ended: float
     waited_for: str = ""
+    waited_since: float = 0.0
     waited: float = 0.0
 
     @property
@@ -48,7 +49,7 @@ def critical_path(records: Mapping[str, RunRecord]) -> list[Link]:
     while link is not None and len(chain) < len(links):
         before, wait = _before(link, links, waits)
         if wait is not None:
-            link = Link(link.step, link.name, link.began, link.ended, wait["resource"], wait["seconds"])
+            link = replace(link, waited_for=wait["resource"], waited_since=wait["began"], waited=wait["seconds"])
         chain.append(link)
         link = before
     return chain[::-1]
@@ -59,9 +60,8 @@ def bars(chain: Sequence[Link], start: float) -> list[Bar]:
     drawn = []
     for link in chain:
         if link.waited_for:
-            begin = max(0.0, link.began - link.waited - start)
-            name = f"{link.step} waits for {link.waited_for}"
-            drawn.append(Bar(name, begin, link.began - start, well=None, outcome="waited"))
+            begin, name = link.waited_since - start, f"{link.step} waits for {link.waited_for}"
+            drawn.append(Bar(name, begin, begin + link.waited, well=None, outcome="waited"))
         drawn.append(Bar(f"{link.step} {link.name}", link.began - start, link.ended - start, well=True))
     return drawn
 
