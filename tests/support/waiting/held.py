@@ -128,6 +128,7 @@ class Held:
         yield
         for component in components:
             self.scene.patch(deployment(component), {"spec": {"replicas": 1}})
+        await_true(lambda: max(_silences()) < 30)
 
     def facts(self) -> Snapshot:
         with closing(open_session("local", "plan")) as session:
