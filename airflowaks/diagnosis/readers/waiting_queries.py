@@ -15,7 +15,7 @@ _DEFINITION = """
 
 TASKS = """
 WITH usual AS (
-    SELECT dag_id, percentile_cont(0.95) WITHIN GROUP (ORDER BY extract(epoch FROM start_date - queued_dttm)) AS seconds
+    SELECT dag_id, percentile_cont(0.5) WITHIN GROUP (ORDER BY extract(epoch FROM start_date - queued_dttm)) AS seconds
     FROM (SELECT dag_id, start_date, coalesce(scheduled_dttm, queued_dttm) AS queued_dttm FROM task_instance
           WHERE state IN ('success', 'failed') AND start_date > coalesce(scheduled_dttm, queued_dttm)
           ORDER BY id DESC LIMIT 5000) AS recent
@@ -56,7 +56,7 @@ WITH usual AS (
                    AND (%(task)s = '' OR ti.task_id = %(task)s)
                    AND (%(task)s <> '' OR ti.state IS NULL OR ti.state NOT IN ('success', 'skipped', 'removed')) END
 ), long AS (
-    SELECT * FROM single WHERE %(dag)s <> '' OR waited > greatest(%(floor)s, 2 * usual)
+    SELECT * FROM single WHERE %(dag)s <> '' OR waited > greatest(%(floor)s, 3 * usual)
 ), groups AS (
     SELECT dag_id AS dag, coalesce(state, '') AS state, run_state, pool, pool_slots, coalesce(queue, '') AS queue,
            is_paused AS paused, is_stale AS stale, fileloc AS file, max_active_tasks, count(*)::int AS count,
@@ -102,7 +102,7 @@ ORDER BY groups.seconds DESC
 
 RUNS = """
 WITH usual AS (
-    SELECT dag_id, percentile_cont(0.95) WITHIN GROUP (ORDER BY extract(epoch FROM start_date - queued_at)) AS seconds
+    SELECT dag_id, percentile_cont(0.5) WITHIN GROUP (ORDER BY extract(epoch FROM start_date - queued_at)) AS seconds
     FROM (SELECT * FROM dag_run WHERE start_date > queued_at ORDER BY id DESC LIMIT 5000) AS recent GROUP BY dag_id
 )
 SELECT dr.dag_id AS dag, (array_agg(dr.run_id ORDER BY dr.queued_at))[1] AS run, dr.state AS run_state,
@@ -118,7 +118,7 @@ SELECT dr.dag_id AS dag, (array_agg(dr.run_id ORDER BY dr.queued_at))[1] AS run,
 FROM dag_run dr JOIN dag d USING (dag_id) LEFT JOIN backfill b ON b.id = dr.backfill_id
      LEFT JOIN usual ON usual.dag_id = dr.dag_id
 WHERE CASE WHEN %(dag)s = '' THEN dr.state = 'queued' AND dr.queued_at
-               < now() - make_interval(secs => greatest(%(floor)s, 2 * coalesce(usual.seconds, 0)))
+               < now() - make_interval(secs => greatest(%(floor)s, 3 * coalesce(usual.seconds, 0)))
            ELSE dr.dag_id = %(dag)s AND CASE WHEN %(run)s = '' THEN dr.state = 'queued' ELSE dr.run_id = %(run)s END END
 GROUP BY dr.dag_id, dr.state, b.id, b.max_active_runs, b.is_paused, d.is_paused, d.is_stale, d.fileloc,
          d.max_active_tasks, d.max_active_runs
