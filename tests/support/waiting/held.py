@@ -142,6 +142,8 @@ class Held:
             for dag in (*SETTLED, *NOT_RUN, *LAST):
                 api._send("DELETE", f"/api/v2/dags/{dag}")
             api._send("DELETE", "/api/v2/pools/small")
+            volumes.push_dags(self.scene.session, str(FOLDER / "dags"))
+            await_true(lambda: not api.import_errors())
         self._most_workers(5)
         before = self.scene.pods("scheduler")
         self.scene.replace("scheduler")
