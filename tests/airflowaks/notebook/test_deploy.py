@@ -45,7 +45,7 @@ def cloud(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Rehearsal]:
     home = tmp_path_factory.mktemp("cloud")
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("AIRFLOWAKS_HOME", str(home))
-        yield start_rehearsal(home, "--time-scale", "0.00002", "--replication-seconds", "5000")
+        yield start_rehearsal(home, "--time-scale", "0.00002")
     run_rehearsal(home, "reset")
 
 
