@@ -111,3 +111,15 @@ def test_steps_1_to_5_write_no_secret(tmp_path: Path, cases: Cases) -> None:
         hunting.run("08_troubleshooting", bundle="evidence.zip")
         assert (tmp_path / "evidence.zip").exists()
         hunting.prove(cases)
+
+
+@pytest.mark.torture
+def test_a_deployed_airflow_with_rotated_secrets_writes_no_secret(tmp_path: Path, cases: Cases) -> None:
+    with hunt(tmp_path) as hunting:
+        assert hunting.run("00_deploy", records="runs/steps") == 0, hunting.texts["output of 00_deploy"]
+        for name in ("airflow-sql-alchemy-conn", "airflow-fernet-key", "airflow-jwt-secret"):
+            assert hunting.run("04_key_vault", f"rotated-{name}", rotate=name) == 0
+        assert hunting.run("07_airflow") == 0
+        hunting.run("08_troubleshooting", bundle="evidence.zip")
+        assert hunting.run("09_teardown", mode="plan") == 0
+        hunting.prove(cases)
