@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from airflowaks.errors import KubernetesError, RolloutFailed
+from airflowaks.errors import ClusterUnreachable, KubernetesError, RolloutFailed
 from airflowaks.kube.client import Reference
 from airflowaks.kube.kubelet import read_log
 
@@ -65,7 +65,13 @@ def short_lived(kube: Kube, document: Document, seconds: float = _READY_SECONDS)
     Raises RolloutFailed if it fails, or is neither within `seconds`.
     """
     _delete_ended(kube, document)
-    reference = Reference.of(kube.create(document))
+    reference = Reference.of(document)
+    try:
+        kube.create(document)
+    except ClusterUnreachable:
+        with suppress(KubernetesError):  # the answer was lost: the pod may exist
+            kube.delete(reference, grace_seconds=0)
+        raise
     try:
         _await_pod(kube, reference, seconds)
         yield reference

@@ -138,8 +138,8 @@ class Tunnel:
 
     def _forward(self, ports: dict[Server, int]) -> None:
         kube = self.session.memoize(connect)
-        self._job = self._create(ports)
-        self._pod = pod = self._await_pod(self._job)
+        job = self._create(ports)
+        self._pod = pod = self._await_pod(job)
         for server, port in ports.items():
             self._ports[server] = self._forwards.enter_context(forward(kube, pod, port))
 
@@ -154,14 +154,17 @@ class Tunnel:
             "TARGETS": [f"{port}:{host}:{target}" for (host, target), port in ports.items()],
         }
         (job,) = load(_FOLDER, values)
+        document = job.fill()
+        self._job = reference = Reference.of(document)  # deleted in any case: the answer to its creation may be lost
         try:
-            return Reference.of(self.session.memoize(connect).create(job.fill()))
+            self.session.memoize(connect).create(document)
         except Forbidden as refused:
             refused.action = (
                 f"It needs the verb create on jobs.batch and on pods/portforward in the namespace {namespace}, as the"
                 " role Azure Kubernetes Service RBAC Writer has."
             )
             raise
+        return reference
 
     def _await_pod(self, job: Reference) -> Reference:
         kube, labels = self.session.memoize(connect), f"batch.kubernetes.io/job-name={job.name}"

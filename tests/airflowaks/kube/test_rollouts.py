@@ -13,14 +13,16 @@ import pytest
 from airflowaks.engine.changes import Action
 from airflowaks.engine.converge import converge
 from airflowaks.engine.polling import wait_until
-from airflowaks.errors import CommandFailed, Forbidden, RolloutFailed
-from airflowaks.kube.client import Reference
+from airflowaks.errors import ClusterUnreachable, CommandFailed, Forbidden, RolloutFailed
+from airflowaks.kube.client import Kube, Reference
 from airflowaks.kube.exec import run
 from airflowaks.kube.folders import PodFolder
 from airflowaks.kube.manifests import load
 from airflowaks.kube.pods import not_ready, short_lived
 from airflowaks.kube.port_forward import forward
 from airflowaks.kube.rollouts import await_ready
+from tests.support.torture.kinds import Kind
+from tests.support.torture.middle import UNCLOSED, Disturbance, Middle
 
 if TYPE_CHECKING:
     from airflowaks.kube.client import Document
@@ -159,6 +161,20 @@ def test_secrets_that_a_pod_logs_are_taken_out(world: World) -> None:
     with pytest.raises(RolloutFailed) as caught:
         converge(session, *world.objects(session, SCRIPT="print('hunter2-hunter2'); raise SystemExit(3)"))
     assert caught.value.message.endswith("\n  | (secret)")
+
+
+@pytest.mark.filterwarnings(UNCLOSED)
+def test_a_pod_whose_creation_is_not_confirmed_is_deleted(world: World, rehearsal: Rehearsal) -> None:
+    with Middle(rehearsal.home, rehearsal.connection["HTTPS_PROXY"]) as middle:
+        kube = Kube(world.session(), middle.before(world.server.address))
+        middle.watch(Disturbance(Kind("POST", "kubernetes", "/api/v1/namespaces/{}/pods"), "reset after"))
+        with (
+            pytest.raises(ClusterUnreachable, match="ended before the answer"),
+            short_lived(kube, pod(world, "python", "-c", "import time; time.sleep(600)")),
+        ):
+            pytest.fail("it was not created")
+        assert middle.struck
+    assert not list(world.kube.each("v1", "Pod", world.namespace))
 
 
 def test_a_command_in_a_pod_reads_writes_and_fails(world: World) -> None:

@@ -124,8 +124,8 @@ class Lane:
     def leftovers(self) -> list[str]:
         """Return the processes of the rehearsal beside its daemon, and faults of its own in its log."""
         self._stand_before(0)
-        log = [line for line in (self.home / "rehearsal.log").read_text().splitlines() if "Traceback" in line]
-        return [*processes_of(self.home)[1:], *log]
+        _, fault, rest = (self.home / "rehearsal.log").read_text().partition("Traceback")
+        return [*processes_of(self.home)[1:], *([rest] if fault else [])]
 
     # Where the lane stands
 

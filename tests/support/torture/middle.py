@@ -31,6 +31,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
+    from airflowaks.cloud.cluster import Address
+
 UNCLOSED = "ignore:unclosed:ResourceWarning"
 """The filter for tests with a man in the middle: asyncio loses sockets that are reset while they change to TLS."""
 _SLOW_SECONDS = 4
@@ -105,6 +107,12 @@ class Middle:
         """Whether the disturbance has happened."""
         self._disturbance: Disturbance | None = None
         self._kill: Callable[[], None] = lambda: None
+
+    def before(self, address: Address) -> Address:
+        """Return the address at which this proxy stands before a cluster's API."""
+        self._cluster = urlsplit(address.server)
+        server = f"https://localhost:{self._cluster_port}"
+        return address._replace(server=server, certificates=self._certificate.decode())
 
     def watch(self, disturbance: Disturbance | None = None, kill: Callable[[], None] = lambda: None) -> None:
         """Begin to note requests, and disturb the first of a kind; `kill` kills the client or the server."""
