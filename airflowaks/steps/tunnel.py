@@ -72,15 +72,22 @@ class Tunnel:
             RolloutFailed: the pod did not start.
 
         """
+        server = (host, port)
         with self._lock:
-            if self._ports and (host, port) not in self._ports and self._lives():
+            lives = self._lives()
+            if server in self._ports and lives:
+                return _LOOPBACK, self._ports[server]
+            servers = self._servers()
+            if server not in servers:
+                message = f"{host}:{port} is neither PostgreSQL nor the broker of this environment."
+                raise CheckFailed(message, "Run step 4 with mode=apply: it writes the URLs of both.")
+            if lives:
                 # It was opened before this server existed. Others use it, so this one gets a pod of its own.
-                self._beside = self._beside or Tunnel(self.session, lambda: [(host, port)], self._seconds)
+                self._beside = self._beside or Tunnel(self.session, lambda: [server], self._seconds)
                 return self._beside.address(host, port)
-            if (host, port) not in self._ports or not self._lives():
-                self.close()
-                self._open((host, port))
-            return _LOOPBACK, self._ports[host, port]
+            self.close()
+            self._open(servers)
+            return _LOOPBACK, self._ports[server]
 
     @contextmanager
     def explained(self, host: str) -> Iterator[None]:
@@ -104,11 +111,7 @@ class Tunnel:
             self._forwards.close()
             self._ports, self._pod, self._lines_read = {}, None, 0
 
-    def _open(self, server: Server) -> None:
-        servers = self._servers()
-        if server not in servers:
-            message = f"{server[0]}:{server[1]} is neither PostgreSQL nor the broker of this environment."
-            raise CheckFailed(message, "Run step 4 with mode=apply: it writes the URLs of both.")
+    def _open(self, servers: Sequence[Server]) -> None:
         self.session.closing.callback(self.close)
         # When an interpreter ends, no thread can start any more: then the Job alone is deleted.
         atexit.register(self._delete_job)
