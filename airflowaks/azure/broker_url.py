@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from airflowaks.azure.roles import RoleAssignment
     from airflowaks.cloud.redaction import Secret
     from airflowaks.cloud.routes import Route
+    from airflowaks.engine.resource import Facts
 
 
 class BrokerUrl(VaultSecret):
@@ -27,14 +28,20 @@ class BrokerUrl(VaultSecret):
         self._broker = broker
         self._route = route
 
+    def read(self) -> Facts | None:
+        """Return the secret. Another operator may have regenerated its key, and written it, since keys were listed."""
+        facts = super().read()
+        held = (facts or {}).get("value")
+        if held and self._broker.has_host:
+            keys = self._broker.keys()
+            if password_of(held.reveal()) not in (keys.primary.reveal(), keys.secondary.reveal()):
+                self._broker.forget_keys()
+        return facts
+
     def _with_listed_key(self, held: Secret | None) -> Any:
-        if self._broker.facts is None:
+        if not self._broker.has_host:
             return AFTER_APPLY
         in_use, keys = password_of(held.reveal()) if held else None, self._broker.keys()
-        if in_use not in (None, keys.primary.reveal(), keys.secondary.reveal()):
-            # Another operator may have regenerated a key since these were listed, and have written it.
-            self._broker.forget_keys()
-            keys = self._broker.keys()
         return broker_url(self._broker, keys.secondary if in_use == keys.secondary.reveal() else keys.primary)
 
     def prove(self) -> str:

@@ -42,6 +42,11 @@ class FlexibleServer(ArmResource):
         """Held during a write: a flexible server takes one write at a time and refuses others (ServerBusy)."""
 
     @property
+    def has_host(self) -> bool:
+        """Return whether it exists and has a host name: while it is created, it may have none."""
+        return bool(value_at(self.facts, "properties.fullyQualifiedDomainName"))
+
+    @property
     def host(self) -> str:
         """Return the host name in the server's certificate."""
         return str(self.require("properties.fullyQualifiedDomainName")).partition(":")[0]

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal, NamedTuple
 from urllib.parse import quote, urlsplit
 
 from airflowaks.azure.arm import ArmChild, ArmResource, merge, rest
+from airflowaks.engine.resource import value_at
 from airflowaks.errors import CheckFailed, MissingDependency
 
 if TYPE_CHECKING:
@@ -45,6 +46,11 @@ class Broker(ArmResource):
     regeneration: ClassVar[str]
     """The operation that regenerates an access key."""
     _keys: Keys | None = None
+
+    @property
+    def has_host(self) -> bool:
+        """Return whether it exists and has a host name: while it is created, it may have none."""
+        return self.facts is not None and bool(value_at((self.parent or self).facts, "properties.hostName"))
 
     @property
     def host(self) -> str:

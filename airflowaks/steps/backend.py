@@ -75,7 +75,7 @@ class Resources:
         return [*airflow, self.celery_role, self.celery_database, self.celery_privileges]
 
     def _servers(self) -> list[tuple[str, int]]:
-        return [(server.host, server.port) for server in (self.server, self.broker) if server.facts is not None]
+        return [(server.host, server.port) for server in (self.server, self.broker) if server.has_host]
 
     def _owned(self, role_key: str, database_key: str) -> tuple[DatabaseRole, Database, DatabasePrivileges]:
         role = DatabaseRole(self.server, self.administrator, self.rules, role_key)

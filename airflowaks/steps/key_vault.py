@@ -115,7 +115,7 @@ class Resources:
             return DatabaseUrl(role, password, server.host, server.port, database.name).spell(scheme)
 
         def desired(held: Secret | None) -> Any:
-            if server.facts is None:
+            if not server.has_host:
                 return AFTER_APPLY
             password = password_of(held.reveal(), role) if held else None
             return spell(password) if password else NEW_SECRET
