@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import uuid
 from typing import TYPE_CHECKING
 
@@ -26,3 +27,11 @@ def rehearsal() -> Iterator[Rehearsal]:
 def group_name() -> str:
     """A resource group's name that no other test uses."""
     return f"test-{uuid.uuid4().hex[:10]}"
+
+
+@pytest.fixture
+def heeded_interrupts() -> Iterator[None]:
+    """Let programs heed Ctrl-C, also where pytest runs in the background of a script: there it is ignored."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)  # a program gets the default for a handler
+    yield
+    signal.signal(signal.SIGINT, before)

@@ -63,7 +63,7 @@ def rehearsal() -> None:
 @_home_option
 @click.option("--time-scale", type=_Factor(0, 1000), metavar="X", help="Multiply Azure's durations by this (0.01).")
 @click.option(
-    "--replication-seconds", type=_Factor(0, 1000), metavar="S", help="Entra's replication delay on Azure (20)."
+    "--replication-seconds", type=_Factor(0, 86_400), metavar="S", help="Entra's replication delay on Azure (20)."
 )
 @click.option(
     "--classic-redis/--no-classic-redis",

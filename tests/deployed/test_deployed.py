@@ -33,7 +33,7 @@ from tests.support.notebooks import NOTEBOOKS, Executed, execute, papermill
 from tests.support.repository import REPOSITORY
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable
 
     from tests.support.deployed import Deployed
 
@@ -77,14 +77,6 @@ def test_papermill_runs_from_the_root_and_from_the_notebooks(airflow: Deployed, 
     done = papermill(notebook, str(record), "-p", "env", "local", "-p", "mode", "check", cwd=REPOSITORY / folder)
     assert done.returncode == 0, done.stderr
     assert {change["action"] for change in Executed(record).shown(CHANGES_MIME)[-1]} == {"none"}
-
-
-@pytest.fixture
-def heeded_interrupts() -> Iterator[None]:
-    """Let programs heed Ctrl-C, also where pytest runs in the background of a script: there it is ignored."""
-    before = signal.signal(signal.SIGINT, signal.default_int_handler)  # a program gets the default for a handler
-    yield
-    signal.signal(signal.SIGINT, before)
 
 
 @pytest.mark.usefixtures("airflow", "heeded_interrupts")

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 pytestmark = pytest.mark.filterwarnings(UNCLOSED)
 
 REGISTRATION = Kind("POST", "management.azure.com", "/subscriptions/{}/providers/{}/register")
-GROUPS = Kind("POST", "graph.microsoft.com", "/v1.0/groups")
+GROUPS = Kind("PATCH", "graph.microsoft.com", "/v1.0/groups(uniqueName='{}')")
 
 
 @pytest.fixture

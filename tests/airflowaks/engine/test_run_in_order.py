@@ -54,6 +54,7 @@ def test_a_caller_that_stops_iterating_ends_what_runs() -> None:
     assert (node, stop.is_set()) == ("a", True)
 
 
+@pytest.mark.usefixtures("heeded_interrupts")
 def test_after_an_interrupt_what_runs_is_still_reported_and_nothing_begins() -> None:
     stop, both = threading.Event(), threading.Barrier(2)
     seen: set[str] = set()

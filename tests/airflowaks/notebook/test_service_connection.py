@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from typing import TYPE_CHECKING
 
 import pytest
@@ -24,6 +25,7 @@ def test_a_service_connection_is_asked_for_a_token(
         monkeypatch.setenv(f"AZURESUBSCRIPTION_{name}", "11111111-1111-1111-1111-111111111111")
     monkeypatch.setenv("SYSTEM_OIDCREQUESTURI", "https://dev.azure.com/someone/_apis/oidctoken")
     monkeypatch.setenv("SYSTEM_ACCESSTOKEN", TOKEN)
+    caplog.set_level(logging.WARNING, "azure.identity._internal")
     with pytest.raises(SignInFailed) as caught:
         open_session("dev", "plan").operator  # noqa: B018 - who it is, is known by signing in
     assert "ClientAssertionCredential.get_token failed" in caplog.text, "and not that of az"

@@ -100,6 +100,8 @@ class Middle:
         self.proxy = ""
         self._front: asyncio.Server | None = None
         self._writers: set[asyncio.StreamWriter] = set()
+        self._plain: set[asyncio.WriteTransport] = set()
+        """The transports below TLS: `start_tls` forgets the one of a connection that is reset meanwhile."""
         self._cluster_port = 0
         self.seen: list[Kind] = []
         """The requests since the last `watch`, in their order."""
@@ -158,11 +160,12 @@ class Middle:
         await self._listen()
 
     async def _drop(self) -> None:
-        for writer in self._writers:
-            writer.transport.abort()
+        for transport in (*self._plain, *(writer.transport for writer in self._writers)):
+            transport.abort()
         ended = asyncio.gather(*(writer.wait_closed() for writer in self._writers), return_exceptions=True)
         await asyncio.wait_for(ended, 5)
         self._writers.clear()
+        self._plain.clear()
 
     async def _listen(self) -> None:
         if self._front is None:
@@ -178,6 +181,7 @@ class Middle:
     async def _connect(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         """Serve CONNECT: ask the rehearsal's proxy for the host, then stand between the two."""
         self._writers.add(writer)
+        self._plain.add(writer.transport)
         with suppress(OSError, EOFError), closing(writer):
             head = await reader.readuntil(b"\r\n\r\n")
             target = head.split(b" ")[1].decode()
@@ -198,6 +202,7 @@ class Middle:
         address = self._rehearsal.hostname, self._rehearsal.port
         reader, writer = await asyncio.open_connection(*address, limit=_LIMIT)
         self._writers.add(writer)
+        self._plain.add(writer.transport)
         writer.write(f"CONNECT {target} HTTP/1.1\r\nHost: {target}\r\n\r\n".encode())
         answer = await reader.readuntil(b"\r\n\r\n")
         return answer if answer.startswith(_CONNECTED) else answer + await reader.read(), reader, writer
