@@ -9,6 +9,7 @@ to read is said to be unread, and is no failure.
 from __future__ import annotations
 
 import time
+from contextlib import ExitStack
 from typing import TYPE_CHECKING
 
 from airflowaks.engine.assessment import assess
@@ -49,9 +50,10 @@ def act_on(
 ) -> Changes:
     """Call `act` with each resource of `graph` in the order of its dependencies; show progress, keep the changes."""
     results = session.memoize(Results)
-    session.stopping.clear()
     changes: dict[Resource, Change] = {}
-    with results.display.watch(tuple(graph)) as progress:
+    with results.display.watch(tuple(graph)) as progress, ExitStack() as ended:
+        # Not before: work that was interrupted may begin to wait, and has to see it.
+        ended.callback(session.stopping.clear)
 
         def begin(resource: Resource) -> Change:
             progress.began(resource)

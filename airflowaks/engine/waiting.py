@@ -38,7 +38,6 @@ def await_others(session: Session, *resources: Resource) -> None:
     if not session.waits or all(resource.settled for resource in resources):
         return
     results = session.memoize(Results)
-    session.stopping.clear()
     with results.display.watch(resources) as progress:
         for resource in resources:
             progress.began(resource)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import signal
 import subprocess
-import time
+import threading
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, suppress
 from contextvars import Context
@@ -31,7 +31,6 @@ if TYPE_CHECKING:
     from airflowaks.errors import AirflowAksError
 
 _ENGINE = "airflowaks"
-_WAITS, _DEAF_SECONDS = "waits for ", 5.0
 _START_SECONDS = 300
 """How long a kernel may take to start while all others do."""
 
@@ -46,9 +45,11 @@ class Execution:
             "output_path": str(record),
             "parameters": dict(parameters),
         }
-        self._reason: AirflowAksError | None = None
+        self.reason: AirflowAksError | None = None
+        """Why it has to end, or None."""
         self._client: _Client | None = None
-        self._signalled = 0.0
+        self._lock = threading.Lock()
+        self._runs_cell = self._interrupted = False
 
     def run(self) -> str:
         """Run the notebook to its end, and return nothing, or why it failed in one line."""
@@ -57,7 +58,8 @@ class Execution:
             Context().run(self._execute)
         except PapermillExecutionError as error:
             return f"{error.ename}: {error.evalue}"
-        except Exception as error:  # noqa: BLE001 - a kernel that died, a folder that cannot be written
+        except Exception as raised:  # noqa: BLE001 - a kernel that died, a folder that cannot be written
+            error = self.reason or raised
             return f"{type(error).__name__}: {error}"
         return ""
 
@@ -73,22 +75,28 @@ class Execution:
 
     def end(self, reason: AirflowAksError) -> None:
         """Begin nothing more and end waits; what is being written is finished. The record then ends with `reason`."""
-        self._reason = reason
+        self.reason = reason
+        self._interrupt()
+
+    def cell(self, *, runs: bool) -> None:
+        """Note that the kernel has begun or ended a cell."""
+        self._runs_cell = runs
+        self._interrupt()
+
+    def _interrupt(self) -> None:
+        """Interrupt the cell that runs, once: a kernel that starts would die of it, an idle one would not heed it."""
+        with self._lock:
+            if self.reason is None or not self._runs_cell or self._interrupted:
+                return
+            self._interrupted = True
         self._signal(signal.SIGINT)
 
     def kill(self, reason: AirflowAksError) -> None:
         """End the kernel at once."""
-        self._reason = reason
+        self.reason = reason
         self._signal(signal.SIGTERM)
 
-    def note(self, activity: str) -> None:
-        """Keep the progress line. A kernel that still waits some time after an interrupt was idle when it came."""
-        self.activity = activity
-        if self._reason and _WAITS in activity and time.monotonic() > self._signalled + _DEAF_SECONDS:
-            self._signal(signal.SIGINT)
-
     def _signal(self, number: signal.Signals) -> None:
-        self._signalled = time.monotonic()
         if self._client is not None and self._client.km is not None and self._client.km.has_kernel:
             sending = self._client.km.provisioner.send_signal(number)
             # In a thread of its own, because an event loop runs in the thread that an interrupt comes to.
@@ -104,7 +112,7 @@ class _Client(PapermillNotebookClient):  # type: ignore[misc]  # papermill has n
         self._execution = execution
 
     def execute_cell(self, cell: Any, cell_index: int, *arguments: Any, **options: Any) -> Any:
-        reason = self._execution._reason  # noqa: SLF001 - both are one thing
+        reason = self._execution.reason
         if reason is not None and cell.cell_type == "code":
             content = _content(reason)
             cell.outputs = [new_output("error", **content)]  # type: ignore[no-untyped-call]  # nbformat's lacks them
@@ -112,11 +120,15 @@ class _Client(PapermillNotebookClient):  # type: ignore[misc]  # papermill has n
         return super().execute_cell(cell, cell_index, *arguments, **options)
 
     def process_message(self, msg: Any, *arguments: Any, **options: Any) -> Any:
-        content, reason = msg["content"], self._execution._reason  # noqa: SLF001
+        content, reason = msg["content"], self._execution.reason
+        if msg["msg_type"] == "execute_input":  # from here on the kernel heeds an interrupt
+            self._execution.cell(runs=True)
+        elif content.get("execution_state") == "idle":
+            self._execution.cell(runs=False)
         if reason is not None and content.get("ename") == KeyboardInterrupt.__name__:
             content.update(_content(reason))
         if msg["msg_type"] == "update_display_data":
-            self._execution.note(content["data"].get("text/plain", ""))
+            self._execution.activity = content["data"].get("text/plain", "")
         return super().process_message(msg, *arguments, **options)
 
 
