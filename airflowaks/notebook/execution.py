@@ -59,8 +59,8 @@ class Execution:
         except PapermillExecutionError as error:
             return f"{error.ename}: {error.evalue}"
         except Exception as raised:  # noqa: BLE001 - a kernel that died, a folder that cannot be written
-            error = self.reason or raised
-            return f"{type(error).__name__}: {error}"
+            cause = self.reason or raised
+            return f"{type(cause).__name__}: {cause}"
         return ""
 
     def _execute(self) -> None:

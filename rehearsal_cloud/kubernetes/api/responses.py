@@ -33,11 +33,14 @@ def wants_metadata(call: Call) -> bool:
 
 
 def shown(call: Call, document: Document) -> Document:
-    """Return an object in the requested form: in the version of the path, or only its metadata."""
+    """Return an object in the requested form: in the version of the path, or only its metadata.
+
+    What a subresource answers, such as a Scale, has a version of its own.
+    """
     if wants_metadata(call):
         head = {"kind": "PartialObjectMetadata", "apiVersion": "meta.k8s.io/v1"}
         return {**head, "metadata": document["metadata"]}
-    return served(call.kind, document)
+    return served(call.kind, document) if document.get("kind", call.kind.kind) == call.kind.kind else document
 
 
 def single(call: Call, document: Document, status: int = 200) -> Response:

@@ -85,6 +85,8 @@ SUBSTITUTES = {
     "0b5fe924-9a61-425c-96af-cfe6e287ca2d": "{roleDefinitionId}",
     "ce2ce14e-85d7-4629-bdbc-454d0519d987": "{principalId}",
     '"User"': '"ServicePrincipal"',
+    # System pools of one core are refused: https://github.com/MicrosoftDocs/azure-dev-docs/issues/216.
+    '"Standard_DS1_v2"': '"Standard_DS2_v2"',
     "/subscriptions/your-subscription/": f"/subscriptions/{SUBSCRIPTION_ID}/",
     "/resourceGroups/your-rg/": "/resourceGroups/{resourceGroupName}/",
     "/resourceGroups/rgName1/": "/resourceGroups/{resourceGroupName}/",
