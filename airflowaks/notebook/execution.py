@@ -10,6 +10,7 @@ import asyncio
 import signal
 import subprocess
 import threading
+import time
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, suppress
 from contextvars import Context
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
     from airflowaks.errors import AirflowAksError
 
 _ENGINE = "airflowaks"
+_WAITS, _LOST_SECONDS = "waits for ", 5.0
 _START_SECONDS = 300
 """How long a kernel may take to start while all others do."""
 
@@ -49,7 +51,8 @@ class Execution:
         """Why it has to end, or None."""
         self._client: _Client | None = None
         self._lock = threading.Lock()
-        self._runs_cell = self._interrupted = False
+        self._runs_cell = False
+        self._interrupted: float | None = None
 
     def run(self) -> str:
         """Run the notebook to its end, and return nothing, or why it failed in one line."""
@@ -86,10 +89,18 @@ class Execution:
     def _interrupt(self) -> None:
         """Interrupt the cell that runs, once: a kernel that starts would die of it, an idle one would not heed it."""
         with self._lock:
-            if self.reason is None or not self._runs_cell or self._interrupted:
+            if self.reason is None or not self._runs_cell or self._interrupted is not None:
                 return
-            self._interrupted = True
+            self._interrupted = time.monotonic()
         self._signal(signal.SIGINT)
+
+    def note(self, activity: str) -> None:
+        """Keep the progress line. A kernel that still waits, seconds after its interrupt, has lost it."""
+        self.activity = activity
+        late = self._interrupted is not None and time.monotonic() > self._interrupted + _LOST_SECONDS
+        if late and _WAITS in activity:
+            self._interrupted = time.monotonic()
+            self._signal(signal.SIGINT)
 
     def kill(self, reason: AirflowAksError) -> None:
         """End the kernel at once."""
@@ -128,7 +139,7 @@ class _Client(PapermillNotebookClient):  # type: ignore[misc]  # papermill has n
         if reason is not None and content.get("ename") == KeyboardInterrupt.__name__:
             content.update(_content(reason))
         if msg["msg_type"] == "update_display_data":
-            self._execution.activity = content["data"].get("text/plain", "")
+            self._execution.note(content["data"].get("text/plain", ""))
         return super().process_message(msg, *arguments, **options)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 import psutil
@@ -79,8 +80,7 @@ def states(deployment: Deployment) -> dict[str, str]:
     return {step.notebook[:2]: step.state for step in deployment.steps.values()}
 
 
-# It does not always end: a kernel may miss the interrupt.
-@pytest.mark.story
+@pytest.mark.broad
 def test_a_step_that_fails_ends_the_waits_of_the_others_and_a_rerun_goes_on(faults: Rehearsal, tmp_path: Path) -> None:
     refuse(faults, "/importImage$")
     faults.control("POST", {"methods": ["PUT"], "path": "/flexibleServers/[^/]+$", "hold": True})
@@ -94,7 +94,9 @@ def test_a_step_that_fails_ends_the_waits_of_the_others_and_a_rerun_goes_on(faul
         assert states(first)["03"] == "running"
         faults.control("DELETE")
         running.result()
-    assert states(first) == dict.fromkeys(("01", "03", "04", "05", "06", "07"), "ended") | {"02": "FAILED"}
+    ended = states(first)
+    assert ended.pop("01") in ("done", "ended")  # it needs nothing of step 2
+    assert ended == dict.fromkeys(("03", "04", "05", "06", "07"), "ended") | {"02": "FAILED"}
     reason = "Step 2 (02_registry) failed, so this step ended before it was done."
     for name in ("03_backend", "07_airflow"):
         assert record_of(first, name).failure.startswith(f"StepFailed: {reason}")
@@ -102,7 +104,7 @@ def test_a_step_that_fails_ends_the_waits_of_the_others_and_a_rerun_goes_on(faul
     assert "PostgreSQL server" in written
     late = [one for one in faults.requests() if is_write(one) and one["time"] > failed + SECONDS_TO_END]
     assert [one["path"] for one in late if one["method"] == "PUT" and "flexibleServers" not in one["path"]] == []
-    assert "1 FAILED, 6 ended after " in str(first)
+    assert "1 FAILED, " in str(first)
     with pytest.raises(StepFailed) as caught:
         first.raise_failure()
     assert caught.value.message.startswith("02_registry failed: ")
@@ -134,6 +136,16 @@ def kernel() -> Iterator[tuple[KernelManager, BlockingKernelClient]]:
     manager.cleanup_resources()
 
 
+def kernels_of(manager: KernelManager) -> list[psutil.Process]:
+    """The kernels that a kernel's deployment has started."""
+    kernels = []
+    for process in psutil.Process(manager.provisioner.pid).children(recursive=True):
+        with suppress(psutil.Error):  # it has just ended
+            if "ipykernel_launcher" in process.cmdline():
+                kernels.append(process)
+    return kernels
+
+
 @pytest.mark.broad
 def test_an_interrupt_ends_every_program_that_it_started(
     faults: Rehearsal, kernel: tuple[KernelManager, BlockingKernelClient], tmp_path: Path
@@ -143,7 +155,7 @@ def test_an_interrupt_ends_every_program_that_it_started(
     request = client.execute(PROGRAM.format(folder=str(tmp_path)))
     until(lambda: faults.control("GET")[0]["holding"])
     started = psutil.Process(manager.provisioner.pid).children(recursive=True)
-    assert len([one for one in started if "ipykernel_launcher" in one.cmdline()]) == len(NOTEBOOKS)
+    assert len(kernels_of(manager)) == len(NOTEBOOKS)
     manager.interrupt_kernel()
     while (reply := client.get_shell_msg(timeout=PATIENCE_SECONDS))["parent_header"].get("msg_id") != request:
         pass
@@ -159,13 +171,8 @@ def test_a_killed_deployment_leaves_nothing_waiting(
     manager, client = kernel
     faults.control("POST", {"methods": ["GET", "PUT"], "host": "management", "times": MANY, "hold": True})
     client.execute(PROGRAM.format(folder=str(tmp_path)))
-    program = psutil.Process(manager.provisioner.pid)
-
-    def kernels() -> list[psutil.Process]:
-        return [one for one in program.children(recursive=True) if "ipykernel_launcher" in one.cmdline()]
-
-    until(lambda: len(kernels()) == len(NOTEBOOKS) and faults.control("GET")[0]["holding"])
-    started = kernels()
-    program.kill()
+    until(lambda: len(kernels_of(manager)) == len(NOTEBOOKS) and faults.control("GET")[0]["holding"])
+    started = kernels_of(manager)
+    psutil.Process(manager.provisioner.pid).kill()
     _, alive = psutil.wait_procs(started, timeout=30)
     assert alive == []
