@@ -1,7 +1,7 @@
 """The HTTP connections that all SDK clients of a session share.
 
 Every client would have a pool of its own, and requests parses the root certificates for each connection again: 34 ms of
-CPU each, measured with 150 roots. That was two thirds of a run with nothing to change.
+CPU each, measured with 150 roots. Of a run with nothing to change that was 1.3 of 1.6 seconds of CPU.
 """
 
 from __future__ import annotations

@@ -184,7 +184,7 @@ def resources_of(made: object) -> Iterator[Resource]:
         yield from (item for item in values if isinstance(item, Resource))
 
 
-def number(step: int, made: object) -> None:
+def set_step(step: int, made: object) -> None:
     """Note at the resources of `made` that this step makes them, unless an earlier one does."""
     for resource in resources_of(made):
         resource.step = resource.step or step

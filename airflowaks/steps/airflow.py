@@ -15,7 +15,7 @@ from airflowaks.config.paths import manifests_folder
 from airflowaks.engine.changes import Changes
 from airflowaks.engine.converge import converge
 from airflowaks.engine.observation import observe
-from airflowaks.engine.resource import number
+from airflowaks.engine.resource import set_step
 from airflowaks.engine.table import Table
 from airflowaks.engine.waiting import await_others
 from airflowaks.errors import MissingDependency
@@ -78,7 +78,7 @@ class Resources:
         self.rollout = ImageRollout(self.image, self.migration, self.deployments)
         self.of_pods = _of_pods(session)
         self.migration.needs = (*self.of_pods,)
-        number(7, self)
+        set_step(7, self)
 
     def _configuration_checksum(self) -> str:
         return checksum([config_map.manifest.fill()["data"] for config_map in self.config_maps])

@@ -17,7 +17,7 @@ from airflowaks.cloud.routes import Direct
 from airflowaks.engine.changes import AFTER_APPLY
 from airflowaks.engine.converge import converge
 from airflowaks.engine.observation import observe
-from airflowaks.engine.resource import number
+from airflowaks.engine.resource import set_step
 from airflowaks.errors import CheckFailed
 from airflowaks.steps import cluster
 from airflowaks.steps.tunnel import Tunnel
@@ -55,7 +55,7 @@ class Resources:
         self.broker, self.broker_parts = _broker(session, step1.group)
         for resource in (self.server, *self.broker_parts[:1]):
             resource.needs = step1.provider_of(resource)
-        number(3, self)
+        set_step(3, self)
 
     def rules(self) -> list[FirewallRule]:
         """Return all firewall rules: the environment's, the operator's and the cluster's, whose address is read."""

@@ -12,7 +12,7 @@ from airflowaks.azure.subscription import NAMESPACES, ProviderRegistration, Reso
 from airflowaks.engine.changes import Changes
 from airflowaks.engine.converge import converge
 from airflowaks.engine.observation import observe
-from airflowaks.engine.resource import ADOPTED, number
+from airflowaks.engine.resource import ADOPTED, set_step
 from airflowaks.errors import CheckFailed
 from airflowaks.kube.client import connect
 from airflowaks.kube.manifests import load
@@ -66,7 +66,7 @@ class Resources:
         namespace, *rules = load("01_cluster", values)
         self.namespace = KubeObject(namespace, parent=self.cluster)
         self.rules = [KubeObject(rule, parent=self.namespace) for rule in rules]
-        number(1, self)
+        set_step(1, self)
 
     def provider_of(self, resource: ArmResource) -> tuple[Resource, ...]:
         """Return the registration without which Azure refuses to create `resource`."""

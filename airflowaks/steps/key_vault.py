@@ -19,7 +19,7 @@ from airflowaks.cloud.redaction import Secret
 from airflowaks.engine.changes import AFTER_APPLY, Changes
 from airflowaks.engine.converge import converge
 from airflowaks.engine.observation import observe
-from airflowaks.engine.resource import number
+from airflowaks.engine.resource import set_step
 from airflowaks.errors import InvalidParameter
 from airflowaks.steps import backend, cluster
 
@@ -96,7 +96,7 @@ class Resources:
         self.sql_connection.needs, self.result_backend.needs = (step3.role,), (step3.celery_role,)
         self.broker_url.needs = (step3.broker,)
         self.password.needs, self.celery_password.needs = (step3.privileges,), (step3.celery_privileges,)
-        number(4, self)
+        set_step(4, self)
 
     @property
     def secrets(self) -> list[VaultSecret]:

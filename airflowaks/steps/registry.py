@@ -12,7 +12,7 @@ from airflowaks.config.naming import RULES
 from airflowaks.config.paths import manifests_folder
 from airflowaks.engine.converge import converge
 from airflowaks.engine.observation import observe
-from airflowaks.engine.resource import number
+from airflowaks.engine.resource import set_step
 from airflowaks.errors import InvalidParameter
 from airflowaks.steps import cluster
 
@@ -43,7 +43,7 @@ class Resources:
             (step1.cluster, _KUBELET),
             "ServicePrincipal",
         )
-        number(2, self)
+        set_step(2, self)
 
     def named(self, image: str, *, force: bool = False) -> RegistryImage:
         """Return the image of that name, for `resolve` and `image`."""

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from airflowaks.config.paths import manifests_folder
 from airflowaks.engine.converge import converge
 from airflowaks.engine.observation import observe
-from airflowaks.engine.resource import number
+from airflowaks.engine.resource import set_step
 from airflowaks.engine.waiting import await_others
 from airflowaks.errors import InvalidParameter
 from airflowaks.kube import exec as command
@@ -66,7 +66,7 @@ class Resources:
             for manifest in manifests
             if manifest.reference.namespace
         ]
-        number(6, self)
+        set_step(6, self)
 
 
 def storage(session: Session) -> Changes:

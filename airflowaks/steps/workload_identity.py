@@ -15,7 +15,7 @@ from airflowaks.azure.roles import Role, RoleAssignment
 from airflowaks.engine.converge import converge
 from airflowaks.engine.observation import observe
 from airflowaks.engine.polling import wait_until
-from airflowaks.engine.resource import number
+from airflowaks.engine.resource import set_step
 from airflowaks.engine.waiting import await_others
 from airflowaks.errors import CheckFailed
 from airflowaks.kube.client import Reference, connect
@@ -69,7 +69,7 @@ class Resources:
             for folder in folders
             for kube_object in objects(folder, values, parent=step1.namespace, depends_on=[self.identity])
         ]
-        number(5, self)
+        set_step(5, self)
 
 
 def identity(session: Session) -> Changes:
