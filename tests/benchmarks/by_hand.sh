@@ -11,7 +11,7 @@ vault=kv-$name registry=acr$name server=pg-$name redis=redis-$name
 redis_api=2025-07-01
 export NAMESPACE=airflow TENANT_ID VAULT=$vault
 
-password() { openssl rand -base64 36 | tr '+/' '-_'; }
+password() { openssl rand -hex 36; }
 value() { az "$@" --output tsv; }
 apply() { envsubst < "$1" | kubectl apply --server-side --filename - > /dev/null; }
 
