@@ -36,7 +36,12 @@ class ClusterState:
         self.kinds = Kinds()
         self.schemas = Schemas()
         self.objects = Objects(
-            self.folder / "objects.sqlite", self.kinds, self.schemas, partial(admit, self), partial(review, self)
+            self.folder / "objects.sqlite",
+            self.kinds,
+            self.schemas,
+            partial(admit, self),
+            partial(review, self),
+            lambda: self.minor,
         )
         self.recorder = Recorder(self.objects)
 
@@ -51,3 +56,8 @@ class ClusterState:
         """Return the Kubernetes version: `1.35.1`."""
         version: str = self.document["properties"]["currentKubernetesVersion"]
         return version
+
+    @property
+    def minor(self) -> int:
+        """Return the number of the minor version: 35."""
+        return int(self.version.split(".")[1])

@@ -38,7 +38,7 @@ if TYPE_CHECKING:
 _LOG = logging.getLogger(__name__)
 _SWITCHING_PROTOCOLS = 101
 _STREAMS = ("attach", "exec", "portforward")
-_CREATE_REQUIRED = (1, 35)
+_CREATE_REQUIRED = 35
 _ENDPOINTS = "v1 Endpoints is deprecated in v1.33+; use discovery.k8s.io/v1 EndpointSlice"
 _PARTS = ("", "status", "finalize", "approval", "ephemeralcontainers")
 """The subresources that are parts of the object itself."""
@@ -100,7 +100,7 @@ class Api:
     def _allowed(self, connection: HTTPConnection, method: str) -> RequestInfo:
         """Return the target of the request. Raises Failure: 401 without a user, 403 without permission."""
         info = request_info(method, connection.scope["path"], connection.query_params)
-        connection.state.user = self._access.authenticate(connection.headers)
+        connection.state.user = self._access.authenticate(connection.headers, info.attributes)
         self._access.require(connection.state.user, info.attributes)
         return info
 
@@ -109,7 +109,7 @@ class Api:
 
         Since 1.35: https://github.com/kubernetes/kubernetes/pull/134577
         """
-        since_1_35 = tuple(map(int, self._cluster.version.split(".")[:2])) >= _CREATE_REQUIRED
+        since_1_35 = self._cluster.minor >= _CREATE_REQUIRED
         if since_1_35 and info.resource == "pods" and info.subresource in _STREAMS:
             self._access.require(user, replace(info, verb="create").attributes)
 

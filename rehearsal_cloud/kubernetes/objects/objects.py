@@ -56,16 +56,24 @@ class Objects:
     """All objects of a cluster. It returns copies: change them, then write them back.
 
     `admit` and `review` are called before every write of an object's main part, with the stored object (None: it is
-    new): the one completes the object, the other refuses it or returns warnings after it was validated.
+    new): the one completes the object, the other refuses it or returns warnings after it was validated. `minor` is the
+    number of Kubernetes' minor version.
     """
 
     def __init__(
-        self, file: Path, kinds: Kinds, schemas: Schemas, admit: Admit | None = None, review: Review | None = None
+        self,
+        file: Path,
+        kinds: Kinds,
+        schemas: Schemas,
+        admit: Admit | None = None,
+        review: Review | None = None,
+        minor: Callable[[], int] = lambda: 35,
     ) -> None:
         self.kinds = kinds
         self.schemas = schemas
         self.admit = admit
         self.review = review
+        self.minor = minor
         self.storage = Storage(file)
         for definition in self.list("CustomResourceDefinition"):
             self._define(definition)
@@ -202,7 +210,10 @@ class Objects:
             return new
         if self.admit is not None:
             new = self.admit(new, old)
-        wrong = ephemeral_containers(new, old) if debugging and old else validate(self.schemas, kind, new, old)
+        if debugging and old:
+            wrong = ephemeral_containers(new, old)
+        else:
+            wrong = validate(self.schemas, kind, new, old, self.minor())
         if wrong:
             raise invalid(kind, new["metadata"]["name"], wrong)
         if self.review is not None and not write.managed_as:

@@ -29,10 +29,10 @@ def review(cluster: ClusterState, new: Document, old: Document | None) -> list[s
     if template is None or (kind == "Pod" and old is not None and not _changed(new, old)):
         return []
     policy, _ = policy_of(cluster.objects.get("Namespace", new["metadata"]["namespace"]) or {"metadata": {}})
-    if kind == "Pod" and (violations := policy.enforce.violations(new, _newest(cluster))):
+    if kind == "Pod" and (violations := policy.enforce.violations(new, cluster.minor)):
         why = f'violates PodSecurity "{policy.enforce}": {_listed(violations)}'
         raise forbidden(cluster.kinds.named("Pod"), new["metadata"]["name"], why)
-    violations = policy.warn.violations(template, _newest(cluster))
+    violations = policy.warn.violations(template, cluster.minor)
     return [f'would violate PodSecurity "{policy.warn}": {_listed(violations)}'] if violations else []
 
 
@@ -50,7 +50,7 @@ def _existing(cluster: ClusterState, namespace: str, enforce: Standard) -> list[
     """Return the warnings about the pods of a namespace that a stricter standard would refuse."""
     names: dict[str, list[str]] = {}
     for pod in cluster.objects.list("Pod", namespace):
-        if violations := enforce.violations(pod, _newest(cluster)):
+        if violations := enforce.violations(pod, cluster.minor):
             reasons = ", ".join(violation.reason for violation in violations)
             names.setdefault(reasons, []).append(pod["metadata"]["name"])
     if not names:
@@ -68,10 +68,6 @@ def _changed(new: Document, old: Document) -> bool:
     return [container["image"] for container in containers(new)] != [
         container["image"] for container in containers(old)
     ]
-
-
-def _newest(cluster: ClusterState) -> int:
-    return int(cluster.version.split(".")[1])
 
 
 def _listed(violations: list[Violation]) -> str:

@@ -75,12 +75,18 @@ _GRAMMARS: dict[tuple[str, str], Grammar] = {
     ("rbac.authorization.k8s.io", "Role"): names.path_segment,
     ("rbac.authorization.k8s.io", "RoleBinding"): names.path_segment,
 }
+_RELAXED = 36
+_GRAMMARS_1_36: dict[tuple[str, str], Grammar] = {("", "Service"): names.dns_label}
+"""Measured with 1.36: service names may begin with a digit (RelaxedServiceNameValidation, KEP-5311)."""
 
 
-def validate(schemas: Schemas, kind: Kind, document: Document, old: Document | None = None) -> list[Cause]:
-    """Return the validation errors of an object to be stored, or to replace `old`."""
+def validate(
+    schemas: Schemas, kind: Kind, document: Document, old: Document | None = None, minor: int = 35
+) -> list[Cause]:
+    """Return the validation errors of an object to be stored, or to replace `old`, by a cluster of 1.`minor`."""
     key = (kind.group, kind.kind)
-    wrong = list(names.metadata(kind, document, old, _GRAMMARS.get(key, names.dns_subdomain)))
+    grammars = _GRAMMARS | (_GRAMMARS_1_36 if minor >= _RELAXED else {})
+    wrong = list(names.metadata(kind, document, old, grammars.get(key, names.dns_subdomain)))
     if kind.custom:
         return wrong + custom_schemas.validate(schemas.of(kind), document)
     rules = _BY_KIND.get(key)
