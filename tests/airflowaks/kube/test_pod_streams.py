@@ -7,11 +7,13 @@ import socket
 import struct
 import threading
 import time
-from contextlib import contextmanager, suppress
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, contextmanager, suppress
 from typing import TYPE_CHECKING
 
 import pytest
 
+from airflowaks.engine.polling import wait_until
 from airflowaks.errors import KubernetesError
 from airflowaks.kube.client import Kube, Reference
 from airflowaks.kube.exec import run
@@ -66,6 +68,29 @@ def test_a_container_that_the_kubelet_has_removed_has_no_log(world: World, rehea
         world.kube.delete(pod, grace_seconds=0)
 
 
+def test_a_log_that_does_not_exist_is_no_fault_of_a_manifest(world: World) -> None:
+    """Measured: each 400 said "Correct the manifest", also of containers that wait or were not restarted."""
+
+    def refused(pod: Reference, text: str, *, previous: bool = False) -> str:
+        def read() -> KubernetesError:
+            with pytest.raises(KubernetesError) as caught:
+                read_log(world.kube, pod, "main", previous=previous)
+            return caught.value
+
+        return wait_until(read, lambda error: text in error.message, 30).action
+
+    with short_lived(world.kube, python_pod(world, "import time; time.sleep(600)", "once")) as pod:
+        action = refused(pod, f'previous terminated container "main" in pod "{pod.name}" not found', previous=True)
+        assert action == "Read the log of the present container: it was not restarted."
+    document = python_pod(world, "pass", "waits")
+    document["spec"]["containers"][0]["image"] = "docker.io/library/python:none"
+    world.kube.create(document)
+    waiting = Reference.of(document)
+    action = refused(waiting, 'container "main" in pod "waits" is waiting to start: ')
+    assert action.startswith("Wait until the container has started; ")
+    world.kube.delete(waiting, grace_seconds=0)
+
+
 def test_a_client_that_has_sent_all_gets_its_answer(world: World) -> None:
     """Measured: a client's half-close in a port-forward lost the answer."""
     document = python_pod(world, ANSWERS_WHEN_ASKED, "answers")
@@ -78,6 +103,27 @@ def test_a_client_that_has_sent_all_gets_its_answer(world: World) -> None:
         client.sendall(b"the question")
         client.shutdown(socket.SHUT_WR)
         assert client.recv(100) == b"the answer"
+
+
+@pytest.mark.broad
+def test_streams_carry_much_and_many_at_once(world: World) -> None:
+    """Measured: log lines of 3 MB, commands with 60 MB each way and 30 port-forwards at once work on a real kubelet."""
+    program = f"print('x' * 3_000_000, flush=True)\n{ANSWERS_WHEN_ASKED}"
+    document = python_pod(world, program, "much")
+    document["spec"]["containers"][0]["readinessProbe"] = {"tcpSocket": {"port": 8080}, "periodSeconds": 1}
+
+    def ask(port: int) -> bytes:
+        with socket.create_connection(("127.0.0.1", port), timeout=60) as client:
+            client.sendall(b"the question")
+            return client.recv(100)
+
+    with short_lived(world.kube, document) as pod, ExitStack() as opened, ThreadPoolExecutor(30) as pool:
+        assert len(read_log(world.kube, pod, "main")) == 3_000_001
+        echo = ("python", "-c", "import shutil, sys; shutil.copyfileobj(sys.stdin.buffer, sys.stdout.buffer)")
+        data = bytes(range(256)) * 4096
+        assert run(world.kube, pod, echo, stdin=[data] * 60) == data * 60
+        ports = [opened.enter_context(forward(world.kube, pod, 8080)) for _ in range(30)]
+        assert set(pool.map(ask, ports)) == {b"the answer"}
 
 
 @pytest.mark.broad

@@ -216,6 +216,14 @@ def test_a_pod_whose_claim_is_missing_is_not_placed(space: Workspace, node: str)
     assert unschedulable(space, "reader") == text
 
 
+def test_a_pod_whose_claim_is_not_bound_is_not_placed(space: Workspace, node: str) -> None:
+    claim(space, "lost", "no-such-class")
+    pod(space, "reader", volumes=[{"name": "data", "persistentVolumeClaim": {"claimName": "lost"}}])
+    text = "0/1 nodes are available: pod has unbound immediate PersistentVolumeClaims. not found"
+    assert unschedulable(space, "reader") == text
+    assert placed(space, "reader") != node
+
+
 # Budgets
 
 
