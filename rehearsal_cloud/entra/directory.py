@@ -19,7 +19,8 @@ import jwt
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import rsa
 
-from rehearsal_cloud.entra.permissions import Permissions
+from rehearsal_cloud.entra.permissions import DIRECTORY_ROLES, Permissions
+from rehearsal_cloud.entra.ready_made_users import USERS
 from rehearsal_cloud.entra.replicas import Replicas
 from rehearsal_cloud.errors import ServiceError
 from rehearsal_cloud.home import OPERATOR_CLIENT_ID, OPERATOR_NAME, OPERATOR_OBJECT_ID, TENANT_ID
@@ -33,14 +34,14 @@ Kind = Literal["ServicePrincipal", "Group", "User"]
 
 ISSUER = f"https://sts.windows.net/{TENANT_ID}/"
 TOKEN_SECONDS = 3600
-# https://learn.microsoft.com/entra/identity/role-based-access-control/permissions-reference#groups-administrator
-GROUPS_ADMINISTRATOR = "fdd7a751-b60b-444a-984c-02652fe8fa1c"
 RESOURCE_MANAGER = ("https://management.azure.com", "https://management.core.windows.net")
 GRAPH = ("https://graph.microsoft.com", "00000003-0000-0000-c000-000000000000")
 KEY_VAULT = ("https://vault.azure.net",)
 POSTGRESQL = ("https://ossrdbms-aad.database.windows.net",)
 CONTAINER_REGISTRY = ("https://containerregistry.azure.net", *RESOURCE_MANAGER)
 AKS_SERVER = ("6dae42f8-4368-4678-94ff-3960e28e3630",)
+GRAPH_OBJECT_ID = "66666666-6666-4666-8666-666666666666"
+"""Of Microsoft Graph's own service principal, whose ID every tenant has of its own."""
 AUDIENCES = {*RESOURCE_MANAGER, *GRAPH, *KEY_VAULT, *POSTGRESQL, *CONTAINER_REGISTRY, *AKS_SERVER}
 
 
@@ -60,17 +61,25 @@ class Entra:
 
     def __init__(self, store: Store, settings: Settings) -> None:
         self._settings = settings
-        self.store = Replicas(store, self._delay)
+        self.store = Replicas(store, self.delay)
         self._key = signing_key(store, "entra")
         self.permissions = Permissions(store)
+        for object_id, user in USERS.items():
+            store.put("principals", object_id, vars(Principal(object_id, "User", str(user["displayName"]))))
+            store.put("users", object_id, user)
+        microsoft_graph = Principal(GRAPH_OBJECT_ID, "ServicePrincipal", "Microsoft Graph", GRAPH[1])
+        store.put("principals", GRAPH_OBJECT_ID, vars(microsoft_graph))
         if self.principal(OPERATOR_OBJECT_ID) is None:
             operator = Principal(OPERATOR_OBJECT_ID, "ServicePrincipal", OPERATOR_NAME, OPERATOR_CLIENT_ID)
             self._put(operator)
             self.store.put("applications", OPERATOR_CLIENT_ID, {"appId": OPERATOR_CLIENT_ID, "passwords": []})
         self.set_password(OPERATOR_CLIENT_ID, "operator", settings.operator_secret)
+        for role in DIRECTORY_ROLES.values():
+            self.permissions.assign_role(OPERATOR_OBJECT_ID, role)
 
     @property
-    def _delay(self) -> float:
+    def delay(self) -> float:
+        """Return the seconds until another service, or a replica, knows what was written."""
         return self._settings.scaled(self._settings.replication_seconds)
 
     # Directory
@@ -83,13 +92,19 @@ class Entra:
 
     def add(self, kind: Kind, name: str, app_id: str = "") -> Principal:
         """Create a principal; other services see it only after the replication delay."""
-        principal = Principal(str(uuid.uuid4()), kind, name, app_id, time.time() + self._delay)
+        principal = Principal(str(uuid.uuid4()), kind, name, app_id, time.time() + self.delay)
         self._put(principal)
         return principal
 
     def remove(self, object_id: str) -> None:
-        """Delete a principal and its memberships."""
+        """Delete a principal, its memberships, and what it is assigned or granted."""
         self.store.delete("principals", object_id)
+        for assignment in self.store.scan("assigned"):
+            if object_id in (assignment["principalId"], assignment["resourceId"]):
+                self.store.delete("assigned", f"{assignment['resourceId']}/{assignment['id']}")
+        for grant in self.store.scan("permission-grants"):
+            if object_id == grant["clientId"]:
+                self.store.delete("permission-grants", grant["id"])
         for member in self.store.scan("members"):
             if object_id in (member["group"], member["member"]):
                 self.store.delete("members", f"{member['group']}/{member['member']}")
@@ -135,17 +150,27 @@ class Entra:
             identities |= fresh
         return identities
 
-    def set_password(self, app_id: str, name: str, password: str) -> None:
-        """Add a password of the application; only its hash is stored."""
+    def set_password(self, app_id: str, name: str, password: str, about: Document | None = None) -> None:
+        """Add a password of the application, with what Graph tells about it; only its hash is stored."""
         application = self.store.get("applications", app_id) or {"appId": app_id, "passwords": []}
         kept = [credential for credential in application["passwords"] if credential["name"] != name]
-        application["passwords"] = [*kept, {"name": name, "hash": _hash(password)}]
+        application["passwords"] = [*kept, {"name": name, "hash": _hash(password), "about": about or {}}]
         self.store.put("applications", app_id, application)
 
-    def password_matches(self, app_id: str, password: str) -> bool:
-        """Tell whether `password` is valid for the application."""
+    def remove_password(self, app_id: str, name: str) -> bool:
+        """Remove the application's password of that name; tell whether there was one."""
+        application: Document = self.store.get("applications", app_id) or {"passwords": []}
+        kept = [credential for credential in application["passwords"] if credential["name"] != name]
+        removed = len(kept) < len(application["passwords"])
+        if removed:
+            self.store.put("applications", app_id, {**application, "passwords": kept})
+        return removed
+
+    def password(self, app_id: str, password: str) -> Document | None:
+        """Return the application's password credential that `password` is the text of, or None."""
         application: Document = self.store.get("applications", app_id.lower()) or {"passwords": []}
-        return any(hmac.compare_digest(credential["hash"], _hash(password)) for credential in application["passwords"])
+        hashed = _hash(password)
+        return next((kept for kept in application["passwords"] if hmac.compare_digest(kept["hash"], hashed)), None)
 
     def _put(self, principal: Principal) -> None:
         self.store.put("principals", principal.object_id, vars(principal))
@@ -153,14 +178,10 @@ class Entra:
     # Tokens
 
     def mint(self, principal: Principal, audience: str) -> str:
-        """Return a signed access token of `principal` for `audience`, valid for an hour."""
-        now = int(time.time())
+        """Return a signed access token of `principal`, a service principal, for `audience`, valid for an hour."""
         claims = {
             "aud": audience,
             "iss": ISSUER,
-            "iat": now,
-            "nbf": now,
-            "exp": now + TOKEN_SECONDS,
             "appid": principal.app_id,
             "appidacr": "1",
             "idp": ISSUER,
@@ -169,12 +190,17 @@ class Entra:
             "sub": principal.object_id,
             "tid": TENANT_ID,
             "app_displayname": principal.name,
-            "wids": [GROUPS_ADMINISTRATOR] if principal.object_id == OPERATOR_OBJECT_ID else [],
+            "wids": self.permissions.roles(principal.object_id),
             "roles": sorted(self.permissions.of(principal.object_id)) if audience.rstrip("/") in GRAPH else [],
-            "uti": uuid.uuid4().hex,
             "ver": "1.0",
         }
-        return jwt.encode(claims, self._key, "RS256", {"kid": key_id(self._key)})
+        return self.sign(claims)
+
+    def sign(self, claims: Document) -> str:
+        """Return a token with the claims, valid for an hour from now."""
+        now = int(time.time())
+        times = {"iat": now, "nbf": now, "exp": now + TOKEN_SECONDS, "uti": uuid.uuid4().hex}
+        return jwt.encode({**claims, **times}, self._key, "RS256", {"kid": key_id(self._key)})
 
     def verify(self, authorization: str, audiences: tuple[str, ...]) -> Principal:
         """Return the principal of the `Authorization` header. Raises ServiceError (401) for an invalid token."""

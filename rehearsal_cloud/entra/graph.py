@@ -1,31 +1,25 @@
-"""graph.microsoft.com: service principals, and with `Groups` and `Applications` the rest of the directory.
+"""graph.microsoft.com: the directory, of which each kind of object has a module.
 
-Source: https://learn.microsoft.com/graph/api/resources/serviceprincipal. The operator may change all of
-the directory (on Azure: directory roles such as Groups Administrator); `Permissions` decides for other principals.
+Source: https://learn.microsoft.com/graph/api/overview. The operator may change all of the directory (on Azure: by
+directory roles such as Groups Administrator); `Permissions` decides for other principals.
 """
 
 from __future__ import annotations
 
-import re
 from typing import TYPE_CHECKING
 
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
+from rehearsal_cloud.entra.app_role_assignments import AppRoleAssignments
+from rehearsal_cloud.entra.application_credentials import ApplicationCredentials
 from rehearsal_cloud.entra.applications import Applications
 from rehearsal_cloud.entra.directory import GRAPH
-from rehearsal_cloud.entra.graph_answers import (
-    CONTEXT,
-    conditions_of,
-    directory_of,
-    existing,
-    matches,
-    missing,
-    object_body,
-    objects_of,
-    page,
-)
+from rehearsal_cloud.entra.graph_answers import CONTEXT, directory_of, missing, objects_of
 from rehearsal_cloud.entra.groups import Groups
+from rehearsal_cloud.entra.permission_grants import PermissionGrants
+from rehearsal_cloud.entra.service_principals import ServicePrincipals
+from rehearsal_cloud.entra.users import Users
 from rehearsal_cloud.errors import ServiceError
 
 if TYPE_CHECKING:
@@ -33,7 +27,8 @@ if TYPE_CHECKING:
 
     from starlette.requests import Request
 
-    from rehearsal_cloud.entra.directory import Entra, Principal
+    from rehearsal_cloud.entra.directory import Entra
+    from rehearsal_cloud.entra.graph_answers import Operation
 
 
 class Graph:
@@ -41,22 +36,18 @@ class Graph:
 
     def __init__(self, entra: Entra) -> None:
         self._entra = entra
-        self._parts = (Groups(entra), Applications(entra))
+        self._parts = (
+            *(Users(), Groups(entra), Applications(entra), ApplicationCredentials(entra)),
+            *(ServicePrincipals(entra), AppRoleAssignments(entra), PermissionGrants(entra)),
+        )
 
     def routes(self) -> list[Route]:
         """Return the routes; each requires a valid Graph token."""
-        table: list[tuple[str, str, Callable[[Request], Awaitable[Response]]]] = [
-            ("GET", "/me", self._me),
-            ("GET", "/servicePrincipals", self._service_principals),
-            ("POST", "/servicePrincipals", self._create_service_principal),
-            ("GET", "/servicePrincipals/{id}", self._service_principal),
-            ("DELETE", "/servicePrincipals/{id}", self._delete_service_principal),
-            ("POST", "/servicePrincipals/{id}/appRoleAssignments", self._assign_app_role),
-            ("GET", "/users", self._users),
-            ("GET", "/users/{id}", self._user),
+        table: list[Operation] = [
             *(route for part in self._parts for route in part.routes()),
             ("POST", "/directoryObjects/getByIds", self._by_ids),
             ("POST", "/directoryObjects/{id}/checkMemberGroups", self._check_member_groups),
+            ("POST", "/roleManagement/directory/roleAssignments", self._assign_directory_role),
         ]
         return [Route(f"/v1.0{path}", self._signed_in(handler), methods=[method]) for method, path, handler in table]
 
@@ -75,10 +66,6 @@ class Graph:
 
         return serve
 
-    async def _me(self, _request: Request) -> Response:
-        text = "/me request is only valid with delegated authentication flow."
-        raise ServiceError(400, "BadRequest", text)
-
     async def _check_member_groups(self, request: Request) -> Response:
         """Answer which of the groups hold the object, directly or through another group."""
         identities = directory_of(request).identities(request.path_params["id"].lower())
@@ -86,61 +73,20 @@ class Graph:
         held = [group for group in asked if group in identities]
         return JSONResponse({"@odata.context": f"{CONTEXT}#Collection(Edm.String)", "value": held})
 
-    # Users, of which the rehearsal has none
-
-    async def _users(self, request: Request) -> Response:
-        return page(request, "users", [])
-
-    async def _user(self, request: Request) -> Response:
-        raise missing(request.path_params["id"])
-
-    # Service principals
-
-    async def _service_principals(self, request: Request) -> Response:
-        condition = request.query_params.get("$filter", "")
-        everyone = directory_of(request).principals("ServicePrincipal")
-        if named := re.search(r"servicePrincipalNames/any\(\w+:\w+ eq '([^']*)'\)", condition):
-            everyone = [principal for principal in everyone if principal.app_id == named.group(1).lower()]
-        conditions = {} if named else conditions_of(request)
-        bodies = [
-            body
-            for body in (object_body(self._entra, principal) for principal in everyone)
-            if matches(body, conditions)
-        ]
-        return page(request, "servicePrincipals", bodies)
-
-    async def _service_principal(self, request: Request) -> Response:
-        return self._entity(existing(request, "ServicePrincipal"))
-
-    async def _delete_service_principal(self, request: Request) -> Response:
-        self._entra.remove(existing(request, "ServicePrincipal").object_id)
-        return Response(None, 204)
-
-    async def _create_service_principal(self, request: Request) -> Response:
-        app_id = str((await request.json()).get("appId", "")).lower()
-        application = directory_of(request).store.get("applications", app_id)
-        if application is None:
-            text = f"The appId '{app_id}' of the service principal does not reference a valid application object."
-            raise ServiceError(400, "Request_BadRequest", text)
-        if self._entra.by_app_id(app_id) is not None:
-            text = f"The service principal cannot be created: one with the appId '{app_id}' is already in use."
-            raise ServiceError(409, "Request_MultipleObjectsWithSameKeyValue", text)
-        principal = self._entra.add("ServicePrincipal", application["name"], app_id)
-        return self._entity(principal, 201)
-
-    def _entity(self, principal: Principal, status: int = 200) -> Response:
-        body = object_body(self._entra, principal)
-        return JSONResponse({"@odata.context": f"{CONTEXT}#servicePrincipals/$entity", **body}, status)
-
-    async def _assign_app_role(self, request: Request) -> Response:
-        """Grant a permission of Microsoft Graph, the one API that has any here."""
-        principal = existing(request, "ServicePrincipal")
-        assignment = self._entra.permissions.assign(principal.object_id, str((await request.json()).get("appRoleId")))
-        return JSONResponse({"@odata.context": f"{CONTEXT}#appRoleAssignments/$entity", **assignment}, 201)
-
     async def _by_ids(self, request: Request) -> Response:
         ids = [str(object_id).lower() for object_id in (await request.json()).get("ids", [])]
         return JSONResponse({"@odata.context": f"{CONTEXT}#directoryObjects", "value": objects_of(request, ids)})
+
+    async def _assign_directory_role(self, request: Request) -> Response:
+        """Give a principal a role: https://learn.microsoft.com/graph/api/rbacapplication-post-roleassignments."""
+        body = await request.json()
+        principal, role = str(body.get("principalId", "")).lower(), str(body.get("roleDefinitionId", ""))
+        if directory_of(request).principal(principal) is None:
+            raise missing(principal)
+        self._entra.permissions.assign_role(principal, role)
+        assignment = {"principalId": principal, "roleDefinitionId": role, "directoryScopeId": "/"}
+        context = f"{CONTEXT}#roleManagement/directory/roleAssignments/$entity"
+        return JSONResponse({"@odata.context": context, "id": f"{role}-{principal}", **assignment}, 201)
 
 
 async def _check_body(request: Request) -> None:

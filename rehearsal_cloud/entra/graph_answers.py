@@ -13,10 +13,16 @@ from rehearsal_cloud.errors import ServiceError
 from rehearsal_cloud.home import TENANT_ID
 
 if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
     from starlette.requests import Request
+    from starlette.responses import Response
 
     from rehearsal_cloud.documents import Document
     from rehearsal_cloud.entra.directory import Entra, Kind, Principal
+
+    Operation = tuple[str, str, Callable[[Request], Awaitable[Response]]]
+    """Method, path and handler."""
 
 CONTEXT = "https://graph.microsoft.com/v1.0/$metadata"
 _ODATA_TYPES: dict[Kind, str] = {
@@ -24,6 +30,8 @@ _ODATA_TYPES: dict[Kind, str] = {
     "ServicePrincipal": "#microsoft.graph.servicePrincipal",
     "User": "#microsoft.graph.user",
 }
+SERVICE_PRINCIPAL: Document = {"appRoleAssignmentRequired": False, "notes": None, "tags": []}
+"""What may be changed of a service principal, and what a new one has of it."""
 _SKIP = "$skiptoken"
 _LARGEST_TOP, _LARGEST_PAGE = 999, 100
 
@@ -35,9 +43,9 @@ def directory_of(request: Request) -> Entra:
 
 
 def existing(request: Request, kind: Kind) -> Principal:
-    """Return the principal that the path names. Raises ServiceError (404)."""
-    object_id = request.path_params["id"]
-    principal = directory_of(request).principal(object_id)
+    """Return the principal that the path names, by `id` or `appId`. Raises ServiceError (404)."""
+    object_id, directory = request.path_params["id"], directory_of(request)
+    principal = directory.by_app_id(object_id) if "(appId=" in request.url.path else directory.principal(object_id)
     if principal is None or principal.kind != kind:
         raise missing(object_id)
     return principal
@@ -51,11 +59,13 @@ def objects_of(request: Request, ids: list[str]) -> list[Document]:
 
 def object_body(directory: Entra, principal: Principal) -> Document:
     """Return a principal as a directory object."""
+    body: Document = {"@odata.type": _ODATA_TYPES[principal.kind], "id": principal.object_id}
     if principal.kind == "Group":
-        return {"@odata.type": _ODATA_TYPES["Group"], **group_body(directory, principal.object_id)}
+        return body | group_body(directory, principal.object_id)
+    if principal.kind == "User":
+        return {**body, "accountEnabled": True, **(directory.store.get("users", principal.object_id) or {})}
     return {
-        "@odata.type": _ODATA_TYPES[principal.kind],
-        "id": principal.object_id,
+        **body,
         "displayName": principal.name,
         "appId": principal.app_id,
         "appDisplayName": principal.name,
@@ -63,6 +73,7 @@ def object_body(directory: Entra, principal: Principal) -> Document:
         "servicePrincipalNames": [principal.app_id],
         "servicePrincipalType": "Application",
         "accountEnabled": True,
+        **(directory.store.get("service-principals", principal.object_id) or SERVICE_PRINCIPAL),
     }
 
 
@@ -75,6 +86,15 @@ def group_body(directory: Entra, object_id: str) -> Document:
 def id_of(reference: str) -> str:
     """Return the object ID at the end of an `@odata.id`."""
     return reference.rstrip("/").rpartition("/")[2].lower()
+
+
+def of_either_key(collection: str, *operations: Operation) -> list[Operation]:
+    """Return the operations on an object of a collection, which its `id` and its `appId` name alike."""
+    return [
+        (method, f"/{collection}{key}{path}", handler)
+        for key in ("(appId='{id}')", "/{id}")
+        for method, path, handler in operations
+    ]
 
 
 def page(request: Request, context: str, items: list[Document]) -> JSONResponse:

@@ -1,23 +1,27 @@
 """login.microsoftonline.com: discovery, keys and the token endpoint.
 
-Grants: `client_credentials` with a secret, or with a federated assertion (workload identity federation,
-https://learn.microsoft.com/entra/workload-id/workload-identity-federation). Error codes and messages are Entra's.
+Grants: `client_credentials`, and for a user who signed in `authorization_code` and `refresh_token`, each with a secret
+or with a federated assertion (https://learn.microsoft.com/entra/workload-id/workload-identity-federation). Error codes
+and messages are Entra's.
 """
 
 from __future__ import annotations
 
+import base64
 import json
 import time
-import uuid
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
-from urllib.parse import parse_qsl
+from urllib.parse import parse_qsl, unquote_plus
 
 import jwt
 from starlette.responses import JSONResponse
 from starlette.routing import Route
 
 from rehearsal_cloud.entra.directory import AUDIENCES, TOKEN_SECONDS, Principal
+from rehearsal_cloud.entra.sign_in_error import AUTHORITY, SignInError
+from rehearsal_cloud.entra.sign_in_page import SignInPage
+from rehearsal_cloud.entra.sign_ins import SignIns, check_tenant, client_of
 from rehearsal_cloud.home import TENANT_ID
 
 if TYPE_CHECKING:
@@ -29,50 +33,27 @@ if TYPE_CHECKING:
     from rehearsal_cloud.entra.directory import Entra
     from rehearsal_cloud.store import Store
 
-_LOGIN = "https://login.microsoftonline.com"
+_GRANTS = ("client_credentials", "authorization_code", "refresh_token")
 _JWT_BEARER = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer"
 
 
-class SignInError(Exception):
-    """Entra's answer to a failed sign-in: an OAuth error with an AADSTS code in its description."""
-
-    def __init__(self, status: int, error: str, aadsts: int, text: str) -> None:
-        super().__init__(text)
-        self.status = status
-        self.error = error
-        self.aadsts = aadsts
-        self.text = text
-
-    def response(self) -> JSONResponse:
-        """Return the answer in the format of RFC 6749 with Entra's additions."""
-        now = datetime.now(UTC).strftime("%Y-%m-%d %H:%M:%SZ")
-        trace, correlation = str(uuid.uuid4()), str(uuid.uuid4())
-        description = (
-            f"AADSTS{self.aadsts}: {self.text} Trace ID: {trace} Correlation ID: {correlation} Timestamp: {now}"
-        )
-        body = {
-            "error": self.error,
-            "error_description": description,
-            "error_codes": [self.aadsts],
-            "timestamp": now,
-            "trace_id": trace,
-            "correlation_id": correlation,
-            "error_uri": f"{_LOGIN}/error?code={self.aadsts}",
-        }
-        return JSONResponse(body, self.status)
-
-
 class Login:
-    """The token service's HTTP endpoints. `issuer_keys` returns the JWKS of an external issuer, or None."""
+    """The token service's HTTP endpoints. `issuer_keys` returns the JWKS of an external issuer, or None.
 
-    def __init__(self, entra: Entra, store: Store, issuer_keys: Callable[[str], Document | None]) -> None:
+    `pages` is the address of the pages for browsers, which neither use the rehearsal's proxy nor trust its CA.
+    """
+
+    def __init__(self, entra: Entra, store: Store, issuer_keys: Callable[[str], Document | None], pages: str) -> None:
         self._entra = entra
         self._store = store
         self._issuer_keys = issuer_keys
+        self._pages = pages
+        self._sign_ins = SignIns(entra, store)
 
     def routes(self) -> list[Route]:
-        """Return the routes that the identity libraries use."""
+        """Return the routes that the identity libraries use, and browsers."""
         return [
+            *self.page_routes(),
             Route("/common/discovery/instance", self._instance),
             Route("/{tenant}/discovery/v2.0/keys", self._keys),
             Route("/{tenant}/discovery/keys", self._keys),
@@ -82,11 +63,15 @@ class Login:
             Route("/{tenant}/oauth2/token", self._token, methods=["POST"]),
         ]
 
+    def page_routes(self) -> list[Route]:
+        """Return the routes of the pages."""
+        return SignInPage(self._entra, self._sign_ins).routes()
+
     async def _instance(self, _request: Request) -> JSONResponse:
         aliases = ["login.microsoftonline.com", "login.windows.net", "login.microsoft.com", "sts.windows.net"]
         return JSONResponse(
             {
-                "tenant_discovery_endpoint": f"{_LOGIN}/{TENANT_ID}/v2.0/.well-known/openid-configuration",
+                "tenant_discovery_endpoint": f"{AUTHORITY}/{TENANT_ID}/v2.0/.well-known/openid-configuration",
                 "api-version": "1.1",
                 "metadata": [
                     {"preferred_network": aliases[0], "preferred_cache": "login.windows.net", "aliases": aliases}
@@ -99,17 +84,18 @@ class Login:
 
     async def _configuration(self, request: Request) -> JSONResponse:
         try:
-            _check_tenant(request.path_params["tenant"])
+            check_tenant(request.path_params["tenant"])
         except SignInError as error:
             return error.response()
-        base = f"{_LOGIN}/{TENANT_ID}"
+        base = f"{AUTHORITY}/{TENANT_ID}"
         return JSONResponse(
             {
                 "token_endpoint": f"{base}/oauth2/v2.0/token",
                 "token_endpoint_auth_methods_supported": ["client_secret_post", "private_key_jwt"],
                 "jwks_uri": f"{base}/discovery/v2.0/keys",
                 "issuer": f"{base}/v2.0",
-                "authorization_endpoint": f"{base}/oauth2/v2.0/authorize",
+                "authorization_endpoint": f"{self._pages}/{TENANT_ID}/oauth2/v2.0/authorize",
+                "end_session_endpoint": f"{self._pages}/{TENANT_ID}/oauth2/v2.0/logout",
                 "device_authorization_endpoint": f"{base}/oauth2/v2.0/devicecode",
                 "response_types_supported": ["code", "id_token", "code id_token", "id_token token"],
                 "response_modes_supported": ["query", "fragment", "form_post"],
@@ -126,9 +112,15 @@ class Login:
 
     async def _token(self, request: Request) -> JSONResponse:
         form = dict(parse_qsl((await request.body()).decode()))
+        scheme, _, basic = request.headers.get("authorization", "").partition(" ")
+        if scheme.lower() == "basic":  # RFC 6749, 2.3.1
+            client_id, _, secret = base64.b64decode(basic).decode().partition(":")
+            form |= {"client_id": unquote_plus(client_id), "client_secret": unquote_plus(secret)}
         try:
-            _check_tenant(request.path_params["tenant"])
+            check_tenant(request.path_params["tenant"])
             principal = self._client(form)
+            if form["grant_type"] != "client_credentials":
+                return JSONResponse(self._sign_ins.tokens(principal, form))
             audience = _audience(form)
         except SignInError as error:
             return error.response()
@@ -144,29 +136,35 @@ class Login:
         return JSONResponse(answer)
 
     def _client(self, form: Mapping[str, str]) -> Principal:
-        if form.get("grant_type") != "client_credentials":
+        if form.get("grant_type") not in _GRANTS:
             text = f"The app requested an unsupported grant type '{form.get('grant_type', '')}'."
             raise SignInError(400, "unsupported_grant_type", 70003, text)
         client_id = form.get("client_id", "").lower()
-        principal = self._entra.by_app_id(client_id)
-        if principal is None:
-            text = (
-                f"Application with identifier '{client_id}' was not found in the directory '{TENANT_ID}'. This can"
-                " happen if the application has not been installed by the administrator of the tenant."
-            )
-            raise SignInError(400, "unauthorized_client", 700016, text)
+        principal = client_of(self._entra, client_id)
         if form.get("client_assertion_type") == _JWT_BEARER:
             self._check_assertion(client_id, form.get("client_assertion", ""))
         elif "client_secret" not in form:
             text = "The request body must contain the following parameter: 'client_assertion' or 'client_secret'."
             raise SignInError(401, "invalid_client", 7000218, text)
-        elif not self._entra.password_matches(client_id, form["client_secret"]):
+        else:
+            self._check_secret(client_id, form["client_secret"])
+        return principal
+
+    def _check_secret(self, client_id: str, secret: str) -> None:
+        password = self._entra.password(client_id, secret)
+        if password is None:
             text = (
                 "Invalid client secret provided. Ensure the secret being sent in the request is the client secret"
                 f" value, not the client secret ID, for a secret added to app '{client_id}'."
             )
             raise SignInError(401, "invalid_client", 7000215, text)
-        return principal
+        end = password.get("about", {}).get("endDateTime")
+        if end is not None and datetime.fromisoformat(end) <= datetime.now(UTC):
+            text = (
+                f"The provided client secret keys for app '{client_id}' are expired. Visit the Azure portal to create"
+                " new keys for your app: https://aka.ms/NewClientSecret, or consider using certificate credentials."
+            )
+            raise SignInError(401, "invalid_client", 7000222, text)
 
     def _check_assertion(self, client_id: str, assertion: str) -> None:
         """Check issuer, subject and audience against the federated credentials, then the issuer's signature."""
@@ -217,15 +215,6 @@ class Login:
         except jwt.InvalidTokenError:
             text = "Client assertion contains an invalid signature."
             raise SignInError(401, "invalid_client", 700027, text) from None
-
-
-def _check_tenant(tenant: str) -> None:
-    if tenant.lower() not in (TENANT_ID, "organizations", "common"):
-        text = (
-            f"Tenant '{tenant}' not found. Check to make sure you have the correct tenant ID and are signing into the"
-            " correct cloud."
-        )
-        raise SignInError(400, "invalid_request", 90002, text)
 
 
 def _audience(form: Mapping[str, str]) -> str:

@@ -9,6 +9,7 @@ import os
 import re
 import signal
 import socket
+import ssl
 import time
 import uuid
 from email.utils import formatdate
@@ -51,9 +52,12 @@ class FrontDoor:
         self._faults = cloud.faults
         self._log = cloud.home.request_log.open("a", buffering=1)
         oidc = Oidc(cloud)
+        pages = f"http://localhost:{cloud.settings.proxy_port}"
+        login = Login(cloud.entra, cloud.store, oidc.fetched, pages)
+        self._sign_in_pages = routed(login.page_routes())
         self._hosts: dict[str, Handler] = {
             _RESOURCE_MANAGER: ResourceManager(cloud, resources).answer,
-            "login.microsoftonline.com": routed(Login(cloud.entra, cloud.store, oidc.fetched).routes()),
+            "login.microsoftonline.com": routed(login.routes()),
             **dict.fromkeys((HOST, TOKEN_HOST), routed(DockerHub(cloud).routes())),
             "graph.microsoft.com": routed(Graph(cloud.entra).routes()),
         }
@@ -69,7 +73,7 @@ class FrontDoor:
         request = Request(scope, receive)
         started = time.time()
         host = request.headers.get("host", "").partition(":")[0].lower()
-        if host == "localhost":
+        if host in ("localhost", "127.0.0.1"):
             response = await self._control(request)
         else:
             response = await self._faults.serve(request, lambda inner: self._serve(host, inner))
@@ -100,6 +104,8 @@ class FrontDoor:
     async def _control(self, request: Request) -> Response:
         if request.url.path == "/rehearsal/health":
             return JSONResponse({"status": "ready", "pid": os.getpid()})
+        if not request.url.path.startswith("/rehearsal/"):
+            return await self._sign_in_pages(request)
         if request.headers.get("authorization") != f"Bearer {self._cloud.settings.control_token}":
             return Response(None, 401)
         if request.url.path == "/rehearsal/faults":
@@ -152,7 +158,8 @@ async def serve(home: Home, settings: Settings) -> None:
         pid_file.flush()
         cloud = Cloud(home, settings)
         resources = Resources(cloud, providers())
-        proxy = Proxy(proxy_listener, settings.https_port, resources.resolves)
+        own_ca = ssl.create_default_context(cafile=str(home.ca_file))
+        proxy = Proxy(proxy_listener, settings.https_port, resources.resolves, own_ca)
         config = uvicorn.Config(
             FrontDoor(cloud, resources),
             ssl_context_factory=lambda *_: cloud.tls,

@@ -1,7 +1,7 @@
 """An HTTP CONNECT proxy whose only destination is the rehearsal's TLS endpoint.
 
 Clients keep Azure's real host names. The proxy refuses all other hosts, so no request through it
-can reach real Azure by accident.
+can reach real Azure by accident. A browser that opens the proxy's own address gets the sign-in pages: it uses no proxy.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 from rehearsal_cloud.certificates import serves
 
 if TYPE_CHECKING:
+    import ssl
     from collections.abc import Callable, Coroutine
 
 _HEAD_LIMIT = 16 * 1024
@@ -23,13 +24,16 @@ _HEAD_LIMIT = 16 * 1024
 class Proxy:
     """Accepts on `listener` and pipes the hosts of the rehearsal to `https_port` on loopback.
 
-    `resolves` replaces DNS: a missing vault or registry has no address.
+    `resolves` replaces DNS: a missing vault or registry has no address. `own_ca` trusts the TLS endpoint.
     """
 
-    def __init__(self, listener: socket.socket, https_port: int, resolves: Callable[[str], bool]) -> None:
+    def __init__(
+        self, listener: socket.socket, https_port: int, resolves: Callable[[str], bool], own_ca: ssl.SSLContext
+    ) -> None:
         self._listener = listener
         self._https_port = https_port
         self._resolves = resolves
+        self._own_ca = own_ca
         self._server: asyncio.Server | None = None
         self._pipes: set[asyncio.Task[None]] = set()
 
@@ -62,6 +66,9 @@ class Proxy:
     async def _connect(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         head = await reader.readuntil(b"\r\n\r\n")
         method, target, *_ = [*head.split(b"\r\n", 1)[0].decode("latin-1").split(" "), ""]
+        if target.startswith("/"):
+            await self._serve(head, reader, writer)
+            return
         host = target.rpartition(":")[0]
         if method != "CONNECT" or not serves(host):
             await _refuse(writer, "403 Forbidden", f"The rehearsal cloud does not stand in for {target}.")
@@ -76,6 +83,17 @@ class Proxy:
             writer.write(b"HTTP/1.1 200 Connection established\r\n\r\n")
             client: socket.socket = writer.get_extra_info("socket")
             await _either(_pipe(reader, upstream_writer, client), _pipe(upstream_reader, writer))
+        finally:
+            upstream_writer.close()
+
+    async def _serve(self, head: bytes, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        """Pass requests for this address itself on to the TLS endpoint."""
+        upstream_reader, upstream_writer = await asyncio.open_connection(
+            "127.0.0.1", self._https_port, ssl=self._own_ca, server_hostname="localhost"
+        )
+        try:
+            upstream_writer.write(head)
+            await _either(_pipe(reader, upstream_writer), _pipe(upstream_reader, writer))
         finally:
             upstream_writer.close()
 

@@ -9,6 +9,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from airflowaks.session import Session
+from rehearsal_cloud.entra.directory import GRAPH_OBJECT_ID
 from rehearsal_cloud.entra.permissions import APP_ROLES
 from rehearsal_cloud.resource_manager.built_in_roles import ROLES
 from tests.support.azure_requests import GRAPH, Sender, make_service_principal, when_replicated
@@ -19,8 +20,6 @@ if TYPE_CHECKING:
     from airflowaks.session import Mode
     from tests.support.rehearsal import Rehearsal
 
-GRAPH_OBJECT_ID = "66666666-6666-4666-8666-666666666666"
-"""Of Microsoft Graph's own service principal, whose ID every tenant has of its own."""
 ROLE_ADMINISTRATOR = "Role Based Access Control Administrator"
 _IDS = {role.name: role.id for role in ROLES}
 

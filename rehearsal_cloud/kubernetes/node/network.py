@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 _WATCHED = ("Service", "EndpointSlice", "NetworkPolicy", "Pod", "Namespace")
 _SETTLE_SECONDS = 0.02
 _DOMAIN = "svc.cluster.local"
+# Of the service tag AzureActiveDirectory: https://learn.microsoft.com/azure/virtual-network/service-tags-overview.
+_ENTRA, _ENTRA_CIDR = "20.190.128.1", "20.190.128.0/18"
 _POD_CIDR, _SERVICE_CIDR = "10.244.0.0/16", "10.0.0.0/16"
 
 
@@ -38,7 +40,7 @@ class Network:
         self._pods.mkdir(mode=0o700, parents=True, exist_ok=True)
         profile = cluster.document["properties"].get("networkProfile") or {}
         pods, services = profile.get("podCidr") or _POD_CIDR, profile.get("serviceCidr") or _SERVICE_CIDR
-        self._networks = [pods, services]
+        self._networks = [pods, services, _ENTRA_CIDR]
         self._addresses = ipaddress.ip_network(pods)
         self._last = 1
         self._tables: dict[str, Any] = {"names": {}, "services": {}, "ingress": {}, "egress": {}}
@@ -142,8 +144,11 @@ class Network:
             self._tables = tables
 
     def _services(self) -> tuple[dict[str, list[str]], dict[str, dict[str, list[tuple[str, int]]]]]:
-        names: dict[str, list[str]] = {}
-        services: dict[str, dict[str, list[tuple[str, int]]]] = {}
+        # Pods reach Entra without a proxy; nothing else of Azure is asked from inside of a container.
+        names: dict[str, list[str]] = {"login.microsoftonline.com": [_ENTRA]}
+        services: dict[str, dict[str, list[tuple[str, int]]]] = {
+            _ENTRA: {"443": [("127.0.0.1", self._cluster.cloud.settings.https_port)]}
+        }
         slices: dict[tuple[str, str], list[Document]] = {}
         for endpoint_slice in self._cluster.objects.list("EndpointSlice"):
             owner = (endpoint_slice["metadata"].get("labels") or {}).get("kubernetes.io/service-name", "")

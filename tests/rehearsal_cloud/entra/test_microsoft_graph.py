@@ -1,4 +1,4 @@
-"""Groups, applications and service principals on Microsoft Graph."""
+"""Groups and service principals on Microsoft Graph."""
 
 from __future__ import annotations
 
@@ -136,12 +136,6 @@ def test_groups_of_a_member_are_checked(send: Sender, group_id: str) -> None:
     send("POST", f"{GRAPH}/groups/{group_id}/members/$ref", reference)
     assert send("POST", check, body).json()["value"] == [group_id]
     assert send("GET", f"{GRAPH}/groups/{group_id}/owners").json()["value"] == []
-
-
-def test_the_directory_has_no_users(send: Sender) -> None:
-    assert send("GET", f"{GRAPH}/users").json()["value"] == []
-    answer = send("GET", f"{GRAPH}/users/me@example.com")
-    assert (answer.status_code, answer.json()["error"]["code"]) == (404, "Request_ResourceNotFound")
 
 
 def test_a_second_service_principal_of_an_application_is_refused(send: Sender, newcomer: Newcomer) -> None:
