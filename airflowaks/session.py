@@ -91,6 +91,7 @@ class Session:
         *,
         redactor: Redactor | None = None,
         operator_address: str = "",
+        image: str = "",
         waits: bool = False,
     ) -> None:
         """Open a session; `redactor` is another session's, for two that show their output in the same place."""
@@ -98,6 +99,8 @@ class Session:
         self.mode = mode
         self.operator_address = operator_address
         """The public IPv4 address of this machine, if a firewall rule has to let it in."""
+        self.image = image
+        """Airflow's image in this run, as `registry.resolve` takes it; empty: the environment's."""
         self.waits = waits and mode == "apply"
         """Whether other steps run at the same time, so that what they make is waited for."""
         self.stopping = threading.Event()
@@ -269,12 +272,13 @@ class Session:
 
 
 def open_session(
-    env: str = "local", mode: str = "apply", operator_address: str = "", *, waits: bool = False
+    env: str = "local", mode: str = "apply", operator_address: str = "", *, image: str = "", waits: bool = False
 ) -> Session:
     """Return a session for the environment of that name; for a rehearsal, start the rehearsal cloud if needed.
 
     `operator_address` is the public IPv4 address of this machine, for an environment with `access: direct` whose
-    firewall rules do not cover it. With `waits`, what other steps make is waited for, in an apply. Nothing is asked of
+    firewall rules do not cover it. `image` is Airflow's image in this run, in place of the environment's; see
+    `registry.resolve`. With `waits`, what other steps make is waited for, in an apply. Nothing is asked of
     Azure yet.
 
     Raises:
@@ -291,4 +295,5 @@ def open_session(
     if operator_address:
         check_operator_address(operator_address, environment)
     connection = rehearsal_connection() if environment.is_local else azure_connection(environment)
-    return Session(environment, mode, connection, operator_address=operator_address, waits=waits)  # type: ignore[arg-type]  # it is in get_args(Mode)
+    options: Any = {"operator_address": operator_address, "image": image, "waits": waits}
+    return Session(environment, mode, connection, **options)  # type: ignore[arg-type]  # it is in get_args(Mode)

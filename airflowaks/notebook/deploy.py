@@ -50,7 +50,7 @@ NOTEBOOKS = (
     "07_airflow",
 )
 """The steps' notebooks."""
-_OF_IMAGE = ("01_cluster", "02_registry", "07_airflow")
+_OF_IMAGE = ("01_cluster", "02_registry", "03_backend", "04_key_vault", "07_airflow")
 """The notebooks with the parameter `image`."""
 _OF_OPERATOR = ("03_backend",)
 """The notebooks with the parameter `operator_address`."""

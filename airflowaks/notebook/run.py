@@ -102,8 +102,8 @@ def start(notebook: str, *, env: str, mode: str, **parameters: Any) -> Run:
     values = {"env": env, "mode": mode, **parameters}
     kinds = get_type_hints(shell.user_module)
     check_parameters(notebook, values, cells=shell.user_ns["In"], kinds=kinds)
-    operator_address, waits = str(values.get("operator_address", "")), bool(values.get("wait"))
-    session = open_session(env, mode, operator_address, waits=waits)
+    operator_address, image = (str(values.get(name, "")) for name in ("operator_address", "image"))
+    session = open_session(env, mode, operator_address, image=image, waits=bool(values.get("wait")))
     _redact_messages(shell, session.redactor)
     session.memoize(Results).display = NotebookDisplay()
     run = Run(session, provenance(notebook, session, values), attended=_is_attended(shell))

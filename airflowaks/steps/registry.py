@@ -34,7 +34,7 @@ class Resources:
         step1 = session.memoize(cluster.Resources)
         self.registry = ContainerRegistry(session, session.environment.registry.name, parent=step1.group)
         self.registry.needs = step1.provider_of(self.registry)
-        self.image = self.named(session.environment.registry.image)
+        self.image = self.named(session.image or session.environment.registry.image)
         # Nodes pull images as the kubelet's identity, not as the cluster's own.
         self.pull_access = RoleAssignment(
             Role.ACR_PULL,
@@ -46,7 +46,8 @@ class Resources:
         set_step(2, self)
 
     def named(self, image: str, *, force: bool = False) -> RegistryImage:
-        """Return the image of that name, for `resolve` and `image`."""
+        """Return the image of that name, for `resolve` and `image`. Raises InvalidParameter."""
+        check_image(image)
         if image == "import":
             return ImportedImage(self.registry, force=force)
         if image == "build":
@@ -68,14 +69,13 @@ def check_image(image: str) -> None:
 
 
 def resolve(session: Session, image: str = "") -> RegistryImage:
-    """Return the image that `image` names: the environment's where it is empty.
+    """Return the image that `image` names: the run's, else the environment's, where it is empty.
 
     Otherwise it is `import`, `build` or `existing`, or a digest (`sha256:…`) or a tag in the repository. Raises
     InvalidParameter where it is written like none of these.
     """
-    if not image:
+    if image in ("", session.image):
         return session.memoize(Resources).image
-    check_image(image)
     return session.memoize(_named, image)
 
 
@@ -93,7 +93,8 @@ def registry(session: Session) -> Changes:
 def image(session: Session, image: str = "", *, force: bool = False) -> Changes:
     """Import or build an image (see `resolve`) where it is missing; `force` imports it in any case."""
     if force:
-        source = session.memoize(Resources).named(image or session.environment.registry.image, force=True)
+        image = image or session.image or session.environment.registry.image
+        source = session.memoize(Resources).named(image, force=True)
     else:
         source = resolve(session, image)
     base = [source.base] if isinstance(source, BuiltImage) else []

@@ -310,6 +310,19 @@ def test_an_image_that_no_node_can_pull_is_said_at_once(session: Session) -> Non
     until(lambda: not jobs(session))
 
 
+def test_the_pod_runs_the_image_of_the_run(deployed: Session, open_here: Callable[..., Session]) -> None:
+    digest = deployed.memoize(registry.Resources).image.require("digest")
+    session = open_here("through", image=digest)
+    assert session.memoize(registry.Resources).image.reference.endswith(digest)
+    assert not backend.checks(session).failed
+    session.close()
+
+    missing = open_here("through", image="never-built")
+    step = missing.memoize(backend.Resources)
+    with pytest.raises(MissingDependency, match="never-built does not exist"):
+        step.route.address(step.server.host, step.server.port)
+
+
 def test_direct_is_let_in_by_the_operator_s_rule_alone(cloud: Rehearsal, open_here: Callable[..., Session]) -> None:
     closed = open_here("direct")
     cluster.everything(closed)
