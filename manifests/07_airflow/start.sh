@@ -3,4 +3,6 @@
 # SSL_CERT_DIR.
 company="${0%/programs/*}/certificates/ca.pem"
 if [ -f "$company" ]; then cat "$SSL_CERT_DIR/ca-certificates.crt" "$company" > "$SSL_CERT_FILE"; fi
+# The name of a session in PostgreSQL is the pod's: https://www.postgresql.org/docs/current/libpq-envars.html
+export PGAPPNAME="$HOSTNAME"
 exec "$@"
