@@ -59,6 +59,20 @@ class AirflowApi:
         answer = self._send("GET", f"{_API}/dags/~/dagRuns/~/taskInstances?{query}")
         return answer["task_instances"], answer["total_entries"]
 
+    def each_task(self, state: str, page: int, pages: int) -> Iterator[dict[str, Any]]:
+        """Yield the task instances of all DAGs in a state, the oldest first, at most `pages` of them."""
+        for offset in range(0, page * pages, page):
+            query = urlencode({"state": state, "limit": page, "offset": offset, "order_by": "id"})
+            tasks = self._send("GET", f"{_API}/dags/~/dagRuns/~/taskInstances?{query}")["task_instances"]
+            yield from tasks
+            if len(tasks) < page:
+                return
+
+    def clear(self, dag: str, run: str, tasks: list[tuple[str, int]]) -> None:
+        """Clear instances of tasks, given with their map index, of a run, which then are scheduled again."""
+        body = {"dry_run": False, "only_failed": False, "reset_dag_runs": False, "dag_run_id": run, "task_ids": tasks}
+        self._send("POST", f"{_API}/dags/{quote(dag, safe='')}/clearTaskInstances", body)
+
     def dag(self, dag: str) -> dict[str, Any]:
         """Return a DAG with its schedule, limits and file; 404 if it was never parsed."""
         details: dict[str, Any] = self._send("GET", f"{_API}/dags/{quote(dag, safe='')}/details")

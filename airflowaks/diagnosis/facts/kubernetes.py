@@ -42,6 +42,7 @@ class Pod:
     has_identity_label: bool = True
     created: str = ""
     turned: str = ""
+    image: str = ""
     containers: Mapping[str, Container] = field(default_factory=dict)
 
 

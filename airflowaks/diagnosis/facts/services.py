@@ -4,7 +4,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from airflowaks.diagnosis.facts.resource_status import ResourceStatus
-from airflowaks.diagnosis.facts.waiting import Waiting
+from airflowaks.diagnosis.facts.waiting import Waiting, duration
+
+_LONG_WAIT_SECONDS, _LONG_IDLE_SECONDS, _LONG_SECONDS = 20.0, 120.0, 900.0
 
 
 @dataclass(frozen=True)
@@ -71,13 +73,66 @@ class Airflow:
 
 @dataclass(frozen=True)
 class Database:
-    """A database as its role sees it after login; `migrated` is said of Airflow's alone."""
+    """A database as its role sees it after login; `migrated` and `schema` are said of Airflow's alone.
+
+    `clients` are the server's connections by role, application and address, the most first. `read_only` is empty, or
+    why new transactions cannot write: `recovery`, or where the default is set (`pg_settings.source`). `idle_seconds`
+    is how long a session may be idle, 0 for ever. `schema` is the revision of Airflow's tables.
+    """
 
     owner: bool = True
     creates: bool = True
     migrated: bool = True
     connections: int = 0
     most_connections: int = 0
+    clients: Mapping[str, int] = field(default_factory=dict)
+    read_only: str = ""
+    idle_seconds: float = 0.0
+    schema: str = ""
+
+
+@dataclass(frozen=True)
+class Transaction:
+    """A transaction of a session that blocks others, or is open for long; `statement` is the kind of its last one.
+
+    `seconds` is its age; `blocked` sessions wait for its locks, the first of them for `blocked_seconds`.
+    """
+
+    pid: int
+    role: str = ""
+    application: str = ""
+    client: str = ""
+    state: str = ""
+    statement: str = ""
+    seconds: float = 0.0
+    blocked: int = 0
+    blocked_seconds: float = 0.0
+
+    @property
+    def blocks(self) -> bool:
+        """Tell whether others wait for it longer than for a moment."""
+        return self.blocked_seconds > _LONG_WAIT_SECONDS
+
+    @property
+    def idle(self) -> bool:
+        """Tell whether it runs no statement."""
+        return self.state.startswith("idle in transaction")
+
+    @property
+    def is_long(self) -> bool:
+        """Tell whether it is older than any of Airflow's: none of those is idle for long."""
+        return self.seconds > (_LONG_IDLE_SECONDS if self.idle else _LONG_SECONDS)
+
+    @property
+    def session(self) -> str:
+        """Return whose it is."""
+        application = f" ({self.application})" if self.application else ""
+        return f"{self.pid} of {self.role}{application}{f' from {self.client}' if self.client else ''}"
+
+    def __str__(self) -> str:
+        blocked = f", blocks {self.blocked} for {duration(self.blocked_seconds)}" if self.blocked else ""
+        age = f"open for {duration(self.seconds)}, last statement {self.statement or 'unknown'}"
+        return f"session {self.session}: {self.state}, {age}{blocked}"
 
 
 @dataclass(frozen=True)
@@ -90,18 +145,28 @@ class Role:
 
 @dataclass(frozen=True)
 class Broker:
-    """The broker; memory in bytes, 0 means no limit."""
+    """The broker; memory in bytes, 0 means no limit.
+
+    `queued` are the messages by queue; `unacknowledged` are those that workers have taken and not finished.
+    """
 
     used_memory: int = 0
     most_memory: int = 0
     policy: str = "noeviction"
+    replica: bool = False
+    clients: int = 0
+    most_clients: int = 0
+    addresses: Mapping[str, int] = field(default_factory=dict)
+    queued: Mapping[str, int] = field(default_factory=dict)
+    unacknowledged: int = 0
 
 
 @dataclass(frozen=True)
 class Backend:
-    """Databases, role and broker; one that did not answer has the defaults."""
+    """Databases, role, transactions and broker; one that did not answer has the defaults."""
 
     database: Database = field(default_factory=Database)
     celery: Database = field(default_factory=Database)
     role: Role = field(default_factory=Role)
+    transactions: tuple[Transaction, ...] = ()
     broker: Broker = field(default_factory=Broker)

@@ -1,64 +1,151 @@
-"""Reads the state of database and broker, opened with Airflow's own secrets."""
+"""Reads the state of database and broker, opened with Airflow's own secrets, and of transactions as administrator.
+
+A role sees name and application of all sessions, and what they do of its own; the administrator, as a member of
+azure_pg_admin, sees and ends all but Azure's own:
+https://learn.microsoft.com/azure/postgresql/troubleshoot/how-to-high-cpu-utilization#terminate-long-running-transactions
+https://www.postgresql.org/docs/current/monitoring-stats.html#MONITORING-PG-STAT-ACTIVITY-VIEW
+"""
 
 from __future__ import annotations
 
+from collections import Counter
+from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 from airflowaks.azure.database_role import TOKEN_SCOPE, connect, read_row
 from airflowaks.azure.redis import opened
 from airflowaks.cloud.database_urls import DatabaseUrl
-from airflowaks.diagnosis.facts.services import Broker, Database, Role
+from airflowaks.diagnosis.facts.services import Broker, Database, Role, Transaction
 from airflowaks.steps import backend, key_vault
 
 if TYPE_CHECKING:
+    import psycopg
+
     from airflowaks.azure.key_vault import VaultSecret
     from airflowaks.diagnosis.readers.scope import Scope
     from airflowaks.session import Session
 
+_KEYS, _MOST_ADDRESSES, _NEARLY_ALL = 1000, 4, 0.9
+_PRIORITY, _REPLIES = "\x06\x16", ".pidbox"
 _AS_OWNER = """
     SELECT (SELECT pg_get_userbyid(datdba) = current_user FROM pg_database WHERE datname = current_database()) AS owner,
            has_schema_privilege(current_user, 'public', 'CREATE') AS creates,
            to_regclass('alembic_version') IS NOT NULL AS migrated,
-           (SELECT count(*) FROM pg_stat_activity WHERE backend_type = 'client backend') AS connections,
+           (SELECT count(*) FROM pg_stat_activity WHERE datid IS NOT NULL AND usesysid IS NOT NULL) AS connections,
            current_setting('max_connections')::int - current_setting('superuser_reserved_connections')::int
-               AS most_connections
+               - coalesce(current_setting('reserved_connections', TRUE)::int, 0) AS most_connections,
+           (SELECT json_object_agg(name, count ORDER BY count DESC) FROM (
+               SELECT usename || coalesce(' (' || nullif(application_name, '') || ')', '')
+                      || coalesce(' from ' || host(client_addr), '') AS name, count(*) AS count
+               FROM pg_stat_activity WHERE datid IS NOT NULL AND usesysid IS NOT NULL
+               GROUP BY 1 ORDER BY 2 DESC LIMIT 4) AS clients) AS clients,
+           CASE WHEN pg_is_in_recovery() THEN 'recovery' WHEN current_setting('default_transaction_read_only')::bool
+               THEN (SELECT source FROM pg_settings WHERE name = 'default_transaction_read_only') ELSE '' END
+               AS read_only,
+           coalesce((SELECT setting::float / 1000 FROM pg_settings WHERE name = 'idle_session_timeout'), 0)
+               AS idle_seconds
 """
+_SCHEMA = "SELECT string_agg(version_num, ', ' ORDER BY version_num) AS schema FROM alembic_version"
 _OF_THE_ROLE = "SELECT rolcanlogin AS login FROM pg_roles WHERE rolname = %s"
+# Of a statement only its first word is read, which is never a value. pg_blocking_pids locks the lock manager for a
+# moment, so it is asked of waiting sessions alone: https://www.postgresql.org/docs/current/functions-info.html
+TRANSACTIONS = """
+    WITH waiting AS MATERIALIZED (
+        SELECT pid, pg_blocking_pids(pid) AS holders, extract(epoch FROM now() - query_start)::float AS seconds
+        FROM pg_stat_activity WHERE wait_event_type = 'Lock'
+    ), held AS (
+        SELECT holder, count(*)::int AS blocked, max(seconds) AS seconds
+        FROM waiting, unnest(holders) AS holder GROUP BY holder
+    )
+    SELECT pid, coalesce(usename, '') AS role, application_name AS application,
+           coalesce(host(client_addr), '') AS client, coalesce(state, '') AS state,
+           coalesce(upper(substring(query FROM '^[[:space:]]*([[:alpha:]]+)')), '') AS statement,
+           extract(epoch FROM now() - xact_start)::float AS seconds, coalesce(blocked, 0) AS blocked,
+           coalesce(held.seconds, 0) AS blocked_seconds
+    FROM pg_stat_activity LEFT JOIN held ON holder = pid
+    WHERE datname = ANY(%s) AND backend_type = 'client backend' AND pid NOT IN (SELECT pid FROM waiting)
+          AND (blocked > 0 OR now() - xact_start > interval '1 minute')
+    ORDER BY blocked DESC, xact_start LIMIT 20
+"""
 
 
 def database(session: Session, _scope: Scope) -> dict[str, Any]:
     """Log in to Airflow's database; read privileges, migration and connections."""
-    return {"database": _as_owner(session, session.memoize(key_vault.Resources).sql_connection)}
+    with open_database(session, session.memoize(key_vault.Resources).sql_connection) as connection:
+        return {"database": as_owner(connection)}
 
 
 def celery(session: Session, _scope: Scope) -> dict[str, Any]:
     """Log in to Celery's database; read privileges."""
-    return {"celery": _as_owner(session, session.memoize(key_vault.Resources).result_backend)}
+    with open_database(session, session.memoize(key_vault.Resources).result_backend) as connection:
+        return {"celery": as_owner(connection)}
 
 
-def _as_owner(session: Session, secret: VaultSecret) -> Database:
-    """Log in with the vault's URL over verified TLS."""
+def open_database(session: Session, secret: VaultSecret) -> psycopg.Connection[Any]:
+    """Log in with a URL of the vault over verified TLS."""
     server, url = session.memoize(backend.Resources).server, DatabaseUrl.parse(_value(secret))
-    with connect(server, url.database, url.user, url.password) as connection:
-        return Database(**(read_row(connection, _AS_OWNER) or {}))
+    return connect(server, url.database, url.user, url.password)
+
+
+def as_owner(connection: psycopg.Connection[Any]) -> Database:
+    """Read what a database's role sees of it, in one query, and the revision of its tables in another."""
+    facts = dict(read_row(connection, _AS_OWNER) or {})
+    if facts["migrated"]:
+        facts |= read_row(connection, _SCHEMA) or {}
+    return Database(**{name: value for name, value in facts.items() if value is not None})
 
 
 def administrator(session: Session, _scope: Scope) -> dict[str, Any]:
-    """Sign in as administrator with a token; read whether Airflow's role exists and can log in."""
+    """Sign in as administrator with a token; read Airflow's role, and which transactions block others or are old."""
     step3 = session.memoize(backend.Resources)
     token = session.token(TOKEN_SCOPE)
     with connect(step3.server, "postgres", step3.administrator.name, token) as connection:
         row = read_row(connection, _OF_THE_ROLE, step3.role.name)
-    return {"role": Role(**row) if row else Role(exists=False, login=False)}
+        read = transactions(connection, step3.database.name, step3.celery_database.name)
+    return {"role": Role(**row) if row else Role(exists=False, login=False), "transactions": read}
+
+
+def transactions(connection: psycopg.Connection[Any], *databases: str) -> tuple[Transaction, ...]:
+    """Return the transactions in the databases that block others or are older than a minute, at most twenty."""
+    from psycopg.rows import dict_row
+
+    rows = connection.cursor(row_factory=dict_row).execute(TRANSACTIONS, (list(databases),)).fetchall()
+    return tuple(Transaction(**row) for row in rows)
 
 
 def broker(session: Session, _scope: Scope) -> dict[str, Any]:
-    """Read the broker's memory and eviction policy with the vault's URL. Raises CheckFailed if the URL lacks TLS."""
+    """Read the broker's limits and queues with the vault's URL. Raises CheckFailed if the URL lacks TLS.
+
+    `maxclients` is missing from the INFO of older servers. kombu keeps a list for each queue and priority, named after
+    both, and in the hash `unacked` what workers have taken (`kombu/transport/redis.py`).
+    """
     step4 = session.memoize(key_vault.Resources)
     with opened(_value(step4.broker_url), session.connection.ca_file, step4.route) as client:
-        memory: dict[str, Any] = client.info("memory")
-    most, policy = memory.get("maxmemory", 0), memory.get("maxmemory_policy", "noeviction")
-    return {"broker": Broker(memory["used_memory"], most, policy)}
+        info: dict[str, Any] = client.info()
+        lists = sorted(islice(client.scan_iter(_type="list", count=_KEYS), _KEYS))
+        with client.pipeline(transaction=False) as pipeline:
+            for name in lists:
+                pipeline.llen(name)
+            pipeline.hlen("unacked")
+            *lengths, unacknowledged = pipeline.execute()
+        most_clients, clients = info.get("maxclients", 0), info.get("connected_clients", 0)
+        near = most_clients and clients >= _NEARLY_ALL * most_clients
+        addresses = Counter(each["addr"].rpartition(":")[0] for each in client.client_list()) if near else Counter()
+    queued: Counter[str] = Counter()
+    for name, length in zip(lists, lengths, strict=True):
+        queued[name.decode().partition(_PRIORITY)[0]] += length
+    facts = Broker(
+        used_memory=info["used_memory"],
+        most_memory=info.get("maxmemory", 0),
+        policy=info.get("maxmemory_policy", "noeviction"),
+        replica=info.get("role") == "slave",
+        clients=clients,
+        most_clients=most_clients,
+        addresses=dict(addresses.most_common(_MOST_ADDRESSES)),
+        queued={name: length for name, length in queued.items() if not name.endswith(_REPLIES)},
+        unacknowledged=unacknowledged,
+    )
+    return {"broker": facts}
 
 
 def _value(secret: VaultSecret) -> str:

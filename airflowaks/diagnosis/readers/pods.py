@@ -125,6 +125,7 @@ def _pod(document: Document, scope: Scope) -> Pod:
         has_identity_label=labels.get(_IDENTITY) == "true",
         created=metadata.get("creationTimestamp", ""),
         turned=conditions(document).get("Ready", {}).get("lastTransitionTime") or "",
+        image=next((each.get("image", "") for each in spec.get("containers", ())), ""),
         containers={each["name"]: _container(each, scope, healthy=healthy) for each in statuses},
     )
 

@@ -29,8 +29,9 @@ _MOST_GROUPS = 200
 _STATEMENT_MS = 10_000
 _FIELDS = {field.name for field in fields(Wait)}
 # https://airflow.apache.org/docs/apache-airflow/stable/configurations-ref.html#parallelism, and Celery's
-# worker_concurrency
-_PARALLELISM, _CONCURRENCY = 32, 16
+# worker_concurrency; the last is set in airflow/providers/celery/executors/default_celery.py
+_PARALLELISM, _CONCURRENCY, _VISIBILITY_SECONDS = 32, 16, 86_400
+_VISIBILITY = "AIRFLOW__CELERY_BROKER_TRANSPORT_OPTIONS__VISIBILITY_TIMEOUT"
 
 
 class Database:
@@ -85,20 +86,22 @@ def waiting(session: Session, scope: Scope) -> dict[str, Any]:
             queues=running,
             heartbeats={kind: row["seconds"] for kind, row in jobs.items()},
             schedulers=jobs.get("SchedulerJob", {"count": 0})["count"],
-            active=active["active"],
+            **active,
+            longest=next((Holder(**row) for row in database.rows(queries.LONGEST)), None),
             outcomes={row["name"]: (row["failed"], row["ended"]) for row in database.rows(queries.OUTCOMES)},
             **_settings(session, scope),
         )
     return {"waiting": facts}
 
 
-def _settings(session: Session, scope: Scope) -> dict[str, int]:
+def _settings(session: Session, scope: Scope) -> dict[str, Any]:
     """Return the limits that Airflow runs with, which its API does not return (`[api] expose_config` is off)."""
     reference = Reference("v1", "ConfigMap", "airflow-configuration", scope.namespace)
     data = (session.memoize(reach).get(reference) or {}).get("data", {})
     return {
         "parallelism": int(data.get("AIRFLOW__CORE__PARALLELISM", _PARALLELISM)),
         "concurrency": int(data.get("AIRFLOW__CELERY__WORKER_CONCURRENCY", _CONCURRENCY)),
+        "visibility_seconds": float(data.get(_VISIBILITY, _VISIBILITY_SECONDS)),
     }
 
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from airflowaks.diagnosis import kubectl
-from airflowaks.diagnosis.rules.rule import WARNING, Cause, Section, in_turn
+from airflowaks.diagnosis.rules import schemas
+from airflowaks.diagnosis.rules.rule import DOWNSTREAM, WARNING, Cause, Section, in_turn
 from airflowaks.steps import airflow, workload_identity
 
 if TYPE_CHECKING:
@@ -28,6 +29,35 @@ def _restart_workers(session: Session) -> Changes:
 
 
 AIRFLOW.text_rules("AKA-716")
+
+
+@AIRFLOW.rule(
+    "AKA-717",
+    effects=("AKA-704", "AKA-708", "AKA-714", *DOWNSTREAM),
+    link=f"{_DOCS}installation/upgrading.html",
+)
+def _schema_is_of_another_version(facts: Snapshot) -> Iterable[Cause]:
+    """Find images whose schema is not the database's, by Airflow's version in the tag; others by Alembic's words."""
+    schema = facts.backend.database.schema
+    pods = [pod for pod in facts.kubernetes.pods.values() if pod.component and pod.phase != "Succeeded"]
+    odd = {pod.image: expected for pod in pods if (expected := schemas.expected(pod.image, schema))}
+    lines = AIRFLOW.lines(facts, ("Can't locate revision identified by",), sources=("log", "container"))
+    newer = bool(lines) or any(schemas.is_newer(schema, expected) for expected in odd.values())
+    yield Cause(
+        "The database's schema is newer than the image: it was migrated by a newer Airflow."
+        if newer
+        else "The database's schema is older than the image: it was not migrated, or restored from before.",
+        "Run step 7 with the image that migrated it, or a newer one; or restore the server to a time before that."
+        if newer
+        else "Delete the Job airflow-migration and run step 7, which migrates the database.",
+        [
+            *(
+                f"the database has {schemas.described(schema)}, the image {image} {schemas.described(expected)}"
+                for image, expected in odd.items()
+            ),
+            *lines,
+        ],
+    )
 
 
 AIRFLOW.text_rules("AKA-708", remedy=airflow.configuration)

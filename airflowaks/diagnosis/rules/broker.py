@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from airflowaks.diagnosis.backend_fixes import queue_again
+from airflowaks.diagnosis.facts.waiting import duration
 from airflowaks.diagnosis.rules.rule import DOWNSTREAM, WARNING, Cause, Section, differing, in_turn
 from airflowaks.steps import airflow, backend, key_vault
 
@@ -15,7 +17,7 @@ if TYPE_CHECKING:
 _EFFECTS = ("AKA-609", "AKA-706", "AKA-006", *DOWNSTREAM)
 _REDIS = "https://learn.microsoft.com/azure/redis/"
 _CELERY = "https://airflow.apache.org/docs/apache-airflow-providers-celery/stable/configurations-ref.html"
-_NEARLY_ALL = 0.9
+_NEARLY_ALL, _SILENT_SECONDS = 0.9, 60.0
 # Pods get a new secret only after a restart.
 _URLS = in_turn(key_vault.secrets, airflow.components)
 BROKER = Section("log", "reading", "resource", "task", effects=_EFFECTS)
@@ -106,3 +108,63 @@ def _broker_is_unreachable(facts: Snapshot) -> Iterable[Cause]:
         "Run step 3, which enables its public endpoint; or check its state in the portal, its DNS name and its port.",
         [*closed, *BROKER.lines(facts, *words)],
     )
+
+
+@BROKER.rule("AKA-610", link=f"{_REDIS}failover", effects=("AKA-609", *_EFFECTS))
+def _broker_is_a_replica(facts: Snapshot) -> Iterable[Cause]:
+    """Find that writes are refused, in the words of Redis without their code READONLY, which clients take off."""
+    replica = ["INFO: role is slave"] if facts.backend.broker.replica else []
+    lines = BROKER.lines(facts, ("read only replica",)) if replica or facts.unread("backend.broker") else []
+    yield Cause(
+        "The broker is a read-only replica: after a failover, its name leads to the node that is no primary any more.",
+        "Wait some minutes for the failover to end, then restart scheduler and worker if they do not connect again.",
+        [*replica, *lines],
+    )
+
+
+@BROKER.rule("AKA-611", link=f"{_REDIS}best-practices-connection")
+def _clients_are_at_their_limit(facts: Snapshot) -> Iterable[Cause]:
+    broker = facts.backend.broker
+    usage = []
+    if broker.most_clients and broker.clients >= _NEARLY_ALL * broker.most_clients:
+        most = ", ".join(f"{count} from {address}" for address, count in broker.addresses.items())
+        usage = [f"{broker.clients} of {broker.most_clients} clients are connected: {most}"]
+    yield Cause(
+        "The broker accepts no more clients.",
+        "Stop the client that has most connections, if it is not Airflow; or choose a larger `broker.sku` and run"
+        " step 3.",
+        [*usage, *BROKER.lines(facts, ("max number of clients reached",))],
+    )
+
+
+@BROKER.rule("AKA-612", link=_CELERY, remedy=queue_again, effects=("AKA-905", "AKA-907"))
+def _messages_are_lost(facts: Snapshot) -> Iterable[Cause]:
+    """Find tasks that are queued in the database while the broker has messages of running tasks only.
+
+    Airflow acknowledges a message when its task has ended (task_acks_late), so each running task has one, too.
+    """
+    broker, waiting = facts.backend.broker, facts.airflow.waiting
+    lost = min(waiting.sent, waiting.sent + waiting.started - broker.unacknowledged)
+    sends = waiting.heartbeats.get("SchedulerJob", _SILENT_SECONDS) < _SILENT_SECONDS
+    if lost > 0 and sends and not sum(broker.queued.values()) and not facts.unread("backend.broker"):
+        yield Cause(
+            f"The broker has lost the messages of {lost} queued task{'s' * (lost > 1)}: no worker will run them.",
+            "Queue them again, which this fix does by clearing them. Airflow itself does so after ten minutes"
+            " (task_queued_timeout), twice.",
+            [
+                f"{waiting.sent} tasks have been queued for more than a minute, and the broker's queues are empty",
+                f"{broker.unacknowledged} messages are with workers, for {waiting.started} running tasks",
+            ],
+        )
+
+
+@BROKER.rule("AKA-613", WARNING, effects=(), link=_CELERY, remedy=airflow.configuration)
+def _messages_are_repeated(facts: Snapshot) -> Iterable[Cause]:
+    waiting = facts.airflow.waiting
+    if waiting.longest and waiting.longest.seconds > waiting.visibility_seconds:
+        yield Cause(
+            "A task runs longer than the broker's visibility time-out: it is given to a second worker, where it fails.",
+            "Set AIRFLOW__CELERY_BROKER_TRANSPORT_OPTIONS__VISIBILITY_TIMEOUT to more than any task takes (the manifest"
+            " has 86400), then run step 7.",
+            [f"visibility time-out: {duration(waiting.visibility_seconds)}", waiting.longest],
+        )

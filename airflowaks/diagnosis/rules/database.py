@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING
 
+from airflowaks.diagnosis.backend_fixes import allow_writes, end_blocking_transactions, end_idle_transactions
+from airflowaks.diagnosis.facts.waiting import duration
 from airflowaks.diagnosis.rules.rule import DOWNSTREAM, WARNING, Cause, Section, differing, in_turn, missing, status_of
 from airflowaks.steps import airflow, backend, key_vault
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from airflowaks.diagnosis.facts.snapshot import Snapshot
+    from airflowaks.diagnosis.facts.snapshot import LogLine, Snapshot
 
 _SOURCES = ("log", "reading", "resource", "task", "container")
 _EFFECTS = (*DOWNSTREAM, "AKA-004")
@@ -19,6 +22,29 @@ _NETWORK = f"{_LEARN}network/concepts-networking-public"
 _NEARLY_ALL = 0.9
 # Pods get a new secret only after a restart.
 _URLS = in_turn(key_vault.secrets, airflow.components)
+_SESSIONS = f"{_LEARN}troubleshoot/how-to-high-cpu-utilization#terminate-long-running-transactions"
+_POOL = re.compile(r"QueuePool limit of size (\d+) overflow (\d+)")
+_DROPPED = (
+    ("server closed the connection unexpectedly",),
+    ("SSL SYSCALL error: EOF detected",),
+    ("SSL connection has been closed unexpectedly",),
+    ("terminating connection due to idle-session timeout",),
+)
+# By the source of the setting: https://www.postgresql.org/docs/current/view-pg-settings.html
+_SET_BY_HAND = "This fix resets it, and ends the sessions that keep it."
+_READ_ONLY = {
+    "recovery": (
+        "the server is a replica, perhaps after a failover",
+        "Check the server's high availability in the portal. If it has failed over, restart Airflow's components.",
+    ),
+    "database": ("somebody has set default_transaction_read_only for the database", _SET_BY_HAND),
+    "user": ("somebody has set default_transaction_read_only for Airflow's role", _SET_BY_HAND),
+    "database user": ("somebody has set default_transaction_read_only for Airflow's role", _SET_BY_HAND),
+    "configuration file": (
+        "the server allows no writes",
+        "If 95 % of the storage is used, raise `postgresql.storage_gb` and run step 3; else set the parameter to off.",
+    ),
+}
 DATABASE = Section(*_SOURCES, effects=_EFFECTS)
 
 
@@ -84,11 +110,88 @@ def _connections_are_used_up(facts: Snapshot) -> Iterable[Cause]:
     words = (("remaining connection slots are reserved",), ("too many clients already",))
     usage = []
     if database.most_connections and database.connections >= _NEARLY_ALL * database.most_connections:
-        usage = [f"{database.connections} of {database.most_connections} connections are in use"]
+        most = ", ".join(f"{count} of {client}" for client, count in database.clients.items())
+        usage = [f"{database.connections} of {database.most_connections} connections are in use: {most}"]
     yield Cause(
         "The PostgreSQL server has no free connections.",
-        "Choose a larger `postgresql.sku` and run step 3, enable PgBouncer, or lower Airflow's pool sizes.",
+        "Stop the client that holds most of them, if it is not Airflow; or choose a larger `postgresql.sku` and run"
+        " step 3, enable PgBouncer, or lower Airflow's pool sizes.",
         [*usage, *DATABASE.lines(facts, *words)],
+    )
+
+
+@DATABASE.rule("AKA-516", link=f"{_LEARN}extensions/concepts-storage", remedy=allow_writes)
+def _database_is_read_only(facts: Snapshot) -> Iterable[Cause]:
+    """Find that nothing can be written: after a failover, with a full storage, or because somebody has set it so.
+
+    https://techcommunity.microsoft.com/blog/azuredbsupport/-/4464751: from 95 % of the storage the service sets it.
+    """
+    source = facts.backend.database.read_only
+    lines = DATABASE.lines(facts, ("cannot execute", "in a read-only transaction"))
+    reason, fix = _READ_ONLY.get(source, _READ_ONLY["configuration file"])
+    stated = [f"default_transaction_read_only is on: {source}"] if source not in ("", "recovery") else []
+    recovering = ["the server is in recovery (pg_is_in_recovery)"] if source == "recovery" else []
+    if source or facts.unread("backend.database"):
+        yield Cause(f"The database is read-only: {reason}.", fix, [*stated, *recovering, *lines])
+
+
+@DATABASE.rule("AKA-517", link=_SESSIONS, remedy=end_blocking_transactions, effects=("AKA-515", "AKA-518", *_EFFECTS))
+def _transaction_blocks_others(facts: Snapshot) -> Iterable[Cause]:
+    for transaction in facts.backend.transactions:
+        if transaction.blocks:
+            yield Cause(
+                f"A transaction of {transaction.role} blocks {transaction.blocked} of Airflow's sessions for"
+                f" {duration(transaction.blocked_seconds)}.",
+                "End its session. If it migrates the database or makes a backup, wait for it.",
+                [transaction],
+            )
+
+
+@DATABASE.rule("AKA-518", WARNING, link=_SESSIONS, remedy=end_idle_transactions, effects=())
+def _transaction_is_long(facts: Snapshot) -> Iterable[Cause]:
+    """Find old transactions. What Airflow locks without waiting, such as its pools, blocks it without a trace."""
+    old = [each for each in facts.backend.transactions if each.is_long and not each.blocks]
+    yield Cause(
+        "A transaction has been open for long: its locks may keep the scheduler from queueing tasks.",
+        "End its session, if it is idle in its transaction; else see what its statement is for.",
+        old,
+    )
+
+
+@DATABASE.rule("AKA-515", link="https://docs.sqlalchemy.org/en/20/errors.html#error-3o7r")
+def _pool_is_too_small(facts: Snapshot) -> Iterable[Cause]:
+    """Find components whose connection pool is used up, in SQLAlchemy's words (`sqlalchemy/pool/impl.py`)."""
+    lines = DATABASE.lines(facts, ("QueuePool limit of size",), sources=("log", "container"))
+    for component in sorted({line.component for line in lines}):
+        own = [line for line in lines if line.component == component]
+        sizes = [match for line in own if (match := _POOL.search(line.text))]
+        size = f": {sizes[0][1]} connections, and {sizes[0][2]} more for a while" if sizes else ""
+        yield Cause(
+            f"The database connection pool of the component {component} is too small{size}.",
+            "Raise AIRFLOW__DATABASE__SQL_ALCHEMY_POOL_SIZE or AIRFLOW__DATABASE__SQL_ALCHEMY_MAX_OVERFLOW in the"
+            " manifest's ConfigMap and run step 7; first end a transaction that blocks others.",
+            own,
+            frozenset({component} - {""}),
+        )
+
+
+@DATABASE.rule(
+    "AKA-519", WARNING, link=f"{_LEARN}server-parameters/param-client-connection-defaults-statement-behavior"
+)
+def _idle_connections_are_dropped(facts: Snapshot) -> Iterable[Cause]:
+    """Find connections that are cut, in the words of libpq and PostgreSQL; apache/airflow#16988 has them on AKS."""
+    seconds = facts.backend.database.idle_seconds
+    lines = _of_unhealthy(facts, DATABASE.lines(facts, *_DROPPED))
+    stated = [f"idle_session_timeout is {duration(seconds)}"] if seconds else []
+    yield Cause(
+        f"The server ends sessions that are idle for {duration(seconds)}."
+        if seconds
+        else "Connections to the database were dropped: the server restarted or failed over, or they were idle.",
+        "Set the server parameter idle_session_timeout to 0: Airflow keeps connections in its pools."
+        if seconds
+        else "Check the server's health in the portal, and the idle timeout of the cluster's outbound address: four"
+        " minutes for a NAT gateway.",
+        [*stated, *lines],
     )
 
 
@@ -129,15 +232,19 @@ def _server_is_unreachable(facts: Snapshot) -> Iterable[Cause]:
         ("the database system is",),
     )
     lines = DATABASE.lines(facts, *words)
-    if not facts.unread("backend.database"):
-        # The server answers now, so the log of a healthy pod is about the past.
-        unhealthy = {pod.component for pod in facts.kubernetes.pods.values() if not pod.healthy}
-        lines = [line for line in lines if line.component in unhealthy]
     yield Cause(
         "The PostgreSQL server is unreachable.",
         "Check the server's state in the portal, its DNS name, the firewall and port 5432.",
-        lines,
+        _of_unhealthy(facts, lines),
     )
+
+
+def _of_unhealthy(facts: Snapshot, lines: list[LogLine]) -> list[LogLine]:
+    """Return the lines that count: if the server answers now, the log of a healthy pod is about the past."""
+    if facts.unread("backend.database"):
+        return lines
+    unhealthy = {pod.component for pod in facts.kubernetes.pods.values() if not pod.healthy}
+    return [line for line in lines if line.component in unhealthy]
 
 
 @DATABASE.rule(

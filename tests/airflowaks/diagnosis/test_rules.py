@@ -1,7 +1,8 @@
 """What each rule finds: facts in, findings out, a file a case.
 
 `healthy.yaml` holds the facts of a deployment in which all is well. A case, `cases/<rule>.yaml` or `cases/<what>.yaml`,
-patches them (RFC 7396; a list is replaced as a whole) and names what is to be found: each cause with its consequences.
+patches them (RFC 7396; a list is replaced as a whole) and names what is to be found: each cause with its consequences,
+and perhaps what it `shows`.
 """
 
 from __future__ import annotations
@@ -26,6 +27,7 @@ def test_case(path: Path) -> None:
     assert {one.id: sorted({each.id for each in one.consequences}) for one in findings} == case["finds"]
     explained = {one.id: [each.id for each in one.changes] for one in findings if one.changes}
     assert explained == case.get("changes", {})
+    assert case.get("shows", "") in "\n".join(line for one in findings for line in (one.cause, one.fix, *one.evidence))
     for one in findings:
         assert one.evidence, one.id
         assert one.cause.endswith(".")

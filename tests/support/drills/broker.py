@@ -3,9 +3,15 @@
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
+from urllib.parse import quote
+
+import redis
 
 from airflowaks.azure.redis import opened
+from airflowaks.engine.polling import wait_until
+from airflowaks.kube.client import Reference
 from airflowaks.steps import airflow, backend, key_vault
+from tests.support.deployed import NAMESPACE
 from tests.support.drills.drill import Drills
 
 if TYPE_CHECKING:
@@ -17,6 +23,9 @@ BROKER = Drills()
 _RESULTS = "AIRFLOW__CELERY__RESULT_BACKEND"
 _MUTUAL_TLS = "AIRFLOW__CELERY__SSL_ACTIVE"
 _MEGABYTE = 2**20
+_QUEUE, _QUEUED_SECONDS = "another", 120.0
+_SETTINGS = Reference("v1", "ConfigMap", "airflow-configuration", NAMESPACE)
+_VISIBILITY = "AIRFLOW__CELERY_BROKER_TRANSPORT_OPTIONS__VISIBILITY_TIMEOUT"
 
 
 def _update(scene: Scene, **properties: str) -> None:
@@ -122,3 +131,52 @@ def the_broker_is_closed_to_the_internet(scene: Scene) -> Iterator[None]:
     operations = scene.session.managed_redis.redis_enterprise
     operations.begin_update(instance.group, instance.name, parameters).result()
     yield
+
+
+@BROKER.drill("AKA-610", by_hand=True)
+def the_broker_fails_over(scene: Scene) -> Iterator[None]:
+    """What was the primary follows another node, and its name does not lead to that yet."""
+    with _as_azure(scene) as valkey:
+        valkey.execute_command("REPLICAOF", "127.0.0.1", "9")
+        yield
+        valkey.execute_command("REPLICAOF", "NO", "ONE")
+
+
+@BROKER.drill("AKA-611", by_hand=True, also=("AKA-006",))
+def somebody_else_takes_all_clients(scene: Scene) -> Iterator[None]:
+    with _as_azure(scene) as valkey:
+        valkey.config_set("maxclients", valkey.info("clients")["connected_clients"])
+        yield
+        valkey.config_set("maxclients", 10_000)
+
+
+def _as_azure(scene: Scene) -> redis.Redis:
+    """Return a client with the rights of the service itself, which alone may do this."""
+    (configuration,) = scene.cloud.home.glob("services/*/valkey.conf")
+    folder = configuration.parent
+    socket, password = str(folder / "run/valkey.sock"), (folder / "password").read_text()
+    return redis.Redis(unix_socket_path=socket, username="rehearsal", password=password)
+
+
+@BROKER.drill("AKA-612")
+def a_queue_is_deleted(scene: Scene) -> Iterator[None]:
+    run = scene.run_dag("another_queue")
+    step4 = scene.step(key_vault)
+    url = step4.broker_url.require("value").reveal()
+    with opened(url, scene.session.connection.ca_file, step4.route) as client, scene.api() as api:
+        wait_until(lambda: client.llen(_QUEUE), bool, _QUEUED_SECONDS)
+        client.delete(_QUEUE)
+        yield
+        assert wait_until(lambda: client.llen(_QUEUE), bool, _QUEUED_SECONDS), "the task was not queued again"
+        client.delete(_QUEUE)
+        path = f"/api/v2/dags/another_queue/dagRuns/{quote(run)}"
+        api._send("PATCH", path, {"state": "failed"})
+        api._send("DELETE", path)
+
+
+@BROKER.drill("AKA-613", changes=("AKA-807",))
+def the_broker_repeats_messages_soon(scene: Scene) -> Iterator[None]:
+    scene.patch(_SETTINGS, {"data": {_VISIBILITY: "30"}}, "application/merge-patch+json")
+    run = scene.run_dag("takes_long")
+    yield
+    scene.await_run("takes_long", run, "success")

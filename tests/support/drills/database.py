@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from contextlib import ExitStack, suppress
 from typing import TYPE_CHECKING, Any
 
@@ -23,6 +24,13 @@ DATABASE = Drills()
 _COMPONENT = "triggerer"
 _CONNECTION = "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN"
 _MOST_CONNECTIONS = 1000
+_NEARLY_ALL, _LONG_SECONDS = 90, 60
+_END_SESSIONS = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = %s"
+_POOL = {
+    "AIRFLOW__DATABASE__SQL_ALCHEMY_POOL_SIZE": "1",
+    "AIRFLOW__DATABASE__SQL_ALCHEMY_MAX_OVERFLOW": "0",
+    "AIRFLOW__DATABASE__SQL_ALCHEMY_ENGINE_ARGS": '{"pool_timeout": 5}',
+}
 _SETTINGS = Reference("v1", "ConfigMap", "airflow-configuration", NAMESPACE)
 
 
@@ -99,6 +107,77 @@ def connections_are_used_up(scene: Scene) -> Iterator[None]:
         yield
 
 
+@DATABASE.drill("AKA-508", by_hand=True)
+def somebody_else_holds_nearly_all_connections(scene: Scene) -> Iterator[None]:
+    """Some are left, so that the diagnosis can tell who holds the others."""
+    with ExitStack() as opened:
+        used = 0
+        while used < _NEARLY_ALL:
+            connection = opened.enter_context(_as_airflow(scene))
+            connection.execute("SET application_name = 'drill'")
+            (used,) = connection.execute("SELECT sum(numbackends)::int FROM pg_stat_database").fetchone()
+            connection.commit()
+        yield
+
+
+@DATABASE.drill("AKA-516")
+def the_database_is_set_read_only(scene: Scene) -> Iterator[None]:
+    scene.as_airflow(f"ALTER DATABASE {_url(scene).database} SET default_transaction_read_only = on")
+    _end_sessions(scene)
+    yield
+
+
+@DATABASE.drill("AKA-516", by_hand=True)
+def the_server_is_set_read_only(scene: Scene) -> Iterator[None]:
+    """As Azure does when the storage is nearly full."""
+    _configure(scene, "default_transaction_read_only", "on")
+    yield
+    _configure(scene, "default_transaction_read_only", "off")
+
+
+def _end_sessions(scene: Scene) -> None:
+    scene.administer(_END_SESSIONS, _url(scene).database)
+
+
+@DATABASE.drill("AKA-517")
+def a_transaction_by_hand_locks_the_heartbeats(scene: Scene) -> Iterator[None]:
+    with _as_airflow(scene) as connection, suppress(psycopg.OperationalError):
+        connection.execute("UPDATE job SET latest_heartbeat = latest_heartbeat")
+        yield
+        connection.rollback()
+
+
+@DATABASE.drill("AKA-518")
+def a_transaction_is_left_open(scene: Scene) -> Iterator[None]:
+    with _as_airflow(scene) as connection, suppress(psycopg.OperationalError):
+        connection.execute("SELECT FROM slot_pool FOR UPDATE")
+        time.sleep(_LONG_SECONDS)
+        yield
+        connection.rollback()
+
+
+@DATABASE.drill("AKA-515", by_hand=True)
+def a_pool_of_one_connection(scene: Scene) -> Iterator[None]:
+    before = scene.pods("scheduler")
+    scene.edit("scheduler", env=[{"name": name, "value": value} for name, value in _POOL.items()])
+    yield
+    scene.edit("scheduler", env=[{"name": name, "$patch": "delete"} for name in _POOL])
+    scene.await_rolled("scheduler", before)
+
+
+@DATABASE.drill("AKA-519", by_hand=True)
+def sessions_may_be_idle_for_a_minute(scene: Scene) -> Iterator[None]:
+    _configure(scene, "idle_session_timeout", "60000")
+    yield
+    _configure(scene, "idle_session_timeout", "0")
+
+
+def _as_airflow(scene: Scene) -> psycopg.Connection[Any]:
+    """Return a connection of the role that owns Airflow's database, as the operator's psql has."""
+    url = _url(scene)
+    return connect(scene.step(backend).server, url.database, url.user, url.password)
+
+
 def _url(scene: Scene) -> DatabaseUrl:
     return DatabaseUrl.parse(scene.step(key_vault).sql_connection.require("value").reveal())
 
@@ -119,7 +198,7 @@ def the_database_has_another_name(scene: Scene) -> Iterator[None]:
 
 def _rename(scene: Scene, name: str, other: str) -> None:
     scene.administer(f"ALTER DATABASE {name} ALLOW_CONNECTIONS false")
-    scene.administer("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = %s", name)
+    scene.administer(_END_SESSIONS, name)
     scene.administer(f"ALTER DATABASE {name} RENAME TO {other}")
     scene.administer(f"ALTER DATABASE {other} ALLOW_CONNECTIONS true")
 
@@ -170,7 +249,12 @@ def a_task_asks_for_an_extension_that_is_not_allowed(scene: Scene) -> Iterator[N
 
 
 def _allow(scene: Scene, extensions: str) -> None:
+    _configure(scene, "azure.extensions", extensions)
+
+
+def _configure(scene: Scene, name: str, value: str) -> None:
+    """Set a parameter of the server."""
     server = scene.step(backend).server
-    parameters: Any = {"properties": {"value": extensions, "source": "user-override"}}
+    parameters: Any = {"properties": {"value": value, "source": "user-override"}}
     operations = scene.session.postgresql.configurations
-    operations.begin_update(server.group, server.name, "azure.extensions", parameters).result()
+    operations.begin_update(server.group, server.name, name, parameters).result()

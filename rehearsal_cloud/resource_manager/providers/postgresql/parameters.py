@@ -84,6 +84,7 @@ PARAMETERS = (
         "serializable,repeatable read,read committed,read uncommitted",
         "The isolation level of new transactions.",
     ),
+    Parameter("default_transaction_read_only", "Boolean", "off", "on,off", "Whether new transactions only read."),
     Parameter("effective_cache_size", "Integer", "524288", "1-2147483647", "The planner's idea of caches, in 8 kB."),
     Parameter(
         "idle_in_transaction_session_timeout",

@@ -74,8 +74,22 @@ def another_pool() -> None:
     wait()
 
 
+@dag(schedule=None, tags=["drill"])
+def takes_long() -> None:
+    """Run for longer than the broker waits."""
+
+    @task
+    def wait() -> None:
+        import time
+
+        time.sleep(150)
+
+    wait()
+
+
 full_disk()
 extension()
 variable()
 another_queue()
 another_pool()
+takes_long()
