@@ -23,7 +23,9 @@ PACKAGES = "var/lib/airflowaks/packages"
 """Where a layer lists the packages that it adds, as `name==version`: here they are in no layer, but in a folder."""
 _AIRFLOW_VERSION = "org.apache.airflow.version"
 # celery 5.7 breaks the Celery provider: "cannot import name 'retry' from 'celery.backends.database'".
-_AIRFLOW = ("apache-airflow[celery,fab,postgres]=={version}", "celery<5.7", "psycopg[binary]")
+# Of google-auth, an extra of the official image, people sign in with authlib, which fab alone does not require:
+# https://github.com/apache/airflow/issues/64456.
+_AIRFLOW = ("apache-airflow[celery,fab,google-auth,postgres]=={version}", "celery<5.7", "psycopg[binary]")
 _AIRFLOW_FOLDERS = ("/opt/airflow", "/home/airflow")
 # The official image's /entrypoint, as far as it matters to pods:
 # https://airflow.apache.org/docs/docker-stack/entrypoint.html#executing-commands

@@ -76,6 +76,11 @@ def test_the_celery_executor_can_be_imported(environment: Path, tmp_path: Path) 
     assert run(environment, tmp_path, "python", "-W", "ignore", "-c", program).endswith("CeleryExecutor")
 
 
+def test_people_can_sign_in_with_another_provider(environment: Path, tmp_path: Path) -> None:
+    program = "from authlib.integrations.flask_client import OAuth; print(OAuth.__name__)"
+    assert run(environment, tmp_path, "python", "-W", "ignore", "-c", program) == "OAuth"
+
+
 def test_every_package_is_pinned(environment: Path, recipe: Recipe) -> None:
     lines = (line.partition(" ;")[0] for line in recipe.constraints.splitlines() if not line.startswith("#"))
     pins = {tuple(line.split("==")) for line in lines}
