@@ -40,6 +40,18 @@ class AirflowApi:
         components: dict[str, dict[str, Any]] = self._send("GET", f"{_API}/monitor/health")
         return {name: state for name, state in components.items() if state}
 
+    def answers(self, seconds: float) -> bool:
+        """Tell whether it answers within `seconds`. Raises azure-core's errors where nothing accepts the connection."""
+        from azure.core.exceptions import ServiceResponseTimeoutError
+        from azure.core.rest import HttpRequest
+
+        request = HttpRequest("GET", f"{self._url}{_API}/version")
+        try:
+            self._client.send_request(request, read_timeout=seconds, retry_total=0)
+        except ServiceResponseTimeoutError:
+            return False
+        return True
+
     def unpause(self, dag: str) -> None:
         """Unpause a DAG; 404 until the dag-processor has parsed its file."""
         self._send("PATCH", f"{_API}/dags/{dag}", {"is_paused": False})

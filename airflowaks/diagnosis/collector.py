@@ -12,7 +12,7 @@ from airflowaks.cloud.connection import Connection
 from airflowaks.diagnosis.facts.kubernetes import Kubernetes
 from airflowaks.diagnosis.facts.services import Airflow, Azure, Backend
 from airflowaks.diagnosis.facts.snapshot import Reading, Snapshot
-from airflowaks.diagnosis.readers import airflow, azure, backend, kubernetes, waiting
+from airflowaks.diagnosis.readers import airflow, azure, backend, kubernetes, surroundings, waiting
 from airflowaks.diagnosis.readers.pods import with_logs
 from airflowaks.engine.times import timestamp
 from airflowaks.session import Session
@@ -30,6 +30,7 @@ _PARTS: dict[str, Any] = {
     "kubernetes.pods": kubernetes.workloads,
     "kubernetes.objects": kubernetes.objects,
     "kubernetes.secrets": kubernetes.secrets,
+    "kubernetes.surroundings": surroundings.surroundings,
     "airflow.api": airflow.api,
     "airflow.queues": airflow.queues,
     "airflow.waiting": waiting.waiting,

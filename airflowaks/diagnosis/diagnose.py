@@ -88,14 +88,17 @@ def apply_fix(session: Session, diagnosis: Diagnosis, fix: str) -> Changes:
     """
     if not fix:
         return Changes()
-    findings = {fixable.id: fixable for finding in diagnosis.findings for fixable in (*finding.changes, finding)}
-    if fix not in findings:
+    findings = [fixable for finding in diagnosis.findings for fixable in (*finding.changes, finding)]
+    chosen = [finding for finding in findings if finding.id == fix]
+    if not chosen:
         reason = "the diagnosis did not find it" if fix in RULES else "there is no such rule"
-        action = f"Set fix to one of: {', '.join(findings)}." if findings else "Leave fix empty: there are no findings."
+        names = ", ".join(dict.fromkeys(finding.id for finding in findings))
+        action = f"Set fix to one of: {names}." if names else "Leave fix empty: there are no findings."
         raise InvalidParameter(f"{fix} cannot be fixed: {reason}.", action)
-    if (step := findings[fix].remedy) is None:
-        raise InvalidParameter(f"{fix} has no automatic fix: {findings[fix].cause}", findings[fix].fix)
-    return step(session)
+    steps = dict.fromkeys(finding.remedy for finding in chosen if finding.remedy is not None)
+    if not steps:
+        raise InvalidParameter(f"{fix} has no automatic fix: {chosen[0].cause}", chosen[0].fix)
+    return sum((step(session) for step in steps), start=Changes())
 
 
 def wait_until_healthy(session: Session, diagnosis: Diagnosis, fix: str) -> Diagnosis | None:

@@ -198,14 +198,26 @@ def delete(session: Session, component: str, namespace: str = "") -> Changes:
     return _write(session, _deployment(session, component, namespace), Action.DELETE)
 
 
+def delete_object(session: Session, api_version: str, kind: str, name: str, namespace: str = "") -> Changes:
+    """Delete an object, and record by whom it was made and its spec; a missing object is no change."""
+    reference = Reference(api_version, kind, name, _scope(session, namespace).namespace)
+    if (document := session.memoize(connect).get(reference)) is None:
+        return Changes()
+    metadata = document["metadata"]
+    managers = [entry["manager"] for entry in metadata.get("managedFields", ())]
+    made = f"by {', '.join(dict.fromkeys(managers)) or 'an unknown manager'} at {metadata.get('creationTimestamp')}"
+    differences = (Difference("made", made, None), Difference("spec", document.get("spec"), None))
+    return _write(session, document, Action.DELETE, differences=differences)
+
+
 def _write(
     session: Session,
-    deployment: Document,
+    document: Document,
     action: Action,
     patch: Mapping[str, Any] | None = None,
     differences: tuple[Difference, ...] = (),
 ) -> Changes:
-    kube, reference, started = session.memoize(connect), Reference.of(deployment), time.monotonic()
+    kube, reference, started = session.memoize(connect), Reference.of(document), time.monotonic()
     if session.applies and patch is None:
         kube.delete(reference)
     elif session.applies:
@@ -214,7 +226,7 @@ def _write(
         kind=reference.kind,
         name=reference.name,
         action=action,
-        id=f"{reference.namespace}/Deployment.apps/{reference.name}",
+        id=f"{reference.namespace}/{reference.kind}.{reference.api_version.rpartition('/')[0]}/{reference.name}",
         differences=differences,
         seconds=time.monotonic() - started,
         applied=session.applies,

@@ -142,7 +142,7 @@ class Changes(Tabular, tuple[Change, ...]):
             rows.append(
                 (change.action.symbol, change.kind, change.name, _detail(change), seconds, change.correlation_id)
             )
-            if change.action in (Action.UPDATE, Action.KEEP):
+            if change.action in (Action.UPDATE, Action.KEEP, Action.DELETE):
                 rows += [("", "", "", str(difference), "", "") for difference in change.differences]
         records = {CHANGES_MIME: [change.record() for change in self]}
         return Table(("", "resource", "name", "change", "s", "correlation ID"), rows, title, self.summary(), records)

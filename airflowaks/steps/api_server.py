@@ -20,18 +20,19 @@ if TYPE_CHECKING:
 PORT = 8080
 
 
-def forwarded(session: Session, port: int = 0) -> AbstractContextManager[int]:
-    """Return a context in which a port of this machine (0: any free port) is forwarded to an api-server.
+def forwarded(session: Session, port: int = 0, pod: Reference | None = None) -> AbstractContextManager[int]:
+    """Return a context in which a port of this machine (0: any free port) is forwarded to an api-server, or to `pod`.
 
     Raises CheckFailed where no api-server is ready.
     """
-    return forward(session.memoize(connect), ready_pods(session, "api-server")[0], PORT, local_port=port)
+    pod = pod or ready_pods(session, "api-server")[0]
+    return forward(session.memoize(connect), pod, PORT, local_port=port)
 
 
 @contextmanager
-def api(session: Session) -> Iterator[AirflowApi]:
+def api(session: Session, pod: Reference | None = None) -> Iterator[AirflowApi]:
     """Open Airflow's REST API, not signed in. Raises CheckFailed where no api-server is ready."""
-    with forwarded(session) as port:
+    with forwarded(session, pod=pod) as port:
         yield AirflowApi(f"http://127.0.0.1:{port}", session.redactor)
 
 

@@ -102,7 +102,7 @@ class ImageRollout:
             raise RolloutFailed(message, f"{action} Or restore the database, and run step 7 with the previous image.")
         previous, self._previous = self._previous, ""
         try:
-            changes = converge(self._session, *(_with_image(deployment, previous) for deployment in self.deployments))
+            changes = converge(self._session, *(with_image(deployment, previous) for deployment in self.deployments))
         except RolloutFailed as error:
             message = f"{reason} Rolling back to {previous} failed too: {error.message}"
             raise RolloutFailed(message, error.action) from error
@@ -117,7 +117,7 @@ class ImageRollout:
         return not any(_NOTHING in read_log(kube, Reference.of(pod), "migration") for pod in pods)
 
 
-def _with_image(deployment: KubeObject, image: str) -> KubeObject:
+def with_image(deployment: KubeObject, image: str) -> KubeObject:
     """Return the Deployment as its manifest describes it, but for the image."""
     manifest = replace(deployment.manifest, values={**deployment.manifest.values, IMAGE: image})
     return KubeObject(manifest, parent=deployment.parent)  # type: ignore[arg-type]  # every KubeObject has a parent

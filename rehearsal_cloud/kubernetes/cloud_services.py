@@ -34,6 +34,10 @@ class Breakdown(Protocol):
     def message(self) -> str:
         """The error message of the broken part."""
 
+    @property
+    def seconds(self) -> int:
+        """By how much a clock is ahead."""
+
 
 class Breakdowns(Protocol):
     """The active faults; `changed` is set when they change."""

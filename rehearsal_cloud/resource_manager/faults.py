@@ -76,12 +76,14 @@ class Breakdown:
     share; `message` is its error, with the volume's `{id}`, `{account}`, `{share}`, `{target}` and `{options}`. With
     `silence` the kubelet posts no status. With `disk` pods whose names match have filled their disks. With `exec`
     commands in these pods that end before they have read their input end as `message` says, see `remote_command`. With
-    `logs` their ended containers are removed, and their logs with them.
+    `logs` their ended containers are removed, and their logs with them. With `dns` no name is resolved in pods. With
+    `clock` the clocks of the nodes that match `name` are `seconds` ahead, as their leases show.
     """
 
-    breakdown: Literal["mount", "provision", "silence", "disk", "exec", "logs"]
+    breakdown: Literal["mount", "provision", "silence", "disk", "exec", "logs", "dns", "clock"]
     name: str = ".*"
     message: str = ""
+    seconds: int = 0
     id: int = field(default_factory=lambda: next(_IDS))
 
 

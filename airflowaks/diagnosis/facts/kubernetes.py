@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 from airflowaks.diagnosis.facts.resource_status import ResourceStatus
 
@@ -27,14 +28,18 @@ class Container:
 
 @dataclass(frozen=True)
 class Pod:
-    """A pod; `component` is that of Airflow, and `healthy` means ready or completed.
+    """A pod; `component` is that of Airflow, and `healthy` means ready, completed, or still starting (`settling`).
 
-    `turned` is the last transition of its condition Ready.
+    `turned` is the last transition of its condition Ready. `asks` are the parts of the spec that decide on which node
+    it may run, of a pod that has none.
     """
 
     component: str = ""
     phase: str = "Running"
     healthy: bool = True
+    settling: bool = False
+    ip: str = ""
+    asks: Mapping[str, Any] = field(default_factory=dict)
     reason: str = ""
     message: str = ""
     node: str = ""
@@ -50,7 +55,8 @@ class Pod:
 class Deployment:
     """A Deployment's pods: `wanted` replicas, of the newest revision, available, and still starting (`settling`).
 
-    `refused` is why the API creates no new pods, as long as it does not: the condition ReplicaFailure.
+    `refused` is why the API creates no new pods, as long as it does not: the condition ReplicaFailure. `labels` are its
+    pods'. `previous` is the image before `image`, until the roll-out of that is complete.
     """
 
     component: str = ""
@@ -61,6 +67,9 @@ class Deployment:
     paused: bool = False
     stalled: str = ""
     refused: str = ""
+    labels: Mapping[str, str] = field(default_factory=dict)
+    image: str = ""
+    previous: str = ""
 
 
 @dataclass(frozen=True)
@@ -87,6 +96,24 @@ class Node:
     ready: bool = True
     silent: bool = False
     pressures: tuple[str, ...] = ()
+    labels: Mapping[str, str] = field(default_factory=dict)
+    taints: tuple[Mapping[str, str], ...] = ()
+    cordoned: bool = False
+
+
+@dataclass(frozen=True)
+class Authored:
+    """A NetworkPolicy or an autoscaler: its spec, which field manager made it and when; `ours` if that was a step."""
+
+    kind: str
+    name: str
+    spec: Mapping[str, Any]
+    by: str = ""
+    at: str = ""
+    ours: bool = False
+
+    def __str__(self) -> str:
+        return f"{self.kind} {self.name}, made by {self.by or 'an unknown manager'} at {self.at or 'an unknown time'}"
 
 
 @dataclass(frozen=True)
@@ -107,6 +134,9 @@ class Kubernetes:
     """Airflow's namespace, the objects of steps 5 to 7 by title (`Deployment airflow-worker`), and the workloads.
 
     `secrets` are checksums by Secret and key; `synced` are the checksums of the vault's secrets that belong there.
+    `dropped` is how many events there were besides those of `events`. `dns` are the ready pods of the cluster's DNS and
+    all of them, None if they were not read. `clocks` are how many seconds a node's clock is ahead of the API's;
+    negative if it is behind.
     """
 
     namespace: str = "Active"
@@ -119,3 +149,8 @@ class Kubernetes:
     secrets: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
     synced: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
     events: tuple[Event, ...] = ()
+    dropped: int = 0
+    policies: tuple[Authored, ...] = ()
+    autoscalers: tuple[Authored, ...] = ()
+    dns: tuple[int, int] | None = None
+    clocks: Mapping[str, float] = field(default_factory=dict)

@@ -59,10 +59,12 @@ class FailedTask:
 class Airflow:
     """Health by component, queues by worker pod (empty if the worker named none), and tasks.
 
-    `queued_seconds` is the age of the oldest queued task. Import errors are by file.
+    `silent` are pods of the api-server that accept connections and do not answer. `queued_seconds` is the age of the
+    oldest queued task. Import errors are by file.
     """
 
     health: Mapping[str, str] = field(default_factory=dict)
+    silent: tuple[str, ...] = ()
     queues: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     queued: int = 0
     queued_seconds: float = 0.0

@@ -125,6 +125,7 @@ class Wait:
 class Waiting:
     """All that has waited longer than usual, and what it may wait for; `heartbeats` are ages by type of job.
 
+    `hosts` are the ages of the last heartbeat by host name, which is a pod's address.
     `sent` tasks have been queued and `started` ones running for a minute: the broker has a message of each. `longest`
     is the task that has run longest; the broker repeats a message after `visibility_seconds`.
     `outcomes` are of tasks that failed lately, by DAG/TASK: how many of the last instances failed, of how many.
@@ -134,6 +135,7 @@ class Waiting:
     pools: Mapping[str, Slots] = field(default_factory=lambda: {"default_pool": Slots(128)})
     queues: Mapping[str, Slots] = field(default_factory=dict)
     heartbeats: Mapping[str, float] = field(default_factory=dict)
+    hosts: Mapping[str, float] = field(default_factory=dict)
     schedulers: int = 1
     active: int = 0
     sent: int = 0

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import replace
 from itertools import islice
@@ -19,27 +20,65 @@ from airflowaks.steps.airflow_checks import queues_of
 if TYPE_CHECKING:
     from airflowaks.cloud.airflow_api import AirflowApi
     from airflowaks.diagnosis.readers.scope import Scope
+    from airflowaks.kube.client import Document
     from airflowaks.session import Session
 
 _MOST_WORKERS, _ANSWER_SECONDS = 5, 5
+# As its readiness probe.
+_MOST_API_SERVERS, _SILENT_SECONDS = 5, 10.0
 _MOST_TASKS, _MOST_LOGS, _LINES = 20, 8, 40
 
 
 def api(session: Session, scope: Scope) -> dict[str, Any]:
-    """Read health, import errors and tasks. Raises CheckFailed if no api-server is ready."""
-    reachable(session)
-    with api_server.api(session) as client:
+    """Read health, import errors and tasks; raise CheckFailed if no api-server is ready.
+
+    A pod that hangs accepts connections, with the kernel's backlog, and is still ready for half a minute: all of them
+    are asked first. Where each of them hangs, nothing else is read.
+    """
+    answers = _asked(session, scope)
+    silent = tuple(pod.name for pod, answered in answers.items() if not answered)
+    if silent and not any(answers.values()):
+        return {"silent": silent}
+    with api_server.api(session, next((pod for pod, answered in answers.items() if answered), None)) as client:
         health = {name: str(state.get("status")) for name, state in client.health().items()}
         sign_in(session, client)
         queued, queued_count = client.tasks("queued", _MOST_TASKS)
         failed, _ = client.tasks("failed", _MOST_TASKS, ended_since=scope.start)
         return {
             "health": health,
+            "silent": silent,
             "queued": queued_count,
             "queued_seconds": max((_age(task["queued_when"]) for task in queued), default=0.0),
             "failed": _with_logs(client, failed),
             "import_errors": {error["filename"]: _last_line(error["stack_trace"]) for error in client.import_errors()},
         }
+
+
+def _asked(session: Session, scope: Scope) -> dict[Reference, bool]:
+    """Return which of the first five started api-servers answer within ten seconds; others refuse the connection."""
+    servers = replace(scope, component="api-server")
+    pods = reachable(session).each("v1", "Pod", scope.namespace, labels=servers.labels)
+    started = [Reference.of(pod) for pod in islice(filter(_has_started, pods), _MOST_API_SERVERS)]
+    if not started:
+        return {}
+    with ThreadPoolExecutor(len(started)) as pool:
+        answers = zip(started, pool.map(lambda pod: _answers(session, pod), started), strict=True)
+        return {pod: answered for pod, answered in answers if answered is not None}
+
+
+def _answers(session: Session, pod: Reference) -> bool | None:
+    from azure.core.exceptions import AzureError
+
+    try:
+        with api_server.api(session, pod) as client:
+            return client.answers(_SILENT_SECONDS)
+    except (AzureError, KubernetesError):
+        return None
+
+
+def _has_started(pod: Document) -> bool:
+    statuses = pod.get("status", {}).get("containerStatuses", ())
+    return "deletionTimestamp" not in pod["metadata"] and any(status.get("started") for status in statuses)
 
 
 def sign_in(session: Session, client: AirflowApi) -> None:

@@ -22,7 +22,7 @@ from airflowaks.steps import airflow, cluster, volumes, workload_identity
 from airflowaks.steps.pod_secrets import PodSecrets
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
     from airflowaks.diagnosis.readers.scope import Scope
     from airflowaks.kube.client import Document
@@ -30,6 +30,9 @@ if TYPE_CHECKING:
 
 _MOST_EVENTS, _OF_EACH_REASON = 500, 50
 _CHECKSUM_LENGTH = 12
+# https://kubernetes.io/docs/concepts/workloads/controllers/deployment/#complete-deployment
+_COMPLETE = "NewReplicaSetAvailable"
+_REVISION = "deployment.kubernetes.io/revision"
 _PRESSURES = ("DiskPressure", "MemoryPressure", "PIDPressure", "NetworkUnavailable")
 
 
@@ -54,17 +57,20 @@ def workloads(session: Session, scope: Scope) -> dict[str, Any]:
         "jobs": lambda: {_name(job): _job(job) for job in each("batch/v1", "Job", scope.labels)},
         "claims": lambda: _claims(kube, namespace),
         "deployments": lambda: list(each("apps/v1", "Deployment", scope.labels)),
+        "sets": lambda: list(each("apps/v1", "ReplicaSet", scope.labels)),
         "nodes": lambda: {_name(node): _node(node) for node in kube.each("v1", "Node")},
     }
     with ThreadPoolExecutor(len(parts)) as pool:
         read = dict(zip(parts, pool.map(lambda part: part(), parts.values()), strict=True))
+    read["events"], read["dropped"] = read["events"]
     warned: Warnings = defaultdict(list)
     for event in read["events"]:
         if event.warning and event.kind == "Pod":
             warned[event.name].append(event.reason)
     complete = {name for name, job in read["jobs"].items() if job.complete}
     running = pods(each("v1", "Pod", scope.labels), scope, warned, complete)
-    deployments = {_name(document): _deployment(document, running.settling) for document in read["deployments"]}
+    sets = read.pop("sets")
+    deployments = {_name(document): _deployment(document, running.settling, sets) for document in read["deployments"]}
     phase = read["namespace"]["status"].get("phase", "Active") if read["namespace"] else ""
     return {**read, "namespace": phase, "pods": running.pods, "deployments": deployments}
 
@@ -95,18 +101,21 @@ def secrets(session: Session, _scope: Scope) -> dict[str, Any]:
     return {"secrets": in_cluster, "synced": in_vault}
 
 
-def _events(kube: Kube, scope: Scope) -> tuple[Event, ...]:
-    """Return the newest events of each reason, so that a frequent reason does not crowd out a rare one."""
+def _events(kube: Kube, scope: Scope) -> tuple[tuple[Event, ...], int]:
+    """Return the newest events of each reason, so that none crowds out a rare one, and how often others happened."""
+    total = 0
     warnings = kube.each("v1", "Event", scope.namespace, fields="type=Warning")
     rollouts = kube.each("v1", "Event", scope.namespace, fields="reason=ScalingReplicaSet")
     newest: dict[str, list[tuple[str, int, Event]]] = defaultdict(list)
     for number, event in zip(count(), map(_event, chain(warnings, rollouts))):
         if scope.covers(event.at):
+            total += event.count
             heap = newest[event.reason]
             push = heappush if len(heap) < _OF_EACH_REASON else heappushpop
             push(heap, (event.at, number, event))
     entries = sorted(entry for heap in newest.values() for entry in heap)
-    return tuple(event for *_, event in entries[-_MOST_EVENTS:])
+    events = tuple(event for *_, event in entries[-_MOST_EVENTS:])
+    return events, total - sum(event.count for event in events)
 
 
 def _event(document: Document) -> Event:
@@ -122,11 +131,13 @@ def _event(document: Document) -> Event:
     )
 
 
-def _deployment(document: Document, settling: Mapping[str, int]) -> Deployment:
+def _deployment(document: Document, settling: Mapping[str, int], sets: Sequence[Document]) -> Deployment:
     spec, status = document["spec"], document.get("status", {})
     component = component_of(document)
     progress = conditions(document).get("Progressing", {})
     failure = conditions(document).get("ReplicaFailure", {})
+    image, *earlier = _images(document, sets)
+    complete = progress.get("reason") == _COMPLETE
     stalled = f"{progress.get('reason')}: {progress.get('message')}" if progress.get("status") == "False" else ""
     return Deployment(
         component=component,
@@ -137,7 +148,19 @@ def _deployment(document: Document, settling: Mapping[str, int]) -> Deployment:
         paused=bool(spec.get("paused")),
         stalled=stalled,
         refused=f"{failure['reason']}: {failure['message']}" if failure.get("status") == "True" else "",
+        labels=spec["template"]["metadata"].get("labels", {}),
+        image=image,
+        previous=next((before for before in earlier if before != image and not complete), ""),
     )
+
+
+def _images(deployment: Document, sets: Sequence[Document]) -> list[str]:
+    """Return the images of a Deployment's revisions that are kept as ReplicaSets, that of now first."""
+    uid = deployment["metadata"]["uid"]
+    own = [each for each in sets if any(owner["uid"] == uid for owner in each["metadata"].get("ownerReferences", ()))]
+    own.sort(key=lambda each: -int(each["metadata"].get("annotations", {}).get(_REVISION, 0)))
+    templates = [each["spec"]["template"] for each in (deployment, *own)]
+    return [str(template["spec"]["containers"][0]["image"]) for template in templates]
 
 
 def _job(document: Document) -> Job:
@@ -159,7 +182,14 @@ def _claims(kube: Kube, namespace: str) -> dict[str, Claim]:
 def _node(document: Document) -> Node:
     ready = conditions(document).get("Ready", {}).get("status", "Unknown")
     pressures = tuple(kind for kind in _PRESSURES if is_true(document, kind))
-    return Node(ready=ready == "True", silent=ready == "Unknown", pressures=pressures)
+    return Node(
+        ready=ready == "True",
+        silent=ready == "Unknown",
+        pressures=pressures,
+        labels=document["metadata"].get("labels", {}),
+        taints=tuple(document["spec"].get("taints") or ()),
+        cordoned=bool(document["spec"].get("unschedulable")),
+    )
 
 
 def _name(document: Document) -> str:

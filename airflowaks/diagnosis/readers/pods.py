@@ -32,6 +32,7 @@ _NORMAL_WAITING = ("", "ContainerCreating", "PodInitializing")
 _NORMAL_WARNING = "Unhealthy"
 # A pod may log the cause before it becomes unready: a probe fails several times first.
 _BEFORE_UNREADY = timedelta(minutes=5)
+_ASKS = ("nodeSelector", "affinity", "tolerations")
 _MOST_PODS, _LINES, _LONGEST_LOG = 20, 200, 65_536
 _OF_EACH_COMPONENT, _THREADS = 3, 8
 
@@ -55,7 +56,7 @@ def pods(documents: Iterable[Document], scope: Scope, warned: Warnings, complete
         if not pod.healthy and _is_replaced(document, complete_jobs):
             pod = replace(pod, healthy=True)
         elif not pod.healthy and _is_settling(pod, warned.get(metadata["name"], ())):
-            pod = replace(pod, healthy=True)
+            pod = replace(pod, healthy=True, settling=True)
             settling[pod.component] += 1
         read[metadata["name"]] = pod
     return Running(read, settling)
@@ -118,6 +119,8 @@ def _pod(document: Document, scope: Scope) -> Pod:
         component=component_of(document),
         phase=status.get("phase", "Pending"),
         healthy=healthy,
+        ip=status.get("podIP", ""),
+        asks={} if spec.get("nodeName") else {part: spec[part] for part in _ASKS if spec.get(part)},
         reason=reason.get("reason", ""),
         message=reason.get("message", ""),
         node=spec.get("nodeName", ""),

@@ -85,6 +85,7 @@ def waiting(session: Session, scope: Scope) -> dict[str, Any]:
             },
             queues=running,
             heartbeats={kind: row["seconds"] for kind, row in jobs.items()},
+            hosts={row["host"]: row["seconds"] for row in database.rows(queries.HOSTS)},
             schedulers=jobs.get("SchedulerJob", {"count": 0})["count"],
             **active,
             longest=next((Holder(**row) for row in database.rows(queries.LONGEST)), None),
@@ -99,10 +100,15 @@ def _settings(session: Session, scope: Scope) -> dict[str, Any]:
     reference = Reference("v1", "ConfigMap", "airflow-configuration", scope.namespace)
     data = (session.memoize(reach).get(reference) or {}).get("data", {})
     return {
-        "parallelism": int(data.get("AIRFLOW__CORE__PARALLELISM", _PARALLELISM)),
-        "concurrency": int(data.get("AIRFLOW__CELERY__WORKER_CONCURRENCY", _CONCURRENCY)),
-        "visibility_seconds": float(data.get(_VISIBILITY, _VISIBILITY_SECONDS)),
+        "parallelism": _whole(data.get("AIRFLOW__CORE__PARALLELISM"), _PARALLELISM),
+        "concurrency": _whole(data.get("AIRFLOW__CELERY__WORKER_CONCURRENCY"), _CONCURRENCY),
+        "visibility_seconds": _whole(data.get(_VISIBILITY), _VISIBILITY_SECONDS),
     }
+
+
+def _whole(text: str | None, default: int) -> int:
+    """Return a number of the settings; Airflow itself refuses what is none, which is another finding."""
+    return int(text) if text and text.isdecimal() else default
 
 
 def _holders(database: Database, column: str, *states: str) -> dict[str, Slots]:

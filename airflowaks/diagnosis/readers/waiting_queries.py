@@ -163,6 +163,11 @@ SELECT job_type AS type, extract(epoch FROM now() - max(latest_heartbeat))::floa
 FROM job WHERE latest_heartbeat > now() - interval '1 day' GROUP BY job_type
 """
 
+HOSTS = """
+SELECT hostname AS host, extract(epoch FROM now() - max(latest_heartbeat))::float AS seconds
+FROM job WHERE latest_heartbeat > now() - interval '1 day' GROUP BY hostname
+"""
+
 OUTCOMES = """
 SELECT dag_id || '/' || task_id AS name, count(*) FILTER (WHERE state = 'failed')::int AS failed, count(*)::int AS ended
 FROM (SELECT dag_id, task_id, state FROM task_instance WHERE state IN ('success', 'failed')

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import re
+from functools import partial
 from typing import TYPE_CHECKING
 
 from airflowaks.diagnosis import kubectl
+from airflowaks.diagnosis.facts.waiting import duration
 from airflowaks.diagnosis.rules import schemas
-from airflowaks.diagnosis.rules.rule import DOWNSTREAM, WARNING, Cause, Section, in_turn
+from airflowaks.diagnosis.rules.rule import DOWNSTREAM, WARNING, Cause, Section, components_of, in_turn
 from airflowaks.steps import airflow, workload_identity
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from airflowaks.diagnosis.facts.snapshot import Snapshot
+    from airflowaks.diagnosis.facts.snapshot import LogLine, Snapshot
     from airflowaks.engine.changes import Changes
     from airflowaks.session import Session
 
@@ -20,12 +23,63 @@ _DOCS = "https://airflow.apache.org/docs/apache-airflow/stable/"
 _SETTINGS = f"{_DOCS}configurations-ref.html"
 _TASKS = ("AKA-905", "AKA-906")
 _JWT_SECRET = "AIRFLOW__API_AUTH__JWT_SECRET"  # noqa: S105 - a name
+_PROBES = "https://kubernetes.io/docs/concepts/configuration/liveness-readiness-startup-probes/"
+_BEATING = ("scheduler", "dag-processor", "triggerer")
+# Each sends a heartbeat every five seconds, and Airflow itself calls it unhealthy after thirty.
+_HANGS_SECONDS = 45.0
+_FAILURES = 5
+# `airflow/_shared/configuration/parser.py`: every AirflowConfigException of a value that cannot be converted.
+_SETTING = re.compile(r"""check "(?P<key>\w+)" key in "(?P<section>\w+)" section|parse \[(\w+)\] '(\w+)'""")
 _SIGNERS = ("airflow-api-server", "airflow-scheduler")
 AIRFLOW = Section("log", "task")
 
 
 def _restart_workers(session: Session) -> Changes:
     return kubectl.restart(session, "worker")
+
+
+def _restart(component: str, session: Session) -> Changes:
+    return kubectl.restart(session, component)
+
+
+@AIRFLOW.rule("AKA-721", effects=DOWNSTREAM, link=_SETTINGS)
+def _setting_has_the_wrong_type(facts: Snapshot) -> Iterable[Cause]:
+    words = ("Failed to convert value",), ("Failed to parse value to a list",), ("Unable to parse [", "as valid json")
+    lines: dict[str, list[LogLine]] = {}
+    for line in AIRFLOW.lines(facts, *words):
+        if match := _SETTING.search(line.text):
+            section, key = filter(None, (match["section"] or match[3], match["key"] or match[4]))
+            lines.setdefault(f"AIRFLOW__{section}__{key}".upper(), []).append(line)
+    for setting, named in lines.items():
+        yield Cause(
+            f"The setting {setting} has a value of the wrong type, so components cannot start.",
+            "Correct the value where it is set: in the environment file, the ConfigMap or the Deployment's variables."
+            " Step 7 sets the manifests' values.",
+            named,
+            components_of(named),
+        )
+
+
+@AIRFLOW.rule("AKA-720", effects=("AKA-703", "AKA-705", "AKA-9", "AKA-003", "AKA-005"), link=_PROBES, automatic=True)
+def _component_hangs(facts: Snapshot) -> Iterable[Cause]:
+    """Name components whose pods run and do not work; a worker that hangs names no queue, which is AKA-706."""
+    silent = {"api-server": [f"pod {name}: no answer to GET /api/v2/version" for name in facts.airflow.silent]}
+    hosts = facts.airflow.waiting.hosts
+    for name, pod in facts.kubernetes.pods.items():
+        if pod.component in _BEATING and pod.healthy and not pod.settling:
+            seconds = hosts.get(pod.ip, 0.0)
+            if seconds > _HANGS_SECONDS:
+                line = f"pod {name}: running, and its last heartbeat was {duration(seconds)} ago"
+                silent.setdefault(pod.component, []).append(line)
+    for component, lines in silent.items():
+        does = "accepts connections and does not answer" if component == "api-server" else "runs and sends no heartbeat"
+        yield Cause(
+            f"The {component} hangs: it {does}.",
+            f"Restart it. Otherwise the kubelet does, when its liveness probe has failed {_FAILURES} times.",
+            lines,
+            frozenset({component}),
+            partial(_restart, component),
+        )
 
 
 AIRFLOW.text_rules("AKA-716")
@@ -118,7 +172,7 @@ AIRFLOW.text_rules("AKA-703", remedy=in_turn(airflow.configuration, _restart_wor
 def _worker_consumes_nothing(facts: Snapshot) -> Iterable[Cause]:
     if idle := [name for name, queues in facts.airflow.queues.items() if not queues]:
         yield Cause(
-            "A worker is running but consumes no queue: it lost its connection to the broker.",
+            "A worker is running but consumes no queue: it hangs, or lost its connection to the broker.",
             f"Restart the worker, or delete the pod {idle[0]}. Otherwise the probe restarts it within ten minutes.",
             [f"pod {name}: active_queues is empty" for name in idle],
         )

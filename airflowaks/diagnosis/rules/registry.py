@@ -9,10 +9,12 @@ from airflowaks.diagnosis.rules.airflow import AIRFLOW
 from airflowaks.diagnosis.rules.azure import AZURE
 from airflowaks.diagnosis.rules.broker import BROKER
 from airflowaks.diagnosis.rules.database import DATABASE
+from airflowaks.diagnosis.rules.drift import DRIFT
 from airflowaks.diagnosis.rules.identity import IDENTITY
 from airflowaks.diagnosis.rules.images import IMAGES
 from airflowaks.diagnosis.rules.sources import SOURCES
 from airflowaks.diagnosis.rules.storage import STORAGE
+from airflowaks.diagnosis.rules.surroundings import SURROUNDINGS
 from airflowaks.diagnosis.rules.symptoms import SYMPTOMS
 from airflowaks.diagnosis.rules.workloads import WORKLOADS
 
@@ -20,7 +22,20 @@ if TYPE_CHECKING:
     from airflowaks.diagnosis.facts.snapshot import Snapshot
 
 # In causal order: a finding can only be the effect of an earlier one.
-SECTIONS = (AZURE, IMAGES, IDENTITY, STORAGE, DATABASE, BROKER, WORKLOADS, AIRFLOW, SYMPTOMS, SOURCES)
+SECTIONS = (
+    AZURE,
+    SURROUNDINGS,
+    IMAGES,
+    IDENTITY,
+    STORAGE,
+    DATABASE,
+    BROKER,
+    WORKLOADS,
+    DRIFT,
+    AIRFLOW,
+    SYMPTOMS,
+    SOURCES,
+)
 RULES = {rule.id: rule for section in SECTIONS for rule in section}
 _ORDER = {name: position for position, name in enumerate(RULES)}
 

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     Evaluate = Callable[[Snapshot], Iterable["Cause"]]
 
 WARNING, NOTE = Severity.WARNING, Severity.NOTE
-DOWNSTREAM = ("AKA-703", "AKA-704", "AKA-705", "AKA-714", "AKA-9", "AKA-003", "AKA-005")
+DOWNSTREAM = ("AKA-703", "AKA-704", "AKA-705", "AKA-714", "AKA-720", "AKA-9", "AKA-003", "AKA-005")
 """The IDs of the effects of nearly every cause: components of Airflow are missing or cannot reach each other."""
 NO_NEW_PODS = ("AKA-009",)
 """The IDs of the effects of what keeps pods from starting: the backend is read through one."""
@@ -38,12 +38,14 @@ class Cause:
     """A cause: one sentence, the fix, the evidence (each item is shown as text) and the affected components.
 
     A cause without evidence is dropped, so a rule may always yield its cause. No `components` means all of them.
+    `remedy` replaces that of the rule, where what is to be done depends on the facts.
     """
 
     sentence: str
     fix: str
     evidence: Sequence[object]
     components: frozenset[str] = frozenset()
+    remedy: Remedy | None = None
 
 
 @dataclass(frozen=True)
@@ -51,6 +53,7 @@ class Rule:
     """One rule. `effects` are prefixes of the IDs of findings that follow from its own.
 
     `may_explain`: its findings are changes of what others are about, which show them as their likely reason.
+    `automatic`: its causes bring their own remedies.
     """
 
     id: str
@@ -60,6 +63,7 @@ class Rule:
     link: str = ""
     remedy: Remedy | None = None
     may_explain: bool = False
+    automatic: bool = False
 
     def findings(self, facts: Snapshot) -> list[Finding]:
         """Return the findings of the rule in `facts`."""
@@ -72,7 +76,7 @@ class Rule:
                 link=self.link,
                 evidence=_first(cause.evidence),
                 components=cause.components,
-                remedy=self.remedy,
+                remedy=cause.remedy or self.remedy,
                 may_explain=self.may_explain,
             )
             for cause in self.evaluate(facts)
@@ -87,6 +91,7 @@ class Options(TypedDict, total=False):
     link: str
     remedy: Remedy
     may_explain: bool
+    automatic: bool
 
 
 class Section(list[Rule]):

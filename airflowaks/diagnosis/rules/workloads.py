@@ -6,6 +6,8 @@ import re
 from typing import TYPE_CHECKING
 
 from airflowaks.diagnosis import kubectl
+from airflowaks.diagnosis.rules.drift import OBJECTS
+from airflowaks.diagnosis.rules.placement import Refusal, refusals
 from airflowaks.diagnosis.rules.rule import (
     DOWNSTREAM,
     NO_NEW_PODS,
@@ -21,10 +23,9 @@ from airflowaks.kube.ownership import taking_over
 from airflowaks.steps import airflow, cluster, volumes, workload_identity
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Sequence
 
     from airflowaks.diagnosis.facts.kubernetes import Container
-    from airflowaks.diagnosis.facts.resource_status import ResourceStatus
     from airflowaks.diagnosis.facts.snapshot import Snapshot
     from airflowaks.engine.changes import Changes
     from airflowaks.session import Session
@@ -32,10 +33,9 @@ if TYPE_CHECKING:
 _AKS = "https://learn.microsoft.com/troubleshoot/azure/azure-kubernetes/"
 _PODS = "https://kubernetes.io/docs/tasks/debug/debug-application/debug-pods/"
 _KILLED = 137
-_OBJECTS = in_turn(workload_identity.service_accounts, volumes.storage, airflow.everything)
-# Differences that a more specific rule finds.
-_SPECIFIC = ("checksum/secrets", "azure.workload.identity/use", "spec.replicas: 0 ")
 _CONFIGURE = "https://kubernetes.io/docs/tasks/configure-pod-container/"
+_SCHEDULING = "https://kubernetes.io/docs/concepts/scheduling-eviction/"
+_NOT_TAKEN = ("node affinity/selector", "untolerated taint", "were unschedulable", "topology spread constraints")
 _NOT_CREATED = (
     (
         "CreateContainerConfigError",
@@ -118,7 +118,32 @@ def _node_is_not_ready(facts: Snapshot) -> Iterable[Cause]:
     )
 
 
-WORKLOADS.text_rules("AKA-801", "AKA-806")
+WORKLOADS.text_rules("AKA-801")
+
+
+@WORKLOADS.rule("AKA-806", effects=(*NO_NEW_PODS, *DOWNSTREAM), link=f"{_SCHEDULING}assign-pod-node/")
+def _no_node_takes_a_pod(facts: Snapshot) -> Iterable[Cause]:
+    """Name what keeps a pod from the nodes: the scheduler's words name neither label nor, in new versions, taint."""
+    lines = WORKLOADS.lines(facts, *(("nodes are available", words) for words in _NOT_TAKEN))
+    refused: dict[Refusal, list[str]] = {}
+    if lines:
+        for pod in facts.kubernetes.pods.values():
+            for name, node in facts.kubernetes.nodes.items() if pod.asks and not pod.healthy else ():
+                for refusal in refusals(pod.asks, node):
+                    refused.setdefault(refusal, []).append(name)
+    reasons = list(dict.fromkeys(refusal.reason for refusal in refused))
+    actions = dict.fromkeys(refusal.action for refusal in refused)
+    yield Cause(
+        f"A pod is unschedulable: {', and '.join(reasons[:2]) or 'the nodes do not meet what it asks for'}.",
+        " ".join(actions) or "Run step 7, which sets the pods' selectors, tolerations and constraints.",
+        [*(f"{_nodes(names)}: {refusal.reason}" for refusal, names in refused.items()), *lines],
+        components_of(lines),
+    )
+
+
+def _nodes(names: Sequence[str]) -> str:
+    distinct = list(dict.fromkeys(names))
+    return f"node {distinct[0]}" if len(distinct) == 1 else f"{len(distinct)} nodes, {listed(distinct)}"
 
 
 @WORKLOADS.rule("AKA-802", effects=DOWNSTREAM, link=f"{_AKS}availability-performance/identify-memory-saturation-aks")
@@ -142,7 +167,7 @@ def _ran_out_of_memory(container: Container) -> bool:
     return killed or container.ended == "OOMKilled"
 
 
-@WORKLOADS.rule("AKA-805", effects=("AKA-815", "AKA-816", *DOWNSTREAM), remedy=_OBJECTS)
+@WORKLOADS.rule("AKA-805", effects=("AKA-815", "AKA-816", *DOWNSTREAM), remedy=OBJECTS)
 def _object_is_missing(facts: Snapshot) -> Iterable[Cause]:
     objects, claims = facts.kubernetes.objects.values(), facts.kubernetes.claims.values()
     # A claim that waits for its class is AKA-406's, whose fix creates the class.
@@ -221,46 +246,3 @@ def _pod_was_evicted(facts: Snapshot) -> Iterable[Cause]:
         [f"pod {name}: {pod.message}" for name, pod in evicted.items()],
         frozenset(pod.component for pod in evicted.values()),
     )
-
-
-def _take_over(session: Session) -> Changes:
-    """Run steps 5 to 7 on all objects, and set back what other field managers have set in them."""
-    with taking_over(session):
-        return _OBJECTS(session)
-
-
-@WORKLOADS.rule(
-    "AKA-807",
-    WARNING,
-    effects=("AKA-703",),
-    link="https://kubernetes.io/docs/reference/using-api/server-side-apply/",
-    remedy=_take_over,
-    may_explain=True,
-)
-def _object_differs(facts: Snapshot) -> Iterable[Cause]:
-    """One cause for each component whose Deployment differs, and one for all other objects."""
-    differing: dict[str, list[ResourceStatus]] = {}
-    for status in facts.kubernetes.objects.values():
-        if status.exists and status.differences_without(*_SPECIFIC):
-            deployment = facts.kubernetes.deployments.get(status.name) if status.kind == "Deployment" else None
-            differing.setdefault(deployment.component if deployment else "", []).append(status)
-    for component, statuses in differing.items():
-        names = listed([status.title for status in statuses])
-        if any(status.held for status in statuses):
-            reason = "another tool changed it"
-            action = (
-                "Step 7 alone overwrites no field that another tool has set; this fix does, and its plan shows each."
-            )
-        else:
-            reason = "somebody changed it, or a setting was not rolled out"
-            action = "Else run step 7 (steps 5 and 6 for their objects), which sets it back."
-        yield Cause(
-            f"{names} {'differs' if len(statuses) == 1 else 'differ'} from the manifests: {reason}.",
-            f"To keep a value, set it in the environment file or the manifest. {action}",
-            [
-                f"{status.title}: {difference}"
-                for status in statuses
-                for difference in status.differences_without(*_SPECIFIC)
-            ],
-            frozenset({component} - {""}),
-        )

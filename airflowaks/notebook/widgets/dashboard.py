@@ -39,7 +39,7 @@ class Dashboard(Incident, Tabular):
 
     def history(self) -> Any:
         """Return the picture of what happened when."""
-        return self._shown(lambda diagnosis: history(diagnosis.facts), Timeline.svg)
+        return self._shown(lambda diagnosis: history(diagnosis.facts, diagnosis.findings), Timeline.svg)
 
     def waiting(self, task: str = "") -> Any:
         """Return what holds the DAG, run or task that `task` names, or all that waits; in JupyterLab with a picker."""

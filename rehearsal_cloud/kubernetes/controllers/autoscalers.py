@@ -87,6 +87,18 @@ class Autoscalers(Controller):
             text = "scaling is disabled since the replica count of the target is zero"
             self._report(autoscaler, self._counts(target, 0), able, ("ScalingActive", "False", "ScalingDisabled", text))
             return _SYNC_SECONDS
+        least, most = autoscaler["spec"].get("minReplicas", 1), autoscaler["spec"]["maxReplicas"]
+        if not least <= target["spec"]["replicas"] <= most:  # decided without metrics, as `reconcileAutoscaler` does
+            above = target["spec"]["replicas"] > most
+            why = f"Current number of replicas {'above' if above else 'below'} Spec.M{'ax' if above else 'in'}Replicas"
+            self._scale(autoscaler, target, most if above else least, why)
+            return _SYNC_SECONDS
+        if ambiguous := self._ambiguous(autoscaler):
+            self._report(
+                autoscaler, self._counts(target, 0), able, ("ScalingActive", "False", "AmbiguousSelector", ambiguous)
+            )
+            self.recorder.warning(autoscaler, "AmbiguousSelector", ambiguous)
+            return _SYNC_SECONDS
         try:
             measured = [
                 await self._measure(autoscaler, target, metric) for metric in autoscaler["spec"].get("metrics") or ()
@@ -99,6 +111,22 @@ class Autoscalers(Controller):
             return _SYNC_SECONDS
         self._rescale(key, autoscaler, measured)
         return _SYNC_SECONDS
+
+    def _ambiguous(self, autoscaler: Document) -> str:
+        """Return what is said of an autoscaler whose pods another one scales, too; neither of them does then."""
+        namespace, reference = autoscaler["metadata"]["namespace"], autoscaler["spec"]["scaleTargetRef"]
+        every = self.objects.list("HorizontalPodAutoscaler", namespace)
+        same = [each for each in every if each["spec"]["scaleTargetRef"]["name"] == reference["name"]]
+        names = " ".join(f"{namespace}/{each['metadata']['name']}" for each in same)
+        target = self.objects.get(reference["kind"], reference["name"], namespace) or {}
+        labels = (target.get("spec", {}).get("selector") or {}).get("matchLabels") or {}
+        selector = ",".join(f"{name}={value}" for name, value in sorted(labels.items()))
+        return f"pods by selector {selector} are controlled by multiple HPAs: [{names}]" if len(same) > 1 else ""
+
+    def _scale(self, autoscaler: Document, target: Document, desired: int, why: str) -> None:
+        scale = Write(managed_as="scale")
+        self.objects.update_as({**target, "spec": {**target["spec"], "replicas": desired}}, scale)
+        self.recorder.normal(autoscaler, "SuccessfulRescale", f"New size: {desired}; reason: {why}")
 
     async def _measure(self, autoscaler: Document, target: Document, metric: Document) -> tuple[str, Decimal, int]:
         """Return a metric's name and value, and the replicas that it recommends. Raises MetricFailed."""
@@ -136,10 +164,8 @@ class Autoscalers(Controller):
         desired = max(least, min(stable, most, fastest))
         limited = _limited(stable, least, most, fastest)
         if desired != current:
-            scale = Write(managed_as="scale")
-            self.objects.update_as({**target, "spec": {**target["spec"], "replicas": desired}}, scale)
             reason = f"{why} above target" if desired > current else "All metrics below target"
-            self.recorder.normal(autoscaler, "SuccessfulRescale", f"New size: {desired}; reason: {reason}")
+            self._scale(autoscaler, target, desired, reason)
             text = f"the HPA controller was able to update the target scale to {desired}"
             able = ("AbleToScale", "True", "SucceededRescale", text)
         elif stable > proposed:

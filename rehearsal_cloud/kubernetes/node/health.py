@@ -11,6 +11,7 @@ import asyncio
 import os
 import re
 from contextlib import suppress
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -36,6 +37,7 @@ _STORAGE = "ephemeral-storage"
 _LEAST_FREE = 10
 """A machine is short of disk where less than a tenth of it is free."""
 _KIBIBYTE = 1024
+_LEASES, _RENEWAL_SECONDS = "kube-node-lease", 10
 
 
 class Health:
@@ -47,6 +49,34 @@ class Health:
         self._objects = machine.cluster.objects
         self._faults = machine.cluster.cloud.faults
         self._controller = Recorder(machine.cluster.objects, "node-controller")
+
+    async def renew(self) -> None:
+        """Renew the nodes' leases by their clocks, until cancelled; the seconds are a kubelet's, and not scaled.
+
+        https://kubernetes.io/docs/concepts/architecture/leases/#node-heart-beats
+        """
+        while True:
+            changed = self._faults.changed
+            if not self._machine.silent:
+                for node in self._objects.list("Node"):
+                    self._renew(node)
+            with suppress(TimeoutError):
+                await asyncio.wait_for(changed.wait(), _RENEWAL_SECONDS)
+
+    def _renew(self, node: Document) -> None:
+        name = node["metadata"]["name"]
+        wrong = self._faults.breakdown("clock", name)
+        clock = datetime.now(UTC) + timedelta(seconds=wrong.seconds if wrong else 0)
+        spec = {"holderIdentity": name, "leaseDurationSeconds": 4 * _RENEWAL_SECONDS}
+        spec["renewTime"] = clock.strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+        lease = self._objects.get("Lease", name, _LEASES)
+        if lease is not None:
+            self._objects.update({**lease, "spec": {**lease["spec"], **spec}}, manager="kubelet")
+            return
+        owner = {"apiVersion": "v1", "kind": "Node", "name": name, "uid": node["metadata"]["uid"]}
+        metadata = {"name": name, "namespace": _LEASES, "ownerReferences": [owner]}
+        document = {"apiVersion": "coordination.k8s.io/v1", "kind": "Lease", "metadata": metadata, "spec": spec}
+        self._objects.create(document, manager="kubelet")
 
     async def watch(self) -> None:
         """Report the nodes' conditions at once and after each change of faults, until cancelled."""

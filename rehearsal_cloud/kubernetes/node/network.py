@@ -123,7 +123,13 @@ class Network:
             async for _ in subscription:
                 changed.set()
 
-        noting = asyncio.create_task(note())
+        async def note_faults() -> None:
+            while True:
+                await faults.changed.wait()
+                changed.set()
+
+        faults = self._cluster.cloud.faults
+        noting = [asyncio.create_task(note()), asyncio.create_task(note_faults())]
         try:
             while True:
                 await changed.wait()
@@ -132,11 +138,13 @@ class Network:
                 self._write()
         finally:
             subscription.close()
-            noting.cancel()
+            for task in noting:
+                task.cancel()
 
     def _write(self) -> None:
         names, services = self._services()
         tables = {"names": names, "services": services, **admissions(self._cluster.objects)}
+        tables["unanswered"] = self._cluster.cloud.faults.breakdown("dns") is not None
         if tables != self._tables or not (self.folder / "services.json").exists():
             fresh = self.folder / "services.json.new"
             fresh.write_text(json.dumps(tables))

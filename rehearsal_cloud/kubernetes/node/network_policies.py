@@ -22,7 +22,8 @@ _ENDED = ("Succeeded", "Failed")
 def admissions(objects: Objects) -> dict[str, dict[str, list[dict[str, Any]]]]:
     """Return `ingress` and `egress`: the rules of each pod that a policy selects, by its address.
 
-    A rule has `peers` (addresses) and `ports`; None means all. A pod without an entry is not restricted.
+    A rule has `peers` (addresses) and `ports`; None means all; `outside` tells whether its peers are hosts outside the
+    cluster, too. A pod without an entry is not restricted.
     """
     admitted: dict[str, dict[str, list[dict[str, Any]]]] = {"ingress": {}, "egress": {}}
     policies = objects.list("NetworkPolicy")
@@ -46,7 +47,10 @@ def admissions(objects: Objects) -> dict[str, dict[str, list[dict[str, Any]]]]:
                 for rule in spec.get(direction.lower()) or []:
                     peer_addresses = _peers(rule.get(side), namespace, everyone, namespaces)
                     targets = [pod] if direction == "Ingress" else everyone
-                    rules.append({"peers": peer_addresses, "ports": _ports(rule.get("ports"), targets)})
+                    outside = _leaves(rule.get(side))
+                    rules.append(
+                        {"peers": peer_addresses, "ports": _ports(rule.get("ports"), targets), "outside": outside}
+                    )
     return admitted
 
 
@@ -66,6 +70,11 @@ def _peers(
         return None
     addresses = {_address(pod) for peer in peers for pod in everyone if _is_peer(peer, own, pod, namespaces)}
     return sorted(addresses)
+
+
+def _leaves(peers: Sequence[Document] | None) -> bool:
+    blocks = [ipaddress.ip_network(peer["ipBlock"]["cidr"]) for peer in peers or () if "ipBlock" in peer]
+    return not peers or any(not block.is_private for block in blocks)
 
 
 def _is_peer(peer: Document, own: str, pod: Document, namespaces: dict[str, dict[str, str]]) -> bool:

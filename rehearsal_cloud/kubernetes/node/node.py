@@ -63,6 +63,7 @@ class Node:
             asyncio.create_task(memory.watch(self._containers)),
             asyncio.create_task(self._watch(subscription)),
             asyncio.create_task(self._health.watch()),
+            asyncio.create_task(self._health.renew()),
         ]
 
     async def stop(self) -> None:

@@ -9,7 +9,8 @@ from xml.etree import ElementTree as ET
 import pytest
 
 from airflowaks.diagnosis.facts.kubernetes import Deployment, Event, Kubernetes, Pod
-from airflowaks.diagnosis.facts.snapshot import Snapshot
+from airflowaks.diagnosis.facts.snapshot import Reading, Snapshot
+from airflowaks.diagnosis.finding import Finding, Severity
 from airflowaks.diagnosis.readers.pods import pods
 from airflowaks.diagnosis.readers.scope import Scope
 from airflowaks.notebook.history import history
@@ -82,18 +83,45 @@ def test_how_a_container_ended_counts_for_as_long_as_is_looked_back(minutes: int
     assert pods([document], SCOPE, {}, ()).pods["worker-1"].containers["worker"].ended == ended
 
 
-def test_history_is_a_bar_from_first_to_last() -> None:
+def test_history_has_points_for_events_and_bars_for_what_lasts_with_their_findings() -> None:
     events = (
         Event("2026-11-22T10:00:00Z", "Deployment", "airflow-worker", "ScalingReplicaSet", "up", warning=False),
         Event("2026-11-22T10:01:00Z", "Pod", "worker-1", "BackOff", "again"),
-        Event("2026-11-22T10:03:00Z", "Pod", "worker-1", "BackOff", "again"),
+        Event("2026-11-22T10:03:00Z", "Pod", "worker-1", "BackOff", "again", count=4),
     )
-    shown = str(history(Snapshot(kubernetes=Kubernetes(events=events))))
-    assert shown.splitlines()[1:] == [
-        "  airflow-worker: ScalingReplicaSet: 0 s to 0 s, done",
-        "  worker-1: BackOff: 60 s to 180 s, FAILED",
+    worker = Pod("worker", healthy=False, turned="2026-11-22T10:02:00Z")
+    known = Kubernetes(pods={"worker-1": worker}, events=events)
+    facts = Snapshot(kubernetes=known, readings={"kubernetes.pods": Reading("2026-11-22T10:04:00Z")})
+    evidence = "event of Pod worker-1: BackOff: again"
+    findings = [
+        Finding("AKA-901", Severity.CRITICAL, "It exits.", "Mend it.", evidence=(evidence,)),
+        Finding("AKA-903", Severity.WARNING, "Too few.", "Wait.", components=frozenset({"worker"})),
     ]
+    timeline = history(facts, findings)
+    assert str(timeline).splitlines()[1:] == [
+        "  airflow-worker: ScalingReplicaSet: at 0 s, 1 time",
+        "  worker: BackOff: 60 s to 180 s, 5 times, AKA-901",
+        "  worker: not ready: 120 s to 240 s, lasts, AKA-903",
+    ]
+    drawn = ET.fromstring(timeline.svg())  # noqa: S314 - our own text
+    assert len(list(drawn.iter(f"{{{SVG}}}circle"))) == 3
+    assert [one.text for one in drawn.iter(f"{{{SVG}}}a")] == ["AKA-901", "AKA-903"]
     assert str(history(Snapshot())) == "Nothing happened."
+
+
+def test_a_day_of_five_thousand_events_is_summed_up() -> None:
+    """The reader keeps the last fifty of each reason, and counts the others."""
+    events = tuple(
+        Event(f"2026-11-22T{hour:02}:{minute:02}:00Z", "Pod", f"pod-{kind}", "BackOff", "again", count=3)
+        for hour in range(24)
+        for minute in (0, 1)
+        for kind in range(40)
+    )
+    timeline = history(Snapshot(kubernetes=Kubernetes(events=events, dropped=20)))
+    assert len(timeline.bars) == 25
+    assert str(timeline).splitlines()[0].endswith(": 5,780 events of 40 kinds, the 25 latest kinds")
+    assert 25 * 24 <= timeline.svg().count("<circle") < 25 * 48
+    assert len(timeline.svg()) < 60_000
 
 
 def test_a_components_roll_out_and_its_pods_go_by_one_name() -> None:

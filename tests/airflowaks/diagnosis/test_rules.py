@@ -14,6 +14,7 @@ import pytest
 from airflowaks.diagnosis.finding import Severity
 from airflowaks.diagnosis.rules.registry import RULES, SECTIONS, evaluate
 from tests.support.drills.registry import DRILLS
+from tests.support.drills.table import WHY, table
 from tests.support.rule_cases import CASES, FOLDER, facts_of, read
 
 if TYPE_CHECKING:
@@ -41,8 +42,8 @@ def test_all_is_well_where_nothing_is_wrong() -> None:
 def test_every_rule_has_a_case_and_is_found_in_it() -> None:
     named = {path.stem for path in CASES if path.stem in RULES}
     assert sorted(set(RULES) - named) == []
-    lost = [name for name in named if name not in str(read(FOLDER / "cases" / f"{name}.yaml")["finds"])]
-    assert lost == []
+    cases = {name: read(FOLDER / "cases" / f"{name}.yaml") for name in named}
+    assert [name for name, case in cases.items() if name not in str((case["finds"], case.get("changes")))] == []
 
 
 def test_ids_are_stable_unique_and_of_their_section() -> None:
@@ -85,4 +86,9 @@ def test_a_difference_from_the_environment_is_a_warning() -> None:
 
 
 def test_each_rule_is_drilled() -> None:
-    assert sorted({rule for drill in DRILLS for rule in (drill.rule, *drill.also)}) == sorted(RULES)
+    assert sorted({rule for drill in DRILLS for rule in (drill.rule, *drill.also, *drill.changes)}) == sorted(RULES)
+
+
+def test_what_is_left_to_people_says_why() -> None:
+    by_hand = {row.split("`")[1] for row in table().splitlines() if "| by hand" in row}
+    assert by_hand == set(WHY)

@@ -153,6 +153,16 @@ def the_scheduler_has_another_jwt_secret(scene: Scene) -> Iterator[None]:
     scene.forget_failures()
 
 
+@AIRFLOW.drill("AKA-721", changes=("AKA-807",))
+def a_setting_is_no_number(scene: Scene) -> Iterator[None]:
+    settings = Reference("v1", "ConfigMap", "airflow-configuration", NAMESPACE)
+    scene.patch(
+        settings, {"data": {"AIRFLOW__DAG_PROCESSOR__REFRESH_INTERVAL": "often"}}, "application/merge-patch+json"
+    )
+    scene.replace("dag-processor")
+    yield
+
+
 @AIRFLOW.drill("AKA-704", fast=True)
 def the_tables_version_is_lost(scene: Scene) -> Iterator[None]:
     scene.as_airflow("ALTER TABLE alembic_version RENAME TO elsewhere")

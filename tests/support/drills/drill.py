@@ -67,7 +67,7 @@ class Scene:
         """Have the cloud refuse requests from now on, in a service's own words for what nobody can break here."""
         self.cloud.control("POST", {"times": 1000, **fault})
 
-    def break_down(self, breakdown: str, **how: str) -> None:
+    def break_down(self, breakdown: str, **how: str | int) -> None:
         """Have the cluster's machines fail from now on, where no request of the cloud's could be refused."""
         self.cloud.control("POST", {"breakdown": breakdown, **how})
 
@@ -108,6 +108,10 @@ class Scene:
         labels = f"app.kubernetes.io/name=airflow,app.kubernetes.io/component={component}"
         found = list(self.kube.each("v1", "Pod", NAMESPACE, labels=labels))
         return [Reference.of(one) for one in found if "deletionTimestamp" not in one["metadata"]]
+
+    def uid(self, pod: str) -> str:
+        """The UID of a pod."""
+        return str((self.kube.get(Reference("v1", "Pod", pod, NAMESPACE)) or {})["metadata"]["uid"])
 
     def replace(self, component: str) -> None:
         """Delete the pods of a component; others take their place."""
@@ -199,7 +203,8 @@ class Drill:
 
     @property
     def automatic(self) -> bool:
-        return RULES[self.fix].remedy is not None and not self.by_hand
+        rule = RULES[self.fix]
+        return (rule.automatic or rule.remedy is not None) and not self.by_hand
 
     @property
     def fix(self) -> str:

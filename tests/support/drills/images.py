@@ -30,12 +30,11 @@ def the_tag_is_deleted(scene: Scene) -> Iterator[None]:
     yield
 
 
-@IMAGES.drill("AKA-202", by_hand=True)
+@IMAGES.drill("AKA-202", changes=("AKA-821",))
 def a_tag_is_set_that_nobody_has_pushed(scene: Scene) -> Iterator[None]:
     image = scene.step(registry).image
     scene.edit(_COMPONENT, image=f"{image.registry.login_server}/{image.repository}:0.0.0")
     yield
-    scene.edit(_COMPONENT, image=image.reference)
 
 
 @IMAGES.drill("AKA-203")

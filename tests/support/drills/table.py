@@ -16,6 +16,29 @@ FINDINGS = REPOSITORY / "docs/findings.md"
 HEAD = ("| finding | what is wrong | drilled | healed |", "|---|---|---|---|")
 BELIEVED = {"AKA-119"}
 """The rules whose words no document, source, report or measurement shows; `†` in the table."""
+_REASONS = {
+    "it is outside of what the runbook manages: your machine, your network or a service of Azure": (
+        "AKA-001 AKA-002 AKA-007 AKA-008 AKA-105 AKA-119 AKA-204 AKA-303 AKA-405 AKA-513 AKA-610"
+    ),
+    "it costs, or is limited by the subscription: a person decides": (
+        "AKA-102 AKA-103 AKA-104 AKA-107 AKA-108 AKA-110 AKA-111 AKA-112 AKA-113 AKA-114 AKA-118 AKA-408 AKA-508"
+        " AKA-607 AKA-611 AKA-801 AKA-802"
+    ),
+    "somebody may have stopped or closed it on purpose": "AKA-100 AKA-203 AKA-313 AKA-403 AKA-501 AKA-519",
+    "only creating it again mends it, which loses data or takes long": "AKA-115 AKA-407 AKA-510 AKA-601",
+    "the value is the environment file's: change it there": "AKA-109 AKA-116 AKA-117 AKA-205 AKA-506 AKA-515",
+    "the finding has no cause of its own: its evidence names what to mend": (
+        "AKA-003 AKA-004 AKA-206 AKA-319 AKA-401 AKA-402 AKA-404 AKA-409 AKA-410 AKA-705 AKA-901 AKA-902"
+    ),
+    "step 7 sets its own values back; here somebody added to them": (
+        "AKA-605 AKA-606 AKA-701 AKA-702 AKA-703 AKA-707 AKA-709 AKA-806 AKA-815"
+    ),
+    "which data to restore is a person's decision": "AKA-704 AKA-708 AKA-715 AKA-717",
+    "the cause is in an image or a DAG, or in their use": "AKA-711 AKA-716 AKA-905 AKA-906 AKA-907 AKA-908",
+    "AKS runs or repairs it": "AKA-812 AKA-813 AKA-819 AKA-820",
+}
+WHY = {name: reason for reason, names in _REASONS.items() for name in names.split()}
+"""Why the operator makes a fix that the runbook does not offer."""
 TABLE = re.compile(re.escape("\n".join(HEAD)) + r"\n(?:\|.*\n)+")
 
 
@@ -24,9 +47,9 @@ def table() -> str:
     always = every_run()
     rows = []
     for name in sorted(RULES):
-        drills = [one for one in DRILLS if one.rule == name]
+        drills = [one for one in DRILLS if name in (one.rule, one.fix)]
         drilled = "in every run" if name in always else "in full"
-        by_hand = "by hand" if drills else "with its cause"
+        by_hand = f"by hand: {WHY.get(name, '')}" if drills else "with its cause"
         healed = "automatically" if any(one.automatic for one in drills) else by_hand
         mark = " †" if name in BELIEVED else ""
         rows.append(f"| `{name}`{mark} | {_cause(name)} | {drilled} | {healed} |")
@@ -35,7 +58,7 @@ def table() -> str:
 
 def _cause(name: str) -> str:
     findings = evaluate(facts_of(read(FOLDER / "cases" / f"{name}.yaml")["facts"]))
-    said = {one.id: one.cause for each in findings for one in (*each.consequences, each)}
+    said = {one.id: one.cause for each in findings for one in (*each.consequences, *each.changes, each)}
     return said[name].replace("|", "\\|")
 
 

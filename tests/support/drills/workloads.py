@@ -48,6 +48,26 @@ def the_nodes_are_cordoned(scene: Scene) -> Iterator[None]:
         scene.patch(node, {"spec": {"unschedulable": None}}, _JSON)
 
 
+@WORKLOADS.drill("AKA-806", also=("AKA-903",))
+def the_nodes_are_tainted(scene: Scene) -> Iterator[None]:
+    nodes = list(scene.kube.each("v1", "Node"))
+    taint = {"key": "dedicated", "value": "gpu", "effect": "NoSchedule"}
+    for node in nodes:
+        taints = [*(node["spec"].get("taints") or []), taint]
+        scene.patch(Reference.of(node), {"spec": {"taints": taints}}, _JSON)
+    scene.replace(_COMPONENT)
+    yield
+    for node in nodes:
+        scene.patch(Reference.of(node), {"spec": {"taints": node["spec"].get("taints")}}, _JSON)
+
+
+@WORKLOADS.drill("AKA-806")
+def pods_ask_for_a_label_that_no_node_has(scene: Scene) -> Iterator[None]:
+    scene.edit(_COMPONENT, {"nodeSelector": {"disk": "ssd"}})
+    yield
+    scene.edit(_COMPONENT, {"nodeSelector": None})
+
+
 @WORKLOADS.drill("AKA-802")
 def a_container_may_take_too_little_memory(scene: Scene) -> Iterator[None]:
     before = _resources(scene)

@@ -86,9 +86,12 @@ class Pod:
     def destination(self, ip: str, port: int) -> "tuple[str, int] | None":
         """Return the real address of a cluster address, or None outside the cluster. Raises OSError like a network."""
         if ip in _LOOPBACK or ip in _ANY:
-            record = self._record(self.ip, port)
-            return None if record is None else ("127.0.0.1", record["port"])
+            if (record := self._record(self.ip, port)) is not None:
+                return "127.0.0.1", record["port"]
+            self._check_leaves(port)
+            return None
         if not self._inside(ip):
+            self._check_leaves(port)
             return None
         service = self._table()["services"].get(ip)
         if service is not None:
@@ -99,6 +102,12 @@ class Pod:
             if ip == "127.0.0.1":
                 return ip, port
         return self._pod(ip, port)
+
+    def _check_leaves(self, port: int) -> None:
+        """Raise OSError where no connection may leave the cluster; the backend listens on this machine's loopback."""
+        rules = self._table()["egress"].get(self.ip)
+        if rules is not None and not any(rule["outside"] and _has_port(rule, port) for rule in rules):
+            raise TimeoutError(errno.ETIMEDOUT, os.strerror(errno.ETIMEDOUT))
 
     def _pod(self, ip: str, port: int) -> tuple[str, int]:
         if not os.path.isdir(os.path.join(self._pods, ip)):
@@ -124,9 +133,15 @@ class Pod:
 
     # Names
 
+    def check_answered(self, name: str) -> None:
+        """Raise gaierror where the cluster's DNS answers nothing; `localhost` is the name of the backend's servers."""
+        if self._table().get("unanswered") and name != self.hostname and not name.replace(".", "").isdigit():
+            raise socket.gaierror(socket.EAI_AGAIN, "Temporary failure in name resolution")
+
     def addresses(self, name: str) -> "list[str] | None":
         """Return the addresses of a name: [] for an unknown cluster name, None for names outside the cluster."""
         name = name.lower().rstrip(".")
+        self.check_answered(name)
         if name == self.hostname:
             return [self.ip]
         names = self._table()["names"]
@@ -146,8 +161,11 @@ class Pod:
 
 
 def _allows(rule: dict[str, Any], peer: str, port: int) -> bool:
-    peers, ports = rule["peers"], rule["ports"]
-    return (peers is None or peer in peers) and (ports is None or any(low <= port <= high for low, high in ports))
+    return (rule["peers"] is None or peer in rule["peers"]) and _has_port(rule, port)
+
+
+def _has_port(rule: dict[str, Any], port: int) -> bool:
+    return rule["ports"] is None or any(low <= port <= high for low, high in rule["ports"])
 
 
 def _activate(pod: Pod) -> None:  # noqa: C901 - one small function for each call that is replaced

@@ -149,6 +149,37 @@ def test_the_autoscaler_is_the_scaled_object_s_and_goes_with_it(space: Workspace
     space.eventually(lambda: autoscaler(space) is None)
 
 
+def somebodys(space: Workspace, least: int) -> None:
+    target = {"apiVersion": "apps/v1", "kind": "Deployment", "name": "worker"}
+    spec = {"scaleTargetRef": target, "minReplicas": least, "maxReplicas": 5}
+    body = {"apiVersion": "autoscaling/v2", "kind": "HorizontalPodAutoscaler", "metadata": {"name": "a"}, "spec": spec}
+    space.call("POST", f"/apis/autoscaling/v2/namespaces/{space.namespace}/horizontalpodautoscalers", body)
+
+
+def test_an_autoscaler_keeps_its_minimum_without_metrics(space: Workspace, database: str) -> None:
+    """As `reconcileAutoscaler` of pkg/controller/podautoscaler/horizontal.go does."""
+    workers(space, 1, database)
+    somebodys(space, 3)
+    space.eventually(lambda: replicas(space) == 3)
+
+
+def test_two_autoscalers_of_the_same_pods_scale_nothing(space: Workspace, database: str) -> None:
+    fill(database, 2)
+    workers(space, 1, database)
+    scale(space)
+    space.eventually(lambda: autoscaler(space) is not None)
+    somebodys(space, 1)
+    path = f"/apis/autoscaling/v2/namespaces/{space.namespace}/horizontalpodautoscalers/a"
+
+    def said() -> str:
+        status = space.call("GET", path).get("status") or {}
+        return " ".join(
+            one["message"] for one in status.get("conditions") or () if one["reason"] == "AmbiguousSelector"
+        )
+
+    space.eventually(lambda: "are controlled by multiple HPAs: [" in said())
+
+
 def test_a_query_that_fails_is_told_and_scales_nothing(space: Workspace, database: str) -> None:
     workers(space, 2, database)
     metadata = {"connectionFromEnv": "DATABASE", "query": "SELECT nothing", "targetQueryValue": "2"}

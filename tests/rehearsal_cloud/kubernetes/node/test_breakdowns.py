@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from kubernetes.client import CoordinationV1Api
 from kubernetes.client.exceptions import ApiException
 
-from tests.support.node import shell
+from tests.support.node import python, shell
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -111,6 +113,39 @@ def test_a_silent_kubelet_is_not_ready_nor_are_its_pods(namespace: Namespace, br
     namespace.ready(later)
     assert conditions(namespace)["Ready"] == ("True", "kubelet is posting ready status")
     assert not taints(namespace)
+
+
+@pytest.mark.broad
+def test_no_name_is_resolved_where_dns_does_not_answer(namespace: Namespace, breakdowns: Rehearsal) -> None:
+    program = """
+import socket
+try:
+    print(socket.gethostbyname('kubernetes.default'))
+except OSError as fault:
+    print(fault)
+"""
+
+    def said() -> str:
+        pod = namespace.pod(python(program))
+        namespace.ended(pod)
+        return namespace.log(pod)
+
+    breakdowns.control("POST", {"breakdown": "dns"})
+    namespace.until(lambda: said() == "[Errno -3] Temporary failure in name resolution\n")
+    breakdowns.control("DELETE")
+    namespace.until(lambda: said() == "10.0.0.1\n")
+
+
+def test_leases_show_the_clocks_of_the_nodes(namespace: Namespace, breakdowns: Rehearsal) -> None:
+    leases = CoordinationV1Api(namespace.api)
+
+    def ahead() -> float:
+        (lease,) = leases.list_namespaced_lease("kube-node-lease").items
+        return float((lease.spec.renew_time - datetime.now(UTC)).total_seconds())
+
+    namespace.until(lambda: -15 < ahead() <= 0)
+    breakdowns.control("POST", {"breakdown": "clock", "seconds": 240})
+    namespace.until(lambda: 225 < ahead() <= 240)
 
 
 def test_a_pod_that_fills_the_disk_is_evicted(namespace: Namespace, breakdowns: Rehearsal) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -131,6 +132,35 @@ def test_uvloop_goes_past_the_network_and_is_not_found(namespace: Namespace) -> 
     pod = namespace.pod(python("try:\n    import uvloop\nexcept ImportError:\n    print('none')"))
     namespace.ended(pod)
     assert namespace.log(pod) == "none\n"
+
+
+_LEAVE = """
+import socket
+try:
+    socket.create_connection(("127.0.0.1", {port}), 5)
+    print("out")
+except OSError as fault:
+    print(fault.strerror)
+"""
+
+
+def test_a_network_policy_that_denies_all_keeps_connections_in_the_cluster(namespace: Namespace) -> None:
+    """The backend's servers, which stand outside of the cluster, listen on this machine's loopback."""
+    with socket.create_server(("127.0.0.1", 0)) as server_outside:
+        program = _LEAVE.format(port=server_outside.getsockname()[1])
+        policies = client.NetworkingV1Api(namespace.api)
+        spec: dict[str, Any] = {"podSelector": {}, "policyTypes": ["Egress"]}
+        policies.create_namespaced_network_policy(namespace.name, {"metadata": {"name": "deny"}, "spec": spec})
+        namespace.until(lambda: _said(namespace, program) == "Connection timed out\n")
+        spec["egress"] = [{"to": [{"ipBlock": {"cidr": "0.0.0.0/0"}}]}]
+        policies.create_namespaced_network_policy(namespace.name, {"metadata": {"name": "allow"}, "spec": spec})
+        namespace.until(lambda: _said(namespace, program) == "out\n")
+
+
+def _said(namespace: Namespace, program: str) -> str:
+    pod = namespace.pod(python(program))
+    namespace.ended(pod)
+    return namespace.log(pod)
 
 
 @pytest.mark.parametrize(("role", "expected"), [("friend", "web"), ("stranger", "timed out")])
