@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import yaml
+from yaml.constructor import SafeConstructor
 
 from airflowaks.config.paths import manifests_folder
 from airflowaks.engine.changes import AFTER_APPLY
@@ -81,7 +82,7 @@ class Manifest:
         if not names:
             return _constructed(node)
         values = {name: self._value(node, name) for name in names}
-        if _PLACEHOLDER.fullmatch(node.value) and node.style is None:
+        if _PLACEHOLDER.fullmatch(node.value) and not node.style:
             return values[names[0]]
         if any(value is AFTER_APPLY for value in values.values()):
             return AFTER_APPLY
@@ -108,7 +109,7 @@ def load(folder: str, values: Values) -> list[Manifest]:
     manifests: list[Manifest] = []
     for file in sorted(manifests_folder(folder).glob("*.yaml")):
         try:
-            nodes = list(yaml.compose_all(file.read_text(encoding="utf-8"), Loader=yaml.SafeLoader))
+            nodes = list(yaml.compose_all(file.read_text(encoding="utf-8"), Loader=yaml.CSafeLoader))
         except yaml.YAMLError as error:
             message = f"{folder}/{file.name} is not valid YAML: {' '.join(str(error).split())}."
             raise InvalidManifest(message, f"Correct {file} and run again.") from error
@@ -133,11 +134,7 @@ def _scalars(node: yaml.Node) -> Iterator[yaml.ScalarNode]:
 
 def _constructed(node: yaml.Node) -> Any:
     """Return a scalar with its YAML type; dates stay text, because JSON has none."""
-    loader = yaml.SafeLoader("")
-    try:
-        return node.value if node.tag == _TIMESTAMP else loader.construct_object(node)
-    finally:
-        loader.dispose()
+    return node.value if node.tag == _TIMESTAMP else SafeConstructor().construct_object(node)
 
 
 def _text(value: Any) -> str:
