@@ -1,4 +1,4 @@
-"""Entra groups and their members, through Microsoft Graph.
+"""Entra's objects that a display name identifies, of them groups and their members, through Microsoft Graph.
 
 Source: https://learn.microsoft.com/graph/api/resources/group. Graph reads from replicas that are behind by seconds: a
 new object is not found, or not by every request:
@@ -10,7 +10,7 @@ from __future__ import annotations
 import itertools
 import uuid
 from contextlib import suppress
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from airflowaks.engine.changes import AFTER_APPLY
 from airflowaks.engine.polling import retry_on
@@ -23,16 +23,25 @@ if TYPE_CHECKING:
     from airflowaks.session import Session
 
 _FORBIDDEN, _NOT_FOUND = 403, 404
-_ALREADY = "already exist"
-"""In the message of a 400: for a `uniqueName`, and for a member or an owner."""
-_GROUP_PROPERTIES = "id,displayName,description,mailNickname,securityEnabled,createdDateTime"
+ALREADY = "already exist"
+"""In the message of a 400: for a `uniqueName`, for a member or an owner, and for an assignment."""
 
 
-class Group(Resource):
-    """A security group of the tenant, identified by its display name."""
+class DirectoryObject(Resource):
+    """An object of the tenant, identified by its display name and marked at the end of its description.
 
-    kind = "Entra group"
+    The description is what any creator of the object may set, and what its owner may set by hand. The alternate key
+    `uniqueName` takes a permission on all objects, and cannot be changed.
+    """
+
     created_path = "createdDateTime"
+    path: ClassVar[str]
+    """Of the collection in Graph."""
+    noun: ClassVar[str]
+    """The name of the type in Graph."""
+    command: ClassVar[str]
+    """The command of `az` that deletes one."""
+    properties: ClassVar[str]
 
     def __init__(self, session: Session, name: str, description: str) -> None:
         super().__init__(session, name)
@@ -40,16 +49,12 @@ class Group(Resource):
 
     @property
     def id(self) -> str:
-        """Return the group's object ID as text."""
+        """Return the object ID as text."""
         return str(self.fact("id"))
 
     @property
     def origin(self) -> str:
-        """Return whether the description ends with the environment's mark.
-
-        The description is what any creator of a group may set, and what its owner may set by hand. The alternate key
-        `uniqueName` takes a permission on all groups, and cannot be changed.
-        """
+        """Return whether the description ends with the environment's mark."""
         if self.facts is None:
             return ""
         return MADE_HERE if self._is_marked(self.facts) else ADOPTED
@@ -63,89 +68,114 @@ class Group(Resource):
 
     @property
     def object_id(self) -> Any:
-        """Return the group's object ID, or AFTER_APPLY."""
+        """Return the object ID, or AFTER_APPLY."""
         return self.fact("id")
 
     def read(self) -> Facts | None:
-        """Return the group with the display name. Raises AzureError if several groups have it, which Entra allows."""
-        groups = self._called("/groups", _GROUP_PROPERTIES)
-        if len(groups) > 1:
-            # The ID decides within a second, so that two operators are told to delete the same group.
-            raise self._ambiguous(sorted(groups, key=lambda group: (str(group["createdDateTime"]), group["id"])))
-        return groups[0] if groups else None
+        """Return the object with the display name. Raises AzureError if several have it, which Entra allows."""
+        named = self._called(self.path, self.properties)
+        if len(named) > 1:
+            # The ID decides within a second, so that two operators are told to delete the same object.
+            raise self._ambiguous(sorted(named, key=lambda each: (str(each["createdDateTime"]), each["id"])))
+        return named[0] if named else None
 
     def _called(self, path: str, properties: str) -> list[Facts]:
-        """Return the groups below `path` that have the display name."""
+        """Return the objects below `path` that have the display name."""
         quoted = self.name.replace("'", "''")
         query = {"$filter": f"displayName eq '{quoted}'", "$select": properties}
-        return list(_items(self.session, _send(self.session, "GET", path, params=query)))
+        return list(items(self.session, send(self.session, "GET", path, params=query)))
 
-    def _ambiguous(self, groups: list[Facts]) -> AzureError:
-        """Return the error for several groups, oldest first. Two runs at once may both have created theirs."""
-        marked = [group for group in groups if self._is_marked(group)]
+    def _ambiguous(self, named: list[Facts]) -> AzureError:
+        """Return the error for several objects, oldest first. Two runs at once may both have created theirs."""
+        marked = [each for each in named if self._is_marked(each)]
         listed = ", ".join(
-            f"{group['id']} of {group['createdDateTime']}, {'' if group in marked else 'not '}made for this environment"
-            for group in groups
+            f"{each['id']} of {each['createdDateTime']}, {'' if each in marked else 'not '}made for this environment"
+            for each in named
         )
         action = "Set another name under `entra` in the environment file, or rename the others."
         if len(marked) > 1:
-            action = f"Delete the newest: `az ad group delete --group {marked[-1]['id']}`; then run the step again."
-        return AzureError(f"Entra group {self.name}: {len(groups)} groups have this display name: {listed}.", action)
+            action = f"Delete the newest: `{self.command} {marked[-1]['id']}`; then run the step again."
+        return AzureError(f"{self}: {len(named)} {self.noun}s have this display name: {listed}.", action)
 
     def desired(self) -> Facts:
-        """Return a security group with the description and the mark; an adopted one has a description of its own."""
+        """Return the properties, with the description and the mark; an adopted one has a description of its own."""
         described = {} if self.origin == ADOPTED else {"description": f"{self.description} {self._mark}"}
-        return {"displayName": self.name, "securityEnabled": True, **described}
+        return {"displayName": self.name, **self.settings(), **described}
+
+    def settings(self) -> Facts:
+        """Return the properties of the type that matter."""
+        raise NotImplementedError
+
+    def creation(self) -> Facts:
+        """Return the properties that only a creation has."""
+        return {}
 
     def write(self, facts: Facts | None) -> None:
-        """Create the group, or update its properties."""
+        """Create the object, or update its properties."""
         if facts is None:
             self._create()
         else:
-            _send(self.session, "PATCH", f"/groups/{facts['id']}", json=self.desired())
+            send(self.session, "PATCH", f"{self.path}/{facts['id']}", json=self.desired())
 
     def _create(self, held: Collection[str] = ()) -> None:
-        """Create the group by a key of its own, by which two runs at once, or one after a lost answer, make one group.
+        """Create the object by a key of its own, by which two runs at once, or one after a lost answer, make one.
 
-        A key that exists already belongs to another run's group, which the next reads find, or to a deleted group, and
-        then the next number is free. Without Group.ReadWrite.All an application creates the group by its name alone.
-        Sources: https://learn.microsoft.com/graph/api/group-upsert,
+        A key that exists already belongs to another run's object, which the next reads find, or to a deleted one, and
+        then the next number is free. Without Group.ReadWrite.All an application creates a group by its name alone.
+        Sources: https://learn.microsoft.com/graph/api/group-upsert and /application-upsert,
         https://learn.microsoft.com/graph/templates/known-issues-graph-bicep (keys of deleted objects; for groups
         believed). Where older pages are right and Group.Create is enough, the application needs to be the owner.
         """
         from azure.core.exceptions import HttpResponseError
 
-        nickname = "".join(letter for letter in self.name if letter.isalnum() or letter in "-_")[:64]
-        body = {**self.desired(), "mailEnabled": False, "mailNickname": nickname, **self._owners()}
+        body = {**self.desired(), **self.creation()}
         words = f"airflowaks {self.session.environment.mark} {self.name}"
         keys = (str(uuid.uuid5(uuid.NAMESPACE_URL, f"{words} {number}")) for number in itertools.count(1))
         free = next(key for key in keys if key not in held)
         upsert = {"headers": {"Prefer": "create-if-missing"}, "json": body}
         try:
-            _send(self.session, "PATCH", f"/groups(uniqueName='{free}')", **upsert)
+            send(self.session, "PATCH", f"{self.path}(uniqueName='{free}')", **upsert)
         except HttpResponseError as error:
             if error.status_code == _FORBIDDEN:
-                _send(self.session, "POST", "/groups", json=body)
-            elif _ALREADY not in str(error):
+                send(self.session, "POST", self.path, json=body)
+            elif ALREADY not in str(error):
                 raise
-            elif not held and (deleted := self._called("/directory/deletedItems/microsoft.graph.group", "uniqueName")):
-                self._create([str(group.get("uniqueName")) for group in deleted])
+            elif not held and (
+                deleted := self._called(f"/directory/deletedItems/microsoft.graph.{self.noun}", "uniqueName")
+            ):
+                self._create([str(each.get("uniqueName")) for each in deleted])
 
-    def _owners(self) -> dict[str, list[str]]:
-        """Return the operator as the owner of a new group; a person becomes the owner of itself.
+    def delete(self) -> None:
+        """Delete the object, which Entra can restore for 30 days. It may be gone already: a read may be behind."""
+        from azure.core.exceptions import ResourceNotFoundError
+
+        with suppress(ResourceNotFoundError):
+            send(self.session, "DELETE", f"{self.path}/{self.require('id')}")
+
+
+class Group(DirectoryObject):
+    """A security group."""
+
+    kind = "Entra group"
+    path = "/groups"
+    noun = "group"
+    command = "az ad group delete --group"
+    properties = "id,displayName,description,mailNickname,securityEnabled,createdDateTime"
+
+    def settings(self) -> Facts:
+        """Return that it is a security group."""
+        return {"securityEnabled": True}
+
+    def creation(self) -> Facts:
+        """Return its nickname, which Entra requires, and the operator as its owner; a person becomes that itself.
 
         A service principal whose one permission is Group.Create can change and delete only the groups that it owns:
         https://learn.microsoft.com/graph/api/group-post-groups and the API permissions of Terraform's azuread_group.
         """
+        nickname = "".join(letter for letter in self.name if letter.isalnum() or letter in "-_")[:64]
         operator = self.session.operator
-        return {} if operator.kind == "User" else {"owners@odata.bind": [_reference(operator.object_id)]}
-
-    def delete(self) -> None:
-        """Delete the group, which Entra can restore for 30 days. It may be gone already: a read may be behind."""
-        from azure.core.exceptions import ResourceNotFoundError
-
-        with suppress(ResourceNotFoundError):
-            _send(self.session, "DELETE", f"/groups/{self.require('id')}")
+        owners = {} if operator.kind == "User" else {"owners@odata.bind": [_reference(operator.object_id)]}
+        return {"mailEnabled": False, "mailNickname": nickname, **owners}
 
 
 class GroupMembers(Resource):
@@ -166,7 +196,7 @@ class GroupMembers(Resource):
     def read(self) -> Facts:
         """Return the object IDs of the direct members."""
         page = self._ask("GET", self.id, params={"$select": "id", "$top": "999"})
-        return {"members": sorted({member["id"] for member in _items(self.session, page)})}
+        return {"members": sorted({member["id"] for member in items(self.session, page)})}
 
     def desired(self) -> Facts:
         """Return the present members and the missing ones."""
@@ -182,30 +212,43 @@ class GroupMembers(Resource):
             try:
                 self._ask("POST", f"{self.id}/$ref", json={"@odata.id": _reference(member)})
             except HttpResponseError as error:
-                if _ALREADY not in str(error):
+                if ALREADY not in str(error):
                     raise
 
     def _ask(self, method: str, path: str, **arguments: Any) -> dict[str, Any]:
         """Send a request; repeat it while a new group is not yet replicated to every server of Graph."""
         return retry_on(
-            lambda: _send(self.session, method, path, **arguments),
-            lambda error: self.group.recently_written and getattr(error, "status_code", None) == _NOT_FOUND,
+            lambda: send(self.session, method, path, **arguments),
+            lambda error: self.group.recently_written and is_missing(error),
         )
+
+
+def user_names(group: Group) -> list[str]:
+    """Return the user principal names of a group's members, of those who have one. Raises HttpResponseError."""
+    if group.facts is None:
+        return []
+    page = send(group.session, "GET", f"/groups/{group.id}/members", params={"$select": "id,userPrincipalName"})
+    return sorted(member["userPrincipalName"] for member in items(group.session, page) if "userPrincipalName" in member)
 
 
 def _reference(object_id: str) -> str:
     return f"https://graph.microsoft.com/v1.0/directoryObjects/{object_id}"
 
 
-def _items(session: Session, page: dict[str, Any]) -> Iterator[dict[str, Any]]:
+def is_missing(error: BaseException) -> bool:
+    """Tell whether Graph does not find an object."""
+    return getattr(error, "status_code", None) == _NOT_FOUND
+
+
+def items(session: Session, page: dict[str, Any]) -> Iterator[dict[str, Any]]:
     """Yield the items of a page and of those after it; a page may be empty and not the last."""
     yield from page["value"]
     while link := page.get("@odata.nextLink"):
-        page = _send(session, "GET", link)
+        page = send(session, "GET", link)
         yield from page["value"]
 
 
-def _send(session: Session, method: str, path: str, **arguments: Any) -> dict[str, Any]:
+def send(session: Session, method: str, path: str, **arguments: Any) -> dict[str, Any]:
     """Send a request to Graph and return its JSON. Raises azure-core's HttpResponseError with Graph's error code."""
     from azure.core.rest import HttpRequest
 

@@ -12,7 +12,7 @@ from airflowaks.azure.arm import ArmChild, ArmResource
 if TYPE_CHECKING:
     from airflowaks.engine.resource import Facts, Resource
 
-_AUDIENCE = "api://AzureADTokenExchange"
+AUDIENCE = "api://AzureADTokenExchange"
 
 
 class ManagedIdentity(ArmResource):
@@ -60,6 +60,6 @@ class FederatedCredential(ArmChild):
             "properties": {
                 "issuer": self.cluster.fact("properties.oidcIssuerProfile.issuerURL"),
                 "subject": self.subject,
-                "audiences": [_AUDIENCE],
+                "audiences": [AUDIENCE],
             }
         }

@@ -25,7 +25,13 @@ _LONGEST_REASON = 400
 # Resource Manager and Key Vault name the action that no role of the caller covers; Graph names none.
 _MISSING_ACTION = re.compile(r"(?:to perform action|Action:) '([^']+)'")
 _GRAPH_REFUSAL = "Authorization_RequestDenied"
-_READ_GROUPS = "a permission of Microsoft Graph to read groups, such as GroupMember.Read.All"
+_READ_OF_GRAPH = {
+    "/oauth2PermissionGrants": "consents, such as DelegatedPermissionGrant.Read.All",
+    "/applications": "applications, such as Application.Read.All",
+    "/servicePrincipals": "applications, such as Application.Read.All",
+    "": "groups, such as GroupMember.Read.All",
+}
+"""What Graph lets who lacks it not read, by a part of the request's URL, and a permission for that."""
 _UNTRUSTED = (
     "Add the root certificate of the server or of your company's proxy to `ca_bundle` in the environment file, or"
     " update this machine's public root certificates; then run the step again."
@@ -122,7 +128,11 @@ def error_codes(error: BaseException) -> tuple[str, ...]:
 def _missing_right(error: BaseException, codes: tuple[str, ...]) -> str:
     if named := _MISSING_ACTION.search(_text(error)):
         return named[1]
-    return _READ_GROUPS if _GRAPH_REFUSAL in codes else ""
+    if _GRAPH_REFUSAL not in codes:
+        return ""
+    url = str(getattr(getattr(getattr(error, "response", None), "request", None), "url", ""))
+    objects = next(objects for part, objects in _READ_OF_GRAPH.items() if part in url)
+    return f"a permission of Microsoft Graph to read {objects}"
 
 
 def _details(error: BaseException) -> Mapping[str, Any]:

@@ -62,6 +62,10 @@ class Airflow(Section):
     triggerer: Component = Field(default_factory=Component)
     workers: Workers = Field(default_factory=Workers)
     files: Files = Field(default_factory=Files)
+    # How people sign in: with Entra, or all as the one local administrator, who stays for emergencies either way.
+    login: Literal["entra", "password"] = "entra"
+    # Airflow's role of entra.developer_group; that of entra.admin_group is Admin, that of entra.viewer_group Viewer.
+    developers_role: Literal["Viewer", "User", "Op", "Admin"] = "Op"
     admin: types.UserName = "admin"
     # A load balancer, internal to the virtual network or public, always with TLS; it needs the two keys below.
     expose: Literal["none", "internal", "public"] = "none"

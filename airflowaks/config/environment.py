@@ -62,7 +62,9 @@ class Environment(schema.Section):
         cluster, registry, postgresql = self.cluster, self.registry, self.postgresql
         sections = (cluster, cluster.node_pool, registry, postgresql, self.broker, self.key_vault)
         names = {section.name for section in sections} | {self.resource_group, cluster.namespace}
-        names |= {self.entra.admin_group, self.entra.developer_group, self.identities.cluster, self.identities.pods}
+        names |= {self.entra.admin_group, self.entra.developer_group, self.entra.viewer_group or ""}
+        names |= {self.entra.application}
+        names |= {self.identities.cluster, self.identities.pods}
         names |= {postgresql.database, postgresql.role, *postgresql.firewall, registry.repository}
         names |= {postgresql.celery_database, postgresql.celery_role}
         names |= {getattr(self.broker, "resource_group", ""), registry.source.partition("/")[2].partition(":")[0]}
@@ -110,7 +112,11 @@ class Environment(schema.Section):
         suffix = naming.name_suffix(name, str(content.get("subscription_id")), str(group))
         derived: dict[str, Any] = {
             "resource_group": group,
-            "entra": {"admin_group": f"airflow-{name}-admins", "developer_group": f"airflow-{name}-developers"},
+            "entra": {
+                "admin_group": f"airflow-{name}-admins",
+                "developer_group": f"airflow-{name}-developers",
+                "application": f"airflow-{name}",
+            },
             "cluster": {"name": f"airflow-{name}"},
             "registry": {"name": naming.global_name("registry", "acr", name, suffix)},
             "postgresql": {"name": naming.global_name("postgresql", "pg", name, suffix)},
@@ -118,6 +124,8 @@ class Environment(schema.Section):
             "key_vault": {"name": naming.global_name("key_vault", "kv", name, suffix)},
             "identities": {"cluster": f"airflow-{name}-cluster", "pods": f"airflow-{name}-pods"},
         }
+        if isinstance(entra := content.get("entra"), dict) and entra.get("viewer_members"):
+            derived["entra"]["viewer_group"] = f"airflow-{name}-viewers"
         if isinstance(broker := content.get("broker"), dict) and broker.get("kind") == "existing_cache":
             del derived["broker"]
         names = {key: _with_default(content.get(key), default) for key, default in derived.items()}

@@ -57,21 +57,29 @@ def _free_range(prefix: int, taken: str | None) -> str:
 
 
 class Entra(Section):
-    """The groups that administer and use the cluster, and their members besides the operator."""
+    """The groups that administer, use and look at Airflow and its cluster, and their members besides the operator.
+
+    Without `viewer_group` and `viewer_members` nobody signs in to Airflow as a viewer. People sign in to `application`,
+    which step 1 makes, or to the one that an administrator of the tenant has made, whose client ID is `application_id`.
+    """
 
     admin_group: types.GroupName
     developer_group: types.GroupName
+    viewer_group: types.GroupName | None = None
     admin_members: types.Members = ()
     developer_members: types.Members = ()
+    viewer_members: types.Members = ()
+    application: types.GroupName
+    application_id: types.ApplicationId | None = None
 
-    @field_validator("developer_group")
+    @field_validator("developer_group", "viewer_group")
     @classmethod
-    def _is_not_the_administrators(cls, value: str, info: Info) -> str:
-        # Graph's filter by name ignores case.
-        if value.casefold() == info.data.get("admin_group", "").casefold():
-            raise ValueError(
-                f'"{value}" is also admin_group: developers would administer the cluster; use another group'
-            )
+    def _is_a_group_of_its_own(cls, value: str | None, info: Info) -> str | None:
+        own = str(info.field_name).removesuffix("_group")
+        for group, rights in (("admin", "administer the cluster"), ("developer", "see the cluster")):
+            # Graph's filter by name ignores case.
+            if value and group != own and value.casefold() == info.data.get(f"{group}_group", "").casefold():
+                raise ValueError(f'"{value}" is also {group}_group: {own}s would {rights}; use another group')
         return value
 
 

@@ -227,6 +227,9 @@ def _text(value: Any) -> Any:
 SubscriptionId = Annotated[str, _guid("your subscription ID", "az account show --query id")]
 TenantId = Annotated[str, _guid("your tenant ID", "az account show --query tenantId")]
 MemberId = Annotated[str, _guid("the member's object ID", "az ad user show --id NAME@DOMAIN --query id")]
+ApplicationId = Annotated[
+    str, _guid("the application's client ID", "az ad app list --display-name NAME --query [].appId")
+]
 Members = Annotated[tuple[MemberId, ...], Field(strict=False), AfterValidator(_unique)]
 Location = Annotated[str, AfterValidator(region_name)]
 TagName = Annotated[str, Field(min_length=1, max_length=512), AfterValidator(_not_blank), AfterValidator(_tag_name)]

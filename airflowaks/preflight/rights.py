@@ -113,7 +113,7 @@ def _matches(action: str, patterns: Iterable[str]) -> bool:
 
 
 def directory(session: Session) -> Iterator[Row]:
-    """Look up the two groups, and in the token whether the operator may create and change groups.
+    """Look up the groups, and in the token whether the operator may create and change groups.
 
     Claims: https://learn.microsoft.com/entra/identity-platform/access-token-claims-reference. Whether a user without a
     role may create groups is a setting of the tenant, which few may read.
@@ -126,8 +126,8 @@ def directory(session: Session) -> Iterator[Row]:
     step = session.memoize(cluster.Resources)
     try:
         with session.translated(step.admins):
-            absent = [group.name for group in (step.admins, step.developers) if group.facts is None]
-        groups = f"step 1 creates {' and '.join(absent)}" if absent else "both groups exist"
+            absent = [group.name for group in step.groups if group.facts is None]
+        groups = f"step 1 creates {' and '.join(absent)}" if absent else "all groups exist"
     except PermissionDenied:
         absent, groups = [step.admins.name, step.developers.name], "nor may it read them"
     action = "Request the role Groups Administrator in Entra, or for an application Group.Create of Microsoft Graph."

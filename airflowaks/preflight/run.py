@@ -9,7 +9,7 @@ from threading import Thread
 from typing import TYPE_CHECKING
 
 from airflowaks.errors import ImmutableProperty, MissingDependency, SignInFailed, SkuNotAvailable
-from airflowaks.preflight import costs, region, resources, rights, source
+from airflowaks.preflight import application, costs, region, resources, rights, source
 from airflowaks.preflight.rows import Preflight, Row, Verdict
 
 if TYPE_CHECKING:
@@ -34,6 +34,7 @@ def preflight(session: Session, image: str = "", *, seconds: float = _SECONDS) -
         "sign-in": rights.sign_in,
         "roles on Azure": rights.roles,
         "rights in Entra": rights.directory,
+        "sign-in to Airflow": application.registration,
         "resource providers": region.providers,
         "nodes": region.nodes,
         "Kubernetes": region.kubernetes,

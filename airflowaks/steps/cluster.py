@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+from airflowaks.azure.applications import Application, AssignedGroups, Consent, ServicePrincipal
 from airflowaks.azure.entra import Group, GroupMembers
 from airflowaks.azure.identities import ManagedIdentity
 from airflowaks.azure.kubernetes_service import UPGRADES, MaintenanceWindow, ManagedCluster
@@ -44,6 +45,10 @@ NO_RIGHTS = (
 )
 
 
+SIGN_IN_ACCOUNT = "airflow-api-server"
+"""The service account whose tokens stand in for a secret of the application that people sign in to."""
+
+
 class Resources:
     """The resources of step 1, in order; later steps refer to them."""
 
@@ -54,6 +59,11 @@ class Resources:
         self.group = ResourceGroup(session, environment.resource_group)
         self.admins = Group(session, names.admin_group, f"Administrators of Airflow ({environment.name})")
         self.developers = Group(session, names.developer_group, f"Developers of DAGs for Airflow ({environment.name})")
+        self.groups = [self.admins, self.developers]
+        if names.viewer_group:
+            self.groups.append(Group(session, names.viewer_group, f"Viewers of Airflow ({environment.name})"))
+        self.application = self._application(session)
+        self.sign_in = self._sign_in()
         self.identity = ManagedIdentity(
             session, environment.identities.cluster, depends_on=[self.group, *self.providers]
         )
@@ -67,6 +77,34 @@ class Resources:
         self.namespace = KubeObject(namespace, parent=self.cluster)
         self.rules = [KubeObject(rule, parent=self.namespace) for rule in rules]
         set_step(1, self)
+
+    def _application(self, session: Session) -> Application | None:
+        """Return the application that people sign in to, unless an administrator has made it or nobody does."""
+        environment = session.environment
+        if environment.airflow.login == "password" or environment.entra.application_id:
+            return None
+        description = f"Sign-in to Airflow ({environment.name})"
+        return Application(session, environment.entra.application, description, environment.airflow.host)
+
+    def _sign_in(self) -> list[Resource]:
+        """Return the application, and what it takes in the tenant."""
+        if self.application is None:
+            return []
+        self.service_principal = ServicePrincipal(self.application)
+        self.assigned_groups = AssignedGroups(self.service_principal, self.groups)
+        self.consent = Consent(self.service_principal)
+        return [self.application, self.service_principal, self.assigned_groups, self.consent]
+
+    @property
+    def client_id(self) -> Any:
+        """Return the client ID of the application that people sign in to, or AFTER_APPLY."""
+        return self.application.client_id if self.application else self.group.session.environment.entra.application_id
+
+    @property
+    def roles(self) -> dict[Group, str]:
+        """The groups, each with the role of its members in Airflow."""
+        roles = ("Admin", self.group.session.environment.airflow.developers_role, "Viewer")
+        return dict(zip(self.groups, roles, strict=False))
 
     def provider_of(self, resource: ArmResource) -> tuple[Resource, ...]:
         """Return the registration without which Azure refuses to create `resource`."""
@@ -85,15 +123,23 @@ def resource_group(session: Session) -> Changes:
 
 
 def groups(session: Session) -> Changes:
-    """Create the Entra groups of administrators, with the operator as a member, and of developers.
+    """Create the Entra groups of administrators, with the operator as a member, of developers and of viewers.
 
     The operator's membership serves an apply and is no part of the environment: a check does not ask for it.
     """
     step, names = session.memoize(Resources), session.environment.entra
     operators = set() if session.mode == "check" else {session.operator.object_id}
-    admins = GroupMembers(step.admins, operators.union(names.admin_members))
-    developers = GroupMembers(step.developers, names.developer_members)
-    return converge(session, step.admins, step.developers, admins, developers)
+    listed = (operators.union(names.admin_members), names.developer_members, names.viewer_members)
+    members = [GroupMembers(group, ids) for group, ids in zip(step.groups, listed, strict=False)]
+    return converge(session, *step.groups, *members)
+
+
+def sign_in(session: Session) -> Changes:
+    """Register the application that people sign in to Airflow with, and assign the groups to it; it has no secret.
+
+    Without changes where the environment file names an application of the tenant's administrator, or `login: password`.
+    """
+    return converge(session, *session.memoize(Resources).sign_in)
 
 
 def identity(session: Session) -> Changes:
@@ -123,7 +169,7 @@ def namespace(session: Session) -> Changes:
 
 def everything(session: Session) -> Changes:
     """Run all functions of the step."""
-    parts = (providers, resource_group, groups, identity, cluster, access, namespace)
+    parts = (providers, resource_group, groups, sign_in, identity, cluster, access, namespace)
     return sum((part(session) for part in parts), start=Changes())
 
 

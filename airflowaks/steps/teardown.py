@@ -1,8 +1,8 @@
 """Teardown: what exists of an environment, and the removal of what the runbook made.
 
-Everything is in one resource group, but for the Entra groups and the soft-deleted vault. Azure deletes the cluster's
-node resource group, which has the shares of DAGs and logs, with the cluster. The resource group goes as a whole where
-the runbook made it and all that it holds, and otherwise the resources go that the runbook made.
+Everything is in one resource group, but for Entra's groups and application, and the soft-deleted vault. Azure deletes
+the cluster's node resource group, which has the shares of DAGs and logs, with the cluster. The resource group goes as a
+whole where the runbook made it and all that it holds, and otherwise the resources go that the runbook made.
 """
 
 from __future__ import annotations
@@ -23,6 +23,7 @@ from airflowaks.steps import backend, cluster, key_vault, registry, workload_ide
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
+    from airflowaks.azure.entra import DirectoryObject
     from airflowaks.engine.changes import Changes
     from airflowaks.engine.checks import Checks
     from airflowaks.engine.resource import Resource
@@ -30,11 +31,15 @@ if TYPE_CHECKING:
 
 
 class Resources:
-    """The resources to remove, in order: the cluster before the Entra groups and the identity that it refers to."""
+    """The resources to remove, in order: the cluster before the Entra groups and the identity that it refers to.
+
+    With an application Entra deletes its service principal, which has the assignments, and its credential.
+    """
 
     def __init__(self, session: Session) -> None:
         step1, step3 = session.memoize(cluster.Resources), session.memoize(backend.Resources)
-        self.group, self.cluster, self.entra = step1.group, step1.cluster, [step1.admins, step1.developers]
+        self.group, self.cluster = step1.group, step1.cluster
+        self.entra: list[DirectoryObject] = [*([step1.application] if step1.application else []), *step1.groups]
         self.vault = session.memoize(key_vault.Resources).vault
         self.contents = [
             self.cluster,
@@ -48,7 +53,7 @@ class Resources:
         self.deleted_vault = SoftDeletedVault(self.vault)
 
     def addressed(self) -> list[Resource]:
-        """Return what a removal addresses: the resource group, or what it holds of this environment; Entra's groups."""
+        """Return what a removal addresses: the resource group, or what it holds of this environment; Entra's."""
         if self.group.refresh() is None or (self.group.origin == MADE_HERE and not self.foreign()):
             return [self.group, *self.entra]
         adopted = [self.group] if self.group.origin == ADOPTED else []

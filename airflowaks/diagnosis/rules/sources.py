@@ -20,7 +20,7 @@ SOURCES.text_rules("AKA-001")
 @SOURCES.rule("AKA-007", WARNING, link="https://learn.microsoft.com/graph/errors")
 def _graph_does_not_answer(facts: Snapshot) -> Iterable[Cause]:
     yield Cause(
-        "Microsoft Graph does not return the groups of administrators and developers.",
+        "Microsoft Graph does not return the groups of administrators, developers and viewers.",
         "Read the evidence. To read groups you need the permission Group.Read.All; status.azure.com lists outages.",
         _problems(facts, "Entra group"),
     )

@@ -80,6 +80,7 @@ def test_what_was_there_before_stays_as_it_was(open_here: Callable[..., Session]
         f"resource group {environment.resource_group}": ("none", "adopted"),
         f"Entra group {environment.entra.admin_group}": ("none", "adopted"),
         f"Entra group {environment.entra.developer_group}": ("none", "made here"),
+        f"Entra group {environment.entra.viewer_group}": ("create", "made here"),
         f"managed identity {environment.identities.cluster}": ("create", "made here"),
         f"container registry {environment.registry.name}": ("create", "made here"),
         f"key vault {environment.key_vault.name}": ("none", "adopted"),
@@ -97,6 +98,7 @@ def test_what_was_there_before_stays_as_it_was(open_here: Callable[..., Session]
         f"resource group {environment.resource_group}": ("keep", "adopted"),
         f"Entra group {environment.entra.admin_group}": ("keep", "adopted"),
         f"Entra group {environment.entra.developer_group}": ("delete", "made here"),
+        f"Entra group {environment.entra.viewer_group}": ("delete", "made here"),
     }
     assert "to delete (made here)" in str(planned)
     assert "stays (adopted)" in str(planned)
@@ -109,6 +111,7 @@ def test_what_was_there_before_stays_as_it_was(open_here: Callable[..., Session]
         environment.registry.name,
         environment.identities.cluster,
         environment.entra.developer_group,
+        environment.entra.viewer_group,
     }
     after = open_here()
     checks = teardown.checks(after)
@@ -179,4 +182,5 @@ def test_what_is_adopted_can_be_claimed_by_hand(open_here: Callable[..., Session
         environment.resource_group,
         environment.entra.admin_group,
         environment.entra.developer_group,
+        environment.entra.viewer_group,
     ]

@@ -57,8 +57,8 @@ def test_a_plan_names_what_would_go_and_writes_nothing(
     changes = teardown.everything(session, confirm="", purge=True)
     assert [(one.kind, one.action, one.applied) for one in changes] == [
         ("resource group", Action.DELETE, False),
-        ("Entra group", Action.DELETE, False),
-        ("Entra group", Action.DELETE, False),
+        ("Entra application", Action.DELETE, False),
+        *[("Entra group", Action.DELETE, False)] * 3,
         ("soft-deleted vault", Action.NONE, False),
     ]
     listed = str(teardown.contents(session))
@@ -83,7 +83,7 @@ def test_everything_goes_and_can_be_deployed_again_with_the_vaults_secrets(open_
 
     gone = teardown.everything(open_here(), confirm=NAME)
     assert all(one.applied for one in gone)
-    assert len(gone) == 3
+    assert len(gone) == 5
     looked = teardown.checks(open_here())
     assert not looked.failed
     assert "can be recovered until" in str(looked)

@@ -1,0 +1,159 @@
+"""The application that people sign in to: made once, used as it is where it exists, left out where it is not wanted."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from azure.core.rest import HttpRequest
+
+from airflowaks.azure.entra import send
+from airflowaks.engine.changes import Action, Changes
+from airflowaks.engine.converge import converge
+from airflowaks.preflight.run import preflight
+from airflowaks.session import Session, open_session
+from airflowaks.steps import cluster, teardown
+from tests.support.deployment import describe_environment, is_write
+from tests.support.principals import principal_of
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+    from pathlib import Path
+
+    from airflowaks.preflight.rows import Row
+    from tests.support.rehearsal import Rehearsal
+
+KINDS = ("Entra application", "service principal", "assigned groups", "consent", "sign-in credential")
+WRITTEN = {**dict.fromkeys(KINDS[:4], "create"), "assigned groups": "update"}
+CLIENT_ID = "99999999-9999-4999-8999-999999999999"
+APPLICATIONS = ("/applications", "/servicePrincipals", "/oauth2PermissionGrants")
+
+
+@pytest.fixture
+def open_here(
+    rehearsal: Rehearsal, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, group_name: str
+) -> Callable[..., Session]:
+    """Opens sessions on an environment of the test's own."""
+    monkeypatch.setenv("AIRFLOWAKS_HOME", str(rehearsal.home))
+    monkeypatch.chdir(tmp_path)
+
+    def open_one(mode: Any = "apply", more: str = "") -> Session:
+        describe_environment(tmp_path, group_name, more)
+        return open_session(group_name, mode)
+
+    return open_one
+
+
+def register(session: Session) -> Changes:
+    """The parts of the steps that make the sign-in, but for the credential, which takes a cluster."""
+    return cluster.groups(session) + cluster.sign_in(session)
+
+
+def registrations(session: Session) -> list[dict[str, Any]]:
+    query = {"$filter": f"displayName eq '{session.environment.entra.application}'"}
+    found: list[dict[str, Any]] = send(session, "GET", "/applications", params=query)["value"]
+    return found
+
+
+def actions(changes: Iterable[Any]) -> dict[str, str]:
+    return {change.kind: change.action.value for change in changes if change.kind in KINDS}
+
+
+def requests_of(rehearsal: Rehearsal, since: int, parts: Iterable[str] = APPLICATIONS) -> list[str]:
+    entries = rehearsal.requests()[since:]
+    return [each["path"] for each in entries if any(part in each["path"] for part in parts)]
+
+
+def test_step_1_registers_it_once_and_a_second_run_writes_nothing(
+    rehearsal: Rehearsal, open_here: Callable[..., Session]
+) -> None:
+    session = open_here()
+    assert actions(register(session)) == WRITTEN
+    step = session.memoize(cluster.Resources)
+    (application,) = registrations(session)
+    assert application["appId"] == step.client_id
+    assert application["web"]["redirectUris"] == ["http://localhost/auth/oauth-authorized/azure"]
+    assert not application["passwordCredentials"]
+    before = len(rehearsal.requests())
+    assert {change.action for change in register(open_here())} == {Action.NONE}
+    assert not [entry["path"] for entry in rehearsal.requests()[before:] if is_write(entry)]
+
+
+@pytest.mark.broad
+def test_what_an_administrator_made_is_used_as_it_is_and_stays(open_here: Callable[..., Session]) -> None:
+    session = open_here()
+    name = session.environment.entra.application
+    made = send(session, "POST", "/applications", json={"displayName": name, "description": "The platform team's"})
+    changes = register(open_here())
+    assert actions(changes) == {**WRITTEN, "Entra application": "keep"}
+    (application,) = registrations(session)
+    assert (application["id"], application["groupMembershipClaims"]) == (made["id"], None)
+    planned = teardown.everything(open_here("plan"), confirm="")
+    assert actions(planned) == {"Entra application": "keep"}
+    send(session, "DELETE", f"/applications/{made['id']}")
+
+
+@pytest.mark.broad
+def test_the_teardown_removes_it_with_all_that_is_its_own(open_here: Callable[..., Session]) -> None:
+    register(open_here())
+    session = open_here()
+    principal = session.memoize(cluster.Resources).service_principal.id
+    gone = teardown.everything(session, confirm=session.environment.name)
+    assert "Entra application" in {change.kind for change in gone if change.applied}
+    assert not registrations(session)
+    answer = session.graph.send_request(HttpRequest("GET", session.graph.format_url(f"/servicePrincipals/{principal}")))
+    assert answer.status_code == 404
+    assert actions(register(open_here())) == WRITTEN
+    teardown.everything(open_here(), confirm=session.environment.name)
+
+
+@pytest.mark.broad
+@pytest.mark.parametrize("more", [f"\nentra: {{application_id: {CLIENT_ID}}}\n", "\nairflow: {login: password}\n"])
+def test_without_an_application_of_its_own_it_asks_graph_for_none(
+    rehearsal: Rehearsal, tmp_path: Path, open_here: Callable[..., Session], more: str
+) -> None:
+    session = open_here()
+    file = tmp_path / "manifests" / "environments" / f"{session.environment.name}.yaml"
+    text = file.read_text()
+    head = text.partition("# The rehearsal's ready-made users")[0]
+    file.write_text(head + more)
+    session = open_session(session.environment.name)
+    before = len(rehearsal.requests())
+    register(session)
+    told = sign_in_row(session)
+    assert not requests_of(rehearsal, before)
+    assert told.verdict == "ok"
+    assert told.seen in (
+        f"with the application {CLIENT_ID}, which an administrator of the tenant has made",
+        "with the password of admin alone",
+    )
+
+
+def sign_in_row(session: Session) -> Row:
+    (row,) = [each for each in preflight(session).rows if each.check == "sign-in to Airflow"]
+    return row
+
+
+@pytest.mark.broad
+def test_the_preflight_says_what_an_administrator_has_to_make(
+    rehearsal: Rehearsal, open_here: Callable[..., Session]
+) -> None:
+    session = open_here("plan")
+    stranger = principal_of(rehearsal, session, [], ["Group.Create", "GroupMember.Read.All"], "apply")
+    told = sign_in_row(stranger)
+    assert told.verdict == "stops"
+    assert told.seen.startswith("the application lacks Application.ReadWrite.All and AppRoleAssignment.ReadWrite.All")
+    for words in (
+        "http://localhost/auth/oauth-authorized/azure",
+        "system:serviceaccount:airflow:airflow-api-server",
+        f"the groups airflow-{session.environment.name}-admins, ",
+        "`entra.application_id`",
+    ):
+        assert words in told.action
+    permissions = ("Application.ReadWrite.OwnedBy", "AppRoleAssignment.ReadWrite.All")
+    both = [*permissions, "DelegatedPermissionGrant.ReadWrite.All", "Group.Create", "GroupMember.Read.All"]
+    registrar = principal_of(rehearsal, session, [], both, "apply")
+    told = sign_in_row(registrar)
+    assert (told.verdict, told.seen.partition(";")[0]) == ("ok", ", ".join([*permissions, both[2]]))
+    converge(registrar, *registrar.memoize(cluster.Resources).groups)
+    assert actions(cluster.sign_in(registrar)) == WRITTEN
