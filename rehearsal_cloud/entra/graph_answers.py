@@ -30,7 +30,7 @@ _ODATA_TYPES: dict[Kind, str] = {
     "ServicePrincipal": "#microsoft.graph.servicePrincipal",
     "User": "#microsoft.graph.user",
 }
-SERVICE_PRINCIPAL: Document = {"appRoleAssignmentRequired": False, "notes": None, "tags": []}
+SERVICE_PRINCIPAL: Document = {"accountEnabled": True, "appRoleAssignmentRequired": False, "notes": None, "tags": []}
 """What may be changed of a service principal, and what a new one has of it."""
 _SKIP = "$skiptoken"
 _LARGEST_TOP, _LARGEST_PAGE = 999, 100
@@ -72,7 +72,6 @@ def object_body(directory: Entra, principal: Principal) -> Document:
         "appOwnerOrganizationId": TENANT_ID,
         "servicePrincipalNames": [principal.app_id],
         "servicePrincipalType": "Application",
-        "accountEnabled": True,
         **(directory.store.get("service-principals", principal.object_id) or SERVICE_PRINCIPAL),
     }
 

@@ -71,7 +71,8 @@ class PermissionGrants:
         return grant
 
 
-def has_admin_consent(directory: Entra, client: str) -> bool:
-    """Tell whether an administrator has consented for all users to the client with this object ID."""
+def admin_consent(directory: Entra, client: str) -> set[str]:
+    """Return the scopes that an administrator has granted for all users to the client with this object ID."""
     grants = directory.store.scan("permission-grants")
-    return any((grant["clientId"], grant["consentType"]) == (client, "AllPrincipals") for grant in grants)
+    granted = [grant for grant in grants if (grant["clientId"], grant["consentType"]) == (client, "AllPrincipals")]
+    return {scope for grant in granted for scope in str(grant["scope"]).split()}

@@ -14,8 +14,9 @@ from urllib.parse import parse_qsl, urlencode, urlsplit
 from starlette.responses import HTMLResponse, RedirectResponse, Response
 from starlette.routing import Route
 
+from rehearsal_cloud.entra.graph_answers import SERVICE_PRINCIPAL
 from rehearsal_cloud.entra.id_tokens import assignments_of
-from rehearsal_cloud.entra.permission_grants import has_admin_consent
+from rehearsal_cloud.entra.permission_grants import admin_consent
 from rehearsal_cloud.entra.sign_in_error import SignInError
 from rehearsal_cloud.entra.sign_ins import check_tenant, client_of
 
@@ -70,7 +71,7 @@ class SignInPage:
         if user is None or user.kind != "User":
             return self._choice(client)
         try:
-            self._check_access(client, user)
+            self._check_access(client, user, set(query["scope"].split()))
         except SignInError as error:
             return error.page()
         return _sent_back(query, {"code": self._sign_ins.code(user, query)})
@@ -90,14 +91,18 @@ class SignInPage:
             )
             raise SignInError(400, "invalid_request", 50011, text)
 
-    def _check_access(self, client: Principal, user: Principal) -> None:
-        """Raise SignInError for a user who is not assigned, where the application requires it.
+    def _check_access(self, client: Principal, user: Principal, scopes: set[str]) -> None:
+        """Raise SignInError for a disabled application, and for a user who is not assigned where it requires that.
 
         Such an application also takes an administrator's consent:
         https://learn.microsoft.com/entra/identity-platform/howto-restrict-your-app-to-a-set-of-users. To any other one
         each user consents at the first sign-in, which is taken as done here.
         """
-        if not (self._entra.store.get("service-principals", client.object_id) or {}).get("appRoleAssignmentRequired"):
+        settings = self._entra.store.get("service-principals", client.object_id) or SERVICE_PRINCIPAL
+        if not settings["accountEnabled"]:
+            text = f"Application '{client.app_id}'({client.name}) is disabled."
+            raise SignInError(400, "unauthorized_client", 7000112, text)
+        if not settings["appRoleAssignmentRequired"]:
             return
         if not assignments_of(self._entra, client, user):
             name = (self._entra.store.get("users", user.object_id) or {}).get("userPrincipalName", user.name)
@@ -109,7 +114,7 @@ class SignInPage:
                 " application."
             )
             raise SignInError(400, "invalid_grant", 50105, text)
-        if not has_admin_consent(self._entra, client.object_id):
+        if not scopes <= admin_consent(self._entra, client.object_id):
             text = (
                 f"{client.name} needs permission to access resources in your organization that only an admin can grant."
                 " Please ask an admin to grant permission to this app before you can use it."

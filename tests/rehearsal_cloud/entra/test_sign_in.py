@@ -253,9 +253,12 @@ def test_who_is_not_assigned_is_refused_and_an_administrator_has_to_consent(
     assert "AADSTS50105: Your administrator has configured" in browser_post(uri, OUTSIDER).text
     assert "AADSTS90094: " in browser_post(uri, DEVELOPER).text
     microsoft_graph = send("GET", f"{GRAPH}/servicePrincipals(appId='00000003-0000-0000-c000-000000000000')").json()
-    consent = {"clientId": application.principal, "resourceId": microsoft_graph["id"], "scope": "openid profile email"}
+    consent = {"clientId": application.principal, "resourceId": microsoft_graph["id"], "scope": "openid profile"}
     body = consent | {"consentType": "AllPrincipals"}
-    when_replicated(partial(send, "POST", f"{GRAPH}/oauth2PermissionGrants", body))
+    granted = when_replicated(partial(send, "POST", f"{GRAPH}/oauth2PermissionGrants", body)).json()
+    assert "AADSTS90094: " in browser_post(uri, DEVELOPER).text
+    more = {"scope": "openid profile email offline_access"}
+    assert send("PATCH", f"{GRAPH}/oauth2PermissionGrants/{granted['id']}", more).status_code == 204
     assert site.signed_in(DEVELOPER)["oid"] == DEVELOPER
     assert "AADSTS50105" in browser_post(uri, OUTSIDER).text
 
@@ -271,6 +274,13 @@ def test_an_error_goes_back_to_the_application(site: Site, more: dict[str, str],
     answer = visit(str(uri))
     query = parse_qs(urlsplit(answer.headers["Location"]).query)
     assert (query["error"], "state" in query) == ([error], True)
+
+
+def test_nobody_signs_in_to_a_disabled_application(send: Sender, site: Site, application: Registration) -> None:
+    url = f"{GRAPH}/servicePrincipals/{application.principal}"
+    assert send("PATCH", url, {"accountEnabled": False}).status_code == 204
+    assert send("GET", url).json()["accountEnabled"] is False
+    assert "AADSTS7000112: " in browser_post(site.begin()["auth_uri"], DEVELOPER).text
 
 
 def test_an_application_may_have_its_answer_posted(site: Site) -> None:
