@@ -12,6 +12,7 @@ from tests.support.node import python
 
 if TYPE_CHECKING:
     from tests.support.node import Namespace
+    from tests.support.rehearsal import Rehearsal
 
 pytestmark = pytest.mark.broad
 
@@ -91,6 +92,20 @@ def test_what_nobody_listens_at_refuses_and_what_nobody_knows_has_no_name(namesp
         "Name or service not known",
         "No route to host",
     ]
+
+
+def test_pods_reach_entra_without_a_proxy(namespace: Namespace, rehearsal: Rehearsal) -> None:
+    """As Airflow does for the keys of ID tokens; what a program trusts is up to the pod."""
+    program = """
+import json, ssl, sys, urllib.request
+context = ssl.create_default_context(cafile=sys.argv[1])
+address = "https://login.microsoftonline.com/common/discovery/keys"
+print([*json.load(urllib.request.urlopen(address, context=context))])
+"""
+    trusted = rehearsal.connection["REQUESTS_CA_BUNDLE"]
+    pod = namespace.pod({**python(program), "command": ["python", "-c", program, trusted]})
+    namespace.ended(pod)
+    assert namespace.log(pod) == "['keys']\n"
 
 
 def test_a_service_without_endpoints_refuses(namespace: Namespace) -> None:
