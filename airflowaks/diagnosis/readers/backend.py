@@ -20,6 +20,7 @@ from airflowaks.steps import backend, key_vault
 
 if TYPE_CHECKING:
     import psycopg
+    import redis
 
     from airflowaks.azure.key_vault import VaultSecret
     from airflowaks.diagnosis.readers.scope import Scope
@@ -114,27 +115,33 @@ def transactions(connection: psycopg.Connection[Any], *databases: str) -> tuple[
 
 
 def broker(session: Session, _scope: Scope) -> dict[str, Any]:
-    """Read the broker's limits and queues with the vault's URL. Raises CheckFailed if the URL lacks TLS.
+    """Read the broker's limits and queues with the vault's URL. Raises CheckFailed if the URL lacks TLS."""
+    step4 = session.memoize(key_vault.Resources)
+    with opened(_value(step4.broker_url), session.connection.ca_file, step4.route) as client:
+        return {"broker": read_broker(client)}
+
+
+def read_broker(client: redis.Redis) -> Broker:
+    """Return the broker's limits and queues.
 
     `maxclients` is missing from the INFO of older servers. kombu keeps a list for each queue and priority, named after
     both, and in the hash `unacked` what workers have taken (`kombu/transport/redis.py`).
     """
-    step4 = session.memoize(key_vault.Resources)
-    with opened(_value(step4.broker_url), session.connection.ca_file, step4.route) as client:
-        info: dict[str, Any] = client.info()
-        lists = sorted(islice(client.scan_iter(_type="list", count=_KEYS), _KEYS))
-        with client.pipeline(transaction=False) as pipeline:
-            for name in lists:
-                pipeline.llen(name)
-            pipeline.hlen("unacked")
-            *lengths, unacknowledged = pipeline.execute()
-        most_clients, clients = info.get("maxclients", 0), info.get("connected_clients", 0)
-        near = most_clients and clients >= _NEARLY_ALL * most_clients
-        addresses = Counter(each["addr"].rpartition(":")[0] for each in client.client_list()) if near else Counter()
+    info: dict[str, Any] = client.info()
+    lists = sorted(islice(client.scan_iter(_type="list", count=_KEYS), _KEYS))
+    with client.pipeline(transaction=False) as pipeline:
+        for name in lists:
+            pipeline.llen(name)
+        pipeline.hlen("unacked")
+        *lengths, unacknowledged = pipeline.execute()
     queued: Counter[str] = Counter()
     for name, length in zip(lists, lengths, strict=True):
         queued[name.decode().partition(_PRIORITY)[0]] += length
-    facts = Broker(
+    most_clients, clients = info.get("maxclients", 0), info.get("connected_clients", 0)
+    addresses: Counter[str] = Counter()
+    if most_clients and clients >= _NEARLY_ALL * most_clients:
+        addresses.update(each["addr"].rpartition(":")[0] for each in client.client_list())
+    return Broker(
         used_memory=info["used_memory"],
         most_memory=info.get("maxmemory", 0),
         policy=info.get("maxmemory_policy", "noeviction"),
@@ -145,7 +152,6 @@ def broker(session: Session, _scope: Scope) -> dict[str, Any]:
         queued={name: length for name, length in queued.items() if not name.endswith(_REPLIES)},
         unacknowledged=unacknowledged,
     )
-    return {"broker": facts}
 
 
 def _value(secret: VaultSecret) -> str:

@@ -10,6 +10,7 @@ from airflowaks.diagnosis import kubectl
 from airflowaks.diagnosis.facts.waiting import duration
 from airflowaks.diagnosis.rules import schemas
 from airflowaks.diagnosis.rules.rule import DOWNSTREAM, WARNING, Cause, Section, components_of, in_turn
+from airflowaks.engine.removal import remove
 from airflowaks.steps import airflow, workload_identity
 
 if TYPE_CHECKING:
@@ -31,6 +32,7 @@ _FAILURES = 5
 # `airflow/_shared/configuration/parser.py`: every AirflowConfigException of a value that cannot be converted.
 _SETTING = re.compile(r"""check "(?P<key>\w+)" key in "(?P<section>\w+)" section|parse \[(\w+)\] '(\w+)'""")
 _SIGNERS = ("airflow-api-server", "airflow-scheduler")
+_OF_THE_SCHEMA = ("AKA-704", "AKA-708", "AKA-714", *DOWNSTREAM)
 AIRFLOW = Section("log", "task")
 
 
@@ -85,33 +87,43 @@ def _component_hangs(facts: Snapshot) -> Iterable[Cause]:
 AIRFLOW.text_rules("AKA-716")
 
 
-@AIRFLOW.rule(
-    "AKA-717",
-    effects=("AKA-704", "AKA-708", "AKA-714", *DOWNSTREAM),
-    link=f"{_DOCS}installation/upgrading.html",
-)
-def _schema_is_of_another_version(facts: Snapshot) -> Iterable[Cause]:
-    """Find images whose schema is not the database's, by Airflow's version in the tag; others by Alembic's words."""
-    schema = facts.backend.database.schema
-    pods = [pod for pod in facts.kubernetes.pods.values() if pod.component and pod.phase != "Succeeded"]
-    odd = {pod.image: expected for pod in pods if (expected := schemas.expected(pod.image, schema))}
-    lines = AIRFLOW.lines(facts, ("Can't locate revision identified by",), sources=("log", "container"))
-    newer = bool(lines) or any(schemas.is_newer(schema, expected) for expected in odd.values())
+def _migrate_again(session: Session) -> Changes:
+    """Run the migration again, which its Job's manifest gives no reason for, then roll out what waits for it."""
+    return remove(session, session.memoize(airflow.Resources).migration) + airflow.components(session)
+
+
+@AIRFLOW.rule("AKA-717", effects=_OF_THE_SCHEMA, link=f"{_DOCS}installation/upgrading.html")
+def _schema_is_newer(facts: Snapshot) -> Iterable[Cause]:
+    """Find images that are older than the schema, by Airflow's version in the tag; others by Alembic's words."""
     yield Cause(
-        "The database's schema is newer than the image: it was migrated by a newer Airflow."
-        if newer
-        else "The database's schema is older than the image: it was not migrated, or restored from before.",
-        "Run step 7 with the image that migrated it, or a newer one; or restore the server to a time before that."
-        if newer
-        else "Delete the Job airflow-migration and run step 7, which migrates the database.",
+        "The database's schema is newer than the image: a newer Airflow has migrated it.",
+        "Run step 7 with the image that migrated it, or a newer one; or restore the server to a time before that.",
         [
-            *(
-                f"the database has {schemas.described(schema)}, the image {image} {schemas.described(expected)}"
-                for image, expected in odd.items()
-            ),
-            *lines,
+            *_schemas(facts, newer=True),
+            *AIRFLOW.lines(facts, ("Can't locate revision identified by",), sources=("log", "container")),
         ],
     )
+
+
+@AIRFLOW.rule("AKA-718", effects=_OF_THE_SCHEMA, link=f"{_DOCS}installation/upgrading.html", remedy=_migrate_again)
+def _schema_is_older(facts: Snapshot) -> Iterable[Cause]:
+    yield Cause(
+        "The database's schema is older than the image: it was not migrated, or restored from before.",
+        "Delete the Job airflow-migration, then run step 7, which migrates the database.",
+        _schemas(facts, newer=False),
+    )
+
+
+def _schemas(facts: Snapshot, *, newer: bool) -> list[str]:
+    """Return evidence for the images whose schema is not the database's."""
+    schema = facts.backend.database.schema
+    pods = [pod for pod in facts.kubernetes.pods.values() if pod.component and pod.phase != "Succeeded"]
+    images = {pod.image: expected for pod in pods if (expected := schemas.expected(pod.image, schema))}
+    return [
+        f"the database has {schemas.described(schema)}, the image {image} {schemas.described(expected)}"
+        for image, expected in images.items()
+        if schemas.is_newer(schema, expected) is newer
+    ]
 
 
 AIRFLOW.text_rules("AKA-708", remedy=airflow.configuration)

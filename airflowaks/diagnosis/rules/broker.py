@@ -20,6 +20,7 @@ _CELERY = "https://airflow.apache.org/docs/apache-airflow-providers-celery/stabl
 _NEARLY_ALL, _SILENT_SECONDS = 0.9, 60.0
 # Pods get a new secret only after a restart.
 _URLS = in_turn(key_vault.secrets, airflow.components)
+_SETTINGS = in_turn(airflow.configuration, airflow.components)
 BROKER = Section("log", "reading", "resource", "task", effects=_EFFECTS)
 
 
@@ -158,7 +159,7 @@ def _messages_are_lost(facts: Snapshot) -> Iterable[Cause]:
         )
 
 
-@BROKER.rule("AKA-613", WARNING, effects=(), link=_CELERY, remedy=airflow.configuration)
+@BROKER.rule("AKA-613", WARNING, effects=(), link=_CELERY, remedy=_SETTINGS)
 def _messages_are_repeated(facts: Snapshot) -> Iterable[Cause]:
     waiting = facts.airflow.waiting
     if waiting.longest and waiting.longest.seconds > waiting.visibility_seconds:

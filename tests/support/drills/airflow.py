@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import subprocess
 import tempfile
-from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -172,23 +171,20 @@ def the_tables_version_is_lost(scene: Scene) -> Iterator[None]:
 
 @AIRFLOW.drill("AKA-717", by_hand=True)
 def the_schema_is_that_of_a_newer_airflow(scene: Scene) -> Iterator[None]:
-    with _schema(scene, "f00000000000"):
-        yield
-
-
-@AIRFLOW.drill("AKA-717", by_hand=True)
-def the_schema_is_that_of_an_older_airflow(scene: Scene) -> Iterator[None]:
-    with _schema(scene, "1d6611b6ab7c"):
-        yield
-
-
-@contextmanager
-def _schema(scene: Scene, revision: str) -> Iterator[None]:
     scene.as_airflow("CREATE TABLE drill AS SELECT version_num FROM alembic_version")
-    scene.as_airflow(f"UPDATE alembic_version SET version_num = '{revision}'")  # noqa: S608 - a word of ours
+    scene.as_airflow("UPDATE alembic_version SET version_num = 'f00000000000'")
     yield
     scene.as_airflow("UPDATE alembic_version SET version_num = drill.version_num FROM drill")
     scene.as_airflow("DROP TABLE drill")
+
+
+@AIRFLOW.drill("AKA-718")
+def the_schema_is_migrated_back(scene: Scene) -> Iterator[None]:
+    """As in a database that was restored from before the migration."""
+    (pod,) = scene.pods("scheduler")
+    downgrade = ("airflow", "db", "downgrade", "--to-version", "3.2.0", "--yes")
+    command.run(scene.kube, pod, downgrade, container="scheduler")
+    yield
 
 
 @AIRFLOW.drill("AKA-706")
