@@ -112,13 +112,13 @@ class Lane:
             self._judge(disturbed)
             self._act(phase, healing=True)
             entries = self._rehearsal.requests()
-            self._compare(index, killed="killed" in fault)
-            twice = _written(entries[begun:ended]) & _written(entries[ended:])
-            if phase.makes and twice:
-                raise Fell(f"The next run wrote again: {', '.join(sorted(twice))}.")
         finally:
             self._middle.watch()
-            self._undo(index)
+            left = self._undo(index)
+        self._compare(left, self._states[index], killed="killed" in fault)
+        twice = _written(entries[begun:ended]) & _written(entries[ended:])
+        if phase.makes and twice:
+            raise Fell(f"The next run wrote again: {', '.join(sorted(twice))}.")
         return disturbed.error.partition("\n")[0] or "ended well" if disturbed else "killed"
 
     def leftovers(self) -> list[str]:
@@ -143,13 +143,15 @@ class Lane:
                 self._act(self.phases[earlier])
         self._done = index - 1
 
-    def _undo(self, index: int) -> None:
+    def _undo(self, index: int) -> tuple[str, ...]:
+        """Go back before a phase that made something; return the state that it left."""
         phase = self.phases[index]
-        self._look(self._states[index - 1 if phase.makes else index])
+        left = self._look(self._states[index - 1 if phase.makes else index])
         self._done = index - 1
         if set(self._states[index - 1]) - set(self._states[index]):  # a teardown
             self._done = -1
             self._stand_before(index)
+        return left
 
     # Runs
 
@@ -217,8 +219,9 @@ class Lane:
         if outcome.error and not (len(outcome.error.splitlines()) == 3 and all(outcome.error.splitlines())):
             raise Fell(f"The error is not of two lines: {outcome.error}")
 
-    def _compare(self, index: int, *, killed: bool) -> None:
-        now, expected = Counter(self._look()), Counter(self._states[index])
+    @staticmethod
+    def _compare(left: tuple[str, ...], recorded: tuple[str, ...], *, killed: bool) -> None:
+        now, expected = Counter(left), Counter(recorded)
         more = [label for label in (now - expected).elements() if not (killed and label.endswith(TEMPORARY))]
         less = [*(expected - now).elements()]
         if more or less:

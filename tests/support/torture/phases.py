@@ -193,17 +193,18 @@ class Act:
 
 @dataclass(frozen=True)
 class Look:
-    """Return the state, after deleting what `keep` does not name, where that is set."""
+    """Return the state, and then delete what `keep` does not name, where that is set."""
 
     keep: tuple[str, ...] | None = None
 
     def __call__(self, access: Access) -> Outcome:
-        deadline = time.monotonic() + _DELETION_SECONDS
+        deadline, outcome = time.monotonic() + _DELETION_SECONDS, None
         while True:
             session = access.session()
             entries = state(session)
+            outcome = outcome or Outcome(state=tuple(sorted(entry.label for entry in entries)))
             more = [entry for entry in entries if self.keep is not None and entry.label not in self.keep]
             if not more:
-                return Outcome(state=tuple(sorted(entry.label for entry in entries)))
+                return outcome
             assert time.monotonic() < deadline, more
             delete(session, more)
