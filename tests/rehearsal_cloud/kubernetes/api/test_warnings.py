@@ -82,7 +82,21 @@ def test_a_deprecated_kind(cluster_api: ClusterApi) -> None:
     assert warning(cluster_api, "GET", path) == f'299 - "{text}"'
 
 
-def test_unknown_fields_by_default(cluster_api: ClusterApi) -> None:
-    path = f"/api/v1/namespaces/{cluster_api.namespace}/configmaps?dryRun=All"
-    body = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "x"}, "bogus": 1}
-    assert warning(cluster_api, "POST", path, body) == '299 - "unknown field \\"bogus\\""'
+@pytest.mark.parametrize(
+    ("method", "media"),
+    [
+        ("POST", "application/json"),
+        ("PUT", "application/json"),
+        ("PATCH", "application/merge-patch+json"),
+        ("PATCH", "application/strategic-merge-patch+json"),
+    ],
+)
+def test_unknown_fields_by_default(cluster_api: ClusterApi, method: str, media: str) -> None:
+    space = Workspace(cluster_api.client, cluster_api.namespace)
+    path, body = space.path("ConfigMap"), {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "x"}}
+    if method != "POST":
+        assert cluster_api.send("POST", path, body)[0] == 201
+        path += "/x"
+    status, answer, headers = cluster_api.exchange(method, f"{path}?dryRun=All", {**body, "bogus": 1}, media=media)
+    assert status < 400, answer
+    assert headers.get("warning") == '299 - "unknown field \\"bogus\\""'
