@@ -255,7 +255,7 @@ class Middle:
         if fault and fault not in AFTER:
             await client.send(*_events(PAGES[fault] if fault in PAGES else refusal(fault, kind.host)))
             return upstream
-        if upstream is None or upstream.http.our_state is not h11.DONE:
+        if upstream is None or upstream.http.our_state is not h11.DONE or upstream.reader.at_eof():
             upstream = await self._upstream(target)
         else:
             upstream.http.start_next_cycle()
