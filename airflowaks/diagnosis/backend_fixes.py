@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from typing import TYPE_CHECKING, LiteralString
+from typing import TYPE_CHECKING, Any, LiteralString
 
 from airflowaks.azure.database_role import TOKEN_SCOPE, connect, statement
 from airflowaks.diagnosis.readers.airflow import sign_in
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
 _ENDED_MS = 5000
 _SENT_SECONDS = 60.0
+_BY_HAND = "user-override"
 # Airflow's `maximum_page_limit`, and how many pages one fix takes: what is left, the next one does.
 _PAGE, _MOST_PAGES = 100, 20
 
@@ -62,10 +63,7 @@ def _end(session: Session, wanted: Callable[[Transaction], bool]) -> Changes:
 
 
 def allow_writes(session: Session) -> Changes:
-    """Reset `default_transaction_read_only` where the database or Airflow's role has it, and end sessions that keep it.
-
-    A server parameter is left alone: Azure sets it when the storage is full.
-    """
+    """Reset `default_transaction_read_only` where the database or Airflow's role has it; end sessions that keep it."""
     step3, began = session.memoize(backend.Resources), time.time()
     changes = []
     with open_database(session, session.memoize(key_vault.Resources).sql_connection) as connection:
@@ -88,6 +86,28 @@ def allow_writes(session: Session) -> Changes:
                 )
             difference = Difference("default_transaction_read_only", before="on", after="off")
             changes.append(_change(session, scope, " in ".join(names), difference, began))
+    return _recorded(session, changes)
+
+
+def reset_parameter(name: str, session: Session) -> Changes:
+    """Set a parameter of the server, which somebody has set, to its default; one that Azure sets is left alone.
+
+    https://learn.microsoft.com/azure/postgresql/server-parameters/how-to-server-parameters-set-value
+    """
+    server, operations, began = (
+        session.memoize(backend.Resources).server,
+        session.postgresql.configurations,
+        time.time(),
+    )
+    changes = []
+    with session.translated(server), server.writing:
+        facts = operations.get(server.group, server.name, name)["properties"]
+        before, default = facts["value"], facts["defaultValue"]
+        if before != default and facts["source"] == _BY_HAND:
+            if session.applies:
+                parameters: Any = {"properties": {"value": default, "source": _BY_HAND}}
+                operations.begin_update(server.group, server.name, name, parameters).result()
+            changes.append(_change(session, "server parameter", name, Difference("value", before, default), began))
     return _recorded(session, changes)
 
 

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING
 
+from airflowaks.diagnosis import kubectl
 from airflowaks.diagnosis.backend_fixes import queue_again
 from airflowaks.diagnosis.facts.waiting import duration
-from airflowaks.diagnosis.rules.rule import DOWNSTREAM, WARNING, Cause, Section, differing, in_turn
+from airflowaks.diagnosis.rules.rule import DOWNSTREAM, WARNING, Cause, Section, differing, in_turn, listed
 from airflowaks.steps import airflow, backend, key_vault
 
 if TYPE_CHECKING:
@@ -111,16 +113,27 @@ def _broker_is_unreachable(facts: Snapshot) -> Iterable[Cause]:
     )
 
 
-@BROKER.rule("AKA-610", link=f"{_REDIS}failover", effects=("AKA-609", *_EFFECTS))
+@BROKER.rule("AKA-610", link=f"{_REDIS}failover", effects=("AKA-609", *_EFFECTS), automatic=True)
 def _broker_is_a_replica(facts: Snapshot) -> Iterable[Cause]:
     """Find that writes are refused, in the words of Redis without their code READONLY, which clients take off."""
     replica = ["INFO: role is slave"] if facts.backend.broker.replica else []
-    lines = BROKER.lines(facts, ("read only replica",)) if replica or facts.unread("backend.broker") else []
-    yield Cause(
-        "The broker is a read-only replica: after a failover, its name leads to the node that is no primary any more.",
-        "Wait some minutes for the failover to end, then restart scheduler and worker if they do not connect again.",
-        [*replica, *lines],
-    )
+    lines = BROKER.lines(facts, ("read only replica",))
+    components = frozenset(line.component for line in lines) - {""}
+    if replica or facts.unread("backend.broker"):
+        yield Cause(
+            "The broker is a read-only replica: after a failover, its name leads to what is no primary any more.",
+            "Wait some minutes for the failover to end.",
+            [*replica, *lines],
+        )
+    elif facts.airflow.waiting.sent:
+        yield Cause(
+            f"{listed(sorted(components) or ['a component'])}: connected to what was the broker's primary before a"
+            " failover.",
+            "Restart it, so that it connects to the new primary.",
+            lines,
+            components,
+            in_turn(*(partial(kubectl.restart, component=component) for component in sorted(components))),
+        )
 
 
 @BROKER.rule("AKA-611", link=f"{_REDIS}best-practices-connection")

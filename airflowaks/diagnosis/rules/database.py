@@ -3,9 +3,15 @@
 from __future__ import annotations
 
 import re
+from functools import partial
 from typing import TYPE_CHECKING
 
-from airflowaks.diagnosis.backend_fixes import allow_writes, end_blocking_transactions, end_idle_transactions
+from airflowaks.diagnosis.backend_fixes import (
+    allow_writes,
+    end_blocking_transactions,
+    end_idle_transactions,
+    reset_parameter,
+)
 from airflowaks.diagnosis.facts.waiting import duration
 from airflowaks.diagnosis.rules.rule import DOWNSTREAM, WARNING, Cause, Section, differing, in_turn, missing, status_of
 from airflowaks.steps import airflow, backend, key_vault
@@ -14,6 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from airflowaks.diagnosis.facts.snapshot import LogLine, Snapshot
+    from airflowaks.diagnosis.rules.rule import Remedy
 
 _SOURCES = ("log", "reading", "resource", "task", "container")
 _EFFECTS = (*DOWNSTREAM, "AKA-004")
@@ -30,19 +37,21 @@ _DROPPED = (
     ("SSL connection has been closed unexpectedly",),
     ("terminating connection due to idle-session timeout",),
 )
-# By the source of the setting: https://www.postgresql.org/docs/current/view-pg-settings.html
-_SET_BY_HAND = "This fix resets it, and ends the sessions that keep it."
-_READ_ONLY = {
+_BY_STATEMENT = "This fix resets it, and ends the sessions that keep it."
+# By the source of the setting (https://www.postgresql.org/docs/current/view-pg-settings.html): reason, fix and remedy.
+_READ_ONLY: dict[str, tuple[str, str, Remedy | None]] = {
     "recovery": (
         "the server is a replica, perhaps after a failover",
         "Check the server's high availability in the portal. If it has failed over, restart Airflow's components.",
+        None,
     ),
-    "database": ("somebody has set default_transaction_read_only for the database", _SET_BY_HAND),
-    "user": ("somebody has set default_transaction_read_only for Airflow's role", _SET_BY_HAND),
-    "database user": ("somebody has set default_transaction_read_only for Airflow's role", _SET_BY_HAND),
+    "database": ("somebody has set default_transaction_read_only for the database", _BY_STATEMENT, allow_writes),
+    "user": ("somebody has set default_transaction_read_only for Airflow's role", _BY_STATEMENT, allow_writes),
+    "database user": ("somebody has set default_transaction_read_only for Airflow's role", _BY_STATEMENT, allow_writes),
     "configuration file": (
         "the server allows no writes",
-        "If 95 % of the storage is used, raise `postgresql.storage_gb` and run step 3; else set the parameter to off.",
+        "If 95 % of the storage is used, raise `postgresql.storage_gb` and run step 3; else reset the parameter.",
+        partial(reset_parameter, "default_transaction_read_only"),
     ),
 }
 DATABASE = Section(*_SOURCES, effects=_EFFECTS)
@@ -120,7 +129,7 @@ def _connections_are_used_up(facts: Snapshot) -> Iterable[Cause]:
     )
 
 
-@DATABASE.rule("AKA-516", link=f"{_LEARN}extensions/concepts-storage", remedy=allow_writes)
+@DATABASE.rule("AKA-516", link=f"{_LEARN}extensions/concepts-storage", automatic=True)
 def _database_is_read_only(facts: Snapshot) -> Iterable[Cause]:
     """Find that nothing can be written: after a failover, with a full storage, or because somebody has set it so.
 
@@ -128,11 +137,11 @@ def _database_is_read_only(facts: Snapshot) -> Iterable[Cause]:
     """
     source = facts.backend.database.read_only
     lines = DATABASE.lines(facts, ("cannot execute", "in a read-only transaction"))
-    reason, fix = _READ_ONLY.get(source, _READ_ONLY["configuration file"])
+    reason, fix, remedy = _READ_ONLY.get(source, _READ_ONLY["configuration file"])
     stated = [f"default_transaction_read_only is on: {source}"] if source not in ("", "recovery") else []
     recovering = ["the server is in recovery (pg_is_in_recovery)"] if source == "recovery" else []
     if source or facts.unread("backend.database"):
-        yield Cause(f"The database is read-only: {reason}.", fix, [*stated, *recovering, *lines])
+        yield Cause(f"The database is read-only: {reason}.", fix, [*stated, *recovering, *lines], remedy=remedy)
 
 
 @DATABASE.rule("AKA-517", link=_SESSIONS, remedy=end_blocking_transactions, effects=("AKA-515", "AKA-518", *_EFFECTS))
@@ -147,7 +156,7 @@ def _transaction_blocks_others(facts: Snapshot) -> Iterable[Cause]:
             )
 
 
-@DATABASE.rule("AKA-518", WARNING, link=_SESSIONS, remedy=end_idle_transactions, effects=())
+@DATABASE.rule("AKA-518", WARNING, link=_SESSIONS, automatic=True, effects=())
 def _transaction_is_long(facts: Snapshot) -> Iterable[Cause]:
     """Find old transactions. What Airflow locks without waiting, such as its pools, blocks it without a trace."""
     old = [each for each in facts.backend.transactions if each.is_long and not each.blocks]
@@ -155,6 +164,7 @@ def _transaction_is_long(facts: Snapshot) -> Iterable[Cause]:
         "A transaction has been open for long: its locks may keep the scheduler from queueing tasks.",
         "End its session, if it is idle in its transaction; else see what its statement is for.",
         old,
+        remedy=end_idle_transactions if any(each.idle for each in old) else None,
     )
 
 
@@ -192,6 +202,7 @@ def _idle_connections_are_dropped(facts: Snapshot) -> Iterable[Cause]:
         else "Check the server's health in the portal, and the idle timeout of the cluster's outbound address: four"
         " minutes for a NAT gateway.",
         [*stated, *lines],
+        remedy=partial(reset_parameter, "idle_session_timeout") if seconds else None,
     )
 
 

@@ -103,6 +103,15 @@ def test_parameters_of_the_server_are_told(server: backend.Resources) -> None:
     assert [finding.id for finding in findings] == ["AKA-516", "AKA-519"]
     assert findings[0].cause == "The database is read-only: the server allows no writes."
     assert findings[1].evidence == ("idle_session_timeout is 1 min",)
+    session = server.server.session
+    for finding in findings:
+        assert finding.remedy is not None
+        session.mode = "plan"
+        assert len(finding.remedy(session).pending) == 1
+        session.mode = "apply"
+        assert not finding.remedy(session).pending
+        assert not finding.remedy(session)
+    assert of_database(server) == []
 
 
 @pytest.fixture

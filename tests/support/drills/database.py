@@ -127,12 +127,11 @@ def the_database_is_set_read_only(scene: Scene) -> Iterator[None]:
     yield
 
 
-@DATABASE.drill("AKA-516", by_hand=True)
+@DATABASE.drill("AKA-516")
 def the_server_is_set_read_only(scene: Scene) -> Iterator[None]:
     """As Azure does when the storage is nearly full."""
     _configure(scene, "default_transaction_read_only", "on")
     yield
-    _configure(scene, "default_transaction_read_only", "off")
 
 
 def _end_sessions(scene: Scene) -> None:
@@ -165,11 +164,10 @@ def a_pool_of_one_connection(scene: Scene) -> Iterator[None]:
     scene.await_rolled("scheduler", before)
 
 
-@DATABASE.drill("AKA-519", by_hand=True)
+@DATABASE.drill("AKA-519")
 def sessions_may_be_idle_for_a_minute(scene: Scene) -> Iterator[None]:
     _configure(scene, "idle_session_timeout", "60000")
     yield
-    _configure(scene, "idle_session_timeout", "0")
 
 
 def _as_airflow(scene: Scene) -> psycopg.Connection[Any]:
