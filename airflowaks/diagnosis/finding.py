@@ -159,7 +159,10 @@ def _with_changes(roots: Sequence[Finding]) -> list[Finding]:
 def _explains(change: Finding, finding: Finding) -> bool:
     settings = set(_SETTING.findall(" ".join(change.evidence)))
     named = settings.intersection(_SETTING.findall(" ".join((finding.cause, finding.fix, *finding.evidence))))
-    return bool(named) or not finding.components.isdisjoint(change.components)
+    if named or not finding.components.isdisjoint(change.components):
+        return True
+    containers = [f", container {component}," for component in change.components]
+    return any(container in line for container in containers for line in finding.evidence)
 
 
 def _cause(effect: Finding, candidates: Sequence[Finding], effects: Callable[[str], tuple[str, ...]]) -> int | None:

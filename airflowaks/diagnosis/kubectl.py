@@ -21,6 +21,7 @@ from airflowaks.engine.table import CodeBlock, Table
 from airflowaks.engine.times import seconds_since, timestamp
 from airflowaks.errors import InvalidParameter, MissingDependency
 from airflowaks.kube import exec as command
+from airflowaks.kube.additions import additions, removal
 from airflowaks.kube.client import Document, Kube, Reference, connect
 from airflowaks.kube.kubelet import read_log
 from airflowaks.kube.pods import events_about, is_ready, last_seen
@@ -34,7 +35,7 @@ if TYPE_CHECKING:
 _APPS = "apps/v1"
 _VERSIONS = {"Deployment": _APPS, "ReplicaSet": _APPS, "Job": "batch/v1"}
 _RESTARTED = "kubectl.kubernetes.io/restartedAt"
-_MERGE = "application/merge-patch+json"
+_MERGE, _JSON_PATCH = "application/merge-patch+json", "application/json-patch+json"
 _HIDDEN_METADATA = ("managedFields", "resourceVersion", "uid", "generation", "selfLink")
 _MOST_EVENTS, _MOST_PODS = 50, 50
 _YAML_WIDTH = 120
@@ -210,18 +211,29 @@ def delete_object(session: Session, api_version: str, kind: str, name: str, name
     return _write(session, document, Action.DELETE, differences=differences)
 
 
+def remove_additions(session: Session, api_version: str, kind: str, name: str, namespace: str = "") -> Changes:
+    """Remove from an object of the steps what others have added to it; their values may be secrets, and stay unseen."""
+    reference = Reference(api_version, kind, name, _scope(session, namespace).namespace)
+    document = session.memoize(connect).get(reference)
+    if document is None or not (added := additions(document)):
+        return Changes()
+    differences = tuple(Difference(each.path, f"(set by {each.by} at {each.at})", None) for each in added)
+    return _write(session, document, Action.UPDATE, removal(document, added), differences)
+
+
 def _write(
     session: Session,
     document: Document,
     action: Action,
-    patch: Mapping[str, Any] | None = None,
+    patch: Mapping[str, Any] | list[dict[str, Any]] | None = None,
     differences: tuple[Difference, ...] = (),
 ) -> Changes:
     kube, reference, started = session.memoize(connect), Reference.of(document), time.monotonic()
     if session.applies and patch is None:
         kube.delete(reference)
     elif session.applies:
-        kube.request("PATCH", kube.path(reference), {"fieldManager": "kubectl-rollout"}, patch, _MERGE)
+        form = _JSON_PATCH if isinstance(patch, list) else _MERGE
+        kube.request("PATCH", kube.path(reference), {"fieldManager": "kubectl-rollout"}, patch, form)
     change = Change(
         kind=reference.kind,
         name=reference.name,

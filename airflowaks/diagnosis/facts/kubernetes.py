@@ -117,6 +117,21 @@ class Authored:
 
 
 @dataclass(frozen=True)
+class Added:
+    """A field that somebody added to an object of the steps: its path, by which field manager, and when."""
+
+    kind: str
+    name: str
+    path: str
+    by: str
+    at: str
+    component: str = ""
+
+    def __str__(self) -> str:
+        return f"{self.kind} {self.name}: {self.path} was added by {self.by} at {self.at}"
+
+
+@dataclass(frozen=True)
 class Event:
     """A warning or a roll-out: the object, the last time (ISO 8601) and the count."""
 
@@ -141,6 +156,7 @@ class Kubernetes:
 
     namespace: str = "Active"
     objects: Mapping[str, ResourceStatus] = field(default_factory=dict)
+    added: tuple[Added, ...] = ()
     pods: Mapping[str, Pod] = field(default_factory=dict)
     deployments: Mapping[str, Deployment] = field(default_factory=dict)
     jobs: Mapping[str, Job] = field(default_factory=dict)

@@ -4,15 +4,18 @@ from __future__ import annotations
 
 from collections import defaultdict
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from hashlib import sha256
 from heapq import heappush, heappushpop
 from itertools import chain, count
 from typing import TYPE_CHECKING, Any
 
-from airflowaks.diagnosis.facts.kubernetes import Claim, Deployment, Event, Job, Node
+from airflowaks.diagnosis.facts.kubernetes import Added, Claim, Deployment, Event, Job, Node
 from airflowaks.diagnosis.readers.pods import Warnings, pods
 from airflowaks.diagnosis.readers.resource_status import named, statuses
 from airflowaks.diagnosis.readers.scope import LABELS, component_of
+from airflowaks.errors import AirflowAksError
+from airflowaks.kube.additions import additions
 from airflowaks.kube.client import Kube, Reference, connect
 from airflowaks.kube.objects import KubeObject
 from airflowaks.kube.ownership import Ownership
@@ -30,6 +33,7 @@ if TYPE_CHECKING:
 
 _MOST_EVENTS, _OF_EACH_REASON = 500, 50
 _CHECKSUM_LENGTH = 12
+_EDITED = ("ConfigMap", "Deployment")
 # https://kubernetes.io/docs/concepts/workloads/controllers/deployment/#complete-deployment
 _COMPLETE = "NewReplicaSetAvailable"
 _REVISION = "deployment.kubernetes.io/revision"
@@ -82,7 +86,17 @@ def objects(session: Session, scope: Scope) -> dict[str, Any]:
     steps: tuple[Any, ...] = (workload_identity.Resources, volumes.Resources, airflow.Resources)
     resources = [resource for step in steps for _, resource in named("", session.memoize(step))]
     expected = [each for each in resources if isinstance(each, KubeObject) and scope.component in each.name]
-    return {"objects": statuses({f"{each.kind} {each.name}": each for each in expected})}
+    read = statuses({f"{each.kind} {each.name}": each for each in expected})
+    return {"objects": read, "added": tuple(chain.from_iterable(map(_added, expected)))}
+
+
+def _added(resource: KubeObject) -> Iterator[Added]:
+    """Yield what others have added to an object whose status was read."""
+    with suppress(AirflowAksError):
+        document = resource.facts if resource.kind in _EDITED else None
+        for each in additions(document) if document else ():
+            component = component_of(document) if document else ""
+            yield Added(resource.kind, resource.name, each.path, each.by, each.at, component)
 
 
 def secrets(session: Session, _scope: Scope) -> dict[str, Any]:

@@ -172,7 +172,7 @@ def _tokens_do_not_verify(facts: Snapshot) -> Iterable[Cause]:
     checksums = {facts.kubernetes.secrets.get(name, {}).get(_JWT_SECRET) for name in _SIGNERS} - {None}
     yield Cause(
         "The api-server rejects the scheduler's tokens: their JWT secrets differ, so every task fails.",
-        "Run step 7, which restarts both with the vault's secret.",
+        f"Run step 7, which restarts both with the vault's {_JWT_SECRET}.",
         [*([f"{_JWT_SECRET} differs in {' and '.join(_SIGNERS)}"] if len(checksums) > 1 else []), *lines],
     )
 

@@ -5,7 +5,9 @@ from __future__ import annotations
 from functools import partial
 from typing import TYPE_CHECKING
 
+from airflowaks.diagnosis import kubectl
 from airflowaks.diagnosis.rules.rule import WARNING, Cause, Section, in_turn, listed
+from airflowaks.engine.changes import Changes
 from airflowaks.engine.converge import converge
 from airflowaks.errors import RolloutFailed
 from airflowaks.kube.ownership import taking_over
@@ -15,12 +17,16 @@ from airflowaks.steps.image_rollout import with_image
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
+    from airflowaks.diagnosis.facts.kubernetes import Added
     from airflowaks.diagnosis.facts.resource_status import ResourceStatus
     from airflowaks.diagnosis.facts.snapshot import Snapshot
-    from airflowaks.engine.changes import Changes
     from airflowaks.session import Session
 
 _DEPLOYMENT = "https://kubernetes.io/docs/concepts/workloads/controllers/deployment/"
+_FIELDS = "https://kubernetes.io/docs/reference/using-api/server-side-apply/"
+_VERSIONS = {"ConfigMap": "v1", "Deployment": "apps/v1"}
+# Whose settings make tasks fail while all pods are healthy.
+_RUN_TASKS = ("api-server", "scheduler", "worker")
 OBJECTS = in_turn(workload_identity.service_accounts, volumes.storage, airflow.everything)
 """The fix that applies all objects of steps 5 to 7."""
 # Differences that a more specific rule finds.
@@ -86,11 +92,37 @@ def _take_over(session: Session) -> Changes:
         return OBJECTS(session)
 
 
+def _remove(added: tuple[Added, ...], session: Session) -> Changes:
+    objects = dict.fromkeys((_VERSIONS[each.kind], each.kind, each.name) for each in added)
+    return sum((kubectl.remove_additions(session, *each) for each in objects), start=Changes())
+
+
+@DRIFT.rule("AKA-822", WARNING, link=_FIELDS, may_explain=True, automatic=True)
+def _fields_were_added(facts: Snapshot) -> Iterable[Cause]:
+    """Name what somebody added to the objects of components that are in trouble: an apply leaves it as it is."""
+    troubled = {pod.component for pod in facts.kubernetes.pods.values() if not pod.healthy}
+    troubled |= {each.component for each in facts.kubernetes.deployments.values() if each.refused}
+    troubled |= set(_RUN_TASKS if facts.airflow.failed else ())
+    added: dict[str, list[Added]] = {}
+    for each in facts.kubernetes.added:
+        if each.component in troubled or (troubled and not each.component):
+            added.setdefault(f"{each.kind} {each.name}", []).append(each)
+    for title, fields in added.items():
+        names = listed([each.path.rpartition(".")[2] for each in fields])
+        yield Cause(
+            f"{title} has what no step of the runbook set: {names}.",
+            "To keep it, set it in the manifest. Step 7 leaves it as it is; this fix removes it.",
+            fields,
+            frozenset({fields[0].component} - {""}),
+            partial(_remove, tuple(fields)),
+        )
+
+
 @DRIFT.rule(
     "AKA-807",
     WARNING,
     effects=("AKA-703",),
-    link="https://kubernetes.io/docs/reference/using-api/server-side-apply/",
+    link=_FIELDS,
     remedy=_take_over,
     may_explain=True,
 )

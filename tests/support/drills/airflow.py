@@ -126,29 +126,26 @@ def a_dag_that_has_a_run_is_paused(scene: Scene) -> Iterator[None]:
     scene.await_run(SMOKE_DAG, run, "success")
 
 
-@AIRFLOW.drill("AKA-703", by_hand=True)
+@AIRFLOW.drill("AKA-703", changes=("AKA-822",))
 def tasks_are_told_of_another_api_server(scene: Scene) -> Iterator[None]:
     _variable(scene, "worker", name=_EXECUTION_API, value="http://localhost:8080/execution/")
     _fail_a_task(scene)
     yield
-    _variable(scene, "worker", **{"name": _EXECUTION_API, "$patch": "delete"})
     scene.forget_failures()
 
 
-@AIRFLOW.drill("AKA-702", by_hand=True)
+@AIRFLOW.drill("AKA-702", changes=("AKA-822",))
 def the_api_server_has_no_jwt_secret(scene: Scene) -> Iterator[None]:
     """It makes one up, and does not start."""
     scene.edit("api-server", env=[{"name": _JWT_SECRET, "value": ""}])
     yield
-    scene.edit("api-server", env=[{"name": _JWT_SECRET, "$patch": "delete"}])
 
 
-@AIRFLOW.drill("AKA-701", by_hand=True)
+@AIRFLOW.drill("AKA-701", changes=("AKA-822",))
 def the_scheduler_has_another_jwt_secret(scene: Scene) -> Iterator[None]:
     _variable(scene, "scheduler", name=_JWT_SECRET, value="another-secret-another-secret-another")
     _fail_a_task(scene)
     yield
-    _variable(scene, "scheduler", **{"name": _JWT_SECRET, "$patch": "delete"})
     scene.forget_failures()
 
 
@@ -294,7 +291,7 @@ def the_worker_has_a_celery_that_is_too_new(scene: Scene) -> Iterator[None]:
     command.run(scene.kube, worker, ("python", "-c", f"import shutil; shutil.rmtree('{_CELERY}')"), container="worker")
 
 
-@AIRFLOW.drill("AKA-707", by_hand=True)
+@AIRFLOW.drill("AKA-707", changes=("AKA-822",))
 def the_api_server_has_another_secret_key(scene: Scene) -> Iterator[None]:
     """It asks the worker for a log that is not on the share any more, and the worker does not know it."""
     _mark_a_task_failed(scene)
@@ -302,7 +299,6 @@ def the_api_server_has_another_secret_key(scene: Scene) -> Iterator[None]:
     command.run(scene.kube, worker, ("python", "-c", _REMOVE_LOGS), container="worker")
     _variable(scene, "api-server", name=_SECRET_KEY, value="another-secret-key-another-secret-key")
     yield
-    _variable(scene, "api-server", **{"name": _SECRET_KEY, "$patch": "delete"})
     scene.forget_failures()
     # What it logged of a token that it refused would count against the api-server, whenever a task fails again.
     scene.replace("worker")

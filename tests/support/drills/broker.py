@@ -91,18 +91,16 @@ def the_brokers_url_does_without_tls(scene: Scene) -> Iterator[None]:
     yield
 
 
-@BROKER.drill("AKA-605", by_hand=True)
+@BROKER.drill("AKA-605", changes=("AKA-822",))
 def results_are_to_be_kept_in_redis(scene: Scene) -> Iterator[None]:
     scene.edit("worker", env=[{"name": _RESULTS, "value": "rediss://localhost:10000/0"}])
     yield
-    scene.edit("worker", env=[{"name": _RESULTS, "$patch": "delete"}])
 
 
-@BROKER.drill("AKA-606", by_hand=True)
+@BROKER.drill("AKA-606", changes=("AKA-822",))
 def a_client_certificate_is_asked_for(scene: Scene) -> Iterator[None]:
     scene.edit("worker", env=[{"name": _MUTUAL_TLS, "value": "True"}])
     yield
-    scene.edit("worker", env=[{"name": _MUTUAL_TLS, "$patch": "delete"}])
 
 
 @BROKER.drill("AKA-607")

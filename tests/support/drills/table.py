@@ -30,9 +30,7 @@ _REASONS = {
     "the finding has no cause of its own: its evidence names what to mend": (
         "AKA-003 AKA-004 AKA-206 AKA-319 AKA-401 AKA-402 AKA-404 AKA-409 AKA-410 AKA-705 AKA-901 AKA-902"
     ),
-    "step 7 sets its own values back; here somebody added to them": (
-        "AKA-605 AKA-606 AKA-701 AKA-702 AKA-703 AKA-707 AKA-709 AKA-806 AKA-815"
-    ),
+    "two edits of one probe cannot be set back one after the other": "AKA-709",
     "which data to restore is a person's decision": "AKA-704 AKA-708 AKA-715 AKA-717",
     "the cause is in an image or a DAG, or in their use": "AKA-711 AKA-716 AKA-905 AKA-906 AKA-907 AKA-908",
     "AKS runs or repairs it": "AKA-812 AKA-813 AKA-819 AKA-820",

@@ -61,11 +61,10 @@ def the_nodes_are_tainted(scene: Scene) -> Iterator[None]:
         scene.patch(Reference.of(node), {"spec": {"taints": node["spec"].get("taints")}}, _JSON)
 
 
-@WORKLOADS.drill("AKA-806")
+@WORKLOADS.drill("AKA-806", changes=("AKA-822",))
 def pods_ask_for_a_label_that_no_node_has(scene: Scene) -> Iterator[None]:
     scene.edit(_COMPONENT, {"nodeSelector": {"disk": "ssd"}})
     yield
-    scene.edit(_COMPONENT, {"nodeSelector": None})
 
 
 @WORKLOADS.drill("AKA-802")
@@ -96,12 +95,11 @@ def the_service_account_of_pods_is_deleted(scene: Scene) -> Iterator[None]:
     yield
 
 
-@WORKLOADS.drill("AKA-815")
+@WORKLOADS.drill("AKA-815", changes=("AKA-822",))
 def a_container_reads_a_config_map_that_is_not_there(scene: Scene) -> Iterator[None]:
     reference = {"configMapKeyRef": {"name": "nowhere", "key": "value"}}
     scene.edit(_COMPONENT, env=[{"name": "DRILL", "valueFrom": reference}])
     yield
-    scene.edit(_COMPONENT, env=[{"name": "DRILL", "$patch": "delete"}])
 
 
 @WORKLOADS.drill("AKA-816")
