@@ -29,8 +29,15 @@ _BEATING = ("scheduler", "dag-processor", "triggerer")
 # Each sends a heartbeat every five seconds, and Airflow itself calls it unhealthy after thirty.
 _HANGS_SECONDS = 45.0
 _FAILURES = 5
-# `airflow/_shared/configuration/parser.py`: every AirflowConfigException of a value that cannot be converted.
-_SETTING = re.compile(r"""check "(?P<key>\w+)" key in "(?P<section>\w+)" section|parse \[(\w+)\] '(\w+)'""")
+# As `airflow/_shared/configuration/parser.py` and `airflow/configuration.py` name a setting that they refuse.
+_SETTING = re.compile(r"""check "(?P<key>\w+)" key in "(?P<section>\w+)" section|\[(\w+)\] '?(\w+)['`]""")
+_REFUSED = (
+    ("Failed to convert value",),
+    ("Failed to parse value to a list",),
+    ("Unable to parse [", "as valid json"),
+    ("could not be loaded. Please check",),
+    ("` should not be", "Possible values"),
+)
 _SIGNERS = ("airflow-api-server", "airflow-scheduler")
 _OF_THE_SCHEMA = ("AKA-704", "AKA-708", "AKA-714", *DOWNSTREAM)
 AIRFLOW = Section("log", "task")
@@ -46,15 +53,14 @@ def _restart(component: str, session: Session) -> Changes:
 
 @AIRFLOW.rule("AKA-721", effects=DOWNSTREAM, link=_SETTINGS)
 def _setting_has_the_wrong_type(facts: Snapshot) -> Iterable[Cause]:
-    words = ("Failed to convert value",), ("Failed to parse value to a list",), ("Unable to parse [", "as valid json")
     lines: dict[str, list[LogLine]] = {}
-    for line in AIRFLOW.lines(facts, *words):
+    for line in AIRFLOW.lines(facts, *_REFUSED):
         if match := _SETTING.search(line.text):
             section, key = filter(None, (match["section"] or match[3], match["key"] or match[4]))
             lines.setdefault(f"AIRFLOW__{section}__{key}".upper(), []).append(line)
     for setting, named in lines.items():
         yield Cause(
-            f"The setting {setting} has a value of the wrong type, so components cannot start.",
+            f"The setting {setting} has a value of the wrong type, or none that Airflow knows.",
             "Correct the value where it is set: in the environment file, the ConfigMap or the Deployment's variables."
             " Step 7 sets the manifests' values.",
             named,
