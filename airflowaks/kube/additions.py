@@ -29,7 +29,7 @@ class Addition(NamedTuple):
     at: str
 
 
-def additions(document: Document) -> list[Addition]:
+def additions(document: Mapping[str, Any]) -> list[Addition]:
     """Return the fields that others have set and the runbook has not, in pods' specs and ConfigMaps' data."""
     entries = document["metadata"].get("managedFields", ())
     own = [entry["fieldsV1"] for entry in entries if entry["manager"] == FIELD_MANAGER]

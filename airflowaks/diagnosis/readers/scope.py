@@ -5,13 +5,13 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from airflowaks.engine.times import parse_time, timestamp
 from airflowaks.errors import InvalidParameter
 
 if TYPE_CHECKING:
-    from airflowaks.kube.client import Document
+    from collections.abc import Mapping
 
 LABELS = "app.kubernetes.io/name=airflow"
 _COMPONENT = "app.kubernetes.io/component"
@@ -43,7 +43,7 @@ class Scope:
         return not at or parse_time(at) >= self.since
 
 
-def component_of(document: Document) -> str:
+def component_of(document: Mapping[str, Any]) -> str:
     """Return the component of Airflow to which an object belongs; empty if there is none."""
     return str(document["metadata"].get("labels", {}).get(_COMPONENT, ""))
 

@@ -192,6 +192,8 @@ def _idle_connections_are_dropped(facts: Snapshot) -> Iterable[Cause]:
     """Find connections that are cut, in the words of libpq and PostgreSQL; apache/airflow#16988 has them on AKS."""
     seconds = facts.backend.database.idle_seconds
     lines = _of_unhealthy(facts, DATABASE.lines(facts, *_DROPPED))
+    # A pod that forwards to a server which it does not reach closes the connection as well.
+    lines = [line for line in lines if line.source != "reading" or "connection failed" not in line.text]
     stated = [f"idle_session_timeout is {duration(seconds)}"] if seconds else []
     yield Cause(
         f"The server ends sessions that are idle for {duration(seconds)}."

@@ -10,6 +10,7 @@ import logging
 import time
 import uuid
 from dataclasses import replace
+from email.utils import formatdate
 from typing import TYPE_CHECKING
 
 from starlette.requests import Request
@@ -64,6 +65,7 @@ class Api:
         request = Request(scope, receive)
         response = await self._served(request)
         response.headers["audit-id"] = str(uuid.uuid4())
+        response.headers["date"] = formatdate(usegmt=True)  # net/http of Go always sends it
         response.headers.setdefault("cache-control", "no-cache, private")
         for text in getattr(request.state, "warnings", ()):
             response.headers.append("warning", f"299 - {json.dumps(text)}")

@@ -19,6 +19,7 @@ from azure.core.exceptions import ClientAuthenticationError
 from airflowaks.azure.database_role import TOKEN_SCOPE, connect
 from airflowaks.azure.redis import broker_url, ping
 from airflowaks.cloud.routes import Direct
+from airflowaks.diagnosis.diagnose import apply_fix, diagnose
 from airflowaks.errors import CheckFailed, Forbidden, InvalidParameter, MissingDependency, RolloutFailed
 from airflowaks.kube.client import Reference
 from airflowaks.kube.client import connect as reach
@@ -347,3 +348,40 @@ def test_an_address_that_has_no_use_is_refused_before_anything_is_created(open_h
     )
     with pytest.raises(InvalidParameter, match='"office" is not an IPv4 address'):
         open_here("direct", operator_address="office")
+
+
+def test_a_policy_that_denies_all_cuts_the_way_and_is_found_and_deleted(
+    session: Session, open_here: Callable[..., Session]
+) -> None:
+    """Here only the runbook's pod is selected, as no step has made Airflow's policies."""
+    kube, namespace = session.memoize(reach), session.environment.cluster.namespace
+    policy = Reference("networking.k8s.io/v1", "NetworkPolicy", "deny-all", namespace)
+    spec = {"podSelector": {"matchLabels": {"app.kubernetes.io/component": "tunnel"}}, "policyTypes": ["Egress"]}
+    metadata = {"name": policy.name, "namespace": namespace}
+    document = {"apiVersion": policy.api_version, "kind": policy.kind, "metadata": metadata, "spec": spec}
+    kube.request("POST", kube.path(policy._replace(name="")), {"fieldManager": "somebody"}, document)
+    diagnosis = diagnose(session)
+    (finding,) = [one for one in diagnosis.findings if one.id == "AKA-817"]
+    assert "made by somebody at 20" in finding.evidence[0]
+    assert finding.evidence[1].endswith("the runbook's pod to PostgreSQL; the runbook's pod to the broker")
+    assert {"AKA-004", "AKA-006"} <= {one.id for one in finding.consequences}
+    assert [one.applied for one in apply_fix(open_here("through", "plan"), diagnosis, "AKA-817")] == [False]
+    applying = open_here("through")
+    assert [one.applied for one in apply_fix(applying, diagnosis, "AKA-817")] == [True]
+    assert kube.get(policy) is None
+    assert not apply_fix(applying, diagnosis, "AKA-817")
+    sign_in(applying).close()
+    applying.close()
+
+
+def test_a_cluster_without_dns_and_with_a_wrong_clock_is_found(cloud: Rehearsal, session: Session) -> None:
+    cloud.control("POST", {"breakdown": "dns"})
+    cloud.control("POST", {"breakdown": "clock", "seconds": 240})
+    time.sleep(1)
+    diagnosis = diagnose(session)
+    cloud.control("DELETE")
+    (clock,) = [one for one in diagnosis.findings if one.id == "AKA-820"]
+    assert "s ahead of the cluster's API" in clock.evidence[0]
+    (finding,) = [one for one in diagnosis.findings if one.id == "AKA-819"]
+    assert "Temporary failure in name resolution" in finding.evidence[0]
+    assert {"AKA-004", "AKA-006"} <= {one.id for one in finding.consequences}
