@@ -149,7 +149,9 @@ class Role:
 class Broker:
     """The broker; memory in bytes, 0 means no limit.
 
-    `queued` are the messages by queue; `unacknowledged` are those that workers have taken and not finished.
+    `queued` are the messages by queue; `unacknowledged` are those that workers have taken and not finished. The broker
+    has a message of each of the `sent` tasks, which have been queued for a minute, and of the `started` ones, which
+    have been running for a minute.
     """
 
     used_memory: int = 0
@@ -161,6 +163,8 @@ class Broker:
     addresses: Mapping[str, int] = field(default_factory=dict)
     queued: Mapping[str, int] = field(default_factory=dict)
     unacknowledged: int = 0
+    sent: int = 0
+    started: int = 0
 
 
 @dataclass(frozen=True)

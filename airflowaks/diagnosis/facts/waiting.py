@@ -126,8 +126,7 @@ class Waiting:
     """All that has waited longer than usual, and what it may wait for; `heartbeats` are ages by type of job.
 
     `hosts` are the ages of the last heartbeat by host name, which is a pod's address.
-    `sent` tasks have been queued and `started` ones running for a minute: the broker has a message of each. `longest`
-    is the task that has run longest; the broker repeats a message after `visibility_seconds`.
+    `longest` is the task that has run longest; the broker repeats a message after `visibility_seconds`.
     `outcomes` are of tasks that failed lately, by DAG/TASK: how many of the last instances failed, of how many.
     """
 
@@ -138,8 +137,6 @@ class Waiting:
     hosts: Mapping[str, float] = field(default_factory=dict)
     schedulers: int = 1
     active: int = 0
-    sent: int = 0
-    started: int = 0
     longest: Holder | None = None
     outcomes: Mapping[str, tuple[int, int]] = field(default_factory=dict)
     parallelism: int = 32

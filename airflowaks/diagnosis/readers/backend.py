@@ -9,6 +9,8 @@ https://www.postgresql.org/docs/current/monitoring-stats.html#MONITORING-PG-STAT
 from __future__ import annotations
 
 from collections import Counter
+from contextlib import suppress
+from dataclasses import replace
 from itertools import islice
 from typing import TYPE_CHECKING, Any
 
@@ -16,6 +18,7 @@ from airflowaks.azure.database_role import TOKEN_SCOPE, connect, read_row
 from airflowaks.azure.redis import opened
 from airflowaks.cloud.database_urls import DatabaseUrl
 from airflowaks.diagnosis.facts.services import Broker, Database, Role, Transaction
+from airflowaks.errors import AirflowAksError
 from airflowaks.steps import backend, key_vault
 
 if TYPE_CHECKING:
@@ -47,6 +50,11 @@ _AS_OWNER = """
                AS idle_seconds
 """
 _SCHEMA = "SELECT string_agg(version_num, ', ' ORDER BY version_num) AS schema FROM alembic_version"
+_SENT = """
+    SELECT (count(*) FILTER (WHERE state = 'queued' AND queued_dttm < now() - interval '1 minute'))::int AS sent,
+           (count(*) FILTER (WHERE state = 'running' AND start_date < now() - interval '1 minute'))::int AS started
+    FROM task_instance WHERE state IN ('running', 'queued')
+"""
 _OF_THE_ROLE = "SELECT rolcanlogin AS login FROM pg_roles WHERE rolname = %s"
 # Of a statement only its first word is read, which is never a value. pg_blocking_pids locks the lock manager for a
 # moment, so it is asked of waiting sessions alone: https://www.postgresql.org/docs/current/functions-info.html
@@ -115,10 +123,18 @@ def transactions(connection: psycopg.Connection[Any], *databases: str) -> tuple[
 
 
 def broker(session: Session, _scope: Scope) -> dict[str, Any]:
-    """Read the broker's limits and queues with the vault's URL. Raises CheckFailed if the URL lacks TLS."""
+    """Read the broker's limits and queues with the vault's URL. Raises CheckFailed if the URL lacks TLS.
+
+    Then, not before, the database is asked for tasks that must have a message: one that ends meanwhile is not missed.
+    """
+    import psycopg
+
     step4 = session.memoize(key_vault.Resources)
     with opened(_value(step4.broker_url), session.connection.ca_file, step4.route) as client:
-        return {"broker": read_broker(client)}
+        facts = read_broker(client)
+    with suppress(psycopg.Error, AirflowAksError), open_database(session, step4.sql_connection) as connection:
+        facts = replace(facts, **(read_row(connection, _SENT) or {}))
+    return {"broker": facts}
 
 
 def read_broker(client: redis.Redis) -> Broker:

@@ -175,12 +175,7 @@ FROM (SELECT dag_id, task_id, state FROM task_instance WHERE state IN ('success'
 GROUP BY 1 HAVING count(*) FILTER (WHERE state = 'failed') > 0 ORDER BY 2 DESC LIMIT 100
 """
 
-ACTIVE = """
-SELECT count(*)::int AS active,
-       (count(*) FILTER (WHERE state = 'queued' AND queued_dttm < now() - interval '1 minute'))::int AS sent,
-       (count(*) FILTER (WHERE state = 'running' AND start_date < now() - interval '1 minute'))::int AS started
-FROM task_instance WHERE state IN ('running', 'queued')
-"""
+ACTIVE = "SELECT count(*)::int AS active FROM task_instance WHERE state IN ('running', 'queued')"
 
 LONGEST = """
 SELECT dag_id AS dag, task_id AS task, extract(epoch FROM now() - start_date)::float AS seconds FROM task_instance

@@ -125,7 +125,7 @@ def _broker_is_a_replica(facts: Snapshot) -> Iterable[Cause]:
             "Wait some minutes for the failover to end.",
             [*replica, *lines],
         )
-    elif facts.airflow.waiting.sent:
+    elif facts.backend.broker.sent:
         yield Cause(
             f"{listed(sorted(components) or ['a component'])}: connected to what was the broker's primary before a"
             " failover.",
@@ -157,17 +157,17 @@ def _messages_are_lost(facts: Snapshot) -> Iterable[Cause]:
 
     Airflow acknowledges a message when its task has ended (task_acks_late), so each running task has one, too.
     """
-    broker, waiting = facts.backend.broker, facts.airflow.waiting
-    lost = min(waiting.sent, waiting.sent + waiting.started - broker.unacknowledged)
-    sends = waiting.heartbeats.get("SchedulerJob", _SILENT_SECONDS) < _SILENT_SECONDS
+    broker = facts.backend.broker
+    lost = min(broker.sent, broker.sent + broker.started - broker.unacknowledged)
+    sends = facts.airflow.waiting.heartbeats.get("SchedulerJob", _SILENT_SECONDS) < _SILENT_SECONDS
     if lost > 0 and sends and not sum(broker.queued.values()) and not facts.unread("backend.broker"):
         yield Cause(
             f"The broker has lost the messages of {lost} queued task{'s' * (lost > 1)}: no worker will run them.",
             "Queue them again, which this fix does by clearing them. Airflow itself does so after ten minutes"
             " (task_queued_timeout), twice.",
             [
-                f"{waiting.sent} tasks have been queued for more than a minute, and the broker's queues are empty",
-                f"{broker.unacknowledged} messages are with workers, for {waiting.started} running tasks",
+                f"{broker.sent} tasks have been queued for more than a minute, and the broker's queues are empty",
+                f"{broker.unacknowledged} messages are with workers, for {broker.started} running tasks",
             ],
         )
 
