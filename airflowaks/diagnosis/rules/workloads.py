@@ -58,29 +58,43 @@ _NOT_CREATED = (
 )
 _REFUSED = (
     (
-        ("error looking up service account",),
+        ("is forbidden", "error looking up service account"),
         "The service account of new pods does not exist, so none is created.",
         "Run step 5, which creates the service accounts.",
     ),
     (
-        ("exceeded quota",),
+        ("is forbidden", "exceeded quota"),
         "The namespace's ResourceQuota is used up, so new pods are refused.",
         "Raise or delete the ResourceQuota that the evidence names, or lower the pods' requests.",
     ),
     (
-        ("failed quota",),
+        ("is forbidden", "failed quota"),
         "The namespace's ResourceQuota counts what new pods do not set, so they are refused.",
         "Set the amounts that the evidence lists, or give the namespace a LimitRange with defaults.",
     ),
-    (
-        ("usage per ", "limit to request ratio per "),
-        "The namespace's LimitRange refuses new pods.",
-        "Change the LimitRange, or set the pods' requests and limits within its bounds.",
+    *(
+        (
+            ("is forbidden", words),
+            "The namespace's LimitRange refuses new pods.",
+            "Change the LimitRange, or set the pods' requests and limits within its bounds.",
+        )
+        for words in ("usage per ", "limit to request ratio per ")
     ),
     (
-        ("violates PodSecurity",),
+        ("is forbidden", "violates PodSecurity"),
         "The namespace's PodSecurity level refuses new pods.",
         "Set back what the evidence lists, or relax the namespace's label pod-security.kubernetes.io/enforce.",
+    ),
+    # k8s.io/apiserver/pkg/admission/plugin/webhook; Azure Policy's is Gatekeeper's, workload identity's is AKS's own.
+    (
+        ("failed calling webhook",),
+        "An admission webhook does not answer, so new pods are refused.",
+        "Check the pods behind the webhook that the evidence names; until then, set its failurePolicy to Ignore.",
+    ),
+    (
+        ("admission webhook", "denied the request"),
+        "An admission webhook refuses new pods.",
+        "Set back what the evidence names, or have the owner of the policy exempt the namespace.",
     ),
 )
 WORKLOADS = Section("event", "container", link=_PODS)
@@ -200,8 +214,7 @@ def _container_is_not_created(facts: Snapshot) -> Iterable[Cause]:
 def _new_pods_are_refused(facts: Snapshot) -> Iterable[Cause]:
     """By the API server's words, which a Deployment's condition and the events of a Job repeat."""
     for words, sentence, fix in _REFUSED:
-        refusals = ((word, "FailedCreate", "is forbidden") for word in words)
-        lines = WORKLOADS.lines(facts, *refusals, sources=("event",))
+        lines = WORKLOADS.lines(facts, (words[-1], "FailedCreate", *words), sources=("event",))
         yield Cause(sentence, fix, lines, components_of(lines))
 
 

@@ -42,7 +42,7 @@ SEEN_SECONDS, HEALED_SECONDS = 120.0, 420.0
 _PAUSE_SECONDS = 3.0
 _MOST_TASKS = 50
 _DAG_SECONDS = 180.0
-_STATES_OF_OBJECTS = {"AKA-805", "AKA-807", "AKA-811"}
+_STATES_OF_OBJECTS = {"AKA-805", "AKA-807", "AKA-811", "AKA-818", "AKA-821", "AKA-822"}
 NAME = "drill"
 """Of what Airflow keeps for DAGs of the drills."""
 _DAGS = Path(__file__).parent / "dags"
