@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 
     from airflowaks.session import Session
 
+SIGN_IN_KINDS = ("Entra application", "service principal", "assigned groups", "consent", "sign-in credential")
+"""The kinds of resources without one of which nobody signs in."""
 CALLBACK = "/auth/oauth-authorized/azure"
 """The path to which Entra sends people back: https://airflow.apache.org/docs/apache-airflow-providers-fab/stable/auth-manager/sso.html"""
 _LOCALHOST = f"http://localhost{CALLBACK}"

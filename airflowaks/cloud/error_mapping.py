@@ -26,7 +26,7 @@ _LONGEST_REASON = 400
 _MISSING_ACTION = re.compile(r"(?:to perform action|Action:) '([^']+)'")
 _GRAPH_REFUSAL = "Authorization_RequestDenied"
 _READ_OF_GRAPH = {
-    "/oauth2PermissionGrants": "consents, such as DelegatedPermissionGrant.Read.All",
+    "/oauth2PermissionGrants": "consents, such as Directory.Read.All",
     "/applications": "applications, such as Application.Read.All",
     "/servicePrincipals": "applications, such as Application.Read.All",
     "": "groups, such as GroupMember.Read.All",

@@ -6,13 +6,15 @@ no database and starts beside the migration.
 
 from __future__ import annotations
 
+import json
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from airflowaks.azure.entra import user_names
 from airflowaks.azure.kubernetes_service import LONGEST_TASK_SECONDS
 from airflowaks.config.paths import manifests_folder
-from airflowaks.engine.changes import Changes
+from airflowaks.engine.changes import AFTER_APPLY, Changes, is_unknown
 from airflowaks.engine.converge import converge
 from airflowaks.engine.observation import observe
 from airflowaks.engine.resource import set_step
@@ -35,7 +37,7 @@ if TYPE_CHECKING:
     from airflowaks.session import Session
 
 _FOLDER = "07_airflow"
-_WORKER = "airflow-worker"
+_WORKER, _SIGN_IN = "airflow-worker", "airflow-sign-in"
 # Where images on Debian, as the official one is, have the certificates of public authorities.
 _PUBLIC_CERTIFICATES = "/etc/ssl/certs/ca-certificates.crt"
 _ALL_CERTIFICATES = "/opt/airflow/certificates.pem"
@@ -51,6 +53,7 @@ class Resources:
             **session.memoize(PodSecrets).checksums(),
             IMAGE: lambda: self.image.reference,
             "CONFIGURATION": self._configuration_checksum,
+            "SIGN_IN": self._sign_in_checksum,
         }
         manifests = [manifest for folder in _folders(session) for manifest in load(folder, values)]
 
@@ -59,6 +62,8 @@ class Resources:
             return [KubeObject(manifest, parent=namespace, depends_on=depends_on) for manifest in chosen]
 
         self.config_maps = objects("ConfigMap")
+        (self.sign_in,) = (config_map for config_map in self.config_maps if config_map.name == _SIGN_IN)
+        self.sign_in.needs = _of_sign_in(session)
         self.network = objects("NetworkPolicy", "Service", "PodDisruptionBudget")
         (self.migration,) = objects("Job", depends_on=self.config_maps)
         before = [*self.config_maps, *self.network]
@@ -81,7 +86,31 @@ class Resources:
         set_step(7, self)
 
     def _configuration_checksum(self) -> str:
-        return checksum([config_map.manifest.fill()["data"] for config_map in self.config_maps])
+        return checksum([each.manifest.fill()["data"] for each in self.config_maps if each is not self.sign_in])
+
+    def _sign_in_checksum(self) -> Any:
+        data = self.sign_in.manifest.fill()["data"]
+        return AFTER_APPLY if is_unknown(data) else checksum(data)
+
+
+def _of_sign_in(session: Session) -> tuple[Resource, ...]:
+    """Return what has an ID that the sign-in's configuration names."""
+    step1 = session.memoize(cluster.Resources)
+    if session.environment.airflow.login == "password":
+        return ()
+    return (*step1.groups, *([step1.application] if step1.application else []))
+
+
+def _sign_in(session: Session) -> Any:
+    """Return what webserver_config.py reads: nothing for a sign-in by password; AFTER_APPLY without groups."""
+    environment, step1 = session.environment, session.memoize(cluster.Resources)
+    if environment.airflow.login == "password":
+        return "{}"
+    roles = [(group.object_id, [role]) for group, role in step1.roles.items()]
+    if step1.client_id is AFTER_APPLY or is_unknown(roles):
+        return AFTER_APPLY
+    content = {"tenant_id": environment.tenant_id, "client_id": step1.client_id, "roles": dict(roles)}
+    return json.dumps(content, indent=2)
 
 
 def _of_pods(session: Session) -> list[Resource]:
@@ -108,6 +137,7 @@ def _values(session: Session) -> dict[str, Any]:
         "ADMIN": settings.admin,
         "CERTIFICATE_FILE": _ALL_CERTIFICATES if ca_bundle else _PUBLIC_CERTIFICATES,
         "CA_BUNDLE": lambda: Path(str(ca_bundle)).read_text(encoding="utf-8"),
+        "SIGN_IN_JSON": partial(_sign_in, session),
         "INTERNAL": settings.expose == "internal",
         "ALLOWED_NETWORKS": list(settings.allowed_networks),
         "LONGEST_TASK_SECONDS": LONGEST_TASK_SECONDS,
@@ -124,7 +154,7 @@ def _values(session: Session) -> dict[str, Any]:
             f"{name.upper()}_CPU": component.cpu,
             f"{name.upper()}_MEMORY": component.memory,
         }
-    for program in ("heartbeat.py", "migrate.py", "move_results.py", "queues.py", "start.sh"):
+    for program in ("heartbeat.py", "migrate.py", "move_results.py", "queues.py", "start.sh", "webserver_config.py"):
         file = manifests_folder(_FOLDER) / program
         values[program.upper().replace(".", "_")] = file.read_text(encoding="utf-8")
     return values
@@ -203,13 +233,19 @@ def roll_back(session: Session, results: Checks, image: str = "") -> Changes:
 
 
 def access(session: Session) -> Table:
-    """Return a table of the address of Airflow's web pages, and how to sign in."""
+    """Return a table of the address of Airflow's web pages, and who signs in with which role; on `local` by name."""
     environment = session.environment
     settings = environment.airflow
     here = f"airflowaks web --env {environment.name}"
+    password = f"the secret {key_vault.ADMIN_PASSWORD} in {environment.key_vault.name}; `{here} --password`"
     rows = [
-        ("address", f"https://{settings.host}" if settings.host else f"http://localhost:{PORT}, while `{here}` runs"),
-        ("user", settings.admin),
-        ("password", f"the secret {key_vault.ADMIN_PASSWORD} in {environment.key_vault.name}; `{here} --password`"),
+        ("address", f"https://{settings.host}" if settings.host else f"http://localhost:{PORT}, while `{here}` runs")
     ]
+    if settings.login == "password":
+        return Table(("", "Airflow"), [*rows, ("user", settings.admin), ("password", password)])
+    rows.append(("sign in", "with Entra; nobody needs a password of Airflow's"))
+    for group, role in session.memoize(cluster.Resources).roles.items():
+        names = f": {', '.join(user_names(group)) or 'nobody yet'}" if environment.is_local else ""
+        rows.append((f"as {role}", f"members of {group.name}{names}"))
+    rows.append(("in an emergency", f"{settings.admin}, with {password}"))
     return Table(("", "Airflow"), rows)

@@ -10,6 +10,7 @@ import secrets
 from functools import partial
 from typing import TYPE_CHECKING
 
+from airflowaks.azure.applications import ApplicationCredential
 from airflowaks.azure.identities import FederatedCredential, ManagedIdentity
 from airflowaks.azure.roles import Role, RoleAssignment
 from airflowaks.engine.converge import converge
@@ -29,7 +30,7 @@ if TYPE_CHECKING:
     from airflowaks.engine.checks import Checks
     from airflowaks.session import Session
 
-SERVICE_ACCOUNTS = {"airflow": "api-server", "airflow-dags": "worker"}
+SERVICE_ACCOUNTS = {"airflow": "scheduler", "airflow-api-server": "api-server", "airflow-dags": "worker"}
 """The service accounts, each with a component that runs as it."""
 
 _FOLDER = "05_workload_identity"
@@ -56,6 +57,10 @@ class Resources:
             namespace = environment.cluster.namespace
             credential = FederatedCredential(self.identity, step1.cluster, namespace, account, depends_on=before)
             self.credentials.append(credential)
+        self.sign_in: list[ApplicationCredential] = []
+        if application := step1.application:
+            namespace = environment.cluster.namespace
+            self.sign_in.append(ApplicationCredential(application, step1.cluster, namespace, cluster.SIGN_IN_ACCOUNT))
         values = {
             "NAMESPACE": environment.cluster.namespace,
             "CLIENT_ID": lambda: self.identity.fact("properties.clientId"),
@@ -79,8 +84,12 @@ def identity(session: Session) -> Changes:
 
 
 def federation(session: Session) -> Changes:
-    """Create the federated credentials: Entra then accepts the service accounts' tokens as the identity's."""
-    return converge(session, *session.memoize(Resources).credentials)
+    """Create the federated credentials: Entra then accepts the service accounts' tokens as the identity's.
+
+    The api-server's tokens it also accepts as the application's that people sign in to.
+    """
+    step = session.memoize(Resources)
+    return converge(session, *step.credentials, *step.sign_in)
 
 
 def service_accounts(session: Session) -> Changes:

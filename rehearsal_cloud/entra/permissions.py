@@ -50,11 +50,13 @@ DIRECTORY_ROLES = {
 """The directory roles by name, with the IDs of their definitions, which are the same in every tenant."""
 _WRITE = {"Group.ReadWrite.All", "Directory.ReadWrite.All", "Groups Administrator"}
 _WRITE_MEMBERS = {*_WRITE, "GroupMember.ReadWrite.All"}
+_READ_ALL = {"Directory.Read.All", "Directory.ReadWrite.All"}
 _READ_GROUPS = {*_WRITE, "Group.Read.All", "Directory.Read.All"}
 _READ = {*_READ_GROUPS, "GroupMember.Read.All", "GroupMember.ReadWrite.All"}
 _APPLICATION_ROLES = {"Application Administrator", "Cloud Application Administrator"}
 _WRITE_APPLICATIONS = {"Application.ReadWrite.All", *_APPLICATION_ROLES}
 _OWN_APPLICATIONS = "Application.ReadWrite.OwnedBy"
+_READ_APPLICATIONS = {*_WRITE_APPLICATIONS, _OWN_APPLICATIONS, *_READ_ALL, "Application.Read.All"}
 _ASSIGN = {"AppRoleAssignment.ReadWrite.All", *_APPLICATION_ROLES}
 _GRANT = {"DelegatedPermissionGrant.ReadWrite.All", "Directory.ReadWrite.All", *_APPLICATION_ROLES}
 
@@ -98,16 +100,19 @@ class Permissions:
     def require(self, object_id: str, method: str, path: str) -> None:
         """Raise ServiceError (403) unless the principal may send the request; the operator may send any.
 
-        Any principal may read what is no group, which Microsoft's pages give more permissions than the runbook needs.
+        Any principal may read users, which Microsoft's pages give more permissions than the runbook needs.
         """
         if object_id == OPERATOR_OBJECT_ID:
             return
         kind, _, below = path.removeprefix("/v1.0/").partition("/")
         key, _, relation = below.partition("/")
-        if kind.startswith("groups") or key == "deletedItems":
+        if kind.startswith("groups") or relation == "microsoft.graph.group":
             allowed = self._allows_groups(object_id, method, kind, key, relation)
         elif method == "GET":
-            allowed = True
+            readers = {"applications": _READ_APPLICATIONS, "oauth2PermissionGrants": {*_GRANT, *_READ_ALL}}
+            readers["servicePrincipals"] = readers["microsoft.graph.application"] = _READ_APPLICATIONS
+            needed = readers.get(relation if key == "deletedItems" else kind.partition("(")[0])
+            allowed = needed is None or not self._held(object_id).isdisjoint(needed)
         elif kind.startswith(("applications", "servicePrincipals")):
             if "(" in kind:  # applications(appId='…')/addPassword
                 key, relation = kind.partition("='")[2].removesuffix("')"), key

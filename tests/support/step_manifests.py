@@ -9,7 +9,7 @@ from airflowaks.config.environment import load_environment
 from airflowaks.engine.changes import AFTER_APPLY
 from airflowaks.kube.manifests import load
 from airflowaks.session import Session
-from airflowaks.steps import airflow, key_vault, registry, volumes, workload_identity
+from airflowaks.steps import airflow, cluster, key_vault, registry, volumes, workload_identity
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -37,6 +37,11 @@ def documents(folder: Path, *, exposed: bool = False, versions: Mapping[str, str
     connection = Connection(credential=None, ca_bundle=str(folder / "ca.pem"))  # type: ignore[arg-type]
     session = Session(load_environment("dev", folder), "plan", connection)
     session.operator = Operator("44444444-4444-4444-8444-444444444444", "User", "operator@example.com")
+    step1 = session.memoize(cluster.Resources)
+    for group in step1.groups:
+        group._facts = {"id": f"the ID of {group.name}"}
+    assert step1.application
+    step1.application._facts = {"appId": "55555555-5555-4555-8555-555555555555"}
     image, vault = session.memoize(registry.Resources), session.memoize(key_vault.Resources)
     image.registry._facts = {"properties": {"loginServer": "airflowdev.azurecr.io"}}
     image.image._facts = {"digest": DIGEST}

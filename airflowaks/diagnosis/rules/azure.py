@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from airflowaks.azure.applications import SIGN_IN_KINDS
 from airflowaks.diagnosis.rules.rule import DOWNSTREAM, NOTE, WARNING, Cause, Section, in_turn, listed, missing
 from airflowaks.steps import cluster, key_vault, workload_identity
 
@@ -26,7 +27,7 @@ _SPECIFIC_RESOURCES = (
     "workload_identity.vault_access",
     "backend.database",
 )
-_SPECIFIC_KINDS = ("secret", "federated credential", "firewall rule", "resource provider")
+_SPECIFIC_KINDS = ("secret", "federated credential", "firewall rule", "resource provider", *SIGN_IN_KINDS)
 _SPECIFIC_DIFFERENCES = (
     "publicNetworkAccess",
     "clusteringPolicy",

@@ -4,7 +4,17 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from airflowaks.diagnosis.rules.rule import DOWNSTREAM, WARNING, Cause, Section, components_of, differing, missing
+from airflowaks.azure.applications import SIGN_IN_KINDS
+from airflowaks.diagnosis.rules.rule import (
+    DOWNSTREAM,
+    WARNING,
+    Cause,
+    Section,
+    components_of,
+    differing,
+    in_turn,
+    missing,
+)
 from airflowaks.steps import airflow, cluster, key_vault, workload_identity
 
 if TYPE_CHECKING:
@@ -57,7 +67,8 @@ IDENTITY.text_rules("AKA-304", "AKA-305", remedy=workload_identity.service_accou
     remedy=airflow.components,
 )
 def _pods_lack_the_identity_label(facts: Snapshot) -> Iterable[Cause]:
-    pods = {name: pod for name, pod in facts.kubernetes.pods.items() if pod.service_account == "airflow"}
+    own = ("airflow", cluster.SIGN_IN_ACCOUNT)
+    pods = {name: pod for name, pod in facts.kubernetes.pods.items() if pod.service_account in own}
     unlabeled = {name: pod for name, pod in pods.items() if not pod.has_identity_label}
     yield Cause(
         "Pods lack the label azure.workload.identity/use, so they get no token of the identity.",
@@ -185,6 +196,23 @@ def _operator_lacks_the_vault_role(facts: Snapshot) -> Iterable[Cause]:
             "Run step 4, which assigns you Key Vault Secrets Officer, or request that role on the vault.",
             [*missing(facts, "key_vault.access"), *lines],
         )
+
+
+@IDENTITY.rule(
+    "AKA-316",
+    link="https://learn.microsoft.com/entra/identity-platform/reference-error-codes",
+    remedy=in_turn(cluster.sign_in, workload_identity.federation),
+)
+def _nobody_can_sign_in(facts: Snapshot) -> Iterable[Cause]:
+    yield Cause(
+        "People cannot sign in to Airflow's pages with Entra, or have none of their rights there.",
+        "Run step 1, which registers the application and assigns the groups, then step 5, which writes its credential."
+        " What was not made here stays as it is: change it yourself.",
+        [
+            *(line for kind in SIGN_IN_KINDS for line in facts.azure.deviations(kind)),
+            *IDENTITY.lines(facts, ("Error authorizing OAuth access token", "AADSTS")),
+        ],
+    )
 
 
 IDENTITY.text_rules("AKA-319")

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import json
 from typing import TYPE_CHECKING, Any
 
 import kubernetes_validate
 import pytest
 
 from airflowaks.azure.kubernetes_service import DRAIN_MINUTES, LONGEST_TASK_SECONDS
+from airflowaks.steps.cluster import SIGN_IN_ACCOUNT
 from airflowaks.steps.pod_secrets import SecretProviderClass
 from tests.support.step_manifests import documents, known, tunnel
 
@@ -95,6 +97,19 @@ def test_where_dag_authors_code_runs_is_no_token_of_the_identity_that_reads_the_
     assert labelled == templates.keys() - RUN_CODE_OF_DAG_AUTHORS
     accounts = {name: one["spec"]["serviceAccountName"] for name, one in templates.items()}
     assert {name for name, one in accounts.items() if one == "airflow-dags"} == RUN_CODE_OF_DAG_AUTHORS
+
+
+def test_only_the_web_pages_components_stand_in_for_the_application_that_people_sign_in_to(made: list[Any]) -> None:
+    specs = {name: one["spec"] for name, one in pods([one for one in made if one["kind"] != "Pod"]).items()}
+    web = {"api-server", "web"} & specs.keys()
+    assert {name for name, one in specs.items() if one["serviceAccountName"] == SIGN_IN_ACCOUNT} == web
+    configured = [name for name, one in specs.items() if "sign-in" in {each["name"] for each in one["volumes"]}]
+    assert set(configured) == web
+    (config,) = (one["data"] for one in made if one["metadata"]["name"] == "airflow-sign-in")
+    assert json.loads(config["sign-in.json"])["roles"] == {
+        "the ID of airflow-dev-admins": ["Admin"],
+        "the ID of airflow-dev-developers": ["Op"],
+    }
 
 
 def test_a_component_mounts_what_it_starts_with(tmp_path: Path) -> None:

@@ -49,7 +49,8 @@ def reader(rehearsal: Rehearsal, deployed: Session) -> Session:
         ("Azure Kubernetes Service RBAC Reader", step1.cluster.id),
         ("Key Vault Reader", step4.vault.id),
     ]
-    return principal_of(rehearsal, deployed, roles, ["GroupMember.Read.All"])
+    permissions = ["GroupMember.Read.All", "Application.Read.All", "Directory.Read.All"]
+    return principal_of(rehearsal, deployed, roles, permissions)
 
 
 def test_nothing_differs_and_what_was_not_seen_is_said(reader: Session, rehearsal: Rehearsal) -> None:

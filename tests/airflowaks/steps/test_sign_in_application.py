@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -12,7 +13,7 @@ from airflowaks.engine.changes import Action, Changes
 from airflowaks.engine.converge import converge
 from airflowaks.preflight.run import preflight
 from airflowaks.session import Session, open_session
-from airflowaks.steps import cluster, teardown
+from airflowaks.steps import airflow, cluster, teardown, workload_identity
 from tests.support.deployment import describe_environment, is_write
 from tests.support.principals import principal_of
 
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
 
     from airflowaks.preflight.rows import Row
     from tests.support.rehearsal import Rehearsal
+    from tests.support.world import Server
 
 KINDS = ("Entra application", "service principal", "assigned groups", "consent", "sign-in credential")
 WRITTEN = {**dict.fromkeys(KINDS[:4], "create"), "assigned groups": "update"}
@@ -77,6 +79,38 @@ def test_step_1_registers_it_once_and_a_second_run_writes_nothing(
     before = len(rehearsal.requests())
     assert {change.action for change in register(open_here())} == {Action.NONE}
     assert not [entry["path"] for entry in rehearsal.requests()[before:] if is_write(entry)]
+    config = json.loads(str(airflow._sign_in(session)))
+    roles = [[group["displayName"], *config["roles"][group["id"]]] for group in groups(session, config["roles"])]
+    name = session.environment.name
+    assert sorted(roles) == [
+        [f"airflow-{name}-admins", "Admin"],
+        [f"airflow-{name}-developers", "Op"],
+        [f"airflow-{name}-viewers", "Viewer"],
+    ]
+    assert config["client_id"] == application["appId"]
+    told = str(airflow.access(session))
+    assert "viewer@rehearsal.onmicrosoft.com" in told
+
+
+def groups(session: Session, ids: Iterable[str]) -> list[dict[str, Any]]:
+    return [send(session, "GET", f"/groups/{each}") for each in ids]
+
+
+@pytest.mark.broad
+def test_the_api_servers_tokens_stand_in_for_a_secret(rehearsal_server: Server) -> None:
+    def write() -> Changes:
+        session = Session(rehearsal_server.environment, "apply", rehearsal_server.connection)
+        return converge(session, *session.memoize(workload_identity.Resources).sign_in)
+
+    (made,) = write()
+    assert (made.action, made.name) == (Action.CREATE, "airflow-api-server")
+    assert [change.action for change in write()] == [Action.NONE]
+    session = Session(rehearsal_server.environment, "apply", rehearsal_server.connection)
+    credential, step1 = session.memoize(workload_identity.Resources).sign_in[0], session.memoize(cluster.Resources)
+    assert credential.facts is not None
+    assert credential.facts["issuer"] == step1.cluster.fact("properties.oidcIssuerProfile.issuerURL")
+    send(session, "PATCH", credential.id, json={"issuer": "https://another.example.com/"})
+    assert [each.path for change in write() for each in change.differences] == ["issuer"]
 
 
 @pytest.mark.broad
@@ -122,11 +156,13 @@ def test_without_an_application_of_its_own_it_asks_graph_for_none(
     register(session)
     told = sign_in_row(session)
     assert not requests_of(rehearsal, before)
+    assert not session.memoize(workload_identity.Resources).sign_in
+    config = json.loads(str(airflow._sign_in(session)))
     assert told.verdict == "ok"
-    assert told.seen in (
-        f"with the application {CLIENT_ID}, which an administrator of the tenant has made",
-        "with the password of admin alone",
-    )
+    assert (config.get("client_id"), told.seen) in {
+        (CLIENT_ID, f"with the application {CLIENT_ID}, which an administrator of the tenant has made"),
+        (None, "with the password of admin alone"),
+    }
 
 
 def sign_in_row(session: Session) -> Row:
@@ -157,3 +193,11 @@ def test_the_preflight_says_what_an_administrator_has_to_make(
     assert (told.verdict, told.seen.partition(";")[0]) == ("ok", ", ".join([*permissions, both[2]]))
     converge(registrar, *registrar.memoize(cluster.Resources).groups)
     assert actions(cluster.sign_in(registrar)) == WRITTEN
+
+
+@pytest.mark.broad
+def test_who_may_not_read_it_is_told_the_permission(rehearsal: Rehearsal, open_here: Callable[..., Session]) -> None:
+    register(open_here())
+    reader = principal_of(rehearsal, open_here("check"), [], ["GroupMember.Read.All"])
+    unread = {change.unread for change in cluster.sign_in(reader)}
+    assert unread == {"a permission of Microsoft Graph to read applications, such as Application.Read.All"}

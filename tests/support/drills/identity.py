@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from airflowaks.azure.entra import send
 from airflowaks.kube.client import Reference
 from airflowaks.session import open_session
 from airflowaks.steps import airflow, cluster, key_vault, workload_identity
@@ -74,6 +75,15 @@ def a_class_names_an_identity_that_is_gone(scene: Scene) -> Iterator[None]:
 @IDENTITY.drill("AKA-305")
 def a_class_names_no_identity(scene: Scene) -> Iterator[None]:
     _write_class(scene, clientID="")
+    yield
+
+
+@IDENTITY.drill("AKA-316")
+def the_application_loses_its_credential_and_a_group(scene: Scene) -> Iterator[None]:
+    credential, step1 = scene.step(workload_identity).sign_in[0], scene.step(cluster)
+    send(scene.session, "DELETE", credential.id)
+    assignments = send(scene.session, "GET", step1.assigned_groups.id)["value"]
+    send(scene.session, "DELETE", f"{step1.assigned_groups.id}/{assignments[0]['id']}")
     yield
 
 
