@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from airflowaks.azure.applications import SIGN_IN_KINDS
+from airflowaks.diagnosis.power import start_cluster
 from airflowaks.diagnosis.rules.rule import DOWNSTREAM, NOTE, WARNING, Cause, Section, in_turn, listed, missing
 from airflowaks.steps import cluster, key_vault, workload_identity
 
@@ -105,10 +106,17 @@ AZURE.text_rules("AKA-107", "AKA-108", "AKA-109", "AKA-110", "AKA-111")
 AZURE.text_rules("AKA-112", "AKA-113", "AKA-114", "AKA-118", "AKA-119")
 
 
-@AZURE.rule("AKA-100", effects=("AKA-115", "AKA-117", "AKA-0"), link=f"{_LEARN}azure/aks/start-stop-cluster")
+@AZURE.rule(
+    "AKA-100",
+    effects=("AKA-115", "AKA-117", "AKA-0"),
+    link=f"{_LEARN}azure/aks/start-stop-cluster",
+    remedy=start_cluster,
+)
 def _cluster_is_stopped(facts: Snapshot) -> Iterable[Cause]:
     if facts.azure.power == "Stopped":
-        yield Cause("The cluster is stopped.", "Run `az aks start`, which takes about five minutes.", ["Stopped"])
+        yield Cause(
+            "The cluster is stopped.", "Ask who stopped it, or start it, which takes about five minutes.", ["Stopped"]
+        )
 
 
 @AZURE.rule("AKA-115", effects=("AKA-0",), link=f"{_LEARN}azure/azure-monitor/platform/activity-log")

@@ -13,6 +13,7 @@ from airflowaks.diagnosis.backend_fixes import (
     reset_parameter,
 )
 from airflowaks.diagnosis.facts.waiting import duration
+from airflowaks.diagnosis.power import start_server
 from airflowaks.diagnosis.rules.rule import DOWNSTREAM, WARNING, Cause, Section, differing, in_turn, missing, status_of
 from airflowaks.steps import airflow, backend, key_vault
 
@@ -57,13 +58,18 @@ _READ_ONLY: dict[str, tuple[str, str, Remedy | None]] = {
 DATABASE = Section(*_SOURCES, effects=_EFFECTS)
 
 
-@DATABASE.rule("AKA-501", effects=("AKA-5", *_EFFECTS), link=f"{_LEARN}configure-maintain/how-to-stop-server")
+@DATABASE.rule(
+    "AKA-501",
+    effects=("AKA-5", *_EFFECTS),
+    link=f"{_LEARN}configure-maintain/how-to-stop-server",
+    remedy=start_server,
+)
 def _server_is_stopped(facts: Snapshot) -> Iterable[Cause]:
     status = status_of(facts, "backend.server")
     if status and status.state.lower() in ("stopped", "stopping", "disabled", "inaccessible"):
         yield Cause(
             f"The PostgreSQL server is {status.state.lower()}.",
-            "Run `az postgres flexible-server start`. Azure starts a stopped server automatically after seven days.",
+            "Ask who stopped it, or start it. Azure starts a stopped server automatically after seven days.",
             [f"{status.title}: {status.state}"],
         )
 

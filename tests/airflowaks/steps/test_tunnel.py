@@ -385,3 +385,19 @@ def test_a_cluster_without_dns_and_with_a_wrong_clock_is_found(cloud: Rehearsal,
     (finding,) = [one for one in diagnosis.findings if one.id == "AKA-819"]
     assert "Temporary failure in name resolution" in finding.evidence[0]
     assert {"AKA-004", "AKA-006"} <= {one.id for one in finding.consequences}
+
+
+def test_what_was_stopped_is_found_and_started(session: Session, open_here: Callable[..., Session]) -> None:
+    aks, server = session.memoize(cluster.Resources).cluster, session.memoize(backend.Resources).server
+    session.postgresql.servers.begin_stop(server.group, server.name).result()
+    diagnosis = diagnose(session)
+    assert "AKA-501" in {one.id for one in diagnosis.findings}
+    assert [one.applied for one in apply_fix(open_here("through", "plan"), diagnosis, "AKA-501")] == [False]
+    assert [one.applied for one in apply_fix(open_here("through"), diagnosis, "AKA-501")] == [True]
+    assert not apply_fix(open_here("through"), diagnosis, "AKA-501")
+    sign_in(session).close()
+    session.clusters.managed_clusters.begin_stop(aks.group, aks.name).result()
+    diagnosis = diagnose(session)
+    assert next(iter(diagnosis.findings)).id == "AKA-100"
+    assert [one.applied for one in apply_fix(open_here("through"), diagnosis, "AKA-100")] == [True]
+    assert not apply_fix(open_here("through"), diagnosis, "AKA-100")

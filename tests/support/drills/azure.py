@@ -60,7 +60,6 @@ def the_cluster_is_stopped(scene: Scene) -> Iterator[None]:
     known = scene.step(cluster).cluster
     scene.session.clusters.managed_clusters.begin_stop(known.group, known.name).result()
     yield
-    scene.session.clusters.managed_clusters.begin_start(known.group, known.name).result()
 
 
 @AZURE.drill("AKA-103")

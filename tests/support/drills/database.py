@@ -39,7 +39,6 @@ def the_server_is_stopped(scene: Scene) -> Iterator[None]:
     server = scene.step(backend).server
     scene.session.postgresql.servers.begin_stop(server.group, server.name).result()
     yield
-    scene.session.postgresql.servers.begin_start(server.group, server.name).result()
 
 
 @DATABASE.drill("AKA-502", proof=backend)
