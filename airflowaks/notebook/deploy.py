@@ -10,8 +10,9 @@ from __future__ import annotations
 
 import os
 import re
+import threading
 import time
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -101,6 +102,8 @@ class Deployment(Tabular):
         self.folder = folder
         self.image = image
         self.steps = {name: Step(name, folder / f"{name}.ipynb") for name in NOTEBOOKS}
+        # What comes first is needed first; kernels that all start at once make each other late.
+        self._starts = threading.Semaphore(os.cpu_count() or 1)
         self._started, self._begin = time.monotonic(), time.time()
         self._stopped: StepFailed | None = None
         # The rehearsal's durations are its own.
@@ -153,22 +156,17 @@ class Deployment(Tabular):
         from airflowaks.notebook.execution import Execution
 
         step = self.steps[name]
-        if self._stopped is not None:
-            return
-        step.began = self._clock()
-        notebook = os.path.relpath(_NOTEBOOKS / f"{name}.ipynb")  # papermill keeps it in the record
-        parameters: dict[str, Any] = {"env": self.session.environment.name, "mode": self.session.mode}
-        if self.session.applies:
-            parameters["wait"] = True
-        if self.image and name in _OF_IMAGE:
-            parameters["image"] = self.image
-        if self.session.operator_address and name in _OF_OPERATOR:
-            parameters["operator_address"] = self.session.operator_address
-        step.record.unlink(missing_ok=True)
-        step.execution = Execution(notebook, step.record, parameters)
-        if self._stopped is not None:
-            step.execution.end(self._stopped)
-        step.error = step.execution.run()
+        with ExitStack() as starting:
+            starting.enter_context(self._starts)
+            if self._stopped is not None:
+                return
+            step.began = self._clock()
+            notebook = os.path.relpath(_NOTEBOOKS / f"{name}.ipynb")  # papermill keeps it in the record
+            step.record.unlink(missing_ok=True)
+            step.execution = Execution(notebook, step.record, self._parameters(name), begun=starting.close)
+            if self._stopped is not None:
+                step.execution.end(self._stopped)
+            step.error = step.execution.run()
         step.ended = self._clock()
         # In plan and check, steps do not depend on what other steps create.
         if self.session.applies and step.state == "FAILED":
@@ -176,6 +174,16 @@ class Deployment(Tabular):
                 message = f"Step {int(name[:2])} ({name}) failed, so this step ended before it was done."
                 self._end(StepFailed(message, f"See {step.record}, then run 00_deploy again: it goes on from there."))
             raise _failure(step)
+
+    def _parameters(self, name: str) -> dict[str, Any]:
+        parameters: dict[str, Any] = {"env": self.session.environment.name, "mode": self.session.mode}
+        if self.session.applies:
+            parameters["wait"] = True
+        if self.image and name in _OF_IMAGE:
+            parameters["image"] = self.image
+        if self.session.operator_address and name in _OF_OPERATOR:
+            parameters["operator_address"] = self.session.operator_address
+        return parameters
 
     def _end(self, reason: StepFailed) -> None:
         self._stopped = reason

@@ -26,22 +26,26 @@ from papermill.exceptions import PapermillExecutionError
 from papermill.log import logger
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
     from pathlib import Path
 
     from airflowaks.errors import AirflowAksError
 
 _ENGINE = "airflowaks"
 _WAITS, _LOST_SECONDS = "waits for ", 5.0
+_BEGUN_CELLS = 3  # parameters, papermill's parameters, and the run's begin, which imports the library
 _START_SECONDS = 300
 """How long a kernel may take to start while all others do."""
 
 
 class Execution:
-    """Runs one notebook; `activity` is the progress that it showed last."""
+    """Runs one notebook; `activity` is the progress that it showed last. Calls `begun` once the run has begun."""
 
-    def __init__(self, notebook: str, record: Path, parameters: Mapping[str, Any]) -> None:
+    def __init__(
+        self, notebook: str, record: Path, parameters: Mapping[str, Any], begun: Callable[[], None] = lambda: None
+    ) -> None:
         self.activity = ""
+        self._begun = begun
         self._arguments: dict[str, Any] = {
             "input_path": notebook,
             "output_path": str(record),
@@ -51,7 +55,7 @@ class Execution:
         """Why it has to end, or None."""
         self._client: _Client | None = None
         self._lock = threading.Lock()
-        self._runs_cell = False
+        self._runs_cell, self._ended_cells = False, 0
         self._interrupted: float | None = None
 
     def run(self) -> str:
@@ -85,6 +89,9 @@ class Execution:
         """Note that the kernel has begun or ended a cell."""
         self._runs_cell = runs
         self._interrupt()
+        self._ended_cells += not runs
+        if self._ended_cells == _BEGUN_CELLS:
+            self._begun()
 
     def _interrupt(self) -> None:
         """Interrupt the cell that runs, once: a kernel that starts would die of it, an idle one would not heed it."""

@@ -152,12 +152,14 @@ class Faults:
         return response or Response(None, 503)
 
     async def control(self, request: Request) -> Response:
-        """Answer the control requests: list, add, delete all."""
+        """Answer the control requests: list, add, delete all or the fault with the `id` of the body."""
         if request.method == "POST":
             fault = self._add(await request.json())
             self._change()
             return JSONResponse(asdict(fault), 201)
-        if request.method == "DELETE":
+        if request.method == "DELETE" and await request.body():
+            self._standing.pop((await request.json())["id"])
+        elif request.method == "DELETE":
             self._standing.clear()
             self._breakdowns.clear()
             self._restrictions.clear()

@@ -75,7 +75,7 @@ class Rehearsal:
         return [json.loads(line) for line in (self.home / "requests.jsonl").read_text().splitlines()]
 
     def control(self, method: str, body: dict[str, Any] | None = None) -> Any:
-        """Set (POST), list (GET) or clear (DELETE) the faults that drills and tests ask for."""
+        """Set (POST), list (GET) or clear (DELETE, all or one by its id) the faults that drills and tests ask for."""
         settings = json.loads((self.home / "settings.json").read_text())
         request = urllib.request.Request(
             f"https://localhost:{settings['https_port']}/rehearsal/faults",

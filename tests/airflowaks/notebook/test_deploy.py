@@ -82,12 +82,16 @@ def states(deployment: Deployment) -> dict[str, str]:
 
 @pytest.mark.broad
 def test_a_step_that_fails_ends_the_waits_of_the_others_and_a_rerun_goes_on(faults: Rehearsal, tmp_path: Path) -> None:
-    refuse(faults, "/importImage$")
+    image = faults.control("POST", {"path": "/importImage$", "hold": True})
     faults.control("POST", {"methods": ["PUT"], "path": "/flexibleServers/[^/]+$", "hold": True})
+    refuse(faults, "/importImage$")
     first = Deployment(open_session("local"), tmp_path / "first")
     with ThreadPoolExecutor(1) as pool:
         running = pool.submit(first.run)
-        until(lambda: first.failed and faults.control("GET")[-1]["holding"])
+        until(lambda: sum(fault.get("holding", 0) for fault in faults.control("GET")) > 1)
+        until(first.steps["07_airflow"].read)
+        faults.control("DELETE", {"id": image["id"]})  # the import is repeated, and refused
+        until(lambda: first.failed)
         failed = time.time()
         until(lambda: states(first)["07"] == "ended")
         # What step 3 is writing, it writes to its end.
@@ -111,9 +115,14 @@ def test_a_step_that_fails_ends_the_waits_of_the_others_and_a_rerun_goes_on(faul
     assert "not on a Sunday" in caught.value.message
     assert caught.value.action.endswith(" Then run this notebook again: it goes on from there.")
 
+    image = faults.control("POST", {"path": "/importImage$", "hold": True})
     refuse(faults, "/importImage$")
-    second = Deployment(open_session("local"), tmp_path / "second")
-    second.run()
+    second, before = Deployment(open_session("local"), tmp_path / "second"), len(faults.requests())
+    with ThreadPoolExecutor(1) as pool:
+        running = pool.submit(second.run)
+        until(lambda: any(map(is_write, faults.requests()[before:])))
+        faults.control("DELETE", {"id": image["id"]})
+        running.result()
     assert states(second)["02"] == "FAILED"
     made = {change.kind for change in second.session.memoize(Results).changes if change.applied}
     assert made
@@ -153,9 +162,8 @@ def test_an_interrupt_ends_every_program_that_it_started(
     manager, client = kernel
     faults.control("POST", {"methods": ["GET", "PUT"], "host": "management", "times": MANY, "hold": True})
     request = client.execute(PROGRAM.format(folder=str(tmp_path)))
-    until(lambda: faults.control("GET")[0]["holding"])
+    until(lambda: faults.control("GET")[0]["holding"] and len(kernels_of(manager)) == len(NOTEBOOKS))
     started = psutil.Process(manager.provisioner.pid).children(recursive=True)
-    assert len(kernels_of(manager)) == len(NOTEBOOKS)
     manager.interrupt_kernel()
     while (reply := client.get_shell_msg(timeout=PATIENCE_SECONDS))["parent_header"].get("msg_id") != request:
         pass
