@@ -52,6 +52,13 @@ class AirflowApi:
             return False
         return True
 
+    def sign_in_address(self) -> str:
+        """Return the address to which the pages send a browser for Entra's sign-in, or another that it lands on."""
+        from azure.core.rest import HttpRequest
+
+        answer = self._client.send_request(HttpRequest("GET", f"{self._url}/auth/login/azure"))
+        return str(answer.headers.get("Location", ""))
+
     def unpause(self, dag: str) -> None:
         """Unpause a DAG; 404 until the dag-processor has parsed its file."""
         self._send("PATCH", f"{_API}/dags/{dag}", {"is_paused": False})

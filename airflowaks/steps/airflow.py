@@ -37,6 +37,10 @@ if TYPE_CHECKING:
     from airflowaks.session import Session
 
 _FOLDER = "07_airflow"
+_PROGRAMS = (
+    *("heartbeat.py", "migrate.py", "move_results.py", "prove_sign_in.py", "queues.py", "start.sh"),
+    "webserver_config.py",
+)
 _WORKER, _SIGN_IN = "airflow-worker", "airflow-sign-in"
 # Where images on Debian, as the official one is, have the certificates of public authorities.
 _PUBLIC_CERTIFICATES = "/etc/ssl/certs/ca-certificates.crt"
@@ -154,7 +158,7 @@ def _values(session: Session) -> dict[str, Any]:
             f"{name.upper()}_CPU": component.cpu,
             f"{name.upper()}_MEMORY": component.memory,
         }
-    for program in ("heartbeat.py", "migrate.py", "move_results.py", "queues.py", "start.sh", "webserver_config.py"):
+    for program in _PROGRAMS:
         file = manifests_folder(_FOLDER) / program
         values[program.upper().replace(".", "_")] = file.read_text(encoding="utf-8")
     return values
@@ -210,10 +214,11 @@ def everything(session: Session, image: str = "") -> Changes:
 
 
 def checks(session: Session) -> Checks:
-    """Look from outside: every component is healthy, workers consume a queue, and a DAG runs and its log is read."""
+    """Look from outside: components are healthy, workers consume a queue, people can sign in, a DAG runs and logs."""
     observations = {
         "components are healthy": airflow_checks.components_are_healthy,
         "workers consume": airflow_checks.workers_consume,
+        "people can sign in": airflow_checks.people_can_sign_in,
         "a DAG runs": airflow_checks.a_dag_runs,
     }
     return observe(session, {name: partial(observation, session) for name, observation in observations.items()})

@@ -1,4 +1,4 @@
-"""The checks of a running Airflow: components are healthy, workers consume queues, and a DAG runs and logs."""
+"""The checks of a running Airflow: components are healthy, workers consume, people can sign in, a DAG runs and logs."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from airflowaks.engine.polling import retry_on, wait_until
 from airflowaks.errors import CheckFailed
 from airflowaks.kube import exec as command
 from airflowaks.kube.client import connect
-from airflowaks.steps import key_vault
+from airflowaks.steps import cluster, key_vault
 from airflowaks.steps.api_server import api, ready_pods
 
 if TYPE_CHECKING:
@@ -26,6 +26,7 @@ _ANSWER_SECONDS = 15
 _HEALTH_SECONDS = 180.0
 _DAG_SECONDS = 600.0
 _PAUSE_SECONDS = 1.0
+_CREDENTIAL_SECONDS = 120.0
 
 
 def components_are_healthy(session: Session) -> str:
@@ -55,6 +56,27 @@ def queues_of(kube: Kube, worker: Reference, seconds: int) -> list[str]:
     """Return the queues that a worker consumes, for whose answer it waits `seconds`. Raises CommandFailed."""
     program = ("python", "/etc/airflow/programs/queues.py", str(seconds))
     return command.run(kube, worker, program, container="worker").decode().split()
+
+
+def people_can_sign_in(session: Session) -> str:
+    """Return where Airflow sends people to sign in, once Entra takes the api-server's token for a secret.
+
+    Raises CheckFailed where Airflow does not send them to Entra, and CommandFailed with Entra's words where it refuses.
+    """
+    environment, step1 = session.environment, session.memoize(cluster.Resources)
+    if environment.airflow.login == "password":
+        return f"with the password of {environment.airflow.admin}"
+    with api(session) as airflow:
+        address = airflow.sign_in_address()
+    if step1.client_id not in address:
+        message = f"Airflow's sign-in: it leads to {address or 'no page'}, not to the application {step1.client_id}."
+        see = f"kubectl logs --namespace {environment.cluster.namespace} deployment/airflow-api-server"
+        raise CheckFailed(message, f"See `{see}` for the reason; the image needs authlib, and the pods reach Entra.")
+    kube, (pod, *_) = session.memoize(connect), ready_pods(session, "api-server")
+    program = ("python", "/etc/airflow/sign-in/prove_sign_in.py")
+    # A new federated credential takes a while to have effect.
+    retry_on(lambda: command.run(kube, pod, program), lambda error: "AADSTS7002" in str(error), _CREDENTIAL_SECONDS)
+    return f"{address.partition('?')[0]}, application {step1.client_id}, without a secret"
 
 
 def a_dag_runs(session: Session) -> str:

@@ -93,8 +93,8 @@ def test_where_tells_the_address_and_how_to_sign_in(rehearsal: Rehearsal) -> Non
     assert shown.exit_code == 0, shown.output
     told = " ".join(shown.output.split())
     assert "address http://localhost:8080, while `airflowaks web --env local` runs" in told
-    assert "user admin" in told
-    assert "password the secret airflow-admin-password in airflow-local-kv-" in told
+    assert "as Op members of airflow-local-developers: " in told
+    assert "in an emergency admin, with the secret airflow-admin-password in airflow-local-kv-" in told
 
 
 @pytest.mark.broad

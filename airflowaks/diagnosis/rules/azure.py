@@ -130,7 +130,7 @@ def _resource_has_failed(facts: Snapshot) -> Iterable[Cause]:
             )
 
 
-@AZURE.rule("AKA-116", effects=("AKA-206", "AKA-319", "AKA-309", "AKA-0", *DOWNSTREAM))
+@AZURE.rule("AKA-116", effects=("AKA-206", "AKA-316", "AKA-319", "AKA-309", "AKA-0", *DOWNSTREAM))
 def _resource_does_not_exist(facts: Snapshot) -> Iterable[Cause]:
     absent = {
         name: status
