@@ -5,6 +5,7 @@ Source: https://airflow.apache.org/docs/apache-airflow/stable/stable-rest-api-re
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote, urlencode
 
@@ -20,6 +21,11 @@ _READ_SECONDS = 60
 _MOST_ERRORS = 50
 _MOST_ASSETS = 100
 _DAGS = "/dags/"
+_OF_PYTHON = re.compile(r".*/lib/python3\.\d+/")
+RAISED_AT = "  raised at "
+"""How a line begins that says where the exception of the line before was raised."""
+# What `supervisor.py` and `task_runner.py` of Airflow's SDK add to a line that names no exception
+_DETAILS = ("exit_code", "signal_name", "detail")
 
 
 class AirflowApi:
@@ -71,10 +77,9 @@ class AirflowApi:
         """Return the state of a DAG run: queued, running, success or failed."""
         return str(self._send("GET", f"{_API}/dags/{dag}/dagRuns/{run}")["state"])
 
-    def tasks(self, state: str, limit: int, *, ended_since: str = "") -> tuple[list[dict[str, Any]], int]:
+    def tasks(self, state: str, limit: int) -> tuple[list[dict[str, Any]], int]:
         """Return the newest task instances of all DAGs in a state (queued, failed), at most `limit`, and the total."""
-        since = {"end_date_gte": ended_since} if ended_since else {}
-        query = urlencode({"state": state, "limit": limit, "order_by": "-id", **since})
+        query = urlencode({"state": state, "limit": limit, "order_by": "-id"})
         answer = self._send("GET", f"{_API}/dags/~/dagRuns/~/taskInstances?{query}")
         return answer["task_instances"], answer["total_entries"]
 
@@ -87,9 +92,13 @@ class AirflowApi:
             if len(tasks) < page:
                 return
 
-    def clear(self, dag: str, run: str, tasks: list[tuple[str, int]]) -> None:
-        """Clear instances of tasks, given with their map index, of a run, which then are scheduled again."""
-        body = {"dry_run": False, "only_failed": False, "reset_dag_runs": False, "dag_run_id": run, "task_ids": tasks}
+    def clear(self, dag: str, run: str, tasks: list[tuple[str, int]], *, failed: bool = False) -> None:
+        """Clear instances of tasks, given with their map index, of a run, which then are scheduled again.
+
+        `failed` tasks take with them what failed after them, and the run goes on.
+        """
+        body = {"dry_run": False, "only_failed": failed, "include_downstream": failed, "reset_dag_runs": failed}
+        body |= {"dag_run_id": run, "task_ids": tasks}
         self._send("POST", f"{_API}/dags/{quote(dag, safe='')}/clearTaskInstances", body)
 
     def dag(self, dag: str) -> dict[str, Any]:
@@ -114,13 +123,23 @@ class AirflowApi:
         answer = self._send("GET", f"{_API}{path}/{map_index}/dependencies")
         return {dependency["name"]: dependency["reason"] for dependency in answer["dependencies"]}
 
+    def slots(self, pool: str) -> int:
+        """Return the slots of a pool; 404 if there is no such pool."""
+        return int(self._send("GET", f"{_API}/pools/{quote(pool, safe='')}")["slots"])
+
+    def set_slots(self, pool: str, slots: int) -> None:
+        """Set the slots of a pool."""
+        path = f"{_API}/pools/{quote(pool, safe='')}?update_mask=slots"
+        self._send("PATCH", path, {"pool": pool, "slots": slots})
+
     def import_errors(self) -> list[dict[str, Any]]:
         """Return the first fifty DAG files that cannot be imported, each with its stack trace."""
         return list(self._send("GET", f"{_API}/importErrors?limit={_MOST_ERRORS}")["import_errors"])
 
-    def log(self, dag: str, run: str, task: str, attempt: int = 1) -> list[str]:
+    def log(self, dag: str, run: str, task: str, attempt: int = 1, map_index: int = -1) -> list[str]:
         """Return the log lines of a task attempt; of an exception, type, message and where it was raised."""
-        answer = self._send("GET", f"{_API}/dags/{dag}/dagRuns/{run}/taskInstances/{task}/logs/{attempt}")
+        path = f"/dags/{quote(dag, safe='')}/dagRuns/{quote(run, safe='')}/taskInstances/{quote(task, safe='')}"
+        answer = self._send("GET", f"{_API}{path}/logs/{attempt}?map_index={map_index}")
         return [line for entry in answer["content"] for line in _lines(entry)]
 
     def _send(self, method: str, path: str, body: Any = None) -> Any:
@@ -138,20 +157,41 @@ def _lines(entry: str | dict[str, Any]) -> Iterator[str]:
     if isinstance(entry, str):
         yield entry
         return
-    yield str(entry.get("event", ""))
+    details = [f"{name}={entry[name]}" for name in _DETAILS if entry.get(name) is not None]
+    yield f"{entry.get('event', '')}{' (' if details else ''}{', '.join(details)}{')' if details else ''}"
     for error in reversed(entry.get("error_detail") or ()):  # what was raised comes last, after its causes
-        yield f"{error.get('exc_type')}: {error.get('exc_value')}"
+        yield f"{error.get('exc_type')}: {' '.join(str(error.get('exc_value')).split())}"
         yield from _place(error.get("frames") or [])
 
 
 def _place(frames: list[dict[str, Any]]) -> Iterator[str]:
-    """Yield where an exception was raised: in the DAG's file, where that is on the stack, or else at its end."""
+    """Yield where an exception was raised, and by which line of the DAG's file, where that is another."""
     own = [frame for frame in frames if _DAGS in frame["filename"]]
-    for frame in (own or frames)[-1:]:
-        package = frame["filename"].rpartition("/site-packages/")[2].split("/")
-        whose = "the DAG's own code" if own else f"the provider {package[2]}" if "providers" in package else package[0]
-        name = frame["filename"].rpartition(_DAGS)[2] if own else "/".join(package)
-        yield f"  raised at {name}:{frame['lineno']} in {frame['name']} ({whose})"
+    for frame in frames[-1:]:
+        called = f", called by {_position(**own[-1])}" if own and own[-1] is not frame else ""
+        yield raised_at(**frame) + called
+
+
+def raised_at(filename: str, lineno: int, name: str) -> str:
+    """Return the line that says where an exception was raised, and whose code that is."""
+    return f"{RAISED_AT}{_position(filename, lineno, name)} ({_owner(filename)})"
+
+
+def _position(filename: str, lineno: int, name: str) -> str:
+    path = filename.rpartition(_DAGS if _DAGS in filename else "/site-packages/")[2]
+    return f"{_OF_PYTHON.sub('', path)}:{lineno} in {name}"
+
+
+def _owner(file: str) -> str:
+    """Return whose code a file is: the DAG's own, a provider's, Airflow's, another package's or Python's."""
+    package = file.rpartition("/site-packages/")[2].split("/")
+    if _DAGS in file:
+        return "the DAG's own code"
+    if package[:2] == ["airflow", "providers"]:
+        return f"the provider {package[2]}"
+    if package[0] == "airflow":
+        return "Airflow"
+    return f"the package {package[0]}" if "/site-packages/" in file else "Python"
 
 
 def _client(url: str) -> PipelineClient[Any, Any]:

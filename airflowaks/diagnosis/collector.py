@@ -12,7 +12,7 @@ from airflowaks.cloud.connection import Connection
 from airflowaks.diagnosis.facts.kubernetes import Kubernetes
 from airflowaks.diagnosis.facts.services import Airflow, Azure, Backend
 from airflowaks.diagnosis.facts.snapshot import Reading, Snapshot
-from airflowaks.diagnosis.readers import airflow, azure, backend, kubernetes, surroundings, waiting
+from airflowaks.diagnosis.readers import airflow, azure, backend, failed, kubernetes, parsing, surroundings, waiting
 from airflowaks.diagnosis.readers.pods import with_logs
 from airflowaks.engine.times import timestamp
 from airflowaks.session import Session
@@ -34,6 +34,8 @@ _PARTS: dict[str, Any] = {
     "airflow.api": airflow.api,
     "airflow.queues": airflow.queues,
     "airflow.waiting": waiting.waiting,
+    "airflow.failed": failed.failed,
+    "airflow.parsing": parsing.parsing,
     "backend.database": backend.database,
     "backend.celery": backend.celery,
     "backend.administrator": backend.administrator,
@@ -43,7 +45,7 @@ _LOGS = "kubernetes.logs"
 _RETRIES, _CONNECT_SECONDS = 2, 10
 _LONG_QUEUED_SECONDS = 60.0
 # Components whose logs may tell why tasks fail while all pods are ready.
-_SUSPECTS = ("api-server", "scheduler", "worker")
+_SUSPECTS = ("api-server", "scheduler", "worker", "triggerer")
 
 
 class _ShortTimeouts(Connection):

@@ -78,7 +78,7 @@ def _diagnose(session: Session, scope: Scope) -> Diagnosis:
 
 
 def apply_fix(session: Session, diagnosis: Diagnosis, fix: str) -> Changes:
-    """Apply the fix of the finding with the ID `fix` through its step function; do nothing if `fix` is empty.
+    """Apply the fix of the findings with the ID `fix` through their step functions; do nothing if `fix` is empty.
 
     The step function uses `converge`: a plan shows the changes, and only a confirmed apply writes.
 

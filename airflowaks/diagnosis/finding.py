@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
 # The names of environment variables.
 _SETTING = re.compile(r"\b[A-Z][A-Z0-9]*(?:_+[A-Z0-9]+)+\b")
+_FAILED_TASK = re.compile(r"task \S+ of DAG \S+ at \d[\dT:-]*Z")
 FINDINGS_MIME = "application/vnd.airflowaks.findings+json"
 
 
@@ -40,7 +41,7 @@ class Finding:
 
     `remedy` is the step function that fixes it through `converge`, where that is safe. `components` are the affected
     components of Airflow, all of them if empty. `consequences` are findings that this one causes; `changes` are those
-    that `may_explain` it: somebody changed what it is about.
+    that `may_explain` it: somebody changed what it is about. `over` means that only the past shows it.
     """
 
     id: str
@@ -54,6 +55,23 @@ class Finding:
     consequences: tuple[Finding, ...] = ()
     may_explain: bool = False
     changes: tuple[Finding, ...] = ()
+    over: bool = False
+
+    def ended(self, at: str) -> Finding:
+        """Return the finding as a note about the past: it was seen last at `at`, and tasks have succeeded since."""
+        return replace(
+            self,
+            severity=Severity.NOTE,
+            cause=f"Over, last seen at {at}: {self.cause}",
+            fix="Do nothing: a task that began after that has succeeded. Clear the tasks that failed because of it.",
+            remedy=None,
+            over=True,
+        )
+
+    @property
+    def failed_tasks(self) -> set[str]:
+        """Return the failed tasks that the evidence names."""
+        return set(_FAILED_TASK.findall(" ".join(self.evidence)))
 
     def shares_component(self, finding: Finding) -> bool:
         """Tell whether both affect the same component, or one of them affects all."""
@@ -138,7 +156,8 @@ def arrange(
         groups.setdefault(roots[index], []).append(finding)
     arranged = []
     for root, *consequences in groups.values():
-        worst = min((finding.severity for finding in (root, *consequences)), key=lambda severity: severity.rank)
+        severities = [finding.severity for finding in (root, *(() if root.over else consequences))]
+        worst = min(severities, key=lambda severity: severity.rank)
         arranged.append(replace(root, severity=worst, consequences=tuple(consequences)))
     return Findings(sorted(_with_changes(arranged), key=lambda finding: finding.severity.rank))
 
@@ -166,11 +185,17 @@ def _explains(change: Finding, finding: Finding) -> bool:
 
 
 def _cause(effect: Finding, candidates: Sequence[Finding], effects: Callable[[str], tuple[str, ...]]) -> int | None:
-    """Return the index of the cause of `effect`: first one with a common named component, then the longest prefix."""
+    """Return the index of the cause of `effect`: first one with a common named component, then the longest prefix.
+
+    What the log of a failed task tells is the cause of that failure, whatever its exception; what is over, of no other.
+    """
     best: tuple[bool, int] = (False, 0)
     cause = None
     for index, candidate in enumerate(candidates):
-        longest = max((len(prefix) for prefix in effects(candidate.id) if effect.id.startswith(prefix)), default=0)
+        prefixes = () if candidate.over else effects(candidate.id)
+        longest = max((len(prefix) for prefix in prefixes if effect.id.startswith(prefix)), default=0)
+        if not candidate.failed_tasks.isdisjoint(effect.failed_tasks):
+            longest = len(effect.id)
         fit = (not candidate.components.isdisjoint(effect.components), longest)
         if longest and candidate.shares_component(effect) and fit > best:
             best, cause = fit, index

@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from airflowaks.diagnosis.facts.parsing import Parsing
 from airflowaks.diagnosis.facts.resource_status import ResourceStatus
 from airflowaks.diagnosis.facts.waiting import Waiting, duration
 
@@ -45,14 +46,30 @@ class Azure:
         return absent + [f"{status.title}: {difference}" for status in statuses for difference in status.differences]
 
 
+EXECUTOR_SAYS = "; the executor says: "
+"""What separates the scheduler's note of a failed task from the exception that the executor has of its worker."""
+
+
 @dataclass(frozen=True)
 class FailedTask:
-    """A failed task: DAG, task, time (ISO 8601) and the end of its log."""
+    """The failed instances of a task since `since`: the last failure (ISO 8601) and the end of its log.
+
+    An empty `task` is the run itself. `event` is what the scheduler noted, which fails tasks whose process it has lost.
+    Of its last `ended` tries `failed` ones failed; `succeeded` is when an instance began last that succeeded.
+    `encrypted` means that the connection or variable which it did not get is there.
+    """
 
     dag: str
     task: str
     at: str
     log: str = ""
+    count: int = 1
+    since: str = ""
+    event: str = ""
+    failed: int = 0
+    ended: int = 0
+    succeeded: str = ""
+    encrypted: bool = False
 
 
 @dataclass(frozen=True)
@@ -60,7 +77,7 @@ class Airflow:
     """Health by component, queues by worker pod (empty if the worker named none), and tasks.
 
     `silent` are pods of the api-server that accept connections and do not answer. `queued_seconds` is the age of the
-    oldest queued task. Import errors are by file.
+    oldest queued task; `succeeded` is when a task began last that succeeded (ISO 8601). Import errors are by file.
     """
 
     health: Mapping[str, str] = field(default_factory=dict)
@@ -69,8 +86,10 @@ class Airflow:
     queued: int = 0
     queued_seconds: float = 0.0
     failed: tuple[FailedTask, ...] = ()
+    succeeded: str = ""
     import_errors: Mapping[str, str] = field(default_factory=dict)
     waiting: Waiting = field(default_factory=Waiting)
+    parsing: Parsing = field(default_factory=Parsing)
 
 
 @dataclass(frozen=True)

@@ -1,11 +1,14 @@
 """All facts of one diagnosis, how each part of them was read, and every line of text in them."""
 
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
+from datetime import timedelta
 from functools import cached_property
 
 from airflowaks.diagnosis.facts.kubernetes import Container, Event, Kubernetes, Pod
 from airflowaks.diagnosis.facts.services import Airflow, Azure, Backend
+from airflowaks.engine.times import parse_time
 
 # Layers wrap errors: an excerpt has the start of the line, which names the reporter, and the text around the match.
 _START, _BEFORE, _AFTER = 80, 60, 240
@@ -13,6 +16,8 @@ _START, _BEFORE, _AFTER = 80, 60, 240
 # node and volumes, then images.
 _BEFORE_IMAGES = ("FailedMount", "FailedAttachVolume", "FailedScheduling", "FailedCreatePodSandBox")
 _BEFORE_START = (*_BEFORE_IMAGES, "Failed")
+_OVER = timedelta(minutes=10)
+_TIME = re.compile(r"\[?(\d{4}-\d\d-\d\d)[T ](\d\d:\d\d:\d\d)")
 _NO_VOLUMES_YET = ("", "ContainerCreating", "PodInitializing")
 
 
@@ -27,12 +32,17 @@ class Reading:
 
 @dataclass(frozen=True)
 class LogLine:
-    """A line of text; `source` is event, container, log, operation, resource, reading or task."""
+    """A line of text; `source` is event, container, log, operation, resource, reading or task.
+
+    `at` (ISO 8601) is when it was written, if it tells; `over` means that a task which began long after that succeeded.
+    """
 
     source: str
     where: str
     text: str
     component: str = ""
+    at: str = ""
+    over: bool = False
 
     def __str__(self) -> str:
         return f"{self.where}: {self.text}"
@@ -84,7 +94,8 @@ class Snapshot:
             if not pod.healthy and pod.message:
                 yield LogLine("container", f"pod {name}", f"{pod.reason}: {pod.message}", pod.component)
             for title, container in pod.containers.items():
-                yield from _of_container(f"pod {name}, container {title}", container, pod)
+                for line in _of_container(f"pod {name}, container {title}", container, pod):
+                    yield replace(line, over=pod.healthy and self._is_over(line.at))
 
     def _of_events(self) -> Iterator[LogLine]:
         for event in self.kubernetes.events:
@@ -119,7 +130,13 @@ class Snapshot:
     def _of_airflow(self) -> Iterator[LogLine]:
         for task in self.airflow.failed:
             for line in task.log.splitlines():
-                yield LogLine("task", f"task {task.task} of DAG {task.dag} at {task.at}", line)
+                where = f"task {task.task} of DAG {task.dag} at {task.at}"
+                yield LogLine("task", where, line, at=task.at, over=self._is_over(task.at))
+
+    def _is_over(self, at: str) -> bool:
+        """Tell whether a line is about the past: what it names would have kept a later task from succeeding."""
+        succeeded = self.airflow.succeeded
+        return bool(at and succeeded) and parse_time(succeeded) - parse_time(at) > _OVER
 
     def _of_readings(self) -> Iterator[LogLine]:
         for part, reading in self.readings.items():
@@ -131,6 +148,14 @@ def _of_container(where: str, container: Container, pod: Pod) -> Iterator[LogLin
     if not pod.healthy and (container.waiting or container.message):
         yield LogLine("container", where, f"{container.waiting}: {container.message}", pod.component)
     for log, title in ((container.log, "log"), (container.previous, "log before its restart")):
+        at = ""
         for line in log.splitlines():
             if line.strip():
-                yield LogLine("log", f"{where}, {title}", line, pod.component)
+                at = _written_at(line) or at
+                yield LogLine("log", f"{where}, {title}", line, pod.component, at)
+
+
+def _written_at(line: str) -> str:
+    """Return the time with which a line of Airflow's or Celery's begins, in UTC, as containers have it."""
+    match = _TIME.match(line)
+    return f"{match[1]}T{match[2]}Z" if match else ""

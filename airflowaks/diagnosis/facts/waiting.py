@@ -127,7 +127,6 @@ class Waiting:
 
     `hosts` are the ages of the last heartbeat by host name, which is a pod's address.
     `longest` is the task that has run longest; the broker repeats a message after `visibility_seconds`.
-    `outcomes` are of tasks that failed lately, by DAG/TASK: how many of the last instances failed, of how many.
     """
 
     waits: tuple[Wait, ...] = ()
@@ -138,7 +137,6 @@ class Waiting:
     schedulers: int = 1
     active: int = 0
     longest: Holder | None = None
-    outcomes: Mapping[str, tuple[int, int]] = field(default_factory=dict)
     parallelism: int = 32
     concurrency: int = 16
     visibility_seconds: float = 86_400.0

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import replace
 from itertools import islice
 from typing import TYPE_CHECKING, Any
 
-from airflowaks.diagnosis.facts.services import FailedTask
 from airflowaks.diagnosis.readers.kubernetes import reachable
 from airflowaks.engine.times import seconds_since
 from airflowaks.errors import CommandFailed, KubernetesError
@@ -26,7 +26,8 @@ if TYPE_CHECKING:
 _MOST_WORKERS, _ANSWER_SECONDS = 5, 5
 # As its readiness probe.
 _MOST_API_SERVERS, _SILENT_SECONDS = 5, 10.0
-_MOST_TASKS, _MOST_LOGS, _LINES = 20, 8, 40
+_MOST_TASKS = 20
+_EXCEPTION = re.compile(r"[A-Za-z_][\w.]*(Error|Exception|Timeout|Warning|Exit|Interrupt)(: |$)")
 
 
 def api(session: Session, scope: Scope) -> dict[str, Any]:
@@ -43,15 +44,18 @@ def api(session: Session, scope: Scope) -> dict[str, Any]:
         health = {name: str(state.get("status")) for name, state in client.health().items()}
         sign_in(session, client)
         queued, queued_count = client.tasks("queued", _MOST_TASKS)
-        failed, _ = client.tasks("failed", _MOST_TASKS, ended_since=scope.start)
         return {
             "health": health,
             "silent": silent,
             "queued": queued_count,
             "queued_seconds": max((_age(task["queued_when"]) for task in queued), default=0.0),
-            "failed": _with_logs(client, failed),
             "import_errors": {error["filename"]: _last_line(error["stack_trace"]) for error in client.import_errors()},
         }
+
+
+def answering(session: Session, scope: Scope) -> Reference | None:
+    """Return an api-server that answers, if there is one."""
+    return next((pod for pod, answered in _asked(session, scope).items() if answered), None)
 
 
 def _asked(session: Session, scope: Scope) -> dict[Reference, bool]:
@@ -108,24 +112,8 @@ def _age(at: str | None) -> float:
     return seconds_since(at) if at else 0.0
 
 
-def _with_logs(client: AirflowApi, failed: list[dict[str, Any]]) -> tuple[FailedTask, ...]:
-    """Return failed tasks, those that failed last with their logs: of each task of a DAG one first, then others."""
-    newest = {(task["dag_id"], task["task_id"]): task for task in reversed(failed)}
-    chosen = [task["id"] for task in [*reversed(newest.values()), *failed]]
-    read = set(list(dict.fromkeys(chosen))[:_MOST_LOGS])
-    return tuple(_failed(client, task, with_log=task["id"] in read) for task in failed)
-
-
-def _failed(client: AirflowApi, task: dict[str, Any], *, with_log: bool) -> FailedTask:
-    from azure.core.exceptions import AzureError
-
-    lines: list[str] = []
-    if with_log:
-        with suppress(AzureError):
-            attempt = max(1, task["try_number"])
-            lines = client.log(task["dag_id"], task["dag_run_id"], task["task_id"], attempt=attempt)
-    return FailedTask(task["dag_id"], task["task_id"], task["end_date"] or "", "\n".join(lines[-_LINES:]))
-
-
 def _last_line(trace: str) -> str:
-    return next((line for line in reversed(trace.splitlines()) if line.strip()), "")
+    """Return the exception at the end of a traceback; its message may have several lines."""
+    lines = [line for line in trace.splitlines() if line.strip()]
+    raised = [line for line in lines if _EXCEPTION.match(line)]
+    return (raised or lines or [""])[-1]

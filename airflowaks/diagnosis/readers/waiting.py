@@ -71,6 +71,7 @@ def opened(session: Session) -> Iterator[Database]:
 
 def waiting(session: Session, scope: Scope) -> dict[str, Any]:
     """Read what has waited longer than usual, and the slots that tasks share."""
+    configured = settings(session, scope)
     with opened(session) as database:
         pools = {row["name"]: row for row in database.rows(queries.POOLS)}
         jobs = {row["type"]: row for row in database.rows(queries.JOBS)}
@@ -89,21 +90,18 @@ def waiting(session: Session, scope: Scope) -> dict[str, Any]:
             schedulers=jobs.get("SchedulerJob", {"count": 0})["count"],
             **active,
             longest=next((Holder(**row) for row in database.rows(queries.LONGEST)), None),
-            outcomes={row["name"]: (row["failed"], row["ended"]) for row in database.rows(queries.OUTCOMES)},
-            **_settings(session, scope),
+            parallelism=int(configured.get("AIRFLOW__CORE__PARALLELISM", _PARALLELISM)),
+            concurrency=int(configured.get("AIRFLOW__CELERY__WORKER_CONCURRENCY", _CONCURRENCY)),
+            visibility_seconds=float(configured.get(_VISIBILITY, _VISIBILITY_SECONDS)),
         )
     return {"waiting": facts}
 
 
-def _settings(session: Session, scope: Scope) -> dict[str, Any]:
-    """Return the limits that Airflow runs with, which its API does not return (`[api] expose_config` is off)."""
+def settings(session: Session, scope: Scope) -> dict[str, str]:
+    """Return the settings of all of Airflow; its API does not return them (`[api] expose_config` is off)."""
     reference = Reference("v1", "ConfigMap", "airflow-configuration", scope.namespace)
-    data = (session.memoize(reach).get(reference) or {}).get("data", {})
-    return {
-        "parallelism": _whole(data.get("AIRFLOW__CORE__PARALLELISM"), _PARALLELISM),
-        "concurrency": _whole(data.get("AIRFLOW__CELERY__WORKER_CONCURRENCY"), _CONCURRENCY),
-        "visibility_seconds": _whole(data.get(_VISIBILITY), _VISIBILITY_SECONDS),
-    }
+    data: dict[str, str] = (session.memoize(reach).get(reference) or {}).get("data", {})
+    return data
 
 
 def _whole(text: str | None, default: int) -> int:

@@ -168,13 +168,6 @@ SELECT hostname AS host, extract(epoch FROM now() - max(latest_heartbeat))::floa
 FROM job WHERE latest_heartbeat > now() - interval '1 day' GROUP BY hostname
 """
 
-OUTCOMES = """
-SELECT dag_id || '/' || task_id AS name, count(*) FILTER (WHERE state = 'failed')::int AS failed, count(*)::int AS ended
-FROM (SELECT dag_id, task_id, state FROM task_instance WHERE state IN ('success', 'failed')
-      ORDER BY id DESC LIMIT 5000) AS recent
-GROUP BY 1 HAVING count(*) FILTER (WHERE state = 'failed') > 0 ORDER BY 2 DESC LIMIT 100
-"""
-
 ACTIVE = "SELECT count(*)::int AS active FROM task_instance WHERE state IN ('running', 'queued')"
 
 LONGEST = """

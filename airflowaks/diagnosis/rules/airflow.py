@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 
 from airflowaks.diagnosis import kubectl
 from airflowaks.diagnosis.facts.waiting import duration
-from airflowaks.diagnosis.rules import schemas
+from airflowaks.diagnosis.rules import failed_tasks, schemas
+from airflowaks.diagnosis.rules.parsing import IMPORT_TIMEOUT
 from airflowaks.diagnosis.rules.rule import DOWNSTREAM, WARNING, Cause, Section, components_of, in_turn
 from airflowaks.engine.removal import remove
 from airflowaks.steps import airflow, workload_identity
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
 
 _DOCS = "https://airflow.apache.org/docs/apache-airflow/stable/"
 _SETTINGS = f"{_DOCS}configurations-ref.html"
-_TASKS = ("AKA-905", "AKA-906")
+_TASKS = ("AKA-905", "AKA-906", "AKA-92")
 _JWT_SECRET = "AIRFLOW__API_AUTH__JWT_SECRET"  # noqa: S105 - a name
 _PROBES = "https://kubernetes.io/docs/concepts/configuration/liveness-readiness-startup-probes/"
 _BEATING = ("scheduler", "dag-processor", "triggerer")
@@ -199,9 +200,10 @@ def _worker_consumes_nothing(facts: Snapshot) -> Iterable[Cause]:
 AIRFLOW.text_rules("AKA-709", remedy=airflow.components)
 
 
-@AIRFLOW.rule("AKA-711", WARNING, link=f"{_DOCS}core-concepts/dags.html")
+@AIRFLOW.rule("AKA-711", WARNING, effects=("AKA-726",), link=f"{_DOCS}core-concepts/dags.html")
 def _file_cannot_be_imported(facts: Snapshot) -> Iterable[Cause]:
-    if errors := facts.airflow.import_errors:
+    # AKA-731 is about files that take too long.
+    if errors := {file: text for file, text in facts.airflow.import_errors.items() if IMPORT_TIMEOUT not in text}:
         yield Cause(
             f"{len(errors)} DAG file{'s' if len(errors) > 1 else ''} cannot be imported.",
             "Correct the file and run step 6, which copies it to the share.",
@@ -210,3 +212,8 @@ def _file_cannot_be_imported(facts: Snapshot) -> Iterable[Cause]:
 
 
 AIRFLOW.text_rules("AKA-715")
+
+
+failed_tasks.rules_of(
+    AIRFLOW, "AKA-726", "AKA-722", "AKA-723", "AKA-724", "AKA-725", link=f"{_DOCS}troubleshooting.html"
+)

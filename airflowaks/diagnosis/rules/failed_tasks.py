@@ -4,133 +4,144 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from functools import lru_cache, partial
+from typing import TYPE_CHECKING, Any
 
-from airflowaks.diagnosis.rules.rule import Cause
+from airflowaks.cloud.airflow_api import RAISED_AT, raised_at
+from airflowaks.diagnosis import remedies
+from airflowaks.diagnosis.facts.services import EXECUTOR_SAYS
+from airflowaks.diagnosis.rules.failure_kinds import BY_PLACE, KINDS, UNDECRYPTABLE, UNREAD, Kind
+from airflowaks.diagnosis.rules.rule import NOTE, WARNING, Cause, Section
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping
+    from collections.abc import Iterator
 
     from airflowaks.diagnosis.facts.services import FailedTask
+    from airflowaks.diagnosis.facts.snapshot import Snapshot
 
-_EXCEPTION = re.compile(r"^[A-Za-z_][\w.]*(Error|Exception|Timeout|Exit|Interrupt|Violation): ")
-_RAISED = "  raised at "
-_LONGEST = 160
-_KILLED = "Process terminated by signal"
-# Words of an exception or a log line, what they mean, and what to do. The first that fits counts.
-_MEANINGS = (
-    (
-        # `airflow/sdk/execution_time/supervisor.py` writes this line
-        ("Likely out of memory",),
-        "the process was killed (SIGKILL), most likely for want of memory",
-        "Raise `airflow.workers.memory` or lower `airflow.workers.concurrency`, and run step 7; a retry may help.",
-    ),
-    (
-        (_KILLED,),
-        "the process was ended by a signal",
-        "Check whether its worker's pod was stopped or moved; a retry helps then.",
-    ),
-    (
-        ("ModuleNotFoundError",),
-        "the worker's image lacks a package",
-        "Add the package to manifests/image/requirements.txt and roll the image out; a retry does not help before.",
-    ),
-    (
-        ("AirflowTaskTimeout",),
-        "it took longer than its execution_timeout",
-        "Raise execution_timeout in the DAG's file, or find what it waited for; a retry helps if that was busy.",
-    ),
-    (
-        ("AirflowNotFoundException", "CONNECTION_NOT_FOUND", "isn't defined"),
-        "a connection is missing",
-        "Create the connection under Admin, Connections, then clear the tasks; a retry does not help before.",
-    ),
-    (
-        ("VARIABLE_NOT_FOUND",),
-        "a variable is missing",
-        "Create the variable under Admin, Variables, then clear the tasks; a retry does not help before.",
-    ),
-    (
-        ("DataError", "IntegrityError", "Violation", "InvalidTextRepresentation", "NumericValueOutOfRange"),
-        "a database refused a value",
-        "Correct the value where the task makes it; a retry does not help.",
-    ),
-    (
-        ("Name or service not known", "Temporary failure in name resolution", "gaierror", "NameResolutionError"),
-        "a host's name could not be resolved",
-        "Check the name, and the cluster's DNS; a retry helps if DNS was busy.",
-    ),
-    (
-        ("401 ", "403 ", "Unauthorized", "Forbidden", "ClientAuthenticationError", "AADSTS"),
-        "a service refused its token or its rights",
-        "Check the identity's role or the connection's password, then clear the tasks; a retry does not help before.",
-    ),
-    (
-        ("OperationalError", "ConnectionError", "ConnectionRefused", "ConnectionReset", "Timeout", "timed out"),
-        "a connection failed",
-        "Check the service that it connects to; a retry helps once that answers.",
-    ),
+_EXCEPTION = re.compile(
+    r"^[A-Za-z_][\w.]*(Error|Exception|Timeout|Exit|Interrupt|Violation|Truncation|Failed|Denied|NotFound|Token): "
 )
+_FRAME = re.compile(r'^ *File "(?P<file>[^"]+)", line (?P<line>\d+), in (?P<name>\S+)')
+_PACKAGES = "/site-packages/"
+_SEE = re.compile(r" (See|Learn more:|For more information, see) https://\S+")
+_LONGEST = 160
+_DEFERRED = "TaskDeferralError"
+"""What a task raises whose trigger failed, below the triggerer's traceback: `airflow/sdk/bases/operator.py`."""
+# Lines that end a task without an exception: `supervisor.py` and `task_runner.py` in `airflow/sdk/execution_time`.
+_ENDS = (
+    "Process terminated by signal",
+    "Process exited abnormally",
+    "Task exited",
+    "Server indicated the task shouldn't be running anymore",
+)
+# These follow from what was logged before them.
+_VAGUE = ("Process exited abnormally", "Task exited")
+_UNCAUGHT = "Task failed with exception"
+_REMEDIES = {"AKA-922": remedies.clear_silent_tasks, "AKA-924": remedies.clear_lost_tasks}
 
 
 @dataclass
 class _Group:
     error: str
-    where: str = ""
+    where: str
+    kind: Kind
     tasks: list[FailedTask] = field(default_factory=list)
 
+    @property
+    def count(self) -> int:
+        return sum(task.count for task in self.tasks)
 
-def causes(failed: Iterable[FailedTask], outcomes: Mapping[str, tuple[int, int]]) -> Iterator[Cause]:
-    """Yield a cause for each exception, that of most tasks first; those whose log was not read come last.
 
-    `outcomes` are how many of the last instances of DAG/TASK failed, of how many.
-    """
+def rules_of(section: Section, *names: str, **options: Any) -> None:
+    """Add to a section the rules of kinds of failures; what a platform's trouble causes is in the one of symptoms."""
+    for name in names:
+        severity = NOTE if name in (BY_PLACE[0].id, UNREAD.id) else WARNING
+        section.rule(name, severity, automatic=name in _REMEDIES, **options)(partial(_of_kind, name))
+
+
+def _of_kind(name: str, facts: Snapshot) -> Iterator[Cause]:
+    for group in _groups(facts.airflow.failed):
+        if group.kind.id == name:
+            yield _cause(group)
+
+
+@lru_cache(maxsize=1)
+def _groups(failed: tuple[FailedTask, ...]) -> list[_Group]:
+    """Return a group for each exception, that of most tasks first; those whose log was not read come last."""
     groups: dict[str, _Group] = {}
     for task in failed:
-        error, where = _exception(task.log)
+        error, where = _error(task)
+        kind = UNDECRYPTABLE if task.encrypted else _kind(error, where)
+        shown = error if len(error) <= _LONGEST else f"{error[:_LONGEST]} …"
         # Numbers differ from run to run: rows, ports, dates, IDs.
-        groups.setdefault(re.sub(r"\d+|0x[0-9a-f]+", "#", error), _Group(error, where)).tasks.append(task)
-    for group in sorted(groups.values(), key=lambda group: (not group.error, -len(group.tasks))):
-        yield _cause(group, outcomes)
+        key = re.sub(r"\d+|0x[0-9a-f]+", "#", shown)
+        groups.setdefault(key, _Group(shown, where, kind)).tasks.append(task)
+    return sorted(groups.values(), key=lambda group: (not group.error, -group.count))
 
 
-def _cause(group: _Group, outcomes: Mapping[str, tuple[int, int]]) -> Cause:
-    count = f"{len(group.tasks)} task{'s' if len(group.tasks) > 1 else ''} failed"
-    names = [f"task {task.task} of DAG {task.dag} at {task.at}{_often(task, outcomes)}" for task in group.tasks]
-    if not group.error:
-        return Cause(f"{count}.", "Check the logs of the tasks in Airflow's web UI.", names)
-    meaning, action = _meaning(group)
-    sentence = f"{count}: {meaning}{': ' if meaning else ''}{group.error.rstrip('.')}."
-    return Cause(sentence, action, [*([group.where] if group.where else []), *names])
+def _kind(error: str, where: str) -> Kind:
+    if not error:
+        return UNREAD
+    matches = (kind for kind in KINDS if any(word in error for word in kind.words))
+    by_place = (kind for kind in BY_PLACE if kind.words[0] in where)
+    return next(matches, None) or next(by_place)
 
 
-def _often(task: FailedTask, outcomes: Mapping[str, tuple[int, int]]) -> str:
-    failed, ended = outcomes.get(f"{task.dag}/{task.task}", (0, 0))
-    if not failed or ended == 1:
-        return ""
-    return f", as each of its last {ended} times" if failed == ended else f", as {failed} of its last {ended} times"
-
-
-def _meaning(group: _Group) -> tuple[str, str]:
-    for words, meaning, action in _MEANINGS:
-        if any(word in group.error for word in words):
-            return meaning, action
-    own = "(the DAG's own code)" in group.where
-    return "", (
-        "Correct the DAG's file and run step 6, then clear the tasks; a retry alone does not help."
-        if own
-        else "Read the evidence; clear one of the tasks to see whether a retry helps."
+def _cause(group: _Group) -> Cause:
+    kind, dags = group.kind, dict.fromkeys(task.dag for task in group.tasks)
+    what = "run" if not group.tasks[0].task else "task"
+    count = f"{group.count} {what}{'s' if group.count > 1 else ''}"
+    of = f" of {len(dags)} DAGs" if len(dags) > 1 else ""
+    meaning = f"{kind.meaning}{': ' if kind.meaning and group.error else ''}{group.error.rstrip('.')}"
+    since = min(task.since or task.at for task in group.tasks)
+    over = all(task.succeeded > task.at for task in group.tasks)
+    lines = [group.where.strip()] if group.where else []
+    if group.count > 1:
+        lines.append(f"since {since}, in DAG {', '.join(dags)}")
+    return Cause(
+        f"{count}{of} failed{': ' if meaning else ''}{meaning}.",
+        "Do nothing, or clear the tasks for the runs that lack them: they have succeeded since."
+        if over
+        else kind.action,
+        [*lines, *map(_name, group.tasks)],
+        frozenset({"worker"}) if kind.of_the_worker else frozenset(),
+        severity=NOTE if over else None,
+        remedy=None if over else _REMEDIES.get(kind.id),
     )
+
+
+def _name(task: FailedTask) -> str:
+    times = f", {task.count} times since {task.since}" if task.count > 1 else ""
+    often = ""
+    if task.failed and task.ended > 1:
+        each = task.failed == task.ended
+        often = f", as {'each' if each else task.failed} of its last {task.ended} tries"
+    since = f"; it has succeeded since, at {task.succeeded}" if task.succeeded > task.at else ""
+    subject = f"task {task.task} of DAG {task.dag}" if task.task else f"a run of DAG {task.dag}"
+    return f"{subject} at {task.at}{times}{often}{since}"
+
+
+def _error(task: FailedTask) -> tuple[str, str]:
+    """Return why a task failed: what it raised or, where it did not end itself, what the scheduler noted."""
+    error, where = _exception(task.log)
+    if task.event and _UNCAUGHT not in task.log:
+        error, where = task.event.partition(EXECUTOR_SAYS)[2] or task.event, ""
+    return " ".join(_SEE.sub("", error).removesuffix(": None").split()), where
 
 
 def _exception(log: str) -> tuple[str, str]:
     """Return the last exception in a log, as `type: message`, and where it was raised; empty if there is none."""
-    error = where = before = ""
+    error = where = before = frame = ""
     for line in log.splitlines():
-        if line.startswith(_RAISED):
-            error, where = before, line.strip()
-        elif _EXCEPTION.match(line) or line.startswith(_KILLED):
-            error, where = line.split(" For more")[0], ""
+        if line.startswith(RAISED_AT) and not before.startswith(_DEFERRED):
+            error, where = before, line
+        elif match := _FRAME.match(line):
+            if _PACKAGES in match["file"]:
+                frame = raised_at(match["file"], int(match["line"]), match["name"])
+        elif line.startswith(_DEFERRED) and error:
+            where = f"{frame}, in the triggerer"
+        elif _EXCEPTION.match(line) or (line.startswith(_ENDS) and not (error and line.startswith(_VAGUE))):
+            error, where = line, ""
         before = line
-    error = error.removesuffix(": None").rstrip()
-    return (error if len(error) <= _LONGEST else f"{error[:_LONGEST]} …"), where
+    return error, where

@@ -12,6 +12,7 @@ from airflowaks.diagnosis.rules.database import DATABASE
 from airflowaks.diagnosis.rules.drift import DRIFT
 from airflowaks.diagnosis.rules.identity import IDENTITY
 from airflowaks.diagnosis.rules.images import IMAGES
+from airflowaks.diagnosis.rules.parsing import PARSING
 from airflowaks.diagnosis.rules.sources import SOURCES
 from airflowaks.diagnosis.rules.storage import STORAGE
 from airflowaks.diagnosis.rules.surroundings import SURROUNDINGS
@@ -33,6 +34,7 @@ SECTIONS = (
     WORKLOADS,
     DRIFT,
     AIRFLOW,
+    PARSING,
     SYMPTOMS,
     SOURCES,
 )

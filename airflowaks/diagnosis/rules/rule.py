@@ -38,7 +38,7 @@ class Cause:
     """A cause: one sentence, the fix, the evidence (each item is shown as text) and the affected components.
 
     A cause without evidence is dropped, so a rule may always yield its cause. No `components` means all of them.
-    `remedy` replaces that of the rule, where what is to be done depends on the facts.
+    `severity` and `remedy` are its own, where they differ from the rule's.
     """
 
     sentence: str
@@ -46,6 +46,7 @@ class Cause:
     evidence: Sequence[object]
     components: frozenset[str] = frozenset()
     remedy: Remedy | None = None
+    severity: Severity | None = None
 
 
 @dataclass(frozen=True)
@@ -67,21 +68,22 @@ class Rule:
 
     def findings(self, facts: Snapshot) -> list[Finding]:
         """Return the findings of the rule in `facts`."""
-        return [
-            Finding(
-                id=self.id,
-                severity=self.severity,
-                cause=cause.sentence,
-                fix=cause.fix,
-                link=self.link,
-                evidence=_first(cause.evidence),
-                components=cause.components,
-                remedy=cause.remedy or self.remedy,
-                may_explain=self.may_explain,
-            )
-            for cause in self.evaluate(facts)
-            if cause.evidence
-        ]
+        return [self._finding(cause) for cause in self.evaluate(facts) if cause.evidence]
+
+    def _finding(self, cause: Cause) -> Finding:
+        current = [item for item in cause.evidence if not _is_over(item)]
+        finding = Finding(
+            id=self.id,
+            severity=cause.severity or self.severity,
+            cause=cause.sentence,
+            fix=cause.fix,
+            link=self.link,
+            evidence=_first(current or cause.evidence),
+            components=cause.components,
+            remedy=cause.remedy or self.remedy,
+            may_explain=self.may_explain,
+        )
+        return finding if current else finding.ended(max(getattr(item, "at", "") for item in cause.evidence))
 
 
 class Options(TypedDict, total=False):
@@ -138,6 +140,10 @@ class Section(list[Rule]):
         candidates = [line for line in facts.log_lines if line.source in (sources or self.sources)]
         matches = ((line, next(filter(line.contains, words), None)) for line in candidates)
         return [line.excerpt(match) for line, match in matches if match]
+
+
+def _is_over(item: object) -> bool:
+    return getattr(item, "over", False)
 
 
 def in_turn(*steps: Remedy) -> Remedy:

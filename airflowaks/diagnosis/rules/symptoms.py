@@ -99,16 +99,19 @@ def _tasks_wait_at_a_limit(facts: Snapshot) -> Iterable[Cause]:
     return _waits(facts, Kind.LIMIT)
 
 
-@SYMPTOMS.rule("AKA-908", NOTE, link=f"{_DOCS}core-concepts/dag-run.html")
+@SYMPTOMS.rule("AKA-908", NOTE, automatic=True, link=f"{_DOCS}core-concepts/dag-run.html")
 def _runs_wait_while_paused(facts: Snapshot) -> Iterable[Cause]:
     return _waits(facts, Kind.CHOICE)
 
 
 def _waits(facts: Snapshot, kind: Kind) -> list[Cause]:
     groups = [group for group in grouped(facts).groups if group.reason.kind is kind]
-    return [Cause(group.reason.holds, group.reason.action, [group.summary, *group.reason.by]) for group in groups]
+    return [
+        Cause(group.reason.holds, group.reason.action, [group.summary, *group.reason.by], remedy=group.reason.remedy)
+        for group in groups
+    ]
 
 
-@SYMPTOMS.rule("AKA-906", NOTE, link=f"{_DOCS}troubleshooting.html")
-def _tasks_failed(facts: Snapshot) -> Iterable[Cause]:
-    return failed_tasks.causes(facts.airflow.failed, facts.airflow.waiting.outcomes)
+failed_tasks.rules_of(
+    SYMPTOMS, "AKA-921", "AKA-922", "AKA-924", "AKA-923", "AKA-906", link=f"{_DOCS}troubleshooting.html"
+)

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
+from functools import partial
 from typing import TYPE_CHECKING
 
+from airflowaks.diagnosis import remedies
 from airflowaks.diagnosis.facts.waiting import duration
 
 if TYPE_CHECKING:
@@ -14,6 +16,8 @@ if TYPE_CHECKING:
 
     from airflowaks.diagnosis.facts.snapshot import Snapshot
     from airflowaks.diagnosis.facts.waiting import Wait
+    from airflowaks.engine.changes import Changes
+    from airflowaks.session import Session
 
 _SILENT_SECONDS = 30.0
 """`[scheduler] scheduler_health_check_threshold` and the triggerer's and dag-processor's; each beats every 5 s."""
@@ -33,13 +37,17 @@ class Kind(StrEnum):
 
 @dataclass(frozen=True)
 class Reason:
-    """One reason: the sentence, what to do, by whom (each a line), and the DAG, run and task that hold it."""
+    """One reason: the sentence, what to do, by whom (each a line), and the DAG, run and task that hold it.
+
+    `remedy` does it automatically.
+    """
 
     kind: Kind
     holds: str
     action: str
     by: tuple[str, ...] = ()
     held_by: tuple[str, str, str] | None = None
+    remedy: Callable[[Session], Changes] | None = field(default=None, compare=False, repr=False)
 
 
 Explain = Callable[["Wait", "Snapshot"], "Reason | None"]
@@ -100,6 +108,7 @@ def is_paused(wait: Wait, _facts: Snapshot) -> Reason | None:
         Kind.CHOICE,
         f"DAG {wait.dag} is paused.",
         f"Unpause it in Airflow's web pages, or with `airflow dags unpause {wait.dag}`, if it should run.",
+        remedy=partial(remedies.unpause, dag=wait.dag),
     )
 
 

@@ -7,8 +7,10 @@ reports in Airflow's own words for a task that is not scheduled, and `_executabl
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING
 
+from airflowaks.diagnosis import remedies
 from airflowaks.diagnosis.facts.waiting import Slots, duration
 from airflowaks.diagnosis.waiting.reason import (
     Kind,
@@ -147,6 +149,7 @@ def _pool_is_full(wait: Wait, facts: Snapshot) -> Reason | None:
             Kind.LIMIT,
             f"The task needs {wait.pool_slots} slots of the pool {wait.pool}, which has {pool.total}.",
             f"Raise the slots of the pool {wait.pool} under Admin, Pools, or lower pool_slots in the DAG's file.",
+            remedy=partial(remedies.raise_pool, pool=wait.pool, slots=wait.pool_slots),
         )
     if pool.taken + wait.pool_slots <= pool.total:
         return None
@@ -155,8 +158,10 @@ def _pool_is_full(wait: Wait, facts: Snapshot) -> Reason | None:
         f"The pool {wait.pool} is full: {pool.taken} of {pool.total} slots are taken."
         if pool.taken >= pool.total
         else f"The pool {wait.pool} has {pool.total - pool.taken} free slots; the task needs {wait.pool_slots}.",
-        f"Wait for those tasks, end them, or raise the slots of the pool {wait.pool} under Admin, Pools.",
+        f"Wait for those tasks, end them, or raise the slots of the pool {wait.pool} under Admin, Pools; this fix"
+        " doubles them.",
         holders(pool),
+        remedy=partial(remedies.raise_pool, pool=wait.pool, slots=2 * pool.total),
     )
 
 

@@ -15,6 +15,7 @@ from airflowaks.diagnosis.finding import Severity
 from airflowaks.diagnosis.rules.registry import RULES, SECTIONS, evaluate
 from tests.support.drills.registry import DRILLS
 from tests.support.drills.table import WHY, table
+from tests.support.failing.failing import FAILURES, PARSED
 from tests.support.rule_cases import CASES, FOLDER, facts_of, read
 
 if TYPE_CHECKING:
@@ -29,6 +30,8 @@ def test_case(path: Path) -> None:
     explained = {one.id: [each.id for each in one.changes] for one in findings if one.changes}
     assert explained == case.get("changes", {})
     assert case.get("shows", "") in "\n".join(line for one in findings for line in (one.cause, one.fix, *one.evidence))
+    if "severity" in case:
+        assert [one.severity for one in findings] == [case["severity"]]
     for one in findings:
         assert one.evidence, one.id
         assert one.cause.endswith(".")
@@ -86,7 +89,8 @@ def test_a_difference_from_the_environment_is_a_warning() -> None:
 
 
 def test_each_rule_is_drilled() -> None:
-    assert sorted({rule for drill in DRILLS for rule in (drill.rule, *drill.also, *drill.changes)}) == sorted(RULES)
+    drilled = {rule for drill in DRILLS for rule in (drill.rule, *drill.also, *drill.changes)}
+    assert sorted(drilled | {rule for rule, *_ in FAILURES.values()} | set(PARSED)) == sorted(RULES)
 
 
 def test_what_is_left_to_people_says_why() -> None:

@@ -121,8 +121,6 @@ def a_dag_that_has_a_run_is_paused(scene: Scene) -> Iterator[None]:
         run = api.trigger(SMOKE_DAG)
     scene.as_airflow(_ASKED_FOR_LONG_AGO)
     yield
-    with scene.api() as api:
-        api.unpause(SMOKE_DAG)
     scene.await_run(SMOKE_DAG, run, "success")
 
 

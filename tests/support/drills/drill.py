@@ -159,7 +159,7 @@ class Scene:
     def run_dag(self, dag: str) -> str:
         """Begin a run of a DAG, as soon as Airflow knows it, and return the run's ID."""
         with self.api() as api:
-            retry_on(lambda: api.unpause(dag), _is_unknown, _DAG_SECONDS)
+            retry_on(lambda: api.unpause(dag), is_unknown, _DAG_SECONDS)
             return api.trigger(dag)
 
     def await_run(self, dag: str, run: str, state: str) -> None:
@@ -302,6 +302,6 @@ def deployment(component: str) -> Reference:
     return Reference("apps/v1", "Deployment", f"airflow-{component}", NAMESPACE)
 
 
-def _is_unknown(error: BaseException) -> bool:
+def is_unknown(error: BaseException) -> bool:
     """Tell whether the error is that of a DAG whose file has not been read yet."""
     return getattr(error, "status_code", None) == HTTPStatus.NOT_FOUND

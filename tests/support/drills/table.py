@@ -9,6 +9,7 @@ import re
 
 from airflowaks.diagnosis.rules.registry import RULES, evaluate
 from tests.support.drills.registry import DRILLS, every_run
+from tests.support.failing.failing import FAILURES, PARSED
 from tests.support.repository import REPOSITORY
 from tests.support.rule_cases import FOLDER, facts_of, read
 
@@ -32,7 +33,10 @@ _REASONS = {
     ),
     "two edits of one probe cannot be set back one after the other": "AKA-709",
     "which data to restore is a person's decision": "AKA-704 AKA-708 AKA-715 AKA-717",
-    "the cause is in an image or a DAG, or in their use": "AKA-711 AKA-716 AKA-905 AKA-906 AKA-907 AKA-908",
+    "the cause is in an image or a DAG, or in their use": (
+        "AKA-711 AKA-716 AKA-722 AKA-723 AKA-724 AKA-725 AKA-726 AKA-731 AKA-732 AKA-733 AKA-734 AKA-905 AKA-906"
+        " AKA-907 AKA-921 AKA-923"
+    ),
     "AKS runs or repairs it": "AKA-812 AKA-813 AKA-819 AKA-820",
 }
 WHY = {name: reason for reason, names in _REASONS.items() for name in names.split()}
@@ -42,13 +46,14 @@ TABLE = re.compile(re.escape("\n".join(HEAD)) + r"\n(?:\|.*\n)+")
 
 def table() -> str:
     """Return the table, with the sentences that the rules' cases give."""
-    always = every_run()
+    always, failing = every_run(), {rule for rule, *_ in FAILURES.values()}.union(PARSED)
     rows = []
     for name in sorted(RULES):
         drills = [one for one in DRILLS if name in (one.rule, one.fix)]
         drilled = "in every run" if name in always else "in full"
-        by_hand = f"by hand: {WHY.get(name, '')}" if drills else "with its cause"
-        healed = "automatically" if any(one.automatic for one in drills) else by_hand
+        by_hand = f"by hand: {WHY.get(name, '')}" if drills or name in failing else "with its cause"
+        automatic = RULES[name].automatic if name in failing else any(one.automatic for one in drills)
+        healed = "automatically" if automatic else by_hand
         mark = " †" if name in BELIEVED else ""
         rows.append(f"| `{name}`{mark} | {_cause(name)} | {drilled} | {healed} |")
     return "\n".join((*HEAD, *rows)) + "\n"

@@ -1,0 +1,96 @@
+"""Fixes in Airflow itself, through its REST API: clear lost tasks, unpause DAGs, raise pools.
+
+Each looks again before it writes, so a second time changes nothing. A plan shows what it would change.
+"""
+
+from __future__ import annotations
+
+import time
+from contextlib import contextmanager
+from functools import partial
+from typing import TYPE_CHECKING
+
+from airflowaks.diagnosis.readers.airflow import sign_in
+from airflowaks.diagnosis.readers.failed import Instance, failed_by_the_scheduler
+from airflowaks.engine.changes import Action, Change, Changes, Difference
+from airflowaks.engine.results import Results
+from airflowaks.steps import api_server
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
+
+    from airflowaks.cloud.airflow_api import AirflowApi
+    from airflowaks.session import Session
+
+_LOST_SECONDS = 86_400.0
+
+
+def clear_silent_tasks(session: Session) -> Changes:
+    """Clear the tasks that the scheduler has failed in the last day for want of a heartbeat; they are queued again."""
+    return _clear(session, failed_by_the_scheduler(session, ("heartbeat timeout",), _LOST_SECONDS))
+
+
+def clear_lost_tasks(session: Session) -> Changes:
+    """Clear the tasks that the scheduler has failed in the last day, which no worker began; they are queued again."""
+    events = ("state mismatch", "stuck in queued tries exceeded")
+    return _clear(session, failed_by_the_scheduler(session, events, _LOST_SECONDS))
+
+
+def unpause(session: Session, dag: str) -> Changes:
+    """Unpause a DAG, whose runs go on then."""
+    with _signed_in(session) as api:
+        if not api.dag(dag)["is_paused"]:
+            return Changes()
+        difference = Difference("is_paused", before=True, after=False)
+        return _change(session, "DAG", dag, [difference], lambda: api.unpause(dag))
+
+
+def raise_pool(session: Session, pool: str, slots: int) -> Changes:
+    """Give a pool as many slots, if it has fewer."""
+    with _signed_in(session) as api:
+        before = api.slots(pool)
+        if before >= slots:
+            return Changes()
+        return _change(session, "pool", pool, [Difference("slots", before, slots)], lambda: api.set_slots(pool, slots))
+
+
+def _clear(session: Session, tasks: Sequence[Instance]) -> Changes:
+    """Clear tasks, those of a run at once."""
+    runs: dict[tuple[str, str], list[Instance]] = {}
+    for task in tasks:
+        runs.setdefault((task.dag, task.run), []).append(task)
+    changes = Changes()
+    if runs:
+        with _signed_in(session) as api:
+            for (dag, run), cleared in runs.items():
+                write = partial(api.clear, dag, run, [(task.task, task.map_index) for task in cleared], failed=True)
+                differences = [Difference(f"{task.name}.state", "failed", "cleared") for task in cleared]
+                changes += _change(session, "run", f"{dag}/{run}", differences, write)
+    return changes
+
+
+def _change(
+    session: Session, kind: str, name: str, differences: Sequence[Difference], write: Callable[[], None]
+) -> Changes:
+    began, started = time.time(), time.monotonic()
+    if session.applies:
+        write()
+    change = Change(
+        kind=kind,
+        name=name,
+        action=Action.UPDATE,
+        id=f"airflow/{kind}/{name}",
+        differences=tuple(differences),
+        began=began,
+        seconds=time.monotonic() - started,
+        applied=session.applies,
+    )
+    session.memoize(Results).changes.append(change)
+    return Changes((change,))
+
+
+@contextmanager
+def _signed_in(session: Session) -> Iterator[AirflowApi]:
+    with api_server.api(session) as api:
+        sign_in(session, api)
+        yield api

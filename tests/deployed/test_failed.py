@@ -1,0 +1,92 @@
+"""Why did it fail? Every kind of failure of tasks and of DAG files, made for real on the deployed Airflow."""
+
+from __future__ import annotations
+
+import json
+from contextlib import closing
+from typing import TYPE_CHECKING
+
+import pytest
+
+from airflowaks.diagnosis.diagnose import apply_fix
+from airflowaks.engine.polling import wait_until
+from airflowaks.session import open_session
+from tests.support.drills.drill import Scene
+from tests.support.failing.failing import CLEARED, FAILURES, PARSED, Failing
+from tests.support.waiting.held import SECONDS, await_true
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from airflowaks.diagnosis.diagnose import Diagnosis
+    from airflowaks.diagnosis.finding import Finding
+    from tests.support.deployed import Deployed
+
+pytestmark = pytest.mark.drill
+
+
+@pytest.fixture(scope="module")
+def failing(airflow: Deployed) -> Iterator[Failing]:
+    made = Failing(Scene(airflow.cloud))
+    try:
+        made.settle()
+        yield made
+    finally:
+        made.forget()
+
+
+@pytest.fixture(scope="module")
+def diagnosis(failing: Failing) -> Diagnosis:
+    seen = failing.diagnosis()
+    print(seen)
+    return seen
+
+
+def every(diagnosis: Diagnosis) -> list[Finding]:
+    return [one for finding in diagnosis.findings for one in (finding, *finding.consequences)]
+
+
+@pytest.mark.parametrize(("dag", "expected"), FAILURES.items(), ids=FAILURES)
+def test_why_it_failed(diagnosis: Diagnosis, dag: str, expected: tuple[str, str, str]) -> None:
+    rule, sentence, evidence = expected
+    of_the_rule = [finding for finding in every(diagnosis) if finding.id == rule]
+    assert of_the_rule, dag
+    texts = [(finding.cause, " | ".join(finding.evidence)) for finding in of_the_rule]
+    assert [cause for cause, lines in texts if sentence in f"{cause} {lines}" and evidence in lines], texts
+
+
+def test_only_what_stands_is_told_and_soon(diagnosis: Diagnosis) -> None:
+    assert {finding.id for finding in every(diagnosis)} == {rule for rule, *_ in FAILURES.values()}
+    assert diagnosis.facts.readings["airflow.failed"].seconds < 5
+    assert "now_and_then" not in str(diagnosis)
+
+
+@pytest.mark.parametrize("rule", CLEARED)
+def test_lost_tasks_are_cleared_and_queued_again_once(failing: Failing, diagnosis: Diagnosis, rule: str) -> None:
+    with closing(open_session("local", "plan")) as session:
+        planned = apply_fix(session, diagnosis, rule)
+    assert [change.applied for change in planned] == [False]
+    with closing(open_session("local")) as session:
+        (change,) = apply_fix(session, diagnosis, rule)
+        assert str(change.differences[0]) == "work.state: failed → cleared"
+        assert not apply_fix(session, diagnosis, rule)
+    if rule == "AKA-922":
+        failing.scene.await_run("silent", failing.runs["silent"], "success")
+
+
+def test_files_that_cannot_be_read_are_rarely_read_define_a_dag_twice_or_are_gone(failing: Failing) -> None:
+    failing.parse()
+
+    def told(seen: Diagnosis) -> bool:
+        files = [name for name in ("hangs.py", "slow.py", "dies.py") if f"file {name}" in str(seen)]
+        return len(files) == 3 and {"AKA-733", "AKA-734"} <= {finding.id for finding in every(seen)}
+
+    seen = wait_until(failing.diagnosis, told, SECONDS, longest_pause=5)
+    print(seen)
+    causes = " ".join(finding.cause for finding in every(seen) if finding.id in PARSED)
+    assert "The file hangs.py takes longer to read than the dag-processor waits" in causes
+    assert "The file slow.py takes longer to import than Airflow waits" in causes
+    assert "The process that reads the file dies.py ends before it is done" in causes
+    assert "removed" in str(seen)
+    failing.parse_rarely()
+    await_true(lambda: "AKA-732" in json.dumps([finding.id for finding in every(failing.diagnosis())]))

@@ -1,0 +1,5 @@
+"""An airflow file that ends the process which reads it; its dag is never made."""
+
+import os
+
+os._exit(1)

@@ -1,0 +1,11 @@
+"""The second airflow file of two with the same dag."""
+
+from airflow.sdk import dag, task
+
+
+@dag(schedule=None)
+def twice() -> None:
+    task(task_id="second")(lambda: None)()
+
+
+twice()
