@@ -97,8 +97,8 @@ class AirflowApi:
 
         `failed` tasks take with them what failed after them, and the run goes on.
         """
-        body = {"dry_run": False, "only_failed": failed, "include_downstream": failed, "reset_dag_runs": failed}
-        body |= {"dag_run_id": run, "task_ids": tasks}
+        body = {"dag_run_id": run, "task_ids": tasks, "dry_run": False, "only_failed": failed}
+        body |= {"include_downstream": failed, "reset_dag_runs": failed}
         self._send("POST", f"{_API}/dags/{quote(dag, safe='')}/clearTaskInstances", body)
 
     def dag(self, dag: str) -> dict[str, Any]:
