@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from airflowaks.kube.client import Document, Kube
     from airflowaks.session import Session
 
-POLICY = ("networking.k8s.io/v1", "NetworkPolicy")
+POLICIES = (("networking.k8s.io/v1", "NetworkPolicy"), ("cilium.io/v2", "CiliumNetworkPolicy"))
 AUTOSCALERS = (("autoscaling/v2", "HorizontalPodAutoscaler"), ("keda.sh/v1alpha1", "ScaledObject"))
 # AKS runs CoreDNS with the label of its predecessor: https://learn.microsoft.com/azure/aks/coredns-custom
 _DNS = ("kube-system", "k8s-app=kube-dns")
@@ -36,7 +36,7 @@ def surroundings(session: Session, scope: Scope) -> dict[str, Any]:
     """Read the namespace's NetworkPolicies and autoscalers, the pods of the cluster's DNS, and the nodes' clocks."""
     kube = reachable(session)
     return {
-        "policies": tuple(authored(kube, scope.namespace, POLICY)),
+        "policies": tuple(authored(kube, scope.namespace, *POLICIES)),
         "autoscalers": tuple(authored(kube, scope.namespace, *AUTOSCALERS)),
         "dns": _dns(kube),
         "clocks": _clocks(kube),
@@ -58,7 +58,7 @@ def _authored(document: Document) -> Authored:
     return Authored(
         kind=document["kind"],
         name=metadata["name"],
-        spec=document["spec"],
+        spec=document.get("spec") or {},
         by=next(iter(managers), ""),
         at=metadata.get("creationTimestamp", ""),
         ours=FIELD_MANAGER in managers,

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from airflowaks.diagnosis.rules.cilium import translated
+
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
@@ -54,6 +56,7 @@ def cuts(policies: Sequence[Authored], pods: Mapping[str, Labels]) -> list[tuple
 
     `pods` are labels by component; a component that is not there has those of the manifests.
     """
+    policies = [translated(policy) if policy.kind == "CiliumNetworkPolicy" else policy for policy in policies]
     ours = [policy for policy in policies if policy.ours]
     cut: list[tuple[Authored, list[Flow]]] = [(policy, []) for policy in policies if not policy.ours]
     for flow in FLOWS:
@@ -86,12 +89,16 @@ def _allows(
     policies: Sequence[Authored], direction: str, labels: Labels, peer: str, of_peer: Labels, flow: Flow, peers: str
 ) -> bool:
     selecting = [policy for policy in policies if _selects(policy, direction, labels)]
-    rules = [rule for policy in selecting for rule in policy.spec.get(direction.lower()) or ()]
-    return not selecting or any(
-        _has_port(rule.get("ports"), flow)
-        and (not rule.get(peers) or any(_is_peer(each, peer, of_peer) for each in rule[peers]))
-        for rule in rules
-    )
+
+    def has(part: str) -> bool:
+        return any(
+            _has_port(rule.get("ports"), flow)
+            and (not rule.get(peers) or any(_is_peer(each, peer, of_peer) for each in rule[peers]))
+            for policy in selecting
+            for rule in policy.spec.get(part) or ()
+        )
+
+    return not selecting or (has(direction.lower()) and not has(f"{direction.lower()}Deny"))
 
 
 def _has_port(ports: Sequence[Mapping[str, Any]] | None, flow: Flow) -> bool:

@@ -6,7 +6,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from airflowaks.diagnosis import kubectl
-from airflowaks.diagnosis.readers.surroundings import AUTOSCALERS, POLICY
+from airflowaks.diagnosis.readers.surroundings import AUTOSCALERS, POLICIES
 from airflowaks.diagnosis.rules.policies import TUNNEL, cuts
 from airflowaks.diagnosis.rules.rule import DOWNSTREAM, NO_NEW_PODS, WARNING, Cause, Section
 from airflowaks.engine.converge import converge
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 _KUBERNETES = "https://kubernetes.io/docs/"
 _BACKEND = ("backend.", "airflow.waiting")
-_VERSIONS = {kind: api_version for api_version, kind in (POLICY, *AUTOSCALERS)}
+_VERSIONS = {kind: api_version for api_version, kind in (*POLICIES, *AUTOSCALERS)}
 # A lease is renewed every ten seconds; api-server and scheduler forgive ten (`[api_auth] jwt_leeway`).
 _AHEAD_SECONDS, _BEHIND_SECONDS = 30.0, 90.0
 SURROUNDINGS = Section("log", "reading")
@@ -46,7 +46,7 @@ def _policy_cuts_traffic(facts: Snapshot) -> Iterable[Cause]:
     for policy, flows in cuts(facts.kubernetes.policies, pods):
         components = {flow.source for flow in flows} | {flow.target for flow in flows}
         yield Cause(
-            f"The NetworkPolicy {policy.name}, which no step of the runbook made, cuts traffic of Airflow.",
+            f"The {policy.kind} {policy.name}, which no step of the runbook made, cuts traffic of Airflow.",
             "Ask who made it, or let the fix delete it: it shows the policy first.",
             [str(policy), "it cuts: " + "; ".join(dict.fromkeys(flow.what for flow in flows))],
             frozenset() if TUNNEL in components else frozenset(components),

@@ -18,6 +18,7 @@ OURS = [
     if document["kind"] == "NetworkPolicy"
 ]
 ALL = {"podSelector": {}, "policyTypes": ["Ingress", "Egress"]}
+TUNNELS = {"the runbook's pod to PostgreSQL", "the runbook's pod to the broker"}
 TUNNEL = {"runbook's pod to the cluster's DNS", "runbook's pod to PostgreSQL", "runbook's pod to the broker"}
 
 
@@ -58,3 +59,47 @@ def test_all_is_cut_where_our_policies_are_gone() -> None:
 
 def test_our_policies_alone_cut_nothing() -> None:
     assert cuts(OURS, {}) == []
+
+
+DENIED = {"endpointSelector": {}, "egressDeny": [{"toEntities": ["world"]}], "egress": [{"toEntities": ["all"]}]}
+WORKERS = {"matchLabels": {"k8s:app.kubernetes.io/component": "worker"}}
+TO_API = {
+    "toEndpoints": [{"matchLabels": {"app.kubernetes.io/component": "api-server"}}],
+    "toPorts": [{"ports": [{"port": "8080", "protocol": "TCP"}]}],
+}
+
+
+@pytest.mark.parametrize(
+    ("spec", "expected"),
+    [
+        pytest.param(DENIED, {one.what for one in FLOWS if one.target == "outside"}, id="the world is denied"),
+        pytest.param(
+            {"endpointSelector": WORKERS, "egressDeny": [TO_API]},
+            {"tasks and triggers to the api-server"},
+            id="one port of one component is denied",
+        ),
+        pytest.param({"endpointSelector": WORKERS, "egress": [TO_API]}, set(), id="what it allows adds up"),
+        pytest.param(
+            {"endpointSelector": {}, "egress": [{"toFQDNs": [{"matchName": "a.example"}]}]},
+            {"the runbook's pod to the cluster's DNS"},
+            id="only names are allowed",
+        ),
+        pytest.param(
+            {
+                "endpointSelector": {"matchExpressions": [{"key": "app.kubernetes.io/name", "operator": "Exists"}]},
+                "egressDeny": [
+                    {
+                        "toEndpoints": [
+                            {"matchLabels": {"io.kubernetes.pod.namespace": "kube-system", "k8s-app": "kube-dns"}}
+                        ]
+                    }
+                ],
+            },
+            {one.what for one in FLOWS if one.target == "dns"} | TUNNELS,
+            id="the cluster's DNS is denied",
+        ),
+    ],
+)
+def test_what_a_policy_of_ciliums_cuts(spec: dict[str, Any], expected: set[str]) -> None:
+    found = cuts([*OURS, Authored("CiliumNetworkPolicy", "somebodys", spec)], {})
+    assert {flow.what for _, flows in found for flow in flows} == expected
