@@ -21,7 +21,6 @@ from airflowaks.engine.table import CodeBlock, Table
 from airflowaks.engine.times import seconds_since, timestamp
 from airflowaks.errors import InvalidParameter, MissingDependency
 from airflowaks.kube import exec as command
-from airflowaks.kube.additions import additions, removal
 from airflowaks.kube.client import Document, Kube, Reference, connect
 from airflowaks.kube.kubelet import read_log
 from airflowaks.kube.pods import events_about, is_ready, last_seen
@@ -180,7 +179,7 @@ def restart(session: Session, component: str, namespace: str = "") -> Changes:
     path = f"spec.template.metadata.annotations[{_RESTARTED}]"
     before = deployment["spec"]["template"]["metadata"].get("annotations", {}).get(_RESTARTED)
     patch = {"spec": {"template": {"metadata": {"annotations": {_RESTARTED: now}}}}}
-    return _write(session, deployment, Action.UPDATE, patch, (Difference(path, before, now),))
+    return write(session, deployment, Action.UPDATE, patch, (Difference(path, before, now),))
 
 
 def resume(session: Session, namespace: str = "") -> Changes:
@@ -188,7 +187,7 @@ def resume(session: Session, namespace: str = "") -> Changes:
     deployments = _each(session, _APPS, "Deployment", namespace)
     paused = [deployment for deployment in deployments if deployment["spec"].get("paused")]
     patch, difference = {"spec": {"paused": None}}, Difference("spec.paused", before=True, after=None)
-    written = (_write(session, deployment, Action.UPDATE, patch, (difference,)) for deployment in paused)
+    written = (write(session, deployment, Action.UPDATE, patch, (difference,)) for deployment in paused)
     return sum(written, start=Changes())
 
 
@@ -196,38 +195,17 @@ def delete(session: Session, component: str, namespace: str = "") -> Changes:
     """Delete a component's Deployment and its pods; step 7 creates it again. Do nothing if `component` is empty."""
     if not component:
         return Changes()
-    return _write(session, _deployment(session, component, namespace), Action.DELETE)
+    return write(session, _deployment(session, component, namespace), Action.DELETE)
 
 
-def delete_object(session: Session, api_version: str, kind: str, name: str, namespace: str = "") -> Changes:
-    """Delete an object, and record by whom it was made and its spec; a missing object is no change."""
-    reference = Reference(api_version, kind, name, _scope(session, namespace).namespace)
-    if (document := session.memoize(connect).get(reference)) is None:
-        return Changes()
-    metadata = document["metadata"]
-    managers = [entry["manager"] for entry in metadata.get("managedFields", ())]
-    made = f"by {', '.join(dict.fromkeys(managers)) or 'an unknown manager'} at {metadata.get('creationTimestamp')}"
-    differences = (Difference("made", made, None), Difference("spec", document.get("spec"), None))
-    return _write(session, document, Action.DELETE, differences=differences)
-
-
-def remove_additions(session: Session, api_version: str, kind: str, name: str, namespace: str = "") -> Changes:
-    """Remove from an object of the steps what others have added to it; their values may be secrets, and stay unseen."""
-    reference = Reference(api_version, kind, name, _scope(session, namespace).namespace)
-    document = session.memoize(connect).get(reference)
-    if document is None or not (added := additions(document)):
-        return Changes()
-    differences = tuple(Difference(each.path, f"(set by {each.by} at {each.at})", None) for each in added)
-    return _write(session, document, Action.UPDATE, removal(document, added), differences)
-
-
-def _write(
+def write(
     session: Session,
     document: Document,
     action: Action,
     patch: Mapping[str, Any] | list[dict[str, Any]] | None = None,
     differences: tuple[Difference, ...] = (),
 ) -> Changes:
+    """Delete an object or change it by a patch, in an apply, and record the change."""
     kube, reference, started = session.memoize(connect), Reference.of(document), time.monotonic()
     if session.applies and patch is None:
         kube.delete(reference)

@@ -54,7 +54,7 @@ def authored(kube: Kube, namespace: str, *kinds: tuple[str, str]) -> Iterator[Au
 
 def _authored(document: Document) -> Authored:
     metadata = document["metadata"]
-    managers = [entry["manager"] for entry in metadata.get("managedFields", ())]
+    managers = [entry["manager"] for entry in metadata.get("managedFields", ()) if not entry.get("subresource")]
     return Authored(
         kind=document["kind"],
         name=metadata["name"],

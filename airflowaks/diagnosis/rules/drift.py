@@ -5,7 +5,7 @@ from __future__ import annotations
 from functools import partial
 from typing import TYPE_CHECKING
 
-from airflowaks.diagnosis import kubectl
+from airflowaks.diagnosis import foreign
 from airflowaks.diagnosis.rules.rule import WARNING, Cause, Section, in_turn, listed
 from airflowaks.engine.changes import Changes
 from airflowaks.engine.converge import converge
@@ -94,7 +94,7 @@ def _take_over(session: Session) -> Changes:
 
 def _remove(added: tuple[Added, ...], session: Session) -> Changes:
     objects = dict.fromkeys((_VERSIONS[each.kind], each.kind, each.name) for each in added)
-    return sum((kubectl.remove_additions(session, *each) for each in objects), start=Changes())
+    return sum((foreign.remove_additions(session, *each) for each in objects), start=Changes())
 
 
 @DRIFT.rule("AKA-822", WARNING, link=_FIELDS, may_explain=True, automatic=True)

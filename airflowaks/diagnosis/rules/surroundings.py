@@ -5,7 +5,7 @@ from __future__ import annotations
 from functools import partial
 from typing import TYPE_CHECKING
 
-from airflowaks.diagnosis import kubectl
+from airflowaks.diagnosis import foreign
 from airflowaks.diagnosis.readers.surroundings import AUTOSCALERS, POLICIES
 from airflowaks.diagnosis.rules.policies import TUNNEL, cuts
 from airflowaks.diagnosis.rules.rule import DOWNSTREAM, NO_NEW_PODS, WARNING, Cause, Section
@@ -31,7 +31,7 @@ SURROUNDINGS = Section("log", "reading")
 
 def _delete(governor: Authored, session: Session) -> Changes:
     """Delete an object that no step made; what made it, and its spec, are in the record."""
-    return kubectl.delete_object(session, _VERSIONS[governor.kind], governor.kind, governor.name)
+    return foreign.delete_object(session, _VERSIONS[governor.kind], governor.kind, governor.name)
 
 
 @SURROUNDINGS.rule(

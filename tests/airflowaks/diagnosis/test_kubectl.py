@@ -46,7 +46,7 @@ spec:
           image: "{IMAGE}"
           command: [python, -u, -c, "print('beside it'); import time; time.sleep(600)"]
 """
-MERGE, STRATEGIC = "application/merge-patch+json", "application/strategic-merge-patch+json"
+MERGE = "application/merge-patch+json"
 COUNT = "import itertools, time; [(print('tick', n), time.sleep(0.1)) for n in itertools.count()]"
 BAD_COMPONENT = 'The component "scheduler" has 0 Deployments, not 1'
 
@@ -143,38 +143,3 @@ def test_a_tail_goes_on_where_it_was_and_beyond_a_restart(world: World) -> None:
     assert len(runs) == 3
     assert all(" tick 1 tick 2 tick 3 tick 4 ".startswith(one.rstrip()) for one in runs)
     assert "tick 3" in runs[0]
-
-
-def test_what_somebody_added_is_shown_before_it_is_removed_and_its_values_never(
-    world: World, triggerer: KubeObject
-) -> None:
-    env = [{"name": "A", "value": "hunter2"}, {"name": "B", "value": "2"}]
-    pod = {"nodeSelector": {"kubernetes.io/os": "linux"}, "containers": [{"name": "triggerer", "env": env}]}
-    path, manager = world.kube.path(triggerer.reference), {"fieldManager": "kubectl-edit"}
-    world.kube.request("PATCH", path, manager, {"spec": {"template": {"spec": pod}}}, STRATEGIC)
-    about = ("apps/v1", "Deployment", "airflow-triggerer", world.namespace)
-    (planned,) = kubectl.remove_additions(world.session("plan"), *about)
-    paths = [one.path.removeprefix("spec.template.spec.") for one in planned.differences]
-    assert sorted(paths) == ["containers[triggerer].env", "nodeSelector"]
-    assert "kubectl-edit at 20" in str(planned.differences[0])
-    assert "hunter2" not in str(planned.record())
-    (removed,) = kubectl.remove_additions(world.session(), *about)
-    assert (planned.applied, removed.applied) == (False, True)
-    spec = (world.kube.get(triggerer.reference) or {})["spec"]["template"]["spec"]
-    assert "nodeSelector" not in spec
-    assert "env" not in spec["containers"][0]
-    assert not kubectl.remove_additions(world.session(), *about)
-
-
-def test_what_somebody_made_is_shown_before_it_is_deleted(world: World) -> None:
-    policy = ("networking.k8s.io/v1", "NetworkPolicy", "deny-all", world.namespace)
-    metadata = {"name": "deny-all", "namespace": world.namespace}
-    document = {"apiVersion": policy[0], "kind": policy[1], "metadata": metadata, "spec": {"podSelector": {}}}
-    world.kube.request("POST", world.kube.path(Reference(*policy)._replace(name="")), {"fieldManager": "me"}, document)
-    shown = str(kubectl.delete_object(world.session("plan"), *policy))
-    assert "made: by me at 20" in shown
-    assert "spec: {" in shown
-    assert world.kube.get(Reference(*policy)) is not None
-    assert kubectl.delete_object(world.session(), *policy)[0].applied
-    assert world.kube.get(Reference(*policy)) is None
-    assert not kubectl.delete_object(world.session(), *policy)
