@@ -138,6 +138,7 @@ def _values(session: Session) -> dict[str, Any]:
     values: dict[str, Any] = {
         "NAMESPACE": environment.cluster.namespace,
         "BASE_URL": f"https://{host}" if host else f"http://localhost:{PORT}",
+        "PAGES_URL": f"https://{host}" if host else "/",
         "ADMIN": settings.admin,
         "CERTIFICATE_FILE": _ALL_CERTIFICATES if ca_bundle else _PUBLIC_CERTIFICATES,
         "CA_BUNDLE": lambda: Path(str(ca_bundle)).read_text(encoding="utf-8"),

@@ -158,6 +158,9 @@ def test_only_the_web_pages_are_exposed_and_with_tls_alone(tmp_path: Path) -> No
     (balancer,) = [one for one in _of_kind(exposed, "Service") if one["spec"]["type"] == "LoadBalancer"]
     assert [one["port"] for one in balancer["spec"]["ports"]] == [443]
     assert balancer["spec"]["loadBalancerSourceRanges"] == ["203.0.113.0/24"]
+    for made, address in ((documents(tmp_path), "/"), (exposed, "https://airflow.example.com")):
+        (container,) = pods(made)["api-server"]["spec"]["containers"]
+        assert {"name": "AIRFLOW__API__BASE_URL", "value": address} in container["env"]
     (container,) = pods(exposed)["web"]["spec"]["containers"]
     assert "--apps=core" in container["command"]
     assert {one.partition("=")[0] for one in container["command"]} >= {"--ssl-cert", "--ssl-key"}
