@@ -5,6 +5,7 @@ Source: https://learn.microsoft.com/graph/api/resources/application and /service
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from airflowaks.azure.entra import ALREADY, DirectoryObject, Group, is_missing, items, send
@@ -113,7 +114,7 @@ class ServicePrincipal(Resource):
     def write(self, facts: Facts | None) -> None:
         """Create or update it; a creation is repeated while a new application is not replicated."""
         if facts is None:
-            ask(self.application, lambda: send(self.session, "POST", "/servicePrincipals", json=self.desired()))
+            ask(lambda: send(self.session, "POST", "/servicePrincipals", json=self.desired()), self.application)
         else:
             send(self.session, "PATCH", f"/servicePrincipals/{facts['id']}", json=self.settings)
 
@@ -138,7 +139,7 @@ class AssignedGroups(Resource):
 
     def read(self) -> Facts:
         """Return the names of those of the groups that are assigned."""
-        page = ask(self.principal, lambda: send(self.session, "GET", self.id, params={"$top": "999"}))
+        page = ask(lambda: send(self.session, "GET", self.id, params={"$top": "999"}), self.principal)
         assigned = {assignment["principalId"] for assignment in items(self.session, page)}
         return {"groups": [group.name for group in self.groups if group.object_id in assigned]}
 
@@ -159,7 +160,7 @@ class AssignedGroups(Resource):
                 "appRoleId": _DEFAULT_ACCESS,
             }
             try:
-                ask(group, lambda body=body: send(self.session, "POST", self.id, json=body))  # type: ignore[misc]
+                ask(partial(send, self.session, "POST", self.id, json=body), group, self.principal)
             except HttpResponseError as error:
                 if ALREADY not in str(error):
                     raise
@@ -202,7 +203,7 @@ class Consent(Resource):
             return
         api = send(self.session, "GET", f"/servicePrincipals(appId='{_GRAPH}')", params={"$select": "id"})
         grant = {"clientId": self.principal.id, "consentType": "AllPrincipals", "resourceId": api["id"], **scope}
-        ask(self.principal, lambda: send(self.session, "POST", "/oauth2PermissionGrants", json=grant))
+        ask(lambda: send(self.session, "POST", "/oauth2PermissionGrants", json=grant), self.principal)
 
 
 class ApplicationCredential(Resource):
@@ -231,7 +232,7 @@ class ApplicationCredential(Resource):
 
     def read(self) -> Facts | None:
         """Return the credential of the service account's name."""
-        page = ask(self.application, lambda: send(self.session, "GET", self._collection))
+        page = ask(lambda: send(self.session, "GET", self._collection), self.application)
         return next((each for each in items(self.session, page) if each["name"] == self.name), None)
 
     def desired(self) -> Facts:
@@ -246,16 +247,16 @@ class ApplicationCredential(Resource):
         """Create or update it: https://learn.microsoft.com/graph/api/application-post-federatedidentitycredentials."""
         if facts is None:
             body = {"name": self.name, **self.desired()}
-            ask(self.application, lambda: send(self.session, "POST", self._collection, json=body))
+            ask(lambda: send(self.session, "POST", self._collection, json=body), self.application)
         else:
             send(self.session, "PATCH", self.id, json=self.desired())
 
 
-def ask(resource: Resource, request: Callable[[], dict[str, Any]]) -> dict[str, Any]:
-    """Return a request's answer; repeat it while `resource`, which is new, is not replicated to every server."""
+def ask(request: Callable[[], dict[str, Any]], *resources: Resource) -> dict[str, Any]:
+    """Return a request's answer; repeat it while one of `resources`, which is new, is not on every server of Graph."""
 
     def replicates(error: BaseException) -> bool:
         unknown = is_missing(error) or any(words in str(error) for words in _NOT_REPLICATED)
-        return resource.recently_written and unknown
+        return unknown and any(resource.recently_written for resource in resources)
 
     return retry_on(request, replicates)
