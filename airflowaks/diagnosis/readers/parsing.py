@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from airflowaks.diagnosis.readers.scope import Scope
     from airflowaks.session import Session
 
-_LINES, _MOST_FILES = 5000, 20
+_LINES, _MOST_FILES, _MOST_DAGS = 5000, 20, 1000
 # `DagFileProcessorManager._log_file_processing_stats` and `_kill_timed_out_processors` write these every 30 seconds:
 # `airflow/dag_processing/manager.py` of 3.3.
 _TABLE, _RULER = "DAG File Processing Stats", re.compile(r"^-+( +-+){7} *$")
@@ -66,7 +66,7 @@ def parsing(session: Session, scope: Scope) -> dict[str, Any]:
         slowest = database.rows(_FILES, slowest=True, most=3)
         stored = {row["file"]: row["stored"] for row in database.rows(_STORED, files=list(files))}
         moved = database.rows(_MOVED, most=_MOST_FILES)
-        gone = database.rows(_GONE, since=scope.since, most=_MOST_FILES)
+        gone = database.rows(_GONE, since=scope.since, most=_MOST_DAGS)
     configured = settings(session, scope)
     facts = Parsing(
         files={name: replace(file, stored=stored.get(name, 0)) for name, file in files.items()},

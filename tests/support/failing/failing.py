@@ -64,7 +64,8 @@ app.backend.store_result(sys.argv[1], RuntimeError("Invalid auth token"), "FAILU
 _DAMAGE = "UPDATE variable SET val = 'gAAAAABnothing' WHERE key = 'failing'"
 _SILENCE = "UPDATE task_instance SET last_heartbeat_at = now() - interval '1 hour' WHERE dag_id = 'silent'"
 _PARSED_LONG_AGO = "UPDATE dag SET last_parsed_time = now() - interval '20 minutes' WHERE NOT is_stale"
-_INTERVAL = "AIRFLOW__DAG_PROCESSOR__MIN_FILE_PROCESS_INTERVAL"
+# Which would be stale at once after the other, as if their files did not define them any more.
+_RARELY = ("AIRFLOW__DAG_PROCESSOR__MIN_FILE_PROCESS_INTERVAL", "AIRFLOW__DAG_PROCESSOR__STALE_DAG_THRESHOLD")
 
 
 class Failing:
@@ -120,16 +121,16 @@ class Failing:
             await_true(lambda: api.dag("removed")["is_stale"], "removed")
 
     def parse_rarely(self) -> None:
-        """Have the dag-processor parse files once an hour, which nobody has told the others."""
+        """Have the dag-processor parse files every two hours, which nobody has told the others."""
         before = self.scene.pods("dag-processor")
-        self.scene.edit("dag-processor", env=[{"name": _INTERVAL, "value": "3600"}])
+        self.scene.edit("dag-processor", env=[{"name": name, "value": "7200"} for name in _RARELY])
         self.scene.await_rolled("dag-processor", before)
         self.scene.as_airflow(_PARSED_LONG_AGO)
 
     def forget(self) -> None:
         """Have everything as it was before; of files that are no DAGs any more nothing is left in Airflow."""
         volumes.push_dags(self.scene.session, str(FOLDER / "mended"))
-        self.scene.edit("dag-processor", env=[{"name": _INTERVAL, "$patch": "delete"}])
+        self.scene.edit("dag-processor", env=[{"name": name, "$patch": "delete"} for name in _RARELY])
         with self.scene.api() as api:
             for kind in ("connections", "variables"):
                 api._send("DELETE", f"/api/v2/{kind}/{NAME}")
