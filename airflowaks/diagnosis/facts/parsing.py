@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 class DagFile:
     """A file in the dag-processor's own table: what its last reading gave; `reading` are seconds of a current one.
 
-    `stored` is how many DAGs Airflow has of the file.
+    `at` is when the last one ended (ISO 8601, in UTC), `stored` how many DAGs Airflow has of the file.
     """
 
     defined: int = 0
@@ -16,6 +16,7 @@ class DagFile:
     seconds: float = 0.0
     reading: float = 0.0
     stored: int = 0
+    at: str = ""
 
 
 @dataclass(frozen=True)

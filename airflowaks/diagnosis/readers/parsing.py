@@ -39,7 +39,9 @@ GROUP BY 1 ORDER BY CASE WHEN %(slowest)s THEN max(last_parse_duration)
 """
 
 _STORED = """
-SELECT relative_fileloc AS file, count(*)::int AS stored FROM dag WHERE relative_fileloc = ANY(%(files)s) GROUP BY 1
+SELECT relative_fileloc AS file, count(*)::int AS stored, to_char(max(last_parsed_time) AT TIME ZONE 'UTC',
+       'YYYY-MM-DD"T"HH24:MI:SS') AS parsed
+FROM dag WHERE relative_fileloc = ANY(%(files)s) GROUP BY 1
 """
 
 _MOVED = """
@@ -64,12 +66,13 @@ def parsing(session: Session, scope: Scope) -> dict[str, Any]:
         (totals,) = database.rows(_TOTALS)
         oldest = database.rows(_FILES, slowest=False, most=_MOST_FILES)
         slowest = database.rows(_FILES, slowest=True, most=3)
-        stored = {row["file"]: row["stored"] for row in database.rows(_STORED, files=list(files))}
+        for row in database.rows(_STORED, files=list(files)):
+            files[row["file"]] = _stored(files[row["file"]], row["stored"], row["parsed"] or "")
         moved = database.rows(_MOVED, most=_MOST_FILES)
         gone = database.rows(_GONE, since=scope.since, most=_MOST_DAGS)
     configured = settings(session, scope)
     facts = Parsing(
-        files={name: replace(file, stored=stored.get(name, 0)) for name, file in files.items()},
+        files=files,
         killed=killed,
         ages={row["file"]: row["age"] for row in oldest},
         slowest={row["file"]: row["seconds"] for row in slowest},
@@ -94,8 +97,14 @@ def _table(lines: list[str]) -> Iterator[tuple[str, DagFile]]:
     for row in rows[ruler + 1 :]:
         if row.startswith("==="):
             return
-        _, file, _, reading, defined, errors, seconds, _ = [row[start:end].strip() for start, end in columns]
-        yield file, DagFile(int(defined or 0), int(errors or 0), _seconds(seconds), _seconds(reading))
+        _, file, _, reading, defined, errors, seconds, at = [row[start:end].strip() for start, end in columns]
+        yield file, DagFile(int(defined or 0), int(errors or 0), _seconds(seconds), _seconds(reading), at=at)
+
+
+def _stored(file: DagFile, stored: int, parsed: str) -> DagFile:
+    """Return the file with how many DAGs are stored; the table is half a minute old, and a file was mended since."""
+    mended = parsed > file.at
+    return replace(file, stored=stored, errors=0 if mended else file.errors, reading=0 if mended else file.reading)
 
 
 def _seconds(text: str) -> float:
