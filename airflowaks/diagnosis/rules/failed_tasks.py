@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from airflowaks.diagnosis.facts.snapshot import Snapshot
 
 _EXCEPTION = re.compile(
-    r"^[A-Za-z_][\w.]*(Error|Exception|Timeout|Exit|Interrupt|Violation|Truncation|Failed|Denied|NotFound|Token): "
+    r"^[A-Za-z_][\w.]*([Ee]rror|Exception|Timeout|Exit|Interrupt|Violation|Truncation|Failed|Denied|NotFound|Token): "
 )
 _FRAME = re.compile(r'^ *File "(?P<file>[^"]+)", line (?P<line>\d+), in (?P<name>\S+)')
 _PACKAGES = "/site-packages/"

@@ -24,7 +24,7 @@ class Kind:
 
 
 UNDECRYPTABLE = Kind(
-    "AKA-923",
+    "AKA-925",
     ("InvalidToken", "Can't decrypt", "Could not create Fernet object"),
     "a connection or variable cannot be decrypted",
     "Put back the Fernet key that it was encrypted with, or enter it again; a retry does not help before.",

@@ -113,5 +113,5 @@ def _waits(facts: Snapshot, kind: Kind) -> list[Cause]:
 
 
 failed_tasks.rules_of(
-    SYMPTOMS, "AKA-921", "AKA-922", "AKA-924", "AKA-923", "AKA-906", link=f"{_DOCS}troubleshooting.html"
+    SYMPTOMS, "AKA-921", "AKA-922", "AKA-924", "AKA-925", "AKA-923", "AKA-906", link=f"{_DOCS}troubleshooting.html"
 )

@@ -71,7 +71,7 @@ def found(*tasks: FailedTask) -> list[Finding]:
         ("AirflowRuntimeError: VARIABLE_NOT_FOUND: {'key': 'x'}", "AKA-724", "a variable is missing: ", "Create"),
         (
             "InvalidToken: \n  raised at a.py:1 in f (Airflow)",
-            "AKA-923",
+            "AKA-925",
             "a connection or variable cannot be",
             "Put back",
         ),
@@ -173,7 +173,7 @@ def test_a_variable_that_is_there_cannot_be_decrypted() -> None:
     (finding,) = found(
         failed("AirflowRuntimeError: VARIABLE_NOT_FOUND: {'message': 'Variable x not found'}", encrypted=True)
     )
-    assert finding.id == "AKA-923"
+    assert finding.id == "AKA-925"
     assert finding.cause.startswith("1 task failed: a connection or variable cannot be decrypted: ")
 
 

@@ -44,7 +44,7 @@ FAILURES = {
     "no_json": ("AKA-723", "cannot store what it returned", "Airflow"),
     "no_connection": ("AKA-724", "a connection is missing", "called by failing.py:"),
     "no_variable": ("AKA-724", "a variable is missing", "called by failing.py:"),
-    "undecryptable": ("AKA-923", "cannot be decrypted", "called by failing.py:"),
+    "undecryptable": ("AKA-925", "cannot be decrypted", "called by failing.py:"),
     "no_such_host": ("AKA-923", "could not be resolved", "called by failing.py:"),
     "refused_connection": ("AKA-923", "a connection failed: ConnectionRefusedError", "called by failing.py:"),
     "refused_token": ("AKA-923", "refused its token", "called by failing.py:"),
@@ -125,6 +125,9 @@ class Failing:
         before = self.scene.pods("dag-processor")
         self.scene.edit("dag-processor", env=[{"name": name, "value": "7200"} for name in _RARELY])
         self.scene.await_rolled("dag-processor", before)
+
+    def age(self) -> None:
+        """Have all files be parsed long ago; those that the dag-processor is about to read are not for long."""
         self.scene.as_airflow(_PARSED_LONG_AGO)
 
     def forget(self) -> None:
