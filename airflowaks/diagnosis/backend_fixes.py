@@ -1,4 +1,4 @@
-"""Fixes in the backend that no step makes: they end transactions, let a database be written, queue lost tasks again."""
+"""Fixes in PostgreSQL that no step makes: they end transactions, and reset what keeps Airflow from writing."""
 
 from __future__ import annotations
 
@@ -6,13 +6,11 @@ import time
 from typing import TYPE_CHECKING, Any, LiteralString
 
 from airflowaks.azure.database_role import TOKEN_SCOPE, connect, statement
-from airflowaks.diagnosis.readers.airflow import sign_in
 from airflowaks.diagnosis.readers.backend import as_owner, open_database, transactions
 from airflowaks.engine.changes import Action, Change, Changes, Difference
 from airflowaks.engine.results import Results
-from airflowaks.engine.times import seconds_since
 from airflowaks.errors import PermissionDenied
-from airflowaks.steps import api_server, backend, key_vault
+from airflowaks.steps import backend, key_vault
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -21,10 +19,7 @@ if TYPE_CHECKING:
     from airflowaks.session import Session
 
 _ENDED_MS = 5000
-_SENT_SECONDS = 60.0
 _BY_HAND = "user-override"
-# Airflow's `maximum_page_limit`, and how many pages one fix takes: what is left, the next one does.
-_PAGE, _MOST_PAGES = 100, 20
 
 
 def end_blocking_transactions(session: Session) -> Changes:
@@ -108,29 +103,6 @@ def reset_parameter(name: str, session: Session) -> Changes:
                 parameters: Any = {"properties": {"value": default, "source": _BY_HAND}}
                 operations.begin_update(server.group, server.name, name, parameters).result()
             changes.append(_change(session, "server parameter", name, Difference("value", before, default), began))
-    return _recorded(session, changes)
-
-
-def queue_again(session: Session) -> Changes:
-    """Clear the tasks that have been queued for a minute, so that the scheduler queues them again.
-
-    https://airflow.apache.org/docs/apache-airflow/stable/stable-rest-api-ref.html, clearTaskInstances: a cleared task
-    gets a new ID, so that a worker which still gets the old message runs nothing.
-    """
-    changes: list[Change] = []
-    with api_server.api(session) as client:
-        sign_in(session, client)
-        lost: dict[tuple[str, str], list[tuple[str, int]]] = {}
-        for task in client.each_task("queued", _PAGE, _MOST_PAGES):
-            if task["queued_when"] and seconds_since(task["queued_when"]) > _SENT_SECONDS:
-                lost.setdefault((task["dag_id"], task["dag_run_id"]), []).append((task["task_id"], task["map_index"]))
-        for (dag, run), tasks in lost.items():
-            began = time.time()
-            if session.applies:
-                client.clear(dag, run, tasks)
-            name = f"{dag}/{run}: {len(tasks)} task{'s' * (len(tasks) > 1)}"
-            difference = Difference("state", "queued", "scheduled again")
-            changes.append(_change(session, "queued tasks", name, difference, began))
     return _recorded(session, changes)
 
 

@@ -14,6 +14,7 @@ from airflowaks.diagnosis.readers.airflow import sign_in
 from airflowaks.diagnosis.readers.failed import Instance, failed_by_the_scheduler
 from airflowaks.engine.changes import Action, Change, Changes, Difference
 from airflowaks.engine.results import Results
+from airflowaks.engine.times import seconds_since
 from airflowaks.steps import api_server
 
 if TYPE_CHECKING:
@@ -22,7 +23,9 @@ if TYPE_CHECKING:
     from airflowaks.cloud.airflow_api import AirflowApi
     from airflowaks.session import Session
 
-_LOST_SECONDS = 86_400.0
+_LOST_SECONDS, _SENT_SECONDS = 86_400.0, 60.0
+# Airflow's `maximum_page_limit`, and how many pages one fix takes: what is left, the next one does.
+_PAGE, _MOST_PAGES = 100, 20
 
 
 def clear_silent_tasks(session: Session) -> Changes:
@@ -34,6 +37,20 @@ def clear_lost_tasks(session: Session) -> Changes:
     """Clear the tasks that the scheduler has failed in the last day, which no worker began; they are queued again."""
     events = ("state mismatch", "stuck in queued tries exceeded")
     return _clear(session, failed_by_the_scheduler(session, events, _LOST_SECONDS))
+
+
+def queue_again(session: Session) -> Changes:
+    """Clear the tasks that have been queued for a minute; they are queued again.
+
+    A cleared task has a new ID, so that a worker which still gets the old message runs nothing.
+    """
+    with _signed_in(session) as api:
+        queued = [
+            Instance(task["dag_id"], task["dag_run_id"], task["task_id"], task["map_index"])
+            for task in api.each_task("queued", _PAGE, _MOST_PAGES)
+            if task["queued_when"] and seconds_since(task["queued_when"]) > _SENT_SECONDS
+        ]
+    return _clear(session, queued, "queued")
 
 
 def unpause(session: Session, dag: str) -> Changes:
@@ -54,8 +71,8 @@ def raise_pool(session: Session, pool: str, slots: int) -> Changes:
         return _change(session, "pool", pool, [Difference("slots", before, slots)], lambda: api.set_slots(pool, slots))
 
 
-def _clear(session: Session, tasks: Sequence[Instance]) -> Changes:
-    """Clear tasks, those of a run at once."""
+def _clear(session: Session, tasks: Sequence[Instance], state: str = "failed") -> Changes:
+    """Clear tasks that are in a state, those of a run at once."""
     runs: dict[tuple[str, str], list[Instance]] = {}
     for task in tasks:
         runs.setdefault((task.dag, task.run), []).append(task)
@@ -63,8 +80,9 @@ def _clear(session: Session, tasks: Sequence[Instance]) -> Changes:
     if runs:
         with _signed_in(session) as api:
             for (dag, run), cleared in runs.items():
-                write = partial(api.clear, dag, run, [(task.task, task.map_index) for task in cleared], failed=True)
-                differences = [Difference(f"{task.name}.state", "failed", "cleared") for task in cleared]
+                names = [(task.task, task.map_index) for task in cleared]
+                write = partial(api.clear, dag, run, names, failed=state == "failed")
+                differences = [Difference(f"{task.name}.state", state, "cleared") for task in cleared]
                 changes += _change(session, "run", f"{dag}/{run}", differences, write)
     return changes
 

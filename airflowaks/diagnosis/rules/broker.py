@@ -6,8 +6,8 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from airflowaks.diagnosis import kubectl
-from airflowaks.diagnosis.backend_fixes import queue_again
 from airflowaks.diagnosis.facts.waiting import duration
+from airflowaks.diagnosis.remedies import queue_again
 from airflowaks.diagnosis.rules.rule import DOWNSTREAM, WARNING, Cause, Section, differing, in_turn, listed
 from airflowaks.steps import airflow, backend, key_vault
 
