@@ -8,8 +8,10 @@ from airflowaks.diagnosis import kubectl
 from airflowaks.engine.changes import Action, Changes, Difference
 from airflowaks.kube.additions import additions, removal
 from airflowaks.kube.client import Reference, connect
+from airflowaks.kube.ownership import taking_over
 
 if TYPE_CHECKING:
+    from airflowaks.kube.objects import KubeObject
     from airflowaks.session import Session
 
 
@@ -25,11 +27,10 @@ def delete_object(session: Session, api_version: str, kind: str, name: str, name
     return kubectl.write(session, document, Action.DELETE, differences=differences)
 
 
-def remove_additions(session: Session, api_version: str, kind: str, name: str, namespace: str = "") -> Changes:
+def remove_additions(session: Session, resource: KubeObject) -> Changes:
     """Remove from an object of the steps what others have added to it; their values may be secrets, and stay unseen."""
-    reference = Reference(api_version, kind, name, namespace or session.environment.cluster.namespace)
-    document = session.memoize(connect).get(reference)
-    if document is None or not (added := additions(document)):
-        return Changes()
-    differences = tuple(Difference(each.path, f"(set by {each.by} at {each.at})", None) for each in added)
-    return kubectl.write(session, document, Action.UPDATE, removal(document, added), differences)
+    with session.translated(resource), taking_over(session):
+        if (document := resource.refresh()) is None or not (added := additions(document, resource.desired())):
+            return Changes()
+        differences = tuple(Difference(each.path, f"(set by {each.by} at {each.at})", None) for each in added)
+        return kubectl.write(session, document, Action.UPDATE, removal(document, added), differences)

@@ -200,7 +200,7 @@ def delete(session: Session, component: str, namespace: str = "") -> Changes:
 
 def write(
     session: Session,
-    document: Document,
+    document: Mapping[str, Any],
     action: Action,
     patch: Mapping[str, Any] | list[dict[str, Any]] | None = None,
     differences: tuple[Difference, ...] = (),

@@ -14,7 +14,6 @@ from airflowaks.kube.client import FIELD_MANAGER
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from airflowaks.kube.client import Document
 
 # Where people set something; annotations of pods are those of restarts.
 _PLACES = ("spec.template.spec.", "data.")
@@ -29,20 +28,24 @@ class Addition(NamedTuple):
     at: str
 
 
-def additions(document: Mapping[str, Any]) -> list[Addition]:
-    """Return the fields that others have set and the runbook has not, in pods' specs and ConfigMaps' data."""
-    entries = document["metadata"].get("managedFields", ())
+def additions(document: Mapping[str, Any], applied: Mapping[str, Any]) -> list[Addition]:
+    """Return the fields that others have set and an apply does not, in pods' specs and ConfigMaps' data.
+
+    `applied` is the answer of a dry run that takes fields over: a field that others have changed is theirs alone in
+    `document`, and would be an addition otherwise.
+    """
+    entries = applied["metadata"].get("managedFields", ())
     own = [entry["fieldsV1"] for entry in entries if entry["manager"] == FIELD_MANAGER]
     return [
         Addition(path, pointer, entry["manager"], entry.get("time", "an unknown time"))
-        for entry in entries
+        for entry in document["metadata"].get("managedFields", ())
         if own and entry["manager"] != FIELD_MANAGER and not entry.get("subresource")
         for path, pointer in _added(entry.get("fieldsV1", {}), own, document)
         if path.startswith(_PLACES)
     ]
 
 
-def removal(document: Document, added: Sequence[Addition]) -> list[dict[str, Any]]:
+def removal(document: Mapping[str, Any], added: Sequence[Addition]) -> list[dict[str, Any]]:
     """Return the JSON patch (RFC 6902) that removes fields, and does nothing to a newer version of the object."""
     version = {"op": "test", "path": "/metadata/resourceVersion", "value": document["metadata"]["resourceVersion"]}
     # From the end of each list, so that the others keep their places.

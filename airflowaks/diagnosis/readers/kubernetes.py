@@ -94,7 +94,7 @@ def _added(resource: KubeObject) -> Iterator[Added]:
     """Yield what others have added to an object whose status was read."""
     with suppress(AirflowAksError):
         document = resource.facts if resource.kind in _EDITED else None
-        for each in additions(document) if document else ():
+        for each in additions(document, resource.desired()) if document else ():
             component = component_of(document) if document else ""
             yield Added(resource.kind, resource.name, each.path, each.by, each.at, component)
 

@@ -24,7 +24,6 @@ if TYPE_CHECKING:
 
 _DEPLOYMENT = "https://kubernetes.io/docs/concepts/workloads/controllers/deployment/"
 _FIELDS = "https://kubernetes.io/docs/reference/using-api/server-side-apply/"
-_VERSIONS = {"ConfigMap": "v1", "Deployment": "apps/v1"}
 # Whose settings make tasks fail while all pods are healthy.
 _RUN_TASKS = ("api-server", "scheduler", "worker")
 OBJECTS = in_turn(workload_identity.service_accounts, volumes.storage, airflow.everything)
@@ -93,8 +92,9 @@ def _take_over(session: Session) -> Changes:
 
 
 def _remove(added: tuple[Added, ...], session: Session) -> Changes:
-    objects = dict.fromkeys((_VERSIONS[each.kind], each.kind, each.name) for each in added)
-    return sum((foreign.remove_additions(session, *each) for each in objects), start=Changes())
+    step, names = session.memoize(airflow.Resources), {(each.kind, each.name) for each in added}
+    chosen = [each for each in (*step.config_maps, *step.deployments) if (each.kind, each.name) in names]
+    return sum((foreign.remove_additions(session, each) for each in chosen), start=Changes())
 
 
 @DRIFT.rule("AKA-822", WARNING, link=_FIELDS, may_explain=True, automatic=True)

@@ -8,6 +8,8 @@ from airflowaks.diagnosis import foreign
 from airflowaks.kube.client import Reference
 
 if TYPE_CHECKING:
+    from airflowaks.engine.changes import Changes
+    from airflowaks.session import Mode
     from tests.support.world import World
 
 LABELS = "app.kubernetes.io/name: airflow, app.kubernetes.io/component: triggerer"
@@ -28,21 +30,27 @@ STRATEGIC = "application/strategic-merge-patch+json"
 def test_what_somebody_added_is_shown_before_it_is_removed_and_its_values_never(world: World) -> None:
     *_, triggerer = world.apply(TRIGGERER)
     env = [{"name": "A", "value": "hunter2"}, {"name": "B", "value": "2"}]
-    pod = {"nodeSelector": {"kubernetes.io/os": "linux"}, "containers": [{"name": "triggerer", "env": env}]}
+    container = {"name": "triggerer", "image": "docker.io/library/python:none-such", "env": env}
+    pod = {"nodeSelector": {"kubernetes.io/os": "linux"}, "containers": [container]}
     path, manager = world.kube.path(triggerer.reference), {"fieldManager": "kubectl-edit"}
     world.kube.request("PATCH", path, manager, {"spec": {"template": {"spec": pod}}}, STRATEGIC)
-    about = ("apps/v1", "Deployment", "airflow-triggerer", world.namespace)
-    (planned,) = foreign.remove_additions(world.session("plan"), *about)
+
+    def remove(mode: Mode = "apply") -> Changes:
+        (resource,) = world.objects(world.session(mode))
+        return foreign.remove_additions(resource.session, resource)
+
+    (planned,) = remove("plan")
     paths = [one.path.removeprefix("spec.template.spec.") for one in planned.differences]
     assert sorted(paths) == ["containers[triggerer].env", "nodeSelector"]
     assert "kubectl-edit at 20" in str(planned.differences[0])
     assert "hunter2" not in str(planned.record())
-    (removed,) = foreign.remove_additions(world.session(), *about)
+    (removed,) = remove()
     assert (planned.applied, removed.applied) == (False, True)
     spec = (world.kube.get(triggerer.reference) or {})["spec"]["template"]["spec"]
     assert "nodeSelector" not in spec
     assert "env" not in spec["containers"][0]
-    assert not foreign.remove_additions(world.session(), *about)
+    assert spec["containers"][0]["image"].endswith(":none-such"), "a changed value is drift, and stays"
+    assert not remove()
 
 
 def test_what_somebody_made_is_shown_before_it_is_deleted(world: World) -> None:

@@ -61,7 +61,7 @@ def document(**managers: Any) -> dict[str, Any]:
 
 
 def test_only_what_the_runbook_does_not_set_is_an_addition() -> None:
-    found = additions(document(airflowaks=OURS, kubectl=THEIRS))
+    found = additions(document(kubectl=THEIRS), document(airflowaks=OURS))
     assert [(one.path, one.by) for one in found] == [
         ("spec.template.spec.nodeSelector", "kubectl"),
         ("spec.template.spec.containers[worker].env[A/B]", "kubectl"),
@@ -70,12 +70,12 @@ def test_only_what_the_runbook_does_not_set_is_an_addition() -> None:
 
 
 def test_an_object_that_the_runbook_did_not_apply_has_none() -> None:
-    assert additions(document(kubectl=THEIRS)) == []
+    assert additions(document(kubectl=THEIRS), document(kubectl=THEIRS)) == []
 
 
 def test_additions_are_removed_from_the_end_of_their_lists() -> None:
-    changed = document(airflowaks=OURS, kubectl=THEIRS)
-    patch = removal(changed, additions(changed))
+    changed = document(kubectl=THEIRS)
+    patch = removal(changed, additions(changed, document(airflowaks=OURS)))
     assert patch[0] == {"op": "test", "path": "/metadata/resourceVersion", "value": "7"}
     spec = jsonpatch.apply_patch(changed, patch)["spec"]["template"]["spec"]
     assert spec == {"containers": [{**CONTAINER, "env": [{"name": "POD_IP", "valueFrom": {}}]}]}
