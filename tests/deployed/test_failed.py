@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from contextlib import closing
+from functools import partial
 from typing import TYPE_CHECKING
 
 import pytest
 
 from airflowaks.diagnosis.diagnose import apply_fix
+from airflowaks.diagnosis.remedies import raise_pool, unpause
 from airflowaks.engine.polling import wait_until
 from airflowaks.session import open_session
-from tests.support.drills.drill import Scene
+from tests.support.drills.drill import NAME, Scene
 from tests.support.failing.failing import CLEARED, FAILURES, PARSED, Failing
 from tests.support.waiting.held import SECONDS, await_true
 
@@ -19,9 +21,11 @@ if TYPE_CHECKING:
 
     from airflowaks.diagnosis.diagnose import Diagnosis
     from airflowaks.diagnosis.finding import Finding
+    from airflowaks.session import Mode
     from tests.support.deployed import Deployed
 
 pytestmark = pytest.mark.drill
+MODES: tuple[Mode, ...] = ("plan", "apply", "apply")
 
 
 @pytest.fixture(scope="module")
@@ -69,6 +73,20 @@ def test_lost_tasks_are_cleared_and_queued_again_once(failing: Failing, diagnosi
         assert not apply_fix(session, diagnosis, rule)
     if rule == "AKA-922":
         failing.scene.await_run("silent", failing.runs["silent"], "success")
+
+
+def test_a_pool_is_raised_and_a_dag_unpaused_once(failing: Failing) -> None:
+    scene = failing.scene
+    with scene.kept("pools", name=NAME, slots=1), scene.api() as api:
+        api._send("PATCH", "/api/v2/dags/own_code", {"is_paused": True})
+        for fix in (partial(raise_pool, pool=NAME, slots=2), partial(unpause, dag="own_code")):
+            counts = []
+            for mode in MODES:
+                with closing(open_session("local", mode)) as session:
+                    counts.append([change.applied for change in fix(session)])
+            assert counts == [[False], [True], []]
+        assert api.slots(NAME) == 2
+        assert not api.dag("own_code")["is_paused"]
 
 
 def test_files_that_cannot_be_read_are_rarely_read_define_a_dag_twice_or_are_gone(failing: Failing) -> None:

@@ -15,6 +15,7 @@ from airflowaks.diagnosis.readers.backend import open_database
 from airflowaks.diagnosis.readers.kubernetes import reachable
 from airflowaks.diagnosis.readers.waiting import opened
 from airflowaks.engine.times import timestamp
+from airflowaks.errors import AirflowAksError
 from airflowaks.steps import api_server, key_vault
 
 if TYPE_CHECKING:
@@ -117,35 +118,48 @@ def failed_by_the_scheduler(session: Session, events: Sequence[str], seconds: fl
 
 
 def failed(session: Session, scope: Scope) -> dict[str, Any]:
-    """Read which tasks and runs failed, and the logs of those that failed last. Raises CheckFailed without an API."""
+    """Read which tasks and runs failed, and the logs of those that failed last, where the API tells."""
     reachable(session)
     with opened(session) as database:
         values = {"since": scope.since, "most": _MOST_TASKS, "lost": list(LOST)}
         rows = database.rows(_FAILED, **values)
         runs = database.rows(_TIMED_OUT, **values)
         (last,) = database.rows(_SUCCEEDED)
-        if rows and (server := answering(session, scope)):
-            with api_server.api(session, server) as client, ThreadPoolExecutor(_THREADS) as pool:
-                sign_in(session, client)
-                logs = list(pool.map(lambda row: _log(client, row), rows[:_MOST_LOGS]))
-            for row, log in zip(rows, logs, strict=False):
-                row["log"] = log
-                row["missing"] = list(filter(None, chain(*_MISSING.findall(log))))
-            missing = [name for row in rows for name in row.get("missing", ())]
-            kept = {row["name"] for row in database.rows(_KEPT, names=missing)} if missing else set()
-            for row in rows:
-                row["encrypted"] = not kept.isdisjoint(row.get("missing", ()))
+        _read_logs(session, scope, rows[:_MOST_LOGS])
+        missing = {row["id"]: list(filter(None, chain(*_MISSING.findall(row.get("log", ""))))) for row in rows}
+        names = list(chain(*missing.values()))
+        kept = {row["name"] for row in database.rows(_KEPT, names=names)} if names else set()
+        for row in rows:
+            row["encrypted"] = not kept.isdisjoint(missing[row["id"]])
     _ask_the_executor(session, [row for row in rows if row["event"] and row["executor_id"]][:_MOST_LOGS])
     tasks = (*map(_task, rows), *(_task(row | {"task_id": ""}) for row in runs))
     return {"failed": tasks, "succeeded": timestamp(last["succeeded"]) if last["succeeded"] else ""}
 
 
+def _read_logs(session: Session, scope: Scope, rows: list[dict[str, Any]]) -> None:
+    """Add the logs, which the REST API has; why it does not answer is told of the part `airflow.api`."""
+    from azure.core.exceptions import AzureError
+
+    with suppress(AzureError, AirflowAksError):
+        if rows and (server := answering(session, scope)):
+            with api_server.api(session, server) as client, ThreadPoolExecutor(_THREADS) as pool:
+                sign_in(session, client)
+                for row, log in zip(rows, pool.map(lambda row: _log(client, row), rows), strict=True):
+                    row["log"] = log
+
+
 def _ask_the_executor(session: Session, rows: list[dict[str, Any]]) -> None:
-    """Add to the scheduler's notes the exceptions of workers, which Celery keeps: the scheduler does not note them."""
-    if not rows:
-        return
-    with open_database(session, session.memoize(key_vault.Resources).result_backend) as connection:
-        results = dict(connection.execute(_RESULTS, ([row["executor_id"] for row in rows],)).fetchall())
+    """Add to the scheduler's notes the exceptions of workers, which Celery keeps: the scheduler does not note them.
+
+    Why Celery's database does not answer is told of the part `backend.celery`.
+    """
+    import psycopg
+
+    results: dict[str, bytes] = {}
+    with suppress(psycopg.Error, AirflowAksError):
+        if rows:
+            with open_database(session, session.memoize(key_vault.Resources).result_backend) as connection:
+                results = dict(connection.execute(_RESULTS, ([row["executor_id"] for row in rows],)).fetchall())
     for row in rows:
         if exception := _exception(results.get(row["executor_id"])):
             row["event"] += f"{EXECUTOR_SAYS}{exception}"

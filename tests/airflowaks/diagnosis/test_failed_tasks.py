@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pickle
 from dataclasses import replace
 
 import pytest
@@ -10,6 +11,7 @@ from airflowaks.cloud.airflow_api import _lines
 from airflowaks.diagnosis.facts.services import EXECUTOR_SAYS, Airflow, FailedTask
 from airflowaks.diagnosis.facts.snapshot import Snapshot
 from airflowaks.diagnosis.finding import Finding, Severity
+from airflowaks.diagnosis.readers.failed import _exception
 from airflowaks.diagnosis.rules.registry import RULES
 
 OWN = "  raised at sales.py:12 in load (the DAG's own code)"
@@ -154,6 +156,17 @@ def test_the_scheduler_tells_where_the_task_could_not(event: str, rule: str, sen
     (finding,) = found(failed("ValueError: logged, and caught", event=event))
     assert (finding.id, finding.remedy is not None) == (rule, automatic)
     assert finding.cause.startswith(f"1 task failed: {sentence}")
+
+
+def test_a_result_of_celerys_is_read_without_running_what_it_holds() -> None:
+    class Runs:
+        def __reduce__(self) -> object:
+            return print, ("it ran",)
+
+    lost = {"exc_type": "WorkerLostError", "exc_message": ["Worker exited prematurely"], "exc_module": "billiard"}
+    assert _exception(pickle.dumps(lost | {"more": Runs()})) == "WorkerLostError: Worker exited prematurely"
+    assert not _exception(pickle.dumps([]))
+    assert not _exception(None)
 
 
 def test_a_task_that_ended_itself_is_believed_before_the_scheduler() -> None:
