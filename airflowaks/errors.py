@@ -187,7 +187,7 @@ class SkuNotAvailable(AzureError):
 
 
 class NameTaken(AzureError):
-    """A globally unique name is taken by another subscription."""
+    """A name is taken: a globally unique one by another subscription, an application's by another of the tenant."""
 
 
 class SoftDeleted(AzureError):

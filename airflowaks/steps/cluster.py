@@ -14,7 +14,7 @@ from airflowaks.engine.changes import Changes
 from airflowaks.engine.converge import converge
 from airflowaks.engine.observation import observe
 from airflowaks.engine.resource import ADOPTED, set_step
-from airflowaks.errors import CheckFailed
+from airflowaks.errors import CheckFailed, NameTaken
 from airflowaks.kube.client import connect
 from airflowaks.kube.manifests import load
 from airflowaks.kube.objects import KubeObject
@@ -138,8 +138,23 @@ def sign_in(session: Session) -> Changes:
     """Register the application that people sign in to Airflow with, and assign the groups to it; it has no secret.
 
     Without changes where the environment file names an application of the tenant's administrator, or `login: password`.
+    Everybody in a tenant may register applications under any name, so one is not adopted by its name.
+
+    Raises:
+        NameTaken: an application that was not made for this environment has the name.
+
     """
-    return converge(session, *session.memoize(Resources).sign_in)
+    step = session.memoize(Resources)
+    if step.application is None:
+        return Changes()
+    changes = converge(session, step.application)
+    if any(change.origin == ADOPTED for change in changes):
+        raise NameTaken(
+            f"{step.application}: the application {step.application.client_id} of this name was not made for this"
+            " environment, and anybody may have registered it.",
+            "Set another name in `entra.application`, or `entra.application_id` to the client ID of one you trust.",
+        )
+    return changes + converge(session, *step.sign_in[1:])
 
 
 def identity(session: Session) -> Changes:

@@ -11,6 +11,7 @@ from azure.core.rest import HttpRequest
 from airflowaks.azure.entra import send
 from airflowaks.engine.changes import Action, Changes
 from airflowaks.engine.converge import converge
+from airflowaks.errors import NameTaken
 from airflowaks.preflight.run import preflight
 from airflowaks.session import Session, open_session
 from airflowaks.steps import airflow, cluster, teardown, workload_identity
@@ -55,6 +56,11 @@ def registrations(session: Session) -> list[dict[str, Any]]:
     query = {"$filter": f"displayName eq '{session.environment.entra.application}'"}
     found: list[dict[str, Any]] = send(session, "GET", "/applications", params=query)["value"]
     return found
+
+
+def items_of(session: Session, path: str) -> list[dict[str, Any]]:
+    listed: list[dict[str, Any]] = send(session, "GET", path)["value"]
+    return listed
 
 
 def actions(changes: Iterable[Any]) -> dict[str, str]:
@@ -114,12 +120,15 @@ def test_the_api_servers_tokens_stand_in_for_a_secret(rehearsal_server: Server) 
 
 
 @pytest.mark.broad
-def test_what_an_administrator_made_is_used_as_it_is_and_stays(open_here: Callable[..., Session]) -> None:
+def test_another_s_application_of_the_name_is_not_trusted_and_stays(open_here: Callable[..., Session]) -> None:
     session = open_here()
     name = session.environment.entra.application
     made = send(session, "POST", "/applications", json={"displayName": name, "description": "The platform team's"})
-    changes = register(open_here())
-    assert actions(changes) == {**WRITTEN, "Entra application": "keep"}
+    refused = open_here()
+    cluster.groups(refused)
+    with pytest.raises(NameTaken, match=rf"{name}: the application {made['appId']} of this name was not made for this"):
+        cluster.sign_in(refused)
+    assert not items_of(session, f"/servicePrincipals?$filter=appId eq '{made['appId']}'")
     (application,) = registrations(session)
     assert (application["id"], application["groupMembershipClaims"]) == (made["id"], None)
     planned = teardown.everything(open_here("plan"), confirm="")
