@@ -5,11 +5,11 @@ Source: https://learn.microsoft.com/graph/api/resources/application and /service
 
 from __future__ import annotations
 
-from functools import partial
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from airflowaks.azure.entra import ALREADY, DirectoryObject, Group, is_missing, items, send
 from airflowaks.azure.identities import AUDIENCE
+from airflowaks.cloud.error_mapping import error_codes
 from airflowaks.engine.changes import AFTER_APPLY
 from airflowaks.engine.polling import retry_on
 from airflowaks.engine.resource import Facts, Resource
@@ -28,6 +28,7 @@ SCOPES = ("openid", "profile")
 _GRAPH = "00000003-0000-0000-c000-000000000000"
 """The client ID of Microsoft Graph, in every tenant."""
 _NOT_REPLICATED = ("does not reference a valid application", "does not exist")
+_TAKEN = "Request_MultipleObjectsWithSameKeyValue"
 _DEFAULT_ACCESS = "00000000-0000-0000-0000-000000000000"
 """The role of an assignment to an application without roles of its own."""
 _CLAIMS = [
@@ -114,7 +115,7 @@ class ServicePrincipal(Resource):
     def write(self, facts: Facts | None) -> None:
         """Create or update it; a creation is repeated while a new application is not replicated."""
         if facts is None:
-            ask(lambda: send(self.session, "POST", "/servicePrincipals", json=self.desired()), self.application)
+            create(self.session, "/servicePrincipals", self.desired(), self.application)
         else:
             send(self.session, "PATCH", f"/servicePrincipals/{facts['id']}", json=self.settings)
 
@@ -149,8 +150,6 @@ class AssignedGroups(Resource):
 
     def write(self, facts: Facts | None) -> None:
         """Assign the missing groups, of which another run may have assigned some that the read did not find."""
-        from azure.core.exceptions import HttpResponseError
-
         for group in self.groups:
             if group.name in (facts or {}).get("groups", ()):
                 continue
@@ -159,11 +158,7 @@ class AssignedGroups(Resource):
                 "resourceId": self.principal.require("id"),
                 "appRoleId": _DEFAULT_ACCESS,
             }
-            try:
-                ask(partial(send, self.session, "POST", self.id, json=body), group, self.principal)
-            except HttpResponseError as error:
-                if ALREADY not in str(error):
-                    raise
+            create(self.session, self.id, body, group, self.principal)
 
 
 class Consent(Resource):
@@ -203,7 +198,7 @@ class Consent(Resource):
             return
         api = send(self.session, "GET", f"/servicePrincipals(appId='{_GRAPH}')", params={"$select": "id"})
         grant = {"clientId": self.principal.id, "consentType": "AllPrincipals", "resourceId": api["id"], **scope}
-        ask(lambda: send(self.session, "POST", "/oauth2PermissionGrants", json=grant), self.principal)
+        create(self.session, "/oauth2PermissionGrants", grant, self.principal)
 
 
 class ApplicationCredential(Resource):
@@ -247,9 +242,20 @@ class ApplicationCredential(Resource):
         """Create or update it: https://learn.microsoft.com/graph/api/application-post-federatedidentitycredentials."""
         if facts is None:
             body = {"name": self.name, **self.desired()}
-            ask(lambda: send(self.session, "POST", self._collection, json=body), self.application)
+            create(self.session, self._collection, body, self.application)
         else:
             send(self.session, "PATCH", self.id, json=self.desired())
+
+
+def create(session: Session, path: str, body: Facts, *resources: Resource) -> None:
+    """Create an object of Graph, as `ask` asks; what another run has made meanwhile, the next read finds."""
+    from azure.core.exceptions import HttpResponseError
+
+    try:
+        ask(lambda: send(session, "POST", path, json=body), *resources)
+    except HttpResponseError as error:
+        if ALREADY not in str(error) and _TAKEN not in error_codes(error):
+            raise
 
 
 def ask(request: Callable[[], dict[str, Any]], *resources: Resource) -> dict[str, Any]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -100,6 +101,22 @@ def test_step_1_registers_it_once_and_a_second_run_writes_nothing(
 
 def groups(session: Session, ids: Iterable[str]) -> list[dict[str, Any]]:
     return [send(session, "GET", f"/groups/{each}") for each in ids]
+
+
+@pytest.mark.broad
+def test_two_operators_at_once_make_one(open_here: Callable[..., Session]) -> None:
+    sessions = [open_here() for _ in range(3)]
+    cluster.groups(sessions.pop())
+    for session in sessions:  # so that the first requests of both are those for the application
+        _ = session.operator, session.graph
+    with ThreadPoolExecutor(len(sessions)) as pool:
+        changes = list(pool.map(cluster.sign_in, sessions))
+    assert {change.name for made in changes for change in made} == {sessions[0].environment.entra.application}
+    step = open_here().memoize(cluster.Resources)
+    assert len(registrations(step.group.session)) == 1
+    assert len(step.assigned_groups.read()["groups"]) == 3
+    query = {"$filter": f"clientId eq '{step.service_principal.id}'"}
+    assert len(send(step.group.session, "GET", "/oauth2PermissionGrants", params=query)["value"]) == 1
 
 
 @pytest.mark.broad
