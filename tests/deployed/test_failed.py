@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from airflowaks.diagnosis.diagnose import apply_fix
+from airflowaks.diagnosis.finding import Severity
 from airflowaks.diagnosis.remedies import raise_pool, unpause
 from airflowaks.engine.polling import wait_until
 from airflowaks.session import open_session
@@ -87,6 +88,20 @@ def test_a_pool_is_raised_and_a_dag_unpaused_once(failing: Failing) -> None:
             assert counts == [[False], [True], []]
         assert api.slots(NAME) == 2
         assert not api.dag("own_code")["is_paused"]
+
+
+def test_a_disk_that_was_full_is_a_note_that_says_when(failing: Failing) -> None:
+    failing.fill_a_disk()
+    assert {"AKA-408": Severity.CRITICAL}.items() <= severities(failing.diagnosis()).items()
+    failing.let_time_pass()
+    seen = failing.diagnosis()
+    assert {"AKA-408": Severity.NOTE}.items() <= severities(seen).items()
+    (over,) = [finding for finding in seen.findings if finding.id == "AKA-408"]
+    assert over.cause.startswith("Over, last seen at ")
+
+
+def severities(diagnosis: Diagnosis) -> dict[str, Severity]:
+    return {finding.id: finding.severity for finding in diagnosis.findings}
 
 
 def test_files_that_cannot_be_read_are_rarely_read_define_a_dag_twice_or_are_gone(failing: Failing) -> None:

@@ -56,6 +56,8 @@ PARSED = ("AKA-731", "AKA-732", "AKA-733", "AKA-734")
 CLEARED = ("AKA-922", "AKA-924")
 """The findings whose fix clears the tasks."""
 _RECOVERS = "now_and_then"
+_FILLS = "full_disk"
+_LONG_AGO = "UPDATE task_instance SET end_date = end_date - interval '20 minutes' WHERE dag_id = 'full_disk'"
 _LOSE = """
 import sys
 from airflow.providers.celery.executors.celery_executor import app
@@ -112,6 +114,14 @@ class Failing:
         worker = self.scene.pods("worker")[0]
         command.run(self.scene.kube, worker, ("python", "-c", _LOSE, row["id"]), container="worker")
 
+    def fill_a_disk(self) -> None:
+        """Have a task find a full disk."""
+        self.scene.fail(_FILLS)
+
+    def let_time_pass(self) -> None:
+        """Have that be twenty minutes ago, since when another task has succeeded."""
+        self.scene.as_airflow(_LONG_AGO)
+
     def parse(self) -> None:
         """Have files that cannot be read, define a DAG twice, or are gone; return once the dag-processor says so."""
         volumes.push_dags(self.scene.session, str(FOLDER / "parsing"))
@@ -137,7 +147,7 @@ class Failing:
         with self.scene.api() as api:
             for kind in ("connections", "variables"):
                 api._send("DELETE", f"/api/v2/{kind}/{NAME}")
-            for dag in (*FAILURES, _RECOVERS, "twice", "removed"):
+            for dag in (*FAILURES, _RECOVERS, _FILLS, "twice", "removed"):
                 if _is_known(api, dag):
                     api._send("DELETE", f"/api/v2/dags/{dag}")
         self.scene.patch(SCALED, {"spec": {"minReplicaCount": 1}}, "application/merge-patch+json")

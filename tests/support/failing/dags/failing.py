@@ -6,6 +6,7 @@ import socket
 import time
 from collections.abc import AsyncIterator, Callable
 from datetime import timedelta
+from pathlib import Path
 from typing import Any
 
 from airflow.configuration import conf
@@ -98,6 +99,11 @@ def value_too_long() -> None:
 @failing()
 def no_json() -> object:
     return object()
+
+
+@failing()
+def full_disk() -> None:
+    Path("/dev/full").write_text("one more line")
 
 
 @failing()
