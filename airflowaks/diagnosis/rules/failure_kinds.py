@@ -60,12 +60,6 @@ KINDS = (
         "Check whether its worker's pod was stopped or moved; a retry helps then.",
     ),
     Kind(
-        "AKA-924",
-        ("Invalid auth token", "ServerResponseError", "finished with state"),
-        "the worker could not begin it",
-        "Read the evidence and the worker's log; a retry helps once that is mended, and this fix clears the tasks.",
-    ),
-    Kind(
         "AKA-726",
         ("ModuleNotFoundError", "ImportError", "Dag not found during start up", "Task not found in Dag"),
         "the image of the worker or triggerer lacks what its code imports",
@@ -124,6 +118,12 @@ KINDS = (
         "Correct the value where the task makes it; a retry does not help.",
     ),
     Kind(
+        "AKA-924",
+        ("Invalid auth token", "ServerResponseError", "finished with state"),
+        "the worker could not begin it",
+        "Read the evidence and the worker's log; a retry helps once that is mended, and this fix clears the tasks.",
+    ),
+    Kind(
         "AKA-923",
         ("No space left on device", "Disk quota exceeded"),
         "a share or disk is full",
@@ -137,7 +137,16 @@ KINDS = (
     ),
     Kind(
         "AKA-923",
-        ("401 ", "403 ", "Unauthorized", "Forbidden", "ClientAuthenticationError", "AADSTS", "authentication failed"),
+        (
+            "401 ",
+            "403 ",
+            "PERMISSION_DENIED",
+            "Unauthorized",
+            "Forbidden",
+            "ClientAuthenticationError",
+            "AADSTS",
+            "authentication failed",
+        ),
         "a service refused its token or its rights",
         "Check the identity's role or the connection's password, then clear the tasks; a retry does not help before.",
     ),
@@ -156,6 +165,7 @@ KINDS = (
             "ConnectionRefused",
             "ConnectionReset",
             "InterfaceError",
+            "API_SERVER_ERROR",
         ),
         "a connection failed",
         "Check the service that it connects to; a retry helps once that answers.",

@@ -97,6 +97,8 @@ def found(*tasks: FailedTask) -> list[Finding]:
             "Check the name",
         ),
         ("HTTPError: 401 Client Error", "AKA-923", "a service refused its token or its rights: ", "Check the id"),
+        ("ServerResponseError: Value rejected by database", "AKA-723", "Airflow's database cannot store", "Return a"),
+        ("AirflowRuntimeError: API_SERVER_ERROR: {}", "AKA-923", "a connection failed: ", "Check the service that"),
         ("ReadTimeout: read timed out", "AKA-923", "a service did not answer in time: ", "Check the service, or raise"),
         (
             "OperationalError: server closed the connection",
