@@ -54,7 +54,7 @@ class Rule:
     """One rule. `effects` are prefixes of the IDs of findings that follow from its own.
 
     `may_explain`: its findings are changes of what others are about, which show them as their likely reason.
-    `automatic`: its causes bring their own remedies.
+    `automatic`: its causes bring their own remedies. `lasting`: a task can succeed all the same, so that proves no end.
     """
 
     id: str
@@ -65,13 +65,14 @@ class Rule:
     remedy: Remedy | None = None
     may_explain: bool = False
     automatic: bool = False
+    lasting: bool = False
 
     def findings(self, facts: Snapshot) -> list[Finding]:
         """Return the findings of the rule in `facts`."""
         return [self._finding(cause) for cause in self.evaluate(facts) if cause.evidence]
 
     def _finding(self, cause: Cause) -> Finding:
-        current = [item for item in cause.evidence if not _is_over(item)]
+        current = [item for item in cause.evidence if self.lasting or not _is_over(item)]
         finding = Finding(
             id=self.id,
             severity=cause.severity or self.severity,
@@ -94,6 +95,7 @@ class Options(TypedDict, total=False):
     remedy: Remedy
     may_explain: bool
     automatic: bool
+    lasting: bool
 
 
 class Section(list[Rule]):
@@ -125,6 +127,7 @@ class Section(list[Rule]):
                 own["effects"] = tuple(chain(*effects))
             if "link" in text:
                 own["link"] = text["link"]
+            own["lasting"] = text.get("lasting", False)
             self.rule(name, Severity(text.get("severity", "critical")), **own)(partial(self._evaluate_text, text))
 
     def _evaluate_text(self, text: Mapping[str, Any], facts: Snapshot) -> Iterable[Cause]:

@@ -116,7 +116,7 @@ def _names_are_not_resolved(facts: Snapshot) -> Iterable[Cause]:
 
 @SURROUNDINGS.rule(
     "AKA-820",
-    effects=("AKA-302", "AKA-319", "AKA-701", "AKA-707", "AKA-906"),
+    effects=("AKA-302", "AKA-319", "AKA-701", "AKA-707", "AKA-906", "AKA-92"),
     link="https://learn.microsoft.com/azure/virtual-machines/linux/time-sync",
 )
 def _clock_is_wrong(facts: Snapshot) -> Iterable[Cause]:
