@@ -63,6 +63,15 @@ def test_what_succeeded_in_the_end_is_not_told(diagnosis: Diagnosis) -> None:
     assert "now_and_then" not in str(diagnosis)
 
 
+def test_the_event_of_a_full_node_is_why_a_process_was_killed(failing: Failing) -> None:
+    name = failing.report_a_full_node()
+    killed = [finding for finding in every(failing.diagnosis()) if finding.id == "AKA-921"]
+    assert killed
+    for finding in killed:
+        assert "while a node was out of memory" in finding.cause
+        assert finding.evidence[0].startswith(f"event of Node {name} at ")
+
+
 @pytest.mark.parametrize("rule", CLEARED)
 def test_lost_tasks_are_cleared_and_queued_again_once(failing: Failing, diagnosis: Diagnosis, rule: str) -> None:
     with closing(open_session("local", "plan")) as session:

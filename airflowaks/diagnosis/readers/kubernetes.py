@@ -120,8 +120,10 @@ def _events(kube: Kube, scope: Scope) -> tuple[tuple[Event, ...], int]:
     total = 0
     warnings = kube.each("v1", "Event", scope.namespace, fields="type=Warning")
     rollouts = kube.each("v1", "Event", scope.namespace, fields="reason=ScalingReplicaSet")
+    # Those of nodes are in this namespace.
+    full = kube.each("v1", "Event", "default", fields="reason=SystemOOM")
     newest: dict[str, list[tuple[str, int, Event]]] = defaultdict(list)
-    for number, event in zip(count(), map(_event, chain(warnings, rollouts))):
+    for number, event in zip(count(), map(_event, chain(warnings, rollouts, full))):
         if scope.covers(event.at):
             total += event.count
             heap = newest[event.reason]

@@ -10,7 +10,16 @@ from typing import TYPE_CHECKING, Any
 from airflowaks.cloud.airflow_api import RAISED_AT, raised_at
 from airflowaks.diagnosis import remedies
 from airflowaks.diagnosis.facts.services import EXECUTOR_SAYS
-from airflowaks.diagnosis.rules.failure_kinds import BY_PLACE, KINDS, UNDECRYPTABLE, UNREAD, Kind
+from airflowaks.diagnosis.rules.failure_kinds import (
+    BY_PLACE,
+    KILLED,
+    KILLED_BY_THE_NODE,
+    KINDS,
+    NODE_IS_FULL,
+    UNDECRYPTABLE,
+    UNREAD,
+    Kind,
+)
 from airflowaks.diagnosis.rules.rule import NOTE, WARNING, Cause, Section
 
 if TYPE_CHECKING:
@@ -63,7 +72,7 @@ def rules_of(section: Section, *names: str, **options: Any) -> None:
 def _of_kind(name: str, facts: Snapshot) -> Iterator[Cause]:
     for group in _groups(facts.airflow.failed):
         if group.kind.id == name:
-            yield _cause(group)
+            yield _cause(group, facts)
 
 
 @lru_cache(maxsize=1)
@@ -88,15 +97,18 @@ def _kind(error: str, where: str) -> Kind:
     return next(matches, None) or next(by_place)
 
 
-def _cause(group: _Group) -> Cause:
+def _cause(group: _Group, facts: Snapshot) -> Cause:
     kind, dags = group.kind, dict.fromkeys(task.dag for task in group.tasks)
+    full = [event for event in facts.kubernetes.events if event.reason == NODE_IS_FULL] if kind is KILLED else []
+    kind = KILLED_BY_THE_NODE if full else kind
     what = "run" if not group.tasks[0].task else "task"
     count = f"{group.count} {what}{'s' if group.count > 1 else ''}"
     of = f" of {len(dags)} DAGs" if len(dags) > 1 else ""
     meaning = f"{kind.meaning}{': ' if kind.meaning and group.error else ''}{group.error.rstrip('.')}"
     since = min(task.since or task.at for task in group.tasks)
     over = all(task.succeeded > task.at for task in group.tasks)
-    lines = [group.where.strip()] if group.where else []
+    lines = [f"event of Node {event.name} at {event.at}: {event.message}" for event in full[-1:]]
+    lines += [group.where.strip()] if group.where else []
     if group.count > 1:
         lines.append(f"since {since}, in DAG {', '.join(dags)}")
     return Cause(

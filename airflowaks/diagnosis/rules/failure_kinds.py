@@ -23,6 +23,23 @@ class Kind:
         return self.id in ("AKA-921", "AKA-922", "AKA-924")
 
 
+KILLED = Kind(
+    "AKA-921",
+    ("Likely out of memory", "signal 9", "SIGKILL", "exit code -9", "exit code 137"),
+    "its process was killed (SIGKILL), most likely for want of memory",
+    "Raise `airflow.workers.memory` or lower `airflow.workers.concurrency` and run step 7, or have the task use less; a"
+    " retry may help.",
+)
+"""By the kernel, for the limit of the container or of the process, or by somebody; AKA-802 is about the whole pod."""
+KILLED_BY_THE_NODE = Kind(
+    "AKA-921",
+    (),
+    "its process was killed (SIGKILL), while a node was out of memory",
+    "Choose a larger `cluster.node_pool.vm_size` and run step 1, or lower `airflow.workers.concurrency` and run step 7;"
+    " a retry may help.",
+)
+NODE_IS_FULL = "SystemOOM"
+"""The reason of the kubelet's event about its node, in the namespace default: pkg/kubelet/oom/oom_watcher_linux.go."""
 UNDECRYPTABLE = Kind(
     "AKA-925",
     ("InvalidToken", "Can't decrypt", "Could not create Fernet object"),
@@ -46,13 +63,7 @@ KINDS = (
         "it was queued again and again, and no worker took it",
         "Check the workers and the broker; a retry helps then, and this fix clears the tasks.",
     ),
-    Kind(
-        "AKA-921",
-        ("Likely out of memory", "signal 9", "SIGKILL", "exit code -9", "exit code 137"),
-        "its process was killed (SIGKILL), most likely for want of memory, of the process or of the node",
-        "Raise `airflow.workers.memory` or lower `airflow.workers.concurrency` and run step 7, or have the task use"
-        " less; a retry may help.",
-    ),
+    KILLED,
     Kind(
         "AKA-921",
         ("Process terminated by signal", "WorkerLostError", "signal 15", "SIGTERM", "state attribute is running"),

@@ -41,7 +41,7 @@ def found(*tasks: FailedTask) -> list[Finding]:
         (
             "Process terminated by signal. Likely out of memory error (OOM). For more information, see https://…",
             "AKA-921",
-            "its process was killed (SIGKILL), most likely for want of memory, of the process or of the node: Process",
+            "its process was killed (SIGKILL), most likely for want of memory: Process",
             "Raise `airflow.workers.memory`",
         ),
         (

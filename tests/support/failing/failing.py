@@ -11,6 +11,7 @@ from airflowaks.cloud.database_urls import DatabaseUrl
 from airflowaks.diagnosis.diagnose import diagnose
 from airflowaks.diagnosis.readers.waiting import opened
 from airflowaks.engine.polling import retry_on
+from airflowaks.engine.times import timestamp
 from airflowaks.kube import exec as command
 from airflowaks.session import open_session
 from airflowaks.steps import key_vault, volumes
@@ -113,6 +114,20 @@ class Failing:
             (row,) = database.rows("SELECT external_executor_id AS id FROM task_instance WHERE dag_id = 'lost'")
         worker = self.scene.pods("worker")[0]
         command.run(self.scene.kube, worker, ("python", "-c", _LOSE, row["id"]), container="worker")
+
+    def report_a_full_node(self) -> str:
+        """Have the kubelet of a node report that the kernel killed a process, and return the node's name."""
+        name = next(node["metadata"]["name"] for node in self.scene.kube.each("v1", "Node"))
+        event = {
+            "metadata": {"name": f"{name}.{NAME}", "namespace": "default"},
+            "involvedObject": {"kind": "Node", "name": name},
+            "type": "Warning",
+            "reason": "SystemOOM",
+            "message": "System OOM encountered, victim process: airflow, pid: 4711",
+            "lastTimestamp": timestamp(),
+        }
+        self.scene.kube.request("POST", "/api/v1/namespaces/default/events", {}, event)
+        return str(name)
 
     def fill_a_disk(self) -> None:
         """Have a task find a full disk."""
