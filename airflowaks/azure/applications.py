@@ -12,7 +12,8 @@ from airflowaks.azure.identities import AUDIENCE
 from airflowaks.cloud.error_mapping import error_codes
 from airflowaks.engine.changes import AFTER_APPLY
 from airflowaks.engine.polling import retry_on
-from airflowaks.engine.resource import Facts, Resource
+from airflowaks.engine.resource import ADOPTED, Facts, Resource
+from airflowaks.errors import NameTaken
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -62,8 +63,19 @@ class Application(DirectoryObject):
 
     @property
     def client_id(self) -> Any:
-        """Return the application's client ID, or AFTER_APPLY."""
-        return self.fact("appId")
+        """Return the application's client ID, or AFTER_APPLY.
+
+        Everybody in a tenant may register applications under any name, so one is not adopted by its name: nothing is
+        written for it, and nobody is sent to it. Raises NameTaken.
+        """
+        client_id = self.fact("appId")
+        if self.origin == ADOPTED:
+            raise NameTaken(
+                f"{self}: the application {client_id} of this name was not made for this environment, and anybody may"
+                " have registered it.",
+                "Set another name in `entra.application`, or `entra.application_id` to the client ID of one you trust.",
+            )
+        return client_id
 
     def settings(self) -> Facts:
         """Return who signs in, where Entra sends them back to, and what the token says of them.
@@ -223,7 +235,7 @@ class ApplicationCredential(Resource):
 
     @property
     def _collection(self) -> str:
-        return f"/applications/{self.application.id}/federatedIdentityCredentials"
+        return f"/applications(appId='{self.application.client_id}')/federatedIdentityCredentials"
 
     def read(self) -> Facts | None:
         """Return the credential of the service account's name."""

@@ -8,7 +8,7 @@ from airflowaks.azure.applications import CALLBACK
 from airflowaks.cloud.connection import token_claims
 from airflowaks.engine.assessment import assess
 from airflowaks.engine.changes import Action
-from airflowaks.errors import PermissionDenied
+from airflowaks.errors import NameTaken, PermissionDenied
 from airflowaks.preflight.rows import Row
 from airflowaks.session import GRAPH_SCOPE
 from airflowaks.steps import cluster
@@ -50,6 +50,9 @@ def registration(session: Session) -> Iterator[Row]:
         with session.translated(step.application):
             pending = [str(each) for each in step.sign_in if assess(each)[0] in (Action.CREATE, Action.UPDATE)]
         seen = f"step 1 writes {', '.join(pending)}" if pending else f"the application {name} exists"
+    except NameTaken as error:
+        yield Row(_CHECK, "stops", error.message, error.action)
+        return
     except PermissionDenied:
         pending, seen = [name], f"the application {name} may not be read"
     if not pending:

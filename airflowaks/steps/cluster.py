@@ -14,7 +14,7 @@ from airflowaks.engine.changes import Changes
 from airflowaks.engine.converge import converge
 from airflowaks.engine.observation import observe
 from airflowaks.engine.resource import ADOPTED, set_step
-from airflowaks.errors import CheckFailed, NameTaken
+from airflowaks.errors import CheckFailed
 from airflowaks.kube.client import connect
 from airflowaks.kube.manifests import load
 from airflowaks.kube.objects import KubeObject
@@ -144,17 +144,7 @@ def sign_in(session: Session) -> Changes:
         NameTaken: an application that was not made for this environment has the name.
 
     """
-    step = session.memoize(Resources)
-    if step.application is None:
-        return Changes()
-    changes = converge(session, step.application)
-    if any(change.origin == ADOPTED for change in changes):
-        raise NameTaken(
-            f"{step.application}: the application {step.application.client_id} of this name was not made for this"
-            " environment, and anybody may have registered it.",
-            "Set another name in `entra.application`, or `entra.application_id` to the client ID of one you trust.",
-        )
-    return changes + converge(session, *step.sign_in[1:])
+    return converge(session, *session.memoize(Resources).sign_in)
 
 
 def identity(session: Session) -> Changes:

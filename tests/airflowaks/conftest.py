@@ -35,7 +35,11 @@ def rehearsal_server(rehearsal: Rehearsal) -> Server:
             "resource_group": name,
             "cluster": local.cluster.model_copy(update={"name": name}),
             "entra": local.entra.model_copy(
-                update={"admin_group": f"{name}-admins", "developer_group": f"{name}-developers"}
+                update={
+                    "admin_group": f"{name}-admins",
+                    "developer_group": f"{name}-developers",
+                    "application": name,
+                }
             ),
         }
     )

@@ -50,7 +50,7 @@ def environment(rehearsal: Rehearsal) -> Environment:
     plain = name.replace("-", "")
     return changed(
         load_environment("local").model_copy(update={"resource_group": name}),
-        entra={"admin_group": f"{name}-admins", "developer_group": f"{name}-developers"},
+        entra={"admin_group": f"{name}-admins", "developer_group": f"{name}-developers", "application": name},
         cluster={"name": name},
         registry={"name": plain},
         postgresql={"name": name},

@@ -145,6 +145,9 @@ def test_another_s_application_of_the_name_is_not_trusted_and_stays(open_here: C
     cluster.groups(refused)
     with pytest.raises(NameTaken, match=rf"{name}: the application {made['appId']} of this name was not made for this"):
         cluster.sign_in(refused)
+    assert sign_in_row(open_here("plan")).verdict == "stops"
+    with pytest.raises(NameTaken):
+        airflow._sign_in(open_here())
     assert not items_of(session, f"/servicePrincipals?$filter=appId eq '{made['appId']}'")
     (application,) = registrations(session)
     assert (application["id"], application["groupMembershipClaims"]) == (made["id"], None)
