@@ -85,12 +85,21 @@ def refuse_web_page(response: Any) -> None:
 
 def web_page(answer: Any) -> AzureError | None:
     """Return the error for an HTTP response that is a web page: its host and first words; None if it is none."""
-    if not (getattr(answer, "headers", None) or {}).get("Content-Type", "").lower().startswith("text/html"):
+    if not is_page((getattr(answer, "headers", None) or {}).get("Content-Type", "")):
         return None
     read(answer)
-    words = " ".join(_MARKUP.sub(" ", answer.text()).split())
+    return page_of(str(urlsplit(answer.request.url).hostname), answer.status_code, answer.text())
+
+
+def is_page(form: str) -> bool:
+    """Tell whether a Content-Type is that of a web page."""
+    return form.lower().startswith("text/html")
+
+
+def page_of(host: str, status: int, text: str) -> AzureError:
+    """Return the error for the web page that a host answered: with its first words."""
+    words = " ".join(_MARKUP.sub(" ", text).split())
     seen = f'"{words[:_LONGEST_WORDS]}{"…" if len(words) > _LONGEST_WORDS else ""}"' if words else "without words"
-    host, status = urlsplit(answer.request.url).hostname, answer.status_code
     message = f"{host}: a web page came instead of the API's answer (status {status}): {seen}."
     if status < HTTPStatus.INTERNAL_SERVER_ERROR:
         return AzureError(

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from airflowaks.cloud.answers import cut_answer, web_page, web_page_behind
 from airflowaks.cloud.cluster import find_address
+from airflowaks.engine.polling import retry_on
 from airflowaks.errors import AzureError, ClusterUnreachable, KubernetesError, MissingDependency
 from airflowaks.kube.endpoint import pipeline
 from airflowaks.kube.failures import failure, unreachable
@@ -39,6 +40,7 @@ _APPLY = "application/apply-patch+yaml"
 _PAGE = 500
 _QUIET_SECONDS = 10
 _GRACE_SECONDS = 10
+_DELETE_SECONDS = 5.0
 
 
 class Reference(NamedTuple):
@@ -132,7 +134,12 @@ class Kube:
         body: Document = {"apiVersion": "v1", "kind": "DeleteOptions", "propagationPolicy": "Background"}
         if grace_seconds is not None:
             body["gracePeriodSeconds"] = grace_seconds
-        self._request_present("DELETE", reference, body)
+        # Asking again is safe; without an answer, the pod of a check would stay until its deadline.
+        retry_on(
+            lambda: self._request_present("DELETE", reference, body),
+            lambda error: isinstance(error, ClusterUnreachable),
+            _DELETE_SECONDS,
+        )
 
     def follow(self, reference: Reference, seconds: float) -> Iterator[Document | None]:
         """Yield an object now, after each change, and every few seconds without a change, for `seconds`.
@@ -233,18 +240,19 @@ class Kube:
             if response.status_code >= HTTPStatus.BAD_REQUEST:
                 response.read()
         except AzureError as error:
-            raise self._behind(error) from error
+            raise self.behind(error) from error
         except (IncompleteReadError, ServiceRequestError, ServiceResponseError) as error:
             if page := web_page_behind(error) or cut_answer(error):
-                raise self._behind(page) from error
+                raise self.behind(page) from error
             raise unreachable(self.session, self.address.cluster, self.address.server, error) from error
         if response.status_code >= HTTPStatus.BAD_REQUEST:
             if page := web_page(response):
-                raise self._behind(page)
+                raise self.behind(page)
             raise failure(self.session, self.address.cluster, response.status_code, response.text(), subject)
         return response
 
-    def _behind(self, answer: AzureError) -> ClusterUnreachable:
+    def behind(self, answer: AzureError) -> ClusterUnreachable:
+        """Return the error for an answer that is none of the API's."""
         return ClusterUnreachable(f"Cluster {self.address.cluster}: {answer.message}", answer.action)
 
     def _kind(self, api_version: str, kind: str) -> _Kind:

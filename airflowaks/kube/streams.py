@@ -12,8 +12,9 @@ from __future__ import annotations
 import asyncio
 import ssl
 from typing import TYPE_CHECKING
-from urllib.parse import urlencode
+from urllib.parse import urlencode, urlsplit
 
+from airflowaks.cloud.answers import is_page, page_of
 from airflowaks.cloud.cluster import SERVER_SCOPE
 from airflowaks.kube.failures import failure, unreachable
 from airflowaks.kube.kubelet import KUBELET_SECONDS, blame_node
@@ -56,8 +57,10 @@ async def open_stream(
             open_timeout=KUBELET_SECONDS,
         )
     except InvalidStatus as refused:
-        body = (refused.response.body or b"").decode(errors="replace")
-        error: KubernetesError = failure(session, address.cluster, refused.response.status_code, body)
+        status, body = refused.response.status_code, (refused.response.body or b"").decode(errors="replace")
+        if is_page(refused.response.headers.get("Content-Type", "")):
+            raise kube.behind(page_of(str(urlsplit(url).hostname), status, body)) from refused
+        error: KubernetesError = failure(session, address.cluster, status, body)
     except (OSError, WebSocketException) as lost:
         error = unreachable(session, address.cluster, address.server, lost)
     raise await asyncio.to_thread(blame_node, kube, pod, error)

@@ -177,6 +177,25 @@ def test_a_pod_whose_creation_is_not_confirmed_is_deleted(world: World, rehearsa
     assert not list(world.kube.each("v1", "Pod", world.namespace))
 
 
+@pytest.mark.filterwarnings(UNCLOSED)
+def test_a_web_page_in_place_of_an_answer_leaves_no_pod_and_is_no_stream(world: World, rehearsal: Rehearsal) -> None:
+    idle = pod(world, "python", "-c", "import time; time.sleep(600)", name="behind-a-portal")
+    pods = "/api/v1/namespaces/{}/pods/{}"
+    with Middle(rehearsal.home, rehearsal.connection["HTTPS_PROXY"]) as middle:
+        kube = Kube(world.session(), middle.before(world.server.address))
+        with short_lived(kube, idle) as one:
+            for fault, words in (("HTML 200", "Guest network Please sign"), ("HTML 502", "502 Bad Gateway")):
+                middle.watch(Disturbance(Kind("GET", "kubernetes", f"{pods}/exec"), fault))
+                with pytest.raises(ClusterUnreachable) as caught:
+                    run(kube, one, ("true",))
+                status = fault.removeprefix("HTML ")
+                text = f"localhost: a web page came instead of the API's answer (status {status}): \"{words}"
+                assert text in caught.value.message
+            middle.watch(Disturbance(Kind("DELETE", "kubernetes", pods), "HTML 200"))
+        assert middle.struck
+    assert world.kube.get(one) is None or "deletionTimestamp" in (world.kube.get(one) or {})["metadata"]
+
+
 def test_a_command_in_a_pod_reads_writes_and_fails(world: World) -> None:
     kube = world.kube
     with short_lived(kube, pod(world, "python", "-c", "import time; time.sleep(600)")) as one:
