@@ -36,7 +36,18 @@ def _delete(governor: Authored, session: Session) -> Changes:
 
 @SURROUNDINGS.rule(
     "AKA-817",
-    effects=("AKA-513", "AKA-519", "AKA-609", "AKA-707", "AKA-819", "AKA-004", "AKA-006", *NO_NEW_PODS, *DOWNSTREAM),
+    effects=(
+        "AKA-513",
+        "AKA-519",
+        "AKA-609",
+        "AKA-706",
+        "AKA-707",
+        "AKA-819",
+        "AKA-004",
+        "AKA-006",
+        *NO_NEW_PODS,
+        *DOWNSTREAM,
+    ),
     link=f"{_KUBERNETES}concepts/services-networking/network-policies/",
     automatic=True,
 )
@@ -93,7 +104,7 @@ def _somebody_elses_autoscaler(facts: Snapshot) -> Iterable[Cause]:
 
 @SURROUNDINGS.rule(
     "AKA-819",
-    effects=("AKA-513", "AKA-519", "AKA-609", "AKA-004", "AKA-006", "AKA-701", *DOWNSTREAM),
+    effects=("AKA-513", "AKA-519", "AKA-609", "AKA-706", "AKA-004", "AKA-006", "AKA-701", *DOWNSTREAM),
     link="https://learn.microsoft.com/troubleshoot/azure/azure-kubernetes/dns/basic-troubleshooting-dns-resolution-problems",
 )
 def _names_are_not_resolved(facts: Snapshot) -> Iterable[Cause]:
