@@ -41,7 +41,8 @@ def documents(folder: Path, *, exposed: bool = False, versions: Mapping[str, str
     for group in step1.groups:
         group._facts = {"id": f"the ID of {group.name}"}
     assert step1.application
-    step1.application._facts = {"appId": "55555555-5555-4555-8555-555555555555"}
+    marked = f"(airflowaks {session.environment.mark})"
+    step1.application._facts = {"appId": "55555555-5555-4555-8555-555555555555", "description": marked}
     image, vault = session.memoize(registry.Resources), session.memoize(key_vault.Resources)
     image.registry._facts = {"properties": {"loginServer": "airflowdev.azurecr.io"}}
     image.image._facts = {"digest": DIGEST}

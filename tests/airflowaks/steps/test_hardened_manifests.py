@@ -105,6 +105,10 @@ def test_only_the_web_pages_components_stand_in_for_the_application_that_people_
     assert {name for name, one in specs.items() if one["serviceAccountName"] == SIGN_IN_ACCOUNT} == web
     configured = [name for name, one in specs.items() if "sign-in" in {each["name"] for each in one["volumes"]}]
     assert set(configured) == web
+    for name in web:
+        (container,) = specs[name]["containers"]
+        # Without a limit an open page keeps the roles of a person who is in none of the groups any more.
+        assert {"name": "AIRFLOW__FAB__SESSION_MAX_LIFETIME_MINUTES", "value": "480"} in container["env"]
     (config,) = (one["data"] for one in made if one["metadata"]["name"] == "airflow-sign-in")
     assert json.loads(config["sign-in.json"])["roles"] == {
         "the ID of airflow-dev-admins": ["Admin"],
