@@ -158,8 +158,7 @@ def _pool_is_full(wait: Wait, facts: Snapshot) -> Reason | None:
         f"The pool {wait.pool} is full: {pool.taken} of {pool.total} slots are taken."
         if pool.taken >= pool.total
         else f"The pool {wait.pool} has {pool.total - pool.taken} free slots; the task needs {wait.pool_slots}.",
-        f"Wait for those tasks, end them, or raise the slots of the pool {wait.pool} under Admin, Pools; this fix"
-        " doubles them.",
+        f"Wait for those tasks, end them, or raise the slots of the pool {wait.pool} under Admin, Pools.",
         holders(pool),
         remedy=partial(remedies.raise_pool, pool=wait.pool, slots=2 * pool.total),
     )
