@@ -117,8 +117,8 @@ def test_files_that_cannot_be_read_are_rarely_read_define_a_dag_twice_or_are_gon
     failing.parse()
 
     def told(seen: Diagnosis) -> bool:
-        files = [name for name in ("hangs.py", "slow.py", "dies.py") if f"file {name}" in str(seen)]
-        return len(files) == 3 and {"AKA-733", "AKA-734"} <= {finding.id for finding in every(seen)}
+        causes = [finding for finding in every(seen) if finding.id == "AKA-731"]
+        return len(causes) == 3 and {"AKA-733", "AKA-734"} <= {finding.id for finding in every(seen)}
 
     seen = wait_until(failing.diagnosis, told, SECONDS, longest_pause=5)
     print(seen)

@@ -28,7 +28,7 @@ NAME = "failing"
 FAILURES = {
     "own_code": ("AKA-725", "KeyError: 'amount'", "raised at failing.py:"),
     "of_the_provider": ("AKA-725", "non-zero exit code 3", "the provider standard"),
-    "many": ("AKA-725", "3 tasks failed: ValueError: row ", "3 times since "),
+    "many_rows": ("AKA-725", "3 tasks failed: ValueError: row ", "3 times since "),
     "out_of_memory": ("AKA-921", "its process was killed (SIGKILL)", "DAG out_of_memory"),
     "program_is_killed": ("AKA-921", "exit code -9", "the provider standard"),
     "worker_is_killed": ("AKA-921", "signal 9 (SIGKILL)", "DAG worker_is_killed"),
@@ -88,13 +88,13 @@ class Failing:
                 retry_on(lambda dag=dag: api.definitions(dag), is_unknown, SECONDS)
                 api.unpause(dag)
                 self.runs[dag] = api.trigger(dag)
+            await_true(lambda: _state(api, "silent") == "running", "silent")
+            self.scene.as_airflow(_SILENCE)
             await_true(lambda: _state(api, "ended_by_hand") == "running", "ended_by_hand")
             path = f"/api/v2/dags/ended_by_hand/dagRuns/{quote(self.runs['ended_by_hand'])}/taskInstances/work"
             api._send("PATCH", path, {"new_state": "failed"})
             await_true(lambda: _state(api, "lost") == "queued", "lost")
             self._lose()
-            await_true(lambda: _state(api, "silent") == "running", "silent")
-            self.scene.as_airflow(_SILENCE)
             for dag in FAILURES:
                 await_true(lambda dag=dag: api.state(dag, self.runs[dag]) == "failed", dag)
             await_true(lambda: api.state(_RECOVERS, self.runs[_RECOVERS]) == "success", _RECOVERS)

@@ -57,7 +57,7 @@ def worker_is_killed() -> None:
 def silent(ti: Any) -> None:
     if ti.try_number == 1:
         os.kill(os.getppid(), signal.SIGSTOP)
-        time.sleep(40)
+        time.sleep(60)
         os.kill(os.getppid(), signal.SIGCONT)
         time.sleep(60)
 
@@ -200,7 +200,7 @@ trigger_import()
 
 
 @dag(schedule=None)
-def many() -> None:
+def many_rows() -> None:
     @task(task_id="work")
     def work(number: int) -> None:
         raise ValueError(f"row {number} is bad")
@@ -208,4 +208,4 @@ def many() -> None:
     work.expand(number=list(range(3)))
 
 
-many()
+many_rows()
