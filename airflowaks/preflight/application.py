@@ -19,13 +19,13 @@ if TYPE_CHECKING:
     from airflowaks.session import Session
 
 _CHECK = "sign-in to Airflow"
-# Who holds one of each registers applications, assigns groups and consents for the tenant:
-# https://learn.microsoft.com/graph/api/application-upsert, /serviceprincipal-post-approleassignedto,
+# Who holds one of each, of which the first is the least, registers applications, assigns groups and consents for the
+# tenant: https://learn.microsoft.com/graph/api/application-upsert, /serviceprincipal-post-approleassignedto,
 # /oauth2permissiongrant-post
 _PERMISSIONS = (
-    {"Application.ReadWrite.OwnedBy", "Application.ReadWrite.All", "Directory.ReadWrite.All"},
-    {"AppRoleAssignment.ReadWrite.All"},
-    {"DelegatedPermissionGrant.ReadWrite.All", "Directory.ReadWrite.All"},
+    ("Application.ReadWrite.OwnedBy", "Application.ReadWrite.All", "Directory.ReadWrite.All"),
+    ("AppRoleAssignment.ReadWrite.All",),
+    ("DelegatedPermissionGrant.ReadWrite.All", "Directory.ReadWrite.All"),
 )
 # https://learn.microsoft.com/entra/identity/role-based-access-control/permissions-reference
 DIRECTORY_ROLES = {
@@ -60,11 +60,11 @@ def registration(session: Session) -> Iterator[Row]:
         return
     claims = token_claims(session.token(GRAPH_SCOPE))
     roles = [DIRECTORY_ROLES[role] for role in claims.get("wids", ()) if role in DIRECTORY_ROLES]
-    held = [sorted(each & {*claims.get("roles", ())}) for each in _PERMISSIONS]
+    held = [[name for name in names if name in claims.get("roles", ())] for names in _PERMISSIONS]
     if roles or all(held):
         yield Row(_CHECK, "ok", f"{', '.join(roles or [names[0] for names in held])}; {seen}")
         return
-    lacking = " and ".join(min(each) for each, names in zip(_PERMISSIONS, held, strict=True) if not names)
+    lacking = " and ".join(needed[0] for needed, names in zip(_PERMISSIONS, held, strict=True) if not names)
     person = session.operator.kind == "User"
     needs = "no role that manages applications" if person else f"the application lacks {lacking}"
     yield Row(_CHECK, "unknown" if person else "stops", f"{needs}; {seen}", _request(session))

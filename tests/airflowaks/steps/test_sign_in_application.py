@@ -207,7 +207,9 @@ def test_the_preflight_says_what_an_administrator_has_to_make(
     stranger = principal_of(rehearsal, session, [], ["Group.Create", "GroupMember.Read.All"], "apply")
     told = sign_in_row(stranger)
     assert told.verdict == "stops"
-    assert told.seen.startswith("the application lacks Application.ReadWrite.All and AppRoleAssignment.ReadWrite.All")
+    assert told.seen.startswith(
+        "the application lacks Application.ReadWrite.OwnedBy and AppRoleAssignment.ReadWrite.All"
+    )
     for words in (
         "http://localhost/auth/oauth-authorized/azure",
         "system:serviceaccount:airflow:airflow-api-server",
