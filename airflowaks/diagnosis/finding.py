@@ -34,6 +34,10 @@ class Severity(StrEnum):
         """Return a sort key, the worst first."""
         return list(Severity).index(self)
 
+    def counted(self, number: int) -> str:
+        """Return so many of them in words, such as `2 warnings`."""
+        return f"{number} {self.value}{'s' * (number > 1 and self is not Severity.CRITICAL)}"
+
 
 @dataclass(frozen=True)
 class Finding:
@@ -129,7 +133,7 @@ class Findings(Tabular, tuple[Finding, ...]):
 
     def summary(self) -> str:
         """Return the counts in one line."""
-        counts = [f"{len(self.of(severity))} {severity.value}" for severity in Severity if self.of(severity)]
+        counts = [severity.counted(len(self.of(severity))) for severity in Severity if self.of(severity)]
         return f"{', '.join(counts)}." if counts else "Nothing is wrong."
 
     def table(self, title: str = "") -> Table:

@@ -40,6 +40,11 @@ def test_case(path: Path) -> None:
 
 def test_all_is_well_where_nothing_is_wrong() -> None:
     assert evaluate(facts_of({})).summary() == "Nothing is wrong."
+    assert [Severity.WARNING.counted(1), Severity.WARNING.counted(2), Severity.CRITICAL.counted(2)] == [
+        "1 warning",
+        "2 warnings",
+        "2 critical",
+    ]
 
 
 def test_every_rule_has_a_case_and_is_found_in_it() -> None:
