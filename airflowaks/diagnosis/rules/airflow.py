@@ -11,14 +11,13 @@ from airflowaks.diagnosis.facts.waiting import duration
 from airflowaks.diagnosis.rules import failed_tasks, schemas
 from airflowaks.diagnosis.rules.parsing import IMPORT_TIMEOUT
 from airflowaks.diagnosis.rules.rule import DOWNSTREAM, WARNING, Cause, Section, components_of, in_turn
-from airflowaks.engine.removal import remove
+from airflowaks.engine.changes import Action, Changes
 from airflowaks.steps import airflow, workload_identity
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from airflowaks.diagnosis.facts.snapshot import LogLine, Snapshot
-    from airflowaks.engine.changes import Changes
     from airflowaks.session import Session
 
 _DOCS = "https://airflow.apache.org/docs/apache-airflow/stable/"
@@ -40,7 +39,9 @@ _REFUSED = (
     ("` should not be", "Possible values"),
 )
 _SIGNERS = ("airflow-api-server", "airflow-scheduler")
-_OF_THE_SCHEMA = ("AKA-704", "AKA-708", "AKA-714", *DOWNSTREAM)
+_OF_THE_SCHEMA = ("AKA-704", "AKA-708", "AKA-714", "AKA-004", *DOWNSTREAM)
+_REQUIRED = "Database migration required"
+_REQUIRES = re.compile(r"using Airflow version (\d+\.\d+\.\d+)")
 AIRFLOW = Section("log", "task")
 
 
@@ -96,7 +97,9 @@ AIRFLOW.text_rules("AKA-716")
 
 def _migrate_again(session: Session) -> Changes:
     """Run the migration again, which its Job's manifest gives no reason for, then roll out what waits for it."""
-    return remove(session, session.memoize(airflow.Resources).migration) + airflow.components(session)
+    job = session.memoize(airflow.Resources).migration.refresh()
+    deleted = kubectl.write(session, job, Action.DELETE) if job else Changes()
+    return deleted + airflow.components(session)
 
 
 @AIRFLOW.rule("AKA-717", effects=_OF_THE_SCHEMA, link=f"{_DOCS}installation/upgrading.html")
@@ -122,10 +125,17 @@ def _schema_is_older(facts: Snapshot) -> Iterable[Cause]:
 
 
 def _schemas(facts: Snapshot, *, newer: bool) -> list[str]:
-    """Return evidence for the images whose schema is not the database's."""
+    """Return evidence for the images whose schema is not the database's.
+
+    A component ends when it finds another schema, and names its version (`check_and_run_migrations` in
+    `airflow/utils/db.py`): that is all there is of an image by its digest.
+    """
     schema = facts.backend.database.schema
     pods = [pod for pod in facts.kubernetes.pods.values() if pod.component and pod.phase != "Succeeded"]
-    images = {pod.image: expected for pod in pods if (expected := schemas.expected(pod.image, schema))}
+    lines = AIRFLOW.lines(facts, (_REQUIRED,), sources=("log", "container"))
+    versions = [f"airflow:{match[1]}" for line in lines if (match := _REQUIRES.search(line.text))]
+    names = [*(pod.image for pod in pods), *versions]
+    images = {name: expected for name in names if (expected := schemas.expected(name, schema))}
     return [
         f"the database has {schemas.described(schema)}, the image {image} {schemas.described(expected)}"
         for image, expected in images.items()
@@ -155,7 +165,7 @@ def _migration_failed(facts: Snapshot) -> Iterable[Cause]:
 
 @AIRFLOW.rule("AKA-704", effects=("AKA-705", "AKA-9", "AKA-003"), link=f"{_DOCS}howto/set-up-database.html")
 def _database_is_not_migrated(facts: Snapshot) -> Iterable[Cause]:
-    lines = AIRFLOW.lines(facts, ("unapplied migrations",), ('relation "', "does not exist"))
+    lines = AIRFLOW.lines(facts, ("unapplied migrations",), (_REQUIRED,), ('relation "', "does not exist"))
     yield Cause(
         "The database is not migrated to this version of Airflow.",
         "Run step 7, which migrates it first. If the migration failed, read the log of its pod.",

@@ -166,8 +166,8 @@ def _messages_are_lost(facts: Snapshot) -> Iterable[Cause]:
             "Queue them again, which this fix does by clearing them. Airflow itself does so after ten minutes"
             " (task_queued_timeout), twice.",
             [
-                f"{broker.sent} tasks have been queued for more than a minute, and the broker's queues are empty",
-                f"{broker.unacknowledged} messages are with workers, for {broker.started} running tasks",
+                f"tasks that have been queued for a minute: {broker.sent}; messages in the broker's queues: 0",
+                f"messages that workers have taken: {broker.unacknowledged}, for running tasks: {broker.started}",
             ],
         )
 
