@@ -36,6 +36,7 @@ if TYPE_CHECKING:
 UNCLOSED = "ignore:unclosed:ResourceWarning"
 """The filter for tests with a man in the middle: asyncio loses sockets that are reset while they change to TLS."""
 _SLOW_SECONDS = 4
+_ENDING_SECONDS = 30  # of the connections of a run; on a busy machine seconds
 _CHUNK = 64 * 1024
 _LIMIT = 64 * 1024 * 1024  # after start_tls a full StreamReader would pause the transport from before (Python 3.11)
 _CONNECTED = b"HTTP/1.1 200"
@@ -119,7 +120,7 @@ class Middle:
     def watch(self, disturbance: Disturbance | None = None, kill: Callable[[], None] = lambda: None) -> None:
         """Begin to note requests, and disturb the first of a kind; `kill` kills the client or the server."""
         self.seen, self.struck, self._disturbance, self._kill = [], False, disturbance, kill
-        asyncio.run_coroutine_threadsafe(self._begin(), self._loop).result(10)
+        asyncio.run_coroutine_threadsafe(self._begin(), self._loop).result(2 * _ENDING_SECONDS)
 
     def __enter__(self) -> Self:
         started = threading.Event()
@@ -163,7 +164,7 @@ class Middle:
         for transport in (*self._plain, *(writer.transport for writer in self._writers)):
             transport.abort()
         ended = asyncio.gather(*(writer.wait_closed() for writer in self._writers), return_exceptions=True)
-        await asyncio.wait_for(ended, 5)
+        await asyncio.wait_for(ended, _ENDING_SECONDS)
         self._writers.clear()
         self._plain.clear()
 
