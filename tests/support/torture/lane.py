@@ -34,7 +34,7 @@ _RIDDLES = re.compile(
     re.IGNORECASE,
 )
 _WRITES = ("PUT", "PATCH", "DELETE")
-_COLLECTIONS = ("/pods", "/jobs", "/groups", "/$ref", "/register", "/listBuildSourceUploadUrl")
+_COLLECTIONS = ("/pods", "/jobs", "/groups", "/$ref", "/appRoleAssignedTo", "/register", "/listBuildSourceUploadUrl")
 """What a POST to makes something else each time; twins show in the state."""
 
 

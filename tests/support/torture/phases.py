@@ -129,7 +129,7 @@ def _cells(step: Any, *names: str) -> list[Phase]:
 
 
 PHASES = (
-    *_cells(cluster, "providers", "resource_group", "groups", "identity", "cluster", "access", "namespace"),
+    *_cells(cluster, "providers", "resource_group", "groups", "sign_in", "identity", "cluster", "access", "namespace"),
     *_cells(registry, "everything"),  # an image is in its registry, and goes with it
     *_cells(backend, "servers", "database"),
     *_cells(key_vault, "vault", "secrets"),

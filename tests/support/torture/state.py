@@ -78,9 +78,16 @@ def _assignments(session: Session) -> Iterator[Entry]:
 def _graph(session: Session) -> Iterator[Entry]:
     for group in _values(session, "/groups"):
         if _OURS.match(name := group["displayName"]):
-            yield Entry(f"Entra group {name}", "entra", group["id"])
+            yield Entry(f"Entra group {name}", "entra", f"groups/{group['id']}")
             for member in _values(session, f"/groups/{group['id']}/members"):
                 yield Entry(f"member {name} {member['id']}", "", "")
+    for kind, below in (("applications", "federatedIdentityCredentials"), ("servicePrincipals", "appRoleAssignedTo")):
+        for part in _values(session, f"/{kind}"):
+            if _OURS.match(name := part["displayName"]):
+                yield Entry(f"Entra {kind} {name}", "entra", f"{kind}/{part['id']}")
+                for each in _values(session, f"/{kind}/{part['id']}/{below}"):
+                    label = f"{below} {name} {each.get('name') or each['principalDisplayName']}"
+                    yield Entry(label, "entra", f"{kind}/{part['id']}/{below}/{each['id']}")
 
 
 def _values(session: Session, path: str) -> list[dict[str, Any]]:
@@ -138,8 +145,8 @@ def _delete_role(session: Session, name: str) -> None:
     session.authorization.role_assignments.delete_by_id(name)
 
 
-def _delete_entra(session: Session, identifier: str) -> None:
-    session.graph.send_request(HttpRequest("DELETE", session.graph.format_url(f"/groups/{identifier}")))
+def _delete_entra(session: Session, path: str) -> None:
+    session.graph.send_request(HttpRequest("DELETE", session.graph.format_url(f"/{path}")))
 
 
 def _delete_secret(session: Session, name: str) -> None:
