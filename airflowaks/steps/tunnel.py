@@ -9,6 +9,7 @@ from __future__ import annotations
 import atexit
 import secrets
 import threading
+import time
 from contextlib import ExitStack, contextmanager, suppress
 from typing import TYPE_CHECKING, Any
 
@@ -61,6 +62,7 @@ class Tunnel:
         self._pod: Reference | None = None
         self._lines_read = 0
         self._beside: Tunnel | None = None
+        self._failed: tuple[float, AirflowAksError] | None = None
 
     def address(self, host: str, port: int) -> tuple[str | None, int]:
         """Return the loopback port that leads to a server of the backend; open the tunnel, or one that ended, again.
@@ -72,8 +74,10 @@ class Tunnel:
             RolloutFailed: the pod did not start.
 
         """
-        server = (host, port)
+        server, asked = (host, port), time.monotonic()
         with self._lock:
+            if self._failed and self._failed[0] > asked:  # who waited for an attempt does not wait for another
+                raise self._failed[1]
             lives = self._lives()
             if server in self._ports and lives:
                 return _LOOPBACK, self._ports[server]
@@ -123,6 +127,7 @@ class Tunnel:
             self.close()
             if isinstance(error, AirflowAksError):
                 error.message = f"The way to PostgreSQL and the broker through the cluster: {error.message}"
+                self._failed = time.monotonic(), error
             raise
 
     def _require(self) -> None:

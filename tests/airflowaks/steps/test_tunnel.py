@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import time
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -309,6 +310,24 @@ def test_an_image_that_no_node_can_pull_is_said_at_once(session: Session) -> Non
         step.route.address(step.server.host, step.server.port)
     assert time.monotonic() - started < SECONDS
     until(lambda: not jobs(session))
+
+
+def test_who_waits_for_a_pod_that_fails_does_not_wait_for_another(cloud: Rehearsal, session: Session) -> None:
+    session.memoize(registry.Resources).image._facts = {"digest": f"sha256:{'0' * 64}"}
+    step = session.memoize(backend.Resources)
+    before = len(cloud.requests())
+
+    def fails(_: int) -> bool:
+        with pytest.raises(RolloutFailed):
+            step.route.address(step.server.host, step.server.port)
+        return True
+
+    with ThreadPoolExecutor(4) as pool:
+        assert all(pool.map(fails, range(4)))
+    created = [
+        each for each in cloud.requests()[before:] if each["method"] == "POST" and each["path"].endswith("/jobs")
+    ]
+    assert len(created) == 1
 
 
 def test_the_pod_runs_the_image_of_the_run(deployed: Session, open_here: Callable[..., Session]) -> None:
