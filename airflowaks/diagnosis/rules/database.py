@@ -192,7 +192,10 @@ def _pool_is_too_small(facts: Snapshot) -> Iterable[Cause]:
 
 
 @DATABASE.rule(
-    "AKA-519", WARNING, link=f"{_LEARN}server-parameters/param-client-connection-defaults-statement-behavior"
+    "AKA-519",
+    WARNING,
+    link=f"{_LEARN}server-parameters/param-client-connection-defaults-statement-behavior",
+    automatic=True,
 )
 def _idle_connections_are_dropped(facts: Snapshot) -> Iterable[Cause]:
     """Find connections that are cut, in the words of libpq and PostgreSQL; apache/airflow#16988 has them on AKS."""

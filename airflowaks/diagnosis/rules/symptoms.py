@@ -94,7 +94,7 @@ def _tasks_stay_queued(facts: Snapshot) -> Iterable[Cause]:
         )
 
 
-@SYMPTOMS.rule("AKA-907", WARNING, link=f"{_DOCS}administration-and-deployment/pools.html")
+@SYMPTOMS.rule("AKA-907", WARNING, automatic=True, link=f"{_DOCS}administration-and-deployment/pools.html")
 def _tasks_wait_at_a_limit(facts: Snapshot) -> Iterable[Cause]:
     return _waits(facts, Kind.LIMIT)
 

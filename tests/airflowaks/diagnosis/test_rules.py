@@ -36,6 +36,7 @@ def test_case(path: Path) -> None:
         assert one.evidence, one.id
         assert one.cause.endswith(".")
         assert one.fix.endswith(".")
+        assert one.remedy is None or RULES[one.id].automatic or RULES[one.id].remedy, one.id
 
 
 def test_all_is_well_where_nothing_is_wrong() -> None:

@@ -103,7 +103,7 @@ def a_task_waits_for_a_queue_that_no_worker_consumes(scene: Scene) -> Iterator[N
     _control(scene, 'cancel_consumer("another")')
 
 
-@AIRFLOW.drill("AKA-907")
+@AIRFLOW.drill("AKA-907", by_hand=True)
 def a_task_waits_for_a_pool_that_does_not_exist(scene: Scene) -> Iterator[None]:
     run = scene.run_dag("another_pool")
     with scene.api() as api:

@@ -119,6 +119,23 @@ def a_container_is_given_what_the_namespace_forbids(scene: Scene) -> Iterator[No
     yield
 
 
+@WORKLOADS.drill("AKA-816", changes=("AKA-807",))
+def the_pod_security_label_is_tightened(scene: Scene) -> Iterator[None]:
+    """Under the label from before, the pods of an edited Deployment ran."""
+    before = scene.pods(_COMPONENT)
+    _enforce(scene, "baseline")
+    scene.edit(_COMPONENT, securityContext={"allowPrivilegeEscalation": True})
+    scene.await_rolled(_COMPONENT, before)
+    _enforce(scene, "restricted")
+    scene.replace(_COMPONENT)
+    yield
+
+
+def _enforce(scene: Scene, level: str) -> None:
+    namespace = Reference("v1", "Namespace", NAMESPACE)
+    scene.patch(namespace, {"metadata": {"labels": {"pod-security.kubernetes.io/enforce": level}}}, _JSON)
+
+
 @WORKLOADS.drill("AKA-807")
 def a_setting_is_taken_out(scene: Scene) -> Iterator[None]:
     scene.patch(_SETTINGS, {"data": {"AIRFLOW__DAG_PROCESSOR__REFRESH_INTERVAL": None}}, _JSON)

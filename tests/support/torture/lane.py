@@ -170,12 +170,15 @@ class Lane:
     def _disturbed(self, phase: Phase, disturbance: Disturbance) -> Outcome | None:
         daemon = disturbance.kind.startswith("daemon")
         self._middle.watch(disturbance, lambda: kill_rehearsal(self.home) if daemon else self._process.kill())
-        outcome = self._run(self._access(phase), Act(phase.name))
-        if not self._middle.struck:
+        try:
+            outcome = self._run(self._access(phase), Act(phase.name))
+        finally:
+            struck = self._middle.struck
+            if daemon:
+                start_rehearsal(self.home)
+                self._middle.watch()  # it listens again
+        if not struck:
             raise Fell(f"{phase} did not send {disturbance.request}.")
-        if daemon:
-            start_rehearsal(self.home)
-            self._middle.watch()  # it listens again
         return outcome
 
     def _access(self, phase: Phase) -> Access:
