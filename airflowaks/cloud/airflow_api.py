@@ -128,9 +128,11 @@ class AirflowApi:
         return int(self._send("GET", f"{_API}/pools/{quote(pool, safe='')}")["slots"])
 
     def set_slots(self, pool: str, slots: int) -> None:
-        """Set the slots of a pool."""
-        path = f"{_API}/pools/{quote(pool, safe='')}?update_mask=slots"
-        self._send("PATCH", path, {"pool": pool, "slots": slots})
+        """Set the slots of a pool; Airflow 3.3 asks for `include_deferred` besides (`services/public/pools.py`)."""
+        path = f"{_API}/pools/{quote(pool, safe='')}"
+        deferred = self._send("GET", path)["include_deferred"]
+        body = {"pool": pool, "slots": slots, "include_deferred": deferred}
+        self._send("PATCH", f"{path}?update_mask=slots", body)
 
     def import_errors(self) -> list[dict[str, Any]]:
         """Return the first fifty DAG files that cannot be imported, each with its stack trace."""
