@@ -122,7 +122,8 @@ def test_columns_and_cells(
     body = {"metadata": {"name": "it"}, **fields}
     status, table = cluster_api.send("POST", f"{path.format(cluster_api.namespace)}?dryRun=All", body, headers=TABLE)
     assert status == 201, table
-    assert shown(table) == [(NAME, "it"), *cells]
+    young = [("Age string", "0s") if cell == ("Age string", "1s") else cell for cell in shown(table)]
+    assert young == [(NAME, "it"), *cells]
 
 
 def test_quotas(cluster_api: ClusterApi) -> None:
