@@ -63,7 +63,8 @@ def _added(
         shown, part, item = step
         of_own = [each[name] for each in own if name in each]
         if not of_own:
-            yield shown, (part,)
+            elements = (each for key in below if key.startswith("k:") and (each := _step(key, item)))
+            yield "".join([shown, *(element for element, *_ in elements)]), (part,)
         for path, pointer in _added(below, of_own, item) if of_own else ():
             yield f"{shown}{path if path.startswith('[') else f'.{path}'}", (part, *pointer)
 

@@ -6,7 +6,17 @@ from typing import TYPE_CHECKING
 
 from airflowaks.azure.applications import SIGN_IN_KINDS
 from airflowaks.diagnosis.power import start_cluster
-from airflowaks.diagnosis.rules.rule import DOWNSTREAM, NOTE, WARNING, Cause, Section, in_turn, listed, missing
+from airflowaks.diagnosis.rules.rule import (
+    DOWNSTREAM,
+    NOTE,
+    WARNING,
+    Cause,
+    Section,
+    in_turn,
+    listed,
+    missing,
+    sentence,
+)
 from airflowaks.steps import cluster, key_vault, workload_identity
 
 if TYPE_CHECKING:
@@ -140,7 +150,7 @@ def _resource_does_not_exist(facts: Snapshot) -> Iterable[Cause]:
     if absent:
         titles = [status.title for status in absent.values()]
         yield Cause(
-            f"{listed(titles)} {'does' if len(titles) == 1 else 'do'} not exist.",
+            f"{sentence(listed(titles))} {'does' if len(titles) == 1 else 'do'} not exist.",
             f"Run {_steps(absent)} to create what is missing. The activity log names who deleted it.",
             [f"{title} does not exist" for title in titles],
         )
@@ -167,8 +177,9 @@ def _resource_differs(facts: Snapshot) -> Iterable[Cause]:
     }
     if differing:
         titles = {name: facts.azure.resources[name].title for name in differing}
+        names = sentence(listed(list(titles.values())))
         yield Cause(
-            f"{listed(list(titles.values()))} {'differs' if len(titles) == 1 else 'differ'} from the environment.",
+            f"{names} {'differs' if len(titles) == 1 else 'differ'} from the environment.",
             f"Run {_steps(differing)}, or set the value in the environment file.",
             [f"{titles[name]}: {difference}" for name, lines in differing.items() for difference in lines],
         )

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from airflowaks.diagnosis import kubectl
 from airflowaks.diagnosis.facts.waiting import duration
 from airflowaks.diagnosis.remedies import queue_again
-from airflowaks.diagnosis.rules.rule import DOWNSTREAM, WARNING, Cause, Section, differing, in_turn, listed
+from airflowaks.diagnosis.rules.rule import DOWNSTREAM, WARNING, Cause, Section, differing, in_turn, listed, sentence
 from airflowaks.steps import airflow, backend, key_vault
 
 if TYPE_CHECKING:
@@ -127,8 +127,8 @@ def _broker_is_a_replica(facts: Snapshot) -> Iterable[Cause]:
         )
     elif facts.backend.broker.sent:
         yield Cause(
-            f"{listed(sorted(components) or ['a component'])}: connected to what was the broker's primary before a"
-            " failover.",
+            f"{sentence(listed(sorted(components) or ['a component']))}: connected to what was the broker's primary"
+            " before a failover.",
             "Restart it, so that it connects to the new primary.",
             lines,
             components,

@@ -165,9 +165,13 @@ def _first(evidence: Sequence[object]) -> tuple[str, ...]:
 
 
 def listed(names: Sequence[str]) -> str:
-    """Return the first names as the beginning of a sentence, and the number of the rest."""
+    """Return the first names, and the number of the rest."""
     left = len(names) - _MOST_NAMES
-    text = ", ".join(names[:_MOST_NAMES]) + (f" and {left} more" if left > 0 else "")
+    return ", ".join(names[:_MOST_NAMES]) + (f" and {left} more" if left > 0 else "")
+
+
+def sentence(text: str) -> str:
+    """Return the text with a capital at its beginning."""
     return text[0].upper() + text[1:]
 
 

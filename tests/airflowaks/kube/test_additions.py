@@ -79,3 +79,9 @@ def test_additions_are_removed_from_the_end_of_their_lists() -> None:
     assert patch[0] == {"op": "test", "path": "/metadata/resourceVersion", "value": "7"}
     spec = jsonpatch.apply_patch(changed, patch)["spec"]["template"]["spec"]
     assert spec == {"containers": [{**CONTAINER, "env": [{"name": "POD_IP", "valueFrom": {}}]}]}
+
+
+def test_a_list_that_is_all_an_addition_names_its_elements() -> None:
+    nothing = {"f:spec": {"f:template": {"f:spec": {"f:containers": {'k:{"name":"worker"}': {"f:image": {}}}}}}}
+    found = additions(document(kubectl=THEIRS), document(airflowaks=nothing))
+    assert "spec.template.spec.containers[worker].env[A/B][C]" in [one.path for one in found]
