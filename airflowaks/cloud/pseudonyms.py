@@ -29,6 +29,9 @@ _RULE = {
 }
 _ROLE = re.compile(r"/roleDefinitions/([0-9a-f-]{36})", re.IGNORECASE)
 
+_PUBLIC_IDS = ("00000000-0000-0000-0000-000000000000", "00000003-0000-0000-c000-000000000000")
+"""The default role of an application, and Microsoft Graph, which are the same in every tenant."""
+
 
 class Pseudonyms:
     """One mapping of values to pseudonyms. `names` are replaced wherever they occur, `location` nowhere."""
@@ -37,7 +40,7 @@ class Pseudonyms:
         self._location = location
         self._made: dict[str, str] = {}
         self._count: Counter[str] = Counter()
-        self._roles: set[str] = set()
+        self._roles = set(_PUBLIC_IDS)
         self._names = {name.lower() for name in names if not _RULE["public names"].fullmatch(name)}
         self._pattern = self._compiled()
 

@@ -13,9 +13,12 @@ from rehearsal_cloud.comparison.client import served
 from rehearsal_cloud.comparison.differences import Difference, differences
 from rehearsal_cloud.comparison.pseudonyms import Pseudonyms, anonymous, pseudonyms_in
 from rehearsal_cloud.comparison.trace import MASK, REFUSED
+from rehearsal_cloud.entra.ready_made_users import USERS
 from rehearsal_cloud.home import OPERATOR_OBJECT_ID, SUBSCRIPTION_ID, TENANT_ID
 
 if TYPE_CHECKING:
+    from collections.abc import Collection, Sequence
+
     from rehearsal_cloud.comparison.client import Client
     from rehearsal_cloud.comparison.differences import Answer
     from rehearsal_cloud.comparison.trace import Exchange, Trace
@@ -27,6 +30,7 @@ _IN_PROGRESS = re.compile(r"(ing|inprogress|accepted|queued|started)$", re.IGNOR
 _STATES = (("status",), ("registrationState",), ("properties", "provisioningState"), ("properties", "state"))
 # `NotFound` alone is a path that the rehearsal does not serve.
 _ABSENT = re.compile(r"\wNotFound|\w+_UNKNOWN")
+_MEMBERS = "/members/$ref"
 _ACCEPTED, _UNAUTHORIZED, _NOT_FOUND = 202, 401, 404
 _LIMITS = (429, 500, 502, 503, 504)
 _REFUSED_SECONDS, _WORKING_SECONDS = 5.0, 300.0
@@ -42,7 +46,9 @@ class Replay:
     def __init__(self, trace: Trace, client: Client) -> None:
         self._client = client
         self._exchanges = trace.exchanges
-        self._pseudonyms = Pseudonyms({trace.roles[role]: _VALUES[role] for role in _VALUES if role in trace.roles})
+        roles = {trace.roles[role]: _VALUES[role] for role in _VALUES if role in trace.roles}
+        # The people whom an environment file names were there before; this tenant's own users stand in for them.
+        self._pseudonyms = Pseudonyms(roles | dict(zip(_people(trace.exchanges, roles), USERS, strict=False)))
         self._answered: set[str] = set()
         self._written: set[str] = set()
         self._ahead: dict[tuple[str, str, str], Answer] = {}
@@ -129,6 +135,17 @@ class Replay:
     def _succeeds_later(self, number: int, exchange: Exchange) -> bool:
         later = self._exchanges[number + 1 :]
         return any(each.key == exchange.key and not each.refused for each in later)
+
+
+def _people(exchanges: Sequence[Exchange], roles: Collection[str]) -> list[str]:
+    """Return who becomes a member of a group and was not told by an answer before, in the order of the requests."""
+    told = set(roles)
+    people: dict[str, None] = {}
+    for exchange in exchanges:
+        if exchange.path.endswith(_MEMBERS):
+            people |= dict.fromkeys(sorted(pseudonyms_in(json.dumps(exchange.request)) - told))
+        told |= pseudonyms_in(json.dumps(exchange.response))
+    return list(people)
 
 
 def _in_progress(status: int, body: Any) -> bool:

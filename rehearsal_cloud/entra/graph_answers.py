@@ -99,14 +99,20 @@ def of_either_key(collection: str, *operations: Operation) -> list[Operation]:
 def page(request: Request, context: str, items: list[Document]) -> JSONResponse:
     """Answer a page; `@odata.nextLink` leads to the next. A page may be smaller than `$top`, here 100 at most.
 
-    https://learn.microsoft.com/graph/paging
+    https://learn.microsoft.com/graph/paging; items have the properties that `$select` names:
+    https://learn.microsoft.com/graph/query-parameters#select-parameter
     """
     query = request.query_params
     start, top = query.get(_SKIP, "0"), query.get("$top", str(_LARGEST_PAGE))
     if not start.isdecimal() or not top.isdecimal() or not 1 <= int(top) <= _LARGEST_TOP:
         raise ServiceError(400, "Request_BadRequest", "Invalid page size or skip token specified.")
     end = int(start) + min(int(top), _LARGEST_PAGE)
-    body: Document = {"@odata.context": f"{CONTEXT}#{context}", "value": items[int(start) : end]}
+    selected = query.get("$select", "").split(",")
+    shown = [
+        {name: value for name, value in item.items() if selected == [""] or name in selected or name.startswith("@")}
+        for item in items[int(start) : end]
+    ]
+    body: Document = {"@odata.context": f"{CONTEXT}#{context}", "value": shown}
     if end < len(items):
         link = urlencode({**query, _SKIP: end})
         body["@odata.nextLink"] = f"https://graph.microsoft.com{request.url.path}?{link}"

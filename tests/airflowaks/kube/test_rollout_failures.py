@@ -112,7 +112,8 @@ def warned(session: Session, reason: str) -> str:
 
 
 def test_a_federated_credential_of_another_subject(session: Session, roll_out: RollOut) -> None:
-    credential = session.memoize(workload_identity.Resources).credentials[1]
+    credentials = session.memoize(workload_identity.Resources).credentials
+    (credential,) = [each for each in credentials if each.subject.endswith(":airflow-dags")]
     subject = "system:serviceaccount:airflow:somebody-else"
     credential.put({"properties": {**credential.desired()["properties"], "subject": subject}})
 

@@ -177,7 +177,7 @@ def the_schema_is_that_of_a_newer_airflow(scene: Scene) -> Iterator[None]:
 @AIRFLOW.drill("AKA-718")
 def the_schema_is_migrated_back(scene: Scene) -> Iterator[None]:
     """As in a database that was restored from before the migration."""
-    (pod,) = scene.pods("scheduler")
+    pod = scene.pods("scheduler")[0]
     downgrade = ("airflow", "db", "downgrade", "--to-version", "3.2.0", "--yes")
     command.run(scene.kube, pod, downgrade, container="scheduler")
     yield
