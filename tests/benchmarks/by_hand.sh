@@ -12,6 +12,7 @@ redis_api=2025-07-01
 export NAMESPACE=airflow TENANT_ID VAULT=$vault
 
 password() { openssl rand -hex 36; }
+again() { until "$@" 2> /dev/null; do sleep 1; done; } # Entra's replicas are behind
 value() { az "$@" --output tsv; }
 apply() { envsubst < "$1" | kubectl apply --server-side --filename - > /dev/null; }
 
@@ -26,7 +27,7 @@ group=/subscriptions/$subscription/resourceGroups/$name
 az group create --name "$name" --location $location > /dev/null
 admins=$(value ad group create --display-name "$name-admins" --mail-nickname "$name-admins" --query id)
 developers=$(value ad group create --display-name "$name-developers" --mail-nickname "$name-developers" --query id)
-az ad group member add --group "$admins" --member-id "$operator"
+again az ad group member add --group "$admins" --member-id "$operator"
 identity=$(value identity create --resource-group "$name" --name "$name-cluster" --query id)
 az postgres flexible-server create --resource-group "$name" --name "$server" --location $location --version 17 \
   --tier GeneralPurpose --sku-name Standard_D2ds_v5 --storage-size 64 --public-access Enabled \
@@ -46,7 +47,7 @@ for window in aksManagedAutoUpgradeSchedule aksManagedNodeOSUpgradeSchedule; do
   az aks maintenanceconfiguration add --resource-group "$name" --cluster-name "$name" --name $window \
     --schedule-type Weekly --day-of-week Sunday --interval-weeks 1 --start-time 00:00 --duration 8 > /dev/null
 done
-az role assignment create --role "Azure Kubernetes Service Cluster User Role" --assignee-object-id "$developers" \
+again az role assignment create --role "Azure Kubernetes Service Cluster User Role" --assignee-object-id "$developers" \
   --assignee-principal-type Group --scope "$group/providers/Microsoft.ContainerService/managedClusters/$name" > /dev/null
 eval "$CREDENTIALS" # in place of az aks get-credentials and kubelogin
 kubectl config use-context "$name" > /dev/null
@@ -57,7 +58,7 @@ for manifest in "$manifests"/01_cluster/*.yaml; do apply "$manifest"; done
 az acr create --resource-group "$name" --name "$registry" --sku Standard > /dev/null
 az acr import --name "$registry" --source docker.io/apache/airflow:3.3.2 --image airflow:3.3.2
 kubelet=$(value aks show --resource-group "$name" --name "$name" --query identityProfile.kubeletidentity.objectId)
-az role assignment create --role AcrPull --assignee-object-id "$kubelet" --assignee-principal-type ServicePrincipal \
+again az role assignment create --role AcrPull --assignee-object-id "$kubelet" --assignee-principal-type ServicePrincipal \
   --scope "$group/providers/Microsoft.ContainerRegistry/registries/$registry" > /dev/null
 
 # Step 3
@@ -97,7 +98,7 @@ done
 
 # Step 4
 az keyvault create --resource-group "$name" --name "$vault" --location $location > /dev/null
-az role assignment create --role "Key Vault Secrets Officer" --assignee-object-id "$operator" \
+again az role assignment create --role "Key Vault Secrets Officer" --assignee-object-id "$operator" \
   --assignee-principal-type ServicePrincipal --scope "$group/providers/Microsoft.KeyVault/vaults/$vault" > /dev/null
 key=$(value rest --method post --query primaryKey --url \
   "$group/providers/Microsoft.Cache/redisEnterprise/$redis/databases/default/listKeys?api-version=$redis_api")
@@ -118,7 +119,7 @@ secret airflow-admin-password "$(password)"
 CLIENT_ID=$(value identity create --resource-group "$name" --name "$name-pods" --query clientId)
 export CLIENT_ID
 pods=$(value identity show --resource-group "$name" --name "$name-pods" --query principalId)
-az role assignment create --role "Key Vault Secrets User" --assignee-object-id "$pods" \
+again az role assignment create --role "Key Vault Secrets User" --assignee-object-id "$pods" \
   --assignee-principal-type ServicePrincipal --scope "$group/providers/Microsoft.KeyVault/vaults/$vault" > /dev/null
 issuer=$(value aks show --resource-group "$name" --name "$name" --query oidcIssuerProfile.issuerUrl)
 for account in airflow airflow-dags; do
