@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from airflowaks.diagnosis.facts.parsing import DagFile, Parsing
 from airflowaks.diagnosis.readers.kubernetes import reachable
-from airflowaks.diagnosis.readers.waiting import opened, settings
+from airflowaks.diagnosis.readers.waiting import number, opened, settings
 from airflowaks.kube.kubelet import read_log
 from airflowaks.steps.api_server import ready_pods
 
@@ -78,9 +78,9 @@ def parsing(session: Session, scope: Scope) -> dict[str, Any]:
         slowest={row["file"]: row["seconds"] for row in slowest},
         moved={row["dag"]: tuple(row["files"]) for row in moved},
         gone={row["dag"]: row["file"] for row in gone},
-        interval=float(configured.get("AIRFLOW__DAG_PROCESSOR__MIN_FILE_PROCESS_INTERVAL", Parsing.interval)),
-        processes=int(configured.get("AIRFLOW__DAG_PROCESSOR__PARSING_PROCESSES", Parsing.processes)),
-        timeout=float(configured.get("AIRFLOW__DAG_PROCESSOR__DAG_FILE_PROCESSOR_TIMEOUT", Parsing.timeout)),
+        interval=number(configured, "AIRFLOW__DAG_PROCESSOR__MIN_FILE_PROCESS_INTERVAL", Parsing.interval),
+        processes=int(number(configured, "AIRFLOW__DAG_PROCESSOR__PARSING_PROCESSES", Parsing.processes)),
+        timeout=number(configured, "AIRFLOW__DAG_PROCESSOR__DAG_FILE_PROCESSOR_TIMEOUT", Parsing.timeout),
         **totals,
     )
     return {"parsing": facts}

@@ -18,7 +18,7 @@ from airflowaks.kube.client import connect as reach
 from airflowaks.steps import backend, key_vault
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
 
     from airflowaks.diagnosis.readers.scope import Scope
     from airflowaks.session import Session
@@ -90,9 +90,9 @@ def waiting(session: Session, scope: Scope) -> dict[str, Any]:
             schedulers=jobs.get("SchedulerJob", {"count": 0})["count"],
             **active,
             longest=next((Holder(**row) for row in database.rows(queries.LONGEST)), None),
-            parallelism=int(configured.get("AIRFLOW__CORE__PARALLELISM", _PARALLELISM)),
-            concurrency=int(configured.get("AIRFLOW__CELERY__WORKER_CONCURRENCY", _CONCURRENCY)),
-            visibility_seconds=float(configured.get(_VISIBILITY, _VISIBILITY_SECONDS)),
+            parallelism=int(number(configured, "AIRFLOW__CORE__PARALLELISM", _PARALLELISM)),
+            concurrency=int(number(configured, "AIRFLOW__CELERY__WORKER_CONCURRENCY", _CONCURRENCY)),
+            visibility_seconds=number(configured, _VISIBILITY, _VISIBILITY_SECONDS),
         )
     return {"waiting": facts}
 
@@ -104,9 +104,12 @@ def settings(session: Session, scope: Scope) -> dict[str, str]:
     return data
 
 
-def _whole(text: str | None, default: int) -> int:
-    """Return a number of the settings; Airflow itself refuses what is none, which is another finding."""
-    return int(text) if text and text.isdecimal() else default
+def number(configured: Mapping[str, str], name: str, default: float) -> float:
+    """Return a number of the settings, or the default where there is none: that Airflow refuses it is AKA-721."""
+    try:
+        return float(configured[name])
+    except (KeyError, ValueError):
+        return default
 
 
 def _holders(database: Database, column: str, *states: str) -> dict[str, Slots]:

@@ -41,7 +41,7 @@ def test_what_somebody_added_is_shown_before_it_is_removed_and_its_values_never(
 
     (planned,) = remove("plan")
     paths = [one.path.removeprefix("spec.template.spec.") for one in planned.differences]
-    assert sorted(paths) == ["containers[triggerer].env", "nodeSelector"]
+    assert sorted(paths) == ["containers[triggerer].env[A][B]", "nodeSelector"]
     assert "kubectl-edit at 20" in str(planned.differences[0])
     assert "hunter2" not in str(planned.record())
     (removed,) = remove()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from airflowaks.diagnosis.facts.parsing import DagFile
 from airflowaks.diagnosis.readers.parsing import _KILLED, _stored, _table
+from airflowaks.diagnosis.readers.waiting import number
 
 LOG = """\
 2026-11-29T13:41:07.000000Z [info     ]
@@ -52,3 +53,8 @@ def test_a_process_that_is_killed_names_its_file() -> None:
     assert match
     assert match["file"] == "hangs.py"
     assert match["how"] == "has been running for 50.19 seconds, exceeding the timeout of 50.00 seconds. Killing it!"
+
+
+def test_a_setting_that_is_no_number_hides_nothing() -> None:
+    settings = {"AIRFLOW__CORE__PARALLELISM": "many", "AIRFLOW__CELERY__WORKER_CONCURRENCY": "4"}
+    assert [number(settings, name, 32) for name in (*settings, "NONE")] == [32, 4, 32]
