@@ -6,7 +6,6 @@ They are `kubectl get`, `describe`, `logs`, `events`, `exec`, `rollout restart` 
 from __future__ import annotations
 
 import shlex
-import time
 from datetime import UTC, datetime
 from functools import wraps
 from heapq import nlargest
@@ -15,8 +14,8 @@ from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 import yaml
 
 from airflowaks.diagnosis.readers.scope import Scope, component_of
-from airflowaks.engine.changes import Action, Change, Changes, Difference
-from airflowaks.engine.results import Results
+from airflowaks.diagnosis.written import written
+from airflowaks.engine.changes import Action, Changes, Difference
 from airflowaks.engine.table import CodeBlock, Table
 from airflowaks.engine.times import seconds_since, timestamp
 from airflowaks.errors import InvalidParameter, MissingDependency
@@ -206,23 +205,18 @@ def write(
     differences: tuple[Difference, ...] = (),
 ) -> Changes:
     """Delete an object or change it by a patch, in an apply, and record the change."""
-    kube, reference, started = session.memoize(connect), Reference.of(document), time.monotonic()
-    if session.applies and patch is None:
-        kube.delete(reference)
-    elif session.applies:
-        form = _JSON_PATCH if isinstance(patch, list) else _MERGE
-        kube.request("PATCH", kube.path(reference), {"fieldManager": "kubectl-rollout"}, patch, form)
-    change = Change(
-        kind=reference.kind,
-        name=reference.name,
-        action=action,
-        id=f"{reference.namespace}/{reference.kind}.{reference.api_version.rpartition('/')[0]}/{reference.name}",
-        differences=differences,
-        seconds=time.monotonic() - started,
-        applied=session.applies,
-    )
-    session.memoize(Results).changes.append(change)
-    return Changes((change,))
+    kube, reference = session.memoize(connect), Reference.of(document)
+
+    def send() -> None:
+        if patch is None:
+            kube.delete(reference)
+        else:
+            form = _JSON_PATCH if isinstance(patch, list) else _MERGE
+            kube.request("PATCH", kube.path(reference), {"fieldManager": "kubectl-rollout"}, patch, form)
+
+    group = reference.api_version.rpartition("/")[0]
+    identity = f"{reference.namespace}/{reference.kind}.{group}/{reference.name}"
+    return written(session, (reference.kind, reference.name, identity), differences, send, action)
 
 
 def _deployment(session: Session, component: str, namespace: str) -> Document:

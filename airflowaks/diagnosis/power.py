@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import time
 from typing import TYPE_CHECKING
 
-from airflowaks.engine.changes import Action, Change, Changes, Difference
+from airflowaks.diagnosis.written import written
+from airflowaks.engine.changes import Changes, Difference
 from airflowaks.engine.resource import value_at
-from airflowaks.engine.results import Results
 from airflowaks.steps import backend, cluster
 
 if TYPE_CHECKING:
@@ -40,22 +39,13 @@ def start_server(session: Session) -> Changes:
 
 
 def _start(session: Session, resource: ArmResource, path: str, start: Callable[[], object]) -> Changes:
-    began = time.time()
     with session.translated(resource):
         if value_at(resource.refresh(), path) != _STOPPED:
             return Changes()
-        if session.applies:
+
+        def write() -> None:
             start()
             resource.refresh()
-    change = Change(
-        kind=resource.kind,
-        name=resource.name,
-        action=Action.UPDATE,
-        id=resource.id,
-        differences=(Difference(path, _STOPPED, "started"),),
-        began=began,
-        seconds=time.time() - began,
-        applied=session.applies,
-    )
-    session.memoize(Results).changes.append(change)
-    return Changes((change,))
+
+        thing = (resource.kind, resource.name, resource.id)
+        return written(session, thing, [Difference(path, _STOPPED, "started")], write)

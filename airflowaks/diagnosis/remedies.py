@@ -5,20 +5,19 @@ Each looks again before it writes, so a second time changes nothing. A plan show
 
 from __future__ import annotations
 
-import time
 from contextlib import contextmanager
 from functools import partial
 from typing import TYPE_CHECKING
 
 from airflowaks.diagnosis.readers.airflow import sign_in
 from airflowaks.diagnosis.readers.failed import Instance, failed_by_the_scheduler
-from airflowaks.engine.changes import Action, Change, Changes, Difference
-from airflowaks.engine.results import Results
+from airflowaks.diagnosis.written import written
+from airflowaks.engine.changes import Changes, Difference
 from airflowaks.engine.times import seconds_since
 from airflowaks.steps import api_server
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Iterator, Sequence
 
     from airflowaks.cloud.airflow_api import AirflowApi
     from airflowaks.session import Session
@@ -59,7 +58,7 @@ def unpause(session: Session, dag: str) -> Changes:
         if not api.dag(dag)["is_paused"]:
             return Changes()
         difference = Difference("is_paused", before=True, after=False)
-        return _change(session, "DAG", dag, [difference], lambda: api.unpause(dag))
+        return written(session, _named("DAG", dag), [difference], lambda: api.unpause(dag))
 
 
 def raise_pool(session: Session, pool: str, slots: int) -> Changes:
@@ -68,7 +67,8 @@ def raise_pool(session: Session, pool: str, slots: int) -> Changes:
         before = api.slots(pool)
         if before >= slots:
             return Changes()
-        return _change(session, "pool", pool, [Difference("slots", before, slots)], lambda: api.set_slots(pool, slots))
+        difference = Difference("slots", before, slots)
+        return written(session, _named("pool", pool), [difference], lambda: api.set_slots(pool, slots))
 
 
 def _clear(session: Session, tasks: Sequence[Instance], state: str = "failed") -> Changes:
@@ -83,28 +83,12 @@ def _clear(session: Session, tasks: Sequence[Instance], state: str = "failed") -
                 names = [(task.task, task.map_index) for task in cleared]
                 write = partial(api.clear, dag, run, names, failed=state == "failed")
                 differences = [Difference(f"{task.name}.state", state, "cleared") for task in cleared]
-                changes += _change(session, "run", f"{dag}/{run}", differences, write)
+                changes += written(session, _named("run", f"{dag}/{run}"), differences, write)
     return changes
 
 
-def _change(
-    session: Session, kind: str, name: str, differences: Sequence[Difference], write: Callable[[], None]
-) -> Changes:
-    began, started = time.time(), time.monotonic()
-    if session.applies:
-        write()
-    change = Change(
-        kind=kind,
-        name=name,
-        action=Action.UPDATE,
-        id=f"airflow/{kind}/{name}",
-        differences=tuple(differences),
-        began=began,
-        seconds=time.monotonic() - started,
-        applied=session.applies,
-    )
-    session.memoize(Results).changes.append(change)
-    return Changes((change,))
+def _named(kind: str, name: str) -> tuple[str, str, str]:
+    return kind, name, f"airflow/{kind}/{name}"
 
 
 @contextmanager
