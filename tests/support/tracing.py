@@ -18,6 +18,10 @@ trace: true
 tags: {owner: ada.lovelace@contoso.example, cost-center: fabrikam-9}
 """
 OFFICE = "203.0.113.77"
+SAME_IN_EVERY_TENANT = {
+    "00000000-0000-0000-0000-000000000000",  # the default role of an application
+    "00000003-0000-0000-c000-000000000000",  # Microsoft Graph
+}
 
 
 def describe_traced_environment(folder: Path, name: str) -> None:
@@ -46,7 +50,7 @@ def identities_in(session: Session) -> set[str]:
 
 
 def real_guids_in(text: str) -> set[str]:
-    """The GUIDs that are neither a pseudonym nor the ID of a built-in role."""
+    """The GUIDs that are neither a pseudonym, nor the ID of a built-in role, nor the same in every tenant."""
     guids = {match[0] for match in re.finditer(GUID, text, re.IGNORECASE)}
     roles = {match[1] for match in re.finditer(rf"roleDefinitions/({GUID})", text)}
-    return {guid for guid in guids - roles if not guid.startswith("00000000-0000-4000-8000-")}
+    return {guid for guid in guids - roles - SAME_IN_EVERY_TENANT if not guid.startswith("00000000-0000-4000-8000-")}
