@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from airflowaks.azure.arm import ArmChild, ArmResource, merge, rest
 from airflowaks.azure.region import kubernetes_releases, require_release, support_plan
+from airflowaks.config.naming import utc_offset
 from airflowaks.engine.changes import AFTER_APPLY
 from airflowaks.engine.resource import Facts, value_at
 
@@ -193,7 +194,7 @@ class MaintenanceWindow(ArmChild):
                 "maintenanceWindow": {
                     "schedule": {"weekly": {"intervalWeeks": 1, "dayOfWeek": hours.day}},
                     "startTime": f"{hours.start_hour:02}:00",
-                    "utcOffset": hours.utc_offset,
+                    "utcOffset": hours.utc_offset or utc_offset(self.session.environment.location),
                     "durationHours": hours.hours,
                 }
             }

@@ -56,6 +56,7 @@ class NameRule:
 
 _DATA: dict[str, Any] = tomllib.loads(Path(__file__).with_name("names.toml").read_text(encoding="utf-8"))
 RULES = {name: NameRule(**rule) for name, rule in _DATA["rules"].items()}
+_OFFSETS = {region: offset for offset, regions in _DATA["regions"].items() for region in regions}
 
 
 def region_name(location: str) -> str:
@@ -66,11 +67,16 @@ def region_name(location: str) -> str:
 
     """
     name = re.sub(r"\(.*?\)|[-_ ]", "", location.lower())
-    if name in _DATA["regions"]:
+    if name in _OFFSETS:
         return name
-    nearest = get_close_matches(name, _DATA["regions"], n=1)
+    nearest = get_close_matches(name, _OFFSETS, n=1)
     fix = f'did you mean "{nearest[0]}"?' if nearest else "az account list-locations --query [].name lists the regions"
     raise ValueError(f'"{location}" is not a region of the Azure public cloud; {fix}')
+
+
+def utc_offset(region: str) -> str:
+    """Return the offset of a region's standard time from UTC, such as `+01:00`; it knows no summer time."""
+    return str(_OFFSETS[region])
 
 
 def name_suffix(environment: str, subscription_id: str, resource_group: str) -> str:

@@ -168,11 +168,14 @@ class ClusterNetwork(Section):
 
 
 class Maintenance(Section):
-    """The weekly window in which AKS upgrades Kubernetes and the images of the nodes; offsets know no summer time."""
+    """The weekly window in which AKS upgrades Kubernetes and the images of the nodes; offsets know no summer time.
+
+    Without an offset the hours are those of the region's standard time: the night of the region.
+    """
 
     day: Literal["Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday"] = "Sunday"
     start_hour: int = Field(default=0, ge=0, le=23)
-    utc_offset: types.UtcOffset = "+00:00"
+    utc_offset: types.UtcOffset | None = None
     # https://learn.microsoft.com/azure/aks/planned-maintenance: shorter windows are refused.
     hours: int = Field(default=8, ge=4, le=24)
 

@@ -76,6 +76,7 @@ def test_an_update_of_a_window_keeps_the_days_of_others_and_sends_no_day_that_is
     }
     assert window.fact("properties.maintenanceWindow.notAllowedDates") == holidays
     assert window.fact("properties.maintenanceWindow.startDate")
+    assert window.fact("properties.maintenanceWindow.utcOffset") == "+01:00", "the standard time of westeurope"
     assert list(window.kept(window.facts)["properties"]["maintenanceWindow"]) == ["notAllowedDates"]
 
 

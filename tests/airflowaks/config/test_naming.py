@@ -107,6 +107,14 @@ def test_display_names_of_regions(location: str, region: str) -> None:
 
 
 @pytest.mark.parametrize(
+    ("region", "offset"),
+    [("westus2", "-08:00"), ("northeurope", "+00:00"), ("westeurope", "+01:00"), ("southindia", "+05:30")],
+)
+def test_regions_have_their_standard_time(region: str, offset: str) -> None:
+    assert naming.utc_offset(region) == offset
+
+
+@pytest.mark.parametrize(
     ("location", "hint"),
     [
         ("westeuropa", 'did you mean "westeurope"?'),
