@@ -51,6 +51,10 @@ class Settings:
         """Return Azure's `seconds` multiplied by the time scale."""
         return seconds * self.time_scale
 
+    def waited(self, seconds: float) -> float:
+        """Return how long to wait for real programs where Azure waits `seconds`: a second for each minute at least."""
+        return max(self.scaled(seconds), seconds / 60)
+
 
 @dataclass(frozen=True)
 class Home:

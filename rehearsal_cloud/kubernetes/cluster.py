@@ -7,12 +7,13 @@ from typing import TYPE_CHECKING
 
 from rehearsal_cloud.backends.ports import listen
 from rehearsal_cloud.backends.processes import remove
-from rehearsal_cloud.kubernetes import controller_manager
+from rehearsal_cloud.kubernetes import controller_manager, pool_nodes
 from rehearsal_cloud.kubernetes.api.admission import admit, review
 from rehearsal_cloud.kubernetes.api.endpoint import Endpoint
 from rehearsal_cloud.kubernetes.api.server import Api
 from rehearsal_cloud.kubernetes.auth.access import Access
 from rehearsal_cloud.kubernetes.bootstrap import bootstrap
+from rehearsal_cloud.kubernetes.controllers.pool_upgrades import upgrade
 from rehearsal_cloud.kubernetes.node import Node
 from rehearsal_cloud.kubernetes.state import ClusterState
 
@@ -52,6 +53,14 @@ class Cluster:
         """Apply changes of the resource: its administrators, its add-ons, its pools."""
         bootstrap(self.state)
         self._access.prepare()
+
+    def nodes(self, pool: str) -> list[str]:
+        """Return the UIDs of a pool's nodes."""
+        return [node["metadata"]["uid"] for node in pool_nodes.nodes_of(self.state, {"name": pool})]
+
+    async def upgrade(self, pool: Document, reimaged: frozenset[str] = frozenset()) -> None:
+        """Make a pool's nodes what the pool says, and those of these UIDs again. Raises ServiceError."""
+        await upgrade(self.state, pool, reimaged)
 
     async def stop(self) -> None:
         """Stop the cluster; its state stays."""

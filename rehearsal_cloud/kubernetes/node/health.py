@@ -15,8 +15,8 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from rehearsal_cloud.kubernetes.bootstrap import WELL
 from rehearsal_cloud.kubernetes.objects.lifecycle import now
+from rehearsal_cloud.kubernetes.pool_nodes import WELL
 from rehearsal_cloud.kubernetes.quantities import amount
 from rehearsal_cloud.kubernetes.recorder import Recorder
 

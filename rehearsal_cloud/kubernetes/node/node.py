@@ -55,7 +55,7 @@ class Node:
         await self._machine.secrets_store.start()
         bound = {pod["metadata"]["uid"] for pod in self._objects.list("Pod") if self._is_bound(pod)}
         await self._forget_all_but(bound)
-        subscription = self._objects.subscribe("Pod", *_SOURCES)
+        subscription = self._objects.subscribe("Pod", "Node", *_SOURCES)
         for pod in self._objects.list("Pod"):
             self._see(pod)
         self._tasks = [
@@ -106,12 +106,21 @@ class Node:
             async for event in subscription:
                 if event.document["kind"] == "Pod":
                     self._see(event.document, deleted=event.type == "DELETED")
+                elif event.document["kind"] == "Node":
+                    if event.type == "DELETED":
+                        await self._lose(event.document["metadata"]["name"])
                 else:
                     for worker in self._workers.values():
                         if worker.pod["metadata"]["namespace"] == event.document["metadata"]["namespace"]:
                             worker.sandbox.wake()
         finally:
             subscription.close()
+
+    async def _lose(self, node: str) -> None:
+        """Kill what runs on a machine that is gone; the pod garbage collector removes its pods."""
+        for worker in [each for each in self._workers.values() if each.pod["spec"]["nodeName"] == node]:
+            worker.lose()
+            await self._kill(worker.sandbox.folder)
 
     def _see(self, pod: Document, *, deleted: bool = False) -> None:
         uid = pod["metadata"]["uid"]

@@ -72,6 +72,11 @@ class PodWorker:
             self._begin_ephemerals()
         self.sandbox.wake()
 
+    def lose(self) -> None:
+        """End at once, as the machine does, without a grace period."""
+        self.sandbox.lost = True
+        self._deleted.set()
+
     # Running
 
     async def go(self) -> None:

@@ -37,6 +37,7 @@ class Sandbox:
         self.tokens = ProjectedTokens(machine.tokens)
         self.volumes = Volumes(machine, self.folder, self.tokens)
         self.events = PodEvents(Recorder(cluster.objects, "kubelet", pod["spec"]["nodeName"]), pod)
+        self.lost = False
         self._changed = asyncio.Event()
         self.ip = machine.address if pod["spec"].get("hostNetwork") else machine.network.join(pod)
 
@@ -52,7 +53,9 @@ class Sandbox:
 
     @property
     def grace(self) -> float:
-        """Return the containers' grace period (seconds)."""
+        """Return the containers' grace period (seconds); there is none on a machine that is gone."""
+        if self.lost:
+            return 0.0
         metadata = self.pod["metadata"]
         seconds = metadata.get("deletionGracePeriodSeconds", self.pod["spec"].get("terminationGracePeriodSeconds", 30))
         return float(seconds)

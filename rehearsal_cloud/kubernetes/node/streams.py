@@ -8,9 +8,9 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING
 
-from rehearsal_cloud.kubernetes.bootstrap import KUBELET_PORT
 from rehearsal_cloud.kubernetes.failures import Failure, bad_request
 from rehearsal_cloud.kubernetes.node import log_requests, port_forward, proxying, remote_command, usage
+from rehearsal_cloud.kubernetes.pool_nodes import KUBELET_PORT
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

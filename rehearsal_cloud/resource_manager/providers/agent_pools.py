@@ -11,12 +11,13 @@ from rehearsal_cloud.resource_manager.providers.cluster_upgrades import upgrade_
 from rehearsal_cloud.resource_manager.providers.node_capacity import DEFAULT_DISK_GB, DEFAULT_SIZE, check_capacity
 from rehearsal_cloud.resource_manager.providers.vm_sizes import family
 from rehearsal_cloud.resource_manager.resource_ids import ResourceId
-from rehearsal_cloud.resource_manager.resource_types import Answer, Call, ResourceType, defaults, new_etag
+from rehearsal_cloud.resource_manager.resource_types import PENDING, Answer, Call, ResourceType, defaults, new_etag
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping, Sequence
 
     from rehearsal_cloud.documents import Document
+    from rehearsal_cloud.kubernetes.clusters import Clusters
     from rehearsal_cloud.resource_manager.cloud import Cloud
 
 BUSY = (
@@ -38,13 +39,16 @@ _ROLLBACKS_SINCE = "2026-04-01"
 
 
 class AgentPool(ResourceType):
-    """A set of nodes of the same size."""
+    """A set of nodes of the same size, of one of the running `clusters`."""
 
     namespace = "Microsoft.ContainerService"
     type = "managedClusters/agentPools"
     tracked = False
     busy = BUSY
     seconds: ClassVar[Mapping[str, float]] = {"create": 120, "update": 60, "delete": 120}
+
+    def __init__(self, clusters: Clusters) -> None:
+        self._clusters = clusters
 
     def check_name(self, name: str) -> None:
         """Do nothing: `check` validates the name, also in a cluster's body."""
@@ -71,22 +75,37 @@ class AgentPool(ResourceType):
         return {"properties": filled(before, body.get("properties") or {}, version)}
 
     async def provision(self, cloud: Cloud, document: Document, verb: str) -> None:
-        """Show the pool in its cluster."""
+        """Show the pool in its cluster, and make its nodes what it says."""
         del verb
         mirror(cloud, _cluster_id(document))
+        if cluster := self._clusters.of(_cluster_id(document)):
+            cluster.refresh()
+            pool = {"name": document["name"], **document["properties"]}
+            await cluster.upgrade(pool, frozenset(document["_secret"].get("reimaged", ())))
 
     def settle(self, cloud: Cloud, document: Document) -> None:
-        """Show the pool's new state in its cluster."""
+        """Show the pool's new state in its cluster, which has failed while one of its pools has."""
         mirror(cloud, _cluster_id(document))
+        cluster = cloud.store.get("resources", _cluster_id(document).lower())
+        if cluster is not None and cluster["_state"] not in PENDING:
+            failed = any(pool["_state"] == "Failed" for pool in pools_of(cloud, cluster["id"]))
+            cloud.keep({**cluster, "_state": "Failed" if failed else "Succeeded"})
 
     async def destroy(self, cloud: Cloud, document: Document) -> None:
-        """Remove the pool from its cluster's profiles."""
+        """Drain and remove the nodes, and remove the pool from its cluster's profiles."""
+        if cluster := self._clusters.of(_cluster_id(document)):
+            await cluster.upgrade({"name": document["name"], **document["properties"], "count": 0})
         cloud.store.delete("resources", document["id"].lower())
         mirror(cloud, _cluster_id(document))
 
     def actions(self) -> Mapping[str, Callable[[Call, Document], Awaitable[Answer]]]:
         """Return the upgrade of the node image."""
-        return {"upgradeNodeImageVersion": upgrade_node_image}
+        return {"upgradeNodeImageVersion": self._upgrade_node_image}
+
+    async def _upgrade_node_image(self, call: Call, pool: Document) -> Answer:
+        cluster = self._clusters.of(_cluster_id(pool))
+        pool["_secret"] = {"reimaged": cluster.nodes(pool["name"]) if cluster else []}
+        return await upgrade_node_image(call, pool)
 
 
 def check(name: str, properties: Document, before: Document | None, location: str) -> Document:

@@ -190,6 +190,9 @@ class ManagedCluster(ResourceType):
                 agent_pools.keep(cloud, document, pool)
             cloud.keep(document)
         await self.clusters.make(cloud, document)
+        if cluster := self.clusters.of(document["id"]):
+            for pool in properties["agentPoolProfiles"]:
+                await cluster.upgrade(pool)
         cloud.keep(document)
 
     def settle(self, cloud: Cloud, document: Document) -> None:
@@ -237,7 +240,8 @@ class ContainerService(Provider):
     namespace = "Microsoft.ContainerService"
 
     def __init__(self) -> None:
-        super().__init__(ManagedCluster(), AgentPool(), MaintenanceConfiguration())
+        cluster = ManagedCluster()
+        super().__init__(cluster, AgentPool(cluster.clusters), MaintenanceConfiguration())
 
     def functions(self) -> Mapping[tuple[str, str], Callable[[Call], Awaitable[Answer]]]:
         """Return the listings of Kubernetes versions: the region's, and what a cluster or pool can be upgraded to."""

@@ -1,0 +1,128 @@
+"""Nodes of pools that come and go: upgraded one after the other, drained, removed; with pods on them that run."""
+
+from __future__ import annotations
+
+import uuid
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from azure.core.exceptions import HttpResponseError
+from azure.mgmt.containerservice import ContainerServiceClient
+from kubernetes.client import PolicyV1Api
+
+from tests.support import managed_cluster as azure
+from tests.support.node import Namespace, admin, shell
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from azure.core.credentials import TokenCredential
+    from azure.mgmt.resource.resources import ResourceManagementClient
+
+    from tests.support.azure_requests import Sender
+    from tests.support.rehearsal import Rehearsal
+
+pytestmark = pytest.mark.broad
+
+GROUP, CLUSTER, POOL = "pools", "airflow", "workers"
+MINUTES = 5
+"""How long a drain may take; that many seconds here."""
+
+
+@pytest.fixture(scope="module")
+def aks(rehearsal: Rehearsal, operator: TokenCredential) -> Iterator[ContainerServiceClient]:
+    with ContainerServiceClient(operator, rehearsal.subscription, **rehearsal.transport) as client:
+        yield client
+
+
+@pytest.fixture(scope="module")
+def cluster(send: Sender, rehearsal: Rehearsal, resources: ResourceManagementClient) -> str:
+    resources.resource_groups.create_or_update(GROUP, {"location": "westeurope"})
+    settings = {"drainTimeoutInMinutes": MINUTES}
+    size = {"mode": "System", "count": 2, "vmSize": "Standard_D4s_v5", "osType": "Linux", "upgradeSettings": settings}
+    pools = [{"name": POOL, **size}]
+    return azure.managed_cluster(send, rehearsal.subscription, GROUP, aadProfile=None, agentPoolProfiles=pools)
+
+
+@pytest.fixture
+def namespace(send: Sender, cluster: str) -> Iterator[Namespace]:
+    with admin(send, cluster) as api:
+        made = Namespace(api, f"test-{uuid.uuid4().hex[:8]}")
+        yield made
+        for pod in made.core.list_namespaced_pod(made.name).items:
+            made.core.delete_namespaced_pod(pod.metadata.name, made.name, grace_period_seconds=0)
+
+
+def nodes(namespace: Namespace) -> dict[str, str]:
+    """The UIDs of the nodes by name."""
+    return {node.metadata.name: node.metadata.uid for node in namespace.core.list_node().items}
+
+
+def ends_after(namespace: Namespace, seconds: int) -> str:
+    """A pod that takes its time to end."""
+    name = namespace.pod(
+        shell(f"trap 'sleep {seconds}; exit 0' TERM; sleep 60 & wait"), terminationGracePeriodSeconds=3600
+    )
+    namespace.ready(name)
+    return name
+
+
+def events(namespace: Namespace, reason: str) -> list[str]:
+    listed = namespace.core.list_namespaced_event("default", field_selector=f"reason={reason}").items
+    return [event.message for event in listed]
+
+
+def test_an_upgrade_drains_node_by_node_and_waits_for_pods(namespace: Namespace, aks: ContainerServiceClient) -> None:
+    before, waiting = nodes(namespace), ends_after(namespace, 2)
+    aks.agent_pools.begin_upgrade_node_image_version(GROUP, CLUSTER, POOL).result()
+    assert waiting not in [pod.metadata.name for pod in namespace.core.list_namespaced_pod(namespace.name).items]
+    after = nodes(namespace)
+    assert after.keys() == before.keys(), "machines are reimaged, and the surge node is gone"
+    assert not set(after.values()) & set(before.values())
+    assert not any(node.spec.unschedulable for node in namespace.core.list_node().items)
+    assert len(events(namespace, "Surge")) == 1
+    assert {f"Draining node: {name}" for name in before} < set(events(namespace, "Drain"))
+
+
+def test_an_upgrade_gives_nodes_the_version_of_their_pool(namespace: Namespace, aks: ContainerServiceClient) -> None:
+    body: Any = aks.managed_clusters.get(GROUP, CLUSTER)
+    body.properties.kubernetes_version = "1.36"
+    body.properties.agent_pool_profiles[0].node_image_version = None
+    aks.managed_clusters.begin_create_or_update(GROUP, CLUSTER, body).result()
+    versions = lambda: {node.status.node_info.kubelet_version for node in namespace.core.list_node().items}  # noqa: E731
+    assert versions() == {"v1.35.3"}
+    pool: Any = aks.agent_pools.get(GROUP, CLUSTER, POOL)
+    pool.properties.orchestrator_version, pool.properties.node_image_version = "1.36", None
+    aks.agent_pools.begin_create_or_update(GROUP, CLUSTER, POOL, pool).result()
+    assert versions() == {"v1.36.1"}
+
+
+@pytest.mark.parametrize("kept", [False, True], ids=["long", "kept"])
+def test_an_upgrade_stops_at_a_pod_that_does_not_end(
+    namespace: Namespace, aks: ContainerServiceClient, *, kept: bool
+) -> None:
+    """Its node is schedulable again; when the pod is gone, the upgrade goes on."""
+    names, pod = nodes(namespace).keys(), ends_after(namespace, 60)
+    if kept:
+        budget = {"minAvailable": 1, "selector": {"matchLabels": {"app": pod}}}
+        body = {"metadata": {"name": "kept"}, "spec": budget}
+        PolicyV1Api(namespace.api).create_namespaced_pod_disruption_budget(namespace.name, body)
+    words = "violate the pod's disruption budget" if kept else "grace period 1h0m0s was greater than remaining per node"
+    with pytest.raises(HttpResponseError, match=words) as refused:
+        aks.agent_pools.begin_upgrade_node_image_version(GROUP, CLUSTER, POOL).result()
+    assert refused.value.error is not None
+    assert refused.value.error.code == "UpgradeFailed"
+    assert aks.managed_clusters.get(GROUP, CLUSTER).properties.provisioning_state == "Failed"
+    assert nodes(namespace).keys() == names
+    assert not any(node.spec.unschedulable for node in namespace.core.list_node().items)
+    namespace.core.delete_namespaced_pod(pod, namespace.name, grace_period_seconds=0)
+    aks.agent_pools.begin_upgrade_node_image_version(GROUP, CLUSTER, POOL).result()
+    assert aks.managed_clusters.get(GROUP, CLUSTER).properties.provisioning_state == "Succeeded"
+
+
+def test_a_smaller_pool_drains_what_it_gives_up(namespace: Namespace, aks: ContainerServiceClient) -> None:
+    pool: Any = aks.agent_pools.get(GROUP, CLUSTER, POOL)
+    pool.properties.count, pool.properties.node_image_version = 1, None
+    before = nodes(namespace)
+    aks.agent_pools.begin_create_or_update(GROUP, CLUSTER, POOL, pool).result()
+    assert nodes(namespace) == dict([min(before.items())])
