@@ -8,9 +8,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from airflowaks.azure.arm import ArmChild, ArmResource, merge, rest
+from airflowaks.azure.node_pools import DRAIN_MINUTES, AgentPool, profile
 from airflowaks.azure.region import kubernetes_releases, require_release, support_plan
 from airflowaks.config.naming import utc_offset
 from airflowaks.engine.changes import AFTER_APPLY
+from airflowaks.engine.diff import compare
 from airflowaks.engine.resource import Facts, value_at
 
 if TYPE_CHECKING:
@@ -20,15 +22,6 @@ if TYPE_CHECKING:
 
 _SECRETS_PROVIDER = "azureKeyvaultSecretsProvider"
 _PUBLIC_ADDRESS_API = "2024-05-01"
-LONGEST_TASK_SECONDS = 3600
-"""How long a worker that is to end may finish its tasks: its terminationGracePeriodSeconds."""
-DRAIN_MINUTES = LONGEST_TASK_SECONDS // 60 + 30
-"""How long a node waits for its pods to end, with half an hour for them to be evicted; at most 1440.
-
-Otherwise the autoscaler waits ten minutes, and a drain 30, after which "the upgrade operation stops":
-https://learn.microsoft.com/azure/aks/cluster-autoscaler,
-https://learn.microsoft.com/azure/aks/upgrade-aks-node-pools-rolling#customize-node-drain-timeout
-"""
 UPGRADES = ("aksManagedAutoUpgradeSchedule", "aksManagedNodeOSUpgradeSchedule")
 """The maintenance windows' names: that of Kubernetes' versions and that of the nodes' images."""
 
@@ -129,19 +122,31 @@ class ManagedCluster(ArmResource):
         }
 
     def write(self, facts: Facts | None) -> None:
-        """Create the cluster (five minutes on Azure) or update it (two minutes).
+        """Create the cluster (five minutes on Azure) or update it (two minutes), and then the pools that differ.
 
         A new node pool starts at its minimum size; then the autoscaler decides. A cluster has one identity: the desired
-        one replaces the present one. Raises SkuNotAvailable, before anything is sent, for a version that has ended.
+        one replaces the present one. An update of the cluster leaves its pools alone, so that the control plane is
+        never behind its nodes, and never upgraded in one operation with spot nodes, which AKS forbids. Raises
+        SkuNotAvailable, before anything is sent, for a version that has ended.
         """
         desired = self.desired()
         version = desired["properties"]["kubernetesVersion"]
         if version != value_at(facts, "properties.kubernetesVersion"):
             require_release(self.session, "Kubernetes", version, kubernetes_releases(self.session))
         body = merge(self.kept(facts), desired) | {"identity": desired["identity"]}
-        for pool in body["properties"]["agentPoolProfiles"]:
-            pool.setdefault("count", self.session.environment.cluster.node_pool.min_count)
+        pools = body["properties"]["agentPoolProfiles"]
+        if facts is None:
+            for pool in pools:
+                pool["count"] = pool["minCount"]
+            self.put(body)
+            return
+        present = {pool["name"]: pool for pool in self._present_pools()}
+        body["properties"]["agentPoolProfiles"] = list(present.values())
         self.put(body)
+        # A pool is no system pool any more only beside another one.
+        for pool in sorted(pools, key=lambda pool: pool.get("mode") != "System"):
+            if compare(pool, present.get(pool["name"])):
+                AgentPool(self, pool).write(None)
 
     def _version(self, current: Any) -> str:
         """Return the desired version, or the patch version of it that the cluster or the node pool runs."""
@@ -149,28 +154,22 @@ class ManagedCluster(ArmResource):
         return str(current) if str(current).startswith(f"{desired}.") else desired
 
     def _pools(self) -> list[dict[str, Any]]:
-        settings = self.session.environment.cluster.node_pool
-        desired: dict[str, Any] = {
-            "name": settings.name,
-            "mode": "System",
-            "type": "VirtualMachineScaleSets",
-            "osType": "Linux",
-            "vmSize": settings.vm_size,
-            "osDiskType": settings.os_disk,
-            "osDiskSizeGB": settings.os_disk_gb,
-            "enableAutoScaling": True,
-            "minCount": settings.min_count,
-            "maxCount": settings.max_count,
-            "availabilityZones": list(settings.zones),
-            "upgradeSettings": {"drainTimeoutInMinutes": DRAIN_MINUTES},
-        }
-        pools: list[dict[str, Any]] = value_at(self.kept(self.facts), "properties.agentPoolProfiles") or []
-        present = next((pool for pool in pools if pool["name"] == settings.name), None)
-        # The cluster's version alone upgrades the control plane and leaves the nodes at theirs.
-        desired["orchestratorVersion"] = self._version((present or {}).get("orchestratorVersion"))
-        if present is None:
-            return [*pools, desired]
-        return [merge(pool, desired) if pool is present else pool for pool in pools]
+        """Return the pools as they should be, those of other tools among them as they are."""
+        pools = {pool["name"]: pool for pool in self._present_pools()}
+        settings = self.session.environment.cluster
+        for pool in settings.pools.values():
+            present = pools.get(pool.name)
+            # The cluster's version alone upgrades the control plane and leaves the nodes at theirs. A new pool may not
+            # be ahead of it.
+            running = (
+                present.get("orchestratorVersion") if present else self.fact("properties.currentKubernetesVersion")
+            )
+            version = {"orchestratorVersion": self._version(running)}
+            pools[pool.name] = merge(present or {}, profile(settings, pool) | version)
+        return list(pools.values())
+
+    def _present_pools(self) -> list[dict[str, Any]]:
+        return value_at(self.kept(self.facts), "properties.agentPoolProfiles") or []
 
 
 class MaintenanceWindow(ArmChild):

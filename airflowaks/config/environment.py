@@ -60,7 +60,7 @@ class Environment(schema.Section):
     def names(self) -> set[str]:
         """The names of all resources and groups that the environment makes or uses."""
         cluster, registry, postgresql = self.cluster, self.registry, self.postgresql
-        sections = (cluster, cluster.node_pool, registry, postgresql, self.broker, self.key_vault)
+        sections = (cluster, *cluster.pools.values(), registry, postgresql, self.broker, self.key_vault)
         names = {section.name for section in sections} | {self.resource_group, cluster.namespace}
         names |= {self.entra.admin_group, self.entra.developer_group, self.entra.viewer_group or ""}
         names |= {self.entra.application}

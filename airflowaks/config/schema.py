@@ -84,7 +84,10 @@ class Entra(Section):
 
 
 class NodePool(Section):
-    """The node pool that runs Airflow, scaled between `min_count` and `max_count`; disk size in GiB."""
+    """The node pool that runs Airflow, scaled between `min_count` and `max_count`; disk size in GiB.
+
+    Without a system pool of its own the cluster has its system pods here, too.
+    """
 
     name: types.NodePoolName = "airflow"
     vm_size: types.VmSize = "Standard_D4ds_v5"
@@ -99,7 +102,7 @@ class NodePool(Section):
     @field_validator("vm_size")
     @classmethod
     def _has_two_cores(cls, value: str) -> str:
-        # Airflow's pool is the cluster's system pool, which AKS refuses on one core with SystemPoolSkuTooLow:
+        # Airflow's pool may be the cluster's system pool, which AKS refuses on one core with SystemPoolSkuTooLow:
         # https://github.com/MicrosoftDocs/azure-dev-docs/issues/216. It says 4 GB too, and takes less:
         # https://github.com/MicrosoftDocs/azure-docs/issues/121181
         size = types.VM_SIZE.fullmatch(value)
@@ -121,6 +124,19 @@ class NodePool(Section):
             f'"Ephemeral" needs a local disk, and {size.group()} has none; '
             'use "Managed", or a vm_size with a d such as "Standard_D4ds_v5"'
         )
+
+
+class SystemPool(NodePool):
+    """The pool of the cluster's own pods alone: https://learn.microsoft.com/azure/aks/use-system-pools."""
+
+    name: types.NodePoolName = "system"
+
+
+class SpotPool(NodePool):
+    """The pool of machines that Azure may take back, at a fraction of the price, for queues with `spot: true`."""
+
+    name: types.NodePoolName = "spot"
+    min_count: int = Field(default=0, ge=0, le=1000)
 
 
 class ClusterNetwork(Section):
@@ -191,21 +207,38 @@ class Cluster(Section):
     tier: Literal["Free", "Standard", "Premium"] = "Standard"
     namespace: types.Namespace = "airflow"
     node_pool: NodePool = Field(default_factory=NodePool)
+    system_pool: SystemPool | None = None
+    spot_pool: SpotPool | None = None
     network: ClusterNetwork = Field(default_factory=ClusterNetwork)
     maintenance: Maintenance = Field(default_factory=Maintenance)
     # If empty, any address may reach the Kubernetes API; every request still needs an Entra token.
     authorized_ip_ranges: types.Networks = ()
 
+    @property
+    def pools(self) -> dict[str, NodePool]:
+        """The node pools by their key in the file, the system pool first: it is the cluster's first one."""
+        pools = {"system_pool": self.system_pool, "node_pool": self.node_pool, "spot_pool": self.spot_pool}
+        return {key: pool for key, pool in pools.items() if pool is not None}
+
+    @field_validator("system_pool", "spot_pool")
+    @classmethod
+    def _is_a_pool_of_its_own(cls, value: NodePool | None, info: Info) -> NodePool | None:
+        names = {pool.name: key for key in ("node_pool", "system_pool") if (pool := info.data.get(key))}
+        if value is not None and value.name in names:
+            raise ValueError(f'"{value.name}" is also the name of {names[value.name]}; use another name')
+        return value
+
     @field_validator("network")
     @classmethod
     def _has_pods_for_every_node(cls, value: ClusterNetwork, info: Info) -> ClusterNetwork:
-        nodes = info.data["node_pool"].max_count if "node_pool" in info.data else 1
+        pools = [pool for key in ("node_pool", "system_pool", "spot_pool") if (pool := info.data.get(key))]
+        nodes = sum(pool.max_count for pool in pools) or 1
         room = 2 ** max(0, NODE_PREFIX - IPv4Network(value.pod_cidr).prefixlen)
         if IPv4Network(value.pod_cidr).prefixlen > NODE_PREFIX or room < nodes:
             prefix = min(NETWORK_PREFIX, NODE_PREFIX - (nodes - 1).bit_length())
             raise ValueError(
                 f'pod_cidr "{value.pod_cidr}" is too small: each of {nodes} nodes needs a /24; '
-                f'use a larger range such as "{_free_range(prefix, value.service_cidr)}", or lower node_pool.max_count'
+                f'use a larger range such as "{_free_range(prefix, value.service_cidr)}", or lower a max_count'
             )
         return value
 

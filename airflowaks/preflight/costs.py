@@ -42,15 +42,17 @@ def _dollars(price: tuple[float, float] | None) -> str:
 
 
 def _nodes(environment: Environment) -> dict[str, tuple[float, float] | None]:
-    pool = environment.cluster.node_pool
-    price = _cores(pool.vm_size) * _PRICES["node"]["vcpu_hour"] * _PRICES["hours"]
-    counts = (
-        f"{pool.min_count} to {pool.max_count} nodes" if pool.max_count > pool.min_count else f"{pool.max_count} nodes"
-    )
-    return {
-        f"cluster ({environment.cluster.tier})": (_PRICES["cluster"][environment.cluster.tier],) * 2,
-        counts: (price * pool.min_count, price * pool.max_count),
+    cluster = environment.cluster
+    prices: dict[str, tuple[float, float] | None] = {
+        f"cluster ({cluster.tier})": (_PRICES["cluster"][cluster.tier],) * 2,
     }
+    for key, pool in cluster.pools.items():
+        node = _cores(pool.vm_size) * _PRICES["node"]["vcpu_hour"] * _PRICES["hours"]
+        kind = "" if pool is cluster.node_pool else f"{key.removesuffix('_pool')} "
+        counts = f"{pool.min_count} to {pool.max_count}" if pool.max_count > pool.min_count else f"{pool.max_count}"
+        part = _PRICES["node"]["spot"] if key == "spot_pool" else 1
+        prices[f"{counts} {kind}nodes"] = (part * node * pool.min_count, part * node * pool.max_count)
+    return prices
 
 
 def _services(environment: Environment) -> dict[str, tuple[float, float] | None]:

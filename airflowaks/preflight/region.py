@@ -4,19 +4,20 @@ from __future__ import annotations
 
 from ipaddress import IPv4Network
 from math import ceil
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from airflowaks.azure import region
 from airflowaks.azure.arm import listed, rest
-from airflowaks.config.schema import RESERVED_NETWORKS
+from airflowaks.config.schema import RESERVED_NETWORKS, SpotPool
 from airflowaks.engine.resource import value_at
 from airflowaks.preflight.resources import planned
 from airflowaks.preflight.rows import Row
 from airflowaks.steps import backend, cluster
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterator, Mapping, Sequence
 
+    from airflowaks.azure.region import Quota
     from airflowaks.config.schema import NodePool
     from airflowaks.session import Session
 
@@ -26,6 +27,7 @@ AIRFLOW_TESTED_WITH = ("1.30", "1.31", "1.32", "1.33", "1.34", "1.35")
 _NETWORKS_API = "2024-05-01"
 # https://learn.microsoft.com/azure/aks/upgrade-aks-node-pools-rolling#customize-node-surge-upgrade
 _SURGE = 0.1
+_SPOT_QUOTA = "lowprioritycores"
 _GIB = 1024**3
 _LOCAL_DISKS = {"CachedDiskBytes": 1, "MaxResourceVolumeMB": 1024**2, "NvmeDiskSizeInMiB": 1024**2}
 
@@ -60,28 +62,32 @@ def _canonical(display_name: str) -> str:
 
 
 def nodes(session: Session) -> Iterator[Row]:
-    """Ask for the nodes' size in the region and its zones, and for the cores that the autoscaler may want."""
-    pool = session.environment.cluster.node_pool
-    present = _present_pool(session)
-    size = region.vm_size(session, pool.vm_size)
-    if size is None:
-        action = (
-            f"Set `cluster.node_pool.vm_size` to one of `az vm list-skus --location {session.environment.location}`."
-        )
-        yield Row("node size", "stops", f"{session.environment.location} has no {pool.vm_size}", action)
-        return
-    yield _size_row(session, size, exists=present is not None)
-    yield _quota_row(session, size, int((present or {}).get("count", 0)))
+    """Ask for the nodes' sizes in the region and its zones, and for the cores that the autoscaler may want."""
+    demands: dict[str, list[_Demand]] = {}
+    for key, pool in session.environment.cluster.pools.items():
+        present = _present_pool(session, pool)
+        size = region.vm_size(session, pool.vm_size)
+        if size is None:
+            location = session.environment.location
+            action = f"Set `cluster.{key}.vm_size` to one of `az vm list-skus --location {location}`."
+            yield Row("node size", "stops", f"{location} has no {pool.vm_size}", action)
+            return
+        yield _size_row(session, key, size, exists=present is not None)
+        cores = next(int(each["value"]) for each in size["capabilities"] if each["name"] == "vCPUs")
+        demand = _Demand(pool, cores, int((present or {}).get("count", 0)))
+        # https://learn.microsoft.com/azure/quotas/spot-quota: one for all spot machines of the region.
+        for quota in (_SPOT_QUOTA,) if isinstance(pool, SpotPool) else (size["family"].lower(), "cores"):
+            demands.setdefault(quota, []).append(demand)
+    yield from _quota_rows(region.quotas(session), demands)
 
 
-def _present_pool(session: Session) -> Mapping[str, Any] | None:
+def _present_pool(session: Session, pool: NodePool) -> Mapping[str, Any] | None:
     pools = value_at(session.memoize(cluster.Resources).cluster.facts, "properties.agentPoolProfiles") or ()
-    name = session.environment.cluster.node_pool.name
-    return next((pool for pool in pools if pool["name"] == name), None)
+    return next((present for present in pools if present["name"] == pool.name), None)
 
 
-def _size_row(session: Session, size: Mapping[str, Any], *, exists: bool) -> Row:
-    pool, location = session.environment.cluster.node_pool, session.environment.location
+def _size_row(session: Session, key: str, size: Mapping[str, Any], *, exists: bool) -> Row:
+    pool, location = session.environment.cluster.pools[key], session.environment.location
     capabilities = {each["name"]: each["value"] for each in size["capabilities"]}
     zones = {zone for place in size["locationInfo"] for zone in place.get("zones") or ()}
     closed = False
@@ -91,13 +97,13 @@ def _size_row(session: Session, size: Mapping[str, Any], *, exists: bool) -> Row
     missing = [zone for zone in pool.zones if zone not in zones]
     seen = f"{pool.vm_size} in {location}" + (f", zones {', '.join(pool.zones)}" if pool.zones else "")
     if exists or not (closed or missing):
-        return _disk_row(pool, capabilities) or Row("node size", "ok", seen)
+        return _disk_row(key, pool, capabilities) or Row("node size", "ok", seen)
     where = f"{location}" if closed else f"zone {', '.join(missing)} of {location}"
     action = "Choose another size, zone or region, or request access: https://aka.ms/azureskunotavailable."
     return Row("node size", "stops", f"{pool.vm_size} is not available to the subscription in {where}", action)
 
 
-def _disk_row(pool: NodePool, capabilities: Mapping[str, str]) -> Row | None:
+def _disk_row(key: str, pool: NodePool, capabilities: Mapping[str, str]) -> Row | None:
     """Return the row of a local disk on which the operating system's does not fit (VMTemporaryDiskTooSmall).
 
     https://learn.microsoft.com/azure/virtual-machines/ephemeral-os-disks: it may be cache, temporary or NVMe disk.
@@ -107,30 +113,52 @@ def _disk_row(pool: NodePool, capabilities: Mapping[str, str]) -> Row | None:
     if pool.os_disk == "Managed" or not (unsupported or (local and max(local) < pool.os_disk_gb * _GIB)):
         return None
     disk = "has none for an operating system" if unsupported else f"has {max(local) // _GIB} GiB"
-    action = "Lower `cluster.node_pool.os_disk_gb`, set `os_disk: Managed`, or choose a larger size."
+    action = f"Lower `cluster.{key}.os_disk_gb`, set `os_disk: Managed`, or choose a larger size."
     seen = f"the local disk of {pool.vm_size} {disk}, and os_disk_gb is {pool.os_disk_gb}"
     return Row("node size", "stops", seen, action)
 
 
-def _quota_row(session: Session, size: Mapping[str, Any], present: int) -> Row:
-    pool, quotas = session.environment.cluster.node_pool, region.quotas(session)
-    cores = next(int(each["value"]) for each in size["capabilities"] if each["name"] == "vCPUs")
-    surge = ceil(pool.max_count * _SURGE)
-    limits = [quotas[name] for name in (size["family"].lower(), "cores") if name in quotas]
-    if not limits:
-        return Row("vCPU quota", "unknown", "Azure lists no quota of the size's family", "See Quotas in the portal.")
-    quota = min(limits, key=lambda quota: quota.limit - quota.used)
+class _Demand(NamedTuple):
+    """The cores that the nodes of a pool take, and how many nodes it has already."""
+
+    pool: NodePool
+    cores: int
+    present: int
+
+    @property
+    def surge(self) -> int:
+        """Return how many nodes an upgrade adds; AKS adds none to spot pools."""
+        return 0 if isinstance(self.pool, SpotPool) else ceil(self.pool.max_count * _SURGE)
+
+
+def _quota_rows(quotas: Mapping[str, Quota], demands: Mapping[str, Sequence[_Demand]]) -> Iterator[Row]:
+    """Yield the row of the quota with the least room for regular nodes, and that of spot nodes."""
+    rows = {name: _quota_row(quotas[name], demand) for name, demand in demands.items() if name in quotas}
+    regular = [row for name, row in rows.items() if name != _SPOT_QUOTA]
+    if not regular:
+        yield Row("vCPU quota", "unknown", "Azure lists no quota of the size's family", "See Quotas in the portal.")
+    for some in (regular, [rows[_SPOT_QUOTA]] if _SPOT_QUOTA in rows else []):
+        if some:
+            yield min(some, key=lambda row: row[0])[1]
+
+
+def _quota_row(quota: Quota, demands: Sequence[_Demand]) -> tuple[int, Row]:
+    """Return how many cores are left when all pools are at their largest, and the row."""
+    present = sum(demand.present * demand.cores for demand in demands)
     # A quota that was lowered may be below what is used.
-    free = max(0, quota.limit - quota.used + present * cores)
-    wanted = (pool.max_count + surge) * cores
+    free = max(0, quota.limit - quota.used + present)
+    most, surge = sum(demand.pool.max_count for demand in demands), sum(demand.surge for demand in demands)
+    wanted = sum((demand.pool.max_count + demand.surge) * demand.cores for demand in demands)
+    least = sum(demand.pool.min_count for demand in demands)
+    begin = sum(demand.pool.min_count * demand.cores for demand in demands)
     room = f"{free} of {quota.limit} free" + (", the present nodes' included" if present else "")
-    seen = f"{quota.title}: {room}; {pool.max_count} nodes and {surge} in an upgrade take {wanted}"
+    seen = f"{quota.title}: {room}; {most} nodes" + (f" and {surge} in an upgrade" if surge else "") + f" take {wanted}"
     action = f"Request {wanted} in the portal under Quotas, lower `max_count`, or choose another size."
-    if free < pool.min_count * cores:
-        return Row(
-            "vCPU quota", "stops", f"{seen}, and {pool.min_count} to begin with {pool.min_count * cores}", action
-        )
-    return Row("vCPU quota", "ok", seen) if free >= wanted else Row("vCPU quota", "warns", seen, action)
+    if free < begin:
+        row = Row("vCPU quota", "stops", f"{seen}, and {least} to begin with {begin}", action)
+    else:
+        row = Row("vCPU quota", "ok", seen) if free >= wanted else Row("vCPU quota", "warns", seen, action)
+    return free - wanted, row
 
 
 def kubernetes(session: Session) -> Iterator[Row]:

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from airflowaks.azure.entra import user_names
-from airflowaks.azure.kubernetes_service import LONGEST_TASK_SECONDS
+from airflowaks.azure.node_pools import LONGEST_TASK_SECONDS
 from airflowaks.config.paths import manifests_folder
 from airflowaks.engine.changes import AFTER_APPLY, Changes, is_unknown
 from airflowaks.engine.converge import converge

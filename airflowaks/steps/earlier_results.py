@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from airflowaks.azure.kubernetes_service import LONGEST_TASK_SECONDS
+from airflowaks.azure.node_pools import LONGEST_TASK_SECONDS
 from airflowaks.engine.polling import wait_until
 from airflowaks.engine.resource import Facts, Resource
 from airflowaks.errors import NotConverged

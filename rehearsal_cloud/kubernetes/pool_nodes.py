@@ -27,6 +27,7 @@ WELL = (
 _PODS = 110
 _GIB_PER_CORE = {"B": 4, "D": 4, "E": 8, "F": 2}
 _DIGITS = "0123456789abcdefghijklmnopqrstuvwxyz"
+_MODE = "kubernetes.azure.com/mode"
 _IMAGE = "kubernetes.azure.com/node-image-version"
 
 
@@ -42,10 +43,23 @@ def nodes_of(cluster: ClusterState, pool: Document) -> list[Document]:
 
 
 def fill(cluster: ClusterState) -> None:
-    """Add the nodes that pools have too few of."""
+    """Add the nodes that pools have too few of, and give the others their pool's mode and taints."""
     for pool in cluster.document["properties"]["agentPoolProfiles"]:
+        for node in nodes_of(cluster, pool):
+            _follow(cluster, pool, node)
         for _ in range(len(nodes_of(cluster, pool)), pool.get("count") or 0):
             add(cluster, pool)
+
+
+def _follow(cluster: ClusterState, pool: Document, node: Document) -> None:
+    """Write the pool's mode and taints to a node; the taints of others stay."""
+    metadata, spec = node["metadata"], node["spec"]
+    taints = spec.get("taints") or []
+    missing = [taint for taint in map(_taint, pool.get("nodeTaints") or ()) if taint not in taints]
+    if missing or metadata["labels"].get(_MODE) != _mode(pool):
+        labels = {**metadata["labels"], _MODE: _mode(pool)}
+        spec = {**spec, "taints": [*taints, *missing]} if missing else spec
+        cluster.objects.update({**node, "metadata": {**metadata, "labels": labels}, "spec": spec})
 
 
 def is_outdated(node: Document, pool: Document) -> bool:
@@ -83,7 +97,7 @@ def _create(cluster: ClusterState, pool: Document, name: str, index: int) -> Doc
         "beta.kubernetes.io/os": "linux",
         "kubernetes.azure.com/agentpool": pool["name"],
         "kubernetes.azure.com/cluster": properties["nodeResourceGroup"],
-        "kubernetes.azure.com/mode": str(pool.get("mode") or "User").lower(),
+        _MODE: _mode(pool),
         _IMAGE: pool["nodeImageVersion"],
         "kubernetes.azure.com/role": "agent",
         "kubernetes.io/arch": "amd64",
@@ -114,6 +128,10 @@ def _base36(number: int) -> str:
 def _zone(location: str, pool: Document, index: int) -> str:
     zones = pool.get("availabilityZones") or []
     return f"{location}-{zones[index % len(zones)]}" if zones else "0"
+
+
+def _mode(pool: Document) -> str:
+    return str(pool.get("mode") or "User").lower()
 
 
 def _taint(text: str) -> Document:

@@ -9,6 +9,12 @@ from rehearsal_cloud.errors import ServiceError
 from rehearsal_cloud.resource_manager.kubernetes_versions import current_version, supported
 from rehearsal_cloud.resource_manager.providers.cluster_upgrades import upgrade_node_image
 from rehearsal_cloud.resource_manager.providers.node_capacity import DEFAULT_DISK_GB, DEFAULT_SIZE, check_capacity
+from rehearsal_cloud.resource_manager.providers.pool_rules import (
+    check_priority,
+    check_system_pool,
+    check_taints,
+    with_spot,
+)
 from rehearsal_cloud.resource_manager.providers.vm_sizes import family
 from rehearsal_cloud.resource_manager.resource_ids import ResourceId
 from rehearsal_cloud.resource_manager.resource_types import PENDING, Answer, Call, ResourceType, defaults, new_etag
@@ -28,7 +34,7 @@ BUSY = (
     ),
 )
 """https://github.com/Azure/azure-workload-identity/issues/417, Azure/terraform-azurerm-avm-ptn-aks-production#25."""
-_IMMUTABLE = ("vmSize", "osType", "osDiskSizeGB", "osDiskType", "maxPods", "vnetSubnetID", "scaleSetPriority", "type")
+_IMMUTABLE = ("vmSize", "osType", "osDiskSizeGB", "osDiskType", "maxPods", "vnetSubnetID", "type")
 _READ_ONLY = ("provisioningState", "currentOrchestratorVersion", "nodeImageVersion", "eTag", "name")
 _SIZE = r"Standard_[A-Z]{1,3}\d+(-\d+)?[a-z]*(_[A-Z0-9]+)*"
 _NODE_IMAGES = {"Linux": "AKSUbuntu-2204gen2containerd-202611.03.0", "Windows": "AKSWindows-2022-20348.4294.251104"}
@@ -136,6 +142,8 @@ def check(name: str, properties: Document, before: Document | None, location: st
             " https://aka.ms/supported-version-list"
         )
         raise ServiceError(400, "AgentPoolK8sVersionNotSupported", text)
+    check_taints(pool)
+    check_priority(properties, before)
     _check_count(pool)
     _check_drain(pool)
     return pool
@@ -211,12 +219,6 @@ def _check_drain(pool: Document) -> None:
         raise ServiceError(400, "InvalidParameter", text)
 
 
-def check_system_pool(pools: list[Document]) -> None:
-    """Raise ServiceError (400) where none of the pools is a system pool."""
-    if not any(pool.get("mode") == "System" for pool in pools):
-        raise ServiceError(400, "MustDefineAtLeastOneSystemPool", "Must define at least one system pool.")
-
-
 def filled(before: Document, body: Document, cluster_version: str) -> Document:
     """Return a pool's properties with AKS's defaults; without a version it runs the cluster's."""
     requested = {key: value for key, value in {**before, **body}.items() if key not in _READ_ONLY}
@@ -243,7 +245,7 @@ def filled(before: Document, body: Document, cluster_version: str) -> Document:
         "powerState": {"code": "Running"},
     }
     return {
-        **defaults(requested, properties),
+        **with_spot(defaults(requested, properties)),
         "orchestratorVersion": version,
         "currentOrchestratorVersion": current_version(version),
         "nodeImageVersion": _NODE_IMAGES[os_type],

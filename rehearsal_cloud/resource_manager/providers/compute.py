@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from rehearsal_cloud.resource_manager.paging import paged
 from rehearsal_cloud.resource_manager.providers.generic import GenericProvider
-from rehearsal_cloud.resource_manager.providers.vm_sizes import TOTAL, listing, usages
+from rehearsal_cloud.resource_manager.providers.vm_sizes import SPOT_TOTAL, TOTAL, listing, usages
 from rehearsal_cloud.resource_manager.resource_ids import canonical_location
 
 if TYPE_CHECKING:
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 _USAGES_PAGE = 12
 _SIZES_PAGE = 100
 _REGION = "westeurope"
+_TOTALS = {TOTAL: "Total Regional vCPUs", SPOT_TOTAL: "Total Regional Spot vCPUs"}
 
 
 class Compute(GenericProvider):
@@ -46,7 +47,7 @@ class Compute(GenericProvider):
 
 def _usage(name: str, used: int, limit: int) -> Document:
     series = name.removeprefix("standard").removesuffix("Family")
-    title = "Total Regional vCPUs" if name == TOTAL else f"Standard {series} Family vCPUs"
+    title = _TOTALS.get(name, f"Standard {series} Family vCPUs")
     return {
         "unit": "Count",
         "currentValue": used,

@@ -44,6 +44,7 @@ from rehearsal_cloud.resource_manager.providers.cluster_rules import (
 from rehearsal_cloud.resource_manager.providers.maintenance import MaintenanceConfiguration
 from rehearsal_cloud.resource_manager.providers.network import public_address
 from rehearsal_cloud.resource_manager.providers.node_capacity import check_capacity
+from rehearsal_cloud.resource_manager.providers.pool_rules import check_none_added, check_system_pool
 from rehearsal_cloud.resource_manager.resource_groups import SUBSCRIPTION
 from rehearsal_cloud.resource_manager.resource_ids import ResourceId, canonical_location
 from rehearsal_cloud.resource_manager.resource_types import (
@@ -114,12 +115,14 @@ class ManagedCluster(ResourceType):
         check_autoscaler(properties)
         pools = {pool["name"]: pool["properties"] for pool in agent_pools.pools_of(call.cloud, call.id.path)}
         agent_pools.check_node_images(call, pools, find(call.body, "properties.agentPoolProfiles") or [])
+        if existing is not None:
+            check_none_added(pools, properties.get("agentPoolProfiles") or [])
         for pool in properties.get("agentPoolProfiles") or []:
             name = pool.get("name") or ""
             before = pools.get(name)
             pools[name] = agent_pools.check(name, pool, before, body["location"])
             check_capacity(call, name, pools[name], before, canonical_location(body["location"]))
-        agent_pools.check_system_pool(list(pools.values()))
+        check_system_pool(pools.values())
 
     def fill(self, call: Call, body: Document, existing: Document | None) -> Document:
         """Return the cluster with AKS's defaults, with unknown properties and without secrets."""

@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING
 
 from rehearsal_cloud.errors import ServiceError
 from rehearsal_cloud.resource_manager.providers.vm_sizes import (
-    TOTAL,
     ZONES,
     family,
+    quotas_of,
     restricted_zones,
     temporary_megabytes,
     usages,
@@ -49,10 +49,9 @@ def check_capacity(call: Call, name: str, pool: Document, before: Document | Non
         raise ServiceError(400, "AvailabilityZoneNotSupported", text)
     if before is None and pool.get("osDiskType") == "Ephemeral":
         _check_local_disk(size, pool.get("osDiskSizeGB") or DEFAULT_DISK_GB)
-    group, cores = family(size)
-    requested = cores * ((pool.get("count") or 1) - (before or {}).get("count", 0))
+    requested = family(size)[1] * ((pool.get("count") or 1) - (before or {}).get("count", 0))
     quotas = usages(call.cloud, SUBSCRIPTION, location) if requested > 0 else {}
-    for quota in (group, TOTAL):
+    for quota in quotas_of(size, pool.get("scaleSetPriority")):
         used, limit = quotas.get(quota, (0, requested))
         if requested > limit - used:
             text = (

@@ -17,7 +17,8 @@ if TYPE_CHECKING:
     from rehearsal_cloud.resource_manager.cloud import Cloud
 
 ZONES = ("1", "2", "3")
-TOTAL = "cores"
+TOTAL, SPOT_TOTAL = "cores", "lowPriorityCores"
+"""The region's quotas: spot machines have one of their own, https://learn.microsoft.com/azure/quotas/spot-quota."""
 _SIZE = re.compile(r"standard_([a-z]+)(\d+)(?:-\d+)?([a-z]*)(?:_(.+))?", re.IGNORECASE)
 _LIMIT = 1000
 _CORES = (2, 4, 8, 16, 32, 48, 64)
@@ -62,6 +63,11 @@ def restricted_zones(cloud: Cloud, size: str) -> tuple[str, ...]:
     return () if restriction is None else tuple(restriction.zones) or ZONES
 
 
+def quotas_of(size: str, priority: str | None) -> tuple[str, ...]:
+    """Return the names of the quotas that machines of a size and a priority count towards."""
+    return (SPOT_TOTAL,) if priority == "Spot" else (family(size)[0], TOTAL)
+
+
 def usages(cloud: Cloud, scope: str, location: str) -> dict[str, tuple[int, int]]:
     """Return the cores that node pools use and the limit, by family and in total."""
     used: Counter[str] = Counter()
@@ -69,10 +75,9 @@ def usages(cloud: Cloud, scope: str, location: str) -> dict[str, tuple[int, int]
         if find(cluster, "location") != location:
             continue
         for pool in find(cluster, "properties.agentPoolProfiles") or ():
-            name, cores = family(pool["vmSize"])
-            used[name] += cores * pool["count"]
-            used[TOTAL] += cores * pool["count"]
-    names = dict.fromkeys((TOTAL, *(family(size)[0] for size in _SIZES), *used))
+            for name in quotas_of(pool["vmSize"], pool.get("scaleSetPriority")):
+                used[name] += family(pool["vmSize"])[1] * pool["count"]
+    names = dict.fromkeys((TOTAL, SPOT_TOTAL, *(family(size)[0] for size in _SIZES), *used))
     return {name: (used[name], _limit(cloud, name)) for name in names}
 
 

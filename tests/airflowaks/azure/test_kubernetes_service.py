@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from airflowaks.azure.entra import Group
+from airflowaks.azure.entra import Group, GroupMembers
 from airflowaks.azure.identities import ManagedIdentity
 from airflowaks.azure.kubernetes_service import UPGRADES, MaintenanceWindow, ManagedCluster
-from airflowaks.engine.changes import Action
+from airflowaks.config.schema import SpotPool, SystemPool
+from airflowaks.engine.changes import Action, Change
 from airflowaks.engine.converge import converge
 from airflowaks.engine.resource import ADOPTED
+from airflowaks.kube.client import connect
 from airflowaks.session import Session
 from airflowaks.steps import cluster as cluster_step
 
@@ -57,6 +59,53 @@ def test_a_cluster_of_before_waits_for_pods_and_gets_its_windows_once(group: Res
     ]
     assert {change.action for change in second} == {Action.NONE}
     assert cluster.fact("properties.agentPoolProfiles")[0]["upgradeSettings"]["maxSurge"] == "10%"
+
+
+def test_a_cluster_of_one_pool_gets_a_system_pool_and_one_of_spot_machines(group: ResourceGroup) -> None:
+    before = group.session
+
+    def converged(**pools: Any) -> tuple[Session, ManagedCluster, Change]:
+        settings = before.environment.cluster.model_copy(update=pools)
+        session = Session(before.environment.model_copy(update={"cluster": settings}), "apply", before.connection)
+        admins = Group(session, f"{group.name}-admins", "a test's")
+        identity = ManagedIdentity(session, "cluster")
+        cluster = ManagedCluster(session, identity=identity, admins=admins)
+        *_, change = converge(session, admins, GroupMembers(admins, {session.operator.object_id}), identity, cluster)
+        return session, cluster, change
+
+    _, cluster, change = converged()
+    assert [(pool["name"], pool["mode"]) for pool in cluster.fact("properties.agentPoolProfiles")] == [
+        ("airflow", "System")
+    ]
+    pools = {"system_pool": SystemPool(min_count=1), "spot_pool": SpotPool()}
+    session, cluster, change = converged(**pools)
+    assert change.action is Action.UPDATE
+    facts = {pool["name"]: pool for pool in cluster.fact("properties.agentPoolProfiles")}
+    assert {name: (pool["mode"], pool["count"]) for name, pool in facts.items()} == {
+        "airflow": ("User", 2),
+        "system": ("System", 1),
+        "spot": ("User", 0),
+    }
+    assert facts["system"]["nodeTaints"] == ["CriticalAddonsOnly=true:NoSchedule"]
+    assert converged(**pools)[2].action is Action.NONE
+    nodes = list(session.memoize(connect).each("v1", "Node"))
+    assert sorted(
+        (labels["agentpool"], labels["kubernetes.azure.com/mode"], len(node["spec"].get("taints", ())))
+        for node in nodes
+        for labels in [node["metadata"]["labels"]]
+    ) == [("airflow", "user", 0), ("airflow", "user", 0), ("system", "system", 1)]
+
+
+def test_a_new_cluster_has_all_of_its_pools_at_once(group: ResourceGroup) -> None:
+    before = group.session
+    settings = before.environment.cluster.model_copy(update={"system_pool": SystemPool(), "spot_pool": SpotPool()})
+    session = Session(before.environment.model_copy(update={"cluster": settings}), "apply", before.connection)
+    admins, identity = Group(session, f"{group.name}-admins", "a test's"), ManagedIdentity(session, "cluster")
+    cluster = ManagedCluster(session, identity=identity, admins=admins)
+    assert [each.action for each in converge(session, admins, identity, cluster)][-1] is Action.CREATE
+    names = [(pool["name"], pool["mode"]) for pool in cluster.fact("properties.agentPoolProfiles")]
+    assert names == [("system", "System"), ("airflow", "User"), ("spot", "User")]
+    assert converge(session, cluster)[0].action is Action.NONE
 
 
 def test_an_update_of_a_window_keeps_the_days_of_others_and_sends_no_day_that_is_past(group: ResourceGroup) -> None:

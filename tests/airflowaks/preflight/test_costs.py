@@ -39,13 +39,22 @@ def cost(folder: Path, name: str, **changes: Any) -> str:
         ),
         (
             "prod",
-            "about 1668 to 4611 US dollars",
-            "cluster (Standard) 73, 3 to 12 nodes 981 to 3924, registry 20, PostgreSQL 542, broker 52",
+            "about 2158 to 5265 US dollars",
+            (
+                "cluster (Standard) 73, 3 to 4 system nodes 491 to 654, 3 to 12 nodes 981 to 3924, registry 20,"
+                " PostgreSQL 542, broker 52"
+            ),
         ),
     ],
 )
 def test_the_environments_of_the_repository_have_a_price(tmp_path: Path, name: str, total: str, parts: str) -> None:
     assert cost(tmp_path, name) == f"{total}, roughly: {parts}"
+
+
+def test_every_pool_has_its_price(tmp_path: Path) -> None:
+    pools = {"system_pool": {"max_count": 2}, "spot_pool": {"max_count": 4}}
+    seen = cost(tmp_path, "dev", cluster={"tier": "Free", **pools})
+    assert "cluster (Free) 0, 2 system nodes 327, 2 to 5 nodes 327 to 818, 0 to 4 spot nodes 0 to 196, " in seen
 
 
 def test_the_rehearsal_costs_nothing(tmp_path: Path) -> None:

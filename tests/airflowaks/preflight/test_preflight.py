@@ -13,9 +13,10 @@ from airflowaks.azure.key_vault import Vault
 from airflowaks.azure.region import quotas
 from airflowaks.azure.subscription import ResourceGroup
 from airflowaks.config.environment import Environment, load_environment
-from airflowaks.config.schema import NodePool
+from airflowaks.config.schema import NodePool, SpotPool, SystemPool
 from airflowaks.engine.converge import converge
 from airflowaks.errors import PreflightStopped, SkuNotAvailable
+from airflowaks.preflight.region import nodes
 from airflowaks.preflight.run import preflight
 from airflowaks.session import Mode, Session, open_session
 from airflowaks.steps import cluster, key_vault, registry
@@ -208,6 +209,16 @@ def test_what_is_scarce_warns(
 
 
 @broad
+def test_each_pool_counts_towards_its_quota(
+    environment: Environment, session: Callable[..., Session], restricted: Callable[..., None]
+) -> None:
+    pools = {"system_pool": SystemPool(max_count=3), "spot_pool": SpotPool(vm_size="Standard_D8ds_v5")}
+    restricted(restriction="quota", name="lowPriorityCores", limit=30)
+    regular, spot = [each for each in nodes(session(changed(environment, cluster=pools))) if "quota" in each.check]
+    assert regular.seen.endswith("free; 8 nodes and 2 in an upgrade take 40")
+    assert (spot.verdict, spot.seen) == ("warns", "Total Regional Spot vCPUs: 30 of 30 free; 5 nodes take 40")
+
+
 def test_long_term_support_keeps_a_version_that_has_ended(
     environment: Environment, session: Callable[..., Session]
 ) -> None:

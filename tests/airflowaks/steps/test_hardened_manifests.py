@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import kubernetes_validate
 import pytest
 
-from airflowaks.azure.kubernetes_service import DRAIN_MINUTES, LONGEST_TASK_SECONDS
+from airflowaks.azure.node_pools import DRAIN_MINUTES, LONGEST_TASK_SECONDS
 from airflowaks.steps.cluster import SIGN_IN_ACCOUNT
 from airflowaks.steps.pod_secrets import SecretProviderClass
 from tests.support.step_manifests import documents, known, tunnel

@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 
 pytestmark = pytest.mark.broad
 
+SPOT = {"scaleSetPriority": "Spot"}
 GRAPH = "https://graph.microsoft.com/v1.0"
 
 
@@ -274,6 +275,45 @@ def test_what_cannot_change_is_refused(
     assert (refused.value.status_code, refused.value.error.code) == (400, "PropertyChangeNotAllowed")
 
 
+def test_a_pool_joins_a_cluster_by_its_own_operation_alone(
+    cluster: ManagedCluster, aks: ContainerServiceClient, group: str
+) -> None:
+    more = wanted(agentPoolProfiles=[pool(), pool("spot", mode="User", **SPOT)])
+    with pytest.raises(HttpResponseError, match="please use per agent pool operations") as refused:
+        aks.managed_clusters.begin_create_or_update(group, cluster.name, more)
+    assert (refused.value.status_code, refused.value.error.code) == (400, "BadRequest")
+    made = _put_pool(aks, group, "spot", mode="User", **SPOT).properties
+    assert (made.scale_set_eviction_policy, made.spot_max_price, made.upgrade_settings.max_surge) == (
+        "Delete",
+        -1,
+        None,
+    )
+    assert made.node_labels == {"kubernetes.azure.com/scalesetpriority": "spot"}
+    assert made.node_taints == ["kubernetes.azure.com/scalesetpriority=spot:NoSchedule"]
+    assert aks.managed_clusters.begin_create_or_update(group, cluster.name, wanted()).result()  # without the new pool
+    usages = {each.name: each for each in aks.managed_clusters.get(group, cluster.name).properties.agent_pool_profiles}
+    assert usages["spot"].scale_set_priority == "Spot"
+    for change, text in ((None, "ScaleSetPriority is immutable. Provided value is Regular"), (0.5, "spotMaxPrice is")):
+        priority = SPOT | {"spotMaxPrice": change} if change else {}
+        with pytest.raises(HttpResponseError, match=text):
+            _put_pool(aks, group, "spot", mode="User", **priority)
+
+
+def test_a_system_pool_may_become_a_user_pool_where_another_one_stays(
+    cluster: ManagedCluster, aks: ContainerServiceClient, group: str
+) -> None:
+    del cluster
+    with pytest.raises(HttpResponseError, match="Must define at least one system pool"):
+        _put_pool(aks, group, "system", mode="User")
+    _put_pool(aks, group, "second", nodeTaints=["CriticalAddonsOnly=true:NoSchedule"])
+    assert _put_pool(aks, group, "system", mode="User").properties.mode == "User"
+
+
+def _put_pool(aks: ContainerServiceClient, group: str, name: str, **changes: Any) -> Any:
+    properties = {key: value for key, value in pool(name, **changes).items() if key != "name"}
+    return aks.agent_pools.begin_create_or_update(group, "airflow", name, {"properties": properties}).result()
+
+
 def test_the_issuer_stays(standing: ManagedCluster, aks: ContainerServiceClient) -> None:
     body = wanted(oidcIssuerProfile={"enabled": False})
     with pytest.raises(HttpResponseError, match="OIDC issuer feature cannot be disabled") as refused:
@@ -313,6 +353,21 @@ def test_secrets_that_a_client_sends_are_not_answered(
         ({"supportPlan": "AKSLongTermSupport"}, "BadRequest", "only available for Premium tier clusters"),
         ({"supportPlan": "Forever"}, "InvalidParameter", "one of KubernetesOfficial and AKSLongTermSupport"),
         ({"agentPoolProfiles": [pool(mode="User")]}, "MustDefineAtLeastOneSystemPool", "at least one system pool"),
+        (
+            {"agentPoolProfiles": [pool(nodeTaints=["team=data:NoSchedule"])]},
+            "SystemPoolHasRestrictedTaint",
+            "except 'CriticalAddonsOnly' taint or taint effect is 'PreferNoSchedule'",
+        ),
+        (
+            {"agentPoolProfiles": [pool(scaleSetPriority="Spot")]},
+            "InvalidParameter",
+            "agentPoolProfile.mode is invalid. Error details: a spot pool cannot be a system pool.",
+        ),
+        (
+            {"agentPoolProfiles": [pool(), pool("spot", mode="User", **SPOT, upgradeSettings={"maxSurge": "10%"})]},
+            "InvalidParameter",
+            "Spot pools can't set max surge.",
+        ),
         ({"agentPoolProfiles": [pool(count=0)]}, "InvalidParameter", "must be between 1 and 1000"),
         ({"agentPoolProfiles": [pool(vmSize="huge")]}, "BadRequest", "VM size of AgentPoolProfile:system"),
         ({"agentPoolProfiles": [pool(vmSize="Standard_DS1_v2")]}, "SystemPoolSkuTooLow", "Nodepool name: system."),
