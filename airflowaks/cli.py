@@ -194,7 +194,7 @@ def preflight(context: click.Context, env: str, image: str) -> None:
     from airflowaks.session import open_session
 
     _check_image(image)
-    verdicts = preflight(open_session(env, "plan"), image)
+    verdicts = preflight(open_session(env, "plan", image=image))
     click.echo(verdicts)
     context.exit(bool(verdicts.stopping))
 
@@ -230,8 +230,8 @@ def image(env: str, image: str) -> None:
     from airflowaks.steps import registry
 
     _check_image(image)
-    session = open_session(env, "plan")
-    named = registry.resolve(session, image)
+    session = open_session(env, "plan", image=image)
+    named = session.memoize(registry.Resources).image
     with session.translated(named):
         reference = named.reference
     if reference is AFTER_APPLY:

@@ -100,7 +100,8 @@ class Session:
         self.operator_address = operator_address
         """The public IPv4 address of this machine, if a firewall rule has to let it in."""
         self.image = image
-        """Airflow's image in this run, as `registry.resolve` takes it; empty: the environment's."""
+        """Airflow's image in this run: `import`, `build`, `existing`, a digest (`sha256:…`) or a tag in the
+        environment's repository; empty: the environment's."""
         self.waits = waits and mode == "apply"
         """Whether other steps run at the same time, so that what they make is waited for."""
         self.stopping = threading.Event()
@@ -277,9 +278,8 @@ def open_session(
     """Return a session for the environment of that name; for a rehearsal, start the rehearsal cloud if needed.
 
     `operator_address` is the public IPv4 address of this machine, for an environment with `access: direct` whose
-    firewall rules do not cover it. `image` is Airflow's image in this run, in place of the environment's; see
-    `registry.resolve`. With `waits`, what other steps make is waited for, in an apply. Nothing is asked of
-    Azure yet.
+    firewall rules do not cover it. `image` is Airflow's image in this run, in place of the environment's. With `waits`,
+    what other steps make is waited for, in an apply. Nothing is asked of Azure yet.
 
     Raises:
         InvalidEnvironment: there is no such environment, or it breaks rules.

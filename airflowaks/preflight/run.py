@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 from contextvars import copy_context
-from functools import partial
 from threading import Thread
 from typing import TYPE_CHECKING
 
@@ -22,11 +21,11 @@ _STOPPING = (ImmutableProperty, MissingDependency, SignInFailed, SkuNotAvailable
 """The errors that an apply would meet, too; any other leaves a verdict unknown."""
 
 
-def preflight(session: Session, image: str = "", *, seconds: float = _SECONDS) -> Preflight:
+def preflight(session: Session, *, seconds: float = _SECONDS) -> Preflight:
     """Return what Azure says to the environment before anything is created, at most after `seconds`.
 
-    `image` replaces the environment's, as in steps 2 and 7. It does not raise: what cannot be asked is unknown. A
-    session that waits for other steps is one of a deployment, which has asked before it began, so it asks nothing.
+    It does not raise: what cannot be asked is unknown. A session that waits for other steps is one of a deployment,
+    which has asked before it began, so it asks nothing.
     """
     if session.waits:
         return Preflight([Row("everything", "ok", "00_deploy has asked before it began the steps")], session.applies)
@@ -46,7 +45,7 @@ def preflight(session: Session, image: str = "", *, seconds: float = _SECONDS) -
         "name of the broker": resources.broker_name,
         "existing resources": resources.existing,
         "policies": resources.policies,
-        "image": partial(source.image, image=image),
+        "image": source.image,
         "cost a month": costs.month,
     }
     rows: dict[str, list[Row]] = {}

@@ -20,20 +20,20 @@ _ACCEPT = "application/vnd.oci.image.index.v1+json, application/vnd.docker.distr
 _UNAUTHORIZED, _NOT_FOUND, _TOO_MANY = 401, 404, 429
 
 
-def image(session: Session, image: str) -> Iterator[Row]:
+def image(session: Session) -> Iterator[Row]:
     """Look for the image where step 2 takes it from, without pulling it."""
     settings = session.environment.registry
-    wanted = image or settings.image
+    wanted = session.image or settings.image
     if wanted == "build":
         yield _builds(session)
     if wanted in ("import", "build"):
         yield _source(session, settings.source)
         return
-    resolved = registry.resolve(session, image)
+    resolved = session.memoize(registry.Resources).image
     if resolved.facts is None:
         action = f"Push it before step 2 runs: `az acr login --name {settings.name}`, then `docker push`."
         # Who names a tag or a digest means an image that is there; `existing` may be pushed until step 2 runs.
-        verdict: Verdict = "stops" if image not in ("", "existing") else "warns"
+        verdict: Verdict = "stops" if session.image not in ("", "existing") else "warns"
         yield Row("image", verdict, f"{resolved.name} is not in the registry {settings.name}", action)
     else:
         yield Row("image", "ok", f"{resolved.name} is in the registry")

@@ -48,10 +48,11 @@ _ALL_CERTIFICATES = "/opt/airflow/certificates.pem"
 
 
 class Resources:
-    """The objects of step 7, in order, whose pods run `image`, as `registry.resolve` takes it."""
+    """The objects of step 7, in order, whose pods run the session's image."""
 
-    def __init__(self, session: Session, image: str = "") -> None:
-        self.image, namespace = registry.resolve(session, image), session.memoize(cluster.Resources).namespace
+    def __init__(self, session: Session) -> None:
+        self.image = session.memoize(registry.Resources).image
+        namespace = session.memoize(cluster.Resources).namespace
         values = {
             **_values(session),
             **session.memoize(PodSecrets).checksums(),
@@ -165,24 +166,20 @@ def _values(session: Session) -> dict[str, Any]:
     return values
 
 
-def _resources(session: Session, image: str) -> Resources:
-    return session.memoize(Resources, image) if image else session.memoize(Resources)
-
-
 def configuration(session: Session) -> Changes:
     """Apply the ConfigMaps, NetworkPolicies, Services and disruption budgets."""
     step = session.memoize(Resources)
     return converge(session, *step.config_maps, *step.network)
 
 
-def images(session: Session, image: str = "") -> Table:
-    """Return a table of the image that each component runs now, and the image to run (see `registry.resolve`).
+def images(session: Session) -> Table:
+    """Return a table of the image that each component runs now, and the session's, which is the one to run.
 
     Raises:
         MissingDependency: the image to run is not in the registry, in an apply.
 
     """
-    step = _resources(session, image)
+    step = session.memoize(Resources)
     await_others(session, step.image, session.memoize(cluster.Resources).namespace)
     with session.translated(step.image):
         if session.applies and step.image.facts is None:
@@ -191,14 +188,14 @@ def images(session: Session, image: str = "") -> Table:
         return step.rollout.table()
 
 
-def components(session: Session, image: str = "") -> Changes:
+def components(session: Session) -> Changes:
     """Migrate the database, create the administrator and roll out the components; on AKS in about three minutes.
 
-    `image` is as `registry.resolve` takes it. Where the components run another image, they are rolled out one after the
-    other, and back where one does not become ready. Results that Celery has left in Airflow's database follow, which
-    takes as long as the longest task of a worker from before, and at most an hour.
+    Where the components run another image than the session's, they are rolled out one after the other, and back where
+    one does not become ready. Results that Celery has left in Airflow's database follow, which takes as long as the
+    longest task of a worker from before, and at most an hour.
     """
-    step, secrets = _resources(session, image), session.memoize(PodSecrets)
+    step, secrets = session.memoize(Resources), session.memoize(PodSecrets)
     if not session.applies:
         return converge(session, step.migration, *step.deployments, *step.scaling)
     await_others(session, *step.of_pods)
@@ -209,9 +206,9 @@ def components(session: Session, image: str = "") -> Changes:
     return converge(session, step.migration, *step.deployments, *step.scaling, step.earlier_results)
 
 
-def everything(session: Session, image: str = "") -> Changes:
+def everything(session: Session) -> Changes:
     """Run all functions of the step."""
-    return configuration(session) + components(session, image)
+    return configuration(session) + components(session)
 
 
 def checks(session: Session) -> Checks:
@@ -225,12 +222,12 @@ def checks(session: Session) -> Checks:
     return observe(session, {name: partial(observation, session) for name, observation in observations.items()})
 
 
-def roll_back(session: Session, results: Checks, image: str = "") -> Changes:
-    """Roll back to the previous image where this session has rolled out `image` and checks failed; then check again.
+def roll_back(session: Session, results: Checks) -> Changes:
+    """Roll back to the previous image where this session has rolled out its own and checks failed; then check again.
 
     Raises RolloutFailed where rolling back fails, or where the database was migrated to a schema of the new image.
     """
-    rollout, failed = _resources(session, image).rollout, results.failed
+    rollout, failed = session.memoize(Resources).rollout, results.failed
     if not failed or not rollout.can_roll_back:
         return Changes()
     changes = rollout.roll_back("; ".join(check.seen for check in failed), failed[0].action)

@@ -34,7 +34,7 @@ class Resources:
         step1 = session.memoize(cluster.Resources)
         self.registry = ContainerRegistry(session, session.environment.registry.name, parent=step1.group)
         self.registry.needs = step1.provider_of(self.registry)
-        self.image = self.named(session.image or session.environment.registry.image)
+        self.image = self.chosen()
         # Nodes pull images as the kubelet's identity, not as the cluster's own.
         self.pull_access = RoleAssignment(
             Role.ACR_PULL,
@@ -45,20 +45,24 @@ class Resources:
         )
         set_step(2, self)
 
-    def named(self, image: str, *, force: bool = False) -> RegistryImage:
-        """Return the image of that name, for `resolve` and `image`. Raises InvalidParameter."""
+    def chosen(self, *, force: bool = False) -> RegistryImage:
+        """Return the session's image, else the environment's. Raises InvalidParameter."""
+        settings = self.registry.session.environment.registry
+        image = self.registry.session.image or settings.image
         check_image(image)
         if image == "import":
             return ImportedImage(self.registry, force=force)
         if image == "build":
             base = ImportedImage(self.registry, force=force)
             return BuiltImage(self.registry, BuildContext(manifests_folder(CONTEXT)), base)
-        tag = self.registry.session.environment.registry.tag if image == "existing" else image
-        return RegistryImage(self.registry, tag)
+        return RegistryImage(self.registry, settings.tag if image == "existing" else image)
 
 
 def check_image(image: str) -> None:
-    """Check that `image` is written as `resolve` takes it, not that it exists. Raises InvalidParameter."""
+    """Check that `image` is `import`, `build`, `existing`, a digest or a tag, not that it exists.
+
+    Raises InvalidParameter.
+    """
     if not re.fullmatch(rf"{DIGEST_PREFIX}[0-9a-f]{{64}}", image):
         try:
             RULES["image_tag"].check(image)
@@ -68,35 +72,15 @@ def check_image(image: str) -> None:
             raise InvalidParameter(message, action) from None
 
 
-def resolve(session: Session, image: str = "") -> RegistryImage:
-    """Return the image that `image` names: the run's, else the environment's, where it is empty.
-
-    Otherwise it is `import`, `build` or `existing`, or a digest (`sha256:…`) or a tag in the repository. Raises
-    InvalidParameter where it is written like none of these.
-    """
-    if image in ("", session.image):
-        return session.memoize(Resources).image
-    return session.memoize(_named, image)
-
-
-def _named(session: Session, image: str) -> RegistryImage:
-    chosen = session.memoize(Resources).named(image)
-    chosen.step = 2
-    return chosen
-
-
 def registry(session: Session) -> Changes:
     """Create the registry."""
     return converge(session, session.memoize(Resources).registry)
 
 
-def image(session: Session, image: str = "", *, force: bool = False) -> Changes:
-    """Import or build an image (see `resolve`) where it is missing; `force` imports it in any case."""
-    if force:
-        image = image or session.image or session.environment.registry.image
-        source = session.memoize(Resources).named(image, force=True)
-    else:
-        source = resolve(session, image)
+def image(session: Session, *, force: bool = False) -> Changes:
+    """Import or build the session's image where it is missing; `force` imports it in any case."""
+    step = session.memoize(Resources)
+    source = step.chosen(force=True) if force else step.image
     base = [source.base] if isinstance(source, BuiltImage) else []
     return converge(session, *base, source)
 
@@ -111,9 +95,9 @@ def everything(session: Session) -> Changes:
     return registry(session) + image(session) + pull_access(session)
 
 
-def checks(session: Session, image: str = "") -> Checks:
-    """Check that the registry has the manifest of an image (see `resolve`), as a node asks for it."""
-    source = resolve(session, image)
+def checks(session: Session) -> Checks:
+    """Check that the registry has the manifest of the session's image, as a node asks for it."""
+    source = session.memoize(Resources).image
 
     def manifest() -> str:
         source.refresh()

@@ -68,9 +68,9 @@ def context(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 def build() -> tuple[Change, str]:
     """Build from the context in the working directory; return what was done, and the image's digest."""
-    session = open_session("local")
-    image = registry.resolve(session, "build")
-    base, built = registry.image(session, "build")
+    session = open_session("local", image="build")
+    image = session.memoize(registry.Resources).image
+    base, built = registry.image(session)
     assert base.action is Action.NONE
     return built, str(image.require("digest"))
 

@@ -330,7 +330,7 @@ def test_a_subscription_on_free_credit_and_a_throttled_docker_hub(
     start_rehearsal(tmp_path, "--no-acr-tasks", "--docker-hub", "throttled")
     monkeypatch.setenv("AIRFLOWAKS_HOME", str(tmp_path))
     try:
-        verdicts = preflight(open_session("local", "plan"), "build")
+        verdicts = preflight(open_session("local", "plan", image="build"))
         monkeypatch.setenv("AIRFLOWAKS_SOURCE_USERNAME", "somebody")
         monkeypatch.setenv("AIRFLOWAKS_SOURCE_TOKEN", "a-token")
         with_login = preflight(open_session("local", "plan"))
