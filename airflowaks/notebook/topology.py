@@ -54,6 +54,7 @@ class Topology(Picture):
         """Return the picture as SVG."""
         group = f"resource group {self._environment.resource_group} in {self._environment.location}"
         boxes = "".join(self._box(part) for part in _parts(self._environment))
+        arrows = _ARROWS + _SIGN_IN * _has_application(self._environment)
         return (
             f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {_WIDTH} {_HEIGHT}" width="{_WIDTH}" role="img"'
             f' font-family="sans-serif" font-size="12"><title>{html.escape(str(self))}</title>'
@@ -61,7 +62,7 @@ class Topology(Picture):
             '<path d="M0,0L8,4L0,8z" fill="#374151"/></marker></defs>'
             f'<rect width="{_WIDTH}" height="{_HEIGHT}" fill="#fff"/>'
             f'<rect x="265" y="10" width="565" height="{_HEIGHT - 20}" rx="8" style="fill:none;stroke:#374151"/>'
-            f'<text x="277" y="30" font-weight="bold">{html.escape(group)}</text>{_ARROWS}{boxes}</svg>'
+            f'<text x="277" y="30" font-weight="bold">{html.escape(group)}</text>{arrows}{boxes}</svg>'
         )
 
     def _box(self, part: _Part) -> str:
@@ -95,6 +96,12 @@ _ARROWS = "".join(
         _arrow(710, 333, 710, 303, "reads", 716, 322),
     )
 )
+_SIGN_IN = _arrow(235, 315, 278, 272, "signs in to", 183, 290)
+
+
+def _has_application(environment: Environment) -> bool:
+    """Tell whether step 1 makes the application that people sign in to."""
+    return environment.airflow.login != "password" and not environment.entra.application_id
 
 
 def _parts(environment: Environment) -> list[_Part]:
@@ -112,9 +119,11 @@ def _parts(environment: Environment) -> list[_Part]:
     workers = f"{airflow.workers.min_count} to {airflow.workers.max_count} workers of {airflow.workers.memory}"
     shares = f"{airflow.files.dags_gb} + {airflow.files.logs_gb} GB, {airflow.files.sku}"
     right = 600
+    application = _Part(1, "Entra application", environment.entra.application, "people sign in to Airflow", 15, 305)
     return [
         _Part(1, "Entra group", environment.entra.admin_group, "administers the cluster", 15, 45),
         _Part(1, "Entra group", environment.entra.developer_group, "uses the cluster", 15, 175),
+        *([application] if _has_application(environment) else []),
         _Part(1, "managed identity", environment.identities.cluster, "what the cluster acts as", 280, 45),
         _Part(1, "AKS cluster", cluster.name, nodes, 280, 150),
         _Part(2, "container registry", registry.name, f"{registry.sku}, {registry.source}", right, 45),

@@ -52,6 +52,14 @@ def test_an_adopted_cache_is_shown_as_such(tmp_path: Path) -> None:
     assert ("3", "Azure Cache for Redis", "theirs", "adopted from shared") in rows
 
 
+def test_an_environment_without_an_application_of_its_own_has_none_in_the_picture(tmp_path: Path) -> None:
+    local = yaml.safe_load((REPOSITORY / "manifests/environments/local.yaml").read_text())
+    (tmp_path / "local.yaml").write_text(yaml.safe_dump(local | {"airflow": {"login": "password"}}))
+    with_one, without = load_environment("local"), load_environment("local", tmp_path)
+    pictures = [Topology(environment, 1).svg() for environment in (with_one, without)]
+    assert [("Entra application" in each, "signs in" in each) for each in pictures] == [(True, True), (False, False)]
+
+
 def test_the_longest_name_stays_inside_its_box(tmp_path: Path) -> None:
     local = yaml.safe_load((REPOSITORY / "manifests/environments/local.yaml").read_text())
     (tmp_path / "local.yaml").write_text(yaml.safe_dump(local | {"cluster": {"name": "c" * 63}}))
