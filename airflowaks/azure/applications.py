@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from airflowaks.azure.entra import ALREADY, DirectoryObject, Group, is_missing, items, send
+from airflowaks.azure.entra import ALREADY, FORBIDDEN, DirectoryObject, Group, is_missing, items, send
 from airflowaks.azure.identities import AUDIENCE
 from airflowaks.cloud.error_mapping import error_codes
 from airflowaks.engine.changes import AFTER_APPLY
@@ -90,6 +90,23 @@ class Application(DirectoryObject):
             "optionalClaims": {"idToken": _CLAIMS},
             "web": {"redirectUris": addresses},
         }
+
+
+class EarlierApplication(Application):
+    """The application that the runbook made for an environment whose file now describes none of its own."""
+
+    def read(self) -> Facts | None:
+        """Return the one with the environment's mark, unless the file names it; who may not read any has made none."""
+        from azure.core.exceptions import HttpResponseError
+
+        try:
+            named = self._called(self.path, self.properties)
+        except HttpResponseError as error:
+            if error.status_code != FORBIDDEN:
+                raise
+            return None
+        in_use = self.session.environment.entra.application_id
+        return next((each for each in named if self._is_marked(each) and each["appId"] != in_use), None)
 
 
 class ServicePrincipal(Resource):

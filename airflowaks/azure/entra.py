@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     from airflowaks.session import Session
 
-_FORBIDDEN, _NOT_FOUND = 403, 404
+FORBIDDEN, _NOT_FOUND = 403, 404
 ALREADY = "already exist"
 """In the message of a 400: for a `uniqueName`, for a member or an owner, and for an assignment."""
 
@@ -136,7 +136,7 @@ class DirectoryObject(Resource):
         try:
             send(self.session, "PATCH", f"{self.path}(uniqueName='{free}')", **upsert)
         except HttpResponseError as error:
-            if error.status_code == _FORBIDDEN:
+            if error.status_code == FORBIDDEN:
                 send(self.session, "POST", self.path, json=body)
             elif ALREADY not in str(error):
                 raise

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from airflowaks.azure.applications import EarlierApplication
 from airflowaks.azure.arm import is_marked
 from airflowaks.azure.key_vault import SoftDeletedVault
 from airflowaks.azure.redis import RedisCluster
@@ -39,7 +40,8 @@ class Resources:
     def __init__(self, session: Session) -> None:
         step1, step3 = session.memoize(cluster.Resources), session.memoize(backend.Resources)
         self.group, self.cluster = step1.group, step1.cluster
-        self.entra: list[DirectoryObject] = [*([step1.application] if step1.application else []), *step1.groups]
+        earlier = EarlierApplication(session, session.environment.entra.application, "", None)
+        self.entra: list[DirectoryObject] = [step1.application or earlier, *step1.groups]
         self.vault = session.memoize(key_vault.Resources).vault
         self.contents = [
             self.cluster,

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 
 KINDS = ("Entra application", "service principal", "assigned groups", "consent", "sign-in credential")
 WRITTEN = {**dict.fromkeys(KINDS[:4], "create"), "assigned groups": "update"}
+WITH_PASSWORD = "\nairflow: {login: password}\n"
 CLIENT_ID = "99999999-9999-4999-8999-999999999999"
 APPLICATIONS = ("/applications", "/servicePrincipals", "/oauth2PermissionGrants")
 
@@ -46,6 +47,13 @@ def open_here(
         return open_session(group_name, mode)
 
     return open_one
+
+
+def reopened(session: Session, folder: Path, more: str) -> Session:
+    """A session on the environment after an edit: without the ready-made users, and with `more`."""
+    file = folder / "manifests" / "environments" / f"{session.environment.name}.yaml"
+    file.write_text(file.read_text().partition("# The rehearsal's ready-made users")[0] + more)
+    return open_session(session.environment.name)
 
 
 def register(session: Session) -> Changes:
@@ -171,16 +179,31 @@ def test_the_teardown_removes_it_with_all_that_is_its_own(open_here: Callable[..
 
 
 @pytest.mark.broad
-@pytest.mark.parametrize("more", [f"\nentra: {{application_id: {CLIENT_ID}}}\n", "\nairflow: {login: password}\n"])
+def test_a_teardown_removes_what_an_earlier_sign_in_left_and_nobody_else_s(
+    rehearsal: Rehearsal, tmp_path: Path, open_here: Callable[..., Session]
+) -> None:
+    register(open_here())
+    theirs = {"displayName": open_here().environment.entra.application, "description": "somebody else's"}
+    send(open_here(), "POST", "/applications", json=theirs)
+    session = reopened(open_here(), tmp_path, WITH_PASSWORD)
+    reader = [("Reader", f"/subscriptions/{rehearsal.subscription}")]
+    stranger = principal_of(rehearsal, session, reader, ["GroupMember.Read.All"], "plan")
+    planned = [
+        {change.kind for change in teardown.everything(each, confirm="") if change.action is Action.DELETE}
+        for each in (stranger, Session(session.environment, "plan", session.connection))
+    ]
+    assert planned == [{"Entra group"}, {"Entra group", "Entra application"}]
+    teardown.everything(session, confirm=session.environment.name)
+    assert [each["description"] for each in registrations(session)] == ["somebody else's"]
+    assert not teardown.checks(session).failed
+
+
+@pytest.mark.broad
+@pytest.mark.parametrize("more", [f"\nentra: {{application_id: {CLIENT_ID}}}\n", WITH_PASSWORD])
 def test_without_an_application_of_its_own_it_asks_graph_for_none(
     rehearsal: Rehearsal, tmp_path: Path, open_here: Callable[..., Session], more: str
 ) -> None:
-    session = open_here()
-    file = tmp_path / "manifests" / "environments" / f"{session.environment.name}.yaml"
-    text = file.read_text()
-    head = text.partition("# The rehearsal's ready-made users")[0]
-    file.write_text(head + more)
-    session = open_session(session.environment.name)
+    session = reopened(open_here(), tmp_path, more)
     before = len(rehearsal.requests())
     register(session)
     told = sign_in_row(session)
