@@ -20,7 +20,7 @@ from airflowaks.errors import AirflowAksError, CheckFailed, Forbidden, Kubernete
 from airflowaks.kube.client import Reference, connect
 from airflowaks.kube.kubelet import read_log
 from airflowaks.kube.manifests import load
-from airflowaks.kube.pods import is_ready, never_starts, not_ready
+from airflowaks.kube.pods import conditions, is_ready, never_starts, not_ready
 from airflowaks.kube.port_forward import forward
 from airflowaks.steps import cluster, registry
 
@@ -182,8 +182,14 @@ class Tunnel:
 
         def is_over(pod: Document | None) -> bool:
             if pod is None or not is_ready(pod):
-                return pod is not None and (pod["status"].get("phase") == "Failed" or never_starts(pod))
+                return pod is not None and (
+                    pod["status"].get("phase") == "Failed" or never_starts(pod) or unplaced(pod)
+                )
             return _READY in read_log(kube, Reference.of(pod), _CONTAINER)
+
+        def unplaced(pod: Document) -> bool:
+            # A new node takes longer than a plan waits.
+            return self.session.mode == "plan" and conditions(pod).get("PodScheduled", {}).get("status") == "False"
 
         seconds = _PLAN_SECONDS if self.session.mode == "plan" else _READY_SECONDS
         pod = wait_until(look, is_over, seconds, longest_pause=_LONGEST_PAUSE_SECONDS)

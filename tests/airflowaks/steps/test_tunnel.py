@@ -393,6 +393,25 @@ def test_a_policy_that_denies_all_cuts_the_way_and_is_found_and_deleted(
     applying.close()
 
 
+def cordon(session: Session, *, unschedulable: bool) -> None:
+    kube, change = session.memoize(reach), {"spec": {"unschedulable": unschedulable}}
+    for node in list(kube.each("v1", "Node", "")):
+        reference = Reference.of(node)
+        kube.request("PATCH", kube.path(reference), {}, change, "application/merge-patch+json")
+
+
+def test_a_plan_does_not_wait_for_a_node(session: Session) -> None:
+    cordon(session, unschedulable=True)
+    started = time.monotonic()
+    try:
+        with pytest.raises(RolloutFailed, match="Unschedulable"):
+            backend.database(Session(session.environment, "plan", session.connection))
+    finally:
+        cordon(session, unschedulable=False)
+    assert time.monotonic() - started < SECONDS / 2
+    assert not jobs(session)
+
+
 def test_a_cluster_without_dns_and_with_a_wrong_clock_is_found(cloud: Rehearsal, session: Session) -> None:
     cloud.control("POST", {"breakdown": "dns"})
     cloud.control("POST", {"breakdown": "clock", "seconds": 240})
