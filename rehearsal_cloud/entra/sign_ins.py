@@ -68,6 +68,11 @@ class SignIns:
         return answer
 
     def _hand_out(self, collection: str, sign_in: Document, seconds: float) -> str:
+        """Keep a sign-in under a new secret; forget those that have expired long ago, redeemed or not."""
+        for key in self._store.keys(collection):
+            kept = self._store.get(collection, key)
+            if kept and kept["expires"] + seconds <= time.time():
+                self._store.delete(collection, key)
         secret = secrets.token_urlsafe(48)
         self._store.put(collection, _hash(secret), {**sign_in, "expires": time.time() + seconds})
         return secret

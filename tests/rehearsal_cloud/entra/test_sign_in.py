@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from contextlib import closing
 from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -14,7 +15,8 @@ import pytest
 import requests
 
 from rehearsal_cloud.entra.directory import key_id
-from rehearsal_cloud.home import TENANT_ID
+from rehearsal_cloud.home import TENANT_ID, Home
+from rehearsal_cloud.store import Store
 from tests.support.azure_requests import GRAPH, when_replicated
 from tests.support.registrations import ADMINISTRATOR, DEVELOPER, OUTSIDER, make_group, register
 
@@ -158,6 +160,15 @@ def test_a_code_counts_once(site: Site) -> None:
     answer = chosen(flow, DEVELOPER)
     assert "id_token" in site.finish(flow, answer)
     assert "AADSTS54005: " in site.finish(flow, answer)["error_description"]
+
+
+def test_a_code_that_expired_long_ago_is_forgotten(site: Site, rehearsal: Rehearsal) -> None:
+    with closing(Store(Home(rehearsal.home).database)) as store:
+        store.put("codes", "of-yesterday", {"expires": time.time() - 86_400})
+        site.signed_in(DEVELOPER)
+        codes = store.keys("codes")
+        assert codes
+        assert "of-yesterday" not in codes
 
 
 @pytest.mark.parametrize(
