@@ -221,6 +221,15 @@ class PostgresServer(Server):
         )
         return [Database(*row) for row in rows]
 
+    async def in_each_database(self, query: str) -> list[tuple[str, str]]:
+        """Return the database's name and the text of each row that a query of one column yields in it."""
+        rows = []
+        for database in await self.databases():
+            async with await self._connect(database.name) as connection:
+                cursor = await connection.execute(query.encode())
+                rows += [(database.name, str(text)) for (text,) in await cursor.fetchall()]
+        return rows
+
     async def set_parameter(self, name: str, value: str) -> bool:
         """Set a server parameter and tell whether it is static: a static parameter takes effect after a restart.
 

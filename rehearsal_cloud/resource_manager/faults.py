@@ -93,11 +93,15 @@ class Restriction:
 
     `name` matches what is restricted: the machine size of a `size` (in `zones`, or in the region), the family of a
     `quota` with its `limit` of cores, the software and release of a `version` ("Kubernetes 1.35"), the resource type
-    that a `policy` denies or that the `region` does not have, the high availability mode of a `standby`. With `offer`
+    that a `policy` denies or that the `region` does not have, the high availability mode of a `standby`, the release
+    that has not an API which is in use (`deprecation`, "Kubernetes 1.36"). A `node-image` is the release of the nodes'
+    newest image, such as 202612.01.0. With `offer`
     the region takes no PostgreSQL server of this subscription; with `clock` answers are `limit` seconds ahead.
     """
 
-    restriction: Literal["clock", "offer", "policy", "quota", "region", "size", "standby", "version"]
+    restriction: Literal[
+        "clock", "deprecation", "node-image", "offer", "policy", "quota", "region", "size", "standby", "version"
+    ]
     name: str = ".*"
     zones: list[str] = field(default_factory=list)
     limit: int = 0
@@ -122,6 +126,10 @@ class Faults:
         """Return the active restriction of this kind that matches all of `name`, regardless of case."""
         candidates = (restriction for restriction in self._restrictions if restriction.restriction == kind)
         return next((each for each in candidates if re.fullmatch(each.name, name, re.IGNORECASE)), None)
+
+    def newest(self, kind: str, standard: str) -> str:
+        """Return the name of the last restriction of this kind, without one `standard`."""
+        return next((each.name for each in reversed(self._restrictions) if each.restriction == kind), standard)
 
     def struck(self, method: str, host: str, path: str) -> Fault | None:
         """Return the fault of a request from a client or between Azure's services, or None."""

@@ -56,6 +56,18 @@ def oidc_by_default(patch: str) -> bool:
     return (int(major), int(minor)) >= _OIDC_BY_DEFAULT_SINCE
 
 
+def upgrades(current: str, ended: Callable[[str], bool]) -> list[str]:
+    """Return the patches that a cluster of the patch `current` may be upgraded to: newer ones, and the next release's.
+
+    https://learn.microsoft.com/azure/aks/upgrade-aks-cluster: "Kubernetes minor versions can't be skipped".
+    """
+    listing: Document = versions(ended)
+    releases = {value["version"]: value["patchVersions"] for value in listing["values"]}
+    patches = releases.get(release_of(current), {}).get(current, {})
+    newer: list[str] = patches.get("upgrades", [])
+    return newer
+
+
 def versions(ended: Callable[[str], bool]) -> Document:
     """Return the listing as `locations/kubernetesVersions` answers it, without the releases that have `ended`."""
     releases = [release for release in _RELEASES if not ended(release)]

@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING, ClassVar
 
 from rehearsal_cloud.errors import ServiceError
 from rehearsal_cloud.resource_manager.kubernetes_versions import current_version, supported
-from rehearsal_cloud.resource_manager.providers.cluster_upgrades import upgrade_node_image
+from rehearsal_cloud.resource_manager.providers.cluster_upgrades import newest_image, upgrade_node_image
 from rehearsal_cloud.resource_manager.providers.node_capacity import DEFAULT_DISK_GB, DEFAULT_SIZE, check_capacity
 from rehearsal_cloud.resource_manager.providers.pool_rules import (
+    check_pool_version,
     check_priority,
     check_system_pool,
     check_taints,
@@ -37,7 +38,6 @@ BUSY = (
 _IMMUTABLE = ("vmSize", "osType", "osDiskSizeGB", "osDiskType", "maxPods", "vnetSubnetID", "type")
 _READ_ONLY = ("provisioningState", "currentOrchestratorVersion", "nodeImageVersion", "eTag", "name")
 _SIZE = r"Standard_[A-Z]{1,3}\d+(-\d+)?[a-z]*(_[A-Z0-9]+)*"
-_NODE_IMAGES = {"Linux": "AKSUbuntu-2204gen2containerd-202611.03.0", "Windows": "AKSWindows-2022-20348.4294.251104"}
 _SYSTEM_CORES = 2
 _MOST_NODES = 1000
 _LEAST_DRAIN_MINUTES, _MOST_DRAIN_MINUTES = 5, 1440
@@ -65,6 +65,7 @@ class AgentPool(ResourceType):
         check_node_images(call, {call.id.name: before or {}}, [call.body.get("properties") or {}])
         location = call.cloud.location(call.id)
         pool = check(call.id.name, body.get("properties") or {}, before, location)
+        check_pool_version(call.id.name, pool, _cluster_version(call))
         check_capacity(call, call.id.name, pool, before, location)
         if existing is not None:
             check_system_pool([pool, *_siblings(call.cloud, existing)])
@@ -75,10 +76,8 @@ class AgentPool(ResourceType):
 
     def fill(self, call: Call, body: Document, existing: Document | None) -> Document:
         """Add the defaults."""
-        cluster = call.cloud.store.get("resources", call.id.parent.key) if call.id.parent else None
-        version = (cluster or {})["properties"]["currentKubernetesVersion"]
         before = (existing or {}).get("properties", {})
-        return {"properties": filled(before, body.get("properties") or {}, version)}
+        return {"properties": filled(call.cloud, before, body.get("properties") or {}, _cluster_version(call))}
 
     async def provision(self, cloud: Cloud, document: Document, verb: str) -> None:
         """Show the pool in its cluster, and make its nodes what it says."""
@@ -219,12 +218,16 @@ def _check_drain(pool: Document) -> None:
         raise ServiceError(400, "InvalidParameter", text)
 
 
-def filled(before: Document, body: Document, cluster_version: str) -> Document:
-    """Return a pool's properties with AKS's defaults; without a version it runs the cluster's."""
+def filled(cloud: Cloud, before: Document, body: Document, cluster_version: str) -> Document:
+    """Return a pool's properties with AKS's defaults; without a version it runs the cluster's.
+
+    New nodes, and those of another version, have the newest image: https://learn.microsoft.com/azure/aks/node-image-upgrade
+    """
     requested = {key: value for key, value in {**before, **body}.items() if key not in _READ_ONLY}
     requested["vmSize"] = requested.get("vmSize") or before.get("vmSize") or DEFAULT_SIZE
     version = requested.get("orchestratorVersion") or cluster_version
-    os_type = requested.get("osType") or "Linux"
+    os_type, current = requested.get("osType") or "Linux", current_version(version)
+    same = current == before.get("currentOrchestratorVersion")
     properties = {
         "count": 1,
         "mode": "User",
@@ -247,8 +250,8 @@ def filled(before: Document, body: Document, cluster_version: str) -> Document:
     return {
         **with_spot(defaults(requested, properties)),
         "orchestratorVersion": version,
-        "currentOrchestratorVersion": current_version(version),
-        "nodeImageVersion": _NODE_IMAGES[os_type],
+        "currentOrchestratorVersion": current,
+        "nodeImageVersion": before["nodeImageVersion"] if same else newest_image(cloud, os_type),
         "eTag": new_etag().strip('"'),
     }
 
@@ -280,6 +283,12 @@ def mirror(cloud: Cloud, cluster_id: str) -> None:
     order = [*(name for name in names if name in pools), *(name for name in pools if name not in names)]
     cluster["properties"]["agentPoolProfiles"] = [pools[name] for name in order]
     cloud.keep(cluster)
+
+
+def _cluster_version(call: Call) -> str:
+    cluster = call.cloud.store.get("resources", call.id.parent.key) if call.id.parent else None
+    version: str = (cluster or {})["properties"]["currentKubernetesVersion"]
+    return version
 
 
 def _siblings(cloud: Cloud, document: Document) -> list[Document]:

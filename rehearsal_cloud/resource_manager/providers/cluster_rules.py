@@ -6,6 +6,7 @@ https://learn.microsoft.com/troubleshoot/azure/azure-kubernetes/welcome-azure-ku
 from __future__ import annotations
 
 import re
+from datetime import UTC, datetime
 from ipaddress import IPv4Address, IPv4Network
 from typing import TYPE_CHECKING
 
@@ -17,6 +18,7 @@ from rehearsal_cloud.resource_manager.kubernetes_versions import (
     release_of,
     support_plans,
     supported,
+    upgrades,
 )
 from rehearsal_cloud.resource_manager.resource_types import find
 
@@ -68,6 +70,45 @@ def check_version(call: Call, properties: Document, existing: Document | None) -
             " information, please check https://aka.ms/supported-version-list"
         )
         raise ServiceError(400, "K8sVersionNotSupported", text)
+    if existing is not None:
+        _check_upgrade(call, properties, existing)
+
+
+def _check_upgrade(call: Call, properties: Document, existing: Document) -> None:
+    """Check that an upgrade skips no release, and that no API is in use that the new one has not. Raises ServiceError.
+
+    Text of the refusal: rancher/dashboard#11884. The other: "Control Plane upgrade is blocked", at
+    https://learn.microsoft.com/azure/aks/stop-cluster-upgrade-api-breaking-changes.
+    """
+
+    def ended(release: str) -> bool:
+        return call.cloud.faults.restriction("version", f"Kubernetes {release}") is not None
+
+    current = existing["properties"]["currentKubernetesVersion"]
+    requested = current_version(properties["kubernetesVersion"])
+    if requested == current:
+        return
+    if requested not in (available := upgrades(current, ended)):
+        text = (
+            f"Upgrading Kubernetes version {current} to {requested} is not allowed. Available upgrades:"
+            f" [{' '.join(reversed(available))}]. Please see https://aka.ms/aks-supported-k8s-ver for version details."
+        )
+        raise ServiceError(400, "OperationNotAllowed", text)
+    release, now = release_of(requested), datetime.now(UTC)
+    override = find(properties, "upgradeSettings.overrideSettings") or {}
+    forced = override.get("forceUpgrade") and datetime.fromisoformat(override.get("until") or "1970-01-01T00Z") > now
+    deprecated = call.cloud.faults.restriction("deprecation", f"Kubernetes {release}")
+    if deprecated and release != release_of(current) and not forced:
+        text = (
+            "Control Plane upgrade is blocked due to recent usage of a Kubernetes API deprecated in the specified"
+            " version. Please refer to https://kubernetes.io/docs/reference/using-api/deprecation-guide to migrate the"
+            " usage. To bypass this error, set enable-force-upgrade in upgradeSettings.overrideSettings. Bypassing this"
+            " error without migrating usage will result in the deprecated Kubernetes API calls failing. Usage details:"
+            " 1 error occurred:\n\t* usage has been detected on API"
+            " flowcontrol.apiserver.k8s.io.prioritylevelconfigurations.v1beta3, and was recently seen at:"
+            f" {now:%Y-%m-%d %H:%M:%S} +0000 UTC, which will be removed in {release}\n\n"
+        )
+        raise ServiceError(400, "ValidationError", text)
 
 
 def check_support_plan(body: Document, existing: Document | None) -> None:

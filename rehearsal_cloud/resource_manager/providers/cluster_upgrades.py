@@ -1,8 +1,8 @@
 """What clusters and node pools can be upgraded to, and the upgrade of a pool's node image.
 
 https://learn.microsoft.com/rest/api/aks/managed-clusters/get-upgrade-profile and .../agent-pools/get-upgrade-profile.
-The pool's profile is as the service answered it on 2026-06-09: Azure/azure-cli, test_aks_nodepool_rollback.yaml. Pools
-here have run one image only, so that none is recently used.
+The pool's profile is as the service answered it on 2026-06-09: Azure/azure-cli, test_aks_nodepool_rollback.yaml. No
+version is recently used: pools here are not rolled back.
 """
 
 from __future__ import annotations
@@ -10,16 +10,21 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from rehearsal_cloud.errors import ServiceError
-from rehearsal_cloud.resource_manager.kubernetes_versions import release_of, versions
+from rehearsal_cloud.resource_manager.kubernetes_versions import release_of, upgrades, versions
 from rehearsal_cloud.resource_manager.resource_types import Answer
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping
 
     from rehearsal_cloud.documents import Document
+    from rehearsal_cloud.resource_manager.cloud import Cloud
     from rehearsal_cloud.resource_manager.resource_types import Call
 
 _IMAGE_SECONDS = 300.0
+_IMAGES = {
+    "Linux": ("AKSUbuntu-2204gen2containerd-", "202611.03.0"),
+    "Windows": ("AKSWindows-2022-", "20348.4294.251104"),
+}
 
 
 def functions() -> Mapping[tuple[str, str], Callable[[Call], Awaitable[Answer]]]:
@@ -32,9 +37,16 @@ def functions() -> Mapping[tuple[str, str], Callable[[Call], Awaitable[Answer]]]
     }
 
 
+def newest_image(cloud: Cloud, os_type: str) -> str:
+    """Return the newest image of the nodes: AKS publishes one a week, and here the fault `node-image` does."""
+    name, release = _IMAGES[os_type]
+    return name + cloud.faults.newest("node-image", release)
+
+
 async def upgrade_node_image(call: Call, pool: Document) -> Answer:
-    """Upgrade a pool to the newest node image, which it has already: only its nodes are made again."""
-    del call
+    """Upgrade a pool to the newest node image; if it has it already, its nodes are only made again."""
+    properties = pool["properties"]
+    properties["nodeImageVersion"] = newest_image(call.cloud, properties["osType"])
     return Answer(operation_seconds=_IMAGE_SECONDS, updated=pool)
 
 
@@ -59,7 +71,7 @@ async def _cluster_profile(call: Call) -> Answer:
 async def _pool_profile(call: Call) -> Answer:
     properties = _read(call)["properties"]
     version = _version(call, "", properties["currentOrchestratorVersion"], properties["osType"])
-    images = {"latestNodeImageVersion": properties["nodeImageVersion"], "recentlyUsedVersions": []}
+    images = {"latestNodeImageVersion": newest_image(call.cloud, properties["osType"]), "recentlyUsedVersions": []}
     return Answer(_profile(call, "agentPools/upgradeProfiles", version | images))
 
 
@@ -103,10 +115,9 @@ def _profile(call: Call, kind: str, properties: Document) -> Document:
 
 def _version(call: Call, name: str, current: str, os_type: str) -> Document:
     releases = {release["version"]: release for release in _listing(call)["values"]}
-    patches = releases.get(release_of(current), {}).get("patchVersions", {})
     newer = [
         {"kubernetesVersion": patch, **_preview(releases[release_of(patch)])}
-        for patch in patches.get(current, {}).get("upgrades", [])
+        for patch in upgrades(current, lambda release: release not in releases)
     ]
     return {
         **({"name": name} if name else {}),

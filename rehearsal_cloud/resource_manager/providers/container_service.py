@@ -44,7 +44,11 @@ from rehearsal_cloud.resource_manager.providers.cluster_rules import (
 from rehearsal_cloud.resource_manager.providers.maintenance import MaintenanceConfiguration
 from rehearsal_cloud.resource_manager.providers.network import public_address
 from rehearsal_cloud.resource_manager.providers.node_capacity import check_capacity
-from rehearsal_cloud.resource_manager.providers.pool_rules import check_none_added, check_system_pool
+from rehearsal_cloud.resource_manager.providers.pool_rules import (
+    check_none_added,
+    check_pool_version,
+    check_system_pool,
+)
 from rehearsal_cloud.resource_manager.resource_groups import SUBSCRIPTION
 from rehearsal_cloud.resource_manager.resource_ids import ResourceId, canonical_location
 from rehearsal_cloud.resource_manager.resource_types import (
@@ -113,6 +117,7 @@ class ManagedCluster(ResourceType):
         check_assigned(call, body.get("identity") or {})
         check_oidc(properties, existing)
         check_autoscaler(properties)
+        version = properties.get("kubernetesVersion") or find(existing or {}, "properties.kubernetesVersion")
         pools = {pool["name"]: pool["properties"] for pool in agent_pools.pools_of(call.cloud, call.id.path)}
         agent_pools.check_node_images(call, pools, find(call.body, "properties.agentPoolProfiles") or [])
         if existing is not None:
@@ -121,6 +126,7 @@ class ManagedCluster(ResourceType):
             name = pool.get("name") or ""
             before = pools.get(name)
             pools[name] = agent_pools.check(name, pool, before, body["location"])
+            check_pool_version(name, pools[name], current_version(version))
             check_capacity(call, name, pools[name], before, canonical_location(body["location"]))
         check_system_pool(pools.values())
 
@@ -140,7 +146,7 @@ class ManagedCluster(ResourceType):
         pools = {pool["name"]: pool for pool in before.get("agentPoolProfiles", [])}
         for pool in requested.get("agentPoolProfiles") or list(pools.values()):
             name = pool["name"]
-            profile = agent_pools.filled(pools.get(name, {}), pool, version)
+            profile = agent_pools.filled(call.cloud, pools.get(name, {}), pool, version)
             pools[name] = {"name": name, **profile, "provisioningState": state}
         properties["agentPoolProfiles"] = list(pools.values())
         if autoscaler := autoscaler_profile(properties.get("autoScalerProfile"), pools.values()):

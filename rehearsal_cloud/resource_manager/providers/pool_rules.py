@@ -8,6 +8,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from rehearsal_cloud.errors import ServiceError
+from rehearsal_cloud.resource_manager.kubernetes_versions import current_version, release_of, supported
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -96,3 +97,19 @@ def with_spot(pool: Document) -> Document:
         "nodeLabels": {**(pool.get("nodeLabels") or {}), **_SPOT_LABEL},
         "nodeTaints": list(dict.fromkeys([*(pool.get("nodeTaints") or ()), _SPOT_TAINT])),
     }
+
+
+def check_pool_version(name: str, pool: Document, control_plane: str) -> None:
+    """Check that a pool is not ahead of the control plane. Raises ServiceError, as in rancher/rancher#33426."""
+    requested = pool.get("orchestratorVersion")
+    if not requested or not supported(requested):
+        return
+    version = current_version(requested)
+    ours, theirs = (int(release_of(each).partition(".")[2]) for each in (version, control_plane))
+    if ours > theirs:
+        text = (
+            f"Node pool version {version} and control plane version {control_plane} are incompatible. Minor version of"
+            f" node pool {name} version {ours} is bigger than control plane version {theirs}. For more information,"
+            " please check https://aka.ms/version-skew-policy"
+        )
+        raise ServiceError(400, "NodePoolMcVersionIncompatible", text)

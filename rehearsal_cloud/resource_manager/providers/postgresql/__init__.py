@@ -13,6 +13,7 @@ from rehearsal_cloud.resource_manager.providers.postgresql.databases import Data
 from rehearsal_cloud.resource_manager.providers.postgresql.editions import capabilities
 from rehearsal_cloud.resource_manager.providers.postgresql.instances import Instances
 from rehearsal_cloud.resource_manager.providers.postgresql.servers import FlexibleServer
+from rehearsal_cloud.resource_manager.providers.postgresql.upgrades import Precheck
 from rehearsal_cloud.resource_manager.resource_types import Answer, Call, Provider
 
 if TYPE_CHECKING:
@@ -28,7 +29,7 @@ class PostgreSql(Provider):
 
     def __init__(self) -> None:
         instances = Instances()
-        kinds = (FlexibleServer, Administrator, Configuration, Database, FirewallRule)
+        kinds = (FlexibleServer, Administrator, Configuration, Database, FirewallRule, Precheck)
         super().__init__(*(kind(instances) for kind in kinds))
 
     def functions(self) -> Mapping[tuple[str, str], Callable[[Call], Awaitable[Answer]]]:

@@ -101,10 +101,23 @@ def _check_sku(sku: Document, properties: Document) -> None:
 def _check_version(version: str | None, before: str | None, live: Mapping[str, str]) -> None:
     if version is None or version == before:
         return
-    if version not in live:
+    if before is not None:
+        check_upgrade(version, before, live)
+    elif version not in live:
         raise invalid("Version", f"Version '{version}' cannot be created. One of: {', '.join(live)}.")
-    if before is not None and int(version) < int(before):
-        raise invalid("Version", f"A server of version {before} cannot be downgraded to {version}.")
+
+
+def check_upgrade(version: str, before: str, live: Mapping[str, str]) -> None:
+    """Check that a server may be upgraded to a version: versions may be skipped, and there is no way back.
+
+    Text: hashicorp/terraform-provider-azurerm#25344. Raises ServiceError.
+    """
+    if version not in (later := [each for each in live if int(each) > int(before)]):
+        text = (
+            f"The value of the 'Version' should be in: [{','.join(later)}]. Verify that the specified parameter value"
+            " is correct."
+        )
+        raise ServiceError(400, "ParameterOutOfRange", text)
 
 
 def _check_storage(storage: Document, before: Document) -> None:

@@ -2,14 +2,22 @@
 
 from __future__ import annotations
 
+import uuid
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, ClassVar
 
 from rehearsal_cloud.home import TENANT_ID, free_ports
-from rehearsal_cloud.resource_manager.providers.postgresql.editions import MINOR_VERSIONS, ZONES, disk, tiers_from
+from rehearsal_cloud.resource_manager.providers.postgresql.editions import (
+    MINOR_VERSIONS,
+    ZONES,
+    disk,
+    minor_versions,
+    tiers_from,
+)
 from rehearsal_cloud.resource_manager.providers.postgresql.flexible_resource import FlexibleResource
 from rehearsal_cloud.resource_manager.providers.postgresql.parameters import PARAMETERS, parameter_document
-from rehearsal_cloud.resource_manager.providers.postgresql.server_rules import check_server
+from rehearsal_cloud.resource_manager.providers.postgresql.server_rules import check_server, check_upgrade
+from rehearsal_cloud.resource_manager.providers.postgresql.upgrades import keep_precheck, precheck, refusal
 from rehearsal_cloud.resource_manager.resource_types import PENDING, Answer, busy_error, defaults, find, system_data
 
 if TYPE_CHECKING:
@@ -22,6 +30,7 @@ if TYPE_CHECKING:
 
 _RESTART_SECONDS = 60.0
 _POWER_SECONDS = 120.0
+_PRECHECK_SECONDS = 60.0
 _STATES = {
     "Creating": "Provisioning",
     "Updating": "Updating",
@@ -63,6 +72,8 @@ class FlexibleServer(FlexibleResource):
         if find(properties, "authConfig.activeDirectoryAuth") == "Enabled":
             properties["authConfig"] = defaults(properties["authConfig"], {"tenantId": TENANT_ID})
         properties["minorVersion"] = MINOR_VERSIONS[properties["version"]]
+        if existing and properties["version"] != before["properties"]["version"]:
+            secret["upgraded_from"] = before["properties"]["version"]
         return {
             "location": body["location"],
             "tags": body.get("tags") or {},
@@ -77,13 +88,34 @@ class FlexibleServer(FlexibleResource):
         """Start the instance of the document; delete the password's verifier when PostgreSQL has it."""
         del verb
         await self._instances.make(cloud, document)
+        if "upgraded_from" in document["_secret"]:
+            await self._upgrade(cloud, document)
         names = {resource["name"] for resource in cloud.resources(f"{document['id']}/configurations")}
         for parameter in PARAMETERS:
             if parameter.name not in names:
                 cloud.keep(parameter_document(document, parameter))
-        for settled in ("password_verifier", "stopped"):
+        for settled in ("password_verifier", "stopped", "upgraded_from"):
             document["_secret"].pop(settled, None)
         cloud.keep(document)
+
+    async def _upgrade(self, cloud: Cloud, document: Document) -> None:
+        """Restart the server for another major version, if the prechecks pass. Raises ServiceError.
+
+        The package has one version of PostgreSQL, so only what Resource Manager shows changes, and the sessions end.
+        """
+        instance = self._instances.of(document["id"])
+        assert instance is not None  # noqa: S101 - it was made just now
+        if refused := refusal(await precheck(instance, document["properties"]["version"])):
+            cloud.keep(document)
+            raise refused
+        await self._instances.stop(cloud, document)
+        await self._instances.start(cloud, document)
+
+    def settle(self, cloud: Cloud, document: Document) -> None:
+        """After an upgrade that was blocked: the server is as it was before."""
+        if version := document["_secret"].pop("upgraded_from", None):
+            document["properties"] |= {"version": version, "minorVersion": MINOR_VERSIONS[version]}
+            cloud.keep({**document, "_state": "Succeeded"})
 
     async def destroy(self, cloud: Cloud, document: Document) -> None:
         """Remove the instance with its data."""
@@ -100,7 +132,21 @@ class FlexibleServer(FlexibleResource):
 
     def actions(self) -> Mapping[str, Callable[[Call, Document], Awaitable[Answer]]]:
         """Return the server's actions."""
-        return {"restart": self._restart, "start": self._start, "stop": self._stop}
+        return {
+            "restart": self._restart,
+            "start": self._start,
+            "stop": self._stop,
+            "startMajorVersionUpgradePrecheck": self._start_precheck,
+        }
+
+    async def _start_precheck(self, call: Call, document: Document) -> Answer:
+        """Begin a precheck; as in ServersStartMajorVersionUpgradePrecheck.json its name is that of the result."""
+        self._check_idle(call, document)
+        target = str(call.body.get("targetVersion") or "")
+        check_upgrade(target, document["properties"]["version"], minor_versions(call.cloud.faults))
+        name = str(uuid.uuid4())
+        body = {"name": name, "createTime": datetime.now(UTC).isoformat(), "status": "Succeeded"}
+        return Answer(body, operation_seconds=_PRECHECK_SECONDS, arguments={"name": name, "target": target})
 
     async def _restart(self, call: Call, document: Document) -> Answer:
         self._check_idle(call, document)
@@ -121,7 +167,11 @@ class FlexibleServer(FlexibleResource):
 
     async def perform(self, cloud: Cloud, document: Document, action: str, arguments: Mapping[str, Any]) -> None:
         """Stop, start or restart PostgreSQL: every session ends, static parameters take effect."""
-        del arguments
+        if action == "startmajorversionupgradeprecheck":
+            instance, target = self._instances.of(document["id"]), arguments["target"]
+            details = await precheck(instance, target) if instance else []
+            keep_precheck(cloud, document, arguments["name"], target, details)
+            return
         if action != "start":
             await self._instances.stop(cloud, document)
         if action != "stop":

@@ -6,7 +6,7 @@ import base64
 import re
 import ssl
 import time
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -582,11 +582,63 @@ def test_upgrade_profiles_name_newer_patches_and_the_next_release(
     assert "1.36.0" not in [version.kubernetes_version for version in versions]
 
 
-def test_a_pool_gets_the_newest_node_image(standing: ManagedCluster, aks: ContainerServiceClient) -> None:
-    aks.agent_pools.begin_upgrade_node_image_version("standing", standing.name, "system").wait()
-    pool = aks.agent_pools.get("standing", standing.name, "system")
-    assert pool.provisioning_state == "Succeeded"
-    assert (pool.node_image_version or "").startswith("AKSUbuntu-")
+def test_a_pool_gets_the_newest_node_image(
+    rehearsal: Rehearsal, standing: ManagedCluster, aks: ContainerServiceClient
+) -> None:
+    def images() -> tuple[str, str]:
+        pool = aks.agent_pools.get("standing", standing.name, "system")
+        profile = aks.agent_pools.get_upgrade_profile("standing", standing.name, "system")
+        return str(pool.node_image_version), str(profile.latest_node_image_version)
+
+    here, newest = images()
+    assert here == newest
+    rehearsal.control("POST", {"restriction": "node-image", "name": "202612.01.0"})
+    try:
+        assert images() == (here, "AKSUbuntu-2204gen2containerd-202612.01.0")
+        aks.agent_pools.begin_upgrade_node_image_version("standing", standing.name, "system").wait()
+        assert images() == ("AKSUbuntu-2204gen2containerd-202612.01.0",) * 2
+    finally:
+        rehearsal.control("DELETE")
+    profiles = aks.managed_clusters.get("standing", standing.name).properties.agent_pool_profiles
+    assert profiles[0].node_image_version == "AKSUbuntu-2204gen2containerd-202612.01.0"
+
+
+def test_an_upgrade_goes_a_release_at_a_time_the_control_plane_first(
+    rehearsal: Rehearsal, aks: ContainerServiceClient, group: str
+) -> None:
+    def upgraded(version: str, pools: str, **properties: Any) -> Any:
+        body = wanted(kubernetesVersion=version, agentPoolProfiles=[pool(orchestratorVersion=pools)], **properties)
+        return aks.managed_clusters.begin_create_or_update(group, "old", body).result()
+
+    upgraded("1.34.4", "1.34.4")
+    with pytest.raises(
+        HttpResponseError, match=r"1\.34\.4 to 1\.36\.1 is not allowed\. Available upgrades: \[1\.35\.3 "
+    ):
+        upgraded("1.36", "1.34.4")
+    with pytest.raises(HttpResponseError, match="NodePoolMcVersionIncompatible"):
+        aks.agent_pools.begin_create_or_update(group, "old", "system", {"properties": pool(orchestratorVersion="1.35")})
+    with pytest.raises(HttpResponseError, match="version 35 is bigger than control plane version 34"):
+        upgraded("1.34.5", "1.35.3")
+    rehearsal.control("POST", {"restriction": "deprecation", "name": "Kubernetes 1.35"})
+    try:
+        upgraded("1.34.5", "1.34.4")
+        with pytest.raises(HttpResponseError, match=r"1\.34\.5 to 1\.34\.4 is not allowed"):
+            upgraded("1.34.4", "1.34.4")
+        with pytest.raises(
+            HttpResponseError, match=r"blocked due to recent usage[\s\S]*will be removed in 1\.35"
+        ) as stopped:
+            upgraded("1.35.3", "1.34.4")
+        assert stopped.value.error.code == "ValidationError"
+        until = (datetime.now(UTC) + timedelta(hours=1)).isoformat()
+        forced = {"overrideSettings": {"forceUpgrade": True, "until": until}}
+        made = upgraded("1.35.3", "1.34.4", upgradeSettings=forced)
+    finally:
+        rehearsal.control("DELETE")
+    assert made.properties.current_kubernetes_version == "1.35.3"
+    assert made.properties.agent_pool_profiles[0].current_orchestrator_version == "1.34.4"
+    body: Any = {"properties": pool(orchestratorVersion="1.35.3")}
+    aks.agent_pools.begin_create_or_update(group, "old", "system", body).result()
+    assert aks.agent_pools.get(group, "old", "system").properties.current_orchestrator_version == "1.35.3"
 
 
 def test_a_maintenance_window_is_kept(standing: ManagedCluster, aks: ContainerServiceClient) -> None:

@@ -259,9 +259,51 @@ def test_a_patch_changes_size_version_and_password(cloud: Cloud) -> None:
         GROUP, SERVER, {"properties": {"administratorLoginPassword": PASSWORD, "version": "18"}}
     ).result()
     assert cloud.client.servers.get(GROUP, SERVER).properties.version == "18"
-    for smaller in ({"version": "17"}, {"storage": {"storageSizeGB": 64}}):
-        with pytest.raises(HttpResponseError, match="InvalidParameterValue"):
+    for smaller, code in (
+        ({"version": "17"}, "ParameterOutOfRange"),
+        ({"storage": {"storageSizeGB": 64}}, "InvalidParameterValue"),
+    ):
+        with pytest.raises(HttpResponseError, match=code):
             cloud.client.servers.begin_update(GROUP, SERVER, {"properties": smaller})
+
+
+def test_a_precheck_finds_what_blocks_an_upgrade_and_the_upgrade_is_blocked_by_it(cloud: Cloud, group: str) -> None:
+    client, server = cloud.client, "old-server"
+    client.servers.begin_create_or_update(group, server, server_body(version="16")).result()
+    cloud.open_firewall(group, server)
+    name, port = client.servers.get(group, server).properties.fully_qualified_domain_name.split(":")
+
+    def run(statement: str) -> None:
+        ca_file = cloud.rehearsal.connection["REQUESTS_CA_BUNDLE"]
+        signed_in = {"user": "pgadmin", "password": PASSWORD, "dbname": "postgres", "sslrootcert": ca_file}
+        with psycopg.connect(host=name, port=port, sslmode="verify-full", autocommit=True, **signed_in) as connection:
+            connection.execute(sql.SQL(statement))
+
+    def failed(target: str) -> list[Any]:
+        begun = client.servers.begin_start_major_version_upgrade_precheck(group, server, {"targetVersion": target})
+        result = client.major_version_upgrade_precheck.get(group, server, begun.result().name or "").properties
+        assert (result.target_version, result.status) == (target, "Succeeded")
+        return [policy for policy in result.policy_details or [] if not policy.passed]
+
+    try:
+        assert not failed("18")
+        run("CREATE VIEW who AS SELECT pid FROM pg_stat_activity")
+        (policy,) = failed("18")
+        assert policy.policy_name == "NoViewDependentObjectsPrecheckPolicy"
+        assert "Found dependent object who in database postgres" in policy.error_message
+        with pytest.raises(HttpResponseError, match="Please drop this view prior to reattempting the upgrade"):
+            client.servers.begin_update(group, server, {"properties": {"version": "18"}}).result()
+        left = client.servers.get(group, server).properties
+        assert (left.version, left.minor_version, left.state) == ("16", "11", "Ready")
+        run("DROP VIEW who")
+        client.servers.begin_update(group, server, {"properties": {"version": "18"}}).result()
+        now = client.servers.get(group, server).properties
+        assert (now.version, now.minor_version, now.state) == ("18", "1", "Ready")
+        for target in ("18", "15", "klingon"):
+            with pytest.raises(HttpResponseError, match="ParameterOutOfRange"):
+                client.servers.begin_start_major_version_upgrade_precheck(group, server, {"targetVersion": target})
+    finally:
+        client.servers.begin_delete(group, server).result()
 
 
 def test_passwords_can_be_turned_off(cloud: Cloud) -> None:
