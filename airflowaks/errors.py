@@ -9,6 +9,8 @@
     ├── CheckFailed             a step's check from outside failed
     ├── NotConverged            a resource still differs from the environment after it was written
     ├── ImmutableProperty       an update cannot set this value; the resource must be recreated
+    ├── UpgradeRequired         a version is not the environment's; the upgrade notebook alone changes it
+    ├── UpgradeBlocked          an upgrade would be refused, or is not safe; nothing was changed
     ├── MissingDependency       a resource that another step creates does not exist yet
     ├── StepFailed              a step of a deployment failed
     ├── SignInFailed            the session could not get an access token
@@ -102,6 +104,14 @@ class NotConverged(AirflowAksError):
 
 class ImmutableProperty(AirflowAksError):
     """An update cannot set this value; the resource must be recreated."""
+
+
+class UpgradeRequired(AirflowAksError):
+    """A version is not the environment's; the upgrade notebook alone changes it."""
+
+
+class UpgradeBlocked(AirflowAksError):
+    """An upgrade would be refused, or is not safe; nothing was changed."""
 
 
 class MissingDependency(AirflowAksError):

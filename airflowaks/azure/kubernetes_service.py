@@ -11,7 +11,7 @@ from airflowaks.azure.arm import ArmChild, ArmResource, merge, rest
 from airflowaks.azure.node_pools import DRAIN_MINUTES, AgentPool, profile
 from airflowaks.azure.region import kubernetes_releases, require_release, support_plan
 from airflowaks.config.naming import utc_offset
-from airflowaks.engine.changes import AFTER_APPLY
+from airflowaks.engine.changes import AFTER_APPLY, Difference
 from airflowaks.engine.diff import compare
 from airflowaks.engine.resource import Facts, value_at
 
@@ -54,6 +54,29 @@ class ManagedCluster(ArmResource):
         self.admins = admins
         self._addresses: dict[str, Any] = {}
 
+    @property
+    def own_pools(self) -> tuple[str, ...]:
+        """Return the names of the environment's node pools."""
+        return tuple(pool.name for pool in self.session.environment.cluster.pools.values())
+
+    def outdated(self) -> tuple[Difference, ...]:
+        """Return the control plane and the environment's node pools that are not at the environment's version.
+
+        AKS moves patches on ("autoUpgradeProfile"), so a newer patch of the environment's is none of them.
+        """
+        wanted = self.session.environment.cluster.kubernetes_version
+        control_plane = value_at(self.facts, "properties.currentKubernetesVersion")
+        versions = {"properties.currentKubernetesVersion": control_plane}
+        for pool in value_at(self.facts, "properties.agentPoolProfiles") or []:
+            if pool["name"] in self.own_pools:
+                path = f"properties.agentPoolProfiles[{pool['name']}].currentOrchestratorVersion"
+                versions[path] = pool.get("currentOrchestratorVersion")
+        return tuple(
+            Difference(path, version, wanted)
+            for path, version in versions.items()
+            if version and not reaches(version, wanted)
+        )
+
     def outbound_addresses(self) -> list[Any]:
         """Return the public IPv4 addresses of outbound traffic; AFTER_APPLY for an address that is not known yet.
 
@@ -75,7 +98,7 @@ class ManagedCluster(ArmResource):
         return self._addresses[resource_id]
 
     def desired(self) -> Facts:
-        """Return the environment's cluster; node pools of other tools and patch versions stay."""
+        """Return the environment's cluster; node pools of other tools stay, and versions: 10_upgrade changes those."""
         environment, settings = self.session.environment, self.session.environment.cluster
         return {
             "location": environment.location,
@@ -149,9 +172,8 @@ class ManagedCluster(ArmResource):
                 AgentPool(self, pool).write(None)
 
     def _version(self, current: Any) -> str:
-        """Return the desired version, or the patch version of it that the cluster or the node pool runs."""
-        desired = self.session.environment.cluster.kubernetes_version
-        return str(current) if str(current).startswith(f"{desired}.") else desired
+        """Return the version that the cluster or the node pool has, or the environment's for a new one."""
+        return self.session.environment.cluster.kubernetes_version if current in (None, AFTER_APPLY) else str(current)
 
     def _pools(self) -> list[dict[str, Any]]:
         """Return the pools as they should be, those of other tools among them as they are."""
@@ -159,8 +181,7 @@ class ManagedCluster(ArmResource):
         settings = self.session.environment.cluster
         for pool in settings.pools.values():
             present = pools.get(pool.name)
-            # The cluster's version alone upgrades the control plane and leaves the nodes at theirs. A new pool may not
-            # be ahead of it.
+            # A new pool may not be ahead of the control plane.
             running = (
                 present.get("orchestratorVersion") if present else self.fact("properties.currentKubernetesVersion")
             )
@@ -170,6 +191,14 @@ class ManagedCluster(ArmResource):
 
     def _present_pools(self) -> list[dict[str, Any]]:
         return value_at(self.kept(self.facts), "properties.agentPoolProfiles") or []
+
+
+def reaches(version: str, wanted: str) -> bool:
+    """Tell whether a patch is the wanted one, a newer one of its release, or any of the wanted release."""
+    (*release, patch), (*wanted_release, wanted_patch) = (
+        (*map(int, f"{each}.0".split(".")[:3]),) for each in (version, wanted)
+    )
+    return release == wanted_release and patch >= wanted_patch
 
 
 class MaintenanceWindow(ArmChild):

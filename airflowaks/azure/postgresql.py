@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from airflowaks.azure.arm import ArmChild, ArmResource, merge
 from airflowaks.azure.region import postgresql_capabilities, postgresql_releases, require_release
-from airflowaks.engine.changes import AFTER_APPLY
+from airflowaks.engine.changes import AFTER_APPLY, Difference
 from airflowaks.engine.resource import value_at
 
 if TYPE_CHECKING:
@@ -58,7 +58,7 @@ class FlexibleServer(ArmResource):
         return int(port or self.session.environment.postgresql.port)
 
     def desired(self) -> Facts:
-        """Return the environment's server; storage that has grown stays at its size."""
+        """Return the environment's server; storage that has grown stays at its size, and a server at its version."""
         environment, settings = self.session.environment, self.session.environment.postgresql
         grown: int = value_at(self.facts, "properties.storage.storageSizeGB") or 0
         return {
@@ -66,7 +66,7 @@ class FlexibleServer(ArmResource):
             "tags": self.tags(),
             "sku": {"name": settings.sku, "tier": settings.tier},
             "properties": {
-                "version": settings.version,
+                "version": value_at(self.facts, "properties.version") or settings.version,
                 "storage": {"storageSizeGB": max(settings.storage_gb, grown), "autoGrow": "Enabled"},
                 "backup": {"backupRetentionDays": settings.backup_days},
                 "highAvailability": {"mode": settings.high_availability},
@@ -79,22 +79,25 @@ class FlexibleServer(ArmResource):
             },
         }
 
+    def outdated(self) -> tuple[Difference, ...]:
+        """Return the major version where it is not the environment's."""
+        version, wanted = value_at(self.facts, "properties.version"), self.session.environment.postgresql.version
+        return (Difference("properties.version", version, wanted),) if version and version != wanted else ()
+
     def write(self, facts: Facts | None) -> None:
         """Create the server (six minutes on Azure) or update it.
 
         A server with password authentication needs an administrator login at creation. Its password is random and is
-        kept nowhere: administrators sign in with Entra. Raises SkuNotAvailable, before anything is sent, for a version
-        that has ended.
+        kept nowhere: administrators sign in with Entra. Raises SkuNotAvailable, before anything is sent, for a new
+        server's version that has ended.
         """
-        version = self.session.environment.postgresql.version
-        if version != value_at(facts, "properties.version"):
-            releases = postgresql_releases(postgresql_capabilities(self.session))
-            require_release(self.session, "PostgreSQL", version, releases)
         if facts is not None:
             parameters: Any = {key: value for key, value in self.desired().items() if key != "location"}
             parameters["tags"] = merge(facts.get("tags", {}), parameters["tags"])
             self.call("begin_update", parameters)
             return
+        releases = postgresql_releases(postgresql_capabilities(self.session))
+        require_release(self.session, "PostgreSQL", self.session.environment.postgresql.version, releases)
         password = self.session.redactor.learn(secrets.token_urlsafe(40) + _COMPLEX)
         login = {"administratorLogin": _UNUSED_LOGIN, "administratorLoginPassword": password.reveal()}
         self.put(merge(self.desired(), {"properties": {**login, "createMode": "Create"}}))

@@ -7,22 +7,36 @@ from typing import TYPE_CHECKING
 
 from airflowaks.engine.changes import Action, Difference, show
 from airflowaks.engine.resource import ADOPTED
-from airflowaks.errors import ImmutableProperty
+from airflowaks.errors import ImmutableProperty, UpgradeRequired
 
 if TYPE_CHECKING:
     from airflowaks.engine.resource import Resource
 
 
 def assess(resource: Resource) -> tuple[Action, tuple[Difference, ...]]:
-    """Return what to do to a resource, from its facts alone. Raises ImmutableProperty where no update can do it."""
+    """Return what to do to a resource, from its facts alone.
+
+    Raises:
+        ImmutableProperty: no update can do it.
+        UpgradeRequired: it has another version than the environment's.
+
+    """
     facts = resource.facts
     differences = resource.differences()
     if facts is None:
         return Action.CREATE, differences
     if resource.origin == ADOPTED:
         return Action.KEEP if differences else Action.NONE, differences
+    _check_versions(resource)
     _check_immutable(resource, differences)
     return Action.UPDATE if differences or resource.needs_rewrite(facts) else Action.NONE, differences
+
+
+def _check_versions(resource: Resource) -> None:
+    if outdated := resource.outdated():
+        message = f"{resource} has another version than the environment file: {'; '.join(map(str, outdated))}."
+        action = "Plan its upgrade with 10_upgrade, or set the version back in the environment file."
+        raise UpgradeRequired(message, action)
 
 
 def _check_immutable(resource: Resource, differences: tuple[Difference, ...]) -> None:

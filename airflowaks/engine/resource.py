@@ -121,6 +121,10 @@ class Resource(ABC):
         """Return where the facts are not what is wanted."""
         return compare(self.desired(), self.facts)
 
+    def outdated(self) -> tuple[Difference, ...]:
+        """Return where a version is not the environment's, which only the upgrade notebook changes: no write does."""
+        return ()
+
     def holder(self, path: str) -> str:
         """Return who else has set the fact at a difference's path, where an apply would be refused for it, and when."""
         del path

@@ -37,7 +37,7 @@ def check_parameters(
 
     Raises:
         InvalidParameter: papermill passed an unknown parameter, or a value has another type or breaks its rule.
-        NotConfirmed: the run applies, and `confirm` is not the environment's name.
+        NotConfirmed: the run applies, and `confirm` is not the environment's name, or `upgrade` names no upgrade.
 
     """
     for name in _injected(cells):
@@ -57,6 +57,10 @@ def check_parameters(
         from airflowaks.steps.teardown import check_confirmed
 
         check_confirmed(values["env"], values["confirm"])
+    if "upgrade" in values and values.get("mode") == "apply":
+        from airflowaks.steps.upgrades import check_chosen
+
+        check_chosen(values["upgrade"])
 
 
 def _injected(cells: Sequence[str]) -> list[str]:
@@ -112,10 +116,11 @@ def _check_value(name: str, value: Any) -> None:
             from airflowaks.diagnosis.waiting.explain import target
 
             target(value)
-        case "component":
-            from airflowaks.steps.image_rollout import COMPONENTS
+        case "component" | "upgrade":
+            from airflowaks.steps import image_rollout, upgrades
 
-            _check_choice(name, value, COMPONENTS)
+            choices = {"component": image_rollout.COMPONENTS, "upgrade": upgrades.NAMES}
+            _check_choice(name, value, choices[name])
         case "fix":
             from airflowaks.diagnosis.rules.registry import RULES
 

@@ -13,7 +13,7 @@ from airflowaks.config.naming import MARK
 from airflowaks.engine.assessment import assess
 from airflowaks.engine.changes import Action, is_unknown
 from airflowaks.engine.resource import ADOPTED
-from airflowaks.errors import ImmutableProperty
+from airflowaks.errors import ImmutableProperty, UpgradeRequired
 from airflowaks.preflight.rows import Row
 from airflowaks.steps import backend, cluster, key_vault, registry
 
@@ -118,7 +118,7 @@ def existing(session: Session) -> Iterator[Row]:
             action, differences = assess(resource)
             if action is Action.KEEP:
                 adopted.append(f"{resource} ({', '.join(map(str, differences))})")
-        except ImmutableProperty as error:
+        except (ImmutableProperty, UpgradeRequired) as error:
             conflicts.append(error)
     for conflict in conflicts:
         yield Row("existing resources", "stops", conflict.message, conflict.action)

@@ -7,7 +7,7 @@ from contextvars import copy_context
 from threading import Thread
 from typing import TYPE_CHECKING
 
-from airflowaks.errors import ImmutableProperty, MissingDependency, SignInFailed, SkuNotAvailable
+from airflowaks.errors import ImmutableProperty, MissingDependency, SignInFailed, SkuNotAvailable, UpgradeRequired
 from airflowaks.preflight import application, costs, region, resources, rights, source
 from airflowaks.preflight.rows import Preflight, Row, Verdict
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from airflowaks.session import Session
 
 _SECONDS = 20.0
-_STOPPING = (ImmutableProperty, MissingDependency, SignInFailed, SkuNotAvailable)
+_STOPPING = (ImmutableProperty, MissingDependency, SignInFailed, SkuNotAvailable, UpgradeRequired)
 """The errors that an apply would meet, too; any other leaves a verdict unknown."""
 
 

@@ -36,6 +36,14 @@ def expected(image: str, schema: str) -> str:
     return "" if not revisions or revisions[-1] == schema or may_be_its_own else revisions[-1]
 
 
+def of_version(image: str) -> str:
+    """Return the schema of an image by the version in its tag, or nothing without one and for a newer version."""
+    match = _VERSION.search(image)
+    version = tuple(map(int, match.groups())) if match else ()
+    revisions = [_REVISIONS[each] for each in takewhile(lambda each: each <= version, _REVISIONS)]
+    return revisions[-1] if revisions and version <= _NEWEST else ""
+
+
 def is_newer(schema: str, than: str) -> bool:
     """Tell whether a schema is newer than another; one that the table does not have is."""
     return schema not in _ORDER or _ORDER.index(schema) > _ORDER.index(than)

@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING
 
 from airflowaks.diagnosis import kubectl
 from airflowaks.diagnosis.facts.waiting import duration
-from airflowaks.diagnosis.rules import failed_tasks, schemas
+from airflowaks.diagnosis.rules import failed_tasks
 from airflowaks.diagnosis.rules.parsing import IMPORT_TIMEOUT
 from airflowaks.diagnosis.rules.rule import DOWNSTREAM, WARNING, Cause, Section, components_of, in_turn
 from airflowaks.engine.changes import Action, Changes
-from airflowaks.steps import airflow, workload_identity
+from airflowaks.steps import airflow, schemas, workload_identity
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

@@ -22,6 +22,7 @@ TAKEN = [
     ("dags", "dags"),
     ("since", "90d"),
     ("component", "dag-processor"),
+    ("upgrade", "node-image"),
     ("task", "sales"),
     ("task", "sales/manual__2026-11-29T09:32:00.863331+00:00/group.load"),
     ("fix", "AKA-201"),
@@ -52,7 +53,7 @@ def test_a_valid_value_creates_nothing(name: str, value: str, place: Path) -> No
 
 
 @pytest.mark.parametrize(
-    "name", ["image", "rotate", "dags", "since", "component", "task", "fix", "namespace", "bundle"]
+    "name", ["image", "rotate", "dags", "since", "component", "upgrade", "task", "fix", "namespace", "bundle"]
 )
 def test_an_empty_value_is_not_set(name: str) -> None:
     check_parameters("a notebook", {name: ""}, cells=[], kinds={name: str})

@@ -1,0 +1,231 @@
+"""Upgrades against the rehearsal: their plan, what blocks them, and that a second run writes nothing."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import psycopg
+import pytest
+
+from airflowaks.engine.changes import CHANGES_MIME, Action
+from airflowaks.errors import AzureError, NotConfirmed, UpgradeBlocked, UpgradeRequired
+from airflowaks.session import open_session
+from airflowaks.steps import backend, cluster, upgrades
+from tests.support.deployment import DIRECT, describe_environment, is_write
+from tests.support.notebooks import execute
+from tests.support.repository import REPOSITORY
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from pathlib import Path
+
+    from airflowaks.engine.table import Table
+    from airflowaks.session import Session
+    from tests.support.rehearsal import Rehearsal
+
+pytestmark = pytest.mark.broad
+
+NAME = "aging"
+KUBERNETES = 'cluster: {{kubernetes_version: "{}"}}'
+IMAGE = "AKSUbuntu-2204gen2containerd-"
+
+
+class Aging:
+    """An environment whose file says other versions than those that it was deployed with."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+
+    def describe(self, kubernetes: str, postgresql: str) -> None:
+        more = f'{DIRECT}  version: "{postgresql}"\n{KUBERNETES.format(kubernetes)}\n'
+        describe_environment(self._folder, NAME, more)
+
+    def session(self, mode: str = "apply") -> Session:
+        return open_session(NAME, mode)
+
+
+@pytest.fixture(scope="module")
+def aging(rehearsal: Rehearsal, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Aging]:
+    """Steps 1 and 3 with old versions."""
+    folder = tmp_path_factory.mktemp("checkout")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("AIRFLOWAKS_HOME", str(rehearsal.home))
+        patch.chdir(folder)
+        environment = Aging(folder)
+        environment.describe("1.34.4", "16")
+        session = environment.session()
+        cluster.everything(session)
+        backend.everything(session)
+        yield environment
+
+
+@pytest.fixture
+def restrict(rehearsal: Rehearsal) -> Iterator[Callable[..., None]]:
+    """Restrict what the rehearsal offers, until the test ends."""
+
+    def add(**restriction: Any) -> None:
+        rehearsal.control("POST", restriction)
+
+    yield add
+    rehearsal.control("DELETE")
+
+
+def rows(table: Table) -> dict[str, tuple[str, ...]]:
+    return {row[0]: tuple(row[1:]) for row in table.rows}
+
+
+def versions(session: Session) -> tuple[str, str]:
+    facts: Any = session.memoize(cluster.Resources).cluster.refresh()
+    (pool,) = facts["properties"]["agentPoolProfiles"]
+    return facts["properties"]["currentKubernetesVersion"], pool["currentOrchestratorVersion"]
+
+
+def test_the_steps_leave_versions_to_the_upgrade(aging: Aging) -> None:
+    aging.describe("1.35", "17")
+    with pytest.raises(UpgradeRequired, match=r"currentKubernetesVersion: 1\.34\.4 → 1\.35;.*\n→ Plan its upgrade"):
+        cluster.everything(aging.session())
+    with pytest.raises(UpgradeRequired, match=r"properties\.version: 16 → 17"):
+        backend.everything(aging.session())
+    assert versions(aging.session()) == ("1.34.4", "1.34.4")
+
+
+def test_a_plan_says_from_where_to_where_and_changes_nothing(
+    aging: Aging, rehearsal: Rehearsal, restrict: Callable[..., None]
+) -> None:
+    aging.describe("1.35", "18")
+    restrict(restriction="node-image", name="202612.01.0")
+    before = len(rehearsal.requests())
+    session = aging.session("plan")
+    planned = rows(upgrades.plan(session))
+    assert planned["kubernetes: control plane"][:2] == ("1.34.4", "1.35")
+    assert planned["kubernetes: pool airflow"][:2] == ("1.34.4", "1.35")
+    assert planned["node-image: pool airflow"][:2] == (f"{IMAGE}202611.03.0", f"{IMAGE}202612.01.0")
+    assert planned["PostgreSQL, minor"][:2] == ("16.11", "by Azure")
+    assert planned["postgresql"][:2] == ("16", "18")
+    assert "restore" in planned["postgresql"][-1]
+    assert planned["airflow"] == ("(none)", "not deployed", "", "", "")
+    changes = upgrades.kubernetes(session) + upgrades.node_image(session) + upgrades.postgresql(session)
+    assert [(change.kind, change.action, change.applied) for change in changes] == [
+        ("AKS cluster", Action.UPDATE, False),
+        ("node pool", Action.UPDATE, False),
+        ("node image of pool", Action.UPDATE, False),
+        ("PostgreSQL version of server", Action.UPDATE, False),
+    ]
+    written = [entry for entry in rehearsal.requests()[before:] if is_write(entry)]
+    assert [entry["path"].rpartition("/")[2] for entry in written] == ["startMajorVersionUpgradePrecheck"]
+
+
+def test_an_apply_makes_the_upgrade_that_it_is_told_to(aging: Aging) -> None:
+    aging.describe("1.35", "17")
+    session = aging.session()
+    with pytest.raises(NotConfirmed, match=r'got ""\. Nothing was changed'):
+        upgrades.check_chosen("")
+    upgrades.check_chosen("node-image")
+    assert not upgrades.kubernetes(session, "postgresql") + upgrades.node_image(session, "postgresql")
+    assert versions(session) == ("1.34.4", "1.34.4")
+
+
+def test_a_release_that_is_skipped_blocks(aging: Aging) -> None:
+    aging.describe("1.36", "16")
+    planned = rows(upgrades.plan(aging.session("plan")))
+    assert planned["  blocked"][2].startswith("1.34.4 cannot be upgraded to 1.36 in one step, only to 1.34.5, 1.35.2")
+    with pytest.raises(UpgradeBlocked, match="in one step"):
+        upgrades.kubernetes(aging.session())
+    aging.describe("1.33", "16")
+    with pytest.raises(UpgradeBlocked, match=r"1\.34\.4 cannot be upgraded to 1\.33"):
+        upgrades.kubernetes(aging.session())
+
+
+def test_use_of_an_api_that_the_release_has_not_stops_the_upgrade(aging: Aging, restrict: Callable[..., None]) -> None:
+    aging.describe("1.35", "16")
+    restrict(restriction="deprecation", name="Kubernetes 1.35")
+    with pytest.raises(
+        UpgradeBlocked, match=r"prioritylevelconfigurations\.v1beta3 \(last used .*\n→ Move what uses it"
+    ):
+        upgrades.kubernetes(aging.session())
+    assert versions(aging.session()) == ("1.34.4", "1.34.4")
+
+
+def test_the_control_plane_goes_first_and_an_interrupted_upgrade_goes_on(
+    aging: Aging, rehearsal: Rehearsal, restrict: Callable[..., None]
+) -> None:
+    aging.describe("1.35", "16")
+    pools = {"methods": ["PUT"], "path": "/agentPools/", "status": 500, "code": "InternalServerError", "times": 50}
+    restrict(**pools, message="believed")
+    with pytest.raises(AzureError):
+        upgrades.kubernetes(aging.session())
+    assert versions(aging.session()) == ("1.35.3", "1.34.4")
+    with pytest.raises(UpgradeRequired, match=r"agentPoolProfiles\[airflow\]"):
+        cluster.cluster(aging.session())
+    rehearsal.control("DELETE")
+    changes = upgrades.kubernetes(aging.session())
+    assert [(change.kind, change.action) for change in changes] == [
+        ("AKS cluster", Action.NONE),
+        ("node pool", Action.UPDATE),
+    ]
+    assert versions(aging.session()) == ("1.35.3", "1.35.3")
+    before = len(rehearsal.requests())
+    session = aging.session()
+    assert {change.action for change in upgrades.kubernetes(session)} == {Action.NONE}
+    assert {change.action for change in cluster.cluster(session)} == {Action.NONE}
+    assert not [entry for entry in rehearsal.requests()[before:] if is_write(entry)]
+    assert not cluster.checks(session).failed
+    assert rows(upgrades.plan(session))["kubernetes: control plane"][:2] == ("1.35.3", "up to date")
+
+
+def test_nodes_get_the_newest_image_and_once(aging: Aging, rehearsal: Rehearsal, restrict: Callable[..., None]) -> None:
+    restrict(restriction="node-image", name="202612.01.0")
+    (change,) = upgrades.node_image(aging.session())
+    assert [(each.before, each.after) for each in change.differences] == [
+        (f"{IMAGE}202611.03.0", f"{IMAGE}202612.01.0")
+    ]
+    before = len(rehearsal.requests())
+    (again,) = upgrades.node_image(aging.session())
+    assert again.action is Action.NONE
+    assert not [entry for entry in rehearsal.requests()[before:] if is_write(entry)]
+
+
+def test_what_the_precheck_finds_blocks_a_major_version(aging: Aging, rehearsal: Rehearsal) -> None:
+    aging.describe("1.35", "18")
+    session = aging.session()
+    server, administrator = session.memoize(backend.Resources).server, session.memoize(backend.Resources).administrator
+    statements = iter(("CREATE VIEW who AS SELECT pid FROM pg_stat_activity", "DROP VIEW who"))
+
+    def run() -> None:
+        token = session.token("https://ossrdbms-aad.database.windows.net/.default")
+        ca_file = str(session.connection.ca_file)
+        place = {"host": server.host, "port": server.port, "dbname": "postgres", "sslmode": "verify-full"}
+        with psycopg.connect(**place, user=administrator.name, password=token, sslrootcert=ca_file) as connection:
+            connection.execute(next(statements).encode())
+
+    run()
+    reason = "NoViewDependentObjectsPrecheckPolicy: .*Please drop this view"
+    assert reason.partition(":")[0] in rows(upgrades.plan(aging.session("plan")))["  blocked"][2]
+    with pytest.raises(UpgradeBlocked, match=reason):
+        upgrades.postgresql(aging.session())
+    run()
+    (change,) = upgrades.postgresql(aging.session())
+    assert [(each.before, each.after) for each in change.differences] == [("16", "18")]
+    before = len(rehearsal.requests())
+    session = aging.session()
+    assert [each.action for each in upgrades.postgresql(session)] == [Action.NONE]
+    assert {each.action for each in backend.everything(session)} == {Action.NONE}
+    assert not [entry for entry in rehearsal.requests()[before:] if is_write(entry)]
+    assert not backend.checks(session).failed
+    aging.describe("1.35", "17")
+    with pytest.raises(UpgradeBlocked, match="18 cannot be upgraded to 17, only to no version"):
+        upgrades.postgresql(aging.session())
+
+
+def test_the_notebook_plans_by_default_and_applies_only_what_it_is_told(rehearsal: Rehearsal, tmp_path: Path) -> None:
+    notebook, before = REPOSITORY / "notebooks" / "10_upgrade.ipynb", len(rehearsal.requests())
+    (failure,) = execute(notebook, tmp_path / "unnamed.ipynb", mode="apply").errors
+    assert failure.traceback[-1] == (
+        "→ Pass -p upgrade with one of: kubernetes, node-image, postgresql, airflow; mode=plan shows each."
+    )
+    planned = execute(notebook, tmp_path / "planned.ipynb")
+    assert planned.errors == []
+    assert planned.shown(CHANGES_MIME)[-1] == []
+    applied = execute(notebook, tmp_path / "applied.ipynb", mode="apply", upgrade="node-image")
+    assert applied.shown(CHANGES_MIME)[-1] == []
+    assert not [entry for entry in rehearsal.requests()[before:] if is_write(entry)]
