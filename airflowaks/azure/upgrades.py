@@ -109,7 +109,7 @@ class PoolVersion(ArmChild):
         del facts
         self.parent.refresh()
         pools = value_at(self.parent.kept(self.parent.facts), "properties.agentPoolProfiles") or []
-        pool = next((pool for pool in pools if pool["name"] == self.name), {})
+        pool: Facts = next((pool for pool in pools if pool["name"] == self.name), {})
         return {"properties": {key: value for key, value in pool.items() if key != "name"}}
 
 
