@@ -10,6 +10,7 @@ from rehearsal_cloud.kubernetes.addons.keda.external_metrics import ExternalMetr
 from rehearsal_cloud.kubernetes.addons.keda.scaled_objects import ScaledObjects
 from rehearsal_cloud.kubernetes.controllers.autoscalers import Autoscalers
 from rehearsal_cloud.kubernetes.controllers.claims import Claims, StorageProtection
+from rehearsal_cloud.kubernetes.controllers.cluster_autoscaler import ClusterAutoscaler
 from rehearsal_cloud.kubernetes.controllers.cordons import Cordons
 from rehearsal_cloud.kubernetes.controllers.cron_jobs import CronJobs
 from rehearsal_cloud.kubernetes.controllers.deployments import Deployments
@@ -36,6 +37,7 @@ if TYPE_CHECKING:
 
 CONTROLLERS: Sequence[type[Controller]] = (
     Claims,
+    ClusterAutoscaler,
     Cordons,
     CronJobs,
     Deployments,

@@ -69,19 +69,24 @@ def is_outdated(node: Document, pool: Document) -> bool:
     return bool(node["status"]["nodeInfo"]["kubeletVersion"] != version or image != pool["nodeImageVersion"])
 
 
-def add(cluster: ClusterState, pool: Document) -> Document:
-    """Create the node of a new machine of the pool, ready for pods."""
+def template(cluster: ClusterState, pool: Document) -> Document:
+    """Return the node that a new machine of the pool would have."""
     names = [node["metadata"]["name"] for node in nodes_of(cluster, pool)]
     index = 1 + max((int(name.rpartition("vmss")[2], 36) for name in names), default=-1)
     suffix = int(cluster.document["properties"]["resourceUID"][:8], 16) % 10**8
-    return _create(cluster, pool, f"aks-{pool['name']}-{suffix:08d}-vmss{_base36(index):0>6}", index)
+    return _node(cluster, pool, f"aks-{pool['name']}-{suffix:08d}-vmss{_base36(index):0>6}", index)
+
+
+def add(cluster: ClusterState, pool: Document) -> Document:
+    """Create the node of a new machine of the pool, ready for pods."""
+    return _create(cluster, template(cluster, pool))
 
 
 def reimage(cluster: ClusterState, pool: Document, node: Document) -> Document:
     """Replace the node of a machine: the pods on it are gone, and it has the pool's version and image."""
     name = node["metadata"]["name"]
     remove(cluster, name)
-    return _create(cluster, pool, name, int(name.rpartition("vmss")[2], 36))
+    return _create(cluster, _node(cluster, pool, name, int(name.rpartition("vmss")[2], 36)))
 
 
 def remove(cluster: ClusterState, name: str) -> None:
@@ -89,7 +94,12 @@ def remove(cluster: ClusterState, name: str) -> None:
     cluster.objects.delete("Node", name)
 
 
-def _create(cluster: ClusterState, pool: Document, name: str, index: int) -> Document:
+def _create(cluster: ClusterState, node: Document) -> Document:
+    created = cluster.objects.create(node, manager="kube-apiserver")
+    return cluster.objects.update_status({**created, "status": node["status"]}, manager="kubelet")
+
+
+def _node(cluster: ClusterState, pool: Document, name: str, index: int) -> Document:
     properties = cluster.document["properties"]
     labels = {
         "agentpool": pool["name"],
@@ -112,9 +122,7 @@ def _create(cluster: ClusterState, pool: Document, name: str, index: int) -> Doc
     if pool.get("nodeTaints"):
         spec["taints"] = [_taint(text) for text in pool["nodeTaints"]]
     metadata = {"name": name, "labels": labels}
-    node = {"apiVersion": "v1", "kind": "Node", "metadata": metadata, "spec": spec}
-    created = cluster.objects.create(node, manager="kube-apiserver")
-    return cluster.objects.update_status({**created, "status": _status(pool, name)}, manager="kubelet")
+    return {"apiVersion": "v1", "kind": "Node", "metadata": metadata, "spec": spec, "status": _status(pool, name)}
 
 
 def _base36(number: int) -> str:

@@ -40,8 +40,10 @@ def cordon(cluster: ClusterState, node: str, *, unschedulable: bool = True) -> N
         cluster.objects.update({**document, "spec": {**document["spec"], "unschedulable": unschedulable}})
 
 
-async def drain(cluster: ClusterState, node: str, seconds: float, recorder: Recorder) -> None:
-    """Empty a node. Raises Undrained, with the node still cordoned, where pods are left after `seconds`.
+async def drain(cluster: ClusterState, node: str, seconds: float, recorder: Recorder | None = None) -> None:
+    """Empty a node, with events of an upgrade where there is a `recorder`.
+
+    Raises Undrained, with the node still cordoned, where pods are left after `seconds`.
 
     The texts: https://learn.microsoft.com/troubleshoot/azure/azure-kubernetes/create-upgrade-delete/error-code-poddrainfailure
     and https://stackoverflow.com/questions/74376920 ("pod termination grace period 15h0m0s was greater than remaining
@@ -49,7 +51,7 @@ async def drain(cluster: ClusterState, node: str, seconds: float, recorder: Reco
     """
     cordon(cluster, node)
     document = cluster.objects.get("Node", node)
-    if document is not None:
+    if recorder and document:
         recorder.normal(document, "Drain", f"Draining node: {node}")
     deadline = time.monotonic() + seconds
     while left := pods_on(cluster, node):
@@ -65,7 +67,7 @@ async def drain(cluster: ClusterState, node: str, seconds: float, recorder: Reco
                     " often caused by a restrictive Pod Disruption Budget (PDB) policy. See"
                     f" https://aka.ms/aks/debugdrainfailures. Original error: {failure.message}."
                 )
-                if document is not None:
+                if recorder and document:
                     text = f"Eviction blocked by Too Many Requests (usually a pdb): {name}"
                     recorder.warning(document, "Drain", text)
         if time.monotonic() > deadline:

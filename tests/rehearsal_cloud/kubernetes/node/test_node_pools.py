@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import time
 import uuid
 from typing import TYPE_CHECKING, Any
 
 import pytest
 from azure.core.exceptions import HttpResponseError
 from azure.mgmt.containerservice import ContainerServiceClient
-from kubernetes.client import PolicyV1Api
+from kubernetes.client import AppsV1Api, PolicyV1Api
 
 from tests.support import managed_cluster as azure
 from tests.support.node import Namespace, admin, shell
@@ -126,3 +127,71 @@ def test_a_smaller_pool_drains_what_it_gives_up(namespace: Namespace, aks: Conta
     before = nodes(namespace)
     aks.agent_pools.begin_create_or_update(GROUP, CLUSTER, POOL, pool).result()
     assert nodes(namespace) == dict([min(before.items())])
+
+
+def test_the_autoscaler_adds_nodes_for_pods_and_removes_those_that_nobody_keeps(
+    namespace: Namespace, aks: ContainerServiceClient
+) -> None:
+    pool: Any = aks.agent_pools.get(GROUP, CLUSTER, POOL)
+    pool.properties.node_image_version, pool.properties.enable_auto_scaling = None, True
+    pool.properties.min_count, pool.properties.max_count = 1, 3
+    aks.agent_pools.begin_create_or_update(GROUP, CLUSTER, POOL, pool).result()
+    cluster: Any = aks.managed_clusters.get(GROUP, CLUSTER)
+    cluster.properties.agent_pool_profiles[0].node_image_version = None
+    profile = {
+        "scale-down-unneeded-time": "2m",
+        "scale-down-delay-after-add": "1m",
+        "scale-down-delay-after-delete": "1s",
+    }
+    cluster.properties.auto_scaler_profile = profile
+    aks.managed_clusters.begin_create_or_update(GROUP, CLUSTER, cluster).result()
+    (first,) = nodes(namespace)
+
+    def count() -> int:
+        assert aks.agent_pools.get(GROUP, CLUSTER, POOL).properties.count == len(nodes(namespace))
+        return len(nodes(namespace))
+
+    def deployment(name: str, cpu: str, annotations: dict[str, str] | None = None) -> None:
+        container = shell("sleep 60", resources={"requests": {"cpu": cpu}})
+        labels = {"app": name}
+        template = {
+            "metadata": {"labels": labels, "annotations": annotations},
+            "spec": {"containers": [container], "terminationGracePeriodSeconds": 1},
+        }
+        spec = {"replicas": 1, "selector": {"matchLabels": labels}, "template": template}
+        apps.create_namespaced_deployment(namespace.name, {"metadata": {"name": name}, "spec": spec})
+
+    apps = AppsV1Api(namespace.api)
+    for name in ("first", "second", "third", "fourth"):
+        deployment(name, "3")
+    namespace.until(lambda: len(nodes(namespace)) == 3)
+
+    def told(reason: str) -> list[str]:
+        listed = namespace.core.list_namespaced_event(namespace.name, field_selector=f"reason={reason}").items
+        return [event.message for event in listed]
+
+    namespace.until(lambda: told("NotTriggerScaleUp"))
+    assert told("NotTriggerScaleUp") == ["pod didn't trigger scale-up: 1 max node group size reached"]
+    assert sorted(text.split("[")[1].split(" ", 1)[1] for text in told("TriggeredScaleUp")) == [
+        "1->2 (max: 3)}]",
+        "2->3 (max: 3)}]",
+    ]
+    # One that may not be evicted, on one of the new nodes.
+    where = lambda app: next(  # noqa: E731
+        (
+            pod.spec.node_name
+            for pod in namespace.core.list_namespaced_pod(namespace.name, label_selector=f"app={app}").items
+        ),
+        "",
+    )
+    deployment("kept", "100m", {"cluster-autoscaler.kubernetes.io/safe-to-evict": "false"})
+    node = namespace.until(lambda: where("kept"))
+    for name in ("first", "second", "third", "fourth"):
+        apps.delete_namespaced_deployment(name, namespace.name)
+    namespace.until(lambda: len(nodes(namespace)) == (1 if node == first else 2))
+    time.sleep(4)
+    assert node in nodes(namespace)
+    assert count() == (1 if node == first else 2)
+    apps.delete_namespaced_deployment("kept", namespace.name)
+    namespace.until(lambda: len(nodes(namespace)) == 1)
+    assert count() == 1
