@@ -26,7 +26,7 @@ from airflowaks.kube.pods import events_about, is_ready, last_seen
 from airflowaks.steps.api_server import api
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Callable, Collection, Iterator, Mapping
 
     from airflowaks.session import Session
 
@@ -169,14 +169,22 @@ def health(session: Session) -> Table:
     return Table(("component", "status", "latest heartbeat"), rows)
 
 
-def restart(session: Session, component: str, namespace: str = "") -> Changes:
-    """Restart a component's pods, as `kubectl rollout restart` does; do nothing if `component` is empty."""
+def restart(session: Session, component: str, namespace: str = "", pods: Collection[str] = ()) -> Changes:
+    """Restart a component's pods, as `kubectl rollout restart` does; do nothing if `component` is empty.
+
+    If `pods` are named, it does nothing either once none of them exists but those that an earlier restart replaces: the
+    template gives each pod the time of the restart that it is of.
+    """
     if not component:
         return Changes()
     deployment = _deployment(session, component, namespace)
+    before = _restarted(deployment["spec"]["template"])
+    if pods:
+        running = _each(session, "v1", "Pod", namespace, component)
+        if not any(_name(pod) in pods and _restarted(pod) == before for pod in running):
+            return Changes()
     now = timestamp()
     path = f"spec.template.metadata.annotations[{_RESTARTED}]"
-    before = deployment["spec"]["template"]["metadata"].get("annotations", {}).get(_RESTARTED)
     patch = {"spec": {"template": {"metadata": {"annotations": {_RESTARTED: now}}}}}
     return write(session, deployment, Action.UPDATE, patch, (Difference(path, before, now),))
 
@@ -217,6 +225,10 @@ def write(
     group = reference.api_version.rpartition("/")[0]
     identity = f"{reference.namespace}/{reference.kind}.{group}/{reference.name}"
     return written(session, (reference.kind, reference.name, identity), differences, send, action)
+
+
+def _restarted(template: Document) -> str | None:
+    return template["metadata"].get("annotations", {}).get(_RESTARTED)  # type: ignore[no-any-return]  # of JSON
 
 
 def _deployment(session: Session, component: str, namespace: str) -> Document:

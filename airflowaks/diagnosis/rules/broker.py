@@ -2,13 +2,21 @@
 
 from __future__ import annotations
 
-from functools import partial
 from typing import TYPE_CHECKING
 
-from airflowaks.diagnosis import kubectl
 from airflowaks.diagnosis.facts.waiting import duration
 from airflowaks.diagnosis.remedies import queue_again
-from airflowaks.diagnosis.rules.rule import DOWNSTREAM, WARNING, Cause, Section, differing, in_turn, listed, sentence
+from airflowaks.diagnosis.rules.rule import (
+    DOWNSTREAM,
+    WARNING,
+    Cause,
+    Section,
+    differing,
+    in_turn,
+    listed,
+    restart,
+    sentence,
+)
 from airflowaks.steps import airflow, backend, key_vault
 
 if TYPE_CHECKING:
@@ -132,7 +140,7 @@ def _broker_is_a_replica(facts: Snapshot) -> Iterable[Cause]:
             "Restart it, so that it connects to the new primary.",
             lines,
             components,
-            in_turn(*(partial(kubectl.restart, component=component) for component in sorted(components))),
+            restart(facts, *sorted(components)),
         )
 
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, TypedDict, Unpack
 
 import yaml
 
+from airflowaks.diagnosis import kubectl
 from airflowaks.diagnosis.finding import Finding, Severity
 from airflowaks.engine.changes import Changes
 
@@ -156,6 +157,13 @@ def in_turn(*steps: Remedy) -> Remedy:
         return sum((step(session) for step in steps), start=Changes())
 
     return remedy
+
+
+def restart(facts: Snapshot, *components: str) -> Remedy:
+    """Return the fix that restarts components; it leaves those alone whose pods are no longer those of `facts`."""
+    pods = facts.kubernetes.pods.items()
+    names = {each: [name for name, pod in pods if pod.component == each] for each in components}
+    return in_turn(*(partial(kubectl.restart, component=each, pods=names[each]) for each in components))
 
 
 def _first(evidence: Sequence[object]) -> tuple[str, ...]:

@@ -127,6 +127,17 @@ def test_restarting_rolls_and_deleting_ends_what_runs_once_it_may_write(world: W
         kubectl.restart(session, "scheduler", namespace)
 
 
+def test_the_restart_of_named_pods_is_none_the_second_time(world: World, triggerer: KubeObject) -> None:
+    session, namespace = world.session(), world.namespace
+    ((name, *_),) = kubectl.pods(session, namespace, "triggerer").rows
+    again = [kubectl.restart(session, "triggerer", namespace, [name]) for _ in range(2)]
+    assert list(map(len, again)) == [1, 0], "while its pod may still run"
+    await_ready(triggerer.kube, triggerer.reference)
+    assert not kubectl.restart(session, "triggerer", namespace, [name])
+    newer = [row[0] for row in kubectl.pods(session, namespace, "triggerer").rows if row[0] != name]
+    assert kubectl.restart(session, "triggerer", namespace, newer), "it hangs again"
+
+
 def test_a_tail_goes_on_where_it_was_and_beyond_a_restart(world: World) -> None:
     counts = COUNT.replace("itertools.count()", "range(5)")
     container = {"name": "main", "image": IMAGE, "command": ["python", "-u", "-c", counts]}

@@ -32,6 +32,7 @@ from tests.support.deployed import MERGE, NAMESPACE
 
 if TYPE_CHECKING:
     from airflowaks.cloud.airflow_api import AirflowApi
+    from airflowaks.engine.changes import Change
     from airflowaks.kube.client import Document
     from tests.support.rehearsal import Rehearsal
 
@@ -257,8 +258,8 @@ def _rehearse(drills: Sequence[Drill], cloud: Rehearsal, named: Callable[[Diagno
         assert seen.findings[0].evidence
         for drill, act in zip(drills, acting, strict=True):
             if drill.automatic:
-                with closing(open_session("local")) as session:
-                    apply_fix(session, seen, drill.fix)
+                _fix(seen, drill)
+                assert not (again := _fix(seen, drill)), f"the fix writes a second time: {again}"
             next(act, None)
         left = look(lambda seen: not seen.findings, HEALED_SECONDS)
         assert not left.findings, str(left)
@@ -267,6 +268,12 @@ def _rehearse(drills: Sequence[Drill], cloud: Rehearsal, named: Callable[[Diagno
     except BaseException:
         restore(acting, cloud)
         raise
+
+
+def _fix(seen: Diagnosis, drill: Drill) -> list[Change]:
+    """Apply the fix of a drill, and return what it has written."""
+    with closing(open_session("local")) as session:
+        return [change for change in apply_fix(session, seen, drill.fix) if change.applied]
 
 
 def look(enough: Callable[[Diagnosis], bool], seconds: float) -> Diagnosis:
