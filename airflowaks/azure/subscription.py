@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
 from typing import TYPE_CHECKING, Any
 
 from airflowaks.azure.arm import ArmResource, group_id, rest
@@ -37,6 +39,15 @@ def ask_subscription(session: Session) -> HttpResponse:
 
     path = f"/subscriptions/{session.environment.subscription_id}"
     return session.resources.send_request(HttpRequest("GET", path, params={"api-version": _SUBSCRIPTIONS_API}))
+
+
+def seconds_ahead(answer: HttpResponse) -> float:
+    """Return how many seconds this machine's clock is ahead of Azure's when it answered; negative if it is behind.
+
+    Raises KeyError for an answer without the header, which a proxy may take off:
+    https://www.rfc-editor.org/rfc/rfc9110#name-date
+    """
+    return (datetime.now(UTC) - parsedate_to_datetime(answer.headers["Date"])).total_seconds()
 
 
 class ProviderRegistration(Resource):

@@ -46,18 +46,6 @@ class AirflowApi:
         components: dict[str, dict[str, Any]] = self._send("GET", f"{_API}/monitor/health")
         return {name: state for name, state in components.items() if state}
 
-    def answers(self, seconds: float) -> bool:
-        """Tell whether it answers within `seconds`. Raises azure-core's errors where nothing accepts the connection."""
-        from azure.core.exceptions import ServiceResponseTimeoutError
-        from azure.core.rest import HttpRequest
-
-        request = HttpRequest("GET", f"{self._url}{_API}/version")
-        try:
-            self._client.send_request(request, read_timeout=seconds, retry_total=0)
-        except ServiceResponseTimeoutError:
-            return False
-        return True
-
     def sign_in_address(self) -> str:
         """Return the address to which the pages send a browser for Entra's sign-in, or another that it lands on."""
         from azure.core.rest import HttpRequest

@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import re
-from datetime import UTC, datetime
-from email.utils import parsedate_to_datetime
 from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING, Any
 
 from airflowaks.azure.arm import rest
-from airflowaks.azure.subscription import ask_subscription
+from airflowaks.azure.subscription import ask_subscription, seconds_ahead
 from airflowaks.cloud.connection import token_claims
 from airflowaks.errors import PermissionDenied
 from airflowaks.preflight.rows import Row
@@ -64,7 +62,7 @@ def sign_in(session: Session) -> Iterator[Row]:
     else:
         action = "Reactivate the subscription in the portal: nothing can be created in it."
         yield Row("signed in", "stops", f"{seen}, which is {state}", action)
-    ahead = (datetime.now(UTC) - parsedate_to_datetime(response.headers["Date"])).total_seconds()
+    ahead = seconds_ahead(response)
     seen = f"{abs(ahead):.0f} s {'ahead of' if ahead > 0 else 'behind'} Azure's"
     if abs(ahead) <= _SKEW_SECONDS:
         yield Row("this machine's clock", "ok", seen)

@@ -30,7 +30,10 @@ class Quota:
 
 @dataclass(frozen=True)
 class Azure:
-    """The resources of steps 1 to 5 by step and attribute (`registry.pull_access`), quotas and failed operations."""
+    """The resources of steps 1 to 5 by step and attribute (`registry.pull_access`), quotas and failed operations.
+
+    `ahead` is how many seconds the clock of this machine, which makes the diagnosis, is ahead of Azure's.
+    """
 
     resources: Mapping[str, ResourceStatus] = field(default_factory=dict)
     power: str = ""
@@ -38,6 +41,7 @@ class Azure:
     registry_mode: str = ""
     quotas: Mapping[str, Quota] = field(default_factory=dict)
     operations: tuple[Operation, ...] = ()
+    ahead: float = 0.0
 
     def deviations(self, kind: str) -> list[str]:
         """Return a line for each resource of a kind that does not exist, and for each difference of the others."""
@@ -76,8 +80,9 @@ class FailedTask:
 class Airflow:
     """Health by component, queues by worker pod (empty if the worker named none), and tasks.
 
-    `silent` are pods of the api-server that accept connections and do not answer. `queued_seconds` is the age of the
-    oldest queued task; `succeeded` is when a task began last that succeeded (ISO 8601). Import errors are by file.
+    `silent` are pods of the api-server and the web pages that accept connections and do not answer. `queued_seconds` is
+    the age of the oldest queued task; `succeeded` is when a task began last that succeeded (ISO 8601). Import errors
+    are by file.
     """
 
     health: Mapping[str, str] = field(default_factory=dict)

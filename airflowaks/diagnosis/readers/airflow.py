@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import re
+import ssl
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
+from contextlib import closing, suppress
 from dataclasses import replace
+from http.client import HTTPConnection, HTTPException, HTTPSConnection
 from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 from airflowaks.diagnosis.readers.kubernetes import reachable
+from airflowaks.diagnosis.readers.scope import COMPONENT, LABELS, component_of
 from airflowaks.engine.times import seconds_since
 from airflowaks.errors import CommandFailed, KubernetesError
-from airflowaks.kube.client import Reference
+from airflowaks.kube.client import Reference, connect
 from airflowaks.kube.pods import is_ready
+from airflowaks.kube.port_forward import forward
 from airflowaks.steps import api_server, key_vault
 from airflowaks.steps.airflow_checks import queues_of
 
@@ -24,9 +28,13 @@ if TYPE_CHECKING:
     from airflowaks.session import Session
 
 _MOST_WORKERS, _ANSWER_SECONDS = 5, 5
-# As its readiness probe.
-_MOST_API_SERVERS, _SILENT_SECONDS = 5, 10.0
+# As their readiness probes.
+_MOST_SERVERS, _SILENT_SECONDS = 5, 10.0
+_VERSION = "/api/v2/version"
 _MOST_TASKS = 20
+_WEB_PORT = 8443
+API_SERVER, WEB = "api-server", "web"
+"""The components that serve HTTP."""
 _EXCEPTION = re.compile(r"[A-Za-z_][\w.]*(Error|Exception|Timeout|Warning|Exit|Interrupt)(: |$)")
 
 
@@ -37,10 +45,11 @@ def api(session: Session, scope: Scope) -> dict[str, Any]:
     are asked first. Where each of them hangs, nothing else is read.
     """
     answers = _asked(session, scope)
-    silent = tuple(pod.name for pod, answered in answers.items() if not answered)
-    if silent and not any(answers.values()):
+    silent = tuple(pod.name for pods in answers.values() for pod, answered in pods.items() if not answered)
+    servers = answers[API_SERVER]
+    if servers and not any(servers.values()):
         return {"silent": silent}
-    with api_server.api(session, next((pod for pod, answered in answers.items() if answered), None)) as client:
+    with api_server.api(session, next((pod for pod, answered in servers.items() if answered), None)) as client:
         health = {name: str(state.get("status")) for name, state in client.health().items()}
         sign_in(session, client)
         queued, queued_count = client.tasks("queued", _MOST_TASKS)
@@ -55,29 +64,53 @@ def api(session: Session, scope: Scope) -> dict[str, Any]:
 
 def answering(session: Session, scope: Scope) -> Reference | None:
     """Return an api-server that answers, if there is one."""
-    return next((pod for pod, answered in _asked(session, scope).items() if answered), None)
+    return next((pod for pod, answered in _asked(session, scope)[API_SERVER].items() if answered), None)
 
 
-def _asked(session: Session, scope: Scope) -> dict[Reference, bool]:
-    """Return which of the first five started api-servers answer within ten seconds; others refuse the connection."""
-    servers = replace(scope, component="api-server")
-    pods = reachable(session).each("v1", "Pod", scope.namespace, labels=servers.labels)
-    started = [Reference.of(pod) for pod in islice(filter(_has_started, pods), _MOST_API_SERVERS)]
-    if not started:
-        return {}
-    with ThreadPoolExecutor(len(started)) as pool:
-        answers = zip(started, pool.map(lambda pod: _answers(session, pod), started), strict=True)
-        return {pod: answered for pod, answered in answers if answered is not None}
+def _asked(session: Session, scope: Scope) -> dict[str, dict[Reference, bool]]:
+    """Return which of the first five started pods of the api-server, and of the web pages, answer within ten seconds.
+
+    Those that refuse the connection are left out.
+    """
+    started: dict[str, list[Reference]] = {API_SERVER: [], WEB: []}
+    labels = f"{LABELS},{COMPONENT} in ({','.join(started)})"
+    for document in filter(_has_started, reachable(session).each("v1", "Pod", scope.namespace, labels=labels)):
+        started[component_of(document)].append(Reference.of(document))
+    asked = [(component, pod) for component, pods in started.items() for pod in pods[:_MOST_SERVERS]]
+    answers: dict[str, dict[Reference, bool]] = {component: {} for component in started}
+    with ThreadPoolExecutor(2 * _MOST_SERVERS) as pool:
+        for (component, pod), answered in zip(
+            asked, pool.map(lambda each: _answers(session, *each), asked), strict=True
+        ):
+            if answered is not None:
+                answers[component][pod] = answered
+    return answers
 
 
-def _answers(session: Session, pod: Reference) -> bool | None:
-    from azure.core.exceptions import AzureError
+def _answers(session: Session, component: str, pod: Reference) -> bool | None:
+    """Tell whether a pod answers, as the kubelet's probe asks; None if it refuses the connection.
 
+    The probe does not verify the pages' certificate either, which is for another name; nothing secret is sent:
+    https://kubernetes.io/docs/tasks/configure-pod-container/configure-liveness-readiness-startup-probes/#http-probes
+    """
     try:
-        with api_server.api(session, pod) as client:
-            return client.answers(_SILENT_SECONDS)
-    except (AzureError, KubernetesError):
+        served = _WEB_PORT if component == WEB else api_server.PORT
+        with forward(session.memoize(connect), pod, served) as port, closing(_client(component, port)) as client:
+            client.request("GET", _VERSION)
+            client.getresponse()
+    except TimeoutError:
+        return False
+    except (OSError, HTTPException, KubernetesError):
         return None
+    return True
+
+
+def _client(component: str, port: int) -> HTTPConnection:
+    if component != WEB:
+        return HTTPConnection("127.0.0.1", port, timeout=_SILENT_SECONDS)
+    unverified = ssl.create_default_context()
+    unverified.check_hostname, unverified.verify_mode = False, ssl.CERT_NONE
+    return HTTPSConnection("127.0.0.1", port, timeout=_SILENT_SECONDS, context=unverified)
 
 
 def _has_started(pod: Document) -> bool:

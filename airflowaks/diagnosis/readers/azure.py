@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 from airflowaks.azure import region
 from airflowaks.azure.arm import listed
 from airflowaks.azure.key_vault import SoftDeletedVault
+from airflowaks.azure.subscription import ask_subscription, seconds_ahead
 from airflowaks.diagnosis.facts.services import Operation, Quota
 from airflowaks.diagnosis.readers.resource_status import named, statuses
 from airflowaks.engine.resource import value_at
@@ -66,6 +68,13 @@ def _all(session: Session) -> Iterator[tuple[str, Resource]]:
 def quotas(session: Session, _scope: Scope) -> dict[str, Any]:
     """Read the usage and limits of the region's compute quotas."""
     return {"quotas": {quota.title: Quota(quota.used, quota.limit) for quota in region.quotas(session).values()}}
+
+
+def clock(session: Session, _scope: Scope) -> dict[str, Any]:
+    """Read how many seconds this machine's clock is ahead of Azure's."""
+    with suppress(KeyError):
+        return {"ahead": seconds_ahead(ask_subscription(session))}
+    return {}
 
 
 def operations(session: Session, scope: Scope) -> dict[str, Any]:

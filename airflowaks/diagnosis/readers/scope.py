@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 LABELS = "app.kubernetes.io/name=airflow"
-_COMPONENT = "app.kubernetes.io/component"
+COMPONENT = "app.kubernetes.io/component"
 # Azure keeps the activity log no longer: https://learn.microsoft.com/azure/azure-monitor/platform/activity-log
 _LONGEST = timedelta(days=90)
 _UNITS = {"m": "minutes", "h": "hours", "d": "days"}
@@ -31,7 +31,7 @@ class Scope:
     @property
     def labels(self) -> str:
         """Return the label selector of Airflow's objects."""
-        return f"{LABELS},{_COMPONENT}={self.component}" if self.component else LABELS
+        return f"{LABELS},{COMPONENT}={self.component}" if self.component else LABELS
 
     @property
     def start(self) -> str:
@@ -45,7 +45,7 @@ class Scope:
 
 def component_of(document: Mapping[str, Any]) -> str:
     """Return the component of Airflow to which an object belongs; empty if there is none."""
-    return str(document["metadata"].get("labels", {}).get(_COMPONENT, ""))
+    return str(document["metadata"].get("labels", {}).get(COMPONENT, ""))
 
 
 def period(text: str) -> datetime:

@@ -8,11 +8,14 @@ from typing import TYPE_CHECKING
 
 from airflowaks.diagnosis import kubectl
 from airflowaks.diagnosis.facts.waiting import duration
+from airflowaks.diagnosis.readers.airflow import API_SERVER
+from airflowaks.diagnosis.readers.backend import as_owner, open_database
 from airflowaks.diagnosis.rules import failed_tasks
 from airflowaks.diagnosis.rules.parsing import IMPORT_TIMEOUT
-from airflowaks.diagnosis.rules.rule import DOWNSTREAM, WARNING, Cause, Section, components_of, in_turn
+from airflowaks.diagnosis.rules.rule import DOWNSTREAM, WARNING, Cause, Section, components_of, in_turn, restart
 from airflowaks.engine.changes import Action, Changes
-from airflowaks.steps import airflow, schemas, workload_identity
+from airflowaks.kube.pods import is_true
+from airflowaks.steps import airflow, key_vault, schemas, workload_identity
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -25,6 +28,7 @@ _SETTINGS = f"{_DOCS}configurations-ref.html"
 _TASKS = ("AKA-905", "AKA-906", "AKA-92")
 _JWT_SECRET = "AIRFLOW__API_AUTH__JWT_SECRET"  # noqa: S105 - a name
 _PROBES = "https://kubernetes.io/docs/concepts/configuration/liveness-readiness-startup-probes/"
+_TITLES = {"web": "Deployment airflow-web, which serves the web pages,"}
 _BEATING = ("scheduler", "dag-processor", "triggerer")
 # Each sends a heartbeat every five seconds, and Airflow itself calls it unhealthy after thirty.
 _HANGS_SECONDS = 45.0
@@ -43,14 +47,6 @@ _OF_THE_SCHEMA = ("AKA-704", "AKA-708", "AKA-714", "AKA-004", *DOWNSTREAM)
 _REQUIRED = "Database migration required"
 _REQUIRES = re.compile(r"using Airflow version (\d+\.\d+\.\d+)")
 AIRFLOW = Section("log", "task")
-
-
-def _restart_workers(session: Session) -> Changes:
-    return kubectl.restart(session, "worker")
-
-
-def _restart(component: str, session: Session) -> Changes:
-    return kubectl.restart(session, component)
 
 
 @AIRFLOW.rule("AKA-721", effects=DOWNSTREAM, link=_SETTINGS)
@@ -73,32 +69,42 @@ def _setting_has_the_wrong_type(facts: Snapshot) -> Iterable[Cause]:
 @AIRFLOW.rule("AKA-720", effects=("AKA-703", "AKA-705", "AKA-9", "AKA-003", "AKA-005"), link=_PROBES, automatic=True)
 def _component_hangs(facts: Snapshot) -> Iterable[Cause]:
     """Name components whose pods run and do not work; a worker that hangs names no queue, which is AKA-706."""
-    silent = {"api-server": [f"pod {name}: no answer to GET /api/v2/version" for name in facts.airflow.silent]}
-    hosts = facts.airflow.waiting.hosts
-    for name, pod in facts.kubernetes.pods.items():
+    silent: dict[str, list[str]] = {}
+    hosts, pods = facts.airflow.waiting.hosts, facts.kubernetes.pods
+    for name in facts.airflow.silent:
+        component = pods[name].component if name in pods else API_SERVER
+        silent.setdefault(component, []).append(f"pod {name}: no answer to GET /api/v2/version")
+    for name, pod in pods.items():
         if pod.component in _BEATING and pod.healthy and not pod.settling:
             seconds = hosts.get(pod.ip, 0.0)
             if seconds > _HANGS_SECONDS:
                 line = f"pod {name}: running, and its last heartbeat was {duration(seconds)} ago"
                 silent.setdefault(pod.component, []).append(line)
     for component, lines in silent.items():
-        does = "accepts connections and does not answer" if component == "api-server" else "runs and sends no heartbeat"
+        does = "runs and sends no heartbeat" if component in _BEATING else "accepts connections and does not answer"
         yield Cause(
-            f"The {component} hangs: it {does}.",
+            f"The {_TITLES.get(component, component)} hangs: it {does}.",
             f"Restart it. Otherwise the kubelet does, when its liveness probe has failed {_FAILURES} times.",
             lines,
             frozenset({component}),
-            partial(_restart, component),
+            restart(facts, component),
         )
 
 
 AIRFLOW.text_rules("AKA-716")
 
 
-def _migrate_again(session: Session) -> Changes:
-    """Run the migration again, which its Job's manifest gives no reason for, then roll out what waits for it."""
-    job = session.memoize(airflow.Resources).migration.refresh()
-    deleted = kubectl.write(session, job, Action.DELETE) if job else Changes()
+def _migrate_again(schema: str, session: Session) -> Changes:
+    """Run the migration again, which its Job's manifest gives no reason for, then roll out what waits for it.
+
+    The Job is deleted once: not while it runs, nor when the database no longer has `schema`.
+    """
+    with session.translated(migration := session.memoize(airflow.Resources).migration):
+        job = migration.refresh()
+    with open_database(session, session.memoize(key_vault.Resources).sql_connection) as connection:
+        migrated = as_owner(connection).schema != schema
+    ended = job is not None and (is_true(job, "Complete") or is_true(job, "Failed"))
+    deleted = kubectl.write(session, job, Action.DELETE) if job and ended and not migrated else Changes()
     return deleted + airflow.components(session)
 
 
@@ -115,12 +121,13 @@ def _schema_is_newer(facts: Snapshot) -> Iterable[Cause]:
     )
 
 
-@AIRFLOW.rule("AKA-718", effects=_OF_THE_SCHEMA, link=f"{_DOCS}installation/upgrading.html", remedy=_migrate_again)
+@AIRFLOW.rule("AKA-718", effects=_OF_THE_SCHEMA, link=f"{_DOCS}installation/upgrading.html", automatic=True)
 def _schema_is_older(facts: Snapshot) -> Iterable[Cause]:
     yield Cause(
         "The database's schema is older than the image: it was not migrated, or restored from before.",
         "Delete the Job airflow-migration, then run step 7, which migrates the database.",
         _schemas(facts, newer=False),
+        remedy=partial(_migrate_again, facts.backend.database.schema),
     )
 
 
@@ -194,16 +201,29 @@ def _tokens_do_not_verify(facts: Snapshot) -> Iterable[Cause]:
     )
 
 
-AIRFLOW.text_rules("AKA-703", remedy=in_turn(airflow.configuration, _restart_workers))
+@AIRFLOW.rule("AKA-703", effects=_TASKS, link=_SETTINGS, automatic=True)
+def _tasks_cannot_reach_the_api_server(facts: Snapshot) -> Iterable[Cause]:
+    lines = AIRFLOW.lines(
+        facts, ("ConnectError",), ("httpx", "Connection refused"), ("Max retries exceeded", "/execution")
+    )
+    yield Cause(
+        "Tasks cannot reach the api-server.",
+        "Check that the api-server is ready, that AIRFLOW__CORE__EXECUTION_API_SERVER_URL names its Service, and that"
+        " no NetworkPolicy blocks the connection; then run step 7.",
+        lines,
+        components_of(lines),
+        in_turn(airflow.configuration, restart(facts, "worker")),
+    )
 
 
-@AIRFLOW.rule("AKA-706", effects=_TASKS, link="https://github.com/apache/airflow/issues/63580", remedy=_restart_workers)
+@AIRFLOW.rule("AKA-706", effects=_TASKS, link="https://github.com/apache/airflow/issues/63580", automatic=True)
 def _worker_consumes_nothing(facts: Snapshot) -> Iterable[Cause]:
     if idle := [name for name, queues in facts.airflow.queues.items() if not queues]:
         yield Cause(
             "A worker is running but consumes no queue: it hangs, or lost its connection to the broker.",
             f"Restart the worker, or delete the pod {idle[0]}. Otherwise the probe restarts it within ten minutes.",
             [f"pod {name}: active_queues is empty" for name in idle],
+            remedy=restart(facts, "worker"),
         )
 
 

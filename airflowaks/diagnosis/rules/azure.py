@@ -46,7 +46,19 @@ _SPECIFIC_DIFFERENCES = (
     "accessKeysAuthentication",
     "addonProfiles",
 )
+_SKEW_SECONDS = 60.0
 AZURE = Section(*_REQUESTS, "event")
+
+
+@AZURE.rule("AKA-120", WARNING, link="https://www.rfc-editor.org/rfc/rfc9110#name-date")
+def _this_clock_is_wrong(facts: Snapshot) -> Iterable[Cause]:
+    ahead = facts.azure.ahead
+    seen = f"this machine: {abs(ahead):.0f} s {'ahead of' if ahead > 0 else 'behind'} Azure Resource Manager's answer"
+    yield Cause(
+        "The clock of this machine is wrong, and with it what the diagnosis says of ages and periods.",
+        "Set the clock (`timedatectl set-ntp true`; for WSL run `wsl --shutdown`), then diagnose again.",
+        [seen] if abs(ahead) > _SKEW_SECONDS else [],
+    )
 
 
 @AZURE.rule(

@@ -179,6 +179,13 @@ def a_version_is_asked_for_that_is_not_offered(scene: Scene) -> Iterator[None]:
     _update_cluster(scene)
 
 
+@AZURE.drill("AKA-120")
+def this_machine_is_behind(scene: Scene) -> Iterator[None]:
+    scene.cloud.control("POST", {"restriction": "clock", "limit": 240})
+    yield
+    scene.serve()
+
+
 @AZURE.drill("AKA-119")
 def somebody_asks_too_much(scene: Scene) -> Iterator[None]:
     text = "Number of 'read' requests for principal 'aaaaaaaa' exceeded the limit of '250'. Please try again later."

@@ -6,7 +6,11 @@ from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING
 
 import psutil
+import trustme
 
+from airflowaks.engine.converge import converge
+from airflowaks.session import Session
+from airflowaks.steps import airflow, key_vault, workload_identity
 from rehearsal_cloud.kubernetes.container_processes import container_processes
 from tests.support.drills.drill import Drills
 
@@ -16,6 +20,7 @@ if TYPE_CHECKING:
     from tests.support.drills.drill import Scene
 
 HUNG = Drills()
+_PAGES, _CERTIFICATE = "airflow-web", "drill-certificate"
 
 
 @contextmanager
@@ -51,6 +56,30 @@ def the_scheduler_is_frozen(scene: Scene) -> Iterator[None]:
 @HUNG.drill("AKA-720", also=("AKA-904",))
 def the_triggerer_and_the_dag_processor_are_frozen(scene: Scene) -> Iterator[None]:
     with _frozen(scene, "triggerer"), _frozen(scene, "dag-processor"):
+        yield
+
+
+@contextmanager
+def _exposed(scene: Scene) -> Iterator[None]:
+    """Have the web pages behind a load balancer for the time being, with a certificate of their own."""
+    environment = scene.session.environment
+    shown = {"expose": "internal", "host": "airflow.example.com", "certificate": _CERTIFICATE}
+    settings = environment.airflow.model_copy(update=shown)
+    session = Session(environment.model_copy(update={"airflow": settings}), "apply", scene.session.connection)
+    certificate = trustme.CA().issue_cert(shown["host"]).private_key_and_cert_chain_pem.bytes().decode()
+    scene.step(key_vault).vault.secrets.set_secret(_CERTIFICATE, certificate)
+    step5, step7 = session.memoize(workload_identity.Resources), session.memoize(airflow.Resources)
+    pages = [one for one in (*step5.objects, *step7.network, *step7.deployments) if one.name == _PAGES]
+    converge(session, *pages)
+    yield
+    for one in reversed(pages):
+        scene.kube.delete(one.reference)
+    scene.step(key_vault).vault.secrets.begin_delete_secret(_CERTIFICATE)
+
+
+@HUNG.drill("AKA-720")
+def the_web_pages_are_frozen(scene: Scene) -> Iterator[None]:
+    with _exposed(scene), _frozen(scene, "web"):
         yield
 
 

@@ -19,7 +19,7 @@ BELIEVED = {"AKA-119"}
 """The rules whose words no document, source, report or measurement shows; `†` in the table."""
 _REASONS = {
     "it is outside of what the runbook manages: your machine, your network or a service of Azure": (
-        "AKA-001 AKA-002 AKA-007 AKA-008 AKA-105 AKA-119 AKA-204 AKA-303 AKA-405 AKA-513 AKA-610"
+        "AKA-001 AKA-002 AKA-007 AKA-008 AKA-105 AKA-119 AKA-120 AKA-204 AKA-303 AKA-405 AKA-513 AKA-610"
     ),
     "it costs, or is limited by the subscription: a person decides": (
         "AKA-102 AKA-103 AKA-104 AKA-107 AKA-108 AKA-110 AKA-111 AKA-112 AKA-113 AKA-114 AKA-118 AKA-408 AKA-508"
