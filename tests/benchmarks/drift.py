@@ -3,8 +3,8 @@
     python tests/benchmarks/drift.py [--environments N] [--delay SECONDS]
 
 Steps 1 to 6 are done in a rehearsal cloud at time scale 0, in N environments that are described as on Azure. Then
-`airflowaks check` compares one of them, and all of them, through a proxy that delays what clients send, as a network
-does. Nothing is asserted.
+`airflowaks check`, with the rights that docs/security.md names for a check, compares one of them, and all of them,
+through a proxy that delays what clients send, as a network does. Nothing is asserted.
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ import threading
 import time
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -31,6 +32,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent.parent))
 from airflowaks.session import open_session
 from airflowaks.steps import backend, cluster, key_vault, registry, volumes, workload_identity
 from tests.support.deployment import describe_environment
+from tests.support.principals import READING_GRAPH, new_principal, reading
 from tests.support.rehearsal import run_rehearsal, start_rehearsal
 
 STEPS: Any = (cluster, registry, backend, key_vault, workload_identity, volumes)
@@ -72,11 +74,12 @@ class Delay:
             writer.close()
 
 
-def deploy(name: str) -> None:
-    """Run steps 1 to 6."""
-    session = open_session(name)
-    for step in STEPS:
-        step.everything(session)
+def deploy(name: str) -> list[tuple[str, str]]:
+    """Run steps 1 to 6. Return the roles that a check needs, with their scopes."""
+    with closing(open_session(name)) as session:
+        for step in STEPS:
+            step.everything(session)
+        return reading(session)
 
 
 def measure(count: int, delay: float) -> dict[str, dict[str, Any]]:
@@ -99,7 +102,10 @@ def measure(count: int, delay: float) -> dict[str, dict[str, Any]]:
                 file.write_text(file.read_text().replace("cloud: rehearsal\n", on_azure))
             os.chdir(folder)
             with ThreadPoolExecutor(SIDE_BY_SIDE) as pool:
-                list(pool.map(deploy, names))
+                roles = {role for environment in pool.map(deploy, names) for role in environment}
+            os.environ["AZURE_CLIENT_ID"], os.environ["AZURE_CLIENT_SECRET"] = new_principal(
+                cloud, roles, READING_GRAPH
+            )
             relay.seconds = delay
             for several in (names[:1], names):
                 before = len(cloud.requests())

@@ -9,6 +9,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from airflowaks.session import Session
+from airflowaks.steps import cluster, key_vault
 from rehearsal_cloud.entra.directory import GRAPH_OBJECT_ID
 from rehearsal_cloud.entra.permissions import APP_ROLES
 from rehearsal_cloud.resource_manager.built_in_roles import ROLES
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     from tests.support.rehearsal import Rehearsal
 
 ROLE_ADMINISTRATOR = "Role Based Access Control Administrator"
+READING_GRAPH = ("GroupMember.Read.All", "Application.Read.All", "Directory.Read.All")
 _IDS = {role.name: role.id for role in ROLES}
 
 
@@ -38,6 +40,29 @@ def principal_of(
     It has roles at scopes, of which the one that assigns roles has the condition, and application permissions of
     Microsoft Graph.
     """
+    credential = rehearsal.credential(*new_principal(rehearsal, roles, permissions, condition=condition))
+    return Session(session.environment, mode, replace(session.connection, credential=credential, secrets=()))
+
+
+def reading(session: Session) -> list[tuple[str, str]]:
+    """Return the roles, with their scopes, that docs/security.md names for a check; `session` has run step 4."""
+    managed_cluster, vault = session.memoize(cluster.Resources).cluster, session.memoize(key_vault.Resources).vault
+    return [
+        ("Reader", f"/subscriptions/{session.environment.subscription_id}"),
+        ("Azure Kubernetes Service Cluster User Role", managed_cluster.id),
+        ("Azure Kubernetes Service RBAC Reader", managed_cluster.id),
+        ("Key Vault Reader", vault.id),
+    ]
+
+
+def new_principal(
+    rehearsal: Rehearsal,
+    roles: Iterable[tuple[str, str]],
+    permissions: Iterable[str] = (),
+    *,
+    condition: str | None = None,
+) -> tuple[str, str]:
+    """Return client ID and secret of a new service principal, with what `principal_of` says."""
     subscription = f"/subscriptions/{rehearsal.subscription}"
     with ExitStack() as opened:
         send = Sender(rehearsal, rehearsal.credential(), opened)
@@ -58,5 +83,4 @@ def principal_of(
             url = f"{GRAPH}/servicePrincipals/{object_id}/appRoleAssignments"
             answer = when_replicated(partial(send, "POST", url, body))
             assert answer.status_code == 201, answer.text()
-    connection = replace(session.connection, credential=rehearsal.credential(client_id, secret), secrets=())
-    return Session(session.environment, mode, connection)
+    return client_id, secret

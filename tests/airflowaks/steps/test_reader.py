@@ -11,7 +11,7 @@ from airflowaks.errors import PermissionDenied
 from airflowaks.session import Session, open_session
 from airflowaks.steps import backend, cluster, key_vault, registry, workload_identity
 from tests.support.deployment import describe_environment, is_write
-from tests.support.principals import principal_of
+from tests.support.principals import READING_GRAPH, principal_of, reading
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -42,15 +42,7 @@ def deployed(rehearsal: Rehearsal, tmp_path_factory: pytest.TempPathFactory) -> 
 @pytest.fixture
 def reader(rehearsal: Rehearsal, deployed: Session) -> Session:
     """A session of who may read, and no values."""
-    step1, step4 = deployed.memoize(cluster.Resources), deployed.memoize(key_vault.Resources)
-    roles = [
-        ("Reader", f"/subscriptions/{rehearsal.subscription}"),
-        ("Azure Kubernetes Service Cluster User Role", step1.cluster.id),
-        ("Azure Kubernetes Service RBAC Reader", step1.cluster.id),
-        ("Key Vault Reader", step4.vault.id),
-    ]
-    permissions = ["GroupMember.Read.All", "Application.Read.All", "Directory.Read.All"]
-    return principal_of(rehearsal, deployed, roles, permissions)
+    return principal_of(rehearsal, deployed, reading(deployed), READING_GRAPH)
 
 
 def test_nothing_differs_and_what_was_not_seen_is_said(reader: Session, rehearsal: Rehearsal) -> None:
