@@ -63,6 +63,7 @@ class Tunnel:
         self._lines_read = 0
         self._beside: Tunnel | None = None
         self._failed: tuple[float, AirflowAksError] | None = None
+        self._refused = False
 
     def address(self, host: str, port: int) -> tuple[str | None, int]:
         """Return the loopback port that leads to a server of the backend; open the tunnel, or one that ended, again.
@@ -76,7 +77,7 @@ class Tunnel:
         """
         server, asked = (host, port), time.monotonic()
         with self._lock:
-            if self._failed and self._failed[0] > asked:  # who waited for an attempt does not wait for another
+            if self._failed and (self._failed[0] > asked or self._refused):  # nobody waits for a second attempt
                 raise self._failed[1]
             lives = self._lives()
             if server in self._ports and lives:
@@ -167,6 +168,7 @@ class Tunnel:
         try:
             self.session.memoize(connect).create(document)
         except Forbidden as refused:
+            self._job, self._refused = None, not self.session.applies
             refused.action = (
                 f"It needs the verb create on jobs.batch and on pods/portforward in the namespace {namespace}, as the"
                 " role Azure Kubernetes Service RBAC Writer has."

@@ -292,6 +292,9 @@ def test_who_may_not_create_the_job_learns_what_it_needs(cloud: Rehearsal, deplo
     }
     (check,) = [check for check in backend.checks(reader) if check.name == "database is Airflow's"]
     assert (check.passed, check.seen) == (None, "not made, needs create jobs in the cluster")
+    oid = reader.operator.object_id
+    asked = [entry["method"] for entry in cloud.requests() if entry["principal"] == oid and "/jobs" in entry["path"]]
+    assert asked == ["POST"]
 
     with pytest.raises(Forbidden, match=r"broker through the cluster: .* cannot create resource") as caught:
         backend.database(Session(reader.environment, "plan", reader.connection))
