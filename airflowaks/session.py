@@ -273,13 +273,19 @@ class Session:
 
 
 def open_session(
-    env: str = "local", mode: str = "apply", operator_address: str = "", *, image: str = "", waits: bool = False
+    env: str = "local",
+    mode: str = "apply",
+    operator_address: str = "",
+    *,
+    image: str = "",
+    waits: bool = False,
+    connect: Callable[[Environment], Connection] = azure_connection,
 ) -> Session:
     """Return a session for the environment of that name; for a rehearsal, start the rehearsal cloud if needed.
 
     `operator_address` is the public IPv4 address of this machine, for an environment with `access: direct` whose
     firewall rules do not cover it. `image` is Airflow's image in this run, in place of the environment's. With `waits`,
-    what other steps make is waited for, in an apply. Nothing is asked of Azure yet.
+    what other steps make is waited for, in an apply. `connect` is how Azure is reached. Nothing is asked of it yet.
 
     Raises:
         InvalidEnvironment: there is no such environment, or it breaks rules.
@@ -294,6 +300,6 @@ def open_session(
     environment = load_environment(env)
     if operator_address:
         check_operator_address(operator_address, environment)
-    connection = rehearsal_connection() if environment.is_local else azure_connection(environment)
+    connection = rehearsal_connection() if environment.is_local else connect(environment)
     options: Any = {"operator_address": operator_address, "image": image, "waits": waits}
     return Session(environment, mode, connection, **options)  # type: ignore[arg-type]  # it is in get_args(Mode)

@@ -12,6 +12,7 @@ import socket
 import subprocess
 import sys
 import threading
+import time
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, NamedTuple
@@ -23,6 +24,8 @@ from airflowaks.cloud.redaction import Redactor, Secret
 from airflowaks.errors import InvalidParameter, RehearsalUnavailable
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     import requests
     from azure.core.credentials import AccessToken, TokenCredential
 
@@ -36,6 +39,8 @@ _SERVICE_CONNECTION = {
 }
 """Set by the AzureCLI task of Azure Pipelines for a service connection with workload identity federation."""
 
+_RENEWAL_SECONDS = 300
+"""A token is renewed so long before its end, as azure-core's BearerTokenCredentialPolicy does."""
 _SOURCE_LOGIN = ("AIRFLOWAKS_SOURCE_USERNAME", "AIRFLOWAKS_SOURCE_TOKEN")
 
 # It warns of each failure to get a token, which it raises anyway (`get_token_mixin.py`, azure-identity 1.27): that is a
@@ -103,21 +108,28 @@ class Connection:
 
 
 class OneAtATime:
-    """A credential that fetches one token at a time and passes each token to the redactor.
+    """A credential that fetches one token at a time, keeps it, and passes it to the redactor.
 
-    Clients that start in parallel share the first token: azure-identity caches tokens, but lets each thread that finds
-    the cache empty fetch its own.
+    Clients share a token. azure-identity lets each thread that finds its cache empty fetch its own, and has no cache
+    for `az login`: each client, and each request to a cluster, would start `az` (`AzureCliCredential.get_token` of
+    azure-identity 1.27: "this credential doesn't cache the tokens it acquires").
     """
 
     def __init__(self, credential: Any, redactor: Redactor) -> None:
         self._credential = credential
         self._redactor = redactor
         self._lock = threading.Lock()
+        self._tokens: dict[tuple[Any, ...], AccessToken] = {}
 
     def get_token(self, *scopes: str, **arguments: Any) -> AccessToken:
         """Return a token for `scopes`. Raises azure-core's ClientAuthenticationError."""
+        key = (*scopes, *sorted(arguments.items()))
         with self._lock:
-            token: AccessToken = self._credential.get_token(*scopes, **arguments)
+            if arguments.get("claims"):  # Entra has revoked the tokens from before
+                self._tokens.clear()
+            token = self._tokens.get(key)
+            if token is None or token.expires_on - time.time() < _RENEWAL_SECONDS:
+                token = self._tokens[key] = self._credential.get_token(*scopes, **arguments)
         self._redactor.learn(token.token)
         return token
 
@@ -176,6 +188,22 @@ def azure_connection(environment: Environment) -> Connection:
     from azure.identity import DefaultAzureCredential
 
     return replace(anonymous, credential=DefaultAzureCredential(**anonymous.transport))
+
+
+def shared_connection() -> Callable[[Environment], Connection]:
+    """Return `azure_connection` for several environments: those with the same proxy and CA share the tokens."""
+    lock, connections = threading.Lock(), dict[Any, Connection]()
+
+    def connect(environment: Environment) -> Connection:
+        key = (environment.proxy, environment.ca_bundle)
+        with lock:
+            if key not in connections:
+                connection = azure_connection(environment)
+                credential = OneAtATime(connection.credential, Redactor())
+                connections[key] = replace(connection, credential=credential)
+            return connections[key]
+
+    return connect
 
 
 def rehearsal_connection() -> Connection:

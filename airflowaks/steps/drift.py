@@ -6,8 +6,10 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING
 
+from airflowaks.cloud.connection import shared_connection
 from airflowaks.config.environment import environment_names, load_environment
 from airflowaks.engine.changes import Action, Changes
 from airflowaks.engine.table import Table, Tabular
@@ -16,7 +18,10 @@ from airflowaks.session import open_session
 from airflowaks.steps import airflow, backend, cluster, key_vault, registry, volumes, workload_identity
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
+
+    from airflowaks.cloud.connection import Connection
+    from airflowaks.config.environment import Environment
 
 _LISTED = 20
 """So many changes of an environment are rows: one that was never deployed has eighty."""
@@ -83,13 +88,13 @@ def check(environments: Sequence[str]) -> Drifts:
     It does not raise: what ends the check of an environment is in its row. Azure's throttling is waited for.
     """
     with ThreadPoolExecutor(len(environments)) as pool:
-        return Drifts([*pool.map(_check, environments)])
+        return Drifts([*pool.map(partial(_check, connect=shared_connection()), environments)])
 
 
-def _check(environment: str) -> Drift:
+def _check(environment: str, connect: Callable[[Environment], Connection]) -> Drift:
     started, changes, error = time.monotonic(), Changes(), None
     try:
-        with closing(open_session(environment, "check")) as session:
+        with closing(open_session(environment, "check", connect=connect)) as session:
             for step in _STEPS:
                 changes += step.everything(session)
     except AirflowAksError as ended:

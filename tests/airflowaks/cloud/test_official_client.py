@@ -5,6 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 import tempfile
+import time
 from dataclasses import replace
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
@@ -37,7 +38,8 @@ class Changing:
 
     def get_token(self, *scopes: str, **arguments: Any) -> AccessToken:
         token: AccessToken = self._credential.get_token(*scopes, **arguments)
-        return token._replace(token="useless") if self.useless and scopes == (SERVER_SCOPE,) else token
+        useless = token._replace(token="useless", expires_on=int(time.time()))
+        return useless if self.useless and scopes == (SERVER_SCOPE,) else token
 
 
 def test_it_asks_for_a_token_before_each_request(world: World) -> None:
