@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 Client = TypeVar("Client", bound=Any)
 
 _lock = threading.Lock()
+_completed: set[Any] = set()
 
 
 def thread_safe(client: Client) -> Client:
@@ -32,7 +33,9 @@ def thread_safe(client: Client) -> Client:
     with _lock:
         for name in bases:
             for model in _subclasses(sys.modules[name].Model):
-                model.__new__(model)
+                if model not in _completed:
+                    model.__new__(model)
+                    _completed.add(model)
     client.__enter__()
     return client
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from functools import cache
 from typing import TYPE_CHECKING, Any
 
 import yaml
@@ -109,7 +110,7 @@ def load(folder: str, values: Values) -> list[Manifest]:
     manifests: list[Manifest] = []
     for file in sorted(manifests_folder(folder).glob("*.yaml")):
         try:
-            nodes = list(yaml.compose_all(file.read_text(encoding="utf-8"), Loader=yaml.CSafeLoader))
+            nodes = _nodes(file.read_text(encoding="utf-8"))
         except yaml.YAMLError as error:
             message = f"{folder}/{file.name} is not valid YAML: {' '.join(str(error).split())}."
             raise InvalidManifest(message, f"Correct {file} and run again.") from error
@@ -117,6 +118,12 @@ def load(folder: str, values: Values) -> list[Manifest]:
     for manifest in manifests:
         manifest.check()
     return manifests
+
+
+@cache
+def _nodes(text: str) -> list[yaml.Node | None]:
+    """Return the nodes of a file, which all sessions of a program share: nobody changes a node."""
+    return list(yaml.compose_all(text, Loader=yaml.CSafeLoader))
 
 
 def _member(node: yaml.Node | None, name: str) -> yaml.Node | None:
