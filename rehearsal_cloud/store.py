@@ -18,6 +18,10 @@ if TYPE_CHECKING:
     from rehearsal_cloud.documents import Document
 
 
+_LAST = chr(0x10FFFF)
+"""After every other character: keys with a prefix are a range of the primary key, of which SQLite reads no more."""
+
+
 class Store:
     """Documents by collection and key. Keys are case-sensitive: callers fold Azure's case-insensitive names."""
 
@@ -53,14 +57,14 @@ class Store:
     def delete_below(self, collection: str, prefix: str) -> None:
         """Delete the documents whose keys start with `prefix`."""
         self._connection.execute(
-            "DELETE FROM documents WHERE collection = ? AND substr(key, 1, ?) = ?", (collection, len(prefix), prefix)
+            "DELETE FROM documents WHERE collection = ? AND key >= ? AND key < ?", (collection, prefix, prefix + _LAST)
         )
 
     def scan(self, collection: str, prefix: str = "") -> list[Document]:
         """Return the documents whose keys start with `prefix`, ordered by key."""
         rows = self._connection.execute(
-            "SELECT body FROM documents WHERE collection = ? AND substr(key, 1, ?) = ? ORDER BY key",
-            (collection, len(prefix), prefix),
+            "SELECT body FROM documents WHERE collection = ? AND key >= ? AND key < ? ORDER BY key",
+            (collection, prefix, prefix + _LAST),
         )
         return [json.loads(body) for (body,) in rows]
 

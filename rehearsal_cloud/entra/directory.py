@@ -144,9 +144,9 @@ class Entra:
 
     def identities(self, object_id: str) -> set[str]:
         """Return the principal's object ID and those of all its groups, direct and transitive."""
-        links = self.store.scan("members")
+        links = [key.split("/") for key in self.store.keys("members")]
         identities = {object_id}
-        while fresh := {link["group"] for link in links if link["member"] in identities} - identities:
+        while fresh := {group for group, member in links if member in identities} - identities:
             identities |= fresh
         return identities
 

@@ -49,11 +49,16 @@ class Replicas:
 
     def scan(self, collection: str, prefix: str = "") -> list[Document]:
         """Return the documents whose keys start with `prefix`, ordered by key."""
-        overwritten = self._overwritten(collection)
-        if not overwritten:
+        if not self._overwritten(collection):
             return self._store.scan(collection, prefix)
-        keys = {key for key in (*self._store.keys(collection), *overwritten) if key.startswith(prefix)}
-        return [body for key in sorted(keys) if (body := self.get(collection, key)) is not None]
+        documents = (self.get(collection, key) for key in self.keys(collection) if key.startswith(prefix))
+        return [document for document in documents if document is not None]
+
+    def keys(self, collection: str) -> list[str]:
+        """Return the keys of a collection, in order."""
+        overwritten = self._overwritten(collection)
+        keys = {*self._store.keys(collection), *overwritten}
+        return sorted(key for key in keys if key not in overwritten or overwritten[key] is not None)
 
     def put(self, collection: str, key: str, body: Document) -> None:
         """Write the document, or replace it."""

@@ -18,6 +18,9 @@ _ROLES = r"\[Microsoft\.Authorization/roleAssignments:RoleDefinitionId\]\s*ForAn
 _CONSTRAINED, _DELETABLE = re.compile("@Request" + _ROLES), re.compile("@Resource" + _ROLES)
 
 
+_ASSIGNMENTS = "/providers/microsoft.authorization/roleassignments/"
+
+
 class Authorization:
     """The role assignments, stored by scope, and the access decisions based on them."""
 
@@ -71,13 +74,9 @@ class Authorization:
 
     def above(self, scope: str) -> list[Document]:
         """Return the assignments at `scope` and at its parent scopes."""
-        folded = f"{scope.lower().rstrip('/')}/"
-        assignments = self._store.scan("assignments")
-        return [
-            assignment
-            for assignment in assignments
-            if folded.startswith(f"{assignment['properties']['scope'].lower().rstrip('/')}/")
-        ]
+        parts = scope.lower().rstrip("/").split("/")
+        scopes = ("/".join(parts[:count]) for count in range(1, len(parts) + 1))
+        return [assignment for each in scopes for assignment in self._store.scan("assignments", each + _ASSIGNMENTS)]
 
     def allows(
         self, principal: Principal, action: str, scope: str, *, data: bool = False, assigned: Role | None = None
