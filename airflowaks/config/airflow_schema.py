@@ -1,6 +1,6 @@
 """The `airflow` section of an environment file: Airflow's pods, file shares and exposure."""
 
-from typing import Literal
+from typing import Literal, NamedTuple
 
 from pydantic import Field, field_validator
 from pydantic import ValidationInfo as Info
@@ -10,6 +10,9 @@ from airflowaks.config.schema import Section, not_below_min_count
 
 # https://learn.microsoft.com/azure/storage/files/understanding-billing#provisioned-v1-model
 SMALLEST_PREMIUM_SHARE_GB = 100
+
+WORKER, DEFAULT_QUEUE = "worker", "default"
+"""The component of the workers of Airflow's default queue, and that queue."""
 
 
 class Pods(Section):
@@ -37,6 +40,23 @@ class Workers(Pods):
     _not_below_min_count = field_validator("max_count")(not_below_min_count)
 
 
+class Queue(Workers):
+    """The workers of one more queue, none of them while it is empty; those of a `spot` queue run on the spot pool.
+
+    The queue's name becomes part of the names of Kubernetes objects.
+    """
+
+    min_count: int = Field(default=0, ge=0, le=200)
+    spot: bool = False
+
+
+class WorkersOf(NamedTuple):
+    """The workers of a queue, and the settings that they run with."""
+
+    queue: str
+    settings: Workers
+
+
 class Files(Section):
     """The Azure Files shares for DAGs and logs, in GiB; hundreds of DAG files need Premium."""
 
@@ -61,6 +81,8 @@ class Airflow(Section):
     dag_processor: Component = Field(default_factory=Component)
     triggerer: Component = Field(default_factory=Component)
     workers: Workers = Field(default_factory=Workers)
+    # Workers of their own for tasks with `queue="NAME"`; `workers` are those of the queue default.
+    queues: dict[types.QueueName, Queue] = Field(default_factory=dict)
     files: Files = Field(default_factory=Files)
     # How people sign in: with Entra, or all as the one local administrator, who stays for emergencies either way.
     login: Literal["entra", "password"] = "entra"
@@ -74,6 +96,12 @@ class Airflow(Section):
     certificate: types.CertificateName | None = None
     # The networks that may reach a public load balancer; if empty, all networks.
     allowed_networks: types.Networks = ()
+
+    @property
+    def workers_of(self) -> dict[str, WorkersOf]:
+        """The workers by their component: `worker` of the queue default, `worker-NAME` of the others."""
+        others = {f"{WORKER}-{name}": WorkersOf(name, queue) for name, queue in self.queues.items()}
+        return {WORKER: WorkersOf(DEFAULT_QUEUE, self.workers), **others}
 
     @field_validator("host", "certificate")
     @classmethod

@@ -102,6 +102,17 @@ class Environment(schema.Section):
                 )
         return value
 
+    @field_validator("airflow")
+    @classmethod
+    def _has_nodes_for_its_queues(cls, value: Airflow, info: ValidationInfo) -> Airflow:
+        spot = [name for name, queue in value.queues.items() if queue.spot]
+        if spot and "cluster" in info.data and info.data["cluster"].spot_pool is None:
+            raise ValueError(
+                f"queues.{spot[0]} has spot: true, and the cluster has no pool of spot machines; "
+                "add cluster.spot_pool, or use spot: false"
+            )
+        return value
+
     @model_validator(mode="before")
     @classmethod
     def _derive_names(cls, content: Any) -> Any:

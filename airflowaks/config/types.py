@@ -266,6 +266,7 @@ ResourceGroupName = Annotated[str, AfterValidator(RULES["resource_group"].check)
 IdentityName = Annotated[str, AfterValidator(RULES["identity"].check)]
 ClusterName = Annotated[str, AfterValidator(RULES["cluster"].check)]
 NodePoolName = Annotated[str, AfterValidator(RULES["node_pool"].check)]
+QueueName = Annotated[str, AfterValidator(RULES["queue"].check)]
 Namespace = Annotated[str, AfterValidator(RULES["namespace"].check)]
 RegistryName = Annotated[str, AfterValidator(RULES["registry"].check)]
 RepositoryName = Annotated[str, AfterValidator(RULES["repository"].check)]

@@ -46,7 +46,7 @@ _LOGS = "kubernetes.logs"
 _RETRIES, _CONNECT_SECONDS = 2, 10
 _LONG_QUEUED_SECONDS = 60.0
 # Components whose logs may tell why tasks fail while all pods are ready.
-_SUSPECTS = ("api-server", "scheduler", "worker", "triggerer")
+_SUSPECTS = ("api-server", "scheduler", "triggerer")
 
 
 class _ShortTimeouts(Connection):
@@ -94,8 +94,8 @@ def _logs(session: Session, scope: Scope, facts: Snapshot) -> dict[str, Any]:
         return {}
     unread = facts.unread("airflow.api")
     troubled = unread or facts.airflow.failed or facts.airflow.queued_seconds > _LONG_QUEUED_SECONDS
-    pods, nodes = facts.kubernetes.pods, facts.kubernetes.nodes
+    pods, nodes, suspects = facts.kubernetes.pods, facts.kubernetes.nodes, (*_SUSPECTS, *facts.kubernetes.workers)
     # The API gets a log from the kubelet, and waits half a minute for a silent one.
     readable = {name: pod for name, pod in pods.items() if pod.node not in nodes or not nodes[pod.node].silent}
     kube = kubernetes.reachable(session)
-    return {"pods": {**pods, **with_logs(kube, scope, readable, _SUSPECTS if troubled else ())}}
+    return {"pods": {**pods, **with_logs(kube, scope, readable, suspects if troubled else ())}}

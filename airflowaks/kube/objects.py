@@ -39,6 +39,8 @@ class KubeObject(Resource):
         self.manifest = manifest
         self.reference = manifest.reference
         self.kind = self.reference.kind
+        self.is_awaited = True
+        """Whether an apply waits until it is ready."""
         self._foreseen: tuple[tuple[Document, bool], Document] | None = None
 
     @property
@@ -94,7 +96,12 @@ class KubeObject(Resource):
 
     def await_ready(self) -> None:
         """Wait until a Deployment is available, a Job complete or a claim bound. Raises RolloutFailed."""
-        rollouts.await_ready(self.kube, self.reference, partial(setattr, self, "activity"))
+        if self.is_awaited:
+            rollouts.await_ready(self.kube, self.reference, partial(setattr, self, "activity"))
+
+    def delete(self) -> None:
+        """Delete the object; what it owns follows in the background."""
+        self.kube.delete(self.reference)
 
     def _foresee(self) -> Document | None:
         """Return the answer of a dry run; None if it is not possible, or if the server refuses to change the object.

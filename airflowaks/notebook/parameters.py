@@ -120,7 +120,8 @@ def _check_value(name: str, value: Any) -> None:
             from airflowaks.steps import image_rollout, upgrades
 
             choices = {"component": image_rollout.COMPONENTS, "upgrade": upgrades.NAMES}
-            _check_choice(name, value, choices[name])
+            # Which queues have workers of their own is the environment's, which is not loaded yet.
+            _check_choice(name, "worker" if value.startswith("worker-") else value, choices[name])
         case "fix":
             from airflowaks.diagnosis.rules.registry import RULES
 

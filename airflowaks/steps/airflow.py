@@ -17,13 +17,14 @@ from airflowaks.config.paths import manifests_folder
 from airflowaks.engine.changes import AFTER_APPLY, Changes, is_unknown
 from airflowaks.engine.converge import converge
 from airflowaks.engine.observation import observe
+from airflowaks.engine.removal import remove
 from airflowaks.engine.resource import set_step
 from airflowaks.engine.table import Table
 from airflowaks.engine.waiting import await_others
 from airflowaks.errors import MissingDependency
 from airflowaks.kube.manifests import load
 from airflowaks.kube.objects import KubeObject
-from airflowaks.steps import airflow_checks, cluster, key_vault, registry, volumes, workload_identity
+from airflowaks.steps import airflow_checks, cluster, key_vault, registry, volumes, workers, workload_identity
 from airflowaks.steps.api_server import PORT
 from airflowaks.steps.earlier_results import EarlierResults
 from airflowaks.steps.image_rollout import IMAGE, ImageRollout
@@ -61,6 +62,7 @@ class Resources:
             "SIGN_IN": self._sign_in_checksum,
         }
         manifests = [manifest for folder in _folders(session) for manifest in load(folder, values)]
+        manifests += workers.manifests(session, values)
 
         def objects(*kinds: str, depends_on: Sequence[Resource] = ()) -> list[KubeObject]:
             chosen = [manifest for manifest in manifests if manifest.reference.kind in kinds]
@@ -71,24 +73,29 @@ class Resources:
         self.sign_in.needs = _of_sign_in(session)
         self.network = objects("NetworkPolicy", "Service", "PodDisruptionBudget")
         (self.migration,) = objects("Job", depends_on=self.config_maps)
-        before = [*self.config_maps, *self.network]
-        self.deployments = [
-            KubeObject(
-                manifest,
-                parent=namespace,
-                depends_on=before if manifest.reference.name == _WORKER else [*before, self.migration],
-            )
-            for manifest in manifests
-            if manifest.reference.kind == "Deployment"
-        ]
+        before, workers_of = [*self.config_maps, *self.network], session.environment.airflow.workers_of
+        self.deployments = []
+        for manifest in manifests:
+            if manifest.reference.kind == "Deployment":
+                own = workers_of.get(manifest.reference.name.removeprefix("airflow-"))
+                depends_on = before if own else [*before, self.migration]
+                deployment = KubeObject(manifest, parent=namespace, depends_on=depends_on)
+                # A pod of a queue that may have none waits for a node that may come late.
+                deployment.is_awaited = own is None or own.settings.min_count > 0
+                self.deployments.append(deployment)
         authentication = objects("TriggerAuthentication")
         self.scaling = [*authentication, *objects("ScaledObject", depends_on=[*authentication, *self.deployments])]
         (worker,) = (deployment for deployment in self.deployments if deployment.name == _WORKER)
         self.earlier_results = EarlierResults(worker, depends_on=self.deployments)
+        self._values, self._namespace = values, namespace
         self.rollout = ImageRollout(self.image, self.migration, self.deployments)
         self.of_pods = _of_pods(session)
         self.migration.needs = (*self.of_pods,)
         set_step(7, self)
+
+    def removed(self) -> list[KubeObject]:
+        """Return the objects of the workers whose queue the environment names no more."""
+        return workers.removed(self.image.session, self._values, self._namespace)
 
     def _configuration_checksum(self) -> str:
         return checksum([each.manifest.fill()["data"] for each in self.config_maps if each is not self.sign_in])
@@ -147,11 +154,8 @@ def _values(session: Session) -> dict[str, Any]:
         "INTERNAL": settings.expose == "internal",
         "ALLOWED_NETWORKS": list(settings.allowed_networks),
         "LONGEST_TASK_SECONDS": LONGEST_TASK_SECONDS,
-        "WORKER_CPU": settings.workers.cpu,
-        "WORKER_MEMORY": settings.workers.memory,
-        "WORKER_MIN": settings.workers.min_count,
-        "WORKER_MAX": settings.workers.max_count,
-        "WORKER_CONCURRENCY": settings.workers.concurrency,
+        "LOG_SERVERS": [*settings.workers_of, "triggerer"],
+        "NODE_SELECTOR": workers.node_selector(session),
     }
     for name in ("api_server", "scheduler", "dag_processor", "triggerer"):
         component = getattr(settings, name)
@@ -193,17 +197,20 @@ def components(session: Session) -> Changes:
 
     Where the components run another image than the session's, they are rolled out one after the other, and back where
     one does not become ready. Results that Celery has left in Airflow's database follow, which takes as long as the
-    longest task of a worker from before, and at most an hour.
+    longest task of a worker from before, and at most an hour. Workers of queues that the environment names no more are
+    removed.
     """
     step, secrets = session.memoize(Resources), session.memoize(PodSecrets)
     if not session.applies:
-        return converge(session, step.migration, *step.deployments, *step.scaling)
+        return converge(session, step.migration, *step.deployments, *step.scaling) + remove(session, *step.removed())
     await_others(session, *step.of_pods)
     with session.translated(secrets.vault):
         secrets.await_synced()
     if step.rollout.replaces():
-        return step.rollout.roll_out() + converge(session, *step.scaling, step.earlier_results)
-    return converge(session, step.migration, *step.deployments, *step.scaling, step.earlier_results)
+        changes = step.rollout.roll_out() + converge(session, *step.scaling, step.earlier_results)
+    else:
+        changes = converge(session, step.migration, *step.deployments, *step.scaling, step.earlier_results)
+    return changes + remove(session, *step.removed())
 
 
 def everything(session: Session) -> Changes:

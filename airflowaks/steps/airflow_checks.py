@@ -43,8 +43,13 @@ def components_are_healthy(session: Session) -> str:
 
 
 def workers_consume(session: Session) -> str:
-    """Return the queues that each worker consumes. Raises CheckFailed where a worker consumes none."""
-    kube, pods = session.memoize(connect), ready_pods(session, "worker")
+    """Return the queues that each worker consumes. Raises CheckFailed where a worker consumes none.
+
+    A queue that may have no worker is not looked at.
+    """
+    kube, workers_of = session.memoize(connect), session.environment.airflow.workers_of
+    needed = [component for component, workers in workers_of.items() if workers.settings.min_count]
+    pods = [pod for component in needed for pod in ready_pods(session, component)]
     queues = {pod.name: queues_of(kube, pod, _ANSWER_SECONDS) for pod in pods}
     if idle := [pod for pod, names in queues.items() if not names]:
         message = f"Worker {idle[0]}: it consumes no queue."

@@ -26,12 +26,13 @@ if TYPE_CHECKING:
 
     from airflowaks.azure.registry import RegistryImage
 
+_WORKER = "airflow-worker"
 ORDER = (
     ("airflow-api-server", "airflow-dag-processor", "airflow-triggerer"),
-    ("airflow-worker",),
+    (_WORKER,),
     ("airflow-scheduler",),
 )
-"""The Deployments in groups: each group is rolled out when the one before it is ready."""
+"""The Deployments in groups: each is rolled out when the one before it is ready, workers of all queues at once."""
 
 COMPONENTS = tuple(name.removeprefix("airflow-") for group in ORDER for name in group)
 """The components of Airflow, as their Deployments and labels call them."""
@@ -50,6 +51,8 @@ class ImageRollout:
         self.image, self.migration, self.deployments = image, migration, deployments
         self._session, self._results = image.session, image.session.memoize(Results)
         self._previous = ""
+        queues = [name for each in deployments if (name := each.name).startswith(f"{_WORKER}-")]
+        self._order = [[*group, *queues] if _WORKER in group else [*group] for group in ORDER]
 
     def running(self) -> dict[str, str]:
         """Read the image of each Deployment that exists, by the Deployment's name."""
@@ -63,7 +66,7 @@ class ImageRollout:
     def table(self) -> Table:
         """Return the image that each component runs now, and the image to run."""
         running = self.running()
-        rows = [(name, running.get(name, "(none)")) for group in ORDER for name in group]
+        rows = [(name, running.get(name, "(none)")) for group in self._order for name in group]
         return Table(("component", "runs now"), rows, note=f"To run: {show(self.image.reference)}")
 
     def replaces(self) -> bool:
@@ -82,11 +85,11 @@ class ImageRollout:
         """
         running, begun = self.running(), len(self._results.changes)
         # After an interruption some Deployments run the image already; the scheduler, which is last, runs the previous.
-        images = [running[name] for group in reversed(ORDER) for name in group if name in running]
+        images = [running[name] for group in reversed(self._order) for name in group if name in running]
         self._previous = next(image for image in images if image != self.image.reference)
         converge(self._session, self.migration)
         try:
-            for group in ORDER:
+            for group in self._order:
                 converge(self._session, *(deployment for deployment in self.deployments if deployment.name in group))
         except RolloutFailed as error:
             self.roll_back(error.message, error.action)
@@ -120,4 +123,6 @@ class ImageRollout:
 def with_image(deployment: KubeObject, image: str) -> KubeObject:
     """Return the Deployment as its manifest describes it, but for the image."""
     manifest = replace(deployment.manifest, values={**deployment.manifest.values, IMAGE: image})
-    return KubeObject(manifest, parent=deployment.parent)  # type: ignore[arg-type]  # every KubeObject has a parent
+    changed = KubeObject(manifest, parent=deployment.parent)  # type: ignore[arg-type]  # every KubeObject has a parent
+    changed.is_awaited = deployment.is_awaited
+    return changed

@@ -30,9 +30,11 @@ airflow:
 DIGEST = f"sha256:{'a' * 64}"
 
 
-def documents(folder: Path, *, exposed: bool = False, versions: Mapping[str, str] | None = None) -> list[Any]:
+def documents(
+    folder: Path, *, exposed: bool = False, versions: Mapping[str, str] | None = None, settings: str = ""
+) -> list[Any]:
     """Return every object of steps 5 to 7; `versions` are those of the vault's secrets, where they matter."""
-    (folder / "dev.yaml").write_text(ENVIRONMENT + (EXPOSED if exposed else ""))
+    (folder / "dev.yaml").write_text(ENVIRONMENT + (EXPOSED if exposed else "") + settings)
     (folder / "ca.pem").write_text("-----BEGIN CERTIFICATE-----\n")
     connection = Connection(credential=None, ca_bundle=str(folder / "ca.pem"))  # type: ignore[arg-type]
     session = Session(load_environment("dev", folder), "plan", connection)

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from airflowaks.config.airflow_schema import WORKER
 from airflowaks.diagnosis.facts.resource_status import ResourceStatus
 
 
@@ -170,3 +171,9 @@ class Kubernetes:
     autoscalers: tuple[Authored, ...] = ()
     dns: tuple[int, int] | None = None
     clocks: Mapping[str, float] = field(default_factory=dict)
+
+    @property
+    def workers(self) -> frozenset[str]:
+        """Return the components of workers: `worker`, and `worker-NAME` of each queue with workers of its own."""
+        components = {each.component for each in self.deployments.values()}
+        return frozenset({WORKER, *(name for name in components if name.startswith(f"{WORKER}-"))})

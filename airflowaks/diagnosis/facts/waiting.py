@@ -126,7 +126,8 @@ class Waiting:
     """All that has waited longer than usual, and what it may wait for; `heartbeats` are ages by type of job.
 
     `hosts` are the ages of the last heartbeat by host name, which is a pod's address.
-    `longest` is the task that has run longest; the broker repeats a message after `visibility_seconds`.
+    `longest` is the task that has run longest; the broker repeats a message after `visibility_seconds`. `concurrency`
+    is how many tasks a worker runs at the same time, by queue.
     """
 
     waits: tuple[Wait, ...] = ()
@@ -138,5 +139,5 @@ class Waiting:
     active: int = 0
     longest: Holder | None = None
     parallelism: int = 32
-    concurrency: int = 16
+    concurrency: Mapping[str, int] = field(default_factory=dict)
     visibility_seconds: float = 86_400.0

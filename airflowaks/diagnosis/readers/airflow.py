@@ -126,12 +126,14 @@ def sign_in(session: Session, client: AirflowApi) -> None:
 
 
 def queues(session: Session, scope: Scope) -> dict[str, Any]:
-    """Read from the first five ready workers which queues they consume; an empty answer is a fact."""
+    """Read from the first five ready workers of each queue what they consume; an empty answer is a fact."""
     kube = reachable(session)
-    workers = replace(scope, component="worker")
-    ready = filter(is_ready, kube.each("v1", "Pod", scope.namespace, labels=workers.labels))
     consumed: dict[str, tuple[str, ...]] = {}
-    for pod in map(Reference.of, islice(ready, _MOST_WORKERS)):
+    ready: list[Document] = []
+    for component in session.environment.airflow.workers_of:
+        pods = kube.each("v1", "Pod", scope.namespace, labels=replace(scope, component=component).labels)
+        ready += islice(filter(is_ready, pods), _MOST_WORKERS)
+    for pod in map(Reference.of, ready):
         # A worker that has stopped or is unreachable is left out; the others are still read.
         with suppress(KubernetesError):
             try:

@@ -28,9 +28,9 @@ LONG_SECONDS = 300.0
 _MOST_GROUPS = 200
 _STATEMENT_MS = 10_000
 _FIELDS = {field.name for field in fields(Wait)}
-# https://airflow.apache.org/docs/apache-airflow/stable/configurations-ref.html#parallelism, and Celery's
-# worker_concurrency; the last is set in airflow/providers/celery/executors/default_celery.py
-_PARALLELISM, _CONCURRENCY, _VISIBILITY_SECONDS = 32, 16, 86_400
+# https://airflow.apache.org/docs/apache-airflow/stable/configurations-ref.html#parallelism; the other is set in
+# airflow/providers/celery/executors/default_celery.py
+_PARALLELISM, _VISIBILITY_SECONDS = 32, 86_400
 _VISIBILITY = "AIRFLOW__CELERY_BROKER_TRANSPORT_OPTIONS__VISIBILITY_TIMEOUT"
 
 
@@ -71,7 +71,7 @@ def opened(session: Session) -> Iterator[Database]:
 
 def waiting(session: Session, scope: Scope) -> dict[str, Any]:
     """Read what has waited longer than usual, and the slots that tasks share."""
-    configured = settings(session, scope)
+    configured, workers_of = settings(session, scope), session.environment.airflow.workers_of
     with opened(session) as database:
         pools = {row["name"]: row for row in database.rows(queries.POOLS)}
         jobs = {row["type"]: row for row in database.rows(queries.JOBS)}
@@ -91,7 +91,7 @@ def waiting(session: Session, scope: Scope) -> dict[str, Any]:
             **active,
             longest=next((Holder(**row) for row in database.rows(queries.LONGEST)), None),
             parallelism=int(number(configured, "AIRFLOW__CORE__PARALLELISM", _PARALLELISM)),
-            concurrency=int(number(configured, "AIRFLOW__CELERY__WORKER_CONCURRENCY", _CONCURRENCY)),
+            concurrency={workers.queue: workers.settings.concurrency for workers in workers_of.values()},
             visibility_seconds=number(configured, _VISIBILITY, _VISIBILITY_SECONDS),
         )
     return {"waiting": facts}

@@ -212,7 +212,7 @@ def _tasks_cannot_reach_the_api_server(facts: Snapshot) -> Iterable[Cause]:
         " no NetworkPolicy blocks the connection; then run step 7.",
         lines,
         components_of(lines),
-        in_turn(airflow.configuration, restart(facts, "worker")),
+        in_turn(airflow.configuration, restart(facts, *sorted(facts.kubernetes.workers))),
     )
 
 
@@ -223,7 +223,7 @@ def _worker_consumes_nothing(facts: Snapshot) -> Iterable[Cause]:
             "A worker is running but consumes no queue: it hangs, or lost its connection to the broker.",
             f"Restart the worker, or delete the pod {idle[0]}. Otherwise the probe restarts it within ten minutes.",
             [f"pod {name}: active_queues is empty" for name in idle],
-            remedy=restart(facts, "worker"),
+            remedy=restart(facts, *sorted(facts.kubernetes.workers)),
         )
 
 

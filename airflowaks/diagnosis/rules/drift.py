@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 _DEPLOYMENT = "https://kubernetes.io/docs/concepts/workloads/controllers/deployment/"
 _FIELDS = "https://kubernetes.io/docs/reference/using-api/server-side-apply/"
 # Whose settings make tasks fail while all pods are healthy.
-_RUN_TASKS = ("api-server", "scheduler", "worker")
+_RUN_TASKS = ("api-server", "scheduler")
 OBJECTS = in_turn(workload_identity.service_accounts, volumes.storage, airflow.everything)
 """The fix that applies all objects of steps 5 to 7."""
 # Differences that a more specific rule finds.
@@ -102,7 +102,7 @@ def _fields_were_added(facts: Snapshot) -> Iterable[Cause]:
     """Name what somebody added to the objects of components that are in trouble: an apply leaves it as it is."""
     troubled = {pod.component for pod in facts.kubernetes.pods.values() if not pod.healthy}
     troubled |= {each.component for each in facts.kubernetes.deployments.values() if each.refused}
-    troubled |= set(_RUN_TASKS if facts.airflow.failed else ())
+    troubled |= {*_RUN_TASKS, *facts.kubernetes.workers} if facts.airflow.failed else set()
     added: dict[str, list[Added]] = {}
     for each in facts.kubernetes.added:
         if each.component in troubled or (troubled and not each.component):

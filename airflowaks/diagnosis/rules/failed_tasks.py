@@ -117,7 +117,7 @@ def _cause(group: _Group, facts: Snapshot) -> Cause:
         if over
         else kind.action,
         [*lines, *map(_name, group.tasks)],
-        frozenset({"worker"}) if kind.of_the_worker else frozenset(),
+        facts.kubernetes.workers if kind.of_the_worker else frozenset(),
         severity=NOTE if over else None,
         remedy=None if over else _REMEDIES.get(kind.id),
     )

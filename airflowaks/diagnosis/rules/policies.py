@@ -59,7 +59,11 @@ def cuts(policies: Sequence[Authored], pods: Mapping[str, Labels]) -> list[tuple
     policies = [translated(policy) if policy.kind == "CiliumNetworkPolicy" else policy for policy in policies]
     ours = [policy for policy in policies if policy.ours]
     cut: list[tuple[Authored, list[Flow]]] = [(policy, []) for policy in policies if not policy.ours]
-    for flow in FLOWS:
+    of_queues = [component for component in pods if component.startswith("worker-")]
+    for flow in (
+        *FLOWS,
+        *(_of_queue(flow, component) for component in of_queues for flow in FLOWS if "worker" in flow),
+    ):
         for direction, peers in _SIDES:
             own, peer = (flow.source, flow.target) if direction == "Egress" else (flow.target, flow.source)
             if own in (_OUTSIDE, _DNS):
@@ -71,6 +75,12 @@ def cuts(policies: Sequence[Authored], pods: Mapping[str, Labels]) -> list[tuple
                 if _selects(policy, direction, labels) and flow not in flows:
                     flows.append(flow)
     return [(policy, flows) for policy, flows in cut if flows]
+
+
+def _of_queue(flow: Flow, component: str) -> Flow:
+    """Return the traffic of the workers of another queue than the default one."""
+    source, target = (component if side == "worker" else side for side in (flow.source, flow.target))
+    return flow._replace(source=source, target=target)
 
 
 def _labels(component: str, pods: Mapping[str, Labels]) -> Labels:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from airflowaks.config.airflow_schema import DEFAULT_QUEUE, WORKER
 from airflowaks.diagnosis.facts.waiting import Slots, duration
 from airflowaks.diagnosis.waiting.reason import Kind, Reason, beats, silence
 from airflowaks.diagnosis.waiting.tasks import holders
@@ -21,17 +22,20 @@ if TYPE_CHECKING:
 
 _REASSIGNED_SECONDS = 60.0
 _LOST_SECONDS = 60.0
+_CONCURRENCY = 16  # Celery's default
 
 
 def _no_worker_is_ready(wait: Wait, facts: Snapshot) -> Reason | None:
-    pods = [name for name, pod in facts.kubernetes.pods.items() if pod.component == "worker"]
-    if wait.state != "queued" or not facts.kubernetes.pods or _ready(facts):
+    component = _component(wait, facts)
+    pods = [name for name, pod in facts.kubernetes.pods.items() if pod.component == component]
+    if wait.state != "queued" or not facts.kubernetes.pods or _ready(facts, component):
         return None
+    of = "" if component == WORKER else f" of the queue {wait.queue}"
     return Reason(
         Kind.PLATFORM,
-        "No worker is ready.",
+        f"No worker{of} is ready.",
         "Check the worker's pods above; KEDA starts the first one within a minute of the first queued task.",
-        tuple(f"pod {name} is not ready" for name in pods[:3]) or ("there is no pod of the worker",),
+        tuple(f"pod {name} is not ready" for name in pods[:3]) or (f"there is no pod of the {component}",),
     )
 
 
@@ -43,7 +47,7 @@ def _no_worker_consumes_the_queue(wait: Wait, facts: Snapshot) -> Reason | None:
     return Reason(
         Kind.PLATFORM,
         f"No worker consumes the queue {wait.queue}.",
-        f"Set the task's queue to one that workers consume, or start workers with `--queues {wait.queue}`.",
+        f"Set the task's queue to one that workers consume, or name {wait.queue} in `airflow.queues` and run step 7.",
         (f"the workers consume: {', '.join(consumed) or 'no queue'}",),
     )
 
@@ -52,7 +56,7 @@ def _slots_are_taken(wait: Wait, facts: Snapshot) -> Reason | None:
     consumers = _consumers(wait, facts)
     if wait.state != "queued" or not consumers:
         return None
-    slots = _slots(consumers, facts)
+    slots, settings = _slots(wait, facts), "workers" if wait.queue == DEFAULT_QUEUE else f"queues.{wait.queue}"
     if slots.taken < slots.total:
         return None
     poking = sum(holder.count for holder in slots.holders if holder.pokes)
@@ -60,7 +64,7 @@ def _slots_are_taken(wait: Wait, facts: Snapshot) -> Reason | None:
     return Reason(
         Kind.PLATFORM,
         f"All worker slots are taken: {slots.taken} of {slots.total}{', by sensors in poke mode' if poking else ''}.",
-        f"Wait for those tasks, {advice}raise `airflow.workers.max_count` or `concurrency` and run step 7.",
+        f"Wait for those tasks, {advice}raise `airflow.{settings}.max_count` or `concurrency` and run step 7.",
         holders(slots),
     )
 
@@ -159,22 +163,31 @@ def _waits_for_a_person(wait: Wait, _facts: Snapshot) -> Reason | None:
     return Reason(Kind.PLAN, "The task waits for the answer of a person.", "Answer it in Airflow's web pages.")
 
 
-def _ready(facts: Snapshot) -> int:
+def _component(wait: Wait, facts: Snapshot) -> str:
+    """Return the component of the workers that are to run a task: its queue's own, or those of the default queue."""
+    own = f"{WORKER}-{wait.queue}"
+    return own if own in facts.kubernetes.workers else WORKER
+
+
+def _ready(facts: Snapshot, component: str) -> int:
     pods = facts.kubernetes.pods.values()
-    return sum(pod.component == "worker" and pod.healthy and pod.phase == "Running" for pod in pods)
+    return sum(pod.component == component and pod.healthy and pod.phase == "Running" for pod in pods)
 
 
 def _consumers(wait: Wait, facts: Snapshot) -> list[Sequence[str]]:
     return [names for names in facts.airflow.queues.values() if wait.queue in names]
 
 
-def _slots(consumers: list[Sequence[str]], facts: Snapshot) -> Slots:
+def _slots(wait: Wait, facts: Snapshot) -> Slots:
     """Return the slots of the workers that consume a queue; those that were not asked count as those that were."""
-    waiting, asked = facts.airflow.waiting, len(facts.airflow.queues)
-    workers = len(consumers) * max(_ready(facts), asked) // asked
+    waiting, pods, consumers = facts.airflow.waiting, facts.kubernetes.pods, _consumers(wait, facts)
+    component, own = _component(wait, facts), [pods[name].component for name in facts.airflow.queues if name in pods]
+    asked = own.count(component) or len(facts.airflow.queues)
+    workers = len(consumers) * max(_ready(facts, component), asked) // asked
     queues = [waiting.queues[name] for name in {name for names in consumers for name in names} & set(waiting.queues)]
     longest = sorted((holder for queue in queues for holder in queue.holders), key=lambda holder: -holder.count)
-    return Slots(workers * waiting.concurrency, sum(queue.taken for queue in queues), tuple(longest[:3]))
+    concurrency = waiting.concurrency.get(wait.queue, _CONCURRENCY)
+    return Slots(workers * concurrency, sum(queue.taken for queue in queues), tuple(longest[:3]))
 
 
 AFTER_THE_QUEUE = (
