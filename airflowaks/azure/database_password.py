@@ -69,6 +69,14 @@ class DatabasePassword(Resource):
             connection.rollback()
         return f"{row[0]} created a table on PostgreSQL {row[1]}"
 
+    def analyze(self) -> None:
+        """Collect the statistics of the role's database, which an upgrade to another major version may lose.
+
+        https://learn.microsoft.com/azure/postgresql/configure-maintain/concepts-major-version-upgrade#post-upgrade
+        """
+        with self._log_in() as connection:
+            connection.execute("ANALYZE")
+
     def _log_in(self) -> psycopg.Connection[Any]:
         url = self._url()
         return connect(self.role.server, url.database, url.user, url.password)

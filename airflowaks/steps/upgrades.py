@@ -1,22 +1,19 @@
 """Upgrades: Kubernetes, the nodes' image, PostgreSQL's major version, Airflow's image with its schema.
 
 Which version is wanted says the environment file, and of the nodes' image AKS. The steps refuse to change a version:
-an upgrade interrupts, and most have no way back, so each is asked for by its name. What one interrupts and how long:
-https://learn.microsoft.com/azure/aks/upgrade-conceptual, https://learn.microsoft.com/azure/aks/node-image-upgrade,
-https://learn.microsoft.com/azure/postgresql/configure-maintain/concepts-major-version-upgrade.
+an upgrade interrupts, and most have no way back, so each is asked for by its name.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
-from airflowaks.azure.node_pools import DRAIN_MINUTES
+from airflowaks.azure.registry import RegistryImage
 from airflowaks.azure.upgrades import ControlPlane, MajorVersion, NodeImage, PoolVersion
-from airflowaks.engine.changes import Changes, show
+from airflowaks.engine.changes import Changes
 from airflowaks.engine.checks import Checks
 from airflowaks.engine.converge import converge
-from airflowaks.engine.resource import MADE_HERE, value_at
-from airflowaks.engine.table import Table
+from airflowaks.engine.resource import MADE_HERE
 from airflowaks.errors import CheckFailed, NotConfirmed, UpgradeBlocked
 from airflowaks.steps import airflow as step7
 from airflowaks.steps import backend, cluster, key_vault, registry, schemas
@@ -28,12 +25,6 @@ if TYPE_CHECKING:
 
 KUBERNETES, NODE_IMAGE, POSTGRESQL, AIRFLOW = NAMES = ("kubernetes", "node-image", "postgresql", "airflow")
 """The names by which an apply is told which upgrade to make."""
-
-_NO_WAY_BACK = "none"
-_NODES = "pods move, node by node; a worker finishes its tasks first, for up to an hour"
-_NODE_TIME = f"minutes for each node, and its pods' end: at most {DRAIN_MINUTES} min"
-_POOL_BACK = "`az aks nodepool rollback`, to a recently used version"
-_RESTORE = "restore to a time before it, on a new server: `az postgres flexible-server restore`"
 
 
 class Resources:
@@ -53,114 +44,8 @@ class Resources:
         return self.control_plane.origin == MADE_HERE
 
 
-class _Row(NamedTuple):
-    """What an upgrade changes, what it interrupts, how long it takes, and the way back."""
-
-    what: str
-    before: str
-    after: str
-    interrupts: str = ""
-    takes: str = ""
-    back: str = ""
-
-
-def plan(session: Session) -> Table:
-    """Return what would be upgraded from and to what, what that interrupts and how long, and the way back.
-
-    What blocks an upgrade stands below it. PostgreSQL's precheck is Azure's own, and looks only.
-    """
-    step = session.memoize(Resources)
-    with session.translated("the upgrades"):
-        rows = [
-            row
-            for rows in (_kubernetes(step), _node_images(step), _postgresql(step), _airflow(session))
-            for row in rows
-        ]
-    columns = ("upgrade", "from", "to", "interrupts", "takes", "way back")
-    return Table(columns, rows, note=f"An apply makes one of them: {', '.join(NAMES)}.")
-
-
-def _kubernetes(step: Resources) -> Iterator[_Row]:
-    control_plane = step.control_plane
-    if not step.has_cluster:
-        yield _Row(f"{KUBERNETES}: control plane", control_plane.version or "(none)", "not made here")
-        return
-    if control_plane.target:
-        interrupts = "Kubernetes' API for moments; no pod"
-        yield _Row(
-            f"{KUBERNETES}: control plane",
-            control_plane.version,
-            control_plane.target,
-            interrupts,
-            "5 to 10 min",
-            _NO_WAY_BACK,
-        )
-        yield from (_blocked(reason) for reason in control_plane.blocked())
-    else:
-        yield _Row(f"{KUBERNETES}: control plane", control_plane.version, "up to date")
-    for pool in step.pools:
-        what, version = f"{KUBERNETES}: pool {pool.name}", pool.fact_of("currentOrchestratorVersion")
-        yield (
-            _Row(what, version, pool.target, _NODES, _NODE_TIME, _POOL_BACK)
-            if pool.target
-            else _Row(what, version, "up to date")
-        )
-
-
-def _node_images(step: Resources) -> Iterator[_Row]:
-    for image in step.images if step.has_cluster else ():
-        what, version = f"{NODE_IMAGE}: pool {image.name}", image.fact_of("nodeImageVersion") or "(none)"
-        yield (
-            _Row(what, version, image.target, _NODES, _NODE_TIME, _POOL_BACK)
-            if image.target
-            else _Row(what, version, "up to date")
-        )
-
-
-def _postgresql(step: Resources) -> Iterator[_Row]:
-    major = step.major
-    if major.origin != MADE_HERE:
-        yield _Row(POSTGRESQL, major.version or "(none)", "not made here")
-        return
-    minor = f"{major.version}.{value_at(major.facts, 'properties.minorVersion')}"
-    yield _Row(
-        "PostgreSQL, minor", minor, "by Azure", "the database, for a restart", "in its maintenance window", _NO_WAY_BACK
-    )
-    if not major.target:
-        yield _Row(POSTGRESQL, major.version, "up to date")
-        return
-    takes = "minutes; longer with many objects or large ones"
-    yield _Row(POSTGRESQL, major.version, major.target, "the database, and so all of Airflow", takes, _RESTORE)
-    yield from (_blocked(reason) for reason in major.blocked())
-
-
-def _airflow(session: Session) -> Iterator[_Row]:
-    image = session.memoize(step7.Resources).rollout.image
-    running = _running(session)
-    if not running:
-        yield _Row(AIRFLOW, "(none)", "not deployed")
-        return
-    if running == {str(image.reference)}:
-        yield _Row(AIRFLOW, image.name, "up to date")
-        return
-    before = ", ".join(sorted(tag for reference in running for tag in _tags(session, reference)))
-    old, new = schemas.of_version(f":{before}"), schemas.of_version(image.name)
-    moves = f"{old or 'its schema'} → {new or 'its own'}"
-    same = bool(old) and old == new
-    schema = "the schema stays" if same else f"the schema moves: {moves}"
-    yield _Row(
-        AIRFLOW,
-        before,
-        show(image.name),
-        f"components, one after the other; {schema}",
-        "5 min; a worker finishes its tasks first, for up to an hour",
-        "the image that runs now, by itself where a check fails"
-        if same
-        else f"{_RESTORE}, then step 7 with the image that runs now",
-    )
-
-
-def _running(session: Session) -> set[str]:
+def running_images(session: Session) -> set[str]:
+    """Return the images that Airflow's Deployments run; none where there is no cluster or no Airflow."""
     step = session.memoize(step7.Resources)
     return set(step.rollout.running().values()) if step.migration.parent and step.migration.parent.facts else set()
 
@@ -178,8 +63,19 @@ def _tags(session: Session, reference: str) -> list[str]:
     return properties.tags or [reference]
 
 
-def _blocked(reason: str) -> _Row:
-    return _Row("  blocked", "", "", reason)
+def images(session: Session, running: set[str]) -> tuple[list[str], str, str]:
+    """Return the tags of what runs, and the schemas of that and of the image to run, where a version tells them."""
+    image, settings = session.memoize(step7.Resources).rollout.image, session.environment.registry
+    tags = sorted(tag for reference in running for tag in _tags(session, reference))
+    name = image.name if type(image) is RegistryImage else f":{settings.source_tag}"
+    return tags, schemas.of_version(" ".join(f":{tag}" for tag in tags)), schemas.of_version(name)
+
+
+def older_schema(session: Session) -> Iterator[str]:
+    """Yield why the image cannot run: it knows an older schema than that of the database, and none migrates back."""
+    _, old, new = images(session, running_images(session))
+    if old and new and schemas.is_newer(old, than=new):
+        yield f"the image has {schemas.described(new)}, and the database {schemas.described(old)}"
 
 
 def _begin(session: Session, own: str, chosen: str, blockers: Iterable[str] = ()) -> bool:
@@ -228,7 +124,7 @@ def node_image(session: Session, chosen: str = NODE_IMAGE) -> Changes:
 
 
 def postgresql(session: Session, chosen: str = POSTGRESQL) -> Changes:
-    """Upgrade PostgreSQL to the environment's major version.
+    """Upgrade PostgreSQL to the environment's major version, and analyze the databases: it has no statistics then.
 
     Raises:
         UpgradeBlocked: the version is none that it can be upgraded to, or Azure's precheck has failed.
@@ -237,7 +133,13 @@ def postgresql(session: Session, chosen: str = POSTGRESQL) -> Changes:
     step = session.memoize(Resources)
     if step.major.origin != MADE_HERE or not _begin(session, POSTGRESQL, chosen, step.major.blocked()):
         return Changes()
-    return converge(session, step.major)
+    changes = converge(session, step.major)
+    if session.applies:
+        step4 = session.memoize(key_vault.Resources)
+        for password in (step4.password, step4.celery_password):
+            if password.secret.facts is not None:
+                password.analyze()
+    return changes
 
 
 def airflow(session: Session, chosen: str = AIRFLOW) -> Changes:
@@ -245,7 +147,7 @@ def airflow(session: Session, chosen: str = AIRFLOW) -> Changes:
 
     Where a component does not become ready, all go back to the image that runs now, unless the schema has moved.
     """
-    if not _running(session) or not _begin(session, AIRFLOW, chosen):
+    if not running_images(session) or not _begin(session, AIRFLOW, chosen, older_schema(session)):
         return Changes()
     return registry.image(session) + step7.components(session)
 

@@ -77,10 +77,11 @@ class Breakdown:
     `silence` the kubelet posts no status. With `disk` pods whose names match have filled their disks. With `exec`
     commands in these pods that end before they have read their input end as `message` says, see `remote_command`. With
     `logs` their ended containers are removed, and their logs with them. With `dns` no name is resolved in pods. With
-    `clock` the clocks of the nodes that match `name` are `seconds` ahead, as their leases show.
+    `clock` the clocks of the nodes that match `name` are `seconds` ahead, as their leases show. With `deprecation` the
+    API `message` (group/version/resource) was used, which the release `name` of Kubernetes removes.
     """
 
-    breakdown: Literal["mount", "provision", "silence", "disk", "exec", "logs", "dns", "clock"]
+    breakdown: Literal["mount", "provision", "silence", "disk", "exec", "logs", "dns", "clock", "deprecation"]
     name: str = ".*"
     message: str = ""
     seconds: int = 0
@@ -93,15 +94,12 @@ class Restriction:
 
     `name` matches what is restricted: the machine size of a `size` (in `zones`, or in the region), the family of a
     `quota` with its `limit` of cores, the software and release of a `version` ("Kubernetes 1.35"), the resource type
-    that a `policy` denies or that the `region` does not have, the high availability mode of a `standby`, the release
-    that has not an API which is in use (`deprecation`, "Kubernetes 1.36"). A `node-image` is the release of the nodes'
-    newest image, such as 202612.01.0. With `offer`
-    the region takes no PostgreSQL server of this subscription; with `clock` answers are `limit` seconds ahead.
+    that a `policy` denies or that the `region` does not have, the high availability mode of a `standby`. With `offer`
+    the region takes no PostgreSQL server of this subscription; with `clock` answers are `limit` seconds ahead. A
+    `node-image` is the release of the nodes' newest image, such as 202612.01.0.
     """
 
-    restriction: Literal[
-        "clock", "deprecation", "node-image", "offer", "policy", "quota", "region", "size", "standby", "version"
-    ]
+    restriction: Literal["clock", "node-image", "offer", "policy", "quota", "region", "size", "standby", "version"]
     name: str = ".*"
     zones: list[str] = field(default_factory=list)
     limit: int = 0

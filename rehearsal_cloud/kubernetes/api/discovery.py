@@ -22,6 +22,10 @@ if TYPE_CHECKING:
 
 _AGGREGATED = "application/json;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList"
 _HEALTH = ("/healthz", "/livez", "/readyz")
+_DEPRECATED = (
+    'apiserver_requested_deprecated_apis{{group="{}",removed_release="{}",resource="{}",subresource="",version="{}"}} 1'
+)
+"""https://kubernetes.io/docs/reference/instrumentation/metrics/."""
 _SUBRESOURCES: dict[str, tuple[str, str, tuple[str, ...]]] = {
     "attach": ("v1", "PodAttachOptions", ("create", "get")),
     "binding": ("v1", "Binding", ("create",)),
@@ -41,6 +45,8 @@ def answer(cluster: ClusterState, request: Request, path: str) -> Response:
     path = path.rstrip("/") or "/"
     if path.startswith(_HEALTH):
         return _health(request, path)
+    if path == "/metrics":
+        return _metrics(cluster)
     if path in ("/api", "/apis") and "as=APIGroupDiscoveryList" in request.headers.get("accept", ""):
         return JSONResponse(_aggregated(cluster, core=path == "/api"), media_type=_AGGREGATED)
     document = _document(cluster, path)
@@ -76,6 +82,15 @@ def _health(request: Request, path: str) -> Response:
     if "verbose" in request.query_params:
         return PlainTextResponse(f"[+]ping ok\n{path.split('/')[1]} check passed\n")
     return PlainTextResponse("ok")
+
+
+def _metrics(cluster: ClusterState) -> Response:
+    """Answer which deprecated APIs were used, and no other metric."""
+    lines = ["# TYPE apiserver_requested_deprecated_apis gauge", _DEPRECATED.format("", "", "endpoints", "v1")]
+    if use := cluster.cloud.faults.breakdown("deprecation"):
+        group, version, resource = use.message.split("/")
+        lines.append(_DEPRECATED.format(group, use.name, resource, version))
+    return PlainTextResponse("\n".join((*lines, "")))
 
 
 def _version(version: str) -> Document:

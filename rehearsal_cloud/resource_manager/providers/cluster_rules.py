@@ -97,18 +97,22 @@ def _check_upgrade(call: Call, properties: Document, existing: Document) -> None
     release, now = release_of(requested), datetime.now(UTC)
     override = find(properties, "upgradeSettings.overrideSettings") or {}
     forced = override.get("forceUpgrade") and datetime.fromisoformat(override.get("until") or "1970-01-01T00Z") > now
-    deprecated = call.cloud.faults.restriction("deprecation", f"Kubernetes {release}")
-    if deprecated and release != release_of(current) and not forced:
+    use = call.cloud.faults.breakdown("deprecation", release)
+    if use and release != release_of(current) and not forced:
         text = (
             "Control Plane upgrade is blocked due to recent usage of a Kubernetes API deprecated in the specified"
             " version. Please refer to https://kubernetes.io/docs/reference/using-api/deprecation-guide to migrate the"
             " usage. To bypass this error, set enable-force-upgrade in upgradeSettings.overrideSettings. Bypassing this"
             " error without migrating usage will result in the deprecated Kubernetes API calls failing. Usage details:"
-            " 1 error occurred:\n\t* usage has been detected on API"
-            " flowcontrol.apiserver.k8s.io.prioritylevelconfigurations.v1beta3, and was recently seen at:"
+            f" 1 error occurred:\n\t* usage has been detected on API {_spelled(use.message)}, and was recently seen at:"
             f" {now:%Y-%m-%d %H:%M:%S} +0000 UTC, which will be removed in {release}\n\n"
         )
         raise ServiceError(400, "ValidationError", text)
+
+
+def _spelled(api: str) -> str:
+    group, version, resource = api.split("/")
+    return f"{group}.{resource}.{version}"
 
 
 def check_support_plan(body: Document, existing: Document | None) -> None:

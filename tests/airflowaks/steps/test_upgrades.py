@@ -10,7 +10,7 @@ import pytest
 from airflowaks.engine.changes import CHANGES_MIME, Action
 from airflowaks.errors import AzureError, NotConfirmed, UpgradeBlocked, UpgradeRequired
 from airflowaks.session import open_session
-from airflowaks.steps import backend, cluster, upgrades
+from airflowaks.steps import backend, cluster, upgrade_plan, upgrades
 from tests.support.deployment import DIRECT, describe_environment, is_write
 from tests.support.notebooks import execute
 from tests.support.repository import REPOSITORY
@@ -96,7 +96,7 @@ def test_a_plan_says_from_where_to_where_and_changes_nothing(
     restrict(restriction="node-image", name="202612.01.0")
     before = len(rehearsal.requests())
     session = aging.session("plan")
-    planned = rows(upgrades.plan(session))
+    planned = rows(upgrade_plan.plan(session))
     assert planned["kubernetes: control plane"][:2] == ("1.34.4", "1.35")
     assert planned["kubernetes: pool airflow"][:2] == ("1.34.4", "1.35")
     assert planned["node-image: pool airflow"][:2] == (f"{IMAGE}202611.03.0", f"{IMAGE}202612.01.0")
@@ -127,7 +127,7 @@ def test_an_apply_makes_the_upgrade_that_it_is_told_to(aging: Aging) -> None:
 
 def test_a_release_that_is_skipped_blocks(aging: Aging) -> None:
     aging.describe("1.36", "16")
-    planned = rows(upgrades.plan(aging.session("plan")))
+    planned = rows(upgrade_plan.plan(aging.session("plan")))
     assert planned["  blocked"][2].startswith("1.34.4 cannot be upgraded to 1.36 in one step, only to 1.34.5, 1.35.2")
     with pytest.raises(UpgradeBlocked, match="in one step"):
         upgrades.kubernetes(aging.session())
@@ -138,10 +138,10 @@ def test_a_release_that_is_skipped_blocks(aging: Aging) -> None:
 
 def test_use_of_an_api_that_the_release_has_not_stops_the_upgrade(aging: Aging, restrict: Callable[..., None]) -> None:
     aging.describe("1.35", "16")
-    restrict(restriction="deprecation", name="Kubernetes 1.35")
-    with pytest.raises(
-        UpgradeBlocked, match=r"prioritylevelconfigurations\.v1beta3 \(last used .*\n→ Move what uses it"
-    ):
+    restrict(breakdown="deprecation", name="1.35", message="scheduling.k8s.io/v1beta1/priorityclasses")
+    planned = rows(upgrade_plan.plan(aging.session("plan")))
+    assert planned["  in use"][2].startswith("priorityclasses of scheduling.k8s.io/v1beta1, which 1.35 has no longer")
+    with pytest.raises(UpgradeBlocked, match=r"priorityclasses\.v1beta1 \(last used .*\n→ Move what uses it"):
         upgrades.kubernetes(aging.session())
     assert versions(aging.session()) == ("1.34.4", "1.34.4")
 
@@ -170,7 +170,7 @@ def test_the_control_plane_goes_first_and_an_interrupted_upgrade_goes_on(
     assert {change.action for change in cluster.cluster(session)} == {Action.NONE}
     assert not [entry for entry in rehearsal.requests()[before:] if is_write(entry)]
     assert not cluster.checks(session).failed
-    assert rows(upgrades.plan(session))["kubernetes: control plane"][:2] == ("1.35.3", "up to date")
+    assert rows(upgrade_plan.plan(session))["kubernetes: control plane"][:2] == ("1.35.3", "up to date")
 
 
 def test_nodes_get_the_newest_image_and_once(aging: Aging, rehearsal: Rehearsal, restrict: Callable[..., None]) -> None:
@@ -200,7 +200,7 @@ def test_what_the_precheck_finds_blocks_a_major_version(aging: Aging, rehearsal:
 
     run()
     reason = "NoViewDependentObjectsPrecheckPolicy: .*Please drop this view"
-    assert reason.partition(":")[0] in rows(upgrades.plan(aging.session("plan")))["  blocked"][2]
+    assert reason.partition(":")[0] in rows(upgrade_plan.plan(aging.session("plan")))["  blocked"][2]
     with pytest.raises(UpgradeBlocked, match=reason):
         upgrades.postgresql(aging.session())
     run()

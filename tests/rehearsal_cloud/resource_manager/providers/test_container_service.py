@@ -619,7 +619,7 @@ def test_an_upgrade_goes_a_release_at_a_time_the_control_plane_first(
         aks.agent_pools.begin_create_or_update(group, "old", "system", {"properties": pool(orchestratorVersion="1.35")})
     with pytest.raises(HttpResponseError, match="version 35 is bigger than control plane version 34"):
         upgraded("1.34.5", "1.35.3")
-    rehearsal.control("POST", {"restriction": "deprecation", "name": "Kubernetes 1.35"})
+    rehearsal.control("POST", {"breakdown": "deprecation", "name": "1.35", "message": "x.k8s.io/v1/uses"})
     try:
         upgraded("1.34.5", "1.34.4")
         with pytest.raises(HttpResponseError, match=r"1\.34\.5 to 1\.34\.4 is not allowed"):
