@@ -94,8 +94,10 @@ def _logs(session: Session, scope: Scope, facts: Snapshot) -> dict[str, Any]:
         return {}
     unread = facts.unread("airflow.api")
     troubled = unread or facts.airflow.failed or facts.airflow.queued_seconds > _LONG_QUEUED_SECONDS
-    pods, nodes, suspects = facts.kubernetes.pods, facts.kubernetes.nodes, (*_SUSPECTS, *facts.kubernetes.workers)
+    stuck = any(wait.state == "scheduled" for wait in facts.airflow.waiting.waits)
+    suspects = (*_SUSPECTS, *facts.kubernetes.workers) if troubled else ("scheduler",) if stuck else ()
+    pods, nodes = facts.kubernetes.pods, facts.kubernetes.nodes
     # The API gets a log from the kubelet, and waits half a minute for a silent one.
     readable = {name: pod for name, pod in pods.items() if pod.node not in nodes or not nodes[pod.node].silent}
     kube = kubernetes.reachable(session)
-    return {"pods": {**pods, **with_logs(kube, scope, readable, suspects if troubled else ())}}
+    return {"pods": {**pods, **with_logs(kube, scope, readable, suspects)}}

@@ -7,10 +7,12 @@ reports in Airflow's own words for a task that is not scheduled, and `_executabl
 
 from __future__ import annotations
 
+from datetime import timedelta
 from functools import partial
 from typing import TYPE_CHECKING
 
 from airflowaks.diagnosis import remedies
+from airflowaks.diagnosis.facts.snapshot import Reading
 from airflowaks.diagnosis.facts.waiting import Slots, duration
 from airflowaks.diagnosis.waiting.reason import (
     Kind,
@@ -21,11 +23,14 @@ from airflowaks.diagnosis.waiting.reason import (
     scheduler_is_silent,
     scheduler_is_slow,
 )
+from airflowaks.engine.times import parse_time
 
 if TYPE_CHECKING:
     from airflowaks.diagnosis.facts.snapshot import Snapshot
     from airflowaks.diagnosis.facts.waiting import Wait
 
+_A_MOMENT = timedelta(minutes=1)
+_NO_SLOTS = "Executor parallelism limit reached"
 _DONE = ("success", "skipped")
 _BROKEN = ("failed", "upstream_failed")
 _ENDED = (*_DONE, *_BROKEN, "removed")
@@ -205,18 +210,47 @@ def _parallelism(wait: Wait, facts: Snapshot) -> Reason | None:
     )
 
 
+def _may_be_queued(wait: Wait, facts: Snapshot) -> bool:
+    """Tell whether no limit holds a scheduled task."""
+    if wait.state != "scheduled" or wait.paused or wait.stale or wait.run_state != "running":
+        return False
+    limits = (_pool_is_missing, _pool_is_full, _max_active_tasks, _max_active_instances, _parallelism)
+    return beats(facts, "SchedulerJob") and not any(limit(wait, facts) for limit in limits)
+
+
+def _executor_keeps_slots(wait: Wait, facts: Snapshot) -> Reason | None:
+    """Explain an executor that counts tasks which are gone, such as those whose runs were deleted.
+
+    `BaseExecutor` counts in memory what it has sent, and says so each second without an open slot (`_emit_metrics` in
+    `airflow/executors/base_executor.py`); `CeleryExecutor` forgets a task when its result comes, which may be never.
+    """
+    now = facts.readings.get("kubernetes.logs", Reading()).at
+    lines = [
+        line
+        for line in facts.log_lines
+        if line.component == "scheduler" and _NO_SLOTS in line.text and line.at and now
+        if parse_time(now) - parse_time(line.at) < _A_MOMENT
+    ]
+    if not lines or not _may_be_queued(wait, facts):
+        return None
+    waiting = facts.airflow.waiting
+    return Reason(
+        Kind.PLATFORM,
+        f"The scheduler's executor has no open slot, and {waiting.active} tasks are queued or running: it keeps the"
+        " slots of tasks that are gone.",
+        "Restart the scheduler: a new executor counts again.",
+        (str(lines[-1].excerpt((_NO_SLOTS,))),),
+    )
+
+
 def _is_scheduled_for_long(wait: Wait, facts: Snapshot) -> Reason | None:
     """Explain what nothing else does: the task may be queued, and the scheduler has not come to it."""
-    if wait.state != "scheduled" or wait.paused or wait.stale or wait.run_state != "running":
-        return None
-    limits = (_pool_is_missing, _pool_is_full, _max_active_tasks, _max_active_instances, _parallelism)
-    if any(limit(wait, facts) for limit in limits) or not beats(facts, "SchedulerJob"):
+    if not _may_be_queued(wait, facts) or _executor_keeps_slots(wait, facts):
         return None
     return Reason(
         Kind.PLATFORM,
         "The task may be queued; the scheduler has not come to it yet.",
-        "Wait a minute; if it stays, search the scheduler's log for the task. Restart the scheduler if it says"
-        " `parallelism limit reached`: its executor keeps the slots of tasks whose runs were deleted.",
+        "Wait a minute; if it stays, search the scheduler's log for the task.",
     )
 
 
@@ -281,5 +315,6 @@ BEFORE_THE_QUEUE = (
     _max_active_instances,
     _parallelism,
     scheduler_is_slow,
+    _executor_keeps_slots,
     _is_scheduled_for_long,
 )

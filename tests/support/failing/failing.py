@@ -166,6 +166,9 @@ class Failing:
                 if _is_known(api, dag):
                     api._send("DELETE", f"/api/v2/dags/{dag}")
         self.scene.patch(SCALED, {"spec": {"minReplicaCount": 1}}, "application/merge-patch+json")
+        before = self.scene.pods("scheduler")
+        self.scene.replace("scheduler")  # its executor keeps the slots of tasks whose runs were deleted
+        self.scene.await_rolled("scheduler", before)
 
     def diagnosis(self) -> Diagnosis:
         with closing(open_session("local", "plan")) as session:
