@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
     from airflowaks.diagnosis.facts.snapshot import Snapshot
 
-_EFFECTS = ("AKA-609", "AKA-706", "AKA-006", *DOWNSTREAM)
+_EFFECTS = ("AKA-609", "AKA-706", "AKA-006", "AKA-317", *DOWNSTREAM)
 _REDIS = "https://learn.microsoft.com/azure/redis/"
 _CELERY = "https://airflow.apache.org/docs/apache-airflow-providers-celery/stable/configurations-ref.html"
 _NEARLY_ALL, _SILENT_SECONDS = 0.9, 60.0

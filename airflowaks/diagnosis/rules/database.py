@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from airflowaks.diagnosis.rules.rule import Remedy
 
 _SOURCES = ("log", "reading", "resource", "task", "container")
-_EFFECTS = (*DOWNSTREAM, "AKA-004")
+_EFFECTS = (*DOWNSTREAM, "AKA-004", "AKA-317")
 _LEARN = "https://learn.microsoft.com/azure/postgresql/"
 _NETWORK = f"{_LEARN}network/concepts-networking-public"
 _NEARLY_ALL = 0.9

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from airflowaks.diagnosis import foreign
 from airflowaks.diagnosis.rules.rule import WARNING, Cause, Section, in_turn, listed
-from airflowaks.engine.changes import Changes
+from airflowaks.engine.changes import AFTER_APPLY, Changes
 from airflowaks.engine.converge import converge
 from airflowaks.errors import RolloutFailed
 from airflowaks.kube.ownership import taking_over
@@ -28,8 +28,8 @@ _FIELDS = "https://kubernetes.io/docs/reference/using-api/server-side-apply/"
 _RUN_TASKS = ("api-server", "scheduler")
 OBJECTS = in_turn(workload_identity.service_accounts, volumes.storage, airflow.everything)
 """The fix that applies all objects of steps 5 to 7."""
-# Differences that a more specific rule finds.
-_SPECIFIC = ("checksum/secrets", "azure.workload.identity/use", "spec.replicas: 0 ")
+# Differences that a more specific rule finds; a value that is unknown before an apply, as of a lost image, is none.
+_SPECIFIC = ("checksum/secrets", "azure.workload.identity/use", "spec.replicas: 0 ", f"→ {AFTER_APPLY}")
 DRIFT = Section()
 
 
@@ -127,11 +127,11 @@ def _fields_were_added(facts: Snapshot) -> Iterable[Cause]:
     may_explain=True,
 )
 def _object_differs(facts: Snapshot) -> Iterable[Cause]:
-    """One cause for each component whose Deployment differs, and one for all other objects."""
+    """One cause for each component that has objects which differ, by its Deployment's name, and one for all others."""
     differing: dict[str, list[ResourceStatus]] = {}
     for status in facts.kubernetes.objects.values():
         if status.exists and status.differences_without(*_told_elsewhere(facts, status)):
-            deployment = facts.kubernetes.deployments.get(status.name) if status.kind == "Deployment" else None
+            deployment = facts.kubernetes.deployments.get(status.name)
             differing.setdefault(deployment.component if deployment else "", []).append(status)
     for component, statuses in differing.items():
         names = listed([status.title for status in statuses])

@@ -32,6 +32,8 @@ _UNREAD = ("AKA-008", "AKA-003", "AKA-004", "AKA-006")
 _DRIVER = "https://azure.github.io/secrets-store-csi-driver-provider-azure/docs/troubleshooting/"
 _FEDERATION = "https://learn.microsoft.com/entra/workload-id/workload-identity-federation-considerations"
 IDENTITY = Section(*_SOURCES, effects=_EFFECTS, link=_DRIVER)
+VAULT = Section()
+"""After the rules of database and broker: they name what is wrong with a value."""
 
 
 @IDENTITY.rule("AKA-301", remedy=workload_identity.identity)
@@ -142,7 +144,7 @@ def _secret_is_stale(facts: Snapshot) -> Iterable[Cause]:
         else "The driver does not update the Secrets in the cluster every two minutes.",
         "Run step 1, which has the driver poll the vault every two minutes. If the Secrets still differ after that,"
         " read the driver's log in kube-system.",
-        [*rotation, *stale],
+        [*rotation, *([] if _other_values(facts) else stale)],
     )
 
 
@@ -157,11 +159,28 @@ def _pods_have_old_secrets(facts: Snapshot) -> Iterable[Cause]:
     yield Cause(
         "A secret was rotated in the vault, but pods still have the old one: environment variables never refresh.",
         "Run step 7, which restarts the pods whose secrets changed.",
-        [
-            f"{status.title}: {difference}"
-            for status in facts.kubernetes.objects.values()
-            for difference in status.differing("checksum/secrets")
-        ],
+        [] if _other_values(facts) else _checksums(facts),
+    )
+
+
+def _checksums(facts: Snapshot) -> list[str]:
+    statuses = facts.kubernetes.objects.values()
+    return [f"{status.title}: {line}" for status in statuses for line in status.differing("checksum/secrets")]
+
+
+def _other_values(facts: Snapshot) -> list[str]:
+    """Return evidence for secrets of the vault whose value is another than step 4 writes: no pod should get it."""
+    secrets = [status for status in facts.azure.resources.values() if status.kind == "secret"]
+    return [f"{status.title}: {line}" for status in secrets for line in status.differing("value:")]
+
+
+@VAULT.rule("AKA-317", WARNING, remedy=in_turn(key_vault.secrets, airflow.components))
+def _vault_has_another_value(facts: Snapshot) -> Iterable[Cause]:
+    values, checksums = _other_values(facts), _checksums(facts)
+    yield Cause(
+        "Pods that restart get another value of a secret from the vault than step 4 writes.",
+        "Run step 4, which writes the secret, then step 7, which restarts the pods.",
+        [*values, *checksums] if values and checksums else [],
     )
 
 

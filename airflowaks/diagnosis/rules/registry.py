@@ -10,7 +10,7 @@ from airflowaks.diagnosis.rules.azure import AZURE
 from airflowaks.diagnosis.rules.broker import BROKER
 from airflowaks.diagnosis.rules.database import DATABASE
 from airflowaks.diagnosis.rules.drift import DRIFT
-from airflowaks.diagnosis.rules.identity import IDENTITY
+from airflowaks.diagnosis.rules.identity import IDENTITY, VAULT
 from airflowaks.diagnosis.rules.images import IMAGES
 from airflowaks.diagnosis.rules.parsing import PARSING
 from airflowaks.diagnosis.rules.sources import SOURCES
@@ -31,6 +31,7 @@ SECTIONS = (
     STORAGE,
     DATABASE,
     BROKER,
+    VAULT,
     WORKLOADS,
     DRIFT,
     AIRFLOW,

@@ -70,7 +70,7 @@ class FindingView:
         for fixable in finding.fixable():
             tooltip = f"shows what fixing {fixable.id} would change, and asks"
             description = "Fix …" if fixable is finding else "Undo the change …"
-            fix = widgets.Button(description=description, icon="wrench", tooltip=tooltip)
+            fix = widgets.Button(description=description, icon="wrench", tooltip=tooltip, layout={"width": "auto"})
             fix.on_click(partial(self._fix, fixable.id))
             buttons.append(fix)
         self._show.observe(self._toggle, "value")

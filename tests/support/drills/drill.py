@@ -43,7 +43,6 @@ SEEN_SECONDS, HEALED_SECONDS = 120.0, 420.0
 _PAUSE_SECONDS = 3.0
 _MOST_TASKS = 50
 _DAG_SECONDS = 180.0
-_STATES_OF_OBJECTS = {"AKA-805", "AKA-807", "AKA-811", "AKA-818", "AKA-821", "AKA-822"}
 NAME = "drill"
 """Of what Airflow keeps for DAGs of the drills."""
 _DAGS = Path(__file__).parent / "dags"
@@ -213,14 +212,10 @@ class Drill:
         return next(iter(self.changes), self.rule)
 
     def named(self, seen: Diagnosis) -> bool:
-        """Tell whether the rule comes first, with its consequences and what may explain it under it, and only once.
-
-        An object that is missing, differs or is disabled is no second cause beside what follows from that.
-        """
-        told_again = {finding.id for finding in seen.findings} & _STATES_OF_OBJECTS - {self.rule}
-        if first(seen) != self.rule or told_again:
+        """Tell whether the rule's cause is the only finding, with its consequences and what may explain it under it."""
+        if [finding.id for finding in seen.findings] != [self.rule]:
             return False
-        finding = seen.findings[0]
+        (finding,) = seen.findings
         changes = {change.id for change in finding.changes}
         return set(self.also) <= {one.id for one, _ in finding.counted_consequences()} and set(self.changes) <= changes
 

@@ -87,6 +87,15 @@ def the_application_loses_its_credential_and_a_group(scene: Scene) -> Iterator[N
     yield
 
 
+@IDENTITY.drill("AKA-317")
+def a_url_in_the_vault_is_written_by_hand(scene: Scene) -> Iterator[None]:
+    """It works, and no pod has it yet."""
+    secret = scene.step(key_vault).sql_connection
+    url = secret.require("value").reveal()
+    scene.step(key_vault).vault.secrets.set_secret(secret.name, f"{url}&application_name=by-hand")
+    yield
+
+
 @IDENTITY.drill("AKA-319", by_hand=True)
 def a_class_names_a_vault_that_is_not_there(scene: Scene) -> Iterator[None]:
     _write_class(scene, keyvaultName="nobodys-vault-0")
