@@ -1,7 +1,7 @@
 """Admission: changes and refusals of the API server before it stores an object.
 
 The plugins, in their order: LimitRanger, ServiceAccount, Priority, DefaultTolerationSeconds, DefaultStorageClass,
-StorageObjectInUseProtection, AKS's workload identity webhook, PodSecurity and ResourceQuota:
+StorageObjectInUseProtection, AKS's workload identity webhook, PodSecurity, webhooks that nobody answers, ResourceQuota:
 https://kubernetes.io/docs/reference/access-authn-authz/admission-controllers/
 """
 
@@ -11,7 +11,7 @@ import copy
 from typing import TYPE_CHECKING
 
 from rehearsal_cloud.kubernetes.addons import workload_identity
-from rehearsal_cloud.kubernetes.api import limit_ranges, pod_warnings
+from rehearsal_cloud.kubernetes.api import limit_ranges, pod_warnings, webhooks
 from rehearsal_cloud.kubernetes.controllers import resource_quotas
 from rehearsal_cloud.kubernetes.controllers.claims import PROTECTION
 from rehearsal_cloud.kubernetes.failures import Failure, forbidden
@@ -45,6 +45,7 @@ def review(cluster: ClusterState, document: Document, old: Document | None) -> l
     limit_ranges.check(cluster.objects, document, old)
     warnings = [*pod_warnings.warnings(document, old), *pod_security.review(cluster, document, old)]
     if old is None:
+        webhooks.check(cluster.objects, document)
         resource_quotas.check(cluster.objects, document)
     return warnings
 

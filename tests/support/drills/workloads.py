@@ -112,6 +112,25 @@ def a_quota_of_the_namespace_is_too_small(scene: Scene) -> Iterator[None]:
     scene.kube.delete(quota)
 
 
+@WORKLOADS.drill("AKA-816", by_hand=True)
+def an_admission_webhook_does_not_answer(scene: Scene) -> Iterator[None]:
+    """Its pods are gone, and its configuration is not; of pods it is to see only one component's."""
+    hook = Reference("admissionregistration.k8s.io/v1", "ValidatingWebhookConfiguration", "drill", "")
+    webhook = {
+        "name": "drill.example.com",
+        "clientConfig": {"service": {"name": "drill", "namespace": "kube-system"}},
+        "rules": [{"operations": ["CREATE"], "apiGroups": [""], "apiVersions": ["v1"], "resources": ["pods"]}],
+        "objectSelector": {"matchLabels": {"app.kubernetes.io/component": _COMPONENT}},
+        "admissionReviewVersions": ["v1"],
+        "sideEffects": "None",
+    }
+    document = {"apiVersion": hook.api_version, "kind": hook.kind, "metadata": {"name": hook.name}}
+    scene.kube.apply({**document, "webhooks": [webhook]})
+    scene.replace(_COMPONENT)
+    yield
+    scene.kube.delete(hook)
+
+
 @WORKLOADS.drill("AKA-816", changes=("AKA-807",))
 def a_container_is_given_what_the_namespace_forbids(scene: Scene) -> Iterator[None]:
     """The pods from before go on serving."""
