@@ -13,7 +13,7 @@ import subprocess
 import sys
 import threading
 import time
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, NamedTuple
 from urllib.parse import urlsplit
@@ -61,6 +61,8 @@ class Connection:
     """The policy of SDK clients that keeps what Azure answered, or None."""
     rehearses: bool = False
     """Whether it leads to a rehearsal cloud."""
+    pools: dict[str | None, requests.Session] = field(default_factory=dict, repr=False, compare=False)
+    """The HTTP connections by their CA bundle, which copies of this object share."""
     limits: ClassVar[dict[str, Any]] = {}
     """Retries and timeouts of SDK clients that are not the SDKs' own."""
 
@@ -69,11 +71,13 @@ class Connection:
         """Return the file of root certificates for clients that need a file: the public ones and `ca_bundle`."""
         return str(with_public_roots(self.ca_bundle) if self.ca_bundle else public_roots())
 
-    @cached_property
+    @property
     def _http(self) -> requests.Session:
         from airflowaks.cloud.transport import http_session
 
-        return http_session(self.ca_file if self.ca_bundle else None)
+        if self.ca_bundle not in self.pools:
+            self.pools[self.ca_bundle] = http_session(self.ca_file if self.ca_bundle else None)
+        return self.pools[self.ca_bundle]
 
     @property
     def transport(self) -> dict[str, Any]:
