@@ -61,6 +61,8 @@ class Files(Section):
     """The Azure Files shares for DAGs and logs, in GiB; hundreds of DAG files need Premium."""
 
     sku: Literal["Standard_LRS", "Standard_ZRS", "Premium_LRS", "Premium_ZRS"] = "Standard_LRS"
+    # Whether a share outlives its claim; with the cluster, which has the storage account, it goes either way.
+    reclaim_policy: Literal["Delete", "Retain"] = "Delete"
     dags_gb: int = Field(default=100, ge=1, le=102_400)
     logs_gb: int = Field(default=100, ge=1, le=102_400)
 

@@ -20,7 +20,7 @@ _CALCULATOR = "https://azure.microsoft.com/pricing/calculator"
 
 
 def month(session: Session) -> Iterator[Row]:
-    """Sum up what the resources cost in a month; traffic, file shares and logs come on top."""
+    """Sum up what the resources cost in a month; traffic and logs come on top."""
     environment = session.environment
     if environment.is_local:
         yield Row("cost a month", "ok", "nothing: the rehearsal runs on this machine")
@@ -66,6 +66,9 @@ def _services(environment: Environment) -> dict[str, tuple[float, float] | None]
         "registry": (_PRICES["registry"][environment.registry.sku],) * 2,
         "PostgreSQL": None if unknown else (postgresql,) * 2,
     }
+    files = environment.airflow.files
+    share = _PRICES["files"][files.sku] * (files.dags_gb + files.logs_gb)
+    prices["shares"] = (share if files.sku.startswith("Premium") else 0, share)
     if broker.kind == "managed_redis":
         node = _PRICES["broker"].get(broker.sku)
         prices["broker"] = None if node is None else (node * (2 if broker.high_availability else 1),) * 2

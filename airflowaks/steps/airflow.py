@@ -156,6 +156,7 @@ def _values(session: Session) -> dict[str, Any]:
         "LONGEST_TASK_SECONDS": LONGEST_TASK_SECONDS,
         "LOG_SERVERS": [*settings.workers_of, "triggerer"],
         "NODE_SELECTOR": workers.node_selector(session),
+        "ZONE_SPREAD": "DoNotSchedule" if len(environment.cluster.node_pool.zones) > 1 else "ScheduleAnyway",
     }
     for name in ("api_server", "scheduler", "dag_processor", "triggerer"):
         component = getattr(settings, name)

@@ -54,6 +54,7 @@ class Resources:
         values = {
             "NAMESPACE": session.environment.cluster.namespace,
             "FILES_SKU": files.sku,
+            "RECLAIM_POLICY": files.reclaim_policy,
             "DAGS_GB": files.dags_gb,
             "LOGS_GB": files.logs_gb,
         }

@@ -166,21 +166,32 @@ def _spread(pod: Document, node: Document, placed: list[Document], nodes: list[D
             continue
         key = rule["topologyKey"]
         own_domain = labels_of(node).get(key)
-        domains = {
-            labels_of(other_node)[key]: 0
-            for other_node in nodes
-            if key in labels_of(other_node) and _selected(pod, other_node)
-        }
+        eligible = [
+            other_node for other_node in nodes if key in labels_of(other_node) and _counts(rule, pod, other_node)
+        ]
+        domains = {labels_of(other_node)[key]: 0 for other_node in eligible}
         if own_domain is None:
             return [f"{_SPREAD} (missing required label)"]
+        same = {name: value for name in rule.get("matchLabelKeys") or () if (value := labels_of(pod).get(name))}
         for other_pod in _matching(pod, rule.get("labelSelector"), placed):
-            domain = _domain(other_pod["spec"]["nodeName"], nodes, key)
-            if domain in domains and "deletionTimestamp" not in other_pod["metadata"]:
+            domain = _domain(other_pod["spec"]["nodeName"], eligible, key)
+            is_of_the_group = same.items() <= labels_of(other_pod).items()
+            if domain in domains and is_of_the_group and "deletionTimestamp" not in other_pod["metadata"]:
                 domains[domain] += 1
         own = matches_selector(rule.get("labelSelector") or {}, labels_of(pod))
         if domains[own_domain] + own - min(domains.values()) > rule["maxSkew"]:
             return [_SPREAD]
     return []
+
+
+def _counts(rule: Document, pod: Document, node: Document) -> bool:
+    """Tell whether a node, with its pods, counts for a spread constraint: nodeAffinityPolicy and nodeTaintsPolicy.
+
+    https://kubernetes.io/docs/concepts/scheduling-eviction/topology-spread-constraints/#spread-constraint-definition
+    """
+    if rule.get("nodeAffinityPolicy") != "Ignore" and not _selected(pod, node):
+        return False
+    return rule.get("nodeTaintsPolicy") != "Honor" or not (_cordoned(pod, node) or _taints(pod, node))
 
 
 def _inter_pod_affinity(pod: Document, node: Document, placed: list[Document], nodes: list[Document]) -> list[str]:

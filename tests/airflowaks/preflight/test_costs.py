@@ -34,15 +34,15 @@ def cost(folder: Path, name: str, **changes: Any) -> str:
     [
         (
             "dev",
-            "about 210 to 537 US dollars",
-            "cluster (Free) 0, 1 to 3 nodes 164 to 491, registry 5, PostgreSQL 29, broker 13",
+            "about 210 to 549 US dollars",
+            "cluster (Free) 0, 1 to 3 nodes 164 to 491, registry 5, PostgreSQL 29, shares 0 to 12, broker 13",
         ),
         (
             "prod",
-            "about 2158 to 5265 US dollars",
+            "about 2158 to 5280 US dollars",
             (
                 "cluster (Standard) 73, 3 to 4 system nodes 491 to 654, 3 to 12 nodes 981 to 3924, registry 20,"
-                " PostgreSQL 542, broker 52"
+                " PostgreSQL 542, shares 0 to 15, broker 52"
             ),
         ),
     ],
@@ -64,5 +64,5 @@ def test_the_rehearsal_costs_nothing(tmp_path: Path) -> None:
 def test_a_size_without_a_price_is_said(tmp_path: Path) -> None:
     assert cost(tmp_path, "dev", broker={"sku": "Balanced_B20"}).endswith(", broker not known")
     without = cost(tmp_path, "dev", postgresql={"sku": "Standard_B4ms"})
-    assert without.startswith("about 182 to 509 US dollars and what is not known, roughly: ")
-    assert without.endswith(", PostgreSQL not known, broker 13")
+    assert without.startswith("about 182 to 521 US dollars and what is not known, roughly: ")
+    assert without.endswith(", PostgreSQL not known, shares 0 to 12, broker 13")

@@ -69,6 +69,19 @@ def test_logs_of_all_workers_may_be_fetched(tmp_path: Path) -> None:
     assert expression["values"] == ["worker", "worker-reports", "worker-batch", "triggerer"]
 
 
+@pytest.mark.parametrize(("zones", "spread"), [("[1, 2, 3]", "DoNotSchedule"), ("[1]", "ScheduleAnyway")])
+def test_replicas_are_in_different_zones_where_there_are_some(tmp_path: Path, zones: str, spread: str) -> None:
+    deployments = named(documents(tmp_path, settings=f"cluster: {{node_pool: {{zones: {zones}}}}}"), "Deployment")
+    constraints = {
+        name: each["spec"]["template"]["spec"]["topologySpreadConstraints"][0] for name, each in deployments.items()
+    }
+    assert constraints.pop("airflow-worker")["whenUnsatisfiable"] == "ScheduleAnyway"
+    assert {each["whenUnsatisfiable"] for each in constraints.values()} == {spread}
+    # Else a roll-out waits for the pods that it replaces, and a drain for the node that it empties.
+    assert all(each["matchLabelKeys"] == ["pod-template-hash"] for each in constraints.values())
+    assert all(each["nodeTaintsPolicy"] == "Honor" for each in constraints.values())
+
+
 def test_one_pool_ties_no_pod_to_it(tmp_path: Path) -> None:
     deployments = named(documents(tmp_path), "Deployment")
     assert [each["spec"]["template"]["spec"]["nodeSelector"] for each in deployments.values()] == [{}] * 5

@@ -46,9 +46,16 @@ def test_a_server_takes_every_manifest_whose_kind_it_knows(
 
 
 def _made_older(cluster_api: ClusterApi, document: Any) -> None:
-    """Take from a Deployment what the older server does not know: to sleep before it stops, which came with 1.29."""
+    """Take from a Deployment what the older server does not know.
+
+    To sleep before it stops came with 1.29; which pods and nodes count for a spread with 1.25.
+    """
     if cluster_api.side == "control-plane" and document["kind"] == "Deployment":
-        document["spec"]["template"]["spec"]["containers"][0].pop("lifecycle", None)
+        spec = document["spec"]["template"]["spec"]
+        spec["containers"][0].pop("lifecycle", None)
+        for constraint in spec["topologySpreadConstraints"]:
+            constraint.pop("matchLabelKeys", None)
+            constraint.pop("nodeTaintsPolicy", None)
 
 
 def _path(cluster_api: ClusterApi, document: Any) -> str | None:
