@@ -35,8 +35,9 @@ _REASONS = {
     "which data to restore is a person's decision": "AKA-704 AKA-708 AKA-715 AKA-717",
     "the cause is in an image or a DAG, or in their use": (
         "AKA-711 AKA-716 AKA-722 AKA-723 AKA-724 AKA-725 AKA-726 AKA-731 AKA-732 AKA-733 AKA-734 AKA-905 AKA-906"
-        " AKA-907 AKA-921 AKA-923 AKA-925"
+        " AKA-921 AKA-923 AKA-925"
     ),
+    "the fix doubles a full pool; pools that do not exist, and limits, are decided with the DAG": "AKA-907",
     "AKS runs or repairs it": "AKA-812 AKA-813 AKA-819 AKA-820",
 }
 WHY = {name: reason for reason, names in _REASONS.items() for name in names.split()}
