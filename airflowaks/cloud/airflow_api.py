@@ -57,13 +57,19 @@ class AirflowApi:
         """Unpause a DAG; 404 until the dag-processor has parsed its file."""
         self._send("PATCH", f"{_API}/dags/{dag}", {"is_paused": False})
 
-    def trigger(self, dag: str) -> str:
-        """Start a DAG run and return its ID."""
-        return str(self._send("POST", f"{_API}/dags/{dag}/dagRuns", {"logical_date": None})["dag_run_id"])
+    def trigger(self, dag: str, **params: Any) -> str:
+        """Start a DAG run with values of the DAG's parameters, and return its ID."""
+        body = {"logical_date": None, "conf": params}
+        return str(self._send("POST", f"{_API}/dags/{dag}/dagRuns", body)["dag_run_id"])
 
     def state(self, dag: str, run: str) -> str:
         """Return the state of a DAG run: queued, running, success or failed."""
         return str(self._send("GET", f"{_API}/dags/{dag}/dagRuns/{run}")["state"])
+
+    def count(self, dag: str, run: str, state: str) -> int:
+        """Return how many task instances of a run are in a state."""
+        query = urlencode({"state": state, "limit": 1})
+        return int(self._send("GET", f"{_API}/dags/{dag}/dagRuns/{run}/taskInstances?{query}")["total_entries"])
 
     def tasks(self, state: str, limit: int) -> tuple[list[dict[str, Any]], int]:
         """Return the newest task instances of all DAGs in a state (queued, failed), at most `limit`, and the total."""

@@ -42,6 +42,8 @@ _PROGRAMS = (
     *("heartbeat.py", "migrate.py", "move_results.py", "prove_sign_in.py", "queues.py", "start.sh"),
     "webserver_config.py",
 )
+_PARALLELISM = 32
+"""Airflow's default of `[core] parallelism`."""
 _WORKER, _SIGN_IN = "airflow-worker", "airflow-sign-in"
 # Where images on Debian, as the official one is, have the certificates of public authorities.
 _PUBLIC_CERTIFICATES = "/etc/ssl/certs/ca-certificates.crt"
@@ -143,6 +145,7 @@ def _values(session: Session) -> dict[str, Any]:
     """Return the values of the placeholders that the environment decides."""
     environment, settings = session.environment, session.environment.airflow
     ca_bundle, host = session.connection.ca_bundle, settings.host
+    sizes = [workers_of.settings for workers_of in settings.workers_of.values()]
     values: dict[str, Any] = {
         "NAMESPACE": environment.cluster.namespace,
         "BASE_URL": f"https://{host}" if host else f"http://localhost:{PORT}",
@@ -157,6 +160,7 @@ def _values(session: Session) -> dict[str, Any]:
         "LOG_SERVERS": [*settings.workers_of, "triggerer"],
         "NODE_SELECTOR": workers.node_selector(session),
         "ZONE_SPREAD": "DoNotSchedule" if len(environment.cluster.node_pool.zones) > 1 else "ScheduleAnyway",
+        "PARALLELISM": max(_PARALLELISM, sum(each.max_count * each.concurrency for each in sizes)),
     }
     for name in ("api_server", "scheduler", "dag_processor", "triggerer"):
         component = getattr(settings, name)
@@ -219,14 +223,17 @@ def everything(session: Session) -> Changes:
     return configuration(session) + components(session)
 
 
-def checks(session: Session) -> Checks:
-    """Look from outside: components are healthy, workers consume a queue, people can sign in, a DAG runs and logs."""
+def checks(session: Session, load: int = 0) -> Checks:
+    """Look from outside: components are healthy, workers consume a queue, people can sign in, a DAG runs and logs.
+
+    With a `load` so many short tasks at once have workers come and go, and none is lost.
+    """
     observations = {
         "components are healthy": airflow_checks.components_are_healthy,
         "workers consume": airflow_checks.workers_consume,
         "people can sign in": airflow_checks.people_can_sign_in,
         "a DAG runs": airflow_checks.a_dag_runs,
-    }
+    } | ({"tasks run at once": partial(airflow_checks.tasks_run_at_once, tasks=load)} if load else {})
     return observe(session, {name: partial(observation, session) for name, observation in observations.items()})
 
 

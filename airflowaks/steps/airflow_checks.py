@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+from contextlib import contextmanager
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
 
@@ -13,18 +15,20 @@ from airflowaks.steps import cluster, key_vault
 from airflowaks.steps.api_server import api, ready_pods
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Mapping
 
+    from airflowaks.cloud.airflow_api import AirflowApi
     from airflowaks.kube.client import Kube, Reference
     from airflowaks.session import Session
 
-SMOKE_DAG = "smoke"
+SMOKE_DAG, LOAD_DAG = "smoke", "load"
 
 _SMOKE_TASK, _SMOKE_LINE = "report", "smoke: "
 _LAST_LINES = 5
 _ANSWER_SECONDS = 15
 _HEALTH_SECONDS = 180.0
 _DAG_SECONDS = 600.0
+_TASK_SECONDS = 5.0
 _PAUSE_SECONDS = 1.0
 _CREDENTIAL_SECONDS = 120.0
 
@@ -86,12 +90,8 @@ def people_can_sign_in(session: Session) -> str:
 
 def a_dag_runs(session: Session) -> str:
     """Trigger the smoke DAG and return what its log says. Raises CheckFailed where it fails or logs nothing."""
-    with api(session) as airflow:
-        settings, secrets = session.environment.airflow, session.memoize(key_vault.Resources)
-        airflow.sign_in(settings.admin, secrets.admin_password.require("value"))
-        # The API answers 404 until the dag-processor has read the DAG's file.
-        retry_on(lambda: airflow.unpause(SMOKE_DAG), _is_not_found, _DAG_SECONDS)
-        run = airflow.trigger(SMOKE_DAG)
+    with _signed_in(session) as airflow:
+        run = _trigger(airflow, SMOKE_DAG)
         state = wait_until(
             lambda: airflow.state(SMOKE_DAG, run), _has_ended, _DAG_SECONDS, longest_pause=_PAUSE_SECONDS
         )
@@ -104,6 +104,42 @@ def a_dag_runs(session: Session) -> str:
             message, "Open the run in Airflow's web pages; `notebooks/08_troubleshooting.ipynb` finds causes."
         )
     return f"{run}: {state}; its log says: {smoke[0].removeprefix(_SMOKE_LINE)}"
+
+
+def tasks_run_at_once(session: Session, tasks: int) -> str:
+    """Trigger the load DAG and return how long its tasks took, and how many workers ran them at the most.
+
+    Raises CheckFailed where one of them does not succeed at its first attempt.
+    """
+    workers: list[int] = []
+    begun = time.monotonic()
+    with _signed_in(session) as airflow:
+        run = _trigger(airflow, LOAD_DAG, tasks=tasks)
+
+        def look() -> str:
+            workers.append(len(ready_pods(session, "worker")))
+            return airflow.state(LOAD_DAG, run)
+
+        state = wait_until(look, _has_ended, _DAG_SECONDS + tasks * _TASK_SECONDS, longest_pause=_PAUSE_SECONDS)
+        done = airflow.count(LOAD_DAG, run, "success") - 1  # the task that counts the others
+    if done != tasks:
+        message = f"DAG {LOAD_DAG}: the run {run} is {state}; {tasks - done} of {tasks} tasks did not succeed."
+        raise CheckFailed(message, "Open the run in Airflow's web pages to see which, and their logs.")
+    return f"{run}: {tasks} tasks in {time.monotonic() - begun:.0f} s, on up to {max(workers)} workers; none was lost"
+
+
+@contextmanager
+def _signed_in(session: Session) -> Iterator[AirflowApi]:
+    settings, secrets = session.environment.airflow, session.memoize(key_vault.Resources)
+    with api(session) as airflow:
+        airflow.sign_in(settings.admin, secrets.admin_password.require("value"))
+        yield airflow
+
+
+def _trigger(airflow: AirflowApi, dag: str, **params: int) -> str:
+    """Start a run as soon as the dag-processor has read the DAG's file: until then the API answers 404."""
+    retry_on(lambda: airflow.unpause(dag), _is_not_found, _DAG_SECONDS)
+    return airflow.trigger(dag, **params)
 
 
 def _unhealthy(states: Mapping[str, Mapping[str, Any]]) -> list[str]:

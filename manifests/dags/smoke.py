@@ -1,6 +1,6 @@
-"""The DAG that step 7 proves a deployment with: scheduled, queued, run by a worker, its log read back."""
+"""The DAGs that step 7 proves a deployment with: scheduled, queued, run by workers, a log read back."""
 
-from airflow.sdk import dag, task
+from airflow.sdk import Param, dag, task
 
 
 @dag(schedule=None, tags=["airflowaks"])
@@ -19,4 +19,22 @@ def smoke() -> None:
     report()
 
 
+@dag(schedule=None, tags=["airflowaks"], max_active_tasks=1000, params={"tasks": Param(200, type="integer")})
+def load() -> None:
+    """Run many short tasks at once, so that workers come and go."""
+
+    @task
+    def numbers(params: dict | None = None) -> list[int]:
+        """Return a number for each task."""
+        return list(range(params["tasks"]))
+
+    @task
+    def work(number: int) -> None:
+        """Say which task this is."""
+        print(f"load: task {number}")
+
+    work.expand(number=numbers())
+
+
 smoke()
+load()

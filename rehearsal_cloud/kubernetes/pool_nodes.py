@@ -94,6 +94,18 @@ def remove(cluster: ClusterState, name: str) -> None:
     cluster.objects.delete("Node", name)
 
 
+def resize(cluster: ClusterState, pool: Document, count: int) -> None:
+    """Show a pool's new size in its resource and in its cluster's."""
+    resource = cluster.document
+    child = cluster.cloud.store.get("resources", f"{resource['id']}/agentPools/{pool['name']}".lower())
+    if child is not None:
+        cluster.cloud.keep({**child, "properties": {**child["properties"], "count": count}})
+    for profile in resource["properties"]["agentPoolProfiles"]:
+        if profile["name"] == pool["name"]:
+            profile["count"] = count
+    cluster.cloud.keep(resource)
+
+
 def _create(cluster: ClusterState, node: Document) -> Document:
     created = cluster.objects.create(node, manager="kube-apiserver")
     return cluster.objects.update_status({**created, "status": node["status"]}, manager="kubelet")

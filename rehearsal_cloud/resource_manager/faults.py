@@ -78,10 +78,13 @@ class Breakdown:
     commands in these pods that end before they have read their input end as `message` says, see `remote_command`. With
     `logs` their ended containers are removed, and their logs with them. With `dns` no name is resolved in pods. With
     `clock` the clocks of the nodes that match `name` are `seconds` ahead, as their leases show. With `deprecation` the
-    API `message` (group/version/resource) was used, which the release `name` of Kubernetes removes.
+    API `message` (group/version/resource) was used, which the release `name` of Kubernetes removes. With `preempt`
+    Azure takes back the machines whose whole names match.
     """
 
-    breakdown: Literal["mount", "provision", "silence", "disk", "exec", "logs", "dns", "clock", "deprecation"]
+    breakdown: Literal[
+        "mount", "provision", "silence", "disk", "exec", "logs", "dns", "clock", "deprecation", "preempt"
+    ]
     name: str = ".*"
     message: str = ""
     seconds: int = 0

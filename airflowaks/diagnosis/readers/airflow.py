@@ -137,9 +137,12 @@ def queues(session: Session, scope: Scope) -> dict[str, Any]:
         # A worker that has stopped or is unreachable is left out; the others are still read.
         with suppress(KubernetesError):
             try:
-                consumed[pod.name] = tuple(queues_of(kube, pod, _ANSWER_SECONDS))
+                names = tuple(queues_of(kube, pod, _ANSWER_SECONDS))
             except CommandFailed:
-                consumed[pod.name] = ()
+                names = ()
+            # A worker that was told to end meanwhile finishes its tasks and takes no more.
+            if names or ((document := kube.get(pod)) and is_ready(document)):
+                consumed[pod.name] = names
     return {"queues": consumed}
 
 

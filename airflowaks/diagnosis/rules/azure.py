@@ -141,6 +141,20 @@ def _cluster_is_stopped(facts: Snapshot) -> Iterable[Cause]:
         )
 
 
+@AZURE.rule(
+    "AKA-121",
+    effects=("AKA-115", "AKA-117"),
+    link=f"{_LEARN}troubleshoot/azure/azure-kubernetes/create-upgrade-delete/error-code-poddrainfailure",
+)
+def _node_is_not_drained(facts: Snapshot) -> Iterable[Cause]:
+    """AKS names the pod, and a page that is the same for each reason: https://stackoverflow.com/questions/74376920."""
+    yield Cause(
+        "An upgrade of the nodes stopped: a pod on a node did not end in time, or a disruption budget kept it.",
+        "Wait until the pod has ended, or delete it. Run step 1, which sets how long a node waits. Then upgrade again.",
+        AZURE.lines(facts, ("aka.ms/aks/debugdrainfailures",), sources=_REQUESTS),
+    )
+
+
 @AZURE.rule("AKA-115", effects=("AKA-0",), link=f"{_LEARN}azure/azure-monitor/platform/activity-log")
 def _resource_has_failed(facts: Snapshot) -> Iterable[Cause]:
     for status in facts.azure.resources.values():

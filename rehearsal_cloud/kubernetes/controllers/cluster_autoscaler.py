@@ -88,22 +88,11 @@ class ClusterAutoscaler(Controller):
                 text = f"pod triggered scale-up: [{{{group} {count}->{count + 1} (max: {pool['maxCount']})}}]"
                 self.recorder.normal(pod, "TriggeredScaleUp", text)
             count += 1
-            self._resize(pool, count)
+            pool_nodes.resize(self.cluster, pool, count)
             await asyncio.sleep(self.cluster.cloud.settings.scaled(_MACHINE_SECONDS))
             pool_nodes.add(self.cluster, pool)
             self._added = time.monotonic()
             waiting = left
-
-    def _resize(self, pool: Document, count: int) -> None:
-        """Show a pool's new size in its resource and in its cluster's."""
-        cloud, cluster = self.cluster.cloud, self.cluster.document
-        child = cloud.store.get("resources", f"{cluster['id']}/agentPools/{pool['name']}".lower())
-        if child is not None:
-            cloud.keep({**child, "properties": {**child["properties"], "count": count}})
-        for profile in cluster["properties"]["agentPoolProfiles"]:
-            if profile["name"] == pool["name"]:
-                profile["count"] = count
-        cloud.keep(cluster)
 
     # Less
 
@@ -137,7 +126,7 @@ class ClusterAutoscaler(Controller):
             return
         self.recorder.normal(node, "ScaleDown", "node removed by cluster autoscaler")
         pool_nodes.remove(self.cluster, name)
-        self._resize(pool, pool["count"] - 1)
+        pool_nodes.resize(self.cluster, pool, pool["count"] - 1)
 
     def _candidates(self, pools: list[Document], threshold: float) -> dict[str, Document]:
         """Return the pools of the nodes that are little used and whose pods may go and find room elsewhere."""

@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 
 _DRAIN_MINUTES = 30
 """How long a node's drain may take where the pool does not say it; it waits for PodDisruptionBudgets, too."""
+_SLACK = 4
+"""For how many seconds a drain waits for each minute at least: a worker starts in one here, as on Azure."""
 _SURGE = "10%"
 _MACHINE_SECONDS = 90.0
 
@@ -32,7 +34,7 @@ async def upgrade(cluster: ClusterState, pool: Document, reimaged: frozenset[str
     """Make a pool's nodes what the pool says, and those of the UIDs `reimaged` again. Raises ServiceError."""
     settings, recorder = pool.get("upgradeSettings") or {}, Recorder(cluster.objects, "upgrader")
     minutes = settings.get("drainTimeoutInMinutes") or _DRAIN_MINUTES
-    seconds = cluster.cloud.settings.waited(minutes * 60)
+    seconds = _SLACK * cluster.cloud.settings.waited(minutes * 60)
     nodes = pool_nodes.nodes_of(cluster, pool)
     count = pool.get("count") or 0
     surge = nodes[count:]

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 import psutil
 
 from rehearsal_cloud.kubernetes.container_processes import container_processes
-from rehearsal_cloud.kubernetes.node import memory
+from rehearsal_cloud.kubernetes.node import memory, preemption
 from rehearsal_cloud.kubernetes.node.health import Health
 from rehearsal_cloud.kubernetes.node.machine import Machine
 from rehearsal_cloud.kubernetes.node.pod import PodWorker
@@ -63,6 +63,7 @@ class Node:
             asyncio.create_task(memory.watch(self._containers)),
             asyncio.create_task(self._watch(subscription)),
             asyncio.create_task(self._health.watch()),
+            asyncio.create_task(preemption.watch(self._machine.cluster)),
             asyncio.create_task(self._health.renew()),
         ]
 

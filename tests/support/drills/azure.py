@@ -11,8 +11,14 @@ import yaml
 from azure.core.exceptions import AzureError, HttpResponseError
 
 from airflowaks.azure.region import quotas
+from airflowaks.engine.polling import wait_until
+from airflowaks.kube.client import Reference
+from airflowaks.kube.pods import is_ready
+from airflowaks.session import open_session
 from airflowaks.steps import cluster, key_vault, registry
-from tests.support.drills.drill import Drills
+from tests.support.deployed import NAMESPACE
+from tests.support.drills.drill import SEEN_SECONDS, Drills
+from tests.support.hardened import hardened
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -194,3 +200,27 @@ def somebody_asks_too_much(scene: Scene) -> Iterator[None]:
         scene.step(cluster).cluster.refresh()
     yield
     scene.serve()
+
+
+@AZURE.drill("AKA-121", also=("AKA-115", "AKA-117"), by_hand=True)
+def an_upgrade_stops_at_a_pod_that_does_not_end(scene: Scene) -> Iterator[None]:
+    """Somebody's pod, on nodes that wait less than step 1 has them."""
+    pools, settings = scene.session.clusters.agent_pools, scene.session.environment
+    place = (settings.resource_group, settings.cluster.name, settings.cluster.node_pool.name)
+    pool: Any = pools.get(*place)
+    pool.properties.node_image_version, pool.properties.upgrade_settings.drain_timeout_in_minutes = None, 5
+    pools.begin_create_or_update(*place, pool).result()
+    container = {"name": "main", "image": "docker.io/library/busybox"}
+    container["command"] = ["sh", "-c", "trap 'sleep 600' TERM; sleep 600 & wait"]
+    container["resources"] = {"limits": {"memory": "64Mi"}}
+    spec = hardened(containers=[container], terminationGracePeriodSeconds=36_000)
+    pod = Reference("v1", "Pod", "somebodys", NAMESPACE)
+    metadata = {"name": pod.name, "namespace": NAMESPACE}
+    scene.kube.create({"apiVersion": pod.api_version, "kind": pod.kind, "metadata": metadata, "spec": spec})
+    wait_until(lambda: is_ready(scene.kube.get(pod) or {}), bool, SEEN_SECONDS, longest_pause=1)
+    with suppress(HttpResponseError):
+        pools.begin_upgrade_node_image_version(*place).result()
+    yield
+    scene.kube.delete(pod, grace_seconds=0)
+    cluster.cluster(open_session("local"))
+    pools.begin_upgrade_node_image_version(*place).result()

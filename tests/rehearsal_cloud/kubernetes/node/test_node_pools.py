@@ -27,7 +27,7 @@ pytestmark = pytest.mark.broad
 
 GROUP, CLUSTER, POOL = "pools", "airflow", "workers"
 MINUTES = 5
-"""How long a drain may take; that many seconds here."""
+"""How long a drain may take; four seconds each here."""
 
 
 @pytest.fixture(scope="module")

@@ -1,5 +1,7 @@
 """DAGs whose tasks meet what drills have broken."""
 
+from datetime import timedelta
+
 from airflow.sdk import BaseHook, Variable, dag, task
 
 NAME = "drill"
@@ -87,9 +89,39 @@ def takes_long() -> None:
     wait()
 
 
+@dag(schedule=None, tags=["drill"])
+def at_work() -> None:
+    """Have four tasks at work while nodes go."""
+
+    @task
+    def work(number: int) -> None:
+        import time
+
+        time.sleep(40)
+        print(f"task {number} has ended well")
+
+    work.expand(number=[1, 2, 3, 4])
+
+
+@dag(schedule=None, tags=["drill"])
+def retried() -> None:
+    """Have tasks at work that are tried again when their machine goes."""
+
+    @task(retries=2, retry_delay=timedelta(seconds=1))
+    def work(number: int) -> None:
+        import time
+
+        time.sleep(60)
+        print(f"task {number} has ended well")
+
+    work.expand(number=[1, 2])
+
+
 full_disk()
 extension()
 variable()
 another_queue()
 another_pool()
 takes_long()
+at_work()
+retried()
