@@ -14,6 +14,8 @@ if TYPE_CHECKING:
     from starlette.types import ASGIApp
 
 _STOP_SECONDS = 1
+_IDLE_SECONDS = 90
+"""Of a connection, as IdleTimeout in k8s.io/apiserver's secure_serving.go; kubectl evicts again on one every five."""
 
 
 class Endpoint:
@@ -31,6 +33,7 @@ class Endpoint:
             server_header=False,
             date_header=False,
             timeout_graceful_shutdown=_STOP_SECONDS,
+            timeout_keep_alive=_IDLE_SECONDS,
         )
         self._server: uvicorn.Server | None = None
         self._listener: socket.socket | None = None
