@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from airflowaks.azure import region
 from airflowaks.azure.arm import listed, rest
+from airflowaks.azure.kubernetes_service import reaches
 from airflowaks.config.schema import RESERVED_NETWORKS, SpotPool
 from airflowaks.engine.resource import value_at
 from airflowaks.preflight.resources import planned
@@ -165,7 +166,7 @@ def kubernetes(session: Session) -> Iterator[Row]:
     """Ask which releases of Kubernetes the region offers with the tier's support plan."""
     version = session.environment.cluster.kubernetes_version
     running = value_at(session.memoize(cluster.Resources).cluster.facts, "properties.currentKubernetesVersion") or ""
-    if f"{running}.".startswith(f"{version}."):
+    if running and reaches(running, version):
         yield Row("Kubernetes", "ok", f"the cluster runs {running}")
         return
     releases = region.kubernetes_releases(session)

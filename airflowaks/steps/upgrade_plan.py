@@ -134,7 +134,9 @@ def _airflow(session: Session) -> Iterator[_Row]:
     tags, old, new = images(session, running)
     stays = bool(old) and old == new
     schema = (
-        "the schema stays" if stays else f"the schema moves: {old or 'an unknown one'} → {new or 'the image knows'}"
+        "the schema stays"
+        if stays
+        else f"the schema moves: {old or 'an unknown one'} → {new or 'what the image knows'}"
     )
     previous = "the image that runs now, which a failed check brings back"
     back = previous if stays else f"{previous} unless the schema has moved; then {_RESTORE}"

@@ -33,10 +33,19 @@ class Resources:
     def __init__(self, session: Session) -> None:
         step1, step3 = session.memoize(cluster.Resources), session.memoize(backend.Resources)
         self.control_plane = ControlPlane(session, identity=step1.identity, admins=step1.admins)
-        names = self.control_plane.own_pools
-        self.pools = [PoolVersion(self.control_plane, name) for name in names]
-        self.images = [NodeImage(self.control_plane, name) for name in names]
+        self._pools = [PoolVersion(self.control_plane, name) for name in self.control_plane.own_pools]
+        self._images = [NodeImage(self.control_plane, name) for name in self.control_plane.own_pools]
         self.major = MajorVersion(session, parent=step1.group, route=step3.route)
+
+    @property
+    def pools(self) -> list[PoolVersion]:
+        """Return the versions of the environment's pools that exist: step 1 creates the others."""
+        return [pool for pool in self._pools if pool.facts is not None]
+
+    @property
+    def images(self) -> list[NodeImage]:
+        """Return the images of these pools' nodes."""
+        return [image for image in self._images if image.facts is not None]
 
     @property
     def has_cluster(self) -> bool:
@@ -137,8 +146,9 @@ def postgresql(session: Session, chosen: str = POSTGRESQL) -> Changes:
     if session.applies:
         step4 = session.memoize(key_vault.Resources)
         for password in (step4.password, step4.celery_password):
-            if password.secret.facts is not None:
-                password.analyze()
+            with session.translated(password):
+                if password.secret.facts is not None:
+                    password.analyze()
     return changes
 
 

@@ -7,10 +7,12 @@ from typing import TYPE_CHECKING, Any
 import psycopg
 import pytest
 
+from airflowaks.config.schema import SpotPool
 from airflowaks.engine.changes import CHANGES_MIME, Action
 from airflowaks.errors import AzureError, NotConfirmed, UpgradeBlocked, UpgradeRequired
+from airflowaks.kube.client import connect
 from airflowaks.session import open_session
-from airflowaks.steps import backend, cluster, upgrade_plan, upgrades
+from airflowaks.steps import backend, cluster, registry, upgrade_plan, upgrades
 from tests.support.deployment import DIRECT, describe_environment, is_write
 from tests.support.notebooks import execute
 from tests.support.repository import REPOSITORY
@@ -36,8 +38,9 @@ class Aging:
     def __init__(self, folder: Path) -> None:
         self._folder = folder
 
-    def describe(self, kubernetes: str, postgresql: str) -> None:
-        more = f'{DIRECT}  version: "{postgresql}"\n{KUBERNETES.format(kubernetes)}\n'
+    def describe(self, kubernetes: str, postgresql: str, airflow: str = "3.3.2") -> None:
+        source = f'registry: {{source: "docker.io/apache/airflow:{airflow}"}}'
+        more = f'{DIRECT}  version: "{postgresql}"\n{KUBERNETES.format(kubernetes)}\n{source}\n'
         describe_environment(self._folder, NAME, more)
 
     def session(self, mode: str = "apply") -> Session:
@@ -175,7 +178,10 @@ def test_the_control_plane_goes_first_and_an_interrupted_upgrade_goes_on(
 
 def test_nodes_get_the_newest_image_and_once(aging: Aging, rehearsal: Rehearsal, restrict: Callable[..., None]) -> None:
     restrict(restriction="node-image", name="202612.01.0")
-    (change,) = upgrades.node_image(aging.session())
+    session = aging.session()
+    described = session.environment.cluster.model_copy(update={"spot_pool": SpotPool()})  # which step 1 would create
+    session.environment = session.environment.model_copy(update={"cluster": described})
+    (change,) = upgrades.node_image(session)
     assert [(each.before, each.after) for each in change.differences] == [
         (f"{IMAGE}202611.03.0", f"{IMAGE}202612.01.0")
     ]
@@ -215,6 +221,40 @@ def test_what_the_precheck_finds_blocks_a_major_version(aging: Aging, rehearsal:
     aging.describe("1.35", "17")
     with pytest.raises(UpgradeBlocked, match="18 cannot be upgraded to 17, only to no version"):
         upgrades.postgresql(aging.session())
+
+
+def test_an_older_schema_of_airflow_blocks(aging: Aging) -> None:
+    aging.describe("1.35", "18")
+    session = aging.session()
+    registry.everything(session)
+    reference = str(session.memoize(registry.Resources).image.reference)
+    labels = {"app": "airflow"}
+    container = {"name": "scheduler", "image": reference}
+    deployment = {
+        "apiVersion": "apps/v1",
+        "kind": "Deployment",
+        "metadata": {"name": "airflow-scheduler", "namespace": "airflow"},
+        "spec": {
+            "replicas": 0,
+            "selector": {"matchLabels": labels},
+            "template": {"metadata": {"labels": labels}, "spec": {"containers": [container]}},
+        },
+    }
+    session.memoize(connect).create(deployment)
+
+    def planned(version: str) -> dict[str, tuple[str, ...]]:
+        aging.describe("1.35", "18", version)
+        return rows(upgrade_plan.plan(aging.session("plan")))
+
+    assert planned("3.3.2")["airflow"][:2] == ("airflow:3.3.2", "up to date")
+    same = planned("3.3.1")["airflow"]
+    assert same[:2] == ("3.3.2", "airflow:3.3.1")
+    assert same[2].endswith("the schema stays")
+    assert same[4] == "the image that runs now, which a failed check brings back"
+    assert planned("3.4.0")["airflow"][2].endswith("the schema moves: d2f4e1b3c5a7 → what the image knows")
+    assert planned("3.1.0")["  blocked"][2].startswith("the image has the schema cc92b33c6709 (Airflow 3.1.0)")
+    with pytest.raises(UpgradeBlocked, match=r"the database the schema d2f4e1b3c5a7 \(Airflow 3\.3\.0\)"):
+        upgrades.airflow(aging.session())
 
 
 def test_the_notebook_plans_by_default_and_applies_only_what_it_is_told(rehearsal: Rehearsal, tmp_path: Path) -> None:
