@@ -82,18 +82,20 @@ def _files_are_parsed_too_rarely(facts: Snapshot) -> Iterable[Cause]:
 @PARSING.rule("AKA-733", WARNING)
 def _dag_is_defined_twice(facts: Snapshot) -> Iterable[Cause]:
     parsing = facts.airflow.parsing
-    moved = {
-        dag: files
-        for dag, paths in parsing.moved.items()
-        if len(files := [path for path in paths if any(path.endswith(f"/{name}") for name in parsing.files)]) > 1
-    }
-    told = {path for files in moved.values() for path in files}
-    for dag, files in moved.items():
-        yield _twice(f"DAG {dag} is defined in {len(files)} files", [f"file {path}" for path in files])
+    moved = {dag: names for dag, paths in parsing.moved.items() if len(names := _present(paths, parsing.files)) > 1}
+    told = {name for names in moved.values() for name in names}
+    for dag, names in moved.items():
+        yield _twice(f"DAG {dag} is defined in {len(names)} files", [f"file {name}" for name in names])
     for name, file in parsing.files.items():
-        if file.defined > file.stored and not file.errors and not any(path.endswith(f"/{name}") for path in told):
+        if file.defined > file.stored and not file.errors and name not in told:
             evidence = f"file {name}: DAGs that it defines: {file.defined}, that Airflow has of it: {file.stored}"
             yield _twice(f"A DAG of the file {name} has the ID of a DAG in another file", [evidence])
+
+
+def _present(paths: Iterable[str], files: Iterable[str]) -> list[str]:
+    """Return which files the paths are: a path of before, as of a file that was renamed, is none, or one of them."""
+    names = ([name for name in files if path.endswith(f"/{name}")] for path in paths)
+    return sorted({max(matching, key=len) for matching in names if matching})
 
 
 def _twice(sentence: str, evidence: list[str]) -> Cause:
