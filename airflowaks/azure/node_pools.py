@@ -8,7 +8,6 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from airflowaks.azure.arm import ArmChild, ArmResource
-from airflowaks.config.schema import SpotPool, SystemPool
 
 if TYPE_CHECKING:
     from airflowaks.config.schema import Cluster, NodePool
@@ -43,12 +42,12 @@ def profile(cluster: Cluster, pool: NodePool) -> dict[str, Any]:
         "maxCount": pool.max_count,
         "availabilityZones": list(pool.zones),
     }
-    if isinstance(pool, SpotPool):
+    if pool is cluster.spot_pool:
         # Without settings of an upgrade: AKS refuses some of them (Azure/bicep#14517), and Azure waits for no task.
         spot = {"scaleSetPriority": "Spot", "scaleSetEvictionPolicy": "Delete", "spotMaxPrice": -1.0}
         return common | spot | {"nodeTaints": ["{key}={value}:{effect}".format(**SPOT_TAINT)]}
     drained = common | {"upgradeSettings": {"drainTimeoutInMinutes": DRAIN_MINUTES}}
-    return drained | ({"nodeTaints": [_SYSTEM_TAINT]} if isinstance(pool, SystemPool) else {})
+    return drained | ({"nodeTaints": [_SYSTEM_TAINT]} if pool is cluster.system_pool else {})
 
 
 class AgentPool(ArmChild):
