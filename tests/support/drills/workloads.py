@@ -237,3 +237,7 @@ def the_namespace_is_deleted(scene: Scene) -> Iterator[None]:
     scene.kube.delete(namespace)
     wait_until(lambda: scene.kube.get(namespace), lambda found: found is None, 120, longest_pause=1)
     yield
+    with scene.api() as api:  # the drills' own file went with the namespace's share
+        for dag in api._send("GET", "/api/v2/dags?limit=100&exclude_stale=false")["dags"]:
+            if dag["relative_fileloc"] == "drills.py":
+                api._send("DELETE", f"/api/v2/dags/{dag['dag_id']}")
