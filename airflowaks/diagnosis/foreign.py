@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from airflowaks.diagnosis import kubectl
 from airflowaks.engine.changes import Action, Changes, Difference
-from airflowaks.kube.additions import additions, removal
+from airflowaks.kube.additions import removal
 from airflowaks.kube.client import Reference, connect
 from airflowaks.kube.ownership import taking_over
 
@@ -30,7 +30,7 @@ def delete_object(session: Session, api_version: str, kind: str, name: str, name
 def remove_additions(session: Session, resource: KubeObject) -> Changes:
     """Remove from an object of the steps what others have added to it; their values may be secrets, and stay unseen."""
     with session.translated(resource), taking_over(session):
-        if (document := resource.refresh()) is None or not (added := additions(document, resource.desired())):
+        if (document := resource.refresh()) is None or not (added := resource.additions()):
             return Changes()
         differences = tuple(Difference(each.path, f"(set by {each.by} at {each.at})", None) for each in added)
         return kubectl.write(session, document, Action.UPDATE, removal(document, added), differences)

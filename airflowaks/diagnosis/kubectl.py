@@ -20,7 +20,7 @@ from airflowaks.engine.table import CodeBlock, Table
 from airflowaks.engine.times import seconds_since, timestamp
 from airflowaks.errors import InvalidParameter, MissingDependency
 from airflowaks.kube import exec as command
-from airflowaks.kube.client import Document, Kube, Reference, connect
+from airflowaks.kube.client import JSON_PATCH, Document, Kube, Reference, connect
 from airflowaks.kube.kubelet import read_log
 from airflowaks.kube.pods import events_about, is_ready, last_seen
 from airflowaks.steps.api_server import api
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 _APPS = "apps/v1"
 _VERSIONS = {"Deployment": _APPS, "ReplicaSet": _APPS, "Job": "batch/v1"}
 _RESTARTED = "kubectl.kubernetes.io/restartedAt"
-_MERGE, _JSON_PATCH = "application/merge-patch+json", "application/json-patch+json"
+_MERGE = "application/merge-patch+json"
 _HIDDEN_METADATA = ("managedFields", "resourceVersion", "uid", "generation", "selfLink")
 _MOST_EVENTS, _MOST_PODS = 50, 50
 _YAML_WIDTH = 120
@@ -219,7 +219,7 @@ def write(
         if patch is None:
             kube.delete(reference)
         else:
-            form = _JSON_PATCH if isinstance(patch, list) else _MERGE
+            form = JSON_PATCH if isinstance(patch, list) else _MERGE
             kube.request("PATCH", kube.path(reference), {"fieldManager": "kubectl-rollout"}, patch, form)
 
     group = reference.api_version.rpartition("/")[0]

@@ -37,6 +37,7 @@ Document = dict[str, Any]
 
 FIELD_MANAGER = "airflowaks"
 _APPLY = "application/apply-patch+yaml"
+JSON_PATCH = "application/json-patch+json"
 _PAGE = 500
 _QUIET_SECONDS = 10
 _GRACE_SECONDS = 10

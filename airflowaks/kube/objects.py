@@ -14,7 +14,8 @@ from airflowaks.engine.diff import compare
 from airflowaks.engine.resource import Facts, Resource
 from airflowaks.errors import FieldConflict, Forbidden, InvalidObject, MissingDependency
 from airflowaks.kube import rollouts
-from airflowaks.kube.client import Document, Kube, connect
+from airflowaks.kube.additions import Addition, additions, removal
+from airflowaks.kube.client import FIELD_MANAGER, JSON_PATCH, Document, Kube, connect
 from airflowaks.kube.differences import differences
 from airflowaks.kube.manifests import load
 from airflowaks.kube.ownership import Ownership, dated, holder
@@ -73,6 +74,16 @@ class KubeObject(Resource):
     def holder(self, path: str) -> str:
         """Return who else has set a field and when, as its manager is called; empty if nobody has."""
         return holder(self.facts, path) if self.facts else ""
+
+    def additions(self) -> list[Addition]:
+        """Return what others have added to the object; where that is what the server sets by itself, nothing."""
+        document = self.facts
+        if document is None or not (added := additions(document, self.desired())):
+            return []
+        _, *patch = removal(document, added)
+        query = {"fieldManager": FIELD_MANAGER, "dryRun": "All"}
+        without = self.kube.request("PATCH", self.kube.path(self.reference), query, patch, JSON_PATCH)
+        return added if differences(without, document) else []
 
     @property
     def _takes_over(self) -> bool:

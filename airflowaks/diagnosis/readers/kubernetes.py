@@ -15,7 +15,6 @@ from airflowaks.diagnosis.readers.pods import Warnings, pods
 from airflowaks.diagnosis.readers.resource_status import named, statuses
 from airflowaks.diagnosis.readers.scope import LABELS, component_of
 from airflowaks.errors import AirflowAksError
-from airflowaks.kube.additions import additions
 from airflowaks.kube.client import Kube, Reference, connect
 from airflowaks.kube.objects import KubeObject
 from airflowaks.kube.ownership import Ownership
@@ -93,9 +92,8 @@ def objects(session: Session, scope: Scope) -> dict[str, Any]:
 def _added(resource: KubeObject) -> Iterator[Added]:
     """Yield what others have added to an object whose status was read."""
     with suppress(AirflowAksError):
-        document = resource.facts if resource.kind in _EDITED else None
-        for each in additions(document, resource.desired()) if document else ():
-            component = component_of(document) if document else ""
+        for each in resource.additions() if resource.kind in _EDITED else ():
+            component = component_of(resource.facts or {})
             yield Added(resource.kind, resource.name, each.path, each.by, each.at, component)
 
 

@@ -50,6 +50,9 @@ def test_what_somebody_added_is_shown_before_it_is_removed_and_its_values_never(
     assert "nodeSelector" not in spec
     assert "env" not in spec["containers"][0]
     assert spec["containers"][0]["image"].endswith(":none-such"), "a changed value is drift, and stays"
+    for seconds in (60, 30):  # back to the server's own value, which cannot be removed
+        pod = {"terminationGracePeriodSeconds": seconds}
+        world.kube.request("PATCH", path, manager, {"spec": {"template": {"spec": pod}}}, STRATEGIC)
     assert not remove()
 
 
