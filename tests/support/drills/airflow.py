@@ -40,6 +40,8 @@ _SCHEDULED_LONG_AGO = (
 _ASKED_FOR_LONG_AGO = "UPDATE dag_run SET queued_at = queued_at - interval '6 minutes' WHERE state = 'queued'"
 _SECRET_KEY = "AIRFLOW__API__SECRET_KEY"
 _DAG_SECONDS = 180.0
+_LOST_SECONDS = 420.0
+"""Within which a task fails that does not reach the api-server."""
 _REMOVE_LOGS = f"import shutil; shutil.rmtree('/opt/airflow/logs/dag_id={SMOKE_DAG}')"
 _OLD_PROBE = """
 import sys, time, urllib.error, urllib.request
@@ -61,7 +63,7 @@ def _fail_a_task(scene: Scene) -> None:
     with scene.api() as api:
         api.unpause(SMOKE_DAG)
         run = api.trigger(SMOKE_DAG)
-        wait_until(lambda: api.state(SMOKE_DAG, run), lambda state: state == "failed", _DAG_SECONDS, longest_pause=1)
+        wait_until(lambda: api.state(SMOKE_DAG, run), lambda state: state == "failed", _LOST_SECONDS, longest_pause=1)
 
 
 def _control(scene: Scene, call: str) -> None:
