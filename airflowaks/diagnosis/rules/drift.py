@@ -127,12 +127,12 @@ def _fields_were_added(facts: Snapshot) -> Iterable[Cause]:
     may_explain=True,
 )
 def _object_differs(facts: Snapshot) -> Iterable[Cause]:
-    """One cause for each component that has objects which differ, by its Deployment's name, and one for all others."""
+    """One cause for each component whose Deployment or Job differs, by that one's name, and one for all others."""
     differing: dict[str, list[ResourceStatus]] = {}
     for status in facts.kubernetes.objects.values():
         if status.exists and status.differences_without(*_told_elsewhere(facts, status)):
-            deployment = facts.kubernetes.deployments.get(status.name)
-            differing.setdefault(deployment.component if deployment else "", []).append(status)
+            workload = facts.kubernetes.deployments.get(status.name) or facts.kubernetes.jobs.get(status.name)
+            differing.setdefault(workload.component if workload else "", []).append(status)
     for component, statuses in differing.items():
         names = listed([status.title for status in statuses])
         if any(status.held for status in statuses):
