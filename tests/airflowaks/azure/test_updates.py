@@ -155,22 +155,24 @@ def test_node_pools_and_add_ons_of_others_survive(group: ResourceGroup) -> None:
     properties["addonProfiles"]["azurepolicy"] = {"enabled": True}
     properties["autoScalerProfile"] = {"expander": "least-waste"}
     gpu = {
-        "name": "gpu",
         "mode": "User",
         "nodeLabels": {"team": "vision"},
         "vmSize": "Standard_NC6s_v3",
         "count": 1,
         "osType": "Linux",
     }
-    properties["agentPoolProfiles"].append({**gpu, "type": "VirtualMachineScaleSets"})
     resource.put(changed)
+    pools = resource.session.clusters.agent_pools
+    pools.begin_create_or_update(
+        resource.group, resource.name, "gpu", {"properties": {**gpu, "type": "VirtualMachineScaleSets"}}
+    ).result()
     (change,) = converge(group.session, resource)
     assert [one.path for one in change.differences] == ["properties.disableLocalAccounts"]
     assert resource.fact("properties.addonProfiles.azurepolicy.enabled") is True
     assert resource.fact("properties.autoScalerProfile.expander") == "least-waste"
-    pools = {pool["name"]: pool for pool in resource.fact("properties.agentPoolProfiles")}
-    assert pools.keys() == {"airflow", "gpu"}
-    assert gpu.items() <= pools["gpu"].items()
+    profiles = {pool["name"]: pool for pool in resource.fact("properties.agentPoolProfiles")}
+    assert profiles.keys() == {"airflow", "gpu"}
+    assert gpu.items() <= profiles["gpu"].items()
 
 
 @pytest.mark.broad
