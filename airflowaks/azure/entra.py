@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import itertools
 import uuid
+from abc import abstractmethod
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -102,9 +103,9 @@ class DirectoryObject(Resource):
         described = {} if self.origin == ADOPTED else {"description": f"{self.description} {self._mark}"}
         return {"displayName": self.name, **self.settings(), **described}
 
+    @abstractmethod
     def settings(self) -> Facts:
         """Return the properties of the type that matter."""
-        raise NotImplementedError
 
     def creation(self) -> Facts:
         """Return the properties that only a creation has."""

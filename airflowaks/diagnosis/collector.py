@@ -61,8 +61,7 @@ def collect(session: Session, scope: Scope) -> Snapshot:
     values_of_fields = {field.name: getattr(session.connection, field.name) for field in fields(Connection)}
     connection = _ShortTimeouts(**values_of_fields)
     reader = Session(session.environment, "plan", connection, redactor=session.redactor)
-    with closing(reader), ThreadPoolExecutor(1 + len(_PARTS)) as pool:
-        pool.submit(backend.prepare, reader)
+    with closing(reader), ThreadPoolExecutor(len(_PARTS)) as pool:
         read = dict(zip(_PARTS, pool.map(lambda name: _read(reader, scope, name, _PARTS[name]), _PARTS), strict=True))
     values_of: dict[str, dict[str, Any]] = {source: {} for source in _SOURCES}
     for name, (values, _) in read.items():

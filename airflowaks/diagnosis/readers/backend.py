@@ -78,12 +78,6 @@ TRANSACTIONS = """
 """
 
 
-def prepare(session: Session) -> None:
-    """Open the way to the servers, whose pod takes seconds to start; the readers of the backend report its errors."""
-    server = session.memoize(backend.Resources).server
-    server.route.address(server.host, server.port)
-
-
 def database(session: Session, _scope: Scope) -> dict[str, Any]:
     """Log in to Airflow's database; read privileges, migration and connections."""
     with open_database(session, session.memoize(key_vault.Resources).sql_connection) as connection:
