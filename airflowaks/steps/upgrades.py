@@ -111,6 +111,7 @@ def kubernetes(session: Session, chosen: str = KUBERNETES) -> Changes:
     Raises:
         UpgradeBlocked: the version is more than a step away.
         CheckFailed: the control plane is not well afterwards, so that the pools stay as they are.
+        RolloutFailed: a component of Airflow is not ready again after its nodes were replaced.
 
     """
     step = session.memoize(Resources)
@@ -121,15 +122,18 @@ def kubernetes(session: Session, chosen: str = KUBERNETES) -> Changes:
         _require(cluster.checks(session))
     for pool in step.pools:
         changes += converge(session, pool)
-    return changes
+    return _with_pods(session, changes)
 
 
 def node_image(session: Session, chosen: str = NODE_IMAGE) -> Changes:
-    """Upgrade the nodes of the environment's pools to AKS's newest image, one pool after the other."""
+    """Upgrade the nodes of the environment's pools to AKS's newest image, one pool after the other.
+
+    Raises RolloutFailed where a component of Airflow is not ready again afterwards.
+    """
     step = session.memoize(Resources)
     if not step.has_cluster or not _begin(session, NODE_IMAGE, chosen):
         return Changes()
-    return sum((converge(session, image) for image in step.images), start=Changes())
+    return _with_pods(session, sum((converge(session, image) for image in step.images), start=Changes()))
 
 
 def postgresql(session: Session, chosen: str = POSTGRESQL) -> Changes:
@@ -137,6 +141,7 @@ def postgresql(session: Session, chosen: str = POSTGRESQL) -> Changes:
 
     Raises:
         UpgradeBlocked: the version is none that it can be upgraded to, or Azure's precheck has failed.
+        RolloutFailed: a component of Airflow is not ready again after the database was down.
 
     """
     step = session.memoize(Resources)
@@ -149,7 +154,7 @@ def postgresql(session: Session, chosen: str = POSTGRESQL) -> Changes:
             with session.translated(password):
                 if password.secret.facts is not None:
                     password.analyze()
-    return changes
+    return _with_pods(session, changes)
 
 
 def airflow(session: Session, chosen: str = AIRFLOW) -> Changes:
@@ -176,6 +181,15 @@ def checks(session: Session, chosen: str) -> Checks:
 def roll_back(session: Session, results: Checks, chosen: str) -> Changes:
     """Roll back Airflow's image where this session has upgraded it and checks failed; see step 7's."""
     return step7.roll_back(session, results) if chosen == AIRFLOW else Changes()
+
+
+def _with_pods(session: Session, changes: Changes) -> Changes:
+    """Return the changes once Airflow is ready again, whose nodes or database they took. Raises RolloutFailed."""
+    if any(change.applied for change in changes) and running_images(session):
+        for deployment in session.memoize(step7.Resources).deployments:
+            with session.translated(deployment):
+                deployment.await_ready()
+    return changes
 
 
 def _require(results: Checks) -> None:
