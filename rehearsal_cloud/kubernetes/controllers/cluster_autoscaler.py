@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, ClassVar
 from rehearsal_cloud.kubernetes import pool_nodes
 from rehearsal_cloud.kubernetes.controllers import node_fit, pods
 from rehearsal_cloud.kubernetes.controllers.controller import Controller
-from rehearsal_cloud.kubernetes.controllers.drains import Undrained, cordon, drain, pods_on
+from rehearsal_cloud.kubernetes.controllers.drains import Undrained, empty, pods_on
 from rehearsal_cloud.kubernetes.controllers.metadata import annotations_of
 from rehearsal_cloud.kubernetes.controllers.owners import controller_of
 from rehearsal_cloud.kubernetes.durations import seconds
@@ -30,6 +30,8 @@ if TYPE_CHECKING:
     from rehearsal_cloud.kubernetes.state import ClusterState
 
 SAFE_TO_EVICT = "cluster-autoscaler.kubernetes.io/safe-to-evict"
+_TO_BE_DELETED = "ToBeDeletedByClusterAutoscaler"
+"""The taint of a node that it empties. It does not cordon it: `cordon-node-before-terminating` is false."""
 _MACHINE_SECONDS = 90.0
 _ALL: Key = ("",)
 
@@ -117,16 +119,24 @@ class ClusterAutoscaler(Controller):
         node = self.objects.get("Node", name)
         if node is None:
             return
+        self._taint(name, {"key": _TO_BE_DELETED, "value": str(int(time.time())), "effect": "NoSchedule"})
         self.recorder.normal(node, "ScaleDown", "marked the node as toBeDeleted/unschedulable")
         try:
-            await drain(self.cluster, name, self.cluster.cloud.settings.waited(grace))
+            await empty(self.cluster, name, self.cluster.cloud.settings.waited(grace))
         except Undrained as undrained:
             self.recorder.warning(node, "ScaleDownFailed", f"failed to drain the node: {undrained}")
-            cordon(self.cluster, name, unschedulable=False)
+            self._taint(name)
             return
         self.recorder.normal(node, "ScaleDown", "node removed by cluster autoscaler")
         pool_nodes.remove(self.cluster, name)
         pool_nodes.resize(self.cluster, pool, pool["count"] - 1)
+
+    def _taint(self, name: str, *added: Document) -> None:
+        """Taint a node in place of what it was tainted with before: `kubectl uncordon` lets no pod on it again."""
+        node = self.objects.get("Node", name)
+        if node is not None:
+            kept = [taint for taint in node["spec"].get("taints") or () if taint["key"] != _TO_BE_DELETED]
+            self.objects.update({**node, "spec": {**node["spec"], "taints": [*kept, *added]}})
 
     def _candidates(self, pools: list[Document], threshold: float) -> dict[str, Document]:
         """Return the pools of the nodes that are little used and whose pods may go and find room elsewhere."""

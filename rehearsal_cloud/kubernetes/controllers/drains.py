@@ -53,6 +53,12 @@ async def drain(cluster: ClusterState, node: str, seconds: float, recorder: Reco
     document = cluster.objects.get("Node", node)
     if recorder and document:
         recorder.normal(document, "Drain", f"Draining node: {node}")
+    await empty(cluster, node, seconds, recorder)
+
+
+async def empty(cluster: ClusterState, node: str, seconds: float, recorder: Recorder | None = None) -> None:
+    """Evict a node's pods and wait until they have ended. Raises Undrained where pods are left after `seconds`."""
+    document = cluster.objects.get("Node", node)
     deadline = time.monotonic() + seconds
     while left := pods_on(cluster, node):
         blocked = ""

@@ -10,6 +10,7 @@ import pytest
 from azure.core.exceptions import HttpResponseError
 from azure.mgmt.containerservice import ContainerServiceClient
 from kubernetes.client import AppsV1Api, PolicyV1Api
+from kubernetes.watch import Watch
 
 from tests.support import managed_cluster as azure
 from tests.support.node import Namespace, admin, shell
@@ -146,6 +147,7 @@ def test_the_autoscaler_adds_nodes_for_pods_and_removes_those_that_nobody_keeps(
     cluster.properties.auto_scaler_profile = profile
     aks.managed_clusters.begin_create_or_update(GROUP, CLUSTER, cluster).result()
     (first,) = nodes(namespace)
+    begun = namespace.core.list_node().metadata.resource_version
 
     def count() -> int:
         assert aks.agent_pools.get(GROUP, CLUSTER, POOL).properties.count == len(nodes(namespace))
@@ -195,3 +197,7 @@ def test_the_autoscaler_adds_nodes_for_pods_and_removes_those_that_nobody_keeps(
     apps.delete_namespaced_deployment("kept", namespace.name)
     namespace.until(lambda: len(nodes(namespace)) == 1)
     assert count() == 1
+    changes = Watch().stream(namespace.core.list_node, resource_version=begun, timeout_seconds=1)
+    specs = [change["object"].spec for change in changes]
+    assert {taint.key for spec in specs for taint in spec.taints or ()} == {"ToBeDeletedByClusterAutoscaler"}
+    assert not any(spec.unschedulable for spec in specs)  # tainted, not cordoned
