@@ -77,6 +77,14 @@ ANSWERS = {
     "wants_slot/0/work": ["All worker slots are taken: 2 of 2, by sensors in poke mode."],
 }
 
+MANY = """
+INSERT INTO task_instance
+SELECT (jsonb_populate_record(done, jsonb_build_object('id', gen_random_uuid(), 'map_index', n, 'state', 'scheduled',
+                              'scheduled_dttm', now() - interval '10 minutes'))).*
+FROM task_instance done, generate_series(1, 10000) n
+WHERE done.id = (SELECT id FROM task_instance WHERE state = 'success' LIMIT 1)
+"""
+
 
 @pytest.mark.broad
 def test_a_dag_that_is_paused_and_one_that_is_not_known(airflow: Deployed) -> None:
@@ -99,6 +107,21 @@ def test_a_dag_that_is_paused_and_one_that_is_not_known(airflow: Deployed) -> No
     with scene.api() as api:
         api.unpause(SMOKE_DAG)
     scene.await_run(SMOKE_DAG, run, "success")
+
+
+@pytest.mark.broad
+def test_ten_thousand_tasks_are_one_line_and_read_within_seconds(airflow: Deployed) -> None:
+    """Of a run that is over, so that no scheduler looks after them; before anything else is held."""
+    scene = Scene(airflow.cloud)
+    scene.as_airflow(MANY)
+    try:
+        facts = Held(scene).facts()
+    finally:
+        scene.as_airflow("DELETE FROM task_instance WHERE map_index > 0")
+    (wait,) = facts.airflow.waiting.waits
+    assert (wait.count, wait.run_state) == (10_000, "success")
+    assert [group.reason.holds for group in grouped(facts).groups] == ["Its run is success, not running."]
+    assert facts.readings["airflow.waiting"].seconds < 10
 
 
 @pytest.fixture(scope="module")
@@ -169,27 +192,3 @@ def test_a_full_executor_then_no_scheduler_and_no_triggerer_then_a_lost_task(hel
     causes = [group.reason.holds for group in grouped(facts).groups]
     assert {firsts(seen)[0], NOBODY, "DAG halted is paused."} <= set(causes)
     assert len(causes) == len(set(causes))
-
-
-MANY = """
-INSERT INTO task_instance
-SELECT (jsonb_populate_record(done, jsonb_build_object('id', gen_random_uuid(), 'map_index', n, 'state', 'scheduled',
-                              'scheduled_dttm', now() - interval '10 minutes'))).*
-FROM task_instance done, generate_series(1, 10000) n
-WHERE done.id = (SELECT id FROM task_instance WHERE state = 'success' LIMIT 1)
-"""
-
-
-@pytest.mark.broad
-def test_ten_thousand_tasks_are_one_line_and_read_within_seconds(airflow: Deployed) -> None:
-    """Of a run that is over, so that no scheduler looks after them."""
-    scene = Scene(airflow.cloud)
-    scene.as_airflow(MANY)
-    try:
-        facts = Held(scene).facts()
-    finally:
-        scene.as_airflow("DELETE FROM task_instance WHERE map_index > 0")
-    (wait,) = facts.airflow.waiting.waits
-    assert (wait.count, wait.run_state) == (10_000, "success")
-    assert [group.reason.holds for group in grouped(facts).groups] == ["Its run is success, not running."]
-    assert facts.readings["airflow.waiting"].seconds < 10

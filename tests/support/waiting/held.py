@@ -59,6 +59,7 @@ SETTLED = {
 TWICE = ("one_run", "past", "one_instance")
 DATED = ("after_its_end",)
 NOT_RUN = ("later", "over", "by_asset", "by_hand", "broken")
+FOR_LONG = "UPDATE {0} SET {1} = least({1}, now() - interval '6 minutes') WHERE state = 'queued'"
 LAST = ("many", "wants_executor")
 
 
@@ -101,7 +102,7 @@ class Held:
             self._run(api, "wants_executor", {"scheduled": 1})
 
     def lose(self) -> None:
-        """Empty the broker's queue, and free the workers' slots."""
+        """Empty the broker's queue, free the workers' slots, and have what is queued wait for long."""
         step4 = self.scene.step(key_vault)
         with opened(
             step4.broker_url.require("value").reveal(), self.scene.session.connection.ca_file, step4.route
@@ -110,9 +111,8 @@ class Held:
         with self.scene.api() as api:
             self.end("pokes", api)
             await_true(lambda: not _count(api, "pokes", "running"))
-        self.scene.as_airflow(
-            "UPDATE task_instance SET queued_dttm = queued_dttm - interval '6 minutes' WHERE dag_id = 'wants_slot'"
-        )
+        self.scene.as_airflow(FOR_LONG.format("task_instance", "queued_dttm"))
+        self.scene.as_airflow(FOR_LONG.format("dag_run", "queued_at"))
 
     def end(self, dag: str, api: AirflowApi) -> None:
         """Mark the runs of a DAG as failed, which ends their tasks."""
