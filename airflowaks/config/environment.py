@@ -85,6 +85,11 @@ class Environment(schema.Section):
         """The mark on what the runbook creates for this environment, such as `dev-x2k9qd`, unlike any other's."""
         return f"{self.name}-{naming.name_suffix(self.name, self.subscription_id, self.resource_group)}"
 
+    @property
+    def registers_application(self) -> bool:
+        """Whether step 1 registers the application that people sign in to: else another one did, or nobody does."""
+        return self.airflow.login == "entra" and self.entra.application_id is None
+
     @field_validator("postgresql")
     @classmethod
     def _admits_addresses_of_the_internet(

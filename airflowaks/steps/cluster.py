@@ -62,7 +62,10 @@ class Resources:
         self.groups = [self.admins, self.developers]
         if names.viewer_group:
             self.groups.append(Group(session, names.viewer_group, f"Viewers of Airflow ({environment.name})"))
-        self.application = self._application(session)
+        self.application: Application | None = None
+        if environment.registers_application:
+            description = f"Sign-in to Airflow ({environment.name})"
+            self.application = Application(session, names.application, description, environment.airflow.host)
         self.sign_in = self._sign_in()
         self.identity = ManagedIdentity(
             session, environment.identities.cluster, depends_on=[self.group, *self.providers]
@@ -77,14 +80,6 @@ class Resources:
         self.namespace = KubeObject(namespace, parent=self.cluster)
         self.rules = [KubeObject(rule, parent=self.namespace) for rule in rules]
         set_step(1, self)
-
-    def _application(self, session: Session) -> Application | None:
-        """Return the application that people sign in to, unless an administrator has made it or nobody does."""
-        environment = session.environment
-        if environment.airflow.login == "password" or environment.entra.application_id:
-            return None
-        description = f"Sign-in to Airflow ({environment.name})"
-        return Application(session, environment.entra.application, description, environment.airflow.host)
 
     def _sign_in(self) -> list[Resource]:
         """Return the application, and what it takes in the tenant."""
