@@ -1,4 +1,4 @@
-"""Fixes in PostgreSQL that no step makes: they end transactions, and reset what keeps Airflow from writing."""
+"""Fixes in PostgreSQL that no step makes: end transactions, reset what keeps Airflow from writing, migrate again."""
 
 from __future__ import annotations
 
@@ -6,11 +6,13 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, LiteralString
 
 from airflowaks.azure.database_role import TOKEN_SCOPE, connect, statement
+from airflowaks.diagnosis import kubectl
 from airflowaks.diagnosis.readers.backend import as_owner, open_database, transactions
 from airflowaks.diagnosis.written import written
 from airflowaks.engine.changes import Action, Changes, Difference
 from airflowaks.errors import PermissionDenied
-from airflowaks.steps import backend, key_vault
+from airflowaks.kube.pods import is_true
+from airflowaks.steps import airflow, backend, key_vault
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -102,6 +104,20 @@ def reset_parameter(name: str, session: Session) -> Changes:
             [Difference("value", before, default)],
             lambda: operations.begin_update(server.group, server.name, name, parameters).result(),
         )
+
+
+def migrate_again(schema: str, session: Session) -> Changes:
+    """Run the migration again, which its Job's manifest gives no reason for, then roll out what waits for it.
+
+    The Job is deleted once: not while it runs, nor when the database no longer has `schema`.
+    """
+    with session.translated(migration := session.memoize(airflow.Resources).migration):
+        job = migration.refresh()
+    with open_database(session, session.memoize(key_vault.Resources).sql_connection) as connection:
+        migrated = as_owner(connection).schema != schema
+    ended = job is not None and (is_true(job, "Complete") or is_true(job, "Failed"))
+    deleted = kubectl.write(session, job, Action.DELETE) if job and ended and not migrated else Changes()
+    return deleted + airflow.components(session)
 
 
 def _named(session: Session, kind: str, name: str) -> tuple[str, str, str]:

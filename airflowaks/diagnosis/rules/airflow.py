@@ -6,22 +6,18 @@ import re
 from functools import partial
 from typing import TYPE_CHECKING
 
-from airflowaks.diagnosis import kubectl
+from airflowaks.diagnosis.backend_fixes import migrate_again
 from airflowaks.diagnosis.facts.waiting import duration
 from airflowaks.diagnosis.readers.airflow import API_SERVER
-from airflowaks.diagnosis.readers.backend import as_owner, open_database
 from airflowaks.diagnosis.rules import failed_tasks
 from airflowaks.diagnosis.rules.parsing import IMPORT_TIMEOUT
 from airflowaks.diagnosis.rules.rule import DOWNSTREAM, WARNING, Cause, Section, components_of, in_turn, restart
-from airflowaks.engine.changes import Action, Changes
-from airflowaks.kube.pods import is_true
-from airflowaks.steps import airflow, key_vault, schemas, workload_identity
+from airflowaks.steps import airflow, schemas, workload_identity
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from airflowaks.diagnosis.facts.snapshot import LogLine, Snapshot
-    from airflowaks.session import Session
 
 _DOCS = "https://airflow.apache.org/docs/apache-airflow/stable/"
 _SETTINGS = f"{_DOCS}configurations-ref.html"
@@ -94,20 +90,6 @@ def _component_hangs(facts: Snapshot) -> Iterable[Cause]:
 AIRFLOW.text_rules("AKA-716")
 
 
-def _migrate_again(schema: str, session: Session) -> Changes:
-    """Run the migration again, which its Job's manifest gives no reason for, then roll out what waits for it.
-
-    The Job is deleted once: not while it runs, nor when the database no longer has `schema`.
-    """
-    with session.translated(migration := session.memoize(airflow.Resources).migration):
-        job = migration.refresh()
-    with open_database(session, session.memoize(key_vault.Resources).sql_connection) as connection:
-        migrated = as_owner(connection).schema != schema
-    ended = job is not None and (is_true(job, "Complete") or is_true(job, "Failed"))
-    deleted = kubectl.write(session, job, Action.DELETE) if job and ended and not migrated else Changes()
-    return deleted + airflow.components(session)
-
-
 @AIRFLOW.rule("AKA-717", effects=_OF_THE_SCHEMA, link=f"{_DOCS}installation/upgrading.html")
 def _schema_is_newer(facts: Snapshot) -> Iterable[Cause]:
     """Find images that are older than the schema, by Airflow's version in the tag; others by Alembic's words."""
@@ -127,7 +109,7 @@ def _schema_is_older(facts: Snapshot) -> Iterable[Cause]:
         "The database's schema is older than the image: it was not migrated, or restored from before.",
         "Delete the Job airflow-migration, then run step 7, which migrates the database.",
         _schemas(facts, newer=False),
-        remedy=partial(_migrate_again, facts.backend.database.schema),
+        remedy=partial(migrate_again, facts.backend.database.schema),
     )
 
 
