@@ -57,7 +57,7 @@ def act_on(
 
         def begin(resource: Resource) -> Change:
             progress.began(resource)
-            return act(session, resource)
+            return _or_unread(session, resource, act)
 
         for resource, future in run_in_order(graph, begin, on_interrupt=session.stopping.set):
             if future.exception():
@@ -69,11 +69,11 @@ def act_on(
     return Changes(changes[resource] for resource in graph)
 
 
-def _converge(session: Session, resource: Resource) -> Change:
-    await_needs(resource)
+def _or_unread(session: Session, resource: Resource, act: Callable[[Session, Resource], Change]) -> Change:
+    """Call `act`; in a check, a resource that the caller has no right to read is an unread one."""
     started = time.time()
     try:
-        return _converge_readable(session, resource, started)
+        return act(session, resource)
     except AirflowAksError as error:
         if session.mode != "check" or not error.needs:
             raise
@@ -89,7 +89,12 @@ def _converge(session: Session, resource: Resource) -> Change:
         )
 
 
-def _converge_readable(session: Session, resource: Resource, started: float) -> Change:
+def _converge(session: Session, resource: Resource) -> Change:
+    await_needs(resource)
+    return _converge_awaited(session, resource, time.time())
+
+
+def _converge_awaited(session: Session, resource: Resource, started: float) -> Change:
     from azure.core.exceptions import ResourceExistsError
 
     with session.translated(resource):
@@ -111,7 +116,7 @@ def _converge_readable(session: Session, resource: Resource, started: float) -> 
                     if facts is not None or resource.refresh() is None:
                         raise
                     # Another run creates it, and had not begun when this one read it.
-                    return _converge_readable(session, resource, started)
+                    return _converge_awaited(session, resource, started)
             correlation_id, resource.written = correlation.id, True
             wait_until(resource.refresh, lambda _: not resource.differences(), resource.settling_seconds)
             _check_converged(resource)

@@ -8,8 +8,9 @@ import pytest
 
 from airflowaks.engine.changes import Action, Changes
 from airflowaks.errors import PermissionDenied
+from airflowaks.kube.client import Reference, connect
 from airflowaks.session import Session, open_session
-from airflowaks.steps import backend, cluster, key_vault, registry, workload_identity
+from airflowaks.steps import airflow, backend, cluster, key_vault, registry, workload_identity
 from tests.support.deployment import describe_environment, is_write
 from tests.support.principals import READING_GRAPH, principal_of, reading
 
@@ -114,3 +115,26 @@ def test_a_plan_without_the_rights_fails(reader: Session) -> None:
     session = Session(reader.environment, "plan", reader.connection)
     with pytest.raises(PermissionDenied, match=r"secret airflow-\S+: Azure refused the request"):
         key_vault.secrets(session)
+
+
+def test_workers_of_a_queue_that_the_file_names_no_more_are_told(reader: Session, deployed: Session) -> None:
+    labels = {"app.kubernetes.io/name": "airflow", "app.kubernetes.io/component": "worker-old"}
+    template = {"metadata": {"labels": labels}, "spec": {"containers": [{"name": "worker", "image": "worker"}]}}
+    deployment = {
+        "apiVersion": "apps/v1",
+        "kind": "Deployment",
+        "metadata": {
+            "name": "airflow-worker-old",
+            "namespace": deployed.environment.cluster.namespace,
+            "labels": labels,
+        },
+        "spec": {"replicas": 0, "selector": {"matchLabels": labels}, "template": template},
+    }
+    deployed.memoize(connect).create(deployment)
+    changes = airflow.components(reader)
+    deployed.memoize(connect).delete(Reference.of(deployment))
+    assert {change.kind: change.action for change in changes if change.name == "airflow-worker-old"} == {
+        "PodDisruptionBudget": Action.NONE,
+        "ScaledObject": Action.UNREAD,
+        "Deployment": Action.DELETE,
+    }
