@@ -13,7 +13,7 @@ from airflowaks.azure.region import kubernetes_releases, require_release, suppor
 from airflowaks.config.naming import utc_offset
 from airflowaks.engine.changes import AFTER_APPLY, Difference
 from airflowaks.engine.diff import compare
-from airflowaks.engine.resource import Facts, value_at
+from airflowaks.engine.resource import MADE_HERE, Facts, value_at
 
 if TYPE_CHECKING:
     from airflowaks.azure.entra import Group
@@ -58,6 +58,23 @@ class ManagedCluster(ArmResource):
     def own_pools(self) -> tuple[str, ...]:
         """Return the names of the environment's node pools."""
         return tuple(pool.name for pool in self.session.environment.cluster.pools.values())
+
+    @property
+    def note(self) -> str:
+        """Name the pools of a cluster made here that the environment file does not name, and what removes each.
+
+        Whether another tool made a pool, or the file named it before, nothing tells: so none is removed.
+        https://learn.microsoft.com/cli/azure/aks/nodepool#az-aks-nodepool-delete
+        """
+        if self.origin != MADE_HERE:
+            return ""
+        remove = f"az aks nodepool delete --resource-group {self.group} --cluster-name {self.name} --name"
+        return " ".join(
+            f"Node pool {pool['name']} is not in the environment file; it stays, and its {pool['count']}"
+            f" node{'s' * (pool['count'] != 1)} cost: `{remove} {pool['name']}` removes it."
+            for pool in value_at(self.facts, "properties.agentPoolProfiles") or []
+            if pool["name"] not in self.own_pools
+        )
 
     def outdated(self) -> tuple[Difference, ...]:
         """Return the control plane and the environment's node pools that are not at the environment's version.

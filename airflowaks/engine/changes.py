@@ -75,7 +75,8 @@ class Change:
     `applied` tells the two apart; `began` is when that was (seconds since 1970) and `seconds` how long reading and
     writing took; `correlation_id` is Azure's
     `x-ms-correlation-request-id` of the last write, which support asks for. `unread` is what a check could not compare,
-    and the right that this needs. `origin` says whether the runbook made the resource.
+    and the right that this needs. `origin` says whether the runbook made the resource. `note` is a sentence that the
+    operator should read about it.
     """
 
     kind: str
@@ -89,6 +90,7 @@ class Change:
     applied: bool = False
     unread: str = ""
     origin: str = ""
+    note: str = ""
 
     @property
     def pending(self) -> bool:
@@ -135,7 +137,7 @@ class Changes(Tabular, tuple[Change, ...]):
         return ", ".join(parts) + "."
 
     def table(self, title: str = "") -> Table:
-        """Return the table: one row a resource, its differences below it."""
+        """Return the table: one row a resource, its differences below it, and the notes under the counts."""
         rows = []
         for change in self:
             seconds = f"{change.seconds:.1f}"
@@ -145,7 +147,8 @@ class Changes(Tabular, tuple[Change, ...]):
             if change.action in (Action.UPDATE, Action.KEEP, Action.DELETE):
                 rows += [("", "", "", str(difference), "", "") for difference in change.differences]
         records = {CHANGES_MIME: [change.record() for change in self]}
-        return Table(("", "resource", "name", "change", "s", "correlation ID"), rows, title, self.summary(), records)
+        note = "\n".join((self.summary(), *(change.note for change in self if change.note)))
+        return Table(("", "resource", "name", "change", "s", "correlation ID"), rows, title, note, records)
 
     def _count(self, action: str, *, applied: bool) -> int:
         return sum(change.action.value == action and change.applied is applied for change in self)

@@ -134,6 +134,7 @@ def _converge_awaited(session: Session, resource: Resource, started: float) -> C
                 applied=writes,
                 unread=resource.unread,
                 origin=resource.origin,
+                note=resource.note,
             )
 
         if session.applies:

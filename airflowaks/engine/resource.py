@@ -104,6 +104,11 @@ class Resource(ABC):
         """
         return ""
 
+    @property
+    def note(self) -> str:
+        """Return a sentence that the operator should read about the resource, or nothing."""
+        return ""
+
     def unfinished(self, facts: Facts) -> bool:
         """Tell whether an earlier write is still under way, so that this one has to wait for it."""
         del facts

@@ -8,7 +8,7 @@ from airflowaks.azure.entra import Group, GroupMembers
 from airflowaks.azure.identities import ManagedIdentity
 from airflowaks.azure.kubernetes_service import UPGRADES, MaintenanceWindow, ManagedCluster
 from airflowaks.config.schema import SpotPool, SystemPool
-from airflowaks.engine.changes import Action, Change
+from airflowaks.engine.changes import Action, Change, Changes
 from airflowaks.engine.converge import converge
 from airflowaks.engine.resource import ADOPTED
 from airflowaks.kube.client import connect
@@ -17,6 +17,7 @@ from airflowaks.steps import cluster as cluster_step
 
 if TYPE_CHECKING:
     from airflowaks.azure.subscription import ResourceGroup
+    from airflowaks.session import Mode
 
 
 def test_long_term_support_comes_and_goes_with_the_tier(group: ResourceGroup) -> None:
@@ -64,9 +65,9 @@ def test_a_cluster_of_before_waits_for_pods_and_gets_its_windows_once(group: Res
 def test_a_cluster_of_one_pool_gets_a_system_pool_and_one_of_spot_machines(group: ResourceGroup) -> None:
     before = group.session
 
-    def converged(**pools: Any) -> tuple[Session, ManagedCluster, Change]:
+    def converged(mode: Mode = "apply", **pools: Any) -> tuple[Session, ManagedCluster, Change]:
         settings = before.environment.cluster.model_copy(update=pools)
-        session = Session(before.environment.model_copy(update={"cluster": settings}), "apply", before.connection)
+        session = Session(before.environment.model_copy(update={"cluster": settings}), mode, before.connection)
         admins = Group(session, f"{group.name}-admins", "a test's")
         identity = ManagedIdentity(session, "cluster")
         cluster = ManagedCluster(session, identity=identity, admins=admins)
@@ -87,7 +88,16 @@ def test_a_cluster_of_one_pool_gets_a_system_pool_and_one_of_spot_machines(group
         "spot": ("User", 0),
     }
     assert facts["system"]["nodeTaints"] == ["CriticalAddonsOnly=true:NoSchedule"]
-    assert converged(**pools)[2].action is Action.NONE
+    second = converged(**pools)[2]
+    assert (second.action, second.note) == (Action.NONE, "")
+    command = f"az aks nodepool delete --resource-group {group.name} --cluster-name {cluster.name} --name"
+    planned = converged("plan", system_pool=pools["system_pool"])[2]
+    assert planned.action is Action.NONE
+    assert planned.note == (
+        f"Node pool spot is not in the environment file; it stays, and its 0 nodes cost: `{command} spot` removes it."
+    )
+    assert planned.note in str(Changes([planned]))
+    assert f"`{command} system` removes it. Node pool spot" in converged("plan")[2].note
     nodes = list(session.memoize(connect).each("v1", "Node"))
     assert sorted(
         (labels["agentpool"], labels["kubernetes.azure.com/mode"], len(node["spec"].get("taints", ())))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from typing import Any
 
@@ -40,6 +41,12 @@ def test_a_row_a_resource_with_its_differences_below_it() -> None:
     ]
 
 
+def test_notes_are_whole_lines_under_the_counts() -> None:
+    notes = [f"note {number} " + "long " * 40 for number in range(2)]
+    noted = [dataclasses.replace(change(Action.NONE, note[:6]), note=note.strip()) for note in notes]
+    assert str(Changes(noted)).splitlines()[-3:] == ["2 up to date.", *(note.strip() for note in notes)]
+
+
 def test_machines_get_the_same_as_json() -> None:
     bundle = json.loads(json.dumps(CHANGES._repr_mimebundle_()))
     assert [one["action"] for one in bundle[CHANGES_MIME]] == ["create", "update", "none", "delete"]
@@ -55,6 +62,7 @@ def test_machines_get_the_same_as_json() -> None:
         "applied": True,
         "unread": "",
         "origin": "",
+        "note": "",
     }
     assert bundle["text/plain"] == str(CHANGES)
     assert "&lt;free&gt;" in bundle["text/html"]
