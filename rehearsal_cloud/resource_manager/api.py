@@ -238,14 +238,9 @@ class ResourceManager:
             text = f"The resource group '{rid.group}' is in deprovisioning state and cannot perform this operation."
             raise ServiceError(409, "ResourceGroupBeingDeleted", text)
         parent = rid.parent
-        if parent is not None and not kind.tracked:
-            resource = self._cloud.resource(parent)
-            if resource is None:
-                text = (
-                    "Can not perform requested operation on nested resource. Parent resource"
-                    f" '{parent.name}' not found."
-                )
-                raise ServiceError(404, "ParentResourceNotFound", text)
+        if parent is not None and not kind.tracked and self._cloud.resource(parent) is None:
+            text = f"Can not perform requested operation on nested resource. Parent resource '{parent.name}' not found."
+            raise ServiceError(404, "ParentResourceNotFound", text)
 
     def _check_region(self, rid: ResourceId, location: str) -> None:
         """Raise ServiceError (400) where the type is restricted to other regions; names of regions are not checked."""

@@ -10,6 +10,8 @@ from rehearsal_cloud.resource_manager.kubernetes_versions import current_version
 from rehearsal_cloud.resource_manager.providers.cluster_upgrades import newest_image, upgrade_node_image
 from rehearsal_cloud.resource_manager.providers.node_capacity import DEFAULT_DISK_GB, DEFAULT_SIZE, check_capacity
 from rehearsal_cloud.resource_manager.providers.pool_rules import (
+    check_count,
+    check_drain,
     check_pool_version,
     check_priority,
     check_system_pool,
@@ -39,8 +41,6 @@ _IMMUTABLE = ("vmSize", "osType", "osDiskSizeGB", "osDiskType", "maxPods", "vnet
 _READ_ONLY = ("provisioningState", "currentOrchestratorVersion", "nodeImageVersion", "eTag", "name")
 _SIZE = r"Standard_[A-Z]{1,3}\d+(-\d+)?[a-z]*(_[A-Z0-9]+)*"
 _SYSTEM_CORES = 2
-_MOST_NODES = 1000
-_LEAST_DRAIN_MINUTES, _MOST_DRAIN_MINUTES = 5, 1440
 _ROLLBACKS_SINCE = "2026-04-01"
 
 
@@ -143,8 +143,8 @@ def check(name: str, properties: Document, before: Document | None, location: st
         raise ServiceError(400, "AgentPoolK8sVersionNotSupported", text)
     check_taints(pool)
     check_priority(properties, before)
-    _check_count(pool)
-    _check_drain(pool)
+    check_count(pool)
+    check_drain(pool)
     return pool
 
 
@@ -177,45 +177,6 @@ def check_node_images(call: Call, pools: Mapping[str, Document], requested: Sequ
                 f" recentlyUsedVersions are allowed, got {image}."
             )
             raise ServiceError(400, "InvalidParameter", text)
-
-
-def _check_count(pool: Document) -> None:
-    least = 1 if pool.get("mode") == "System" else 0
-    counts = {"count": pool.get("count")}
-    if pool.get("enableAutoScaling"):
-        for name in ("minCount", "maxCount"):
-            if pool.get(name) is None:
-                text = f"Required parameter agentPoolProfile.{name} is missing (null)."
-                raise ServiceError(400, "InvalidParameter", text)
-            counts[name] = pool[name]
-        if pool["minCount"] > pool["maxCount"]:
-            text = (
-                "The value of parameter agentPoolProfile.minCount is invalid. Error details: minCount must not be more"
-                " than maxCount."
-            )
-            raise ServiceError(400, "InvalidParameter", text)
-    for name, value in counts.items():
-        if value is not None and not least <= value <= _MOST_NODES:
-            text = (
-                f"The value of parameter agentPoolProfile.{name} is invalid. Error details: it must be between {least}"
-                f" and {_MOST_NODES} in a pool of mode {pool.get('mode') or 'User'}."
-            )
-            raise ServiceError(400, "InvalidParameter", text)
-
-
-def _check_drain(pool: Document) -> None:
-    """Check how long a node's drain may take; a pool that does not say it waits 30 minutes and does not show it.
-
-    Limits: https://learn.microsoft.com/azure/aks/upgrade-aks-node-pools-rolling#customize-node-drain-timeout; the
-    OpenAPI file allows less than five minutes. The text is believed.
-    """
-    minutes = (pool.get("upgradeSettings") or {}).get("drainTimeoutInMinutes")
-    if minutes is not None and not _LEAST_DRAIN_MINUTES <= minutes <= _MOST_DRAIN_MINUTES:
-        text = (
-            "The value of parameter agentPoolProfile.upgradeSettings.drainTimeoutInMinutes is invalid. Error details:"
-            f" it must be between {_LEAST_DRAIN_MINUTES} and {_MOST_DRAIN_MINUTES}, got {minutes}."
-        )
-        raise ServiceError(400, "InvalidParameter", text)
 
 
 def filled(cloud: Cloud, before: Document, body: Document, cluster_version: str) -> Document:

@@ -47,7 +47,20 @@ def check_assigned(call: Call, identity: Document) -> None:
             raise ServiceError(403, "LinkedAuthorizationFailed", text)
 
 
-def assigned(cloud: Cloud, identity: Document) -> Document:
+def identity_of(call: Call, body: Document, properties: Document, existing: Document | None) -> Document | None:
+    """Return the cluster's identity, of the type that it asks for or has, or nothing with a service principal."""
+    before = (existing or {}).get("identity")
+    identity_type = (body.get("identity") or {}).get("type") or (before or {}).get("type")
+    if identity_type is None and properties["servicePrincipalProfile"]["clientId"] == "msi":
+        identity_type = "SystemAssigned"
+    if identity_type == "SystemAssigned":
+        return _system_assigned(call.cloud, call.id.name, before)
+    if identity_type == "UserAssigned":
+        return _assigned(call.cloud, body.get("identity") or before or {})
+    return None
+
+
+def _assigned(cloud: Cloud, identity: Document) -> Document:
     """Return the cluster's `identity` with the IDs of its user-assigned identities."""
     named = {}
     for path in identity["userAssignedIdentities"]:
@@ -56,7 +69,7 @@ def assigned(cloud: Cloud, identity: Document) -> Document:
     return {"type": "UserAssigned", "userAssignedIdentities": named}
 
 
-def system_assigned(cloud: Cloud, name: str, before: Document | None) -> Document:
+def _system_assigned(cloud: Cloud, name: str, before: Document | None) -> Document:
     """Return the cluster's system-assigned identity, created in Entra on first use."""
     if before and before["type"] == "SystemAssigned":
         return before

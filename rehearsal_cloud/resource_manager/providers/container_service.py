@@ -25,12 +25,11 @@ from rehearsal_cloud.resource_manager.providers.agent_pools import AgentPool
 from rehearsal_cloud.resource_manager.providers.cluster_credentials import admin_credential, user_credential
 from rehearsal_cloud.resource_manager.providers.cluster_defaults import autoscaler_profile, cluster_defaults
 from rehearsal_cloud.resource_manager.providers.cluster_identity import (
-    assigned,
     check_assigned,
+    identity_of,
     make_addon_identities,
     make_identity,
     remove_addon_identities,
-    system_assigned,
 )
 from rehearsal_cloud.resource_manager.providers.cluster_rules import (
     check_autoscaler,
@@ -163,20 +162,8 @@ class ManagedCluster(ResourceType):
             "systemData": system_data(call, existing),
             "_secret": (existing or {}).get("_secret") or {"token": secrets.token_hex(64)},
         }
-        identity = self._identity(call, body, properties, existing)
+        identity = identity_of(call, body, properties, existing)
         return document | ({"identity": identity} if identity else {})
-
-    @staticmethod
-    def _identity(call: Call, body: Document, properties: Document, existing: Document | None) -> Document | None:
-        before = (existing or {}).get("identity")
-        identity_type = (body.get("identity") or {}).get("type") or (before or {}).get("type")
-        if identity_type is None and properties["servicePrincipalProfile"]["clientId"] == "msi":
-            identity_type = "SystemAssigned"
-        if identity_type == "SystemAssigned":
-            return system_assigned(call.cloud, call.id.name, before)
-        if identity_type == "UserAssigned":
-            return assigned(call.cloud, body.get("identity") or before or {})
-        return None
 
     async def provision(self, cloud: Cloud, document: Document, verb: str) -> None:
         """Create the node resource group with its identities, the pools, the issuer key and the cluster."""

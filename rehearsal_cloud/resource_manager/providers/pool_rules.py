@@ -1,4 +1,4 @@
-"""AKS's rules for clusters of several node pools: which are system pools, which run on spot machines, what joins them.
+"""AKS's rules for node pools: which are system pools, which run on spot machines, what joins them, how many nodes.
 
 https://learn.microsoft.com/azure/aks/use-system-pools, https://learn.microsoft.com/azure/aks/spot-node-pool
 """
@@ -19,6 +19,8 @@ SPOT = "Spot"
 _SPOT_LABEL = {"kubernetes.azure.com/scalesetpriority": "spot"}
 _SPOT_TAINT = "kubernetes.azure.com/scalesetpriority=spot:NoSchedule"
 _CRITICAL, _PREFERENCE = "CriticalAddonsOnly", ":PreferNoSchedule"
+_MOST_NODES = 1000
+_LEAST_DRAIN_MINUTES, _MOST_DRAIN_MINUTES = 5, 1440
 
 
 def check_system_pool(pools: Iterable[Document]) -> None:
@@ -113,3 +115,43 @@ def check_pool_version(name: str, pool: Document, control_plane: str) -> None:
             " please check https://aka.ms/version-skew-policy"
         )
         raise ServiceError(400, "NodePoolMcVersionIncompatible", text)
+
+
+def check_count(pool: Document) -> None:
+    """Raise ServiceError (400) where a pool's number of nodes, or the range that it is scaled in, is out of bounds."""
+    least = 1 if pool.get("mode") == "System" else 0
+    counts = {"count": pool.get("count")}
+    if pool.get("enableAutoScaling"):
+        for name in ("minCount", "maxCount"):
+            if pool.get(name) is None:
+                text = f"Required parameter agentPoolProfile.{name} is missing (null)."
+                raise ServiceError(400, "InvalidParameter", text)
+            counts[name] = pool[name]
+        if pool["minCount"] > pool["maxCount"]:
+            text = (
+                "The value of parameter agentPoolProfile.minCount is invalid. Error details: minCount must not be more"
+                " than maxCount."
+            )
+            raise ServiceError(400, "InvalidParameter", text)
+    for name, value in counts.items():
+        if value is not None and not least <= value <= _MOST_NODES:
+            text = (
+                f"The value of parameter agentPoolProfile.{name} is invalid. Error details: it must be between {least}"
+                f" and {_MOST_NODES} in a pool of mode {pool.get('mode') or 'User'}."
+            )
+            raise ServiceError(400, "InvalidParameter", text)
+
+
+def check_drain(pool: Document) -> None:
+    """Raise ServiceError (400) where a drain may take too short or too long; a pool without a limit waits 30 minutes.
+
+    Limits: https://learn.microsoft.com/azure/aks/upgrade-aks-node-pools-rolling#customize-node-drain-timeout; the
+    OpenAPI file allows less than five minutes. The text is believed.
+    """
+    minutes = (pool.get("upgradeSettings") or {}).get("drainTimeoutInMinutes")
+    if minutes is not None and not _LEAST_DRAIN_MINUTES <= minutes <= _MOST_DRAIN_MINUTES:
+        text = (
+            "The value of parameter agentPoolProfile.upgradeSettings.drainTimeoutInMinutes is invalid. Error details:"
+            f" it must be between {_LEAST_DRAIN_MINUTES} and {_MOST_DRAIN_MINUTES}, got {minutes}."
+        )
+        raise ServiceError(400, "InvalidParameter", text)
