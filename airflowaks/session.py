@@ -148,13 +148,10 @@ class Session:
         if str(claims["tid"]).lower() != tenant.lower():
             message = f"You are signed in to tenant {claims['tid']}, and the environment is in tenant {tenant}."
             raise SignInFailed(message, f"Sign in with `az login --tenant {tenant}`, or correct `tenant_id`.")
-        # Guests have no upn, but every token of a person, and no other, says what was consented to (scp).
-        person = claims.get("idtyp") != "app" and "scp" in claims
-        names = (claims.get(claim) for claim in ("app_displayname", "upn", "unique_name", "appid", "oid"))
-        name = str(next(filter(None, names)))
+        operator = Operator.of(claims)
         if self.connection.trace:
-            self.connection.trace.note("operator", str(claims["oid"]))
-        return Operator(str(claims["oid"]), "User" if person else "ServicePrincipal", name)
+            self.connection.trace.note("operator", operator.object_id)
+        return operator
 
     def token(self, scope: str) -> str:
         """Return an access token for `scope`. Raises SignInFailed, and AzureError where a web page comes instead."""

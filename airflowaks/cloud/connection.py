@@ -24,7 +24,7 @@ from airflowaks.cloud.redaction import Redactor, Secret
 from airflowaks.errors import InvalidParameter, RehearsalUnavailable
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
 
     import requests
     from azure.core.credentials import AccessToken, TokenCredential
@@ -145,6 +145,14 @@ class Operator:
     object_id: str
     kind: Literal["User", "ServicePrincipal"]
     name: str
+
+    @classmethod
+    def of(cls, claims: Mapping[str, Any]) -> Operator:
+        """Return who has a token with these claims."""
+        # Guests have no upn, but every token of a person, and no other, says what was consented to (scp).
+        person = claims.get("idtyp") != "app" and "scp" in claims
+        names = (claims.get(claim) for claim in ("app_displayname", "upn", "unique_name", "appid", "oid"))
+        return cls(str(claims["oid"]), "User" if person else "ServicePrincipal", str(next(filter(None, names))))
 
 
 class Login(NamedTuple):

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING
 
 from airflowaks.config.airflow_schema import DEFAULT_QUEUE, WORKER
 from airflowaks.diagnosis.facts.waiting import Slots, duration
+from airflowaks.diagnosis.waiting.limits import holders
 from airflowaks.diagnosis.waiting.reason import Kind, Reason, beats, silence
-from airflowaks.diagnosis.waiting.tasks import holders
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
