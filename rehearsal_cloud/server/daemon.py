@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import ssl
 import subprocess
@@ -25,6 +26,11 @@ _STOP_SECONDS = 20.0
 _POLL_SECONDS = 0.02
 _ACTION = "→ "
 _SERVERS = ("postgres", "valkey-server")
+_MALLOC = {"MALLOC_MMAP_THRESHOLD_": str(128 * 1024), "MALLOC_ARENA_MAX": "2"}
+"""Give what each connection with TLS reads into, 256 KiB in asyncio, back to the system when the connection ends: by
+default glibc takes it from its heap after the first one, where small blocks come between.
+https://sourceware.org/glibc/manual/latest/html_node/Malloc-Tunable-Parameters.html
+"""
 
 
 class DaemonFailed(click.ClickException):
@@ -58,6 +64,7 @@ def start(home: Home, settings: Settings) -> None:
             stderr=log,
             start_new_session=True,
             cwd=home.folder,
+            env={**os.environ, **_MALLOC},
         )
     deadline = time.monotonic() + _START_SECONDS
     # Until the pid file names it, another program may be listening on the port and never answer.
