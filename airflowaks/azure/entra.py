@@ -225,8 +225,11 @@ class GroupMembers(Resource):
 
 
 def user_names(group: Group) -> list[str]:
-    """Return the user principal names of a group's members, of those who have one. Raises HttpResponseError."""
-    if group.facts is None:
+    """Return the user principal names of a group's members, of those who have one. Raises HttpResponseError.
+
+    The group is read again: another session may have made it, as the notebooks that 00_deploy runs do.
+    """
+    if group.refresh() is None:
         return []
     page = send(group.session, "GET", f"/groups/{group.id}/members", params={"$select": "id,userPrincipalName"})
     return sorted(member["userPrincipalName"] for member in items(group.session, page) if "userPrincipalName" in member)

@@ -91,6 +91,14 @@ class Tabular(Displayed):
         """Return what the table shows."""
         return self.table().mimebundle()
 
+    def _repr_pretty_(self, printer: Any, cycle: object) -> None:
+        """Show the text: IPython prefers its printer of tuples to the text of a MIME bundle.
+
+        `DisplayFormatter.format` in IPython/core/formatters.py: "exception: manually registered per-mime renderer".
+        """
+        del cycle
+        printer.text(str(self))
+
     def __str__(self) -> str:
         return str(self.table())
 

@@ -125,7 +125,7 @@ def directory(session: Session) -> Iterator[Row]:
     try:
         with session.translated(step.admins):
             absent = [group.name for group in step.groups if group.facts is None]
-        groups = f"step 1 creates {' and '.join(absent)}" if absent else "all groups exist"
+        groups = f"step 1 creates {', '.join(absent)}" if absent else "all groups exist"
     except PermissionDenied:
         absent, groups = [step.admins.name, step.developers.name], "nor may it read them"
     action = "Request the role Groups Administrator in Entra, or for an application Group.Create of Microsoft Graph."

@@ -7,6 +7,7 @@ import json
 from typing import Any
 
 import pytest
+from IPython.core.formatters import DisplayFormatter
 
 from airflowaks.cloud.connection import Connection
 from airflowaks.config.environment import load_environment
@@ -67,6 +68,11 @@ def test_machines_get_the_same_as_json() -> None:
     assert bundle["text/plain"] == str(CHANGES)
     assert "&lt;free&gt;" in bundle["text/html"]
     assert "<free>" not in bundle["text/html"]
+
+
+def test_a_cell_that_shows_no_html_shows_the_table_and_no_tuple() -> None:
+    formats, _ = DisplayFormatter().format(CHANGES)
+    assert (formats["text/plain"], formats["text/html"]) == (str(CHANGES), CHANGES.table().html())
 
 
 def test_changes_are_a_sequence() -> None:

@@ -84,7 +84,8 @@ def requests_of(rehearsal: Rehearsal, since: int, parts: Iterable[str] = APPLICA
 def test_step_1_registers_it_once_and_a_second_run_writes_nothing(
     rehearsal: Rehearsal, open_here: Callable[..., Session]
 ) -> None:
-    session = open_here()
+    session, earlier = open_here(), open_here()
+    assert str(airflow.access(earlier)).count("nobody yet") == 3
     assert actions(register(session)) == WRITTEN
     step = session.memoize(cluster.Resources)
     (application,) = registrations(session)
@@ -103,8 +104,8 @@ def test_step_1_registers_it_once_and_a_second_run_writes_nothing(
         [f"airflow-{name}-viewers", "Viewer"],
     ]
     assert config["client_id"] == application["appId"]
-    told = str(airflow.access(session))
-    assert "viewer@rehearsal.onmicrosoft.com" in told
+    for told in map(str, map(airflow.access, (session, earlier))):
+        assert "viewer@rehearsal.onmicrosoft.com" in told
 
 
 def groups(session: Session, ids: Iterable[str]) -> list[dict[str, Any]]:
