@@ -26,6 +26,7 @@ Values = Mapping[str, Any]
 """The values of placeholders: a JSON value, AFTER_APPLY, or a function that returns one, called on demand.
 
 A value keeps its type if the placeholder is alone and unquoted (`replicas: ${REPLICAS}`); otherwise it becomes text.
+A field whose value is an empty map or list is left out: an apply would own it, and refuse what others set there.
 """
 
 _PLACEHOLDER = re.compile(r"\$\{([^}]*)\}?")
@@ -76,7 +77,8 @@ class Manifest:
 
     def _build(self, node: Any) -> Any:
         if isinstance(node, yaml.MappingNode):
-            return {str(self._build(key)): self._build(value) for key, value in node.value}
+            built = ((str(self._build(key)), self._build(value), value) for key, value in node.value)
+            return {key: value for key, value, source in built if not _is_left_out(source, value)}
         if isinstance(node, yaml.SequenceNode):
             return [self._build(item) for item in node.value]
         names = _PLACEHOLDER.findall(node.value)
@@ -100,6 +102,10 @@ class Manifest:
 
     def _place(self, node: yaml.Node) -> str:
         return f"{self.file.parent.name}/{self.file.name}, line {node.start_mark.line + 1}"
+
+
+def _is_left_out(node: yaml.Node, value: Any) -> bool:
+    return isinstance(node, yaml.ScalarNode) and value in ({}, [])
 
 
 def load(folder: str, values: Values) -> list[Manifest]:

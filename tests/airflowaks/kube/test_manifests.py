@@ -56,6 +56,12 @@ def test_a_placeholder_becomes_what_it_stands_for(folder: Path, text: str, value
     assert filled(folder, text, IT=value)["data"] == expected
 
 
+@pytest.mark.parametrize("value", [{}, []])
+def test_a_field_whose_value_is_empty_stays_free_for_others(folder: Path, value: Any) -> None:
+    assert "data" not in filled(folder, "data: ${IT}", IT=value)
+    assert filled(folder, f"data: {value}", IT=value)["data"] == value
+
+
 @given(value=st.text(min_size=1))
 def test_no_value_breaks_out_of_its_place(value: str) -> None:
     text = "a: ${IT}\nb: 'x${IT}y'\n"

@@ -46,7 +46,7 @@ def test_each_queue_has_workers_of_its_own(tmp_path: Path) -> None:
         pool = "spot" if queue == "batch" else "airflow"
         assert f"--queues={queue}" in spec["containers"][0]["command"]
         assert spec["nodeSelector"] == {"kubernetes.azure.com/agentpool": pool}
-        assert [each["value"] for each in spec["tolerations"]] == (["spot"] if pool == "spot" else [])
+        assert [each["value"] for each in spec.get("tolerations", ())] == (["spot"] if pool == "spot" else [])
         scaled = named(made, "ScaledObject")[name]["spec"]
         assert scaled["scaleTargetRef"] == {"name": name}
         assert scaled["triggers"][0]["metadata"]["query"].endswith(f"AND queue = '{queue}'")
@@ -84,7 +84,7 @@ def test_replicas_are_in_different_zones_where_there_are_some(tmp_path: Path, zo
 
 def test_one_pool_ties_no_pod_to_it(tmp_path: Path) -> None:
     deployments = named(documents(tmp_path), "Deployment")
-    assert [each["spec"]["template"]["spec"]["nodeSelector"] for each in deployments.values()] == [{}] * 5
+    assert not any("nodeSelector" in each["spec"]["template"]["spec"] for each in deployments.values())
 
 
 @pytest.mark.parametrize(
