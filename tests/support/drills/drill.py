@@ -23,6 +23,7 @@ from airflowaks.diagnosis.rules.registry import RULES
 from airflowaks.engine.polling import retry_on, wait_until
 from airflowaks.kube.client import Kube, Reference
 from airflowaks.kube.client import connect as reach
+from airflowaks.kube.ownership import taking_over
 from airflowaks.kube.pods import is_ready
 from airflowaks.session import open_session
 from airflowaks.steps import airflow as step7
@@ -292,7 +293,8 @@ def restore(acting: Sequence[Iterator[None]], cloud: Rehearsal) -> None:
     for act in acting:
         next(act, None)
     for step in STEPS:
-        step.everything(open_session("local"))
+        with closing(open_session("local")) as session, taking_over(session):
+            step.everything(session)
     for left in diagnose(open_session("local", "plan")).findings:
         for fixable in left.fixable():
             if fixable.remedy is not None:
