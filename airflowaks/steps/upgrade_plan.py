@@ -32,11 +32,10 @@ from airflowaks.steps.upgrades import (
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from airflowaks.azure.upgrades import ControlPlane
+    from airflowaks.azure.upgrades import ControlPlane, NodeImage, PoolVersion
     from airflowaks.session import Session
 
 _NODES = "pods move, node by node; a worker finishes its tasks first, for up to an hour"
-_NODE_TIME = f"minutes for each node, and its pods' end: at most {DRAIN_MINUTES} min"
 _POOL_BACK = "`az aks nodepool rollback`, to a recently used version"
 _RESTORE = "restore to a time before it, on a new server: `az postgres flexible-server restore`"
 
@@ -65,7 +64,9 @@ def plan(session: Session) -> Table:
             for row in rows
         ]
     columns = ("upgrade", "from", "to", "interrupts", "takes", "way back")
-    return Table(columns, rows, note=f"An apply makes one of them: {', '.join(NAMES)}.")
+    behind = [name for name in NAMES if any(row.takes and row.what.partition(":")[0] == name for row in rows)]
+    makes = f"An apply makes one of them: upgrade={' or '.join(behind)}." if behind else "Nothing is behind."
+    return Table(columns, rows, note=makes)
 
 
 def _kubernetes(step: Resources) -> Iterator[_Row]:
@@ -90,7 +91,7 @@ def _kubernetes(step: Resources) -> Iterator[_Row]:
     for pool in step.pools:
         what, version = f"{KUBERNETES}: pool {pool.name}", pool.fact_of("currentOrchestratorVersion")
         yield (
-            _Row(what, version, pool.target, _NODES, _NODE_TIME, _POOL_BACK)
+            _Row(what, version, pool.target, _NODES, _node_time(pool), _POOL_BACK)
             if pool.target
             else _Row(what, version, "up to date")
         )
@@ -100,10 +101,16 @@ def _node_images(step: Resources) -> Iterator[_Row]:
     for image in step.images if step.has_cluster else ():
         what, version = f"{NODE_IMAGE}: pool {image.name}", image.fact_of("nodeImageVersion") or "(none)"
         yield (
-            _Row(what, version, image.target, _NODES, _NODE_TIME, _POOL_BACK)
+            _Row(what, version, image.target, _NODES, _node_time(image), _POOL_BACK)
             if image.target
             else _Row(what, version, "up to date")
         )
+
+
+def _node_time(pool: PoolVersion | NodeImage) -> str:
+    """Return how long the pool's nodes take, one after the other."""
+    count = pool.fact_of("count") or "none"
+    return f"minutes for each node ({count} now), and its pods' end: at most {DRAIN_MINUTES} min"
 
 
 def _postgresql(step: Resources) -> Iterator[_Row]:
@@ -146,11 +153,11 @@ def _airflow(session: Session) -> Iterator[_Row]:
 
 
 def _uses(control_plane: ControlPlane) -> Iterator[_Row]:
-    """Yield which APIs were used that the new version has no longer, or why that is not known."""
+    """Yield which APIs were used that the new version no longer serves, or why that is not known."""
     session, version = control_plane.session, control_plane.target
     try:
         for api in removed_apis(session.memoize(connect), version):
-            yield _note("in use", f"{api}, which {version} has no longer: AKS refuses for twelve hours after a use")
+            yield _note("in use", f"{api}, which {version} no longer serves: AKS refuses for twelve hours after a use")
     except KubernetesError as error:
         yield _note("unknown", f"which deprecated APIs are in use: {error.message}")
 

@@ -99,7 +99,12 @@ def test_a_plan_says_from_where_to_where_and_changes_nothing(
     restrict(restriction="node-image", name="202612.01.0")
     before = len(rehearsal.requests())
     session = aging.session("plan")
-    planned = rows(upgrade_plan.plan(session))
+    table = upgrade_plan.plan(session)
+    planned = rows(table)
+    assert table.note == "An apply makes one of them: upgrade=kubernetes or node-image or postgresql."
+    assert planned["kubernetes: pool airflow"][3].startswith(
+        "minutes for each node (2 now), and its pods' end: at most 90"
+    )
     assert planned["kubernetes: control plane"][:2] == ("1.34.4", "1.35")
     assert planned["kubernetes: pool airflow"][:2] == ("1.34.4", "1.35")
     assert planned["node-image: pool airflow"][:2] == (f"{IMAGE}202611.03.0", f"{IMAGE}202612.01.0")
@@ -143,7 +148,9 @@ def test_use_of_an_api_that_the_release_has_not_stops_the_upgrade(aging: Aging, 
     aging.describe("1.35", "16")
     restrict(breakdown="deprecation", name="1.35", message="scheduling.k8s.io/v1beta1/priorityclasses")
     planned = rows(upgrade_plan.plan(aging.session("plan")))
-    assert planned["  in use"][2].startswith("priorityclasses of scheduling.k8s.io/v1beta1, which 1.35 has no longer")
+    assert planned["  in use"][2].startswith(
+        "priorityclasses of scheduling.k8s.io/v1beta1, which 1.35 no longer serves"
+    )
     with pytest.raises(UpgradeBlocked, match=r"priorityclasses\.v1beta1 \(last used .*\n→ Move what uses it"):
         upgrades.kubernetes(aging.session())
     assert versions(aging.session()) == ("1.34.4", "1.34.4")
