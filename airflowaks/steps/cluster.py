@@ -178,6 +178,8 @@ def checks(session: Session) -> Checks:
     step = session.memoize(Resources)
 
     def runs() -> str:
+        # An upgrade writes it as another resource.
+        step.cluster.refresh()
         state = step.cluster.require("properties.provisioningState")
         power = step.cluster.fact("properties.powerState.code")
         if (state, power) != ("Succeeded", "Running"):

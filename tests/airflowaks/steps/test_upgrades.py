@@ -9,6 +9,7 @@ import pytest
 
 from airflowaks.config.schema import SpotPool
 from airflowaks.engine.changes import CHANGES_MIME, Action
+from airflowaks.engine.results import Results
 from airflowaks.errors import AzureError, NotConfirmed, UpgradeBlocked, UpgradeRequired
 from airflowaks.kube.client import connect
 from airflowaks.session import open_session
@@ -162,8 +163,11 @@ def test_the_control_plane_goes_first_and_an_interrupted_upgrade_goes_on(
     aging.describe("1.35", "16")
     pools = {"methods": ["PUT"], "path": "/agentPools/", "status": 500, "code": "InternalServerError", "times": 50}
     restrict(**pools, message="believed")
+    session = aging.session()
+    assert cluster.checks(session)[0].seen == "Running, Kubernetes 1.34.4"
     with pytest.raises(AzureError):
-        upgrades.kubernetes(aging.session())
+        upgrades.kubernetes(session)
+    assert session.memoize(Results).checks[-3].seen == "Running, Kubernetes 1.35.3"
     assert versions(aging.session()) == ("1.35.3", "1.34.4")
     with pytest.raises(UpgradeRequired, match=r"agentPoolProfiles\[airflow\]"):
         cluster.cluster(aging.session())
