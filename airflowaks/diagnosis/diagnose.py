@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
 
 _RECOVERY_SECONDS = 600.0
+"""How long a fix may take until nothing critical is left of it."""
 
 
 @dataclass(frozen=True)
@@ -101,15 +102,16 @@ def apply_fix(session: Session, diagnosis: Diagnosis, fix: str) -> Changes:
     return sum((step(session) for step in steps), start=Changes())
 
 
-def wait_until_healthy(session: Session, diagnosis: Diagnosis, fix: str) -> Diagnosis | None:
-    """Diagnose again after `fix` was applied, until nothing critical is left; return None if no fix was applied.
+def wait_until_healthy(
+    session: Session, diagnosis: Diagnosis, fix: str, seconds: float = _RECOVERY_SECONDS
+) -> Diagnosis | None:
+    """Diagnose again after `fix` was applied, until Airflow has recovered; return None if no fix was applied.
 
-    It waits at most ten minutes, because pods take a while to become ready.
+    Pods take a while to become ready, and components that were blocked to send a heartbeat.
     """
     if not fix or not session.applies:
         return None
+    before = diagnosis.findings
     return wait_until(
-        lambda: _diagnose(session, diagnosis.scope),
-        lambda newer: not newer.findings.of(Severity.CRITICAL),
-        _RECOVERY_SECONDS,
+        lambda: _diagnose(session, diagnosis.scope), lambda newer: newer.findings.recovered(before, fix), seconds
     )

@@ -112,8 +112,8 @@ class Finding:
             yield "", "", f"  so: {consequence.cause} ({consequence.id}{times})"
 
     def fixable(self) -> list[Finding]:
-        """Return those that have a remedy, of the finding and the changes that may explain it."""
-        return [finding for finding in (self, *self.changes) if finding.remedy is not None]
+        """Return those that have a remedy: the changes that may explain the finding first, then the finding."""
+        return [finding for finding in (*self.changes, self) if finding.remedy is not None]
 
     def counted_consequences(self) -> list[tuple[Finding, int]]:
         """Return the distinct consequences, each with its count."""
@@ -130,6 +130,11 @@ class Findings(Tabular, tuple[Finding, ...]):
     def of(self, severity: Severity) -> Findings:
         """Return the findings of one severity."""
         return Findings(finding for finding in self if finding.severity is severity)
+
+    def recovered(self, before: Findings, fix: str) -> bool:
+        """Tell whether nothing critical is left but what was critical `before`, beside what `fix` has mended."""
+        others = {finding.id for finding in before if fix not in {each.id for each in (finding, *finding.changes)}}
+        return others.issuperset(finding.id for finding in self.of(Severity.CRITICAL))
 
     def summary(self) -> str:
         """Return the counts in one line."""

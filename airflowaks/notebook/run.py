@@ -27,13 +27,17 @@ from airflowaks.notebook.provenance import RUN_MIME, provenance
 from airflowaks.session import open_session
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
 
     from ipykernel.zmqshell import ZMQInteractiveShell
+    from IPython.core.display_functions import DisplayHandle
 
     from airflowaks.cloud.redaction import Redactor
+    from airflowaks.engine.changes import Change
     from airflowaks.notebook.provenance import Provenance
     from airflowaks.session import Session
+
+_CHANGES = "All changes"
 
 
 class Run(Tabular):
@@ -48,10 +52,17 @@ class Run(Tabular):
         self.provenance = origin
         self.attended = attended
         self._started = time.monotonic()
+        self._shown: DisplayHandle | None = None
 
     def table(self, title: str = "") -> Table:
         """Return the table of the provenance."""
         return self.provenance.table(title)
+
+    def add(self, changes: Iterable[Change]) -> None:
+        """Add changes that a button has made, also to the table that `close` has shown, which the record keeps."""
+        self.results.changes.extend(changes)
+        if self._shown:
+            self._shown.update(Changes(self.results.changes).table(_CHANGES))  # type: ignore[no-untyped-call]
 
     def close(self) -> None:
         """Show every change and check of the run, and raise an error for drift or a failed check.
@@ -66,8 +77,8 @@ class Run(Tabular):
         waits = [Waits(self.results.waits).table("All waits")] if self.results.waits else []
         took = f"{self.provenance.notebook} took {time.monotonic() - self._started:.0f} s in mode {self.session.mode}."
         ended = {RUN_MIME: self.provenance.record() | {"ended": timestamp()}}
+        self._shown = display(changes.table(_CHANGES), display_id=True)  # type: ignore[no-untyped-call]
         display(  # type: ignore[no-untyped-call]  # IPython's lacks them
-            changes.table("All changes"),
             checks.table("All checks"),
             *waits,
             Table((), (), note=took, data=ended),

@@ -32,7 +32,12 @@ def text_of(path: Path) -> str:
 
 
 def anchors(path: Path) -> set[str]:
-    """Return the anchors that GitHub gives the headings of a document."""
+    """Return the anchors that GitHub gives the headings of a document, or JupyterLab those of a notebook.
+
+    https://github.com/jupyterlab/jupyterlab/blob/main/packages/rendermime/src/renderers.ts
+    """
+    if path.suffix == ".ipynb":
+        return {heading.replace(" ", "-") for heading in HEADING.findall(text_of(path))}
     slugs: list[str] = []
     for heading in HEADING.findall(text_of(path)):
         slug = re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-")

@@ -97,6 +97,11 @@ class Page:
             self.widgets.pop(content["comm_id"], None)
         elif kind in ("stream", "display_data", "execute_result", "error"):
             self.outputs.append(content)
+        elif kind == "update_display_data":
+            same = [one for one in self.outputs if one.get("transient") == content["transient"]]
+            assert same, "JupyterLab shows it nowhere"
+            for one in same:
+                one.update(content)
 
 
 def _ends(message: dict[str, Any], request: str) -> bool:

@@ -36,11 +36,12 @@ def _nodes_lack_acr_pull(facts: Snapshot) -> Iterable[Cause]:
 def _image_is_missing(facts: Snapshot) -> Iterable[Cause]:
     lacking = missing(facts, "registry.image")
     lines = IMAGES.lines(facts, ("pull", ": not found"), ("manifest unknown",))
+    components = components_of(lines)
     yield Cause(
-        "The image of a pod is not in the registry.",
+        f"The image of {', '.join(sorted(components)) or 'a pod'} is not in the registry.",
         "Run step 2, which imports Airflow's image. If the tag was set by hand, push it, or run step 7 to reset it.",
         [*lacking, *lines],
-        frozenset() if lacking else components_of(lines),
+        frozenset() if lacking else components,
     )
 
 

@@ -75,7 +75,7 @@ class FindingView:
             buttons.append(fix)
         self._show.observe(self._toggle, "value")
         self._toggle()
-        parts = [widgets.HTML(_headline(finding)), widgets.HBox(buttons), self._evidence, self._fixing]
+        parts = [widgets.HTML(_headline(finding)), widgets.HBox(buttons), self._fixing, self._evidence]
         self.widget = widgets.VBox(parts)
 
     def _toggle(self, _change: Any = None) -> None:

@@ -38,7 +38,10 @@ class FixView:
         """Show what the fix would change, and ask where it would change anything."""
         with busy(button, self._line, self._incident.run.session, f"planning {self._fix} …"):
             changes = self._incident.plan(self._fix)
-            self._changes.value = changes.table(f"What fixing {self._fix} would change").html()
+            title = (
+                f"What fixing {self._fix} would change" if changes.pending else f"Fixing {self._fix} changes nothing"
+            )
+            self._changes.value = changes.table(title).html()
             self._asked.layout.display = "" if changes.pending else "none"
 
     def _check(self, _change: Any) -> None:
@@ -52,8 +55,9 @@ class FixView:
         with busy(self._answer, self._line, self._incident.run.session, f"fixing {self._fix} …"):
             changes = self._incident.apply(self._fix, NotebookDisplay(self._progress))
             self._done(changes.table(f"What fixing {self._fix} changed"))
-            self._line.value = coloured("diagnosing …")
-            self._incident.refresh()
+            minutes = self._incident.recovery_seconds / 60
+            self._line.value = coloured(f"diagnosing until Airflow has recovered, at most {minutes:.0f} min …")
+            self._incident.recover(self._fix)
 
     def _progress(self, first: Table) -> Callable[[Table], None]:
         def show(line: Table) -> None:

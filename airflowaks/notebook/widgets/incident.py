@@ -6,7 +6,7 @@ from contextlib import closing
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from airflowaks.diagnosis.diagnose import Diagnosis, apply_fix, diagnose
+from airflowaks.diagnosis.diagnose import Diagnosis, apply_fix, diagnose, wait_until_healthy
 from airflowaks.diagnosis.waiting.explain import explain
 from airflowaks.engine.results import Display, Results
 from airflowaks.session import Session
@@ -27,13 +27,26 @@ class Incident:
     def __init__(self, run: Run, since: str = "1h", namespace: str = "", component: str = "") -> None:
         self.run = run
         self.component = component
+        self.recovery_seconds = 180.0
+        """How long Airflow may take to recover from what a button has fixed."""
         self._diagnose = partial(diagnose, run.session, since, namespace, component)
         self._views: list[tuple[Any, Callable[[], None]]] = []
         self.diagnosis: Diagnosis = self._diagnose()
 
     def refresh(self) -> None:
         """Diagnose again, and have every view show it."""
-        self.diagnosis = self._diagnose()
+        self._show(self._diagnose())
+
+    def recover(self, fix: str) -> None:
+        """Diagnose until Airflow has recovered from what a fix has mended, and have every view show the last diagnosis.
+
+        What is recovering looks as if it hung, and would be offered a restart.
+        """
+        with closing(self._session("apply")) as session:
+            self._show(wait_until_healthy(session, self.diagnosis, fix, self.recovery_seconds) or self.diagnosis)
+
+    def _show(self, diagnosis: Diagnosis) -> None:
+        self.diagnosis = diagnosis
         self._views = [(widget, show) for widget, show in self._views if widget.comm is not None]
         for _, show in self._views:
             show()
@@ -55,17 +68,18 @@ class Incident:
 
     def plan(self, fix: str) -> Changes:
         """Return what the fix of a finding would change. Raises InvalidParameter where it has no fix."""
-        return apply_fix(self._session("plan"), self.diagnosis, fix)
+        with closing(self._session("plan")) as session:
+            return apply_fix(session, self.diagnosis, fix)
 
     def apply(self, fix: str, display: Display) -> Changes:
         """Apply the fix of a finding, whatever the run's mode: the operator has seen its plan and confirmed it."""
-        session = self._session("apply")
-        results = session.memoize(Results)
-        results.display = display
-        try:
-            return apply_fix(session, self.diagnosis, fix)
-        finally:
-            self.run.results.changes.extend(results.changes)
+        with closing(self._session("apply")) as session:
+            results = session.memoize(Results)
+            results.display = display
+            try:
+                return apply_fix(session, self.diagnosis, fix)
+            finally:
+                self.run.add(results.changes)
 
     def _session(self, mode: Mode) -> Session:
         """Return a new session: the facts that the run's session has read may be outdated."""

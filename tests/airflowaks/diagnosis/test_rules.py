@@ -7,11 +7,12 @@ and perhaps what it `shows`.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import pytest
 
-from airflowaks.diagnosis.finding import Severity
+from airflowaks.diagnosis.finding import Finding, Findings, Severity
 from airflowaks.diagnosis.rules.registry import RULES, SECTIONS, evaluate
 from tests.support.drills.registry import DRILLS
 from tests.support.drills.table import WHY, table
@@ -87,6 +88,26 @@ def test_a_finding_shows_the_change_that_may_be_its_reason_and_that_changes_fix(
     assert [fixable.id for fixable in finding.fixable()] == ["AKA-807"]
     (record,) = findings._repr_mimebundle_()["application/vnd.airflowaks.findings+json"]
     assert [(change["id"], change["automatic"]) for change in record["changes"]] == [("AKA-807", True)]
+
+
+def test_a_change_is_undone_before_what_it_broke_is_fixed() -> None:
+    findings = evaluate(facts_of(read(FOLDER / "cases" / "AKA-821.yaml")["facts"]))
+    (finding,) = findings
+    broken = replace(finding, remedy=finding.changes[0].remedy)
+    assert [fixable.id for fixable in broken.fixable()] == ["AKA-821", broken.id]
+
+
+def test_a_fix_is_waited_for_until_nothing_critical_is_left_of_it() -> None:
+    blocked, other = (
+        Finding(rule, Severity.CRITICAL, "Something is wrong.", "Mend it.") for rule in ("AKA-517", "AKA-306")
+    )
+    hangs = replace(blocked, id="AKA-720")
+    before = Findings((replace(blocked, consequences=(hangs,)), other))
+    assert not before.recovered(before, "AKA-517")
+    assert not Findings((hangs, other)).recovered(before, "AKA-517"), "it has not sent its heartbeat yet"
+    assert Findings((other, replace(hangs, severity=Severity.NOTE))).recovered(before, "AKA-517")
+    undone = Findings((replace(blocked, changes=(replace(other, id="AKA-821"),)),))
+    assert not undone.recovered(undone, "AKA-821")
 
 
 def test_a_difference_from_the_environment_is_a_warning() -> None:

@@ -11,6 +11,7 @@ from urllib.parse import parse_qs
 import pytest
 
 from airflowaks.diagnosis.finding import FINDINGS_MIME
+from airflowaks.engine.changes import CHANGES_MIME
 from airflowaks.engine.polling import wait_until
 from airflowaks.kube.client import Reference, connect
 from airflowaks.session import open_session
@@ -141,9 +142,14 @@ def test_a_fix_shows_what_it_would_change_and_writes_once_the_name_is_typed(page
     assert page.printed("print(len(run.results.changes))") == "0\n"
     assert not [one for one in rehearsal.requests()[before:] if is_write(one)]
     assert state() != "Registered"
+    page.run("dashboard.recovery_seconds = 0")  # most of it is not there
+    closed = page.run("run.close()")
     page.set("desk", value="desk")
     page.click("Apply to desk")
     page.until(lambda: "1 updated" in page.shown())
+    (changes,) = [one["data"][CHANGES_MIME] for one in closed if CHANGES_MIME in one["data"]]
+    (change,) = [one for one in changes if one["applied"]]
+    assert change["differences"][0]["after"] == "Registered"
     assert state() == "Registered"
     page.until(lambda: "unregistered" not in page.shown())
     assert page.printed("print(sum(one.applied for one in run.results.changes), run.session.mode)") == "1 plan\n"
