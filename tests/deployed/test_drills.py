@@ -5,12 +5,14 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from typing import TYPE_CHECKING
 
 import pytest
 
 from airflowaks.diagnosis.diagnose import diagnose
 from airflowaks.session import open_session
+from tests.support.deployed import NAMESPACE
 from tests.support.drills.drill import Scene, rehearse, together
 from tests.support.drills.registry import DRILLED_TOGETHER, DRILLS
 
@@ -19,6 +21,9 @@ if TYPE_CHECKING:
     from tests.support.drills.drill import Drill
 
 BY_NAME = {one.act.__name__: one for one in DRILLS}
+
+TRIED, DATABASES = 1, 3
+"""Connections to PostgreSQL: one tries the port, then one for each database, of Airflow, Celery and the server."""
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -30,10 +35,24 @@ def _calm(airflow: Deployed) -> None:
 
 
 @pytest.mark.broad
-def test_nothing_is_found_where_nothing_is_wrong(airflow: Deployed) -> None:
-    del airflow
-    found = diagnose(open_session("local", "plan")).findings
+def test_nothing_is_found_where_nothing_is_wrong_and_nothing_is_asked_twice(airflow: Deployed) -> None:
+    before = len(airflow.cloud.requests())
+    session = open_session("local", "plan")
+    found = diagnose(session).findings
     assert not found, str(found)
+    asked = Counter(
+        (one["path"], one["query"])
+        for one in airflow.cloud.requests()[before:]
+        if one["method"] == "GET" and one["principal"] == session.operator.object_id
+    )
+    # What a step's resource and a reader of the cluster read, each as it needs it; and the tunnel's pod is waited for.
+    twice = {path for (path, _), times in asked.items() if times > 1} - {
+        f"/api/v1/namespaces/{NAMESPACE}",
+        f"/api/v1/namespaces/{NAMESPACE}/configmaps/airflow-configuration",
+    }
+    assert {path for path in twice if "/pods" not in path} == set()
+    streams = [times for (path, _), times in asked.items() if "/airflow-tunnel-" in path and "/portforward" in path]
+    assert max(streams) <= TRIED + DATABASES
 
 
 @pytest.mark.drill

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from airflowaks.diagnosis.readers.kubernetes import reachable
 from airflowaks.diagnosis.readers.scope import COMPONENT, LABELS, component_of
+from airflowaks.diagnosis.readers.shared import shared
 from airflowaks.engine.times import seconds_since
 from airflowaks.errors import CommandFailed, KubernetesError
 from airflowaks.kube.client import Reference, connect
@@ -44,7 +45,7 @@ def api(session: Session, scope: Scope) -> dict[str, Any]:
     A pod that hangs accepts connections, with the kernel's backlog, and is still ready for half a minute: all of them
     are asked first. Where each of them hangs, nothing else is read.
     """
-    answers = _asked(session, scope)
+    answers = shared(session, _asked, scope)
     silent = tuple(pod.name for pods in answers.values() for pod, answered in pods.items() if not answered)
     servers = answers[API_SERVER]
     if servers and not any(servers.values()):
@@ -64,7 +65,7 @@ def api(session: Session, scope: Scope) -> dict[str, Any]:
 
 def answering(session: Session, scope: Scope) -> Reference | None:
     """Return an api-server that answers, if there is one."""
-    return next((pod for pod, answered in _asked(session, scope)[API_SERVER].items() if answered), None)
+    return next((pod for pod, answered in shared(session, _asked, scope)[API_SERVER].items() if answered), None)
 
 
 def _asked(session: Session, scope: Scope) -> dict[str, dict[Reference, bool]]:

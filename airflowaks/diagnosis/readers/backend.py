@@ -18,6 +18,7 @@ from airflowaks.azure.database_role import TOKEN_SCOPE, connect, read_row
 from airflowaks.azure.redis import opened
 from airflowaks.cloud.database_urls import DatabaseUrl
 from airflowaks.diagnosis.facts.services import Broker, Database, Role, Transaction
+from airflowaks.diagnosis.readers.shared import shared
 from airflowaks.errors import AirflowAksError
 from airflowaks.steps import backend, key_vault
 
@@ -49,6 +50,8 @@ _AS_OWNER = """
            coalesce((SELECT setting::float / 1000 FROM pg_settings WHERE name = 'idle_session_timeout'), 0)
                AS idle_seconds
 """
+# A statement that waits for a lock ends soon: those of other parts wait for the same connection.
+_READING = "SET statement_timeout = '10s'; SET lock_timeout = '3s'; SET default_transaction_read_only = on"
 _SCHEMA = "SELECT string_agg(version_num, ', ' ORDER BY version_num) AS schema FROM alembic_version"
 _SENT = """
     SELECT (count(*) FILTER (WHERE state = 'queued' AND queued_dttm < now() - interval '1 minute'))::int AS sent,
@@ -80,14 +83,37 @@ TRANSACTIONS = """
 
 def database(session: Session, _scope: Scope) -> dict[str, Any]:
     """Log in to Airflow's database; read privileges, migration and connections."""
-    with open_database(session, session.memoize(key_vault.Resources).sql_connection) as connection:
-        return {"database": as_owner(connection)}
+    return {"database": shared(session, opened_database).facts}
 
 
 def celery(session: Session, _scope: Scope) -> dict[str, Any]:
     """Log in to Celery's database; read privileges."""
-    with open_database(session, session.memoize(key_vault.Resources).result_backend) as connection:
-        return {"celery": as_owner(connection)}
+    return {"celery": shared(session, opened_database, "result_backend").facts}
+
+
+class OpenDatabase:
+    """A database of Airflow's, open for reading, and what its role sees of it. Thread-safe."""
+
+    def __init__(self, connection: psycopg.Connection[Any]) -> None:
+        """Read the facts, then make the connection read-only: of what they tell is who else has made it so."""
+        connection.autocommit = True
+        self._connection = connection
+        self.facts = as_owner(connection)
+        connection.execute(_READING)
+
+    def rows(self, query: Any, **values: Any) -> list[dict[str, Any]]:
+        """Return the rows of a query by their columns' names."""
+        from psycopg.rows import dict_row
+
+        rows: list[dict[str, Any]] = self._connection.cursor(row_factory=dict_row).execute(query, values).fetchall()
+        return rows
+
+
+def opened_database(session: Session, url: str = "sql_connection") -> OpenDatabase:
+    """Open a database for reading until the session ends, with the `url` of the vault that step 4 names so."""
+    connection = open_database(session, getattr(session.memoize(key_vault.Resources), url))
+    session.closing.callback(connection.close)
+    return OpenDatabase(connection)
 
 
 def open_database(session: Session, secret: VaultSecret) -> psycopg.Connection[Any]:
@@ -132,8 +158,9 @@ def broker(session: Session, _scope: Scope) -> dict[str, Any]:
     step4 = session.memoize(key_vault.Resources)
     with opened(_value(step4.broker_url), session.connection.ca_file, step4.route) as client:
         facts = read_broker(client)
-    with suppress(psycopg.Error, AirflowAksError), open_database(session, step4.sql_connection) as connection:
-        facts = replace(facts, **(read_row(connection, _SENT) or {}))
+    with suppress(psycopg.Error, AirflowAksError):
+        (counts,) = shared(session, opened_database).rows(_SENT)
+        facts = replace(facts, **counts)
     return {"broker": facts}
 
 

@@ -11,12 +11,12 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from airflowaks.diagnosis.facts.services import EXECUTOR_SAYS, FailedTask
 from airflowaks.diagnosis.readers.airflow import answering, sign_in
-from airflowaks.diagnosis.readers.backend import open_database
+from airflowaks.diagnosis.readers.backend import opened_database
 from airflowaks.diagnosis.readers.kubernetes import reachable
-from airflowaks.diagnosis.readers.waiting import opened
+from airflowaks.diagnosis.readers.shared import shared
 from airflowaks.engine.times import timestamp
 from airflowaks.errors import AirflowAksError
-from airflowaks.steps import api_server, key_vault
+from airflowaks.steps import api_server
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -82,7 +82,7 @@ WHERE conn_id = ANY(%(names)s)
 """
 _MISSING = re.compile(r"Variable (\S+) not found|conn_id `([^`]+)` isn't defined")
 
-_RESULTS = "SELECT task_id, result FROM celery_taskmeta WHERE task_id = ANY(%s) AND status = 'FAILURE'"
+_RESULTS = "SELECT task_id, result FROM celery_taskmeta WHERE task_id = ANY(%(names)s) AND status = 'FAILURE'"
 
 _BY_THE_SCHEDULER = """
 SELECT ti.dag_id AS dag, ti.run_id AS run, ti.task_id AS task, ti.map_index
@@ -112,25 +112,24 @@ class Instance(NamedTuple):
 
 def failed_by_the_scheduler(session: Session, events: Sequence[str], seconds: float) -> list[Instance]:
     """Return the tasks that the scheduler has failed with one of these events; it killed none of their processes."""
-    with opened(session) as database:
-        rows = database.rows(_BY_THE_SCHEDULER, events=list(events), seconds=seconds, most=_MOST_CLEARED)
+    rows = opened_database(session).rows(_BY_THE_SCHEDULER, events=list(events), seconds=seconds, most=_MOST_CLEARED)
     return [Instance(**row) for row in rows]
 
 
 def failed(session: Session, scope: Scope) -> dict[str, Any]:
     """Read which tasks and runs failed, and the logs of those that failed last, where the API tells."""
     reachable(session)
-    with opened(session) as database:
-        values = {"since": scope.since, "most": _MOST_TASKS, "lost": list(LOST)}
-        rows = database.rows(_FAILED, **values)
-        runs = database.rows(_TIMED_OUT, **values)
-        (last,) = database.rows(_SUCCEEDED)
-        _read_logs(session, scope, rows[:_MOST_LOGS])
-        missing = {row["id"]: list(filter(None, chain(*_MISSING.findall(row.get("log", ""))))) for row in rows}
-        names = list(chain(*missing.values()))
-        kept = {row["name"] for row in database.rows(_KEPT, names=names)} if names else set()
-        for row in rows:
-            row["encrypted"] = not kept.isdisjoint(missing[row["id"]])
+    database = shared(session, opened_database)
+    values = {"since": scope.since, "most": _MOST_TASKS, "lost": list(LOST)}
+    rows = database.rows(_FAILED, **values)
+    runs = database.rows(_TIMED_OUT, **values)
+    (last,) = database.rows(_SUCCEEDED)
+    _read_logs(session, scope, rows[:_MOST_LOGS])
+    missing = {row["id"]: list(filter(None, chain(*_MISSING.findall(row.get("log", ""))))) for row in rows}
+    names = list(chain(*missing.values()))
+    kept = {row["name"] for row in database.rows(_KEPT, names=names)} if names else set()
+    for row in rows:
+        row["encrypted"] = not kept.isdisjoint(missing[row["id"]])
     _ask_the_executor(session, [row for row in rows if row["event"] and row["executor_id"]][:_MOST_LOGS])
     tasks = (*map(_task, rows), *(_task(row | {"task_id": ""}) for row in runs))
     return {"failed": tasks, "succeeded": timestamp(last["succeeded"]) if last["succeeded"] else ""}
@@ -158,8 +157,9 @@ def _ask_the_executor(session: Session, rows: list[dict[str, Any]]) -> None:
     results: dict[str, bytes] = {}
     with suppress(psycopg.Error, AirflowAksError):
         if rows:
-            with open_database(session, session.memoize(key_vault.Resources).result_backend) as connection:
-                results = dict(connection.execute(_RESULTS, ([row["executor_id"] for row in rows],)).fetchall())
+            names = [row["executor_id"] for row in rows]
+            read = shared(session, opened_database, "result_backend").rows(_RESULTS, names=names)
+            results = {row["task_id"]: row["result"] for row in read}
     for row in rows:
         if exception := _exception(results.get(row["executor_id"])):
             row["event"] += f"{EXECUTOR_SAYS}{exception}"

@@ -14,6 +14,7 @@ from airflowaks.diagnosis.facts.kubernetes import Added, Claim, Deployment, Even
 from airflowaks.diagnosis.readers.pods import Warnings, pods
 from airflowaks.diagnosis.readers.resource_status import named, statuses
 from airflowaks.diagnosis.readers.scope import LABELS, component_of
+from airflowaks.diagnosis.readers.shared import shared
 from airflowaks.errors import AirflowAksError
 from airflowaks.kube.client import Kube, Reference, connect
 from airflowaks.kube.objects import KubeObject
@@ -41,6 +42,10 @@ _PRESSURES = ("DiskPressure", "MemoryPressure", "PIDPressure", "NetworkUnavailab
 
 def reachable(session: Session) -> Kube:
     """Return the cluster's client after a test request. Raises KubernetesError if the API does not answer."""
+    return shared(session, _reached)
+
+
+def _reached(session: Session) -> Kube:
     with session.translated(session.memoize(cluster.Resources).cluster):
         kube = session.memoize(connect)
         kube.request("GET", "/version")

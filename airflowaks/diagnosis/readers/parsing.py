@@ -7,8 +7,10 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from airflowaks.diagnosis.facts.parsing import DagFile, Parsing
+from airflowaks.diagnosis.readers.backend import opened_database
 from airflowaks.diagnosis.readers.kubernetes import reachable
-from airflowaks.diagnosis.readers.waiting import number, opened, settings
+from airflowaks.diagnosis.readers.shared import shared
+from airflowaks.diagnosis.readers.waiting import number, settings
 from airflowaks.kube.kubelet import read_log
 from airflowaks.steps.api_server import ready_pods
 
@@ -62,15 +64,15 @@ def parsing(session: Session, scope: Scope) -> dict[str, Any]:
     log = read_log(kube, ready_pods(session, "dag-processor")[0], "dag-processor", lines=_LINES, since=scope.start)
     files = dict(_table(log.splitlines()))
     killed = {match["file"]: match["how"] for match in _KILLED.finditer(log)}
-    with opened(session) as database:
-        (totals,) = database.rows(_TOTALS)
-        oldest = database.rows(_FILES, slowest=False, most=_MOST_FILES)
-        slowest = database.rows(_FILES, slowest=True, most=3)
-        for row in database.rows(_STORED, files=list(files)):
-            files[row["file"]] = _stored(files[row["file"]], row["stored"], row["parsed"] or "")
-        moved = database.rows(_MOVED, most=_MOST_FILES)
-        gone = database.rows(_GONE, since=scope.since, most=_MOST_DAGS)
-    configured = settings(session, scope)
+    database = shared(session, opened_database)
+    (totals,) = database.rows(_TOTALS)
+    oldest = database.rows(_FILES, slowest=False, most=_MOST_FILES)
+    slowest = database.rows(_FILES, slowest=True, most=3)
+    for row in database.rows(_STORED, files=list(files)):
+        files[row["file"]] = _stored(files[row["file"]], row["stored"], row["parsed"] or "")
+    moved = database.rows(_MOVED, most=_MOST_FILES)
+    gone = database.rows(_GONE, since=scope.since, most=_MOST_DAGS)
+    configured = shared(session, settings, scope)
     facts = Parsing(
         files=files,
         killed=killed,

@@ -13,7 +13,7 @@ from airflowaks.diagnosis.facts.kubernetes import Authored
 from airflowaks.diagnosis.readers.kubernetes import reachable
 from airflowaks.engine.times import parse_time
 from airflowaks.errors import KubernetesError, MissingDependency
-from airflowaks.kube.client import FIELD_MANAGER
+from airflowaks.kube.client import FIELD_MANAGER, Reference
 from airflowaks.kube.pods import is_ready
 
 if TYPE_CHECKING:
@@ -29,7 +29,7 @@ AUTOSCALERS = (("autoscaling/v2", "HorizontalPodAutoscaler"), ("keda.sh/v1alpha1
 _DNS = ("kube-system", "k8s-app=kube-dns")
 # Each kubelet renews its lease every ten seconds, with its own clock:
 # https://kubernetes.io/docs/concepts/architecture/leases/#node-heart-beats
-_LEASES = "kube-node-lease"
+_LEASES = Reference("coordination.k8s.io/v1", "Lease", "", "kube-node-lease")
 
 
 def surroundings(session: Session, scope: Scope) -> dict[str, Any]:
@@ -79,11 +79,11 @@ def _clocks(kube: Kube) -> dict[str, float]:
     A lease that is not renewed any more is no clock: the node is then not ready.
     """
     with suppress(KubernetesError, KeyError):  # a proxy may take the date off
-        leases = list(kube.each("coordination.k8s.io/v1", "Lease", _LEASES))
-        now = parsedate_to_datetime(kube.send("GET", "/version").headers["Date"])
+        answer = kube.send("GET", kube.path(_LEASES))
+        now = parsedate_to_datetime(answer.headers["Date"])
         return {
             lease["metadata"]["name"]: (parse_time(renewed) - now).total_seconds()
-            for lease in leases
+            for lease in answer.json()["items"]
             if (renewed := lease.get("spec", {}).get("renewTime"))
         }
     return {}

@@ -5,28 +5,26 @@ The connection is read-only, and a statement ends after ten seconds. No query re
 
 from __future__ import annotations
 
-from contextlib import contextmanager
 from dataclasses import fields
 from typing import TYPE_CHECKING, Any
 
-from airflowaks.azure.database_role import connect
-from airflowaks.cloud.database_urls import DatabaseUrl
 from airflowaks.diagnosis.facts.waiting import Holder, Slots, Wait, Waiting
 from airflowaks.diagnosis.readers import waiting_queries as queries
+from airflowaks.diagnosis.readers.backend import opened_database
+from airflowaks.diagnosis.readers.shared import shared
 from airflowaks.kube.client import Reference
 from airflowaks.kube.client import connect as reach
-from airflowaks.steps import backend, key_vault
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Mapping
 
+    from airflowaks.diagnosis.readers.backend import OpenDatabase
     from airflowaks.diagnosis.readers.scope import Scope
     from airflowaks.session import Session
 
 LONG_SECONDS = 300.0
 """A wait of less is none: a worker more, perhaps on a new node, takes minutes."""
 _MOST_GROUPS = 200
-_STATEMENT_MS = 10_000
 _FIELDS = {field.name for field in fields(Wait)}
 # https://airflow.apache.org/docs/apache-airflow/stable/configurations-ref.html#parallelism; the other is set in
 # airflow/providers/celery/executors/default_celery.py
@@ -34,66 +32,39 @@ _PARALLELISM, _VISIBILITY_SECONDS = 32, 86_400
 _VISIBILITY = "AIRFLOW__CELERY_BROKER_TRANSPORT_OPTIONS__VISIBILITY_TIMEOUT"
 
 
-class Database:
-    """Airflow's metadata database, open for reading."""
-
-    def __init__(self, connection: Any) -> None:
-        self._connection = connection
-
-    def rows(self, query: Any, **values: Any) -> list[dict[str, Any]]:
-        """Return the rows of a query by their columns' names."""
-        from psycopg.rows import dict_row
-
-        rows: list[dict[str, Any]] = self._connection.cursor(row_factory=dict_row).execute(query, values).fetchall()
-        return rows
-
-    def waits(self, dag: str = "", run: str = "", task: str = "") -> tuple[Wait, ...]:
-        """Return what waits of a DAG, a run or a task, or what has waited too long in all of Airflow."""
-        values = {"dag": dag, "run": run, "task": task, "floor": LONG_SECONDS, "most": _MOST_GROUPS}
-        rows = self.rows(queries.TASKS, **values)
-        if not task:
-            rows = [*self.rows(queries.DAGS, **values), *self.rows(queries.RUNS, **values), *rows]
-        return tuple(map(_wait, rows))
-
-
-@contextmanager
-def opened(session: Session) -> Iterator[Database]:
-    """Open Airflow's metadata database for reading, with the vault's URL."""
-    secret = session.memoize(key_vault.Resources).sql_connection
-    with session.translated(secret):
-        url = DatabaseUrl.parse(secret.require("value").reveal())
-    server = session.memoize(backend.Resources).server
-    with connect(server, url.database, url.user, url.password) as connection:
-        connection.read_only = True
-        connection.execute(f"SET statement_timeout = {_STATEMENT_MS}")
-        yield Database(connection)
+def waits(database: OpenDatabase, dag: str = "", run: str = "", task: str = "") -> tuple[Wait, ...]:
+    """Return what waits of a DAG, a run or a task, or what has waited too long in all of Airflow."""
+    values = {"dag": dag, "run": run, "task": task, "floor": LONG_SECONDS, "most": _MOST_GROUPS}
+    rows = database.rows(queries.TASKS, **values)
+    if not task:
+        rows = [*database.rows(queries.DAGS, **values), *database.rows(queries.RUNS, **values), *rows]
+    return tuple(map(_wait, rows))
 
 
 def waiting(session: Session, scope: Scope) -> dict[str, Any]:
     """Read what has waited longer than usual, and the slots that tasks share."""
-    configured, workers_of = settings(session, scope), session.environment.airflow.workers_of
-    with opened(session) as database:
-        pools = {row["name"]: row for row in database.rows(queries.POOLS)}
-        jobs = {row["type"]: row for row in database.rows(queries.JOBS)}
-        holders = _holders(database, "pool", "running", "queued", "deferred")
-        running = _holders(database, "queue", "running")
-        (active,) = database.rows(queries.ACTIVE)
-        facts = Waiting(
-            waits=database.waits(),
-            pools={
-                name: Slots(row["total"], row["taken"], holders.get(name, Slots()).holders)
-                for name, row in pools.items()
-            },
-            queues=running,
-            heartbeats={kind: row["seconds"] for kind, row in jobs.items()},
-            hosts={row["host"]: row["seconds"] for row in database.rows(queries.HOSTS)},
-            schedulers=jobs.get("SchedulerJob", {"count": 0})["count"],
-            **active,
-            longest=next((Holder(**row) for row in database.rows(queries.LONGEST)), None),
-            parallelism=int(number(configured, "AIRFLOW__CORE__PARALLELISM", _PARALLELISM)),
-            concurrency={workers.queue: workers.settings.concurrency for workers in workers_of.values()},
-            visibility_seconds=number(configured, _VISIBILITY, _VISIBILITY_SECONDS),
-        )
+    configured, workers_of = shared(session, settings, scope), session.environment.airflow.workers_of
+    database = shared(session, opened_database)
+    pools = {row["name"]: row for row in database.rows(queries.POOLS)}
+    jobs = {row["type"]: row for row in database.rows(queries.JOBS)}
+    holders = _holders(database, "pool", "running", "queued", "deferred")
+    running = _holders(database, "queue", "running")
+    (active,) = database.rows(queries.ACTIVE)
+    facts = Waiting(
+        waits=waits(database),
+        pools={
+            name: Slots(row["total"], row["taken"], holders.get(name, Slots()).holders) for name, row in pools.items()
+        },
+        queues=running,
+        heartbeats={kind: row["seconds"] for kind, row in jobs.items()},
+        hosts={row["host"]: row["seconds"] for row in database.rows(queries.HOSTS)},
+        schedulers=jobs.get("SchedulerJob", {"count": 0})["count"],
+        **active,
+        longest=next((Holder(**row) for row in database.rows(queries.LONGEST)), None),
+        parallelism=int(number(configured, "AIRFLOW__CORE__PARALLELISM", _PARALLELISM)),
+        concurrency={workers.queue: workers.settings.concurrency for workers in workers_of.values()},
+        visibility_seconds=number(configured, _VISIBILITY, _VISIBILITY_SECONDS),
+    )
     return {"waiting": facts}
 
 
@@ -112,7 +83,7 @@ def number(configured: Mapping[str, str], name: str, default: float) -> float:
         return default
 
 
-def _holders(database: Database, column: str, *states: str) -> dict[str, Slots]:
+def _holders(database: OpenDatabase, column: str, *states: str) -> dict[str, Slots]:
     holders: dict[str, list[Holder]] = {}
     taken = {}
     for row in database.rows(queries.HOLDERS.replace("COLUMN", column), states=list(states)):

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from airflowaks.cloud.error_mapping import translate
 from airflowaks.diagnosis.facts.waiting import Schedule, Wait
-from airflowaks.diagnosis.readers import airflow, waiting, waiting_queries
+from airflowaks.diagnosis.readers import airflow, backend, waiting, waiting_queries
 from airflowaks.diagnosis.waiting.answer import Chain, Link, grouped, reasons
 from airflowaks.engine.table import Table
 from airflowaks.engine.times import seconds_since
@@ -19,7 +19,7 @@ from airflowaks.steps import api_server
 if TYPE_CHECKING:
     from airflowaks.cloud.airflow_api import AirflowApi
     from airflowaks.diagnosis.facts.snapshot import Snapshot
-    from airflowaks.diagnosis.readers.waiting import Database
+    from airflowaks.diagnosis.readers.backend import OpenDatabase
     from airflowaks.session import Session
 
     Target = tuple[str, str, str]
@@ -60,7 +60,8 @@ def explain(session: Session, facts: Snapshot, task: str = "") -> Table:
 
 def _links(session: Session, facts: Snapshot, where: Target) -> tuple[Link, ...]:
     links: list[Link] = []
-    with waiting.opened(session) as database, api_server.api(session) as client:
+    database = backend.opened_database(session)
+    with api_server.api(session) as client:
         airflow.sign_in(session, client)
         reader = _Reader(database, client)
         if unknown := reader.unknown(where[0]):
@@ -85,7 +86,7 @@ def _links(session: Session, facts: Snapshot, where: Target) -> tuple[Link, ...]
 class _Reader:
     """Reads targets: counts and ages from the database, definitions and Airflow's own reasons from the REST API."""
 
-    def __init__(self, database: Database, client: AirflowApi) -> None:
+    def __init__(self, database: OpenDatabase, client: AirflowApi) -> None:
         self._database, self._client = database, client
 
     def absent(self, dag: str, run: str, task: str) -> Wait | None:
@@ -108,7 +109,7 @@ class _Reader:
     def waits(self, where: Target) -> list[Wait]:
         """Return what waits of a target, the target itself first, and in Airflow's words why it is not scheduled."""
         dag, run, task = where
-        waits = self._database.waits(dag, run, task)
+        waits = waiting.waits(self._database, dag, run, task)
         own = [self._scheduled(wait) for wait in waits if not wait.task]
         tasks = [wait for wait in waits if wait.task]
         if not task:

@@ -6,6 +6,7 @@ import os
 import subprocess
 import sys
 import time
+from contextlib import closing
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -261,10 +262,11 @@ def test_a_password_that_was_changed_in_the_database_alone_is_found_and_set_back
     step3 = session.memoize(backend.Resources)
     step3.celery_role.set_password(session.redactor.learn("of-somebody-else"))
     with pytest.raises(psycopg.OperationalError, match='password authentication failed for user "airflow_celery"'):
-        celery(session, scope)
+        celery(open_here(), scope)
     key_vault.secrets(session)
     assert applied(session) == {"airflow_celery"}
-    assert celery(session, scope)["celery"].owner
+    with closing(open_here()) as reader:
+        assert celery(reader, scope)["celery"].owner
 
 
 def test_a_result_backend_in_airflows_database_gets_a_role_of_its_own_and_no_sooner_than_that_exists(

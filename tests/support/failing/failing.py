@@ -9,7 +9,7 @@ from urllib.parse import quote
 
 from airflowaks.cloud.database_urls import DatabaseUrl
 from airflowaks.diagnosis.diagnose import diagnose
-from airflowaks.diagnosis.readers.waiting import opened
+from airflowaks.diagnosis.readers.backend import opened_database
 from airflowaks.engine.polling import retry_on
 from airflowaks.engine.times import timestamp
 from airflowaks.kube import exec as command
@@ -110,8 +110,10 @@ class Failing:
 
     def _lose(self) -> None:
         """Have the executor learn that the task ended, which no worker has begun."""
-        with closing(open_session("local", "plan")) as session, opened(session) as database:
-            (row,) = database.rows("SELECT external_executor_id AS id FROM task_instance WHERE dag_id = 'lost'")
+        with closing(open_session("local", "plan")) as session:
+            (row,) = opened_database(session).rows(
+                "SELECT external_executor_id AS id FROM task_instance WHERE dag_id = 'lost'"
+            )
         worker = self.scene.pods("worker")[0]
         command.run(self.scene.kube, worker, ("python", "-c", _LOSE, row["id"]), container="worker")
 
