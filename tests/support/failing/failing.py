@@ -57,8 +57,8 @@ PARSED = ("AKA-731", "AKA-732", "AKA-733", "AKA-734")
 CLEARED = ("AKA-922", "AKA-924")
 """The findings whose fix clears the tasks."""
 _RECOVERS = "now_and_then"
-_FILLS = "full_disk"
-_LONG_AGO = "UPDATE task_instance SET end_date = end_date - interval '20 minutes' WHERE dag_id = 'full_disk'"
+_FILLS = "disk_was_full"
+_LONG_AGO = "UPDATE task_instance SET end_date = end_date - interval '20 minutes' WHERE dag_id = 'disk_was_full'"
 _LOSE = """
 import sys
 from airflow.providers.celery.executors.celery_executor import app
@@ -178,7 +178,8 @@ class Failing:
 
 
 def _is_known(api: AirflowApi, dag: str) -> bool:
-    return bool(api._send("GET", f"/api/v2/dags?limit=1&dag_id_pattern={dag}")["total_entries"])
+    query = f"/api/v2/dags?limit=1&exclude_stale=false&dag_id_pattern={dag}"
+    return bool(api._send("GET", query)["total_entries"])
 
 
 def _state(api: AirflowApi, dag: str) -> str:

@@ -102,7 +102,7 @@ def no_json() -> object:
 
 
 @failing()
-def full_disk() -> None:
+def disk_was_full() -> None:
     Path("/dev/full").write_text("one more line")
 
 
