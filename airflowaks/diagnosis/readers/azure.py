@@ -41,7 +41,7 @@ def resources(session: Session, _scope: Scope) -> dict[str, Any]:
     """Read the resources of steps 1 to 5 as a plan does. Raises AirflowAksError if the sign-in fails."""
     step1, step4 = session.memoize(cluster.Resources), session.memoize(key_vault.Resources)
     with session.translated(step1.group):
-        step1.group.refresh()
+        _ = step1.group.facts  # first of all, since a sign-in that fails is no resource's problem
         rules = backend.cluster_rules(session)
     names: dict[Resource, str] = {rule: f"backend.firewall.{name}" for name, rule in rules.items()}
     for name, resource in _all(session):
