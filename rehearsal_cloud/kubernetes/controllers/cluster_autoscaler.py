@@ -132,7 +132,7 @@ class ClusterAutoscaler(Controller):
         pool_nodes.resize(self.cluster, pool, pool["count"] - 1)
 
     def _taint(self, name: str, *added: Document) -> None:
-        """Taint a node in place of what it was tainted with before: `kubectl uncordon` lets no pod on it again."""
+        """Set the autoscaler's taint on a node, or remove it; `kubectl uncordon` leaves it."""
         node = self.objects.get("Node", name)
         if node is not None:
             kept = [taint for taint in node["spec"].get("taints") or () if taint["key"] != _TO_BE_DELETED]
