@@ -180,8 +180,10 @@ def _activate(pod: Pod) -> None:  # noqa: C901 - one small function for each cal
         if host is None or not (host in _ANY or host in _LOOPBACK or host in (pod.ip, pod.hostname)):
             return _bind(sock, address)
         if sock.family == socket.AF_INET6 and sock.getsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY):
-            # asyncio's second listener next to the IPv4 one: the pod network has no IPv6.
-            return _bind(sock, ("::1", 0))
+            # asyncio's second listener next to the IPv4 one: the pod network has no IPv6. On ::1 it could get the
+            # number of a port that this machine serves at 127.0.0.1, and whoever asks `localhost` would reach it.
+            sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 0)
+            return _bind(sock, local(sock, 0))
         pod.check_free(address[1], shared=bool(sock.getsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT)))
         _bind(sock, local(sock, 0))
         pod.listens(address[1], _getsockname(sock)[1], loopback=host in _LOOPBACK)

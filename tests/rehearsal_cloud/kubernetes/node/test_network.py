@@ -5,6 +5,7 @@ from __future__ import annotations
 import socket
 from typing import TYPE_CHECKING, Any
 
+import psutil
 import pytest
 from kubernetes import client
 
@@ -127,6 +128,26 @@ print(socket.create_connection(("localhost", 8080)).recv(4).decode(), own.getsoc
     for pod in pods:
         found = namespace.ended(pod)
         assert namespace.log(pod).splitlines() == [f"{pod} {pod} {pod}", found.status.pod_ip, "mine 8080"]
+
+
+def test_a_pod_takes_no_port_of_the_machine_s_other_loopback(namespace: Namespace) -> None:
+    """Seen: a log server of Airflow had ::1 with the port of the sign-in page, and browsers try ::1 first."""
+    program = """
+import asyncio, os
+async def serve():
+    server = await asyncio.start_server(print, None, 8080)
+    print(os.getpid(), len(server.sockets), flush=True)
+    await server.serve_forever()
+asyncio.run(serve())
+"""
+    pod = namespace.pod(python(program, readinessProbe={"tcpSocket": {"port": 8080}, "periodSeconds": 1}))
+    namespace.ready(pod)
+    pid, listeners = namespace.log(pod).split()
+    assert listeners == "2"
+    addresses = [
+        found.laddr.ip for found in psutil.Process(int(pid)).net_connections("tcp") if found.status == "LISTEN"
+    ]
+    assert sorted(addresses) == ["127.0.0.1", "::ffff:127.0.0.1"]
 
 
 def test_a_port_is_taken_once_in_a_pod(namespace: Namespace) -> None:
