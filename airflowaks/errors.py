@@ -142,6 +142,10 @@ class RolloutFailed(AirflowAksError):
     """A Deployment or Job did not become ready."""
 
 
+class PortInUse(AirflowAksError):
+    """A port of this machine that was asked for is in use, or not this user's to open."""
+
+
 class CommandFailed(AirflowAksError):
     """A command in a container ended with a nonzero exit code."""
 

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import errno
+import socket
 from contextlib import asynccontextmanager, closing, contextmanager, suppress
 from http import HTTPStatus
 from typing import TYPE_CHECKING
 
-from airflowaks.errors import Forbidden, KubernetesError
+from airflowaks.errors import Forbidden, KubernetesError, PortInUse
 from airflowaks.kube.streams import open_stream
 
 if TYPE_CHECKING:
@@ -22,13 +24,14 @@ _PROTOCOL = "v4.channel.k8s.io"
 _DATA, _ERROR = 0, 1
 _CHUNK = 64 * 1024
 _ANSWER_SECONDS = 30
+_NO_IPV6 = (errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT)
 
 
 @contextmanager
 def forward(kube: Kube, pod: Reference, port: int, *, local_port: int = 0) -> Iterator[int]:
     """Yield a local port (0: any free one) that forwards connections to `port` of a pod until the block ends.
 
-    Raises Forbidden if the API refuses the stream, and OSError if the local port is in use.
+    Raises Forbidden if the API refuses the stream, and PortInUse if the local port is in use.
     """
     from anyio.from_thread import start_blocking_portal
 
@@ -49,15 +52,37 @@ async def _listening(kube: Kube, pod: Reference, port: int, local_port: int) -> 
         served.add(task)
         task.add_done_callback(served.discard)
 
-    server = await asyncio.start_server(begin, "127.0.0.1", local_port)
+    sockets = _local_sockets(local_port)
+    servers = [await asyncio.start_server(begin, sock=opened) for opened in sockets]
     try:
-        yield server.sockets[0].getsockname()[1]
+        yield sockets[0].getsockname()[1]
     finally:
-        server.close()
+        for server in servers:
+            server.close()
         # Clients may keep idle connections open.
         for task in served:
             task.cancel()
         await asyncio.gather(*served, return_exceptions=True)
+
+
+def _local_sockets(port: int) -> list[socket.socket]:
+    """Listen at both addresses of `localhost`, as kubectl does: browsers try ::1 first, where another may listen."""
+    while True:
+        try:
+            first = socket.create_server(("127.0.0.1", port))
+            try:
+                return [first, socket.create_server(("::1", first.getsockname()[1]), family=socket.AF_INET6)]
+            except OSError as fault:
+                if fault.errno in _NO_IPV6:
+                    return [first]
+                first.close()
+                if port == 0 and fault.errno == errno.EADDRINUSE:
+                    continue  # free at 127.0.0.1 alone
+                raise
+        except OSError as fault:
+            message = f"Port {port} of this machine cannot be forwarded: {fault.strerror}."
+            action = "Stop the program that listens there, or choose another port; 0 takes a free one."
+            raise PortInUse(message, action) from fault
 
 
 async def _require(kube: Kube, pod: Reference, port: int) -> None:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from airflowaks.engine.polling import wait_until
-from airflowaks.errors import KubernetesError
+from airflowaks.errors import KubernetesError, PortInUse
 from airflowaks.kube.client import Kube, Reference
 from airflowaks.kube.exec import run
 from airflowaks.kube.kubelet import read_log
@@ -103,6 +103,27 @@ def test_a_client_that_has_sent_all_gets_its_answer(world: World) -> None:
         client.sendall(b"the question")
         client.shutdown(socket.SHUT_WR)
         assert client.recv(100) == b"the answer"
+
+
+def test_a_forwarded_port_is_both_addresses_of_localhost(world: World) -> None:
+    """Browsers try ::1 first. Measured: with another program at [::1]:8080, Airflow's address showed that program."""
+    document = python_pod(world, ANSWERS_WHEN_ASKED, "both")
+    document["spec"]["containers"][0]["readinessProbe"] = {"tcpSocket": {"port": 8080}, "periodSeconds": 1}
+    with short_lived(world.kube, document) as pod:
+        with forward(world.kube, pod, 8080) as port:
+            for address in ("127.0.0.1", "::1"):
+                with socket.create_connection((address, port), timeout=30) as client:
+                    client.sendall(b"the question")
+                    assert client.recv(100) == b"the answer"
+        for address, family in (("127.0.0.1", socket.AF_INET), ("::1", socket.AF_INET6)):
+            with socket.create_server((address, port), family=family), pytest.raises(PortInUse) as refused:
+                forward(world.kube, pod, 8080, local_port=port).__enter__()
+            message = (
+                f"Port {port} of this machine cannot be forwarded: Address already in use (while attempting to bind on"
+            )
+            assert refused.value.message.startswith(f"{message} address ('{address}', {port}")
+        with forward(world.kube, pod, 8080, local_port=port) as again:
+            assert again == port
 
 
 @pytest.mark.broad
