@@ -22,6 +22,7 @@ from cryptography.hazmat.primitives.asymmetric import rsa
 from rehearsal_cloud.entra.permissions import DIRECTORY_ROLES, Permissions
 from rehearsal_cloud.entra.ready_made_users import USERS
 from rehearsal_cloud.entra.replicas import Replicas
+from rehearsal_cloud.entra.verifier import Verifier
 from rehearsal_cloud.errors import ServiceError
 from rehearsal_cloud.home import OPERATOR_CLIENT_ID, OPERATOR_NAME, OPERATOR_OBJECT_ID, TENANT_ID
 
@@ -63,6 +64,7 @@ class Entra:
         self._settings = settings
         self.store = Replicas(store, self.delay)
         self._key = signing_key(store, "entra")
+        self._verifier = Verifier(self._key, ISSUER)
         self.permissions = Permissions(store)
         for object_id, user in USERS.items():
             store.put("principals", object_id, vars(Principal(object_id, "User", str(user["displayName"]))))
@@ -209,25 +211,19 @@ class Entra:
             text = "Authentication failed. The 'Authorization' header is missing."
             raise ServiceError(401, "AuthenticationFailed", text)
         try:
-            claims = jwt.decode(
-                token,
-                self._key.public_key(),
-                algorithms=["RS256"],
-                audience=[form for audience in audiences for form in (audience, f"{audience}/")],
-                issuer=ISSUER,
-            )
+            claims = self._verifier.claims(token)
         except jwt.ExpiredSignatureError:
             raise ServiceError(
                 401, "ExpiredAuthenticationToken", "The access token expiry UTC time is earlier than current UTC time."
             ) from None
-        except jwt.InvalidAudienceError:
+        except jwt.InvalidTokenError as fault:
+            raise ServiceError(401, "InvalidAuthenticationToken", f"The access token is invalid: {fault}") from None
+        if claims["aud"].removesuffix("/") not in audiences:
             text = (
                 "The access token has been obtained for wrong audience or resource. It should be one of:"
                 f" {', '.join(audiences)}."
             )
-            raise ServiceError(401, "InvalidAuthenticationTokenAudience", text) from None
-        except jwt.InvalidTokenError as fault:
-            raise ServiceError(401, "InvalidAuthenticationToken", f"The access token is invalid: {fault}") from None
+            raise ServiceError(401, "InvalidAuthenticationTokenAudience", text)
         principal = self.principal(claims["oid"])
         if principal is None:
             text = f"The principal '{claims['oid']}' of the access token is not in the directory any more."

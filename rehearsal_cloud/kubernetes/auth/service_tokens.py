@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 import jwt
 
 from rehearsal_cloud.entra.directory import key_id, signing_key
+from rehearsal_cloud.entra.verifier import Verifier
 from rehearsal_cloud.kubernetes.auth.rbac import User, quoted, service_account_groups, service_account_name
 from rehearsal_cloud.kubernetes.failures import Failure, bad_request, not_found
 
@@ -42,6 +43,7 @@ class ServiceTokens:
         self._cluster = cluster
         self._objects = cluster.objects
         self._key = signing_key(cluster.cloud.store, f"oidc {cluster.issuer}")
+        self._verifier = Verifier(self._key, cluster.issuer)
 
     @property
     def audiences(self) -> list[str]:
@@ -113,13 +115,7 @@ class ServiceTokens:
         """
         expected = list(audiences) or self.audiences
         try:
-            claims = jwt.decode(
-                token,
-                self._key.public_key(),
-                algorithms=["RS256"],
-                issuer=self._cluster.issuer,
-                options={"verify_aud": False, "require": ["exp", "sub", "aud"]},
-            )
+            claims = self._verifier.claims(token)
         except jwt.ExpiredSignatureError:
             raise InvalidToken(f"[{_INVALID}, service account token has expired]") from None
         except jwt.InvalidTokenError:
