@@ -18,6 +18,7 @@
     ├── InvalidManifest         a manifest is not valid, or has a placeholder without a value
     ├── ImageBuildFailed        the registry could not build the image
     ├── RolloutFailed           a Deployment or Job did not become ready
+    ├── PortInUse               a port of this machine that was asked for is in use
     ├── CommandFailed           a command in a container ended with a nonzero exit code
     ├── Unexpected              any exception that has no class in this tree; the original is its cause
     ├── KubernetesError         the Kubernetes API refused; the subclasses are what the operator can act on
