@@ -23,6 +23,7 @@ from airflowaks.cloud.connection import (
     source_login,
     token_claims,
 )
+from airflowaks.cloud.once import Once
 from airflowaks.cloud.redaction import Redactor
 from airflowaks.config.paths import records_folder
 from airflowaks.errors import AirflowAksError, InvalidParameter, SignInFailed
@@ -120,8 +121,7 @@ class Session:
 
             trace = Trace(environment, self.redactor, records_folder())
         self.connection = replace(connection, credential=OneAtATime(connection.credential, self.redactor), trace=trace)
-        self._steps: dict[tuple[Any, ...], Any] = {}
-        self._lock = threading.RLock()
+        self._once = Once()
 
     def close(self) -> None:
         """End what the session has opened; used again, it opens it again."""
@@ -134,12 +134,7 @@ class Session:
 
     def memoize(self, make: Callable[[Session, *Arguments], T], *arguments: *Arguments) -> T:
         """Return `make(session, *arguments)`, made once, so that steps share resources and read each of them once."""
-        with self._lock:
-            key = (make, *arguments)
-            if key not in self._steps:
-                self._steps[key] = make(self, *arguments)
-            made: T = self._steps[key]
-            return made
+        return self._once.get((make, *arguments), lambda: make(self, *arguments))
 
     @cached_property
     def operator(self) -> Operator:

@@ -5,6 +5,7 @@ Source: https://learn.microsoft.com/azure/key-vault/general/rbac-guide and .../s
 
 from __future__ import annotations
 
+import threading
 from datetime import UTC, datetime
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
@@ -42,6 +43,14 @@ class Vault(ArmResource):
     type = "Microsoft.KeyVault/vaults"
     sdk = "vaults.vaults"
     immutable = ("location", "properties.tenantId", "properties.softDeleteRetentionInDays")
+
+    may_read_values: bool | None = None
+    """Whether the caller of a check may read the values of secrets; None before a secret was read."""
+
+    def __init__(self, session: Session, name: str, **options: Any) -> None:
+        super().__init__(session, name, **options)
+        self.first_read = threading.Lock()
+        """Held while a check reads the first secret."""
 
     @property
     def uri(self) -> Any:
@@ -192,10 +201,20 @@ class VaultSecret(Resource):
         """Return the latest version. A new role assignment takes up to ten minutes to take effect.
 
         Only the vault knows whether the operator may read: the role may be assigned at the resource group. A check by a
-        caller who may not gets the version's properties.
+        caller who may not gets the version's properties. One refusal answers for all secrets: Defender alerts on
+        "unusual access denied" (https://learn.microsoft.com/azure/defender-for-cloud/alerts-azure-key-vault).
         """
+        if self.session.mode == "check":
+            with self.vault.first_read:
+                if self.vault.may_read_values is None:
+                    return self._read()
+        return self._read()
+
+    def _read(self) -> Facts | None:
         from azure.core.exceptions import HttpResponseError, ResourceNotFoundError
 
+        if self.vault.may_read_values is False:
+            return self._properties()
         try:
             secret = retry_on(
                 lambda: self.vault.secrets.get_secret(self.name),
@@ -206,8 +225,9 @@ class VaultSecret(Resource):
         except HttpResponseError as error:
             if self.session.mode != "check" or _FORBIDDEN not in error_codes(error):
                 raise
-            self.unread = f"its value needs {_GET_SECRET}"
+            self.vault.may_read_values = False
             return self._properties()
+        self.vault.may_read_values = True
         value, version = self.session.redactor.learn(secret.value or ""), secret.properties.version
         if value == self._pending or (self._versions and version not in self._versions):
             # A third version is newer: another operator's, who wrote after this one. It is then as good as any other.
@@ -223,6 +243,7 @@ class VaultSecret(Resource):
 
     def _properties(self) -> Facts | None:
         """Return what the role Key Vault Reader sees of the latest version: all but the value."""
+        self.unread = f"its value needs {_GET_SECRET}"
         latest = self.vault.latest_version(self.name)
         if latest is None:
             return None

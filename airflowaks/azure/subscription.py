@@ -65,9 +65,14 @@ class ProviderRegistration(Resource):
         return f"/subscriptions/{self.session.environment.subscription_id}/providers/{self.name}"
 
     def read(self) -> Facts:
-        """Return the registration state; the rest of the answer lists every type and region."""
+        """Return the registration state; checks of several environments of a subscription read it once."""
+        if self.session.mode == "check":
+            return self.session.connection.subscription.get(self.id, self._read)
+        return self._read()
+
+    def _read(self) -> Facts:
         provider: Any = self.session.resources.providers.get(self.name, cls=rest)
-        return {"registrationState": provider["registrationState"]}
+        return {"registrationState": provider["registrationState"]}  # the rest lists every type and region
 
     def desired(self) -> Facts:
         """Return the state Registered."""

@@ -20,6 +20,7 @@ from urllib.parse import urlsplit
 
 from airflowaks.cloud.answers import note_host, refuse_web_page
 from airflowaks.cloud.certificates import public_roots, with_public_roots
+from airflowaks.cloud.once import Once
 from airflowaks.cloud.redaction import Redactor, Secret
 from airflowaks.errors import InvalidParameter, RehearsalUnavailable
 
@@ -61,8 +62,10 @@ class Connection:
     """The policy of SDK clients that keeps what Azure answered, or None."""
     rehearses: bool = False
     """Whether it leads to a rehearsal cloud."""
-    pools: dict[str | None, requests.Session] = field(default_factory=dict, repr=False, compare=False)
-    """The HTTP connections by their CA bundle, which copies of this object share."""
+    subscription: Once = field(default_factory=Once, repr=False, compare=False)
+    """What checks have read of the subscription and do not read again: copies of this object share it."""
+    pools: dict[tuple[str | None, ...], requests.Session] = field(default_factory=dict, repr=False, compare=False)
+    """The HTTP connections by their proxy and CA bundle, which copies of this object share."""
     limits: ClassVar[dict[str, Any]] = {}
     """Retries and timeouts of SDK clients that are not the SDKs' own."""
 
@@ -75,9 +78,10 @@ class Connection:
     def _http(self) -> requests.Session:
         from airflowaks.cloud.transport import http_session
 
-        if self.ca_bundle not in self.pools:
-            self.pools[self.ca_bundle] = http_session(self.ca_file if self.ca_bundle else None)
-        return self.pools[self.ca_bundle]
+        key = (self.proxy, self.ca_bundle)
+        if key not in self.pools:
+            self.pools[key] = http_session(self.ca_file if self.ca_bundle else None, proxied=bool(self.proxy))
+        return self.pools[key]
 
     @property
     def transport(self) -> dict[str, Any]:

@@ -22,20 +22,20 @@ if TYPE_CHECKING:
 Client = TypeVar("Client", bound=Any)
 
 _lock = threading.Lock()
-_completed: set[Any] = set()
+_completed: set[str] = set()
+"""The packages whose classes are complete, which sessions of one process share."""
 
 
 def thread_safe(client: Client) -> Client:
     """Return an SDK's client, or a pipeline's, that several threads may use at once: nothing of it is made later."""
     package = type(client).__module__.rpartition(".")[0]
-    bases = [name for name in list(sys.modules) if name.startswith(f"{package}.") and name.endswith("model_base")]
-    # Sessions of one process share the classes. Completing all of an SDK's takes at most 40 ms.
     with _lock:
-        for name in bases:
-            for model in _subclasses(sys.modules[name].Model):
-                if model not in _completed:
-                    model.__new__(model)
-                    _completed.add(model)
+        if package not in _completed:
+            for name in list(sys.modules):
+                if name.startswith(f"{package}.") and name.endswith("model_base"):
+                    for model in _subclasses(sys.modules[name].Model):
+                        model.__new__(model)  # all of an SDK's take at most 40 ms
+            _completed.add(package)
     client.__enter__()
     return client
 

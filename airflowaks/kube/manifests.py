@@ -30,7 +30,7 @@ A field whose value is an empty map or list is left out: an apply would own it, 
 """
 
 _PLACEHOLDER = re.compile(r"\$\{([^}]*)\}?")
-_TIMESTAMP = "tag:yaml.org,2002:timestamp"
+_TEXTS = {"tag:yaml.org,2002:str", "tag:yaml.org,2002:timestamp"}
 
 
 @dataclass(frozen=True)
@@ -147,7 +147,7 @@ def _scalars(node: yaml.Node) -> Iterator[yaml.ScalarNode]:
 
 def _constructed(node: yaml.Node) -> Any:
     """Return a scalar with its YAML type; dates stay text, because JSON has none."""
-    return node.value if node.tag == _TIMESTAMP else SafeConstructor().construct_object(node)
+    return node.value if node.tag in _TEXTS else SafeConstructor().construct_object(node)
 
 
 def _text(value: Any) -> str:

@@ -44,13 +44,17 @@ class SecretProviderClass:
     def of(cls, document: Document) -> SecretProviderClass:
         """Return the class of a manifest's document."""
         spec = document["spec"]
-        listed = [yaml.safe_load(text) for text in yaml.safe_load(spec["parameters"]["objects"])["array"]]
+        listed = [_parsed(text) for text in _parsed(spec["parameters"]["objects"])["array"]]
         objects = {item.get("objectAlias", item["objectName"]): item["objectName"] for item in listed}
         synced = {
             secret["secretName"]: {item["key"]: item["objectName"] for item in secret["data"]}
             for secret in spec.get("secretObjects", ())
         }
         return cls(document["metadata"]["name"], objects, synced)
+
+
+def _parsed(text: str) -> Any:
+    return yaml.load(text, yaml.CSafeLoader)  # ten times as fast as safe_load
 
 
 class PodSecrets:

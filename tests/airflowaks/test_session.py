@@ -6,7 +6,9 @@ import json
 import os
 import subprocess
 import sys
+import threading
 from base64 import urlsafe_b64encode
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -15,6 +17,7 @@ import pytest
 from azure.core.credentials import AccessToken
 
 from airflowaks.cloud.connection import Connection, Operator, token_claims
+from airflowaks.cloud.once import Once
 from airflowaks.config.environment import load_environment
 from airflowaks.errors import InvalidEnvironment, InvalidParameter, RehearsalUnavailable, SignInFailed
 from airflowaks.session import Session, open_session
@@ -121,6 +124,30 @@ def test_steps_share_what_was_made_once() -> None:
 
     assert session.memoize(make) is session.memoize(make)
     assert made == [session]
+
+
+def test_what_one_thread_makes_holds_up_nobody_who_needs_something_else() -> None:
+    once, begun, other_made = Once(), threading.Event(), threading.Event()
+
+    def slow() -> str:
+        begun.set()
+        assert other_made.wait(30)
+        return "slow"
+
+    with ThreadPoolExecutor(3) as pool:
+        waiting = [pool.submit(once.get, "slow", slow) for _ in range(2)]
+        assert begun.wait(30)
+        assert once.get("other", lambda: "other") == "other"
+        other_made.set()
+        assert [future.result(30) for future in waiting] == ["slow", "slow"]
+        assert once.get("slow", lambda: "again") == "slow"
+
+
+def test_what_could_not_be_made_is_tried_again() -> None:
+    once = Once()
+    with pytest.raises(ZeroDivisionError):
+        once.get("key", lambda: 1 // 0)
+    assert once.get("key", lambda: 1) == 1
 
 
 def without_connections(connection: Connection) -> dict[str, Any]:

@@ -61,7 +61,7 @@ class World:
 
     def session(self, mode: Mode = "apply") -> Session:
         session = Session(self.server.environment, mode, self.server.connection)
-        session._steps[connect,] = Kube(session, self.server.address)
+        session._once.made[connect,] = Kube(session, self.server.address)
         return session
 
     @property

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future
 from typing import TYPE_CHECKING, Any, TypeVar
 
 if TYPE_CHECKING:
@@ -15,13 +15,14 @@ T = TypeVar("T")
 
 def shared(session: Session, make: Callable[..., T], *arguments: Any) -> T:
     """Return `make(session, *arguments)`, made once, or raise what it raised: no part waits for a second attempt."""
-    future: Future[T] = session.memoize(_begin, make, *arguments)
-    return future.result()
+    made: Future[T] = session.memoize(_attempt, make, *arguments)
+    return made.result()
 
 
-def _begin(session: Session, make: Callable[..., Any], *arguments: Any) -> Future[Any]:
-    """Begin in a thread: the session's lock, which is held meanwhile, is everybody's."""
-    pool = ThreadPoolExecutor(1)
-    future = pool.submit(make, session, *arguments)
-    pool.shutdown(wait=False)
-    return future
+def _attempt(session: Session, make: Callable[..., Any], *arguments: Any) -> Future[Any]:
+    made: Future[Any] = Future()
+    try:
+        made.set_result(make(session, *arguments))
+    except Exception as error:  # noqa: BLE001 - whoever asks gets it
+        made.set_exception(error)
+    return made

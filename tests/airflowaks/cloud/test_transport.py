@@ -7,6 +7,7 @@ from dataclasses import replace
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
+from urllib.request import getproxies
 
 import psutil
 import pytest
@@ -18,6 +19,7 @@ from azure.core.rest import HttpRequest
 
 from airflowaks.cloud.connection import OneAtATime
 from airflowaks.cloud.redaction import Redactor
+from airflowaks.cloud.transport import http_session
 from airflowaks.session import Session, open_session
 
 if TYPE_CHECKING:
@@ -41,6 +43,22 @@ def test_clients_share_a_connection_to_a_host_and_so_do_sessions(rehearsal: Rehe
         opened.append(_local_ports(rehearsal.connection["HTTPS_PROXY"]) - before)
     assert len(opened[0]) == len(("login.microsoftonline.com", "management.azure.com"))
     assert opened[1] == opened[0]
+
+
+@pytest.mark.parametrize(
+    ("variables", "proxied", "heeded"),
+    [({}, False, False), ({"HTTPS_PROXY": "http://p:1"}, False, True), ({"HTTPS_PROXY": "http://p:1"}, True, False)],
+    ids=["no proxy", "the system's proxy", "a proxy of the environment's"],
+)
+def test_the_system_s_proxy_is_looked_for_where_there_is_one(
+    monkeypatch: pytest.MonkeyPatch, variables: dict[str, str], *, proxied: bool, heeded: bool
+) -> None:
+    for name in getproxies():
+        monkeypatch.delenv(f"{name}_proxy", raising=False)
+        monkeypatch.delenv(f"{name.upper()}_PROXY", raising=False)
+    for name, value in variables.items():
+        monkeypatch.setenv(name, value)
+    assert http_session(None, proxied=proxied).trust_env is heeded
 
 
 def test_a_credential_is_asked_once_for_a_token_until_that_is_about_to_end() -> None:

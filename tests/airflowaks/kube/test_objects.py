@@ -236,7 +236,7 @@ def test_a_binding_of_another_role_is_made_anew_since_it_cannot_be_changed(world
 def test_who_lacks_a_right_is_told_which(world: World) -> None:
     world.describe(SETTINGS)
     session = world.session()
-    session._steps[connect,] = session.memoize(connect).impersonating("somebody", "nobodys")
+    session._once.made[connect,] = session.memoize(connect).impersonating("somebody", "nobodys")
     with pytest.raises(Forbidden) as caught:
         converge(session, *world.objects(session, COLOUR="red"))
     assert 'User "somebody" cannot get resource "configmaps" in API group "" in the namespace "' in caught.value.message

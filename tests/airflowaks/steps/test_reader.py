@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import pytest
 
+from airflowaks.cloud.once import Once
 from airflowaks.engine.changes import Action, Changes
 from airflowaks.errors import PermissionDenied
 from airflowaks.kube.client import Reference, connect
@@ -63,7 +65,21 @@ def test_nothing_differs_and_what_was_not_seen_is_said(reader: Session, rehearsa
     assert {(change.action, change.unread) for change in secrets} == {(Action.NONE, f"its value needs {GET_SECRET}")}
     assert changes.summary().endswith(f"up to date, {changes.count(Action.UNREAD)} not read.")
     oid = reader.operator.object_id
-    assert not [entry for entry in rehearsal.requests() if entry["principal"] == oid and is_write(entry)]
+    asked = [entry for entry in rehearsal.requests() if entry["principal"] == oid]
+    assert not [entry for entry in asked if is_write(entry)]
+    refused = [entry["path"] for entry in asked if "/secrets/" in entry["path"] and entry["status"] == 403]
+    assert len(refused) == 1, "Defender for Key Vault alerts on refusals"
+
+
+def test_checks_of_one_subscription_read_its_providers_once(reader: Session, rehearsal: Rehearsal) -> None:
+    connection = replace(reader.connection, subscription=Once())
+    for session in [Session(reader.environment, "check", connection) for _ in range(2)]:
+        assert not cluster.everything(session).pending
+    oid = reader.operator.object_id
+    read = [entry["path"] for entry in rehearsal.requests() if entry["principal"] == oid]
+    providers = [path for path in read if "/providers/" in path and "/resourceGroups/" not in path]
+    registrations = [path for path in providers if path.rpartition("/")[0].endswith("/providers")]
+    assert len(registrations) == len({*registrations}) > 5
 
 
 def test_without_a_permission_of_graph_groups_are_not_read(deployed: Session, rehearsal: Rehearsal) -> None:
