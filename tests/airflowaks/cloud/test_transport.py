@@ -16,6 +16,7 @@ from azure.core.credentials import AccessToken
 from azure.core.exceptions import ServiceRequestError
 from azure.core.pipeline.policies import ProxyPolicy
 from azure.core.rest import HttpRequest
+from requests import Request
 
 from airflowaks.cloud.connection import OneAtATime
 from airflowaks.cloud.redaction import Redactor
@@ -23,6 +24,8 @@ from airflowaks.cloud.transport import http_session
 from airflowaks.session import Session, open_session
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from tests.support.rehearsal import Rehearsal
 
 
@@ -59,6 +62,19 @@ def test_the_system_s_proxy_is_looked_for_where_there_is_one(
     for name, value in variables.items():
         monkeypatch.setenv(name, value)
     assert http_session(None, proxied=proxied).trust_env is heeded
+
+
+def test_a_netrc_does_not_replace_the_token(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    netrc = tmp_path / "netrc"
+    netrc.write_text("default login somebody password something\n")
+    monkeypatch.setenv("NETRC", str(netrc))
+    monkeypatch.setenv("HTTPS_PROXY", "http://p:1")
+    session, request = (
+        http_session(None, proxied=False),
+        Request("GET", "https://a.example", {"Authorization": "Bearer t"}),
+    )
+    assert session.trust_env
+    assert session.prepare_request(request).headers["Authorization"] == "Bearer t"
 
 
 def test_a_credential_is_asked_once_for_a_token_until_that_is_about_to_end() -> None:
