@@ -14,7 +14,7 @@ N = TypeVar("N")
 T = TypeVar("T")
 
 _WORKERS = 16
-"""More than any step has resources that do not depend on each other: nine resource providers, each a minute or two."""
+"""Nine resource providers, each of which takes Azure a minute or two, register at the same time."""
 
 
 def run_in_order(

@@ -66,7 +66,11 @@ async def _listening(kube: Kube, pod: Reference, port: int, local_port: int) -> 
 
 
 def _local_sockets(port: int) -> list[socket.socket]:
-    """Listen at both addresses of `localhost`, as kubectl does: browsers try ::1 first, where another may listen."""
+    """Listen at both addresses of `localhost`: browsers try ::1 first, and would show what else listens there.
+
+    kubectl listens at both too, but takes one alone where the other is in use:
+    https://kubernetes.io/docs/reference/kubectl/generated/kubectl_port-forward/
+    """
     while True:
         try:
             first = socket.create_server(("127.0.0.1", port))
