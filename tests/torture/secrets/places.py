@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+import os
 import threading
 import zipfile
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
 import psutil
@@ -19,7 +21,6 @@ from airflowaks.kube.kubelet import read_log
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from pathlib import Path
 
     from airflowaks.kube.client import Kube
     from airflowaks.session import Session
@@ -60,16 +61,20 @@ class Watch:
 
 
 def files(folder: Path) -> dict[str, str]:
-    """Return what the files below a folder say, and the files in its archives."""
+    """Return what the files below a folder say, and the files in its archives.
+
+    Files, folders (which `Path.rglob` does not take) and archives may come and go meanwhile.
+    """
     texts = {}
-    for path in folder.rglob("*"):
-        with suppress(OSError):
+    for path in (Path(place, name) for place, _, names in os.walk(folder) for name in names):
+        with suppress(OSError, zipfile.BadZipFile):
             if not path.is_file() or path.stat().st_size > _LARGEST:
                 continue
             texts[str(path)] = path.read_bytes().decode(errors="replace")
             if path.suffix == ".zip" and zipfile.is_zipfile(path):
                 with zipfile.ZipFile(path) as archive:
-                    texts |= {f"{path}:{name}": archive.read(name).decode() for name in archive.namelist()}
+                    members = {name: archive.read(name).decode(errors="replace") for name in archive.namelist()}
+                    texts |= {f"{path}:{name}": text for name, text in members.items()}
     return texts
 
 
