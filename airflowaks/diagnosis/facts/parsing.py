@@ -40,3 +40,13 @@ class Parsing:
     interval: float = 30.0
     processes: int = 2
     timeout: float = 50.0
+
+    @property
+    def unread(self) -> dict[str, str]:
+        """Return the files that were not read to their end, and how that ended."""
+        ended = {
+            name: f"read without an end: stopped after {file.seconds:.0f} s"
+            for name, file in self.files.items()
+            if file.errors
+        }
+        return {**ended, **{name: f"its process {how}" for name, how in self.killed.items()}}

@@ -54,7 +54,8 @@ WHERE last_updated >= now() - interval '10 minutes' GROUP BY 1 HAVING count(DIST
 
 _GONE = """
 SELECT dag_id AS dag, coalesce(relative_fileloc, fileloc) AS file FROM dag
-WHERE is_stale AND NOT is_paused AND last_parsed_time >= %(since)s ORDER BY last_parsed_time DESC LIMIT %(most)s
+WHERE is_stale AND NOT is_paused AND NOT has_import_errors AND last_parsed_time >= %(since)s
+ORDER BY last_parsed_time DESC LIMIT %(most)s
 """
 
 

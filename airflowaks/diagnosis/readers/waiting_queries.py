@@ -183,8 +183,10 @@ WHERE dag_id = %(dag)s AND run_id = %(run)s AND task_id = ANY(%(tasks)s) GROUP B
 PREVIOUS = """
 SELECT previous.run_id AS run FROM dag_run previous JOIN dag_run this USING (dag_id)
 WHERE this.dag_id = %(dag)s AND this.run_id = %(run)s AND previous.logical_date < this.logical_date
+      AND NOT (%(catchup)s AND previous.run_type = 'manual')
 ORDER BY previous.logical_date DESC LIMIT 1
 """
+"""The run before, as `PrevDagrunDep` takes it: of a DAG with catchup, a run that nobody triggered by hand."""
 
 DAG_NAMES = "SELECT dag_id AS dag FROM dag ORDER BY dag_id = %(dag)s DESC, last_parsed_time DESC LIMIT 5000"
 

@@ -32,7 +32,7 @@ def _file_is_not_read_to_its_end(facts: Snapshot) -> Iterable[Cause]:
                 f"The file {name} takes longer to read than the dag-processor waits ({parsing.timeout:.0f} s,"
                 " dag_file_processor_timeout): it hangs, or does too much.",
                 "Do nothing slow at the top level of the file: no query, no request, no loop without an end; then run"
-                " step 6. Its DAGs stay as they were before.",
+                " step 6. Until it is read to its end, its DAGs are stale: no run of them starts or goes on.",
                 [
                     *([f"file {name}: being read for {file.reading:.0f} s"] if file.reading else []),
                     *([table] if failed else []),
@@ -108,10 +108,11 @@ def _twice(sentence: str, evidence: list[str]) -> Cause:
 
 @PARSING.rule("AKA-734", NOTE)
 def _file_is_gone(facts: Snapshot) -> Iterable[Cause]:
-    gone = facts.airflow.parsing.gone
+    parsing = facts.airflow.parsing
+    gone = {dag: file for dag, file in parsing.gone.items() if file not in parsing.unread}
     count = f"{len(gone)} DAG{'s are' if len(gone) > 1 else ' is'}"
     yield Cause(
         f"{count} stale: the file was removed, or does not define it any more.",
-        "Restore the file and run step 6, or delete the DAG in Airflow's web pages.",
+        "Restore the file and run step 6. To delete the DAG in Airflow's web pages deletes all of its runs.",
         [f"DAG {dag}: file {file}" for dag, file in gone.items()],
     )

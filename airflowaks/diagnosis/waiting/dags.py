@@ -148,7 +148,7 @@ def _backfill_is_paused(wait: Wait, _facts: Snapshot) -> Reason | None:
 
 
 def _at_max_active_runs(wait: Wait, facts: Snapshot) -> Reason | None:
-    creates = wait.schedule.due_in is not None or wait.seconds > 0  # the next run of a DAG that has a schedule
+    creates = bool(wait.schedule.summary) or wait.seconds > 0  # the next run of a DAG that has a schedule
     waits = wait.run_state == "queued" if wait.run else creates
     return max_active_runs(wait, facts) if waits else None
 
@@ -183,6 +183,7 @@ DAG = (
 RUN = (
     _run_has_ended,
     scheduler_is_silent,
+    cannot_be_imported,
     is_stale,
     is_paused,
     _backfill_is_paused,

@@ -166,12 +166,12 @@ class _Reader:
         wait = replace(wait, upstream={row["task"]: row["state"] for row in rows})
         if wait.state:
             return wait
-        previous = self._database.rows(waiting_queries.PREVIOUS, dag=wait.dag, run=wait.run)
-        return replace(
-            wait,
-            dependencies=self._client.dependencies(wait.dag, wait.run, wait.task, wait.map_index),
-            previous_run=previous[0]["run"] if previous else "",
-        )
+        dependencies = self._client.dependencies(wait.dag, wait.run, wait.task, wait.map_index)
+        if not wait.depends_on_past:
+            return replace(wait, dependencies=dependencies)
+        catchup = self._client.dag(wait.dag)["catchup"]
+        previous = self._database.rows(waiting_queries.PREVIOUS, dag=wait.dag, run=wait.run, catchup=catchup)
+        return replace(wait, dependencies=dependencies, previous_run=previous[0]["run"] if previous else "")
 
 
 def _uris(expression: Any) -> list[str]:

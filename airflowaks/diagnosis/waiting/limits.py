@@ -99,10 +99,9 @@ def _parallelism(wait: Wait, facts: Snapshot) -> Reason | None:
 
 def _may_be_queued(wait: Wait, facts: Snapshot) -> bool:
     """Tell whether no limit holds a scheduled task."""
-    if wait.state != "scheduled" or wait.paused or wait.stale or wait.run_state != "running":
+    if wait.state != "scheduled" or wait.paused or wait.run_state != "running":
         return False
-    limits = (_pool_is_missing, _pool_is_full, _max_active_tasks, _max_active_instances, _parallelism)
-    return beats(facts, "SchedulerJob") and not any(limit(wait, facts) for limit in limits)
+    return beats(facts, "SchedulerJob") and not any(limit(wait, facts) for limit in _LIMITS)
 
 
 def _executor_keeps_slots(wait: Wait, facts: Snapshot) -> Reason | None:
@@ -147,12 +146,11 @@ def holders(slots: Slots) -> tuple[str, ...]:
     return tuple(f"taken by {holder}{poking if holder.pokes else ''}" for holder in slots.holders)
 
 
+# Without an open slot of its executor the scheduler asks for no task (`_critical_section_enqueue_task_instances`). It
+# asks only for those within max_active_tasks, and decides the rest for each task that it got.
+_LIMITS = (_parallelism, _max_active_tasks, _pool_is_missing, _pool_is_full, _max_active_instances)
 OF_SCHEDULED_TASKS = (
-    _pool_is_missing,
-    _pool_is_full,
-    _max_active_tasks,
-    _max_active_instances,
-    _parallelism,
+    *_LIMITS,
     scheduler_is_slow,
     _executor_keeps_slots,
     _is_scheduled_for_long,

@@ -22,7 +22,10 @@ if TYPE_CHECKING:
 _SILENT_SECONDS = 30.0
 """`[scheduler] scheduler_health_check_threshold` and the triggerer's and dag-processor's; each beats every 5 s."""
 _SLOW_SECONDS = 60.0
-_FOR_THE_SCHEDULER = ("", "scheduled", "up_for_retry", "up_for_reschedule")
+_TO_BE_DECIDED = ("", "up_for_retry", "up_for_reschedule")
+"""States of tasks whose runs `DagRun.get_running_dag_runs_to_examine` picks: of DAGs neither paused nor stale."""
+_FOR_THE_SCHEDULER = ("scheduled", *_TO_BE_DECIDED)
+"""And those that `_executable_task_instances_to_queued` picks: of DAGs that are not paused. Beyond, nobody looks."""
 
 
 class Kind(StrEnum):
@@ -102,7 +105,7 @@ def scheduler_is_slow(wait: Wait, facts: Snapshot) -> Reason | None:
 
 def is_paused(wait: Wait, _facts: Snapshot) -> Reason | None:
     """Explain that the DAG is paused: its runs are neither created, started nor continued."""
-    if not wait.paused:
+    if not wait.paused or wait.state not in _FOR_THE_SCHEDULER:
         return None
     return Reason(
         Kind.CHOICE,
@@ -114,20 +117,26 @@ def is_paused(wait: Wait, _facts: Snapshot) -> Reason | None:
 
 def is_stale(wait: Wait, facts: Snapshot) -> Reason | None:
     """Explain that the DAG is stale: `DagFileProcessorManager.deactivate_stale_dags`, `deactivate_deleted_dags`."""
-    if not wait.stale or cannot_be_imported(wait, facts):
+    if not wait.stale or wait.state not in _TO_BE_DECIDED or cannot_be_imported(wait, facts):
         return None
     parsed = f", parsed {duration(wait.parsed)} ago for the last time" if wait.parsed is not None else ""
     return Reason(
         Kind.LIMIT,
         f"DAG {wait.dag} is stale: its file was removed, or does not define the DAG any more.",
-        "Restore the DAG's file and run step 6, or delete the DAG in Airflow's web pages.",
+        "Restore the DAG's file and run step 6. To delete the DAG in Airflow's web pages deletes all of its runs.",
         (f"file {_short(wait.file)}{parsed}",),
     )
 
 
 def cannot_be_imported(wait: Wait, facts: Snapshot) -> Reason | None:
-    """Explain that the DAG's file has an import error: no run is created, and after a while the DAG is stale."""
-    errors = [error for file, error in facts.airflow.import_errors.items() if f"/{wait.file}".endswith(f"/{file}")]
+    """Explain that the DAG's file has an import error, which makes the DAG stale at once: `_update_import_errors`.
+
+    A file whose reading is killed or ends itself leaves no error; `deactivate_stale_dags` takes its DAGs soon after.
+    """
+    if wait.state not in _TO_BE_DECIDED:
+        return None
+    told = {**(facts.airflow.parsing.unread if wait.stale else {}), **facts.airflow.import_errors}
+    errors = [error for file, error in told.items() if f"/{wait.file}".endswith(f"/{file}")]
     if not errors:
         return None
     return Reason(

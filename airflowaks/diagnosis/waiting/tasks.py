@@ -13,6 +13,7 @@ from airflowaks.diagnosis.waiting.limits import OF_SCHEDULED_TASKS
 from airflowaks.diagnosis.waiting.reason import (
     Kind,
     Reason,
+    cannot_be_imported,
     is_paused,
     is_stale,
     scheduler_is_silent,
@@ -40,8 +41,16 @@ def _run_is_not_running(wait: Wait, _facts: Snapshot) -> Reason | None:
 
 
 def _depends_on_past(wait: Wait, _facts: Snapshot) -> Reason | None:
-    """Explain `PrevDagrunDep`: the task must have succeeded, or been skipped, in the run before."""
-    words = wait.dependencies.get("Previous Dagrun State")
+    """Explain `PrevDagrunDep`: the task must have succeeded in the run before, or was skipped; its downstream, too."""
+    words = wait.dependencies.get("Previous Dagrun State", "")
+    if "wait_for_downstream" in words:  # it succeeded, or this would not be asked
+        return Reason(
+            Kind.LIMIT,
+            "The task waits for its downstream tasks of the run before (wait_for_downstream).",
+            "See what holds them; or mark them as success in the run before.",
+            (words,),
+            (wait.dag, wait.previous_run, "") if wait.previous_run else None,
+        )
     stuck = wait.depends_on_past and not wait.state and not wait.dependencies
     if not words and not stuck:
         return None
@@ -166,6 +175,7 @@ BEFORE_THE_QUEUE = (
     _has_no_instance,
     is_running,
     scheduler_is_silent,
+    cannot_be_imported,
     is_stale,
     is_paused,
     _run_is_not_running,
