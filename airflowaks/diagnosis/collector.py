@@ -88,15 +88,16 @@ def _read(
 
 
 def _logs(session: Session, scope: Scope, facts: Snapshot) -> dict[str, Any]:
-    """Return the pods, with the logs of unhealthy ones and, if tasks fail or wait, of suspected components."""
+    """Return the pods, with the logs of unhealthy ones, of who signs people in, and of whom failed tasks suspect."""
     if not facts.kubernetes.pods:
         return {}
     unread = facts.unread("airflow.api")
     troubled = unread or facts.airflow.failed or facts.airflow.queued_seconds > _LONG_QUEUED_SECONDS
     stuck = any(wait.state == "scheduled" for wait in facts.airflow.waiting.waits)
     suspects = (*_SUSPECTS, *facts.kubernetes.workers) if troubled else ("scheduler",) if stuck else ()
+    signs_in = "web" if any(pod.component == "web" for pod in facts.kubernetes.pods.values()) else "api-server"
     pods, nodes = facts.kubernetes.pods, facts.kubernetes.nodes
     # The API gets a log from the kubelet, and waits half a minute for a silent one.
     readable = {name: pod for name, pod in pods.items() if pod.node not in nodes or not nodes[pod.node].silent}
     kube = kubernetes.reachable(session)
-    return {"pods": {**pods, **with_logs(kube, scope, readable, suspects)}}
+    return {"pods": {**pods, **with_logs(kube, scope, readable, (*suspects, signs_in))}}

@@ -7,6 +7,9 @@ from typing import Any
 from airflowaks.config.airflow_schema import WORKER
 from airflowaks.diagnosis.facts.resource_status import ResourceStatus
 
+SCALE_UPS = ("TriggeredScaleUp", "NotTriggerScaleUp")
+"""Reasons of the cluster autoscaler's events about pods; they are no warnings."""
+
 
 @dataclass(frozen=True)
 class Container:
@@ -104,7 +107,10 @@ class Node:
 
 @dataclass(frozen=True)
 class Authored:
-    """A NetworkPolicy or an autoscaler: its spec, which field manager made it and when; `ours` if that was a step."""
+    """A NetworkPolicy or an autoscaler: its spec, which field manager made it and when; `ours` if that was a step.
+
+    `problem` is why it is not ready, if it says so: a ScaledObject whose triggers fail.
+    """
 
     kind: str
     name: str
@@ -112,6 +118,7 @@ class Authored:
     by: str = ""
     at: str = ""
     ours: bool = False
+    problem: str = ""
 
     def __str__(self) -> str:
         return f"{self.kind} {self.name}, made by {self.by or 'an unknown manager'} at {self.at or 'an unknown time'}"
@@ -143,6 +150,9 @@ class Event:
     message: str
     count: int = 1
     warning: bool = True
+
+    def __str__(self) -> str:
+        return f"event of {self.kind} {self.name}: {self.reason}: {self.message}"
 
 
 @dataclass(frozen=True)
@@ -177,3 +187,8 @@ class Kubernetes:
         """Return the components of workers: `worker`, and `worker-NAME` of each queue with workers of its own."""
         components = {each.component for each in self.deployments.values()}
         return frozenset({WORKER, *(name for name in components if name.startswith(f"{WORKER}-"))})
+
+    def scaled(self, deployment: str) -> Authored | None:
+        """Return the ScaledObject by which KEDA scales a Deployment, or None."""
+        scaled = (each for each in self.autoscalers if each.kind == "ScaledObject")
+        return next((each for each in scaled if each.spec["scaleTargetRef"]["name"] == deployment), None)

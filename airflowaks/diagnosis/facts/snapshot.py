@@ -124,7 +124,7 @@ class Snapshot:
         if event.kind == "Job":
             return event.name in kubernetes.jobs and not kubernetes.jobs[event.name].complete
         return event.kind == "ScaledObject" and any(
-            deployment.available < deployment.wanted for deployment in kubernetes.deployments.values()
+            each.problem for each in kubernetes.autoscalers if (each.kind, each.name) == (event.kind, event.name)
         )
 
     def _of_airflow(self) -> Iterator[LogLine]:

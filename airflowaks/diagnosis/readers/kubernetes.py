@@ -10,7 +10,7 @@ from heapq import heappush, heappushpop
 from itertools import chain, count
 from typing import TYPE_CHECKING, Any
 
-from airflowaks.diagnosis.facts.kubernetes import Added, Claim, Deployment, Event, Job, Node
+from airflowaks.diagnosis.facts.kubernetes import SCALE_UPS, Added, Claim, Deployment, Event, Job, Node
 from airflowaks.diagnosis.readers.pods import Warnings, pods
 from airflowaks.diagnosis.readers.resource_status import named, statuses
 from airflowaks.diagnosis.readers.scope import LABELS, component_of
@@ -122,11 +122,14 @@ def _events(kube: Kube, scope: Scope) -> tuple[tuple[Event, ...], int]:
     """Return the newest events of each reason, so that none crowds out a rare one, and how often others happened."""
     total = 0
     warnings = kube.each("v1", "Event", scope.namespace, fields="type=Warning")
-    rollouts = kube.each("v1", "Event", scope.namespace, fields="reason=ScalingReplicaSet")
+    normal = (
+        kube.each("v1", "Event", scope.namespace, fields=f"reason={reason}")
+        for reason in ("ScalingReplicaSet", *SCALE_UPS)
+    )
     # Those of nodes are in this namespace.
     full = kube.each("v1", "Event", "default", fields="reason=SystemOOM")
     newest: dict[str, list[tuple[str, int, Event]]] = defaultdict(list)
-    for number, event in zip(count(), map(_event, chain(warnings, rollouts, full))):
+    for number, event in zip(count(), map(_event, chain(warnings, *normal, full))):
         if scope.covers(event.at):
             total += event.count
             heap = newest[event.reason]

@@ -14,7 +14,7 @@ from airflowaks.diagnosis.readers.kubernetes import reachable
 from airflowaks.engine.times import parse_time
 from airflowaks.errors import KubernetesError, MissingDependency
 from airflowaks.kube.client import FIELD_MANAGER, Reference
-from airflowaks.kube.pods import is_ready
+from airflowaks.kube.pods import conditions, is_ready
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -54,6 +54,7 @@ def authored(kube: Kube, namespace: str, *kinds: tuple[str, str]) -> Iterator[Au
 
 def _authored(document: Document) -> Authored:
     metadata = document["metadata"]
+    ready = conditions(document).get("Ready", {})
     managers = [entry["manager"] for entry in metadata.get("managedFields", ()) if not entry.get("subresource")]
     return Authored(
         kind=document["kind"],
@@ -62,6 +63,7 @@ def _authored(document: Document) -> Authored:
         by=next(iter(managers), ""),
         at=metadata.get("creationTimestamp", ""),
         ours=FIELD_MANAGER in managers,
+        problem=f"{ready['reason']}: {ready['message']}" if ready.get("status") == "False" else "",
     )
 
 

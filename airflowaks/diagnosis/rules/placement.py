@@ -1,19 +1,29 @@
 """Why a node takes a pod not: cordons, taints, selectors and affinity, in the order in which the scheduler filters.
 
-https://kubernetes.io/docs/concepts/scheduling-eviction/assign-pod-node/ and .../taint-and-toleration/
+https://kubernetes.io/docs/concepts/scheduling-eviction/assign-pod-node/ and .../taint-and-toleration/. And what the
+cluster's autoscaler says of such a pod: `processors/status/eventing_scale_up_processor.go` of
+https://github.com/kubernetes/autoscaler.
 """
 
 from __future__ import annotations
 
+from datetime import timedelta
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from airflowaks.diagnosis.facts.kubernetes import SCALE_UPS
+from airflowaks.diagnosis.facts.snapshot import Reading
 from airflowaks.diagnosis.rules.policies import matches
+from airflowaks.engine.times import parse_time
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-    from airflowaks.diagnosis.facts.kubernetes import Node
+    from airflowaks.diagnosis.facts.kubernetes import Event, Node
+    from airflowaks.diagnosis.facts.snapshot import Snapshot
 
+_ADDED, _ = SCALE_UPS
+_PROVISIONED = timedelta(minutes=15)
+"""`max-node-provision-time`: https://learn.microsoft.com/azure/aks/cluster-autoscaler#cluster-autoscaler-profile-settings"""
 _REQUIRED = "requiredDuringSchedulingIgnoredDuringExecution"
 _CORDONED = {"key": "node.kubernetes.io/unschedulable", "effect": "NoSchedule"}
 
@@ -23,6 +33,22 @@ class Refusal(NamedTuple):
 
     reason: str
     action: str
+
+
+def scale_ups(facts: Snapshot) -> dict[str, Event]:
+    """Return what the autoscaler said last about each pod."""
+    return {event.name: event for event in facts.kubernetes.events if event.reason in SCALE_UPS}
+
+
+def awaiting_a_node(facts: Snapshot) -> set[str]:
+    """Return the unschedulable pods for which the autoscaler adds a node, and waits for it."""
+    now, pods = facts.readings.get("kubernetes.pods", Reading()).at, facts.kubernetes.pods
+    return {
+        name
+        for name, event in scale_ups(facts).items()
+        if name in pods and pods[name].reason == "Unschedulable" and event.reason == _ADDED
+        if now and parse_time(now) - parse_time(event.at) < _PROVISIONED
+    }
 
 
 def refusals(asks: Mapping[str, Any], node: Node) -> Iterator[Refusal]:

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     Evaluate = Callable[[Snapshot], Iterable["Cause"]]
 
 WARNING, NOTE = Severity.WARNING, Severity.NOTE
-DOWNSTREAM = ("AKA-703", "AKA-704", "AKA-705", "AKA-714", "AKA-720", "AKA-9", "AKA-003", "AKA-005")
+DOWNSTREAM = ("AKA-703", "AKA-704", "AKA-705", "AKA-714", "AKA-720", "AKA-823", "AKA-9", "AKA-003", "AKA-005")
 """The IDs of the effects of nearly every cause: components of Airflow are missing or cannot reach each other."""
 NO_NEW_PODS = ("AKA-009",)
 """The IDs of the effects of what keeps pods from starting: the backend is read through one."""

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from typing import TYPE_CHECKING
 
 from airflowaks.diagnosis.rules import failed_tasks
+from airflowaks.diagnosis.rules.placement import awaiting_a_node
 from airflowaks.diagnosis.rules.rule import NOTE, WARNING, Cause, Section
 from airflowaks.diagnosis.waiting.answer import grouped
 from airflowaks.diagnosis.waiting.reason import Kind
@@ -55,8 +57,9 @@ SYMPTOMS.text_rules("AKA-902")
 
 @SYMPTOMS.rule("AKA-903", effects=("AKA-9", "AKA-003", "AKA-005"), link=_PODS)
 def _too_few_pods(facts: Snapshot) -> Iterable[Cause]:
+    awaiting = Counter(facts.kubernetes.pods[name].component for name in awaiting_a_node(facts))
     for name, deployment in facts.kubernetes.deployments.items():
-        if deployment.available + deployment.settling < deployment.wanted:
+        if deployment.available + deployment.settling + awaiting[deployment.component] < deployment.wanted:
             counts = f"{deployment.available} of {deployment.wanted}"
             yield Cause(
                 f"The Deployment {name} has {counts} pods available.",

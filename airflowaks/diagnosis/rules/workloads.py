@@ -7,10 +7,11 @@ from typing import TYPE_CHECKING
 
 from airflowaks.diagnosis import kubectl
 from airflowaks.diagnosis.rules.drift import OBJECTS
-from airflowaks.diagnosis.rules.placement import Refusal, refusals
+from airflowaks.diagnosis.rules.placement import Refusal, awaiting_a_node, refusals, scale_ups
 from airflowaks.diagnosis.rules.rule import (
     DOWNSTREAM,
     NO_NEW_PODS,
+    NOTE,
     WARNING,
     Cause,
     Section,
@@ -35,6 +36,7 @@ _PODS = "https://kubernetes.io/docs/tasks/debug/debug-application/debug-pods/"
 _KILLED = 137
 _CONFIGURE = "https://kubernetes.io/docs/tasks/configure-pod-container/"
 _SCHEDULING = "https://kubernetes.io/docs/concepts/scheduling-eviction/"
+_FULL = ("Insufficient", "Too many pods")
 _NOT_TAKEN = ("node affinity/selector", "untolerated taint", "were unschedulable", "topology spread constraints")
 _NOT_CREATED = (
     (
@@ -132,7 +134,32 @@ def _node_is_not_ready(facts: Snapshot) -> Iterable[Cause]:
     )
 
 
-WORKLOADS.text_rules("AKA-801")
+@WORKLOADS.rule(
+    "AKA-801",
+    effects=("AKA-806", *NO_NEW_PODS, *DOWNSTREAM),
+    link=f"{_AKS}availability-performance/cluster-node-pool-scaling",
+)
+def _nodes_are_full(facts: Snapshot) -> Iterable[Cause]:
+    """Name pods for which no node has room, and what the autoscaler says of each."""
+    lines = WORKLOADS.lines(facts, *(("nodes are available", words) for words in _FULL))
+    waiting = {name for name, pod in facts.kubernetes.pods.items() if pod.reason == "Unschedulable"}
+    said = [event for name, event in scale_ups(facts).items() if name in waiting]
+    if lines and waiting and waiting <= awaiting_a_node(facts):
+        yield Cause(
+            "A pod waits for a node, which the cluster's autoscaler adds.",
+            "Wait some minutes. If no node joins within fifteen, the autoscaler gives up and tries again.",
+            [*said, *lines],
+            components_of(lines),
+            severity=NOTE,
+        )
+    else:
+        yield Cause(
+            "A pod is unschedulable: no node has enough free CPU or memory.",
+            "Raise `cluster.node_pool.max_count` or choose a larger VM size and run step 1, or lower the pods'"
+            " requests.",
+            [*said, *lines] if lines else [],
+            components_of(lines),
+        )
 
 
 @WORKLOADS.rule("AKA-806", effects=(*NO_NEW_PODS, *DOWNSTREAM), link=f"{_SCHEDULING}assign-pod-node/")
@@ -232,7 +259,11 @@ def _enable(session: Session) -> Changes:
 @WORKLOADS.rule("AKA-811", effects=DOWNSTREAM, remedy=_enable)
 def _deployment_is_disabled(facts: Snapshot) -> Iterable[Cause]:
     for name, deployment in facts.kubernetes.deployments.items():
-        if deployment.paused or not deployment.wanted:
+        scaled = facts.kubernetes.scaled(name)
+        rests = (
+            scaled is not None and scaled.ours and not scaled.spec.get("minReplicaCount", 0)
+        )  # KEDA starts the first pod
+        if deployment.paused or not (deployment.wanted or rests):
             state = "is paused" if deployment.paused else "is scaled to 0 replicas"
             yield Cause(
                 f"The Deployment {name} {state}.",
@@ -241,6 +272,25 @@ def _deployment_is_disabled(facts: Snapshot) -> Iterable[Cause]:
                 else f"Run `kubectl scale deployment/{name} --replicas=1`, or let the fix take the replicas over.",
                 [f"Deployment {name} {state}", *_differing(facts, name, "spec.replicas:")],
                 frozenset({deployment.component}),
+            )
+
+
+@WORKLOADS.rule(
+    "AKA-823", effects=("AKA-905",), remedy=airflow.everything, link="https://keda.sh/docs/latest/troubleshooting/"
+)
+def _workers_are_not_scaled(facts: Snapshot) -> Iterable[Cause]:
+    """By the ScaledObject's condition Ready; the event of each failure has PostgreSQL's words."""
+    for scaled in facts.kubernetes.autoscalers:
+        if scaled.ours and scaled.problem:
+            target = scaled.spec["scaleTargetRef"]["name"]
+            deployment = facts.kubernetes.deployments.get(target)
+            where = f"event of ScaledObject {scaled.name}"
+            lines = [line for line in WORKLOADS.lines(facts, ("",)) if line.where == where]
+            yield Cause(
+                f"KEDA cannot read how many tasks are queued, so it does not scale the Deployment {target}.",
+                "Run step 7, which sets what KEDA signs in with. Check that pods in kube-system reach the database.",
+                [*lines[-1:], f"ScaledObject {scaled.name}: {scaled.problem}"],
+                frozenset({deployment.component}) if deployment else frozenset(),
             )
 
 

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 _REASSIGNED_SECONDS = 60.0
 _LOST_SECONDS = 60.0
 _CONCURRENCY = 16  # Celery's default
+_DEADLINE = " Airflow queues a task again after ten minutes in the queue (task_queued_timeout), twice, then fails it."
 
 
 def _no_worker_is_ready(wait: Wait, facts: Snapshot) -> Reason | None:
@@ -34,7 +35,8 @@ def _no_worker_is_ready(wait: Wait, facts: Snapshot) -> Reason | None:
     return Reason(
         Kind.PLATFORM,
         f"No worker{of} is ready.",
-        "Check the worker's pods above; KEDA starts the first one within a minute of the first queued task.",
+        "Check the worker's pods above; KEDA starts the first one within a minute of the first queued task."
+        f"{_scaler_of(wait, facts)}{_DEADLINE}",
         tuple(f"pod {name} is not ready" for name in pods[:3]) or (f"there is no pod of the {component}",),
     )
 
@@ -61,10 +63,12 @@ def _slots_are_taken(wait: Wait, facts: Snapshot) -> Reason | None:
         return None
     poking = sum(holder.count for holder in slots.holders if holder.pokes)
     advice = "use deferrable sensors or mode='reschedule', or " if poking else ""
+    more = f"{advice}raise `airflow.{settings}.max_count` or `concurrency` and run step 7."
+    growing = _scaler_of(wait, facts)
     return Reason(
         Kind.PLATFORM,
         f"All worker slots are taken: {slots.taken} of {slots.total}{', by sensors in poke mode' if poking else ''}.",
-        f"Wait for those tasks, {advice}raise `airflow.{settings}.max_count` or `concurrency` and run step 7.",
+        f"{f'Wait for more workers.{growing} Or ' if growing else 'Wait for those tasks, '}{more}{_DEADLINE}",
         holders(slots),
     )
 
@@ -93,8 +97,7 @@ def _executor_lost_it(wait: Wait, facts: Snapshot) -> Reason | None:
     return Reason(
         Kind.PLATFORM,
         "The executor lost the task: workers have free slots and consume its queue, and do not get it.",
-        "Check the broker. Airflow queues the task again after ten minutes (task_queued_timeout), twice, then fails it;"
-        " to begin sooner, clear it in Airflow's web pages.",
+        f"Check the broker. To begin sooner, clear the task in Airflow's web pages.{_DEADLINE}",
         (f"queued for {duration(wait.seconds)}", *requeued),
     )
 
@@ -167,6 +170,15 @@ def _component(wait: Wait, facts: Snapshot) -> str:
     """Return the component of the workers that are to run a task: its queue's own, or those of the default queue."""
     own = f"{WORKER}-{wait.queue}"
     return own if own in facts.kubernetes.workers else WORKER
+
+
+def _scaler_of(wait: Wait, facts: Snapshot) -> str:
+    """Return where to look if KEDA does not add workers, as long as there are fewer than there may be."""
+    component = _component(wait, facts)
+    scaled = facts.kubernetes.scaled(f"airflow-{component}")
+    if scaled is None or _ready(facts, component) >= scaled.spec.get("maxReplicaCount", 100):
+        return ""
+    return f" If there are none within minutes, see `kubectl describe scaledobject {scaled.name}`."
 
 
 def _ready(facts: Snapshot, component: str) -> int:

@@ -181,6 +181,14 @@ def a_deployment_is_paused(scene: Scene) -> Iterator[None]:
     yield
 
 
+@WORKLOADS.drill("AKA-823", changes=("AKA-807",))
+def keda_signs_in_with_a_secret_that_is_not_there(scene: Scene) -> Iterator[None]:
+    authentication = Reference("keda.sh/v1alpha1", "TriggerAuthentication", "airflow-worker", NAMESPACE)
+    source = {"parameter": "connection", "name": "nowhere", "key": "connection"}
+    scene.patch(authentication, {"spec": {"secretTargetRef": [source]}}, _JSON)
+    yield
+
+
 @WORKLOADS.drill("AKA-901")
 def a_container_ends_at_once(scene: Scene) -> Iterator[None]:
     before = (scene.kube.get(deployment(_COMPONENT)) or {})["spec"]["template"]["spec"]["containers"][0]["command"]
