@@ -89,10 +89,11 @@ class AirflowApi:
     def clear(self, dag: str, run: str, tasks: list[tuple[str, int]], *, failed: bool = False) -> None:
         """Clear instances of tasks, given with their map index, of a run, which then are scheduled again.
 
-        `failed` tasks take with them what failed after them, and the run goes on.
+        `failed` tasks take with them what failed after them, and the run goes on. Of others none is cleared where one
+        has begun meanwhile: Airflow would end it. It answers 409 then.
         """
         body = {"dag_run_id": run, "task_ids": tasks, "dry_run": False, "only_failed": failed}
-        body |= {"include_downstream": failed, "reset_dag_runs": failed}
+        body |= {"include_downstream": failed, "reset_dag_runs": failed, "prevent_running_task": not failed}
         self._send("POST", f"{_API}/dags/{quote(dag, safe='')}/clearTaskInstances", body)
 
     def dag(self, dag: str) -> dict[str, Any]:

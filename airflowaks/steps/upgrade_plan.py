@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     from airflowaks.session import Session
 
 _NODES = "pods move, node by node; a worker finishes its tasks first, for up to an hour"
-_POOL_BACK = "`az aks nodepool rollback`, to a recently used version"
+_POOL_BACK = "for seven days `az aks nodepool rollback`, with the upgrade channels off: see docs/upgrades.md"
 _RESTORE = "restore to a time before it, on a new server: `az postgres flexible-server restore`"
 
 

@@ -26,10 +26,10 @@ _REASONS = {
         " AKA-607 AKA-611 AKA-801 AKA-802"
     ),
     "somebody may have stopped or closed it on purpose": "AKA-203 AKA-313 AKA-403",
-    "only creating it again mends it, which loses data or takes long": "AKA-115 AKA-407 AKA-510 AKA-601",
+    "only creating it again mends it, which loses data or takes long": "AKA-407 AKA-510 AKA-601",
     "the value is the environment file's: change it there": "AKA-109 AKA-116 AKA-117 AKA-205 AKA-506 AKA-515",
     "the finding has no cause of its own: its evidence names what to mend": (
-        "AKA-003 AKA-004 AKA-206 AKA-319 AKA-401 AKA-402 AKA-404 AKA-409 AKA-410 AKA-705 AKA-901 AKA-902"
+        "AKA-003 AKA-004 AKA-115 AKA-206 AKA-319 AKA-401 AKA-402 AKA-404 AKA-409 AKA-410 AKA-705 AKA-901 AKA-902"
     ),
     "two edits of one probe cannot be set back one after the other": "AKA-709",
     "whose pod keeps the node, and whether it may be deleted, a person decides": "AKA-121",
