@@ -120,7 +120,8 @@ def _names_are_not_resolved(facts: Snapshot) -> Iterable[Cause]:
     yield Cause(
         "The cluster's DNS does not answer: host names cannot be resolved in pods.",
         "Check `kubectl get pods -n kube-system -l k8s-app=kube-dns` and the ConfigMap coredns-custom there; restart"
-        " CoreDNS with `kubectl rollout restart deployment coredns -n kube-system`.",
+        " CoreDNS with `kubectl rollout restart deployment coredns -n kube-system`. Where a node pool has LocalDNS, the"
+        " namespace needs the CiliumNetworkPolicy of learn.microsoft.com/azure/aks/localdns-custom.",
         [*([f"0 of {pods} pods of CoreDNS are ready"] if silent else []), *lines],
     )
 
