@@ -29,8 +29,10 @@ ANSWERS = {
     "halted": ["DAG halted is paused.", "DAG halted is paused."],
     "halted/0/work": ["DAG halted is paused.", "DAG halted is paused."],
     "no_such_thing": ["Airflow knows no DAG no_such_thing: no file that it has parsed defines it."],
-    "broken": ["The file of DAG broken cannot be imported, so Airflow does not schedule it."],
-    "gone/0/waits": ["DAG gone is stale: its file was removed, or does not define the DAG any more."],
+    "broken": ["The file of DAG broken cannot be imported, so Airflow does not schedule it.", NOBODY],
+    "broken/0": ["The file of DAG broken cannot be imported, so Airflow does not schedule it.", NOBODY],
+    "gone/0/follows": ["DAG gone is stale: its file was removed, or does not define the DAG any more."],
+    "gone/0/waits": [NOBODY],  # a worker would take it: nothing looks at the DAG any more
     "trimmed/0/extra": ["The task is no longer in its DAG: it was removed from the file after the run began."],
     "later": ["The next run of DAG later is due in "],
     "over": ["DAG over has no more scheduled runs: its end_date was 2020-01-03T00:00:00Z."],
@@ -44,6 +46,11 @@ ANSWERS = {
     ],
     "past/1/waits": [
         "The task depends on its past (depends_on_past), and has not succeeded in the run before.",
+        NOBODY,
+    ],
+    "past_downstream/1/work": [
+        "The task waits for its downstream tasks of the run before (wait_for_downstream).",
+        "",
         NOBODY,
     ],
     "upstream/0/after_failed": [

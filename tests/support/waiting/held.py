@@ -38,6 +38,7 @@ SETTLED = {
     "halted": {},
     "one_run": {"queued": 1},
     "past": {"queued": 1},
+    "past_downstream": {"success": 1, "queued": 1},
     "upstream": {"failed": 1, "upstream_failed": 1, "skipped": 2, "queued": 1},
     "after_its_end": {"queued": 1},
     "no_pool": {"scheduled": 1},
@@ -53,12 +54,13 @@ SETTLED = {
     "asks": {"awaiting_input": 1},
     "trimmed": {"queued": 1},
     "gone": {"queued": 1},
+    "broken": {"queued": 1},
     "pokes": {"running": 2},
     "wants_slot": {"queued": 1},
 }
-TWICE = ("one_run", "past", "one_instance")
+TWICE = ("one_run", "past", "past_downstream", "one_instance")
 DATED = ("after_its_end",)
-NOT_RUN = ("later", "over", "by_asset", "by_hand", "broken")
+NOT_RUN = ("later", "over", "by_asset", "by_hand")
 FOR_LONG = "UPDATE {0} SET {1} = least({1}, now() - interval '6 minutes') WHERE state = 'queued'"
 LAST = ("many", "wants_executor")
 

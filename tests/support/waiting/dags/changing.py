@@ -22,7 +22,11 @@ def gone() -> None:
     def waits() -> None:
         """Stay in the queue."""
 
-    waits()
+    @task
+    def follows() -> None:
+        """Never be scheduled."""
+
+    waits() >> follows()
 
 
 trimmed()

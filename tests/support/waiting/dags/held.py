@@ -63,6 +63,11 @@ def past() -> None:
 
 
 @dag(schedule=None)
+def past_downstream() -> None:
+    work.override(wait_for_downstream=True)() >> waits()
+
+
+@dag(schedule=None)
 def upstream() -> None:
     @task
     def breaks() -> None:
@@ -173,8 +178,34 @@ def wants_executor() -> None:
 
 
 for make in (
-    *(halted, later, over, by_asset, by_hand, one_run, past, upstream, after_its_end, no_pool, takes_pool, wants_pool),
-    *(wants_more, one_task, one_instance, one_of_a_run, repeats, looks_again, defers, asks, pokes, wants_slot, many),
+    *(
+        halted,
+        later,
+        over,
+        by_asset,
+        by_hand,
+        one_run,
+        past,
+        past_downstream,
+        upstream,
+        after_its_end,
+        no_pool,
+        takes_pool,
+    ),
+    *(
+        wants_pool,
+        wants_more,
+        one_task,
+        one_instance,
+        one_of_a_run,
+        repeats,
+        looks_again,
+        defers,
+        asks,
+        pokes,
+        wants_slot,
+        many,
+    ),
     wants_executor,
 ):
     make()
