@@ -342,6 +342,13 @@ def test_a_principal_that_entra_does_not_know(session: Session, group: ResourceG
             "once it has ended",
         ),
         (
+            errors.OperationInProgress,
+            409,
+            "AadAuthOperationCannotBePerformedWhenServerIsNotAccessible",
+            "The server 'pg' is not in an accessible state to perform Azure AD Principal operation.",
+            "az postgres flexible-server start",
+        ),
+        (
             errors.SkuNotAvailable,
             409,
             "SkuNotAvailable",

@@ -69,6 +69,31 @@ def test_a_role_of_long_ago_is_not(group: ResourceGroup, rehearsal: Rehearsal) -
     rehearsal.control("DELETE")
 
 
+@pytest.mark.parametrize("later", [False, True])
+def test_a_new_server_that_takes_no_administrators_yet_is_asked_again(
+    group: ResourceGroup, rehearsal: Rehearsal, *, later: bool
+) -> None:
+    session = group.session
+    cluster.groups(session)
+    step = session.memoize(backend.Resources)
+    fault = {
+        "methods": ["PUT"],
+        "path": f"/{step.server.name}/administrators/",
+        "status": 409,
+        "code": "AadAuthOperationCannotBePerformedWhenServerIsNotAccessible",
+        "message": "The server is not in an accessible state to perform Azure AD Principal operation.",
+        "times": 2,
+        "later": later,
+    }
+    rehearsal.control("POST", fault)
+
+    converge(session, step.server, step.administrator)
+
+    assert [fault["matched"] for fault in rehearsal.control("GET")] >= [3]
+    rehearsal.control("DELETE")
+    assert step.administrator.facts is not None
+
+
 def test_administrators_rules_and_groups_say_how_old_they_are(group: ResourceGroup) -> None:
     session = group.session
     cluster.groups(session)

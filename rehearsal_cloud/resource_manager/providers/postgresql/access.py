@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ipaddress
+import time
 import uuid
 from typing import TYPE_CHECKING, ClassVar
 
@@ -20,8 +21,19 @@ if TYPE_CHECKING:
     from rehearsal_cloud.resource_manager.resource_types import Call
 
 
+_INACCESSIBLE_SECONDS = 30.0
+_INACCESSIBLE = (
+    "The server '{name}' is not in an accessible state to perform Azure AD Principal operation. Please make sure the"
+    " server is accessible before executing Azure AD Principal operations."
+)
+
+
 class Administrator(ServerChild):
-    """A Microsoft Entra administrator, named by its object ID: a role with token login."""
+    """A Microsoft Entra administrator, named by its object ID: a role with token login.
+
+    A new server is ready before it takes administrators: https://github.com/Azure/azure-postgresql/issues/127 and
+    https://github.com/Azure/bicep-registry-modules/issues/3257. How long that takes is believed.
+    """
 
     type = "flexibleServers/administrators"
     required = ("properties.principalName", "properties.principalType")
@@ -35,11 +47,12 @@ class Administrator(ServerChild):
             raise invalid("objectId", f"'{name}' is not a GUID.") from None
 
     def validate(self, call: Call, body: Document, existing: Document | None) -> None:
-        """Reject administrators of a foreign tenant, and all if Entra authentication is disabled."""
+        """Reject administrators of a foreign tenant; all if Entra authentication is disabled or the server is new."""
         server = call.cloud.resource(call.id.top)
         if server is None or find(server, "properties.authConfig.activeDirectoryAuth") != "Enabled":
             text = f"Microsoft Entra authentication is not enabled on the server '{call.id.top.name}'."
             raise ServiceError(400, "AadAuthNotEnabled", text)
+        _check_accessible(call.cloud, server)
         properties = body["properties"]
         if properties["principalType"] not in ("User", "Group", "ServicePrincipal", "Unknown"):
             raise invalid("principalType", "User, Group or ServicePrincipal.")
@@ -101,6 +114,16 @@ class FirewallRule(ServerChild):
             "properties": {"startIpAddress": own["startIpAddress"], "endIpAddress": own["endIpAddress"]},
             "systemData": system_data(call, existing),
         }
+
+
+def _check_accessible(cloud: Cloud, server: Document) -> None:
+    """Raise ServiceError (409) for some seconds after the server's creation."""
+    creation = cloud.operations.get(server["_operation"])
+    if creation is None or creation.verb != "create" or creation.ended is None:
+        return
+    if time.time() < creation.ended + cloud.settings.scaled(_INACCESSIBLE_SECONDS):
+        code = "AadAuthOperationCannotBePerformedWhenServerIsNotAccessible"
+        raise ServiceError(409, code, _INACCESSIBLE.format(name=server["name"]))
 
 
 def _address(properties: Document, key: str) -> ipaddress.IPv4Address:
