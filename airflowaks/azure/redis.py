@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal, NamedTuple
 from urllib.parse import quote, urlsplit
 
 from airflowaks.azure.arm import ArmChild, ArmResource, merge, rest
-from airflowaks.engine.resource import value_at
+from airflowaks.engine.resource import ADOPTED, value_at
 from airflowaks.errors import CheckFailed, MissingDependency
 
 if TYPE_CHECKING:
@@ -49,8 +49,10 @@ class Broker(ArmResource):
 
     @property
     def has_host(self) -> bool:
-        """Return whether it exists and has a host name: while it is created, it may have none."""
-        return self.facts is not None and bool(value_at((self.parent or self).facts, "properties.hostName"))
+        """Return whether it exists and has a host name; that of one whose creation failed does not count."""
+        instance = (self.parent or self).facts
+        named = bool(value_at(instance, "properties.hostName")) and not creation_failed(instance)
+        return named and self.facts is not None
 
     @property
     def host(self) -> str:
@@ -92,6 +94,7 @@ class RedisCluster(ArmResource):
     sdk = "managed_redis.redis_enterprise"
     creation = "begin_create"
     immutable = ("location",)
+    _created_again = False
 
     def __init__(self, session: Session, settings: ManagedRedis, *, parent: Resource) -> None:
         super().__init__(session, settings.name, parent=parent)
@@ -110,6 +113,29 @@ class RedisCluster(ArmResource):
                 "publicNetworkAccess": "Enabled",
             },
         }
+
+    @property
+    def note(self) -> str:
+        """Return that an apply deletes and creates it, or has done so, because its creation had failed."""
+        again = self._created_again or (creation_failed(self.facts) and self.origin != ADOPTED)
+        return f"{self}: its creation failed, so an apply deletes it and creates it again." if again else ""
+
+    def write(self, facts: Facts | None) -> None:
+        """Create or update the instance; one whose creation failed is deleted first, as no update completes it."""
+        self._created_again = creation_failed(facts)
+        if self._created_again:
+            self.delete()
+        super().write(None if self._created_again else facts)
+
+
+def creation_failed(facts: Facts | None) -> bool:
+    """Tell whether an instance was never created, and so holds no data; one whose update failed has another state.
+
+    https://github.com/hashicorp/terraform-provider-azurerm/pull/32610 and
+    https://github.com/Azure-Samples/ai-hub-gateway-solution-accelerator/pull/148 delete such an instance.
+    """
+    states = [value_at(facts, f"properties.{state}") for state in ("provisioningState", "resourceState")]
+    return states == ["Failed", "CreateFailed"]
 
 
 class RedisDatabase(ArmChild, Broker):

@@ -40,16 +40,17 @@ _UNTRUSTED = (
 
 @dataclass(frozen=True)
 class _Mapping:
-    """An entry of azure_errors.yaml: an error of the tree and an action, for codes and for words of the message."""
+    """An entry of azure_errors.yaml: an error of the tree and an action, for codes, words and a kind of resource."""
 
     error: str
     codes: Sequence[str]
     action: str
     words: str = ""
+    kind: str = ""
 
-    def matches(self, codes: tuple[str, ...], text: str) -> bool:
+    def matches(self, codes: tuple[str, ...], text: str, subject: str) -> bool:
         coded = not self.codes or not set(self.codes).isdisjoint(codes)
-        return coded and self.words.lower() in text.lower()
+        return coded and self.words.lower() in text.lower() and subject.startswith(self.kind)
 
 
 @cache
@@ -66,7 +67,7 @@ def translate(error: BaseException, subject: str, redactor: Redactor) -> Airflow
     codes, reason = error_codes(error), _reason(error, redactor)
     code = codes[0] if codes else ""
     refused = f"{subject}: Azure refused the request{f' ({code})' if code else ''}: {reason}"
-    if mapping := _mapping(error):
+    if mapping := _mapping(error, subject):
         kind: type[AzureError] = getattr(errors, mapping.error)
         return kind(refused, mapping.action, code, needs=_missing_right(error, codes))
     kinds = {kind.__name__ for kind in type(error).__mro__}
@@ -100,9 +101,9 @@ def is_busy(error: BaseException) -> bool:
     return mapping is not None and mapping.error == errors.OperationInProgress.__name__
 
 
-def _mapping(error: BaseException) -> _Mapping | None:
+def _mapping(error: BaseException, subject: str = "") -> _Mapping | None:
     codes, text = error_codes(error), _text(error)
-    return next((mapping for mapping in _mappings() if mapping.matches(codes, text)), None)
+    return next((mapping for mapping in _mappings() if mapping.matches(codes, text, subject)), None)
 
 
 def distrusts_certificate(text: str) -> bool:

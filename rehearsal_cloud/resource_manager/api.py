@@ -25,6 +25,7 @@ from rehearsal_cloud.resource_manager.resource_types import (
     Provider,
     ResourceType,
     busy_error,
+    failed_verb,
     merge,
 )
 from rehearsal_cloud.resource_manager.subscription import Subscription
@@ -142,7 +143,7 @@ class ResourceManager:
         _check_location(rid, call.body, existing)
         filled = kind.fill(call, dict(call.body), existing)
         identity = existing or {"id": rid.path, "name": rid.name, "type": rid.full_type}
-        verb = "create" if existing is None or existing["_state"] == "Failed" else "update"
+        verb = "create" if existing is None or failed_verb(existing) == "create" else "update"
         seconds = kind.seconds.get(verb, 0)
         document = {
             "_secret": (existing or {}).get("_secret", {}),

@@ -60,7 +60,8 @@ class Answer:
 class ResourceType:
     """A type of resource. A document has Azure's answer plus keys that start with `_`, which are never answered.
 
-    `_state` is the provisioning state; `_secret` has the service's secrets (passwords, keys, ports).
+    `_state` is the provisioning state, `_ended` the verb of the last operation that ended; `_secret` has the service's
+    secrets (passwords, keys, ports).
     """
 
     namespace: ClassVar[str]
@@ -198,6 +199,11 @@ def merge(old: Document, new: Document) -> Document:
 def defaults(requested: Document | None, values: Document) -> Document:
     """Return `requested` with the defaults `values`, at every depth."""
     return merge(values, {key: value for key, value in (requested or {}).items() if value is not None})
+
+
+def failed_verb(document: Document) -> str:
+    """Return the verb of the resource's last operation if that failed, or nothing."""
+    return str(document.get("_ended", "create")) if document["_state"] == "Failed" else ""
 
 
 def busy_error(busy: tuple[str, str], document: Document) -> ServiceError:

@@ -115,7 +115,7 @@ class Resources:
         rid = ResourceId.parse(operation.path)
         document = self._cloud.resource(rid) if rid is not None and rid.is_instance else None
         if document is not None and operation.verb != "action":
-            settled = {**document, "_state": "Succeeded" if error is None else "Failed"}
+            settled = {**document, "_state": "Succeeded" if error is None else "Failed", "_ended": operation.verb}
             self._cloud.keep(settled)
             self.kind(settled).settle(self._cloud, settled)
         self._cloud.activity_log.ended(operation, error)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from rehearsal_cloud.errors import ServiceError
 from rehearsal_cloud.home import free_ports
 from rehearsal_cloud.resource_manager.providers.cache.instances import Instances, new_keys, real_memory
-from rehearsal_cloud.resource_manager.providers.cache.redis_enterprise import RESOURCE_STATES, gigabytes
+from rehearsal_cloud.resource_manager.providers.cache.redis_enterprise import gigabytes, resource_state
 from rehearsal_cloud.resource_manager.resource_types import Answer, ResourceType, defaults, find, system_data
 
 if TYPE_CHECKING:
@@ -166,8 +166,7 @@ class RedisDatabase(ResourceType):
     def view(self, document: Document) -> Document:
         """Return the answer to a GET, with the real port."""
         shown = super().view(document)
-        state = RESOURCE_STATES.get(document["_state"], document["_state"])
-        shown["properties"] |= {"port": document["_secret"]["port"], "resourceState": state}
+        shown["properties"] |= {"port": document["_secret"]["port"], "resourceState": resource_state(document)}
         return shown
 
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, ClassVar
 
 from rehearsal_cloud.errors import ServiceError
 from rehearsal_cloud.resource_manager.resource_ids import display_location
-from rehearsal_cloud.resource_manager.resource_types import ResourceType, defaults, find
+from rehearsal_cloud.resource_manager.resource_types import ResourceType, defaults, failed_verb, find
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping
@@ -32,7 +32,14 @@ _SIZES: dict[str, dict[int, float]] = {
 _GIGABYTES = {f"{series}{number}": size for series, sizes in _SIZES.items() for number, size in sizes.items()}
 _SWITCH = ("Enabled", "Disabled")
 _PUBLIC_NETWORK_ACCESS_REQUIRED = "2025-07-01"
-RESOURCE_STATES = {"Succeeded": "Running", "Failed": "CreateFailed"}
+_CREATE_FAILED = "CreateFailed"
+
+
+def resource_state(document: Document) -> str:
+    """Return the resource state of a cluster or a database, such as Running, Updating or UpdateFailed."""
+    if verb := failed_verb(document):
+        return f"{verb.title()}Failed"
+    return "Running" if document["_state"] == "Succeeded" else str(document["_state"])
 
 
 def gigabytes(sku: str) -> float:
@@ -41,7 +48,13 @@ def gigabytes(sku: str) -> float:
 
 
 class RedisEnterprise(ResourceType):
-    """A cluster: the size and the network of its database, which has the real server."""
+    """A cluster: the size and the network of its database, which has the real server.
+
+    A failed creation leaves a cluster with a host name, which is deleted before it can be created again:
+    https://github.com/hashicorp/terraform-provider-azurerm/pull/32610,
+    https://github.com/Azure-Samples/ai-hub-gateway-solution-accelerator/issues/108 and
+    https://github.com/langchain-ai/terraform/issues/258. The refusal's status and code are believed.
+    """
 
     namespace = "Microsoft.Cache"
     type = "redisEnterprise"
@@ -58,8 +71,10 @@ class RedisEnterprise(ResourceType):
         """Gives a running database the memory of a SKU."""
 
     def validate(self, call: Call, body: Document, existing: Document | None) -> None:
-        """Reject retired and unknown SKUs, and a cluster without `publicNetworkAccess`."""
-        del existing
+        """Reject retired and unknown SKUs, clusters without `publicNetworkAccess`, and those whose creation failed."""
+        if existing is not None and resource_state(existing) == _CREATE_FAILED:
+            text = "A resource with this name already exists or is in a conflicting state."
+            raise ServiceError(409, "Conflict", text)
         sku, properties = body["sku"]["name"], body.get("properties") or {}
         if sku.startswith("Enterprise"):
             raise ServiceError(400, "BadRequest", _RETIRED)
@@ -112,7 +127,7 @@ class RedisEnterprise(ResourceType):
         So it is in Azure/azure-cli-extensions' recording test_redisenterprise_scenario2.yaml, and in the example.
         """
         shown = super().view(document) | {"location": display_location(document["location"])}
-        shown["properties"]["resourceState"] = RESOURCE_STATES.get(document["_state"], document["_state"])
+        shown["properties"]["resourceState"] = resource_state(document)
         return shown
 
 

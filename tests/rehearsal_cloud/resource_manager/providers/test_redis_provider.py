@@ -238,6 +238,33 @@ def test_clusters_that_azure_refuses(managed: Managed, body: dict[str, Any], tex
     assert refused.value.status_code == 400
 
 
+def test_a_cluster_whose_creation_failed_is_deleted_before_it_is_created_again(managed: Managed) -> None:
+    clusters, name = managed.client.redis_enterprise, "test-failed"
+    fault = {"methods": ["PUT", "PATCH"], "path": f"/{name}$", "status": 409, "code": "OperationFailed", "later": True}
+    managed.rehearsal.control("POST", {**fault, "message": "The operation failed."})
+    with pytest.raises(HttpResponseError, match=r"\(OperationFailed\) The operation failed."):
+        clusters.begin_create(GROUP, name, cluster_body()).result()
+    failed = clusters.get(GROUP, name)
+    assert (failed.provisioning_state, failed.resource_state, failed.host_name) == (
+        "Failed",
+        "CreateFailed",
+        "localhost",
+    )
+    with pytest.raises(ResourceExistsError, match="conflicting state"):
+        clusters.begin_create(GROUP, name, cluster_body())
+    clusters.begin_delete(GROUP, name).result()
+
+    clusters.begin_create(GROUP, name, cluster_body()).result()
+    managed.rehearsal.control("POST", {**fault, "message": "The operation failed."})
+    with pytest.raises(HttpResponseError, match="OperationFailed"):
+        clusters.begin_update(GROUP, name, {"tags": {"team": "data"}}).result()
+    assert clusters.get(GROUP, name).resource_state == "UpdateFailed"
+    managed.rehearsal.control("DELETE")
+    clusters.begin_create(GROUP, name, cluster_body()).result()
+    assert clusters.get(GROUP, name).resource_state == "Running"
+    clusters.begin_delete(GROUP, name).result()
+
+
 def test_databases_that_azure_refuses(managed: Managed) -> None:
     create = managed.client.databases.begin_create
     for name, properties, text in (
