@@ -143,7 +143,7 @@ def _airflow(session: Session) -> Iterator[_Row]:
     schema = (
         "the schema stays"
         if stays
-        else f"the schema moves: {old or 'an unknown one'} → {new or 'what the image knows'}"
+        else f"the schema moves: {old or 'an unknown one'} → {new or 'what the image knows'}; pause the DAGs first"
     )
     previous = "the image that runs now, which a failed check brings back"
     back = previous if stays else f"{previous} unless the schema has moved; then {_RESTORE}"
