@@ -31,7 +31,7 @@ ANSWERS = {
     "no_such_thing": ["Airflow knows no DAG no_such_thing: no file that it has parsed defines it."],
     "broken": ["The file of DAG broken cannot be imported, so Airflow does not schedule it.", NOBODY],
     "broken/0": ["The file of DAG broken cannot be imported, so Airflow does not schedule it.", NOBODY],
-    "gone/0/follows": ["DAG gone is stale: its file was removed, or does not define the DAG any more."],
+    "gone/0/follows": ["DAG gone is stale: its file was removed, or does not define the DAG any more.", NOBODY],
     "gone/0/waits": [NOBODY],  # a worker would take it: nothing looks at the DAG any more
     "trimmed/0/extra": ["The task is no longer in its DAG: it was removed from the file after the run began."],
     "later": ["The next run of DAG later is due in "],
