@@ -10,7 +10,7 @@ from airflowaks.azure.key_vault import read_secret
 from airflowaks.cloud.connection import Login
 from airflowaks.engine.changes import AFTER_APPLY
 from airflowaks.engine.resource import Facts, Resource
-from airflowaks.errors import MissingDependency
+from airflowaks.errors import MissingDependency, PermissionDenied
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from azure.containerregistry import ContainerRegistryClient
 
 DIGEST_PREFIX = "sha256:"
+_REPOSITORY_READ = "Microsoft.ContainerRegistry/registries/repositories/metadata/read"
 
 
 class ContainerRegistry(ArmResource):
@@ -50,14 +51,24 @@ class ContainerRegistry(ArmResource):
         return thread_safe(client)
 
     def desired(self) -> Facts:
-        """Want the environment's SKU, no admin user and no anonymous pull."""
+        """Want the environment's SKU, no admin user and no anonymous pull; a new registry honours AcrPull.
+
+        An existing one keeps its role assignment mode. That which ignores AcrPull "will become the default":
+        https://learn.microsoft.com/azure/container-registry/container-registry-rbac-abac-repository-permissions
+        """
         environment = self.session.environment
+        mode = {"roleAssignmentMode": "LegacyRegistryPermissions"} if self.facts is None else {}
         return {
             "location": environment.location,
             "tags": self.tags(),
             "sku": {"name": environment.registry.sku},
-            "properties": {"adminUserEnabled": False, "anonymousPullEnabled": False},
+            "properties": {"adminUserEnabled": False, "anonymousPullEnabled": False, **mode},
         }
+
+    @property
+    def ignores_acr_pull(self) -> bool:
+        """Whether its role assignment mode is RBAC + ABAC, in which AcrPull, Contributor and Owner read no image."""
+        return self.fact("properties.roleAssignmentMode") == "AbacRepositoryPermissions"
 
 
 class RegistryImage(Resource):
@@ -88,8 +99,8 @@ class RegistryImage(Resource):
         return AFTER_APPLY if digest is AFTER_APPLY else f"{self.registry.login_server}/{self.repository}@{digest}"
 
     def read(self) -> Facts | None:
-        """Ask the registry for the image's digest."""
-        from azure.core.exceptions import ResourceNotFoundError
+        """Ask the registry for the image's digest. Raises PermissionDenied where its mode ignores the caller's roles."""
+        from azure.core.exceptions import ClientAuthenticationError, ResourceNotFoundError
 
         images = self.registry.images
         ask = images.get_manifest_properties if self.is_pinned else images.get_tag_properties
@@ -97,6 +108,18 @@ class RegistryImage(Resource):
             return {"digest": ask(self.repository, self.version).digest}
         except ResourceNotFoundError:
             return None
+        except ClientAuthenticationError as error:
+            if not self.registry.ignores_acr_pull:
+                raise
+            message = (
+                f"Image {self.id}: you have no right to read it, for the registry is in the role assignment mode"
+                " RBAC + ABAC, which ignores AcrPull, Contributor and Owner."
+            )
+            action = (
+                "Assign Container Registry Repository Reader on the registry to yourself and to the cluster's kubelet"
+                " identity, or set its mode to RBAC with `az acr update --name … --role-assignment-mode rbac`."
+            )
+            raise PermissionDenied(message, action, needs=_REPOSITORY_READ) from error
 
     def desired(self) -> Facts:
         """Want the image to exist, with any digest."""

@@ -99,10 +99,13 @@ class Restriction:
     `quota` with its `limit` of cores, the software and release of a `version` ("Kubernetes 1.35"), the resource type
     that a `policy` denies or that the `region` does not have, the high availability mode of a `standby`. With `offer`
     the region takes no PostgreSQL server of this subscription; with `clock` answers are `limit` seconds ahead. A
-    `node-image` is the release of the nodes' newest image, such as 202612.01.0.
+    `node-image` is the release of the nodes' newest image, such as 202612.01.0, a `registry-mode` the role assignment
+    mode of a registry that is created without one.
     """
 
-    restriction: Literal["clock", "node-image", "offer", "policy", "quota", "region", "size", "standby", "version"]
+    restriction: Literal[
+        "clock", "node-image", "offer", "policy", "quota", "region", "registry-mode", "size", "standby", "version"
+    ]
     name: str = ".*"
     zones: list[str] = field(default_factory=list)
     limit: int = 0

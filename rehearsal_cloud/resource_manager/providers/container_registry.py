@@ -64,10 +64,14 @@ class ContainerRegistry(ResourceType):
         tier, _ = _TIERS[body["sku"]["name"].lower()]
         requested = {key: value for key, value in (body.get("properties") or {}).items() if key not in _READ_ONLY}
         document = {key: value for key, value in body.items() if key not in ("id", "name", "type")}
+        # "ABAC-enabled mode (rbac-abac) will become the default":
+        # https://learn.microsoft.com/azure/container-registry/container-registry-rbac-abac-repository-permissions
+        mode = call.cloud.faults.newest("registry-mode", "LegacyRegistryPermissions")
+        standard = {**_defaults(call.id.name), "roleAssignmentMode": mode}
         return document | {
             "location": canonical_location(body["location"]),
             "sku": {"name": tier, "tier": tier},
-            "properties": defaults(requested, (existing or {}).get("properties") or _defaults(call.id.name)),
+            "properties": defaults(requested, (existing or {}).get("properties") or standard),
             "systemData": system_data(call, existing),
             "_secret": (existing or {}).get("_secret")
             or {name: secrets.token_urlsafe(36) for name in ("password", "password2")},
@@ -266,5 +270,4 @@ def _defaults(name: str) -> Document:
         "networkRuleBypassAllowedForTasks": False,
         "zoneRedundancy": "Disabled",
         "anonymousPullEnabled": False,
-        "roleAssignmentMode": "LegacyRegistryPermissions",
     }
