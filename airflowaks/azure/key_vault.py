@@ -10,9 +10,10 @@ from datetime import UTC, datetime
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
-from airflowaks.azure.arm import ArmResource, is_marked, rest
+from airflowaks.azure.arm import ArmResource, is_marked, merge, rest
 from airflowaks.cloud.error_mapping import error_codes
-from airflowaks.engine.changes import AFTER_APPLY, Placeholder
+from airflowaks.engine.assessment import assess
+from airflowaks.engine.changes import AFTER_APPLY, Action, Placeholder
 from airflowaks.engine.diff import compare
 from airflowaks.engine.polling import retry_on
 from airflowaks.engine.resource import ADOPTED, MADE_HERE, Facts, Resource
@@ -76,14 +77,21 @@ class Vault(ArmResource):
         }
 
     def put(self, body: dict[str, Any]) -> None:
-        """Create or update the vault; Azure refuses a request without access policies even with RBAC.
+        """Create or update the vault; Azure refuses a request without access policies even with RBAC."""
+        super().put({**body, "properties": {"accessPolicies": [], **body["properties"]}})
 
-        A soft-deleted vault with this resource ID is recovered with its secrets; one with another ID is not.
+    def write(self, facts: Facts | None) -> None:
+        """Create or update the vault; a soft-deleted one with this resource ID is first recovered with its secrets.
+
+        A recovery ignores all properties but `createMode`: https://github.com/Azure/azure-rest-api-specs/issues/21306.
+        Raises ImmutableProperty where no update can change what the recovered vault has.
         """
-        properties = {"accessPolicies": [], **body["properties"]}
-        if self.facts is None and SoftDeletedVault(self).read() is not None:
-            properties["createMode"] = "recover"
-        super().put({**body, "properties": properties})
+        if facts is None and SoftDeletedVault(self).read() is not None:
+            self.put(merge(self.desired(), {"properties": {"createMode": "recover"}}))
+            facts = self.refresh()
+            if assess(self)[0] is not Action.UPDATE:
+                return
+        super().write(facts)
 
     @cached_property
     def secrets(self) -> SecretClient:

@@ -111,7 +111,10 @@ class KeyVaultVault(ResourceType):
             raise ServiceError(400, "BadRequest", "The parameter accessPolicies is not specified.")
 
     def fill(self, call: Call, body: Document, existing: Document | None) -> Document:
-        """Return the vault with the service's defaults; a recovered vault keeps its properties."""
+        """Return the vault with the service's defaults; a recovered vault keeps its properties.
+
+        https://github.com/Azure/azure-rest-api-specs/issues/21306
+        """
         deleted = _deleted(call.cloud, call.id.name) if existing is None else None
         if deleted is not None:
             kept: Document = deleted["_vault"]
