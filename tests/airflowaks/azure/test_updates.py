@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
     from airflowaks.azure.arm import ArmResource
     from airflowaks.azure.subscription import ResourceGroup
+    from tests.support.rehearsal import Rehearsal
 
 pytestmark = pytest.mark.broad
 
@@ -106,6 +107,15 @@ def test_nothing_that_the_service_decides_goes_back(
     resource = make(group)
     converge(group.session, resource)
     assert not names_in(body_of_an_update(resource)) & READ_ONLY
+
+
+def test_zones_of_a_redis_are_azures(group: ResourceGroup, rehearsal: Rehearsal) -> None:
+    converge(group.session, redis(group))
+    zones = {"zones": ["1", "2", "3"], "tags": {"environment": "changed by others"}}
+    rehearsal.control("POST", {"methods": ["GET"], "path": "redisEnterprise/[^/]+$", "edit": zones})
+    (change,) = converge(group.session, redis(group))
+    rehearsal.control("DELETE")
+    assert [one.path for one in change.differences] == ["tags.environment"]
 
 
 def body_of_an_update(resource: ArmResource) -> dict[str, Any]:

@@ -93,8 +93,8 @@ SUBSTITUTES = {
     "userAssignedIdentities/your-identity": "userAssignedIdentities/identity1",
     # Azure refuses a password of lowercase letters alone.
     '"examplepassword"': '"Example-password-1"',
-    # Azure Cache for Redis Enterprise cannot be created any more; Azure Managed Redis can, and has no capacity.
-    '"name": "EnterpriseFlash_F300", "capacity": 3': '"name": "Balanced_B5"',
+    # Azure Cache for Redis Enterprise cannot be created any more; Azure Managed Redis can, without capacity and zones.
+    '"name": "EnterpriseFlash_F300", "capacity": 3}, "zones": ["1", "2", "3"]': '"name": "Balanced_B5"}',
     # The only public images in the rehearsal are Airflow's.
     '"library/hello-world"': '"apache/airflow:3.0.2"',
 }

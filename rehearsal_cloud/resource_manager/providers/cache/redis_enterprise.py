@@ -71,7 +71,7 @@ class RedisEnterprise(ResourceType):
         """Gives a running database the memory of a SKU."""
 
     def validate(self, call: Call, body: Document, existing: Document | None) -> None:
-        """Reject retired and unknown SKUs, clusters without `publicNetworkAccess`, and those whose creation failed."""
+        """Reject retired and unknown SKUs, zones, no `publicNetworkAccess`, and a cluster whose creation failed."""
         if existing is not None and resource_state(existing) == _CREATE_FAILED:
             text = "A resource with this name already exists or is in a conflicting state."
             raise ServiceError(409, "Conflict", text)
@@ -82,6 +82,12 @@ class RedisEnterprise(ResourceType):
             raise ServiceError(400, "BadRequest", f"The SKU '{sku}' is not valid. One of: {', '.join(_GIGABYTES)}.")
         if body["sku"].get("capacity") is not None:
             raise ServiceError(400, "BadRequest", f"The SKU '{sku}' has no capacity; it must not be specified.")
+        if body.get("zones"):  # https://github.com/langchain-ai/terraform/pull/107
+            text = (
+                f"Specifying zones for SKU '{sku}' is not supported. Zone redundancy is enabled by default for this SKU"
+                " in regions with zones."
+            )
+            raise ServiceError(400, "BadRequest", text)
         access = properties.get("publicNetworkAccess")
         if access not in _SWITCH and (access is not None or call.api_version >= _PUBLIC_NETWORK_ACCESS_REQUIRED):
             text = "The property 'publicNetworkAccess' is required and must be 'Enabled' or 'Disabled'."
@@ -110,7 +116,6 @@ class RedisEnterprise(ResourceType):
             "tags": body.get("tags") or {},
             "kind": "v2",
             "sku": {"name": body["sku"]["name"]},
-            **({"zones": body["zones"]} if body.get("zones") else {}),
             **({"identity": _identity(call.cloud, body["identity"])} if body.get("identity") else {}),
             "properties": properties,
         }
