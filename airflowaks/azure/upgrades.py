@@ -66,7 +66,8 @@ class ControlPlane(ManagedCluster):
             raise UpgradeBlocked(
                 f"{self}: {self.target} has no longer what was used in the last twelve hours: {apis}.",
                 "Move what uses it to a newer version of the API, and run 10_upgrade twelve hours later; or force it: "
-                f"`az aks update --name {self.name} --enable-force-upgrade --upgrade-override-until …`.",
+                f"`az aks update --name {self.name} --resource-group {self.group} --enable-force-upgrade"
+                " --upgrade-override-until …`.",
             ) from error
 
     def blocked(self) -> Iterator[str]:

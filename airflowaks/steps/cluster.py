@@ -184,7 +184,8 @@ def checks(session: Session) -> Checks:
         power = step.cluster.fact("properties.powerState.code")
         if (state, power) != ("Succeeded", "Running"):
             message = f"AKS cluster {step.cluster.name}: it is {power}, and its provisioning state is {state}."
-            raise CheckFailed(message, f"Start it with `az aks start --name {step.cluster.name}`, or run step 1 again.")
+            start = f"az aks start --name {step.cluster.name} --resource-group {step.cluster.group}"
+            raise CheckFailed(message, f"Start it with `{start}`, or run step 1 again.")
         return f"{power}, Kubernetes {step.cluster.fact('properties.currentKubernetesVersion')}"
 
     def issues() -> str:

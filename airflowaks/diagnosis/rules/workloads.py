@@ -129,7 +129,8 @@ def _node_is_not_ready(facts: Snapshot) -> Iterable[Cause]:
     pressures = [f"node {name}: {pressure}" for name, node in nodes.items() for pressure in node.pressures]
     yield Cause(
         "A node of the cluster is not ready, or is short of disk, memory or process IDs.",
-        "Wait some minutes: AKS repairs or replaces it. If not, run `az aks nodepool upgrade --node-image-only`.",
+        "Wait some minutes: AKS repairs or replaces it. If not, run `az aks nodepool upgrade --cluster-name …"
+        " --resource-group … --name … --node-image-only`.",
         [*unready, *pressures],
     )
 
