@@ -190,7 +190,7 @@ class DatabaseRole(Resource):
 
         try:
             return retry_on(
-                lambda: connect(self.server, database, self.administrator.name, self.session.token(TOKEN_SCOPE)),
+                lambda: connect(self.server, database, self.administrator.user, self.session.token(TOKEN_SCOPE)),
                 is_early,
                 _SPREAD_SECONDS,
             )

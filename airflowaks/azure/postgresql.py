@@ -10,6 +10,7 @@ import threading
 from typing import TYPE_CHECKING, Any
 
 from airflowaks.azure.arm import ArmChild, ArmResource, merge
+from airflowaks.azure.entra import FORBIDDEN
 from airflowaks.azure.region import postgresql_capabilities, postgresql_releases, require_release
 from airflowaks.engine.changes import AFTER_APPLY, Difference
 from airflowaks.engine.resource import value_at
@@ -119,7 +120,11 @@ class ServerChild(ArmChild):
 
 
 class EntraAdministrator(ServerChild):
-    """The Entra group whose members are administrators of the server; they sign in under the group's name."""
+    """The Entra group whose members are administrators of the server; they sign in under the group's name.
+
+    "The group name must exactly match the Microsoft Entra group display name (case-sensitive)", and Graph finds a group
+    in any case: https://learn.microsoft.com/azure/postgresql/security/security-entra-configure
+    """
 
     kind = "PostgreSQL administrator"
     type = "administrators"
@@ -128,6 +133,21 @@ class EntraAdministrator(ServerChild):
     def __init__(self, server: FlexibleServer, group: Group) -> None:
         super().__init__(server, group.name, depends_on=(group,))
         self.admins = group
+
+    @property
+    def user(self) -> str:
+        """Return the PostgreSQL user that the members sign in as: the group's name as Entra has it.
+
+        To a caller who may not read groups, and where there is no group yet, it is the environment's.
+        """
+        from azure.core.exceptions import HttpResponseError
+
+        try:
+            return str(value_at(self.admins.facts, "displayName") or self.admins.name)
+        except HttpResponseError as error:
+            if error.status_code != FORBIDDEN:
+                raise
+            return self.admins.name
 
     @property
     def place(self) -> tuple[str, ...]:
@@ -141,7 +161,7 @@ class EntraAdministrator(ServerChild):
     def desired(self) -> Facts:
         """Return the group as an administrator."""
         tenant = self.session.environment.tenant_id
-        return {"properties": {"principalName": self.admins.name, "principalType": "Group", "tenantId": tenant}}
+        return {"properties": {"principalName": self.user, "principalType": "Group", "tenantId": tenant}}
 
 
 class FirewallRule(ServerChild):

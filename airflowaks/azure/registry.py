@@ -68,7 +68,7 @@ class ContainerRegistry(ArmResource):
     @property
     def ignores_acr_pull(self) -> bool:
         """Whether its role assignment mode is RBAC + ABAC, in which AcrPull, Contributor and Owner read no image."""
-        return self.fact("properties.roleAssignmentMode") == "AbacRepositoryPermissions"
+        return bool(self.fact("properties.roleAssignmentMode") == "AbacRepositoryPermissions")
 
 
 class RegistryImage(Resource):
@@ -99,7 +99,7 @@ class RegistryImage(Resource):
         return AFTER_APPLY if digest is AFTER_APPLY else f"{self.registry.login_server}/{self.repository}@{digest}"
 
     def read(self) -> Facts | None:
-        """Ask the registry for the image's digest. Raises PermissionDenied where its mode ignores the caller's roles."""
+        """Ask the registry for the image's digest. Raises PermissionDenied where it ignores the caller's roles."""
         from azure.core.exceptions import ClientAuthenticationError, ResourceNotFoundError
 
         images = self.registry.images

@@ -63,7 +63,7 @@ class Entra(Section):
     which step 1 makes, or to the one that an administrator of the tenant has made, whose client ID is `application_id`.
     """
 
-    admin_group: types.GroupName
+    admin_group: types.AdminGroupName
     developer_group: types.GroupName
     viewer_group: types.GroupName | None = None
     admin_members: types.Members = ()

@@ -20,6 +20,7 @@ from airflowaks.config.naming import MARK, RULES, region_name
 Item = TypeVar("Item", bound=Hashable)
 
 LARGEST_PORT = 65535
+ROLE_BYTES = 63
 TAG_COUNT = 49  # Azure's limit of 50, less the mark
 # https://learn.microsoft.com/azure/azure-resource-manager/management/tag-resources#limitations
 TAG_FORBIDDEN = "<>%&\\?/"
@@ -202,6 +203,14 @@ def _not_blank(name: str) -> str:
     return name
 
 
+def _role_name(name: str) -> str:
+    # The length of PostgreSQL's type `name`. Azure accepts a longer one, and has no such administrator afterwards:
+    # https://github.com/MicrosoftDocs/azure-docs/issues/100012
+    if (size := len(name.encode())) > ROLE_BYTES:
+        raise ValueError(f"the name has {size} bytes and is also a PostgreSQL user's; use at most {ROLE_BYTES} bytes")
+    return name
+
+
 def _tag_name(name: str) -> str:
     if forbidden := [character for character in TAG_FORBIDDEN if character in name]:
         raise ValueError(f'the tag name "{name}" contains {forbidden[0]}; remove each of {" ".join(TAG_FORBIDDEN)}')
@@ -242,6 +251,7 @@ VmSize = Annotated[
     str, AfterValidator(_spelled_as_azure_does), _matching(VM_SIZE.pattern, "a VM size", '"Standard_D4ds_v5"')
 ]
 GroupName = Annotated[str, Field(min_length=1, max_length=256), AfterValidator(_not_blank)]
+AdminGroupName = Annotated[str, Field(min_length=1), AfterValidator(_not_blank), AfterValidator(_role_name)]
 Client = Annotated[Network, AfterValidator(_clients)]
 Networks = Annotated[tuple[Client, ...], Field(strict=False, max_length=200), AfterValidator(_unique)]
 Zones = Annotated[

@@ -43,7 +43,7 @@ def _end(session: Session, wanted: Callable[[Transaction], bool]) -> Changes:
 
     step3, changes = session.memoize(backend.Resources), Changes()
     token = session.token(TOKEN_SCOPE)
-    with connect(step3.server, "postgres", step3.administrator.name, token) as connection:
+    with connect(step3.server, "postgres", step3.administrator.user, token) as connection:
         connection.autocommit = True
         for transaction in filter(wanted, transactions(connection, step3.database.name, step3.celery_database.name)):
             end = partial(connection.execute, "SELECT pg_terminate_backend(%s, %s)", (transaction.pid, _ENDED_MS))

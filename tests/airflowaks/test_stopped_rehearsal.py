@@ -134,7 +134,7 @@ def test_a_command_in_a_pod(cloud: Rehearsal, session: Session) -> None:
 def test_a_connection_to_the_database_through_a_port_forward(cloud: Rehearsal, session: Session) -> None:
     step = session.memoize(backend.Resources)
     with says_so(), session.translated(step.server):
-        connection = connect(step.server, "postgres", step.administrator.name, session.token(TOKEN_SCOPE))
+        connection = connect(step.server, "postgres", step.administrator.user, session.token(TOKEN_SCOPE))
         run_rehearsal(cloud.home, "down")
         connection.execute("SELECT 1")
 

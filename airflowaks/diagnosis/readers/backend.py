@@ -134,7 +134,7 @@ def administrator(session: Session, _scope: Scope) -> dict[str, Any]:
     """Sign in as administrator with a token; read Airflow's role, and which transactions block others or are old."""
     step3 = session.memoize(backend.Resources)
     token = session.token(TOKEN_SCOPE)
-    with connect(step3.server, "postgres", step3.administrator.name, token) as connection:
+    with connect(step3.server, "postgres", step3.administrator.user, token) as connection:
         row = read_row(connection, _OF_THE_ROLE, step3.role.name)
         read = transactions(connection, step3.database.name, step3.celery_database.name)
     return {"role": Role(**row) if row else Role(exists=False, login=False), "transactions": read}

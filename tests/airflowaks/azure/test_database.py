@@ -9,8 +9,10 @@ import pytest
 from psycopg import sql
 
 from airflowaks.azure.database_role import connect
+from airflowaks.azure.entra import Group, send
 from airflowaks.engine.changes import Action
 from airflowaks.engine.converge import converge
+from airflowaks.engine.resource import ADOPTED
 from airflowaks.errors import AirflowAksError, PermissionDenied
 from airflowaks.session import Session
 from airflowaks.steps import backend, cluster
@@ -46,6 +48,20 @@ def administer(step: backend.Resources) -> Callable[..., None]:
             connection.execute(sql.SQL(statement))
 
     return run
+
+
+def test_the_operator_signs_in_under_the_name_that_entra_has(group: ResourceGroup) -> None:
+    environment, connection = group.session.environment, group.session.connection
+    entra = environment.entra.model_copy(update={"admin_group": f"{group.name}-admins"})
+    session = Session(environment.model_copy(update={"entra": entra}), "apply", connection)
+    theirs = Group(session, entra.admin_group.upper(), "The platform team")
+    send(session, "POST", "/groups", json={**theirs.creation(), **theirs.settings(), "displayName": theirs.name})
+    made = session.memoize(backend.Resources)
+    assert cluster.groups(session)[0].origin == ADOPTED
+    converge(session, made.server, made.administrator, *made.firewall.values())
+    assert made.administrator.fact("properties.principalName") == theirs.name
+    with made.role.administer() as connected:
+        assert connected.info.user == theirs.name
 
 
 def create(step: backend.Resources) -> list[Action]:

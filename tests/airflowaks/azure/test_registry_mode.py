@@ -1,4 +1,4 @@
-"""The role assignment mode of a registry: the step creates one that honours AcrPull, and keeps that of an existing one."""
+"""The role assignment mode of a registry: a new one honours AcrPull, an existing one keeps its mode."""
 
 from __future__ import annotations
 

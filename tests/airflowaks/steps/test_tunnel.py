@@ -118,7 +118,7 @@ def until(look: Callable[[], Any]) -> Any:
 
 def sign_in(session: Session) -> psycopg.Connection[Any]:
     step = session.memoize(backend.Resources)
-    return connect(step.server, "postgres", step.administrator.name, session.token(TOKEN_SCOPE))
+    return connect(step.server, "postgres", step.administrator.user, session.token(TOKEN_SCOPE))
 
 
 def test_steps_1_to_4_need_no_rule_but_the_clusters(cloud: Rehearsal, deployed: Session) -> None:

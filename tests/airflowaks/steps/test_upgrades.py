@@ -212,7 +212,7 @@ def test_what_the_precheck_finds_blocks_a_major_version(aging: Aging, rehearsal:
         token = session.token("https://ossrdbms-aad.database.windows.net/.default")
         ca_file = str(session.connection.ca_file)
         place = {"host": server.host, "port": server.port, "dbname": "postgres", "sslmode": "verify-full"}
-        with psycopg.connect(**place, user=administrator.name, password=token, sslrootcert=ca_file) as connection:
+        with psycopg.connect(**place, user=administrator.user, password=token, sslrootcert=ca_file) as connection:
             connection.execute(next(statements).encode())
 
     run()

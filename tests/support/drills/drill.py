@@ -81,7 +81,7 @@ class Scene:
     def administer(self, statement: str, *values: str, database: str = "postgres") -> None:
         """Run a statement as the server's administrator, who signs in with a token."""
         step3 = self.step(backend)
-        self._execute(database, step3.administrator.name, self.session.token(TOKEN_SCOPE), statement, *values)
+        self._execute(database, step3.administrator.user, self.session.token(TOKEN_SCOPE), statement, *values)
 
     def as_airflow(self, statement: str) -> None:
         """Run a statement in Airflow's database as the role that owns it."""

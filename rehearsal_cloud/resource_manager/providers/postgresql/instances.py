@@ -77,7 +77,11 @@ class Instance:
         return bool(find(self._document(), "properties.authConfig.passwordAuth") == "Enabled")
 
     async def entra_login(self, user: str, token: str) -> str | None:
-        """Return the error of a token for the role, or None: it must be the administrator's or a group member's."""
+        """Return the error of a token for the role, or None: it must be the administrator's or a group member's.
+
+        "The group name must exactly match the Microsoft Entra group display name (case-sensitive)":
+        https://learn.microsoft.com/azure/postgresql/security/security-entra-configure
+        """
         if find(self._document(), "properties.authConfig.activeDirectoryAuth") != "Enabled":
             return "Microsoft Entra authentication is not enabled on this server."
         try:
@@ -86,11 +90,12 @@ class Instance:
             return "An error occurred while validating the access token. Please acquire a new token and retry."
         identities = self._cloud.entra.identities(principal.object_id)
         administrators = self._children("administrators")
-        if any(
-            administrator["properties"]["principalName"] == user and administrator["name"].lower() in identities
-            for administrator in administrators
-        ):
-            return None
+        for administrator in administrators:
+            named, object_id = administrator["properties"], administrator["name"].lower()
+            group = self._cloud.entra.principal(object_id) if named["principalType"] == "Group" else None
+            spelled = group.name if group else user
+            if named["principalName"] == user == spelled and object_id in identities:
+                return None
         return f"Microsoft Entra principal oid mismatch for role [{user}]"
 
     def _document(self) -> Document:
