@@ -9,6 +9,7 @@ from __future__ import annotations
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any, LiteralString
 
+from airflowaks.cloud.connection import AFTER_JOINING
 from airflowaks.cloud.error_mapping import distrusts_certificate
 from airflowaks.engine.polling import retry_on
 from airflowaks.engine.resource import Facts, Resource
@@ -200,5 +201,5 @@ class DatabaseRole(Resource):
             group = self.administrator.name
             reason = self.session.redactor.one_line(str(error), _LONGEST_REASON)
             message = f"{self.server}: it refused your token as a member of {group}: {reason}"
-            action = f"Join the Entra group {group}, then sign in again for a new token."
+            action = f"Join the Entra group {group}, {AFTER_JOINING}"
             raise PermissionDenied(message, action, needs=f"membership in the Entra group {group}") from error

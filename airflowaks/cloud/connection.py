@@ -48,6 +48,16 @@ _SOURCE_LOGIN = ("AIRFLOWAKS_SOURCE_USERNAME", "AIRFLOWAKS_SOURCE_TOKEN")
 # third line beside the two of the error.
 logging.getLogger("azure.identity._internal").setLevel(logging.ERROR)
 
+AFTER_JOINING = (
+    "then run `az account clear` and `az login` for a new token. A managed identity has to join a day beforehand: Azure"
+    " keeps its tokens for up to 24 hours."
+)
+"""How to get a token that knows of a new membership in a group; `az login` alone may return the old one.
+
+https://github.com/Azure/azure-cli/issues/25442,
+https://learn.microsoft.com/entra/identity/managed-identities-azure-resources/managed-identity-best-practice-recommendations
+"""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Connection:

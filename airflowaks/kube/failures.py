@@ -10,6 +10,7 @@ import re
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
 
+from airflowaks.cloud.connection import AFTER_JOINING
 from airflowaks.errors import ClusterUnreachable, FieldConflict, Forbidden, InvalidObject, KubernetesError
 from airflowaks.kube.advice import advise
 
@@ -62,7 +63,7 @@ def failure(session: Session, cluster: str, code: int, body: str, subject: str =
             error, answer = Forbidden, "refused the request"
             action = (
                 f"Join the Entra group {session.environment.entra.admin_group}, or request the role Azure Kubernetes"
-                " Service RBAC Cluster Admin from its members; then sign in again for a new token."
+                f" Service RBAC Cluster Admin from its members; {AFTER_JOINING}"
             )
         case HTTPStatus.BAD_REQUEST if advice := next((_LOGS[words] for words in _LOGS if words in message), ""):
             action = advice

@@ -9,6 +9,7 @@ from contextlib import asynccontextmanager, closing, contextmanager, suppress
 from http import HTTPStatus
 from typing import TYPE_CHECKING
 
+from airflowaks.cloud.connection import AFTER_JOINING
 from airflowaks.errors import Forbidden, KubernetesError, PortInUse
 from airflowaks.kube.streams import open_stream
 
@@ -97,8 +98,8 @@ async def _require(kube: Kube, pod: Reference, port: int) -> None:
         group = kube.session.environment.entra.developer_group
         if refused.status == HTTPStatus.FORBIDDEN:
             refused.action = (
-                f"Join the Entra group {group} and sign in again; if you are in it, an administrator must run step 1"
-                " again: port-forwards need the verbs get and create on pods/portforward."
+                f"If you are in the Entra group {group}, have an administrator run step 1 again: port-forwards need the"
+                f" verbs get and create on pods/portforward. If not, join it, {AFTER_JOINING}"
             )
         refused.message = f"Port-forward to pod {pod.name}: {refused.message}"
         raise

@@ -6,6 +6,7 @@ import re
 from functools import partial
 from typing import TYPE_CHECKING
 
+from airflowaks.cloud.connection import AFTER_JOINING
 from airflowaks.diagnosis.backend_fixes import (
     allow_writes,
     end_blocking_transactions,
@@ -277,6 +278,7 @@ def _operator_cannot_sign_in(facts: Snapshot) -> Iterable[Cause]:
     if problem and not facts.unread("backend.database"):
         yield Cause(
             "You cannot sign in to the PostgreSQL server as administrator, so Airflow's role is not checked.",
-            "Run step 3, which makes the administrators' group an administrator of the server; then sign in again.",
+            "Run step 3, which makes the administrators' group an administrator of the server. If you have just joined"
+            f" the group, {AFTER_JOINING}",
             [f"backend.administrator: {problem}"],
         )

@@ -99,6 +99,10 @@ def test_who_is_no_administrator_is_told_so_in_one_line(rehearsal: Rehearsal, ro
     group = role.administrator.name
     assert f"it refused your token as a member of {group}: " in caught.value.message
     assert "\n" not in caught.value.message
+    assert caught.value.action == (
+        f"Join the Entra group {group}, then run `az account clear` and `az login` for a new token. A managed identity"
+        " has to join a day beforehand: Azure keeps its tokens for up to 24 hours."
+    )
 
 
 def test_a_certificate_that_is_not_trusted_ends_at_once(role: DatabaseRole) -> None:

@@ -302,8 +302,9 @@ def test_a_developer_forwards_a_port_and_a_stranger_is_told_why_not(world: World
     assert 'User "stranger" cannot get resource "pods/portforward"' in caught.value.message
     developers = world.server.environment.entra.developer_group
     assert caught.value.action == (
-        f"Join the Entra group {developers} and sign in again; if you are in it, an administrator must run step 1"
-        " again: port-forwards need the verbs get and create on pods/portforward."
+        f"If you are in the Entra group {developers}, have an administrator run step 1 again: port-forwards need the"
+        " verbs get and create on pods/portforward. If not, join it, then run `az account clear` and `az login` for a"
+        " new token. A managed identity has to join a day beforehand: Azure keeps its tokens for up to 24 hours."
     )
 
 
