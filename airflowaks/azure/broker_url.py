@@ -9,6 +9,7 @@ from airflowaks.azure.redis import broker_url, ping
 from airflowaks.cloud.database_urls import password_of
 from airflowaks.engine.changes import AFTER_APPLY
 from airflowaks.engine.polling import wait_until
+from airflowaks.engine.resource import ADOPTED
 from airflowaks.errors import NotConverged
 
 if TYPE_CHECKING:
@@ -57,7 +58,10 @@ class BrokerUrl(VaultSecret):
         """
         if not wait_until(self._accepted, bool, self.settling_seconds):
             message = f"{self}: the broker refuses the key in it, although it lists that key."
-            raise NotConverged(message, f"Run step 4 with `rotate` set to {self.name}: it regenerates the idle key.")
+            action = f"Run step 4 with `rotate` set to {self.name}: it regenerates the idle key."
+            if self._broker.origin == ADOPTED:
+                action = "Ask the broker's owner to regenerate it, then run step 4 again."
+            raise NotConverged(message, action)
 
     def _accepted(self) -> bool:
         """Tell whether the broker accepts the URL. A broker that is out of reach is left to the checks of the step.

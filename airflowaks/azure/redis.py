@@ -43,8 +43,6 @@ class Broker(ArmResource):
 
     port_path: ClassVar[str]
     """Dotted path of the fact that is the TLS port."""
-    regeneration: ClassVar[str]
-    """The operation that regenerates an access key."""
     _keys: Keys | None = None
 
     @property
@@ -80,10 +78,8 @@ class Broker(ArmResource):
         self._keys = None
 
     def regenerate(self, rank: Rank) -> Keys:
-        """Regenerate one key and return both. Clients that use the old key lose access."""
-        self.call(self.regeneration, {"keyType": rank})
-        self._keys = None
-        return self.keys()
+        """Regenerate one key and return both. Raises TypeError: only the keys of what was made here are regenerated."""
+        raise TypeError(f"{rank} key of {self} cannot be regenerated")
 
 
 class RedisCluster(ArmResource):
@@ -146,7 +142,6 @@ class RedisDatabase(ArmChild, Broker):
     sdk = "managed_redis.databases"
     creation = "begin_create"
     port_path = "properties.port"
-    regeneration = "begin_regenerate_key"
     immutable = ("properties.clusteringPolicy", "properties.clientProtocol")
 
     def __init__(self, cluster: RedisCluster) -> None:
@@ -172,6 +167,12 @@ class RedisDatabase(ArmChild, Broker):
         """Create or update the database, at its present port or at the default one."""
         super().put(merge({"properties": {"port": _PORT}}, body))
 
+    def regenerate(self, rank: Rank) -> Keys:
+        """Regenerate one key and return both. Clients that use the old key lose access."""
+        self.call("begin_regenerate_key", {"keyType": rank})
+        self.forget_keys()
+        return self.keys()
+
 
 class ExistingRedis(Broker):
     """An existing Azure Cache for Redis; the runbook reads it and never writes it."""
@@ -180,7 +181,11 @@ class ExistingRedis(Broker):
     type = "Microsoft.Cache/redis"
     sdk = "redis.redis"
     port_path = "properties.sslPort"
-    regeneration = "regenerate_key"
+
+    @property
+    def origin(self) -> str:
+        """Return ADOPTED, whatever its tags say."""
+        return ADOPTED
 
     def read(self) -> Facts:
         """Return the cache. Raises MissingDependency if it does not exist: the runbook does not create it."""

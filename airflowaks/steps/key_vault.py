@@ -19,7 +19,7 @@ from airflowaks.cloud.redaction import Secret
 from airflowaks.engine.changes import AFTER_APPLY, Changes
 from airflowaks.engine.converge import converge
 from airflowaks.engine.observation import observe
-from airflowaks.engine.resource import set_step
+from airflowaks.engine.resource import ADOPTED, set_step
 from airflowaks.errors import InvalidParameter
 from airflowaks.steps import backend, cluster
 
@@ -180,6 +180,26 @@ def check_secret(name: str) -> None:
         raise InvalidParameter(f'rotate: there is no secret "{name}".', f"Set `rotate` to one of {', '.join(SECRETS)}.")
 
 
+def check_rotation(session: Session, name: str) -> None:
+    """Check, before anything is created, that a secret can be rotated. Without a name do nothing.
+
+    The access keys of an adopted broker are its owner's: a regenerated key locks out whoever else uses it, and takes
+    "write permission to the cache resource" (https://learn.microsoft.com/rest/api/redis/redis/regenerate-key).
+
+    Raises:
+        InvalidParameter: there is no secret of that name, or it has a key of an adopted broker.
+
+    """
+    if not name:
+        return
+    check_secret(name)
+    broker = session.memoize(Resources).broker
+    with session.translated(broker):
+        if name == BROKER_URL and broker.origin == ADOPTED:
+            message = f"rotate: {broker.parent or broker} was not made here; its owner regenerates the access keys."
+            raise InvalidParameter(message, "Ask its owner, then run step 4 without `rotate`: it takes a listed key.")
+
+
 def rotate(session: Session, name: str) -> Changes:
     """Renew one secret on both sides: the vault first, then the other side, then the proof. Without a name do nothing.
 
@@ -189,13 +209,13 @@ def rotate(session: Session, name: str) -> Changes:
     and only then may they be removed.
 
     Raises:
-        InvalidParameter: there is no secret of that name.
+        InvalidParameter: see `check_rotation`.
         MissingDependency: the secret was never made.
 
     """
     if not name:
         return Changes()
-    check_secret(name)
+    check_rotation(session, name)
     step = session.memoize(Resources)
     (secret,) = (secret for secret in step.secrets if secret.name == name)
     with session.translated(secret):

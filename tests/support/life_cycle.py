@@ -104,14 +104,17 @@ def drift(session: Session) -> None:
 
 
 def use_existing_cache() -> None:
-    """Read an Azure Cache for Redis and regenerate a key of it, as where another team's is the broker."""
+    """Read the keys of an Azure Cache for Redis, the broker of another team, which regenerates one of them."""
     session, sku = open_session(NAME), {"name": "Standard", "family": "C", "capacity": 1}
     session.resources.resource_groups.create_or_update("shared-caches", {"location": session.environment.location})
     cache = ExistingRedis(session, "somebodys-cache", group="shared-caches")
     wanted: Any = {"location": session.environment.location, "properties": {"sku": sku}}
     session.redis.redis.begin_create(cache.group, cache.name, wanted).result()
     assert cache.facts
-    assert cache.keys() != cache.regenerate("Secondary")
+    before = cache.keys()
+    session.redis.redis.regenerate_key(cache.group, cache.name, {"keyType": "Secondary"})
+    cache.forget_keys()
+    assert cache.keys() != before
 
 
 def operate() -> None:

@@ -3,11 +3,13 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import pytest
+from redis import AuthenticationError
 
 from airflowaks.azure.redis import ping
+from airflowaks.cloud.database_urls import password_of
 from airflowaks.cloud.routes import Direct
 from airflowaks.engine.changes import Action
-from airflowaks.errors import MissingDependency
+from airflowaks.errors import InvalidParameter, MissingDependency
 from airflowaks.session import open_session
 from airflowaks.steps import backend, cluster, key_vault
 from tests.support.deployment import describe_environment, is_write
@@ -83,13 +85,31 @@ def test_an_existing_cache_becomes_the_broker_and_is_never_written(
     assert not [one for one in served if is_write(one) and "/Microsoft.Cache/" in one["path"]]
 
 
-def test_rotating_its_key_leaves_the_one_in_use_good(open_here: Callable[[], Session]) -> None:
+def test_rotating_its_key_is_left_to_its_owner(old_tenant: Rehearsal, open_here: Callable[[], Session]) -> None:
+    """A regenerated key would lock out the other team's clients that use it."""
+    before, listed = len(old_tenant.requests()), open_here().memoize(key_vault.Resources).broker.keys()
+
+    with pytest.raises(InvalidParameter, match="its owner regenerates the access keys") as refused:
+        key_vault.rotate(open_here(), key_vault.BROKER_URL)
+
+    assert "then run step 4 without `rotate`" in refused.value.action
+    assert open_here().memoize(key_vault.Resources).broker.keys() == listed
+    assert not [one for one in old_tenant.requests()[before:] if is_write(one)]
+    changes = key_vault.rotate(open_here(), key_vault.JWT_SECRET)
+    assert {one.name for one in changes if one.applied} == {key_vault.JWT_SECRET}
+
+
+def test_a_key_that_its_owner_has_regenerated_is_replaced_by_step_4(open_here: Callable[[], Session]) -> None:
     session = open_here()
-    before = session.memoize(key_vault.Resources).broker_url.require("value").reveal()
+    step = session.memoize(key_vault.Resources)
+    held = step.broker_url.require("value").reveal()
+    rank = "Primary" if password_of(held) == step.broker.keys().primary.reveal() else "Secondary"
+    session.redis.redis.regenerate_key("shared-caches", "somebodys-cache", {"keyType": rank})
+    with pytest.raises(AuthenticationError):
+        ping(held, session.connection.ca_file, Direct())
 
-    key_vault.rotate(session, key_vault.BROKER_URL)
+    session = open_here()
+    changes = key_vault.secrets(session)
 
-    after = session.memoize(key_vault.Resources).broker_url.require("value").reveal()
-    assert after != before
-    assert ping(after, session.connection.ca_file, Direct()).startswith("PONG")
-    assert ping(before, session.connection.ca_file, Direct()).startswith("PONG")
+    assert {one.name for one in changes if one.applied} == {key_vault.BROKER_URL}
+    assert not key_vault.checks(session).failed

@@ -9,13 +9,14 @@ import time
 from contextlib import closing
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import psycopg
 import pytest
 import redis
 from cryptography.fernet import Fernet, MultiFernet
 
+from airflowaks.azure.arm import merge
 from airflowaks.azure.broker_url import BrokerUrl
 from airflowaks.azure.redis import broker_url, ping
 from airflowaks.cloud.database_urls import DatabaseUrl
@@ -143,6 +144,25 @@ def test_the_brokers_key_in_use_stays_good_until_the_next_rotation(
     assert len(set(urls)) == 3
     with pytest.raises(redis.AuthenticationError):
         ping(first, certificates(), Direct())
+
+
+def test_the_keys_of_an_adopted_broker_are_its_owners(
+    rehearsal: Rehearsal, open_here: Callable[..., Session], held: Callable[[], dict[str, str]]
+) -> None:
+    instance: Any = open_here().memoize(backend.Resources).broker.parent
+    body = merge(instance.kept(instance.facts), instance.desired())
+    instance.put({**body, "tags": {"team": "caches"}})
+    before, urls = len(rehearsal.requests()), held()
+    for mode in ("plan", "apply"):
+        with pytest.raises(InvalidParameter, match=r"Managed Redis .* was not made here; its owner regenerates"):
+            key_vault.rotate(open_here(mode), key_vault.BROKER_URL)
+    assert not [one for one in rehearsal.requests()[before:] if is_write(one)]
+    key_vault.check_rotation(open_here(), key_vault.FERNET_KEY)
+
+    instance.put(body)
+
+    assert held() == urls
+    key_vault.check_rotation(open_here(), key_vault.BROKER_URL)
 
 
 @pytest.mark.parametrize("name", [key_vault.BROKER_URL, key_vault.SQL_CONNECTION, key_vault.JWT_SECRET])
