@@ -190,6 +190,11 @@ class ArmChild(ArmResource):
         return ""
 
     @property
+    def finishing_seconds(self) -> float:
+        """Return what the parent's operations are waited for: one on it, or on another child, may be under way."""
+        return self.parent.finishing_seconds
+
+    @property
     def place(self) -> tuple[str, ...]:
         """Return the names by which the operations address the resource."""
         return (self.group, self.parent.name, self.name)

@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from airflowaks.azure.arm import ArmChild, ArmResource, merge, rest
-from airflowaks.azure.node_pools import DRAIN_MINUTES, AgentPool, profile
+from airflowaks.azure.node_pools import DRAIN_MINUTES, AgentPool, longest_upgrade_minutes, profile
 from airflowaks.azure.region import kubernetes_releases, require_release, support_plan
 from airflowaks.config.naming import utc_offset
 from airflowaks.engine.changes import AFTER_APPLY, Difference
@@ -58,6 +58,11 @@ class ManagedCluster(ArmResource):
     def own_pools(self) -> tuple[str, ...]:
         """Return the names of the environment's node pools."""
         return tuple(pool.name for pool in self.session.environment.cluster.pools.values())
+
+    @property
+    def finishing_seconds(self) -> float:
+        """Return how long another operation is waited for: it may drain every node of the cluster."""
+        return super().finishing_seconds + 60 * sum(map(longest_upgrade_minutes, self._present_pools()))
 
     @property
     def note(self) -> str:

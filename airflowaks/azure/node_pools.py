@@ -5,6 +5,7 @@ Source: https://learn.microsoft.com/azure/templates/microsoft.containerservice/m
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING, Any
 
 from airflowaks.azure.arm import ArmChild, ArmResource
@@ -22,6 +23,10 @@ Otherwise the autoscaler waits ten minutes, and a drain 30, after which "the upg
 https://learn.microsoft.com/azure/aks/cluster-autoscaler,
 https://learn.microsoft.com/azure/aks/upgrade-aks-node-pools-rolling#customize-node-drain-timeout
 """
+_DEFAULT_DRAIN_MINUTES, _DEFAULT_SURGE = 30, "10%"
+"""https://learn.microsoft.com/javascript/api/@azure/arm-containerservice/agentpoolupgradesettings"""
+_MACHINE_MINUTES = 10
+"""How long a node takes to be created or reimaged, beside its drain (believed)."""
 SPOT_TAINT = {"key": "kubernetes.azure.com/scalesetpriority", "value": "spot", "effect": "NoSchedule"}
 """What AKS puts on each spot node: https://learn.microsoft.com/azure/aks/spot-node-pool."""
 _SYSTEM_TAINT = "CriticalAddonsOnly=true:NoSchedule"
@@ -48,6 +53,19 @@ def profile(cluster: Cluster, pool: NodePool) -> dict[str, Any]:
         return common | spot | {"nodeTaints": ["{key}={value}:{effect}".format(**SPOT_TAINT)]}
     drained = common | {"upgradeSettings": {"drainTimeoutInMinutes": DRAIN_MINUTES}}
     return drained | ({"nodeTaints": [_SYSTEM_TAINT]} if pool is cluster.system_pool else {})
+
+
+def longest_upgrade_minutes(pool: Facts) -> int:
+    """Return how long an upgrade of a pool may take: its nodes, then its surge nodes, drained one at a time.
+
+    https://learn.microsoft.com/azure/aks/upgrade-aks-node-pools-rolling#overview-of-rolling-upgrade-behavior
+    """
+    settings, count = pool.get("upgradeSettings") or {}, int(pool.get("count") or 0)
+    surge = str(settings.get("maxSurge") or _DEFAULT_SURGE)
+    added = math.ceil(count * int(surge[:-1]) / 100) if surge.endswith("%") else int(surge)
+    drain = settings.get("drainTimeoutInMinutes") or _DEFAULT_DRAIN_MINUTES
+    soak = settings.get("nodeSoakDurationInMinutes") or 0
+    return (count + added) * (int(drain) + int(soak) + _MACHINE_MINUTES)
 
 
 class AgentPool(ArmChild):

@@ -100,10 +100,9 @@ def _converge_awaited(session: Session, resource: Resource, started: float) -> C
     with session.translated(resource):
         facts = resource.refresh()
         if facts is not None and session.applies and resource.unfinished(facts):
-            facts = wait_until(
-                resource.refresh, lambda now: now is None or not resource.unfinished(now), resource.finishing_seconds
-            )
-            _check_finished(resource)
+            seconds = resource.finishing_seconds
+            facts = wait_until(resource.refresh, lambda now: now is None or not resource.unfinished(now), seconds)
+            _check_finished(resource, seconds)
         action, differences = assess(resource)
         writes = session.applies and action in (Action.CREATE, Action.UPDATE)
         correlation_id = ""
@@ -158,9 +157,9 @@ def _check_ready(resource: Resource, differences: tuple[Difference, ...]) -> Non
         raise MissingDependency(f"{resource} needs {lacks[0]}.", action)
 
 
-def _check_finished(resource: Resource) -> None:
+def _check_finished(resource: Resource, seconds: float) -> None:
     if resource.facts is not None and resource.unfinished(resource.facts):
-        minutes = f"{resource.finishing_seconds / 60:.0f} minutes"
+        minutes = f"{seconds / 60:.0f} minutes"
         message = f"{resource} is still being written by an earlier run or another tool, after {minutes}."
         raise NotConverged(message, "See its activity log in the portal for what holds it up, then run the step again.")
 

@@ -45,8 +45,6 @@ class Resource(ABC):
     """Dotted path of the fact that says when it was created (ISO 8601), where the service tells."""
     settling_seconds: ClassVar[float] = 60.0
     """How long after a write the service may still answer what was before."""
-    finishing_seconds: ClassVar[float] = 3600.0
-    """How long an earlier write that is still under way is waited for."""
 
     def __init__(
         self, session: Session, name: str, *, parent: Resource | None = None, depends_on: Sequence[Resource] = ()
@@ -108,6 +106,11 @@ class Resource(ABC):
     def note(self) -> str:
         """Return a sentence that the operator should read about the resource, or nothing."""
         return ""
+
+    @property
+    def finishing_seconds(self) -> float:
+        """Return how long an earlier write that is still under way is waited for."""
+        return 3600.0
 
     def unfinished(self, facts: Facts) -> bool:
         """Tell whether an earlier write is still under way, so that this one has to wait for it."""

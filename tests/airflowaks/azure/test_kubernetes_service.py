@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from airflowaks.azure.arm import merge
 from airflowaks.azure.entra import Group, GroupMembers
 from airflowaks.azure.identities import ManagedIdentity
 from airflowaks.azure.kubernetes_service import UPGRADES, MaintenanceWindow, ManagedCluster
+from airflowaks.azure.node_pools import AgentPool
+from airflowaks.azure.upgrades import ControlPlane, NodeImage, PoolVersion
 from airflowaks.config.schema import SpotPool, SystemPool
 from airflowaks.engine.changes import Action, Change, Changes
 from airflowaks.engine.converge import converge
@@ -60,6 +63,31 @@ def test_a_cluster_of_before_waits_for_pods_and_gets_its_windows_once(group: Res
     ]
     assert {change.action for change in second} == {Action.NONE}
     assert cluster.fact("properties.agentPoolProfiles")[0]["upgradeSettings"]["maxSurge"] == "10%"
+
+
+def test_an_operation_under_way_is_waited_for_while_it_may_drain_the_nodes(group: ResourceGroup) -> None:
+    session = group.session
+    admins = Group(session, f"{group.name}-admins", "a test's")
+    identity = ManagedIdentity(session, "cluster")
+    cluster = ControlPlane(session, identity=identity, admins=admins)
+    assert cluster.finishing_seconds == 3600
+    converge(session, admins, identity)
+    cluster.put(ManagedCluster(session, identity=identity, admins=admins).desired())
+
+    def hours(count: int, **settings: Any) -> float:
+        (name,) = cluster.own_pools
+        pool = PoolVersion(cluster, name)
+        body: Any = merge(pool.kept(pool.refresh()), {"properties": {"count": count, "upgradeSettings": settings}})
+        pool.put(body)
+        cluster.refresh()
+        image, written = NodeImage(cluster, name), AgentPool(cluster, {"name": name})
+        assert {cluster.finishing_seconds} == {each.finishing_seconds for each in (pool, image, written)}
+        return cluster.finishing_seconds / 3600
+
+    assert hours(2) >= (2 + 1) * 1.5
+    assert hours(5) - hours(2) >= 3 * 1.5
+    assert hours(4, maxSurge="50%") - hours(4, maxSurge="1") >= 1.5
+    assert hours(2, drainTimeoutInMinutes=1440) >= (2 + 1) * 24
 
 
 def test_a_cluster_of_one_pool_gets_a_system_pool_and_one_of_spot_machines(group: ResourceGroup) -> None:
