@@ -15,7 +15,7 @@ from airflowaks.azure.arm import ArmChild, rest
 from airflowaks.azure.kubernetes_service import ManagedCluster, reaches
 from airflowaks.azure.postgresql import FlexibleServer
 from airflowaks.engine.resource import value_at
-from airflowaks.errors import UpgradeBlocked
+from airflowaks.errors import AirflowAksError, UpgradeBlocked
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -173,7 +173,7 @@ class MajorVersion(FlexibleServer):
         self.call("begin_update", self.desired())
 
     def blocked(self) -> Iterator[str]:
-        """Yield why the upgrade cannot be made; Azure's precheck, which changes nothing, looks into the databases."""
+        """Yield why the upgrade cannot be made, but for what `precheck` finds."""
         if not self.target:
             return
         if (state := str(value_at(self.facts, "properties.state"))).lower() != _READY:
@@ -191,6 +191,21 @@ class MajorVersion(FlexibleServer):
             return
         if replicas := [str(replica.name) for replica in self.session.postgresql.replicas.list_by_server(*self.place)]:
             yield f"delete its read replicas, and create them again afterwards: {', '.join(replicas)}"
+
+    def precheck(self) -> tuple[list[str], str]:
+        """Return what Azure's precheck finds in the databases, which changes nothing; or why it could not be made.
+
+        It is a preview (https://learn.microsoft.com/azure/postgresql/configure-maintain/how-to-run-upgrade-validation-checks),
+        and nothing depends on it: "If a precheck operation fails during an in-place major version upgrade, the upgrade
+        is blocked" (concepts-major-version-upgrade).
+        """
+        try:
+            with self.session.translated(self):
+                return list(self._failed_policies()), ""
+        except AirflowAksError as error:
+            return [], error.message
+
+    def _failed_policies(self) -> Iterator[str]:
         begun: Any = self.operations.begin_start_major_version_upgrade_precheck(
             *self.place, {"targetVersion": self.target}
         )

@@ -127,7 +127,12 @@ def _postgresql(step: Resources) -> Iterator[_Row]:
         return
     takes = "minutes; longer with many objects or large ones"
     yield _Row(POSTGRESQL, major.version, major.target, "the database, and so all of Airflow", takes, _RESTORE)
-    yield from (_note("blocked", reason) for reason in major.blocked())
+    blocked, unknown = list(major.blocked()), ""
+    if not blocked:
+        blocked, unknown = major.precheck()
+    yield from (_note("blocked", reason) for reason in blocked)
+    if unknown:
+        yield _note("unknown", f"what Azure's precheck finds, which the upgrade makes, too: {unknown}")
 
 
 def _airflow(session: Session) -> Iterator[_Row]:

@@ -145,7 +145,7 @@ def postgresql(session: Session, chosen: str = POSTGRESQL) -> Changes:
 
     """
     step = session.memoize(Resources)
-    if step.major.origin != MADE_HERE or not _begin(session, POSTGRESQL, chosen, step.major.blocked()):
+    if step.major.origin != MADE_HERE or not _begin(session, POSTGRESQL, chosen, _postgresql_blockers(step.major)):
         return Changes()
     changes = converge(session, step.major)
     if session.applies:
@@ -155,6 +155,14 @@ def postgresql(session: Session, chosen: str = POSTGRESQL) -> Changes:
                 if password.secret.facts is not None:
                     password.analyze()
     return _with_pods(session, changes)
+
+
+def _postgresql_blockers(major: MajorVersion) -> Iterator[str]:
+    """Yield what blocks the upgrade. Without its precheck it goes on: Azure makes that in the upgrade, too."""
+    reasons = list(major.blocked())
+    if major.target and not reasons:
+        reasons, _ = major.precheck()
+    yield from reasons
 
 
 def airflow(session: Session, chosen: str = AIRFLOW) -> Changes:

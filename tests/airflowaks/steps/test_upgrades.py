@@ -202,25 +202,46 @@ def test_nodes_get_the_newest_image_and_once(aging: Aging, rehearsal: Rehearsal,
     assert not [entry for entry in rehearsal.requests()[before:] if is_write(entry)]
 
 
+CREATE_VIEW, DROP_VIEW = "CREATE VIEW who AS SELECT pid FROM pg_stat_activity", "DROP VIEW who"
+
+
+def run(session: Session, statement: str) -> None:
+    step = session.memoize(backend.Resources)
+    token = session.token("https://ossrdbms-aad.database.windows.net/.default")
+    ca_file = str(session.connection.ca_file)
+    place = {"host": step.server.host, "port": step.server.port, "dbname": "postgres", "sslmode": "verify-full"}
+    with psycopg.connect(**place, user=step.administrator.user, password=token, sslrootcert=ca_file) as connection:
+        connection.execute(statement.encode())
+
+
+@pytest.mark.parametrize(("status", "code"), [(403, "AuthorizationFailed"), (400, "FeatureNotSupported")])
+def test_a_precheck_that_is_refused_ends_no_plan_and_the_upgrade_makes_it_itself(
+    aging: Aging, restrict: Callable[..., None], status: int, code: str
+) -> None:
+    aging.describe("1.35", "18")
+    precheck = {"path": "/startMajorVersionUpgradePrecheck$", "times": 50}
+    restrict(**precheck, status=status, code=code, message="The precheck is not for you.")
+    for mode in ("plan", "check"):
+        planned = rows(upgrade_plan.plan(aging.session(mode)))
+        assert planned["postgresql"][:2] == ("16", "18")
+        assert planned["  unknown"][2].startswith("what Azure's precheck finds, which the upgrade makes, too: ")
+        assert "The precheck is not for you" in planned["  unknown"][2]
+        assert planned["kubernetes: control plane"][1] == "up to date"
+    run(aging.session(), CREATE_VIEW)
+    with pytest.raises(AzureError, match="views dependent upon pg_stat_activity"):
+        upgrades.postgresql(aging.session())
+    run(aging.session(), DROP_VIEW)
+    assert aging.session().memoize(backend.Resources).server.require("properties.version") == "16"
+
+
 def test_what_the_precheck_finds_blocks_a_major_version(aging: Aging, rehearsal: Rehearsal) -> None:
     aging.describe("1.35", "18")
-    session = aging.session()
-    server, administrator = session.memoize(backend.Resources).server, session.memoize(backend.Resources).administrator
-    statements = iter(("CREATE VIEW who AS SELECT pid FROM pg_stat_activity", "DROP VIEW who"))
-
-    def run() -> None:
-        token = session.token("https://ossrdbms-aad.database.windows.net/.default")
-        ca_file = str(session.connection.ca_file)
-        place = {"host": server.host, "port": server.port, "dbname": "postgres", "sslmode": "verify-full"}
-        with psycopg.connect(**place, user=administrator.user, password=token, sslrootcert=ca_file) as connection:
-            connection.execute(next(statements).encode())
-
-    run()
+    run(aging.session(), CREATE_VIEW)
     reason = "NoViewDependentObjectsPrecheckPolicy: .*Please drop this view"
     assert reason.partition(":")[0] in rows(upgrade_plan.plan(aging.session("plan")))["  blocked"][2]
     with pytest.raises(UpgradeBlocked, match=reason):
         upgrades.postgresql(aging.session())
-    run()
+    run(aging.session(), DROP_VIEW)
     (change,) = upgrades.postgresql(aging.session())
     assert [(each.before, each.after) for each in change.differences] == [("16", "18")]
     before = len(rehearsal.requests())
