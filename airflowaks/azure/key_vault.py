@@ -11,6 +11,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from airflowaks.azure.arm import ArmResource, is_marked, merge, rest
+from airflowaks.azure.roles import allows, held_roles
 from airflowaks.cloud.error_mapping import error_codes
 from airflowaks.engine.assessment import assess
 from airflowaks.engine.changes import AFTER_APPLY, Action, Placeholder
@@ -31,7 +32,8 @@ if TYPE_CHECKING:
 _SPREAD_SECONDS = 30.0
 _FORBIDDEN = "ForbiddenByRbac"
 _GET_SECRET = "Microsoft.KeyVault/vaults/secrets/getSecret/action"  # noqa: S105 - an action's name
-
+PURGE = "Microsoft.KeyVault/locations/deletedVaults/purge/action"
+"""The action that purges a soft-deleted vault."""
 
 NEW_SECRET: Any = Placeholder("(new secret)")
 """A value that the next write generates; until then it exists nowhere."""
@@ -150,6 +152,15 @@ class SoftDeletedVault(Resource):
         if self.facts is None:
             return ""
         return MADE_HERE if is_marked(self.session, self.facts["properties"].get("tags")) else ADOPTED
+
+    def may_purge(self) -> bool:
+        """Tell whether a role of the operator allows to purge it: at the subscription, where its ID is.
+
+        "Only the subscription owner or a user with the 'Key Vault Purge Operator' RBAC role":
+        https://learn.microsoft.com/azure/key-vault/general/soft-delete-overview. Contributor on the subscription has
+        the action, too, and so may (believed).
+        """
+        return allows(held_roles(self.session, f"/subscriptions/{self.session.environment.subscription_id}"), PURGE)
 
     def desired(self) -> Facts:
         """Want nothing: it can only be removed."""

@@ -5,8 +5,10 @@ Source of the role IDs: https://learn.microsoft.com/azure/role-based-access-cont
 
 from __future__ import annotations
 
+import re
 import uuid
 from enum import Enum
+from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING, Any, Literal
 
 from airflowaks.azure.arm import rest
@@ -16,7 +18,9 @@ from airflowaks.engine.polling import retry_on
 from airflowaks.engine.resource import Facts, Resource
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
+
+    from airflowaks.session import Session
 
 PrincipalType = Literal["Group", "ServicePrincipal", "User"]
 
@@ -126,3 +130,33 @@ class RoleAssignment(Resource):
             # Another run created it after this one had read: the assignment exists, as desired.
             if "RoleAssignmentExists" not in error_codes(error):
                 raise
+
+
+def held_roles(session: Session, scope: str) -> list[Facts]:
+    """Return the properties of the roles that the operator has at a scope or above it, also through groups in groups.
+
+    Filter: https://learn.microsoft.com/azure/role-based-access-control/role-assignments-list-rest
+    """
+    assigned = session.authorization.role_assignments.list_for_scope(
+        scope, filter=f"atScope() and assignedTo('{session.operator.object_id}')"
+    )
+    get: Any = session.authorization.role_definitions.get_by_id
+    return [get(str(assignment.role_definition_id), cls=rest)["properties"] for assignment in assigned]
+
+
+def allows(roles: Iterable[Facts], action: str) -> bool:
+    """Tell whether one of the roles, whose properties these are, allows an action on Resource Manager."""
+    return any(
+        _matches(action, permission["actions"]) and not _matches(action, permission["notActions"])
+        for role in roles
+        for permission in role["permissions"]
+    )
+
+
+def _matches(action: str, patterns: Iterable[str]) -> bool:
+    # A wildcard between slashes stands for any number of types, none included.
+    return any(
+        fnmatchcase(action.lower(), form)
+        for pattern in patterns
+        for form in (pattern.lower(), re.sub(r"/\*/", "/", pattern.lower()))
+    )

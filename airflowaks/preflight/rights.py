@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import re
-from fnmatch import fnmatchcase
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from airflowaks.azure.arm import rest
+from airflowaks.azure.roles import allows, held_roles
 from airflowaks.azure.subscription import ask_subscription, seconds_ahead
 from airflowaks.cloud.connection import token_claims
 from airflowaks.errors import PermissionDenied
@@ -15,7 +13,7 @@ from airflowaks.session import GRAPH_SCOPE
 from airflowaks.steps import cluster
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping
+    from collections.abc import Iterator
 
     from airflowaks.session import Session
 
@@ -71,43 +69,18 @@ def sign_in(session: Session) -> Iterator[Row]:
 
 
 def roles(session: Session) -> Iterator[Row]:
-    """Ask which roles the operator has on the resource group, or where there is none, on the subscription.
-
-    The filter follows groups within groups:
-    https://learn.microsoft.com/azure/role-based-access-control/role-assignments-list-rest
-    """
-    group, authorization = session.memoize(cluster.Resources).group, session.authorization
-    scope = group.id if group.facts else f"/subscriptions/{session.environment.subscription_id}"
-    assigned = authorization.role_assignments.list_for_scope(
-        scope, filter=f"atScope() and assignedTo('{session.operator.object_id}')"
+    """Ask which roles the operator has on the resource group, or where there is none, on the subscription."""
+    group = session.memoize(cluster.Resources).group
+    definitions = held_roles(
+        session, group.id if group.facts else f"/subscriptions/{session.environment.subscription_id}"
     )
-    definitions: list[Any] = [
-        authorization.role_definitions.get_by_id(str(assignment.role_definition_id), cls=rest)["properties"]
-        for assignment in assigned
-    ]
     names = ", ".join(sorted({definition["roleName"] for definition in definitions})) or "none"
-    missing = [action for action in _ACTIONS if not any(_allows(each, action) for each in definitions)]
+    missing = [action for action in _ACTIONS if not allows(definitions, action)]
     if not missing:
         yield Row("roles on Azure", "ok", names)
         return
     action = "Request Owner, or Contributor with User Access Administrator, on the subscription (docs/security.md)."
     yield Row("roles on Azure", "stops", f"{names}; that does not allow {', '.join(missing)}", action)
-
-
-def _allows(definition: Mapping[str, Any], action: str) -> bool:
-    return any(
-        _matches(action, permission["actions"]) and not _matches(action, permission["notActions"])
-        for permission in definition["permissions"]
-    )
-
-
-def _matches(action: str, patterns: Iterable[str]) -> bool:
-    # A wildcard between slashes stands for any number of types, none included.
-    return any(
-        fnmatchcase(action.lower(), form)
-        for pattern in patterns
-        for form in (pattern.lower(), re.sub(r"/\*/", "/", pattern.lower()))
-    )
 
 
 def directory(session: Session) -> Iterator[Row]:

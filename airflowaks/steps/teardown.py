@@ -11,14 +11,14 @@ from typing import TYPE_CHECKING, Any
 
 from airflowaks.azure.applications import EarlierApplication
 from airflowaks.azure.arm import is_marked
-from airflowaks.azure.key_vault import SoftDeletedVault
+from airflowaks.azure.key_vault import PURGE, SoftDeletedVault
 from airflowaks.azure.redis import RedisCluster
 from airflowaks.config.naming import MARK
 from airflowaks.engine.observation import observe
 from airflowaks.engine.removal import remove
 from airflowaks.engine.resource import ADOPTED, MADE_HERE
 from airflowaks.engine.table import Table
-from airflowaks.errors import CheckFailed, InvalidParameter, NotConfirmed
+from airflowaks.errors import CheckFailed, InvalidParameter, NotConfirmed, PermissionDenied
 from airflowaks.steps import backend, cluster, key_vault, registry, workload_identity
 
 if TYPE_CHECKING:
@@ -116,14 +116,22 @@ def check_parameters(session: Session, confirm: str, *, purge: bool) -> None:
     Raises:
         NotConfirmed: `confirm` is not the environment's name.
         InvalidParameter: the vault is protected from being purged.
+        PermissionDenied: the operator of an apply may not purge the vault.
 
     """
     if session.applies:
         check_confirmed(session.environment.name, confirm)
-    vault = session.memoize(Resources).vault
+    vault, deleted = session.memoize(Resources).vault, session.memoize(Resources).deleted_vault
     if purge and vault.origin == MADE_HERE and vault.fact("properties.enablePurgeProtection") is True:
         message = f"Key vault {vault.name} has purge protection, so it cannot be purged; nothing was removed."
         raise InvalidParameter(message, "Leave out purge: a later deployment recovers the vault.")
+    with session.translated(deleted):
+        to_purge = purge and session.applies and MADE_HERE in (vault.origin, deleted.origin)
+        refused = to_purge and not deleted.may_purge()
+    if refused:
+        message = f"Key vault {vault.name}: the operator lacks the right to purge it; nothing was removed."
+        action = "Request the role Key Vault Purge Operator on the subscription, or leave out purge."
+        raise PermissionDenied(message, action, needs=PURGE)
 
 
 def everything(session: Session, confirm: str, *, purge: bool = False) -> Changes:

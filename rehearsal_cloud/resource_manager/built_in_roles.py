@@ -133,6 +133,16 @@ ROLES = (
         data_actions=("Microsoft.KeyVault/vaults/*/read", f"{_SECRETS}/readMetadata/action"),
     ),
     Role(
+        "a68e7c17-0ab2-4c09-9a58-125dae29748c",
+        "Key Vault Purge Operator",
+        "Allows permanent deletion of soft-deleted vaults.",
+        (
+            "Microsoft.KeyVault/locations/deletedVaults/read",
+            "Microsoft.KeyVault/locations/deletedVaults/purge/action",
+            "Microsoft.KeyVault/locations/operationResults/read",
+        ),
+    ),
+    Role(
         "4abbcc35-e782-43d8-92c5-2d3f1bd2253f",
         "Azure Kubernetes Service Cluster User Role",
         "List cluster user credential action.",

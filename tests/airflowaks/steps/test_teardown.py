@@ -7,15 +7,15 @@ from typing import TYPE_CHECKING
 import pytest
 
 from airflowaks.engine.changes import Action
-from airflowaks.errors import InvalidParameter, NotConfirmed
-from airflowaks.session import open_session
+from airflowaks.errors import InvalidParameter, NotConfirmed, PermissionDenied
+from airflowaks.session import Session, open_session
 from airflowaks.steps import backend, cluster, key_vault, teardown
 from tests.support.deployment import describe_environment, is_write, state
+from tests.support.principals import principal_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from airflowaks.session import Session
     from tests.support.rehearsal import Rehearsal
 
 pytestmark = pytest.mark.broad
@@ -108,6 +108,35 @@ def test_purging_leaves_nothing_and_the_next_deployment_makes_new_secrets(open_h
     for step in STEPS:
         step.everything(session)
     assert fernet_key(open_here()) != key
+
+
+def test_who_may_not_purge_is_told_before_anything_goes(
+    deployed: Session, open_here: Callable[..., Session], rehearsal: Rehearsal
+) -> None:
+    """Contributor on the resource group deletes a vault, and does not purge it."""
+    subscription = f"/subscriptions/{deployed.environment.subscription_id}"
+    roles = [("Reader", subscription), ("Contributor", deployed.memoize(teardown.Resources).group.id)]
+    rights = ("Group.ReadWrite.All", "Application.ReadWrite.All")
+    contributor = principal_of(rehearsal, deployed, roles, rights, "apply")
+    purger = principal_of(rehearsal, deployed, [*roles, ("Key Vault Purge Operator", subscription)], rights, "apply")
+
+    def tear_down(operator: Session, *, purge: bool) -> list[str]:
+        session = Session(operator.environment, "apply", operator.connection)
+        return [one.kind for one in teardown.everything(session, confirm=NAME, purge=purge) if one.applied]
+
+    before = state(deployed)
+    with pytest.raises(PermissionDenied, match="lacks the right to purge it; nothing was removed") as refused:
+        tear_down(contributor, purge=True)
+    assert state(open_here()) == before
+    assert refused.value.needs == "Microsoft.KeyVault/locations/deletedVaults/purge/action"
+    assert "Key Vault Purge Operator on the subscription" in refused.value.action
+    teardown.everything(Session(contributor.environment, "plan", contributor.connection), confirm="", purge=True)
+
+    assert "resource group" in tear_down(contributor, purge=False)
+    with pytest.raises(PermissionDenied, match="lacks the right to purge it"):
+        tear_down(contributor, purge=True)
+    assert tear_down(purger, purge=True) == ["soft-deleted vault"]
+    assert tear_down(contributor, purge=True) == []
 
 
 def test_a_vault_protected_from_purging_is_named_before_anything_goes(
