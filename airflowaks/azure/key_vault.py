@@ -201,6 +201,9 @@ class VaultSecret(Resource):
         self.purpose = purpose
         self._value = value
         self._generate = generate
+        self.interrupts = ""
+        """What its renewal interrupts, in a sentence."""
+        self._renewed = False
         self._pending: Any = None
         self._versions: tuple[Any, ...] = ()
         """The version before the write of the pending value, and that of the write."""
@@ -283,9 +286,14 @@ class VaultSecret(Resource):
         value = self._value(self.value) if self._pending is None else self._pending
         return value if value in (AFTER_APPLY, NEW_SECRET) else self.session.redactor.learn(value)
 
+    @property
+    def note(self) -> str:
+        """Return what the renewal of the secret interrupts, if this session renews it."""
+        return self.interrupts if self._renewed else ""
+
     def renew(self) -> None:
         """Have the next write generate another value."""
-        self._pending, self._versions = NEW_SECRET, ()
+        self._pending, self._versions, self._renewed = NEW_SECRET, (), True
 
     def replace(self, value: str) -> None:
         """Have the next write set this value."""

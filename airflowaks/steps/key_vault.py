@@ -54,6 +54,12 @@ SECRETS = (
 """The names of the secrets, in the order in which they are made."""
 
 _RANDOM_BYTES = 48
+_TASKS_FAIL = "Tasks that are queued or running fail when step 7 rolls the pods: pause the DAGs first."
+"""The api-server validates with one key, and a 403 is a failed heartbeat, of which three end a task.
+
+Source: Airflow 3.3.2, airflow/sdk/execution_time/supervisor.py, `_handle_heartbeat_failures`.
+"""
+_NO_NEW_CONNECTION = "From now on {} opens no new connection to its database: run step 7 at once, which rolls the pods."
 
 
 class Resources:
@@ -92,6 +98,9 @@ class Resources:
         )
         self.password = DatabasePassword(step3.role, self.sql_connection, depends_on=tuple(self.copies))
         self.celery_password = DatabasePassword(step3.celery_role, self.result_backend)
+        self.jwt_secret.interrupts = _TASKS_FAIL
+        self.sql_connection.interrupts = _NO_NEW_CONNECTION.format("Airflow")
+        self.result_backend.interrupts = _NO_NEW_CONNECTION.format("Celery")
         self.vault.needs = step1.provider_of(self.vault)
         self.sql_connection.needs, self.result_backend.needs = (step3.role,), (step3.celery_role,)
         self.broker_url.needs = (step3.broker,)

@@ -269,6 +269,23 @@ def test_a_plan_shows_what_it_would_renew_and_writes_nothing(
     assert held() == before
 
 
+@pytest.mark.parametrize(
+    ("name", "note"),
+    [
+        (key_vault.JWT_SECRET, "fail when step 7 rolls the pods: pause the DAGs first"),
+        (key_vault.KEDA_CONNECTION, "Airflow opens no new connection to its database: run step 7 at once"),
+        (key_vault.RESULT_BACKEND, "Celery opens no new connection to its database: run step 7 at once"),
+        (key_vault.ADMIN_PASSWORD, ""),
+    ],
+)
+def test_a_rotation_says_what_it_interrupts(open_here: Callable[..., Session], name: str, note: str) -> None:
+    for mode in ("plan", "apply"):
+        changes = key_vault.rotate(open_here(mode), name)
+        assert note in changes.table().note
+        assert len([change for change in changes if change.note]) == bool(note)
+    assert not [change for change in key_vault.secrets(open_here()) if change.note]
+
+
 def test_an_unknown_name_is_refused(open_here: Callable[..., Session]) -> None:
     with pytest.raises(InvalidParameter, match='no secret "airflow-jwt"') as caught:
         key_vault.rotate(open_here(), "airflow-jwt")
