@@ -158,8 +158,9 @@ class Session:
             if named := self.connection.stopped() or web_page_behind(error):
                 raise named from error
             reason = next(iter(self.redactor.redact(str(error.message)).splitlines()), "")
-            action = "Sign in with `az login`, or in a pipeline give the job a service connection; then run again."
-            raise SignInFailed(f"There is no access token for {scope}: {reason}", action) from error
+            from airflowaks.cloud.error_mapping import sign_in_action
+
+            raise SignInFailed(f"There is no access token for {scope}: {reason}", sign_in_action(error)) from error
 
     def correlated(self) -> AbstractContextManager[Correlation]:
         """Return a context that collects the correlation ID of the writes made inside."""

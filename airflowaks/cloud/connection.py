@@ -42,6 +42,11 @@ _SERVICE_CONNECTION = {
 
 _RENEWAL_SECONDS = 300
 """A token is renewed so long before its end, as azure-core's BearerTokenCredentialPolicy does."""
+AZ_SECONDS = 120
+"""So long has `az` to give a token. One call takes 13 s on some machines, and 60 s are too few at times where several
+run, as in the seven steps of 00_deploy; azure-identity's default is 10: https://github.com/Azure/azure-cli/issues/20404
+and https://github.com/Azure/azure-sdk-for-python/issues/37167.
+"""
 _SOURCE_LOGIN = ("AIRFLOWAKS_SOURCE_USERNAME", "AIRFLOWAKS_SOURCE_TOKEN")
 
 # It warns of each failure to get a token, which it raises anyway (`get_token_mixin.py`, azure-identity 1.27): that is a
@@ -213,7 +218,7 @@ def azure_connection(environment: Environment) -> Connection:
         return replace(anonymous, credential=credential, secrets=(Secret(service_connection["system_access_token"]),))
     from azure.identity import DefaultAzureCredential
 
-    return replace(anonymous, credential=DefaultAzureCredential(**anonymous.transport))
+    return replace(anonymous, credential=DefaultAzureCredential(process_timeout=AZ_SECONDS, **anonymous.transport))
 
 
 def shared_connection() -> Callable[[Environment], Connection]:

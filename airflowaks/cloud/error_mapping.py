@@ -73,8 +73,7 @@ def translate(error: BaseException, subject: str, redactor: Redactor) -> Airflow
     kinds = {kind.__name__ for kind in type(error).__mro__}
     match type(error).__module__.partition(".")[0]:
         case "azure" if "ClientAuthenticationError" in kinds:
-            action = "Sign in with `az login`, or give the pipeline's job a service connection; then run again."
-            return errors.SignInFailed(f"{subject}: sign-in failed: {reason}", action)
+            return errors.SignInFailed(f"{subject}: sign-in failed: {reason}", sign_in_action(error))
         case "azure" if not kinds.isdisjoint({"ServiceRequestError", "ServiceResponseError"}):
             action = "Check the network, and `proxy` and `ca_bundle` in the environment file; then run the step again."
             return AzureError(f"{subject}: Azure is unreachable: {reason}", action)
@@ -93,6 +92,18 @@ def translate(error: BaseException, subject: str, redactor: Redactor) -> Airflow
             return AzureError(f"{subject}: the broker refused: {reason}", action)
     action = "Report this error with its traceback (`raise error.__cause__`)."
     return Unexpected(f"{subject}: {type(error).__name__}: {reason}", action)
+
+
+def sign_in_action(error: BaseException) -> str:
+    """Return what to do where there is no access token.
+
+    Of an `az` that azure-identity 1.27 stopped waiting for, it says only that it failed to invoke it (`azure_cli.py`).
+    """
+    if "Failed to invoke the Azure CLI" in _text(error):
+        return (
+            "`az` was too slow: repeat `az account get-access-token` until it answers within seconds; then run again."
+        )
+    return "Sign in with `az login`, or give the pipeline's job a service connection; then run again."
 
 
 def is_busy(error: BaseException) -> bool:
