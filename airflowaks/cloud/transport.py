@@ -24,13 +24,17 @@ _HOSTS, _CONNECTIONS_TO_A_HOST = 256, 256
 """So many stay open: fifty environments that are checked side by side have a handful each."""
 
 
+_MANAGED_IDENTITY = ("http://169.254.", "http://localhost:", "http://127.0.0.1:")
+"""Where a managed identity is asked for a token: IMDS, Azure Arc, Cloud Shell and App Service."""
+_NO_RETRIES = Retry(total=False, redirect=False, raise_on_status=False)
+
+
 class _SharedRoots(HTTPAdapter):
     """Verifies servers, and proxies that are reached over TLS, with one context. The pipelines retry, not this."""
 
     def __init__(self, context: ssl.SSLContext) -> None:
         self._context = context
-        no_retries = Retry(total=False, redirect=False, raise_on_status=False)
-        super().__init__(max_retries=no_retries, pool_connections=_HOSTS, pool_maxsize=_CONNECTIONS_TO_A_HOST)
+        super().__init__(max_retries=_NO_RETRIES, pool_connections=_HOSTS, pool_maxsize=_CONNECTIONS_TO_A_HOST)
 
     def build_connection_pool_key_attributes(
         self, request: PreparedRequest, verify: Any, cert: Any = None
@@ -45,6 +49,19 @@ class _SharedRoots(HTTPAdapter):
 
     def cert_verify(self, conn: Any, url: Any, verify: Any, cert: Any) -> None:
         """Name no file of certificates: the context has them, and verifies."""
+
+
+class _WithoutProxy(HTTPAdapter):
+    """Sends to the machine itself, whatever proxy there is.
+
+    "IMDS is not intended to be used behind a proxy and doing so is unsupported", where the proxy's answer would hold up
+    or end the sign-in: https://learn.microsoft.com/azure/virtual-machines/instance-metadata-service#proxies and
+    https://github.com/Azure/azure-sdk-for-python/issues/35991.
+    """
+
+    def send(self, request: PreparedRequest, *arguments: Any, **options: Any) -> Any:
+        """Send `request` without the proxies of the session, the system and the caller."""
+        return super().send(request, *arguments, **options | {"proxies": {}})
 
 
 @cache
@@ -72,4 +89,6 @@ def http_session(ca_file: str | None, *, proxied: bool) -> Session:
     session.auth = lambda request: request
     for scheme in ("https://", "http://"):
         session.mount(scheme, adapter)
+    for place in _MANAGED_IDENTITY:
+        session.mount(place, _WithoutProxy(max_retries=_NO_RETRIES))
     return session

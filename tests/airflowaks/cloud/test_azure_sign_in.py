@@ -89,3 +89,29 @@ def test_an_az_that_is_too_slow_is_not_one_that_is_signed_out(
         Session(environment, "plan", azure_connection(environment)).token(SCOPE)
     assert time.monotonic() - begun < 8
     assert "`az` was too slow" in caught.value.action
+
+
+@pytest.mark.parametrize("through", ["the environment file", "HTTP_PROXY"])
+def test_a_managed_identity_is_asked_without_the_proxy(
+    environment: Environment, serve: Any, monkeypatch: pytest.MonkeyPatch, through: str
+) -> None:
+    """The metadata service of a machine in Azure is not reached by a proxy, which may answer anything."""
+    identity, asked = serve(200, json.dumps(IDENTITY))
+    proxy, asked_of_proxy = serve(200, json.dumps(IDENTITY | {"access_token": "of the proxy"}))
+    monkeypatch.setenv("AZURE_POD_IDENTITY_AUTHORITY_HOST", identity)
+    if through == "HTTP_PROXY":
+        monkeypatch.setenv("HTTP_PROXY", proxy)
+    else:
+        environment = environment.model_copy(update={"proxy": proxy})
+    assert azure_connection(environment).credential.get_token(SCOPE).token == "of the identity"
+    assert (len(asked), asked_of_proxy) == (1, [])
+
+
+def test_a_proxy_is_not_asked_for_the_metadata_service(environment: Environment, serve: Any) -> None:
+    proxy, asked = serve(502, "{}")
+    connection = azure_connection(environment.model_copy(update={"proxy": proxy}))
+    session, arguments = connection.transport["transport"].session, {"proxies": connection.transport["proxies"]}
+    assert session.get("http://somewhere.example/", **arguments).status_code == HTTPStatus.BAD_GATEWAY
+    with suppress(RequestException):  # what answers depends on the machine that runs this
+        session.get("http://169.254.169.254/metadata/identity/oauth2/token", timeout=1, **arguments)
+    assert asked == ["http://somewhere.example/"]
