@@ -100,6 +100,7 @@ def test_the_suffix_never_changes() -> None:
         ("East US", "eastus"),
         ("(US) East US 2", "eastus2"),
         ("Germany West Central", "germanywestcentral"),
+        ("India South Central", "indiasouthcentral"),
     ],
 )
 def test_display_names_of_regions(location: str, region: str) -> None:
@@ -108,7 +109,7 @@ def test_display_names_of_regions(location: str, region: str) -> None:
 
 @pytest.mark.parametrize(
     ("region", "offset"),
-    [("westus2", "-08:00"), ("northeurope", "+00:00"), ("westeurope", "+01:00"), ("southindia", "+05:30")],
+    [("westus2", "-08:00"), ("northeurope", "+00:00"), ("westeurope", "+01:00"), ("indiasouthcentral", "+05:30")],
 )
 def test_regions_have_their_standard_time(region: str, offset: str) -> None:
     assert naming.utc_offset(region) == offset
