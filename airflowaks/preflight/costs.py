@@ -57,14 +57,15 @@ def _nodes(environment: Environment) -> dict[str, tuple[float, float] | None]:
 
 def _services(environment: Environment) -> dict[str, tuple[float, float] | None]:
     server, broker = environment.postgresql, environment.broker
-    burstable = _PRICES["postgresql"]["burstable"].get(server.sku)
-    compute = _cores(server.sku) * _PRICES["postgresql"]["vcpu_hour"] * _PRICES["hours"]
-    standby = 1 if server.high_availability == "Disabled" else 2
-    postgresql = standby * ((burstable or compute) + server.storage_gb * _PRICES["postgresql"]["gib"])
-    unknown = server.tier == "Burstable" and burstable is None
+    if server.tier == "Burstable":
+        compute = _PRICES["postgresql"]["burstable"].get(server.sku)
+    else:
+        compute = _cores(server.sku) * _PRICES["postgresql"]["vcpu_hour"][server.tier] * _PRICES["hours"]
+    storage = server.storage_gb * _PRICES["postgresql"]["gib"]
+    servers = 1 if server.high_availability == "Disabled" else 2
     prices: dict[str, tuple[float, float] | None] = {
         "registry": (_PRICES["registry"][environment.registry.sku],) * 2,
-        "PostgreSQL": None if unknown else (postgresql,) * 2,
+        "PostgreSQL": None if compute is None else (servers * (compute + storage),) * 2,
     }
     files = environment.airflow.files
     share = _PRICES["files"][files.sku] * (files.dags_gb + files.logs_gb)

@@ -34,8 +34,8 @@ def cost(folder: Path, name: str, **changes: Any) -> str:
     [
         (
             "dev",
-            "about 210 to 549 US dollars",
-            "cluster (Free) 0, 1 to 3 nodes 164 to 491, registry 5, PostgreSQL 29, shares 0 to 12, broker 13",
+            "about 235 to 574 US dollars",
+            "cluster (Free) 0, 1 to 3 nodes 164 to 491, registry 5, PostgreSQL 54, shares 0 to 12, broker 13",
         ),
         (
             "prod",
@@ -55,6 +55,13 @@ def test_every_pool_has_its_price(tmp_path: Path) -> None:
     pools = {"system_pool": {"max_count": 2}, "spot_pool": {"max_count": 4}}
     seen = cost(tmp_path, "dev", cluster={"tier": "Free", **pools})
     assert "cluster (Free) 0, 2 system nodes 327, 2 to 5 nodes 327 to 818, 0 to 4 spot nodes 0 to 196, " in seen
+
+
+def test_a_memory_optimized_server_costs_a_third_more_than_a_general_purpose_one(tmp_path: Path) -> None:
+    """$382.52 and $284.70 for four cores in infracost's postgresql_flexible_server_test.golden."""
+    general, memory = (cost(tmp_path, "dev", postgresql={"sku": f"Standard_{size}"}) for size in ("D4ds_v5", "E4ds_v5"))
+    assert ", PostgreSQL 263, " in general
+    assert ", PostgreSQL 351, " in memory
 
 
 def test_the_rehearsal_costs_nothing(tmp_path: Path) -> None:
