@@ -20,7 +20,11 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 _LONGEST_WAIT_SECONDS = 600
-_CONFLICT, _NOT_REGISTERED = 409, "MissingSubscriptionRegistration"
+# The second code is some providers', in
+# https://learn.microsoft.com/azure/azure-resource-manager/troubleshooting/common-deployment-errors; that it has status
+# 404 is users' reports. A read that gets it finds nothing, which is true of a provider that is not registered.
+_CONFLICT, _NOT_FOUND = 409, 404
+_NOT_REGISTERED = {_CONFLICT: "MissingSubscriptionRegistration", _NOT_FOUND: "SubscriptionNotRegistered"}
 _WRITES = ("PUT", "POST", "PATCH", "DELETE")
 
 
@@ -80,12 +84,14 @@ class RefuseRegistration(SansIOHTTPPolicy[Any, Any]):
 
     def on_response(self, request: Any, response: Any) -> None:
         """Raise ProviderNotRegistered for an answer that says so."""
+        sent, status = request.http_request, response.http_response.status_code
+        code, finds_nothing = _NOT_REGISTERED.get(status), status == _NOT_FOUND and sent.method not in _WRITES
         # An answer that begins a long operation is streamed: neither policy can read it, and the client raises.
-        if response.http_response.status_code != _CONFLICT or request.context.options.get("stream"):
+        if code is None or finds_nothing or request.context.options.get("stream"):
             return
-        if _NOT_REGISTERED in (text := response.http_response.text()):
-            namespace = re.search(r"namespace '([^']+)'", text)
-            named = namespace[1] if namespace else "…"
-            message = f"Azure refused the request ({_NOT_REGISTERED}): the subscription lacks {named}."
-            action = f"Run step 1, which registers what it needs, or `az provider register --namespace {named}`."
-            raise ProviderNotRegistered(message, action, _NOT_REGISTERED)
+        if code in (text := response.http_response.text()):
+            named = re.search(r"namespace '([^']+)'", text) or re.search(r".*/providers/([^/?]+)", sent.url)
+            namespace = named[1] if named else "…"
+            message = f"Azure refused the request ({code}): the subscription lacks {namespace}."
+            action = f"Run step 1, which registers what it needs, or `az provider register --namespace {namespace}`."
+            raise ProviderNotRegistered(message, action, code)

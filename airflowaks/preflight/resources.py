@@ -13,7 +13,7 @@ from airflowaks.config.naming import MARK
 from airflowaks.engine.assessment import assess
 from airflowaks.engine.changes import Action, is_unknown
 from airflowaks.engine.resource import ADOPTED
-from airflowaks.errors import ImmutableProperty, UpgradeRequired
+from airflowaks.errors import ImmutableProperty, ProviderNotRegistered, UpgradeRequired
 from airflowaks.preflight.rows import Row
 from airflowaks.steps import backend, cluster, key_vault, registry
 
@@ -137,12 +137,19 @@ def policies(session: Session) -> Iterator[Row]:
     """
     resources = [each for each in planned(session) if not isinstance(each, ExistingRedis) and each.origin != ADOPTED]
     denied: dict[str, list[str]] = {}
-    with ThreadPoolExecutor() as pool:
-        for resource, evaluations in zip(resources, pool.map(_evaluations, resources), strict=True):
-            for evaluation in evaluations:
-                effect = str((evaluation.get("effectDetails") or {}).get("policyEffect", "deny"))
-                if effect.lower().startswith("deny"):
-                    denied.setdefault(evaluation["policyInfo"]["policyAssignmentId"], []).append(resource.kind)
+    try:
+        with ThreadPoolExecutor() as pool:
+            found = list(pool.map(_evaluations, resources))
+    except ProviderNotRegistered as error:
+        # No resource needs it, so step 1 does not: https://github.com/hashicorp/terraform-provider-azurerm/issues/10498
+        action = "Run `az provider register --namespace Microsoft.PolicyInsights`, which no step does; then ask again."
+        yield Row("policies", "unknown", error.message, action)
+        return
+    for resource, evaluations in zip(resources, found, strict=True):
+        for evaluation in evaluations:
+            effect = str((evaluation.get("effectDetails") or {}).get("policyEffect", "deny"))
+            if effect.lower().startswith("deny"):
+                denied.setdefault(evaluation["policyInfo"]["policyAssignmentId"], []).append(resource.kind)
     if denied:
         seen = "; ".join(f"{assignment} denies {', '.join(kinds)}" for assignment, kinds in denied.items())
         action = "Request an exemption from the owner of the policy, or change the environment."

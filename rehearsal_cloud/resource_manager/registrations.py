@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     from rehearsal_cloud.resource_manager.resource_types import Provider
 
 _SUBSCRIPTION = f"/subscriptions/{SUBSCRIPTION_ID}"
+# A new subscription lacks PolicyInsights (https://github.com/hashicorp/terraform-provider-azurerm/issues/10498). This
+# one is not new; faults refuse as one that is.
 _ALWAYS_REGISTERED = ("microsoft.authorization", "microsoft.policyinsights", "microsoft.resources")
 _SECONDS = 60.0
 

@@ -68,7 +68,7 @@ def _this_clock_is_wrong(facts: Snapshot) -> Iterable[Cause]:
     remedy=cluster.providers,
 )
 def _provider_is_not_registered(facts: Snapshot) -> Iterable[Cause]:
-    words = (("MissingSubscriptionRegistration",), ("not registered to use namespace",))
+    words = (("MissingSubscriptionRegistration",), ("SubscriptionNotRegistered",), ("not registered to use namespace",))
     yield Cause(
         "The subscription is not registered for a resource provider that the deployment needs.",
         "Run step 1, which registers the providers.",

@@ -123,6 +123,21 @@ def test_an_unregistered_provider(session: Session, group: ResourceGroup) -> Non
         begin(group.name, "cluster", parameters).result()
 
 
+@pytest.mark.parametrize("method", ["GET", "PUT"])
+def test_a_provider_that_answers_404_where_it_is_not_registered(
+    fresh: Rehearsal, session: Session, group: ResourceGroup, method: str
+) -> None:
+    identity = ManagedIdentity(session, "unregistered", parent=group)
+    fault = {"status": 404, "code": "SubscriptionNotRegistered", "message": "The subscription is not registered."}
+    fresh.control("POST", {"methods": [method], "path": "userAssignedIdentities", "times": 9, **fault})
+    if method == "GET":
+        assert identity.read() is None
+        return
+    with pytest.raises(errors.ProviderNotRegistered, match=r"lacks Microsoft\.ManagedIdentity") as caught:
+        identity.put(identity.desired())
+    assert "--namespace Microsoft.ManagedIdentity" in caught.value.action
+
+
 def test_a_soft_deleted_vault_of_somebody_else(session: Session, group: ResourceGroup) -> None:
     registered(session, "Microsoft.KeyVault")
     vault = Vault(session, session.environment.key_vault.name, parent=group)

@@ -298,6 +298,29 @@ def test_a_provider_that_is_not_registered_is_not_registered_by_asking(
 
 
 @broad
+@pytest.mark.parametrize(
+    ("status", "code", "text"),
+    [
+        (409, "MissingSubscriptionRegistration", "not registered to use namespace 'Microsoft.PolicyInsights'."),
+        (404, "SubscriptionNotRegistered", "The subscription is not registered."),
+    ],
+)
+def test_who_registers_the_policies_provider_is_told(
+    environment: Environment,
+    session: Callable[..., Session],
+    restricted: Callable[..., None],
+    status: int,
+    code: str,
+    text: str,
+) -> None:
+    restricted(methods=["POST"], path="checkPolicyRestrictions", status=status, code=code, message=text, times=1_000)
+    told = row(preflight(session(environment, "apply")), "policies")
+    assert told.verdict == "unknown"
+    assert told.seen == f"Azure refused the request ({code}): the subscription lacks Microsoft.PolicyInsights."
+    assert told.action.startswith("Run `az provider register --namespace Microsoft.PolicyInsights`")
+
+
+@broad
 def test_what_does_not_answer_in_time_is_unknown(
     environment: Environment, session: Callable[..., Session], restricted: Callable[..., None]
 ) -> None:
