@@ -187,9 +187,7 @@ def postgresql(session: Session) -> Iterator[Row]:
     settings, location = session.environment.postgresql, session.environment.location
     facts = session.memoize(backend.Resources).server.facts
     capabilities = region.postgresql_capabilities(session)
-    if facts is None and (
-        capabilities.get("restricted") == "Enabled" or not capabilities.get("supportedServerEditions")
-    ):
+    if facts is None and (_restricted(capabilities) or not capabilities.get("supportedServerEditions")):
         reason = capabilities.get("reason") or "the region is closed for the subscription"
         action = "Set `location` to another region, or request access: https://aka.ms/postgres-request-quota-increase."
         yield Row("PostgreSQL", "stops", f"{location}: {reason}", action)
@@ -217,6 +215,16 @@ def postgresql(session: Session) -> Iterator[Row]:
         yield Row("PostgreSQL", "stops", message, action)
     else:
         yield Row("PostgreSQL", "ok", f"version {settings.version}, {settings.sku}, high availability {mode}")
+
+
+def _restricted(capabilities: Mapping[str, Any]) -> bool:
+    """Tell whether the region is restricted for the subscription.
+
+    The model of API version 2026-10-01 deprecates the property for the feature Restricted, and `az` reads
+    OfferRestricted (azure-cli's `_flexible_server_location_capabilities_util.py`).
+    """
+    features = {feature["name"]: feature["status"] for feature in capabilities.get("supportedFeatures") or ()}
+    return "Enabled" in (capabilities.get("restricted"), features.get("OfferRestricted"), features.get("Restricted"))
 
 
 def networks(session: Session) -> Iterator[Row]:

@@ -98,9 +98,9 @@ class Restriction:
     `name` matches what is restricted: the machine size of a `size` (in `zones`, or in the region), the family of a
     `quota` with its `limit` of cores, the software and release of a `version` ("Kubernetes 1.35"), the resource type
     that a `policy` denies or that the `region` does not have, the high availability mode of a `standby`. With `offer`
-    the region takes no PostgreSQL server of this subscription; with `clock` answers are `limit` seconds ahead. A
-    `node-image` is the release of the nodes' newest image, such as 202612.01.0, a `registry-mode` the role assignment
-    mode of a registry that is created without one.
+    the region takes no PostgreSQL server of this subscription, and `name` is where capabilities say so; with `clock`
+    answers are `limit` seconds ahead. A `node-image` is the release of the nodes' newest image, such as 202612.01.0, a
+    `registry-mode` the role assignment mode of a registry that is created without one.
     """
 
     restriction: Literal[

@@ -147,6 +147,14 @@ CLOSED: dict[str, tuple[list[dict[str, Any]], dict[str, dict[str, Any]], dict[st
             "PostgreSQL": "PostgreSQL 17 is not available in westeurope; available are 14, 15, 16, 18.",
         },
     ),
+    **{
+        f"closed for the offer in {flag} alone": (
+            [{"restriction": "offer", "name": flag}],
+            {},
+            {"PostgreSQL": "westeurope: Subscriptions are restricted from provisioning in this location."},
+        )
+        for flag in ("restricted", "supportedFeatures.OfferRestricted", "supportedFeatures.Restricted")
+    },
     "closed for the offer": (
         [{"restriction": "offer"}],
         {"cluster": {"node_pool": NodePool(vm_size="Standard_D2ds_v5")}},

@@ -20,6 +20,10 @@ MINOR_VERSIONS = {"14": "20", "15": "15", "16": "11", "17": "7", "18": "1"}
 
 
 OFFER_RESTRICTED = "Subscriptions are restricted from provisioning in this location."
+_CLOSING = ("restricted", "supportedFeatures.OfferRestricted", "supportedFeatures.Restricted")
+"""What says that a location is restricted: the model of API version 2026-10-01 deprecates the first for the last, and
+`az postgres flexible-server` reads the second (`postgresql/utils/_flexible_server_location_capabilities_util.py`).
+"""
 _STANDBY_MODES = ("SameZone", "ZoneRedundant")
 
 
@@ -104,14 +108,21 @@ def minor_versions(faults: Faults) -> dict[str, str]:
     return {version: minor for version, minor in live if not faults.restriction("version", f"PostgreSQL {version}")}
 
 
+def closing(faults: Faults) -> list[str]:
+    """Return what says that the location is restricted for the subscription: nothing where it is open."""
+    return [flag for flag in _CLOSING if faults.restriction("offer", flag)]
+
+
 def capabilities(faults: Faults) -> Document:
     """Return a location's capabilities; all locations have the same.
 
     A location that is closed for a mode of high availability leaves it out
     (https://learn.microsoft.com/azure/postgresql/overview#azure-regions); one that is restricted offers no version
-    (https://github.com/hashicorp/terraform-provider-azurerm/issues/21306).
+    (https://github.com/hashicorp/terraform-provider-azurerm/issues/21306). That one whose answer says so in one place
+    alone lists all is believed.
     """
-    modes, versions, restricted = standby_modes(faults), minor_versions(faults), faults.restriction("offer") is not None
+    modes, versions, closed = standby_modes(faults), minor_versions(faults), closing(faults)
+    empty = len(closed) == len(_CLOSING)
     switch = {True: "Enabled", False: "Disabled"}
     features = {
         "FastProvisioning": True,
@@ -119,20 +130,20 @@ def capabilities(faults: Faults) -> Document:
         "IndexTuning": True,
         "OnlineResize": True,
         "StorageAutoGrowth": True,
-        "OfferRestricted": restricted,
+        **{flag: f"supportedFeatures.{flag}" in closed for flag in ("OfferRestricted", "Restricted")},
         "ZoneRedundantHa": "ZoneRedundant" in modes,
     }
     return {
         "name": "FlexibleServerCapabilities",
-        **({"reason": OFFER_RESTRICTED} if restricted else {}),
-        "supportedServerEditions": [] if restricted else [_edition(*edition, modes) for edition in EDITIONS.items()],
+        **({"reason": OFFER_RESTRICTED} if closed else {}),
+        "supportedServerEditions": [] if empty else [_edition(*edition, modes) for edition in EDITIONS.items()],
         "supportedServerVersions": [
             {
                 "name": version,
                 "supportedVersionsToUpgrade": [later for later in versions if int(later) > int(version)],
                 "supportedFeatures": [],
             }
-            for version in ([] if restricted else versions)
+            for version in ([] if empty else versions)
         ],
         "supportedFeatures": [{"name": name, "status": switch[enabled]} for name, enabled in features.items()],
         "fastProvisioningSupported": "Enabled",
@@ -141,7 +152,7 @@ def capabilities(faults: Faults) -> Document:
         "zoneRedundantHaSupported": switch[features["ZoneRedundantHa"]],
         "storageAutoGrowthSupported": "Enabled",
         "onlineResizeSupported": "Enabled",
-        "restricted": switch[restricted],
+        "restricted": switch["restricted" in closed],
     }
 
 

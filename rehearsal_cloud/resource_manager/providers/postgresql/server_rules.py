@@ -14,6 +14,7 @@ from rehearsal_cloud.home import TENANT_ID
 from rehearsal_cloud.resource_manager.providers.postgresql.editions import (
     EDITIONS,
     ZONES,
+    closing,
     disk,
     minor_versions,
     standby_modes,
@@ -64,7 +65,7 @@ def invalid(parameter: str, hint: str = "") -> ServiceError:
 def check_server(body: Document, existing: Document | None, faults: Faults) -> None:
     """Validate the body of a PUT, or of a PATCH merged into the server. Raises ServiceError (400)."""
     before: Document = (existing or {}).get("properties", {})
-    if existing is None and faults.restriction("offer"):
+    if existing is None and closing(faults):
         # As users report it, such as https://github.com/adamdost-0/linux-update-cds/issues/14
         text = (
             f"Subscriptions are restricted from provisioning in location '{body['location']}'. Try again in a different"
