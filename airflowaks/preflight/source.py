@@ -42,6 +42,7 @@ def image(session: Session) -> Iterator[Row]:
 def _builds(session: Session) -> Row:
     """Ask for the subscription's offer: on free credit a registry refuses builds (TasksOperationsNotAllowed).
 
+    It refuses some others, too, and says so only at a build.
     https://learn.microsoft.com/azure/container-registry/container-registry-tasks-overview
     """
     response = ask_subscription(session)
@@ -49,7 +50,10 @@ def _builds(session: Session) -> Row:
     policies = response.json().get("subscriptionPolicies") or {}
     if policies.get("spendingLimit") != "On":
         return Row("builds in the registry", "ok", f"the subscription's offer is {policies.get('quotaId')}")
-    action = "Set `registry.image: existing` and push the image yourself (docs/image.md), or remove the spending limit."
+    action = (
+        "Set `registry.image: existing` and push the image yourself (docs/image.md), or remove the spending limit, and"
+        " where that does not suffice file a support request: https://aka.ms/azuresupport."
+    )
     seen = f"the subscription is on free credit ({policies.get('quotaId')}), and registries refuse to build for it"
     return Row("builds in the registry", "stops", seen, action)
 

@@ -46,5 +46,11 @@ def test_a_subscription_on_free_credit_is_told_to_push_an_image(tmp_path: Path) 
         converge(session, registry, base, BuiltImage(registry, BuildContext(context), base))
     assert caught.value.azure_code == "TasksOperationsNotAllowed"
     assert "are not permitted" in caught.value.message
-    for words in ("`image: existing`", "az acr login", "docker buildx build", "docs/image.md"):
+    for words in (
+        "`image: existing`",
+        "az acr login",
+        "docker buildx build",
+        "docs/image.md",
+        "https://aka.ms/azuresupport",
+    ):
         assert words in caught.value.action

@@ -371,6 +371,7 @@ def test_a_subscription_on_free_credit_and_a_throttled_docker_hub(
     assert (builds.verdict, source.verdict) == ("stops", "warns")
     assert builds.seen.startswith("the subscription is on free credit (FreeTrial_2014-09-01)")
     assert "`registry.image: existing`" in builds.action
+    assert "https://aka.ms/azuresupport" in builds.action
     assert source.seen == "docker.io/apache/airflow:3.3.2: no anonymous pulls are left from this address"
     assert row(with_login, "image").seen == f"{source.seen}; it is imported with credentials"
     assert "builds in the registry" not in [each.check for each in with_login.rows]
