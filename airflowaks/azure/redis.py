@@ -43,6 +43,8 @@ class Broker(ArmResource):
 
     port_path: ClassVar[str]
     """Dotted path of the fact that is the TLS port."""
+    keyless: ClassVar[tuple[str, Any]]
+    """Dotted path and value of the fact that says that access keys are disabled."""
     _keys: Keys | None = None
 
     @property
@@ -65,10 +67,13 @@ class Broker(ArmResource):
     def keys(self) -> Keys:
         """Return the access keys, cached. Raises MissingDependency if access keys are disabled."""
         if self._keys is None:
-            keys = self.operations.list_keys(*self.place, cls=rest)
+            path, disabled = self.keyless
+            keys = {} if self.fact(path) == disabled else self.operations.list_keys(*self.place, cls=rest)
             if not keys.get("primaryKey"):
                 message = f"{self.kind} {self.name}: access keys are disabled."
-                raise MissingDependency(message, "Run step 3 with mode=apply: it enables them.")
+                adopted = "Ask the owner of the broker to enable them."
+                action = adopted if self.origin == ADOPTED else "Run step 3 with mode=apply: it enables them."
+                raise MissingDependency(message, action)
             learn = self.session.redactor.learn
             self._keys = Keys(learn(keys["primaryKey"]), learn(keys["secondaryKey"]))
         return self._keys
@@ -142,6 +147,7 @@ class RedisDatabase(ArmChild, Broker):
     sdk = "managed_redis.databases"
     creation = "begin_create"
     port_path = "properties.port"
+    keyless = ("properties.accessKeysAuthentication", "Disabled")
     immutable = ("properties.clusteringPolicy", "properties.clientProtocol")
 
     def __init__(self, cluster: RedisCluster) -> None:
@@ -181,6 +187,7 @@ class ExistingRedis(Broker):
     type = "Microsoft.Cache/redis"
     sdk = "redis.redis"
     port_path = "properties.sslPort"
+    keyless = ("properties.disableAccessKeyAuthentication", True)
 
     @property
     def origin(self) -> str:

@@ -10,7 +10,7 @@ from azure.core.exceptions import HttpResponseError
 from airflowaks.azure.redis import RedisCluster
 from airflowaks.engine.changes import Action
 from airflowaks.engine.converge import converge
-from airflowaks.errors import AirflowAksError, SkuNotAvailable
+from airflowaks.errors import AirflowAksError, MissingDependency, SkuNotAvailable
 from airflowaks.session import Session
 from airflowaks.steps import backend
 
@@ -126,3 +126,16 @@ def test_an_adopted_instance_whose_creation_failed_is_not_deleted(group: Resourc
 
     assert (change.action, change.applied) == (Action.NONE, False)
     assert not deletions(cloud, instance)
+
+
+@pytest.mark.parametrize(("tags", "action"), [({}, "Ask the owner of the broker"), (None, "Run step 3")])
+def test_who_enables_access_keys(group: ResourceGroup, tags: dict[str, str] | None, action: str) -> None:
+    _, instance, broker = opened(group)
+    instance.put(instance.desired() if tags is None else {**instance.desired(), "tags": tags})
+    instance.refresh()
+    keyless = {"accessKeysAuthentication": "Disabled"}
+    broker.put({"properties": {**broker.desired()["properties"], **keyless}})
+    _, _, found = opened(group)
+    with pytest.raises(MissingDependency, match="access keys are disabled") as missing:
+        found.keys()
+    assert missing.value.action.startswith(action)

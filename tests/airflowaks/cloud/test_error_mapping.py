@@ -394,6 +394,13 @@ def test_a_principal_that_entra_does_not_know(session: Session, group: ResourceG
         (
             errors.SkuNotAvailable,
             400,
+            "RegionIsOfferRestricted",
+            "Subscriptions are restricted from provisioning in this region. Please choose a different region.",
+            "`airflowaks preflight`",
+        ),
+        (
+            errors.SkuNotAvailable,
+            400,
             "BadRequest",
             "The VM size of Standard_D4ds_v5 is not allowed in your subscription in location 'westeurope'.",
             "`airflowaks preflight`",
