@@ -10,7 +10,6 @@ import threading
 from typing import TYPE_CHECKING, Any
 
 from airflowaks.azure.arm import ArmChild, ArmResource, merge
-from airflowaks.azure.entra import FORBIDDEN
 from airflowaks.azure.region import postgresql_capabilities, postgresql_releases, require_release
 from airflowaks.engine.changes import AFTER_APPLY, Difference
 from airflowaks.engine.resource import value_at
@@ -138,15 +137,13 @@ class EntraAdministrator(ServerChild):
     def user(self) -> str:
         """Return the PostgreSQL user that the members sign in as: the group's name as Entra has it.
 
-        To a caller who may not read groups, and where there is no group yet, it is the environment's.
+        Where Graph does not tell, or there is no group yet, it is the environment's, so that a sign-in needs no Graph.
         """
-        from azure.core.exceptions import HttpResponseError
+        from azure.core.exceptions import AzureError
 
         try:
             return str(value_at(self.admins.facts, "displayName") or self.admins.name)
-        except HttpResponseError as error:
-            if error.status_code != FORBIDDEN:
-                raise
+        except AzureError:
             return self.admins.name
 
     @property

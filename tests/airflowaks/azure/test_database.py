@@ -64,6 +64,21 @@ def test_the_operator_signs_in_under_the_name_that_entra_has(group: ResourceGrou
         assert connected.info.user == theirs.name
 
 
+@pytest.mark.parametrize("status", [400, 403])
+def test_the_operator_signs_in_where_graph_does_not_answer(
+    rehearsal: Rehearsal, step: backend.Resources, status: int
+) -> None:
+    fault = {"methods": ["GET"], "host": r"graph\.microsoft\.com", "status": status, "code": "no", "times": 9}
+    rehearsal.control("POST", fault)
+    old = step.server.session
+    later = Session(old.environment, "plan", old.connection).memoize(backend.Resources)
+    try:
+        with later.role.administer() as connected:
+            assert connected.info.user == old.environment.entra.admin_group
+    finally:
+        rehearsal.control("DELETE")
+
+
 def create(step: backend.Resources) -> list[Action]:
     return [change.action for change in backend.database(step.server.session) if change.name == "airflow"]
 
