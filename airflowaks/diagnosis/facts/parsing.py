@@ -43,9 +43,9 @@ class Parsing:
 
     @property
     def unread(self) -> dict[str, str]:
-        """Return the files that were not read to their end, and how that ended."""
+        """Return the files whose last reading failed, and how; `import_errors` tells more of those that raised one."""
         ended = {
-            name: f"read without an end: stopped after {file.seconds:.0f} s"
+            name: f"its process ended after {file.seconds:.0f} s, before the file was read"
             for name, file in self.files.items()
             if file.errors
         }

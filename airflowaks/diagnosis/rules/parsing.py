@@ -113,6 +113,6 @@ def _file_is_gone(facts: Snapshot) -> Iterable[Cause]:
     count = f"{len(gone)} DAG{'s are' if len(gone) > 1 else ' is'}"
     yield Cause(
         f"{count} stale: the file was removed, or does not define it any more.",
-        "Restore the file and run step 6. To delete the DAG in Airflow's web pages deletes all of its runs.",
+        "Restore the file and run step 6. Deleting the DAG in Airflow's web pages deletes all of its runs.",
         [f"DAG {dag}: file {file}" for dag, file in gone.items()],
     )

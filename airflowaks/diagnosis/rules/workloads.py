@@ -145,7 +145,9 @@ def _nodes_are_full(facts: Snapshot) -> Iterable[Cause]:
     lines = WORKLOADS.lines(facts, *(("nodes are available", words) for words in _FULL))
     waiting = {name for name, pod in facts.kubernetes.pods.items() if pod.reason == "Unschedulable"}
     said = [event for name, event in scale_ups(facts).items() if name in waiting]
-    if lines and waiting and waiting <= awaiting_a_node(facts):
+    if not lines:
+        return
+    if waiting and waiting <= awaiting_a_node(facts):
         yield Cause(
             "A pod waits for a node, which the cluster's autoscaler adds.",
             "Wait some minutes. If no node joins within fifteen, the autoscaler gives up and tries again.",
@@ -158,7 +160,7 @@ def _nodes_are_full(facts: Snapshot) -> Iterable[Cause]:
             "A pod is unschedulable: no node has enough free CPU or memory.",
             "Raise `cluster.node_pool.max_count` or choose a larger VM size and run step 1, or lower the pods'"
             " requests.",
-            [*said, *lines] if lines else [],
+            [*said, *lines],
             components_of(lines),
         )
 
@@ -261,9 +263,8 @@ def _enable(session: Session) -> Changes:
 def _deployment_is_disabled(facts: Snapshot) -> Iterable[Cause]:
     for name, deployment in facts.kubernetes.deployments.items():
         scaled = facts.kubernetes.scaled(name)
-        rests = (
-            scaled is not None and scaled.ours and not scaled.spec.get("minReplicaCount", 0)
-        )  # KEDA starts the first pod
+        # KEDA starts the first pod.
+        rests = scaled is not None and scaled.ours and not scaled.spec.get("minReplicaCount", 0)
         if deployment.paused or not (deployment.wanted or rests):
             state = "is paused" if deployment.paused else "is scaled to 0 replicas"
             yield Cause(
@@ -286,7 +287,7 @@ def _workers_are_not_scaled(facts: Snapshot) -> Iterable[Cause]:
             target = scaled.spec["scaleTargetRef"]["name"]
             deployment = facts.kubernetes.deployments.get(target)
             where = f"event of ScaledObject {scaled.name}"
-            lines = [line for line in WORKLOADS.lines(facts, ("",)) if line.where == where]
+            lines = [line for line in facts.log_lines if line.where == where]
             yield Cause(
                 f"KEDA cannot read how many tasks are queued, so it does not scale the Deployment {target}.",
                 "Run step 7, which sets what KEDA signs in with. Check that pods in kube-system reach the database.",

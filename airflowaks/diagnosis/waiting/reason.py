@@ -123,7 +123,7 @@ def is_stale(wait: Wait, facts: Snapshot) -> Reason | None:
     return Reason(
         Kind.LIMIT,
         f"DAG {wait.dag} is stale: its file was removed, or does not define the DAG any more.",
-        "Restore the DAG's file and run step 6. To delete the DAG in Airflow's web pages deletes all of its runs.",
+        "Restore the DAG's file and run step 6. Deleting the DAG in Airflow's web pages deletes all of its runs.",
         (f"file {_short(wait.file)}{parsed}",),
     )
 
