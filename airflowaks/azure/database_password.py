@@ -46,6 +46,8 @@ class DatabasePassword(Resource):
         except psycopg.OperationalError as error:
             if WRONG_PASSWORD not in str(error):
                 raise
+            # Another run may have written a newer one, to the vault and then here.
+            self.secret.refresh()
             return {"opens": "no"}
         return {"opens": "yes"}
 
@@ -54,9 +56,13 @@ class DatabasePassword(Resource):
         return {"opens": "yes"}
 
     def write(self, facts: Facts | None) -> None:
-        """Set the role's password to the vault's."""
+        """Set the role's password to the vault's, and again where another run has meanwhile written a newer one."""
         del facts
-        self.role.set_password(self.session.redactor.learn(self._url().password))
+        accepted = None
+        while accepted != (password := self._url().password):
+            self.role.set_password(self.session.redactor.learn(password))
+            accepted = password
+            self.secret.refresh()
 
     def prove(self) -> str:
         """Create a table as Airflow would, in a transaction that is rolled back, and return a sentence about it.

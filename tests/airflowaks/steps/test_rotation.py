@@ -24,6 +24,7 @@ from airflowaks.cloud.routes import Direct
 from airflowaks.diagnosis.readers.backend import celery
 from airflowaks.diagnosis.readers.scope import Scope
 from airflowaks.engine.changes import Action
+from airflowaks.engine.converge import converge
 from airflowaks.engine.results import Results
 from airflowaks.errors import InvalidParameter, MissingDependency, NotConverged
 from airflowaks.session import open_session
@@ -33,6 +34,7 @@ from tests.support.deployment import describe_environment, is_write
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
+    from airflowaks.azure.database_password import DatabasePassword
     from airflowaks.session import Session
     from tests.support.rehearsal import Rehearsal
 
@@ -103,6 +105,12 @@ def log_in(url: str) -> str:
     with psycopg.connect(libpq, sslrootcert=certificates()) as connection:
         (user,) = connection.execute("SELECT current_user").fetchone() or ("",)
     return str(user)
+
+
+def write_alone(session: Session, password: DatabasePassword) -> None:
+    """Write as a run does that has compared before."""
+    del session
+    password.write(None)
 
 
 def applied(session: Session) -> set[str]:
@@ -189,6 +197,24 @@ def test_of_two_rotations_at_once_the_first_one_accepts_what_the_second_one_wrot
     key_vault.everything(again)
     assert applied(again) == set()
     assert not key_vault.checks(again).failed
+
+
+@pytest.mark.parametrize("set_password", [converge, write_alone])
+def test_a_password_that_another_run_has_renewed_is_never_set_back(
+    open_here: Callable[..., Session], held: Callable[[], dict[str, str]], set_password: Callable[..., object]
+) -> None:
+    """The first run has the vault's value of before; the second one renews it on both sides meanwhile."""
+    first = open_here()
+    step = first.memoize(key_vault.Resources)
+    converge(first, step.result_backend)
+    key_vault.rotate(open_here(), key_vault.RESULT_BACKEND)
+
+    set_password(first, step.celery_password)
+
+    assert log_in(held()[key_vault.RESULT_BACKEND]) == "airflow_celery"
+    again = open_here()
+    key_vault.everything(again)
+    assert applied(again) == set()
 
 
 def test_of_two_rotations_at_once_both_end_with_a_url_that_the_broker_accepts(
