@@ -11,7 +11,7 @@ from __future__ import annotations
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
-from airflowaks.azure.database_role import read_row, statement
+from airflowaks.azure.database_role import read_row, repeated, statement
 from airflowaks.azure.postgresql import ServerChild
 from airflowaks.engine.resource import Resource
 from airflowaks.errors import PermissionDenied
@@ -61,13 +61,14 @@ class Database(ServerChild):
         """Return the character set UTF-8, which Airflow requires."""
         return {"properties": {"charset": "UTF8"}}
 
+    @repeated
     def put(self, body: dict[str, Any]) -> None:
         """Create the database. It may exist already, where Resource Manager has not yet seen it."""
         del body
-        from psycopg.errors import DuplicateDatabase, UniqueViolation
+        from psycopg.errors import DuplicateDatabase
 
         create = statement("CREATE DATABASE {} OWNER {} ENCODING 'UTF8'", self.name, self.role.name)
-        with self.role.administer() as connection, suppress(DuplicateDatabase, UniqueViolation):
+        with self.role.administer() as connection, suppress(DuplicateDatabase):
             connection.autocommit = True  # PostgreSQL creates no database in a transaction
             self.role.grant_to_administrator(connection)
             connection.execute(create)
@@ -124,6 +125,7 @@ class DatabasePrivileges(Resource):
         unseen = self.facts is not None and "creates" not in self.facts
         return owned if unseen else {**owned, "creates": True}
 
+    @repeated
     def write(self, facts: Facts | None) -> None:
         """Hand the database over, close it to others and grant the schema.
 

@@ -7,7 +7,8 @@ create a database that belongs to this role.
 from __future__ import annotations
 
 from contextlib import suppress
-from typing import TYPE_CHECKING, Any, LiteralString
+from functools import partial, wraps
+from typing import TYPE_CHECKING, Any, LiteralString, ParamSpec
 
 from airflowaks.cloud.connection import AFTER_JOINING
 from airflowaks.cloud.error_mapping import distrusts_certificate
@@ -27,10 +28,11 @@ if TYPE_CHECKING:
 TOKEN_SCOPE = "https://ossrdbms-aad.database.windows.net/.default"  # noqa: S105 - a scope, not a secret
 WRONG_PASSWORD = "password authentication failed"  # noqa: S105 - the server's words, not a password
 _NOT_A_MEMBER = "oid mismatch"  # believed: no page lists what the service answers to the token of a stranger
-_CONCURRENTLY = "tuple concurrently updated"
+_COLLISIONS = ("tuple concurrently updated", "duplicate key value")
 _CONNECT_SECONDS = 30
 _SPREAD_SECONDS = 300.0
 _LONGEST_REASON = 400
+P = ParamSpec("P")
 _FACTS = """
     SELECT rolcanlogin AS login,
            array_remove(ARRAY[
@@ -83,6 +85,17 @@ def statement(text: LiteralString, *names: str) -> sql.Composed:
     return sql.SQL(text).format(*map(sql.Identifier, names))
 
 
+def repeated(write: Callable[P, None]) -> Callable[P, None]:
+    """Repeat a write of the catalogues: of two runs that write a row at the same moment, PostgreSQL lets one fail."""
+
+    @wraps(write)
+    def repeat(*arguments: P.args, **options: P.kwargs) -> None:
+        ask = partial(write, *arguments, **options)
+        retry_on(ask, lambda error: any(words in str(error) for words in _COLLISIONS), _SPREAD_SECONDS)
+
+    return repeat
+
+
 class DatabaseRole(Resource):
     """A role that owns a database: it can log in and has no privilege on the server; step 4 sets its password."""
 
@@ -118,20 +131,21 @@ class DatabaseRole(Resource):
         """Want a role that can log in and has no privilege on the server."""
         return {"login": True, "powers": [], "memberships": []}
 
+    @repeated
     def write(self, facts: Facts | None) -> None:
         """Create the role without a password, or revoke its privileges. One transaction.
 
         Raises PermissionDenied for a privilege that the administrator cannot revoke: on a managed server some belong to
         the service, and only the grantor can revoke a membership.
         """
-        from psycopg.errors import DuplicateObject, InsufficientPrivilege, UniqueViolation
+        from psycopg.errors import DuplicateObject, InsufficientPrivilege
 
         before = facts or {}
         # PostgreSQL refuses even NO… of an attribute that the administrator lacks, so only the role's own are named.
         attributes = [f"NO{power}" for power in before.get("powers", ())]
         verb = "CREATE" if facts is None else "ALTER"
         # Another run may have created it after this one had read.
-        with suppress(DuplicateObject, UniqueViolation), self.administer() as connection:
+        with suppress(DuplicateObject), self.administer() as connection:
             try:
                 connection.execute(statement(" ".join([verb, "ROLE {} LOGIN", *attributes]), self.name))
                 for group in before.get("memberships", ()):
@@ -160,19 +174,16 @@ class DatabaseRole(Resource):
         except InsufficientPrivilege as error:
             raise self._denied({}, error.diag.message_primary) from error
 
+    @repeated
     def set_password(self, password: Secret) -> None:
         """Set the role's password; only its SCRAM verifier is sent, so that no statement log can have the password."""
         from psycopg import sql
 
-        def alter() -> None:
-            with self.administer() as connection:
-                verifier = connection.pgconn.encrypt_password(
-                    password.reveal().encode(), self.name.encode(), b"scram-sha-256"
-                )
-                connection.execute(statement("ALTER ROLE {} PASSWORD ", self.name) + sql.Literal(verifier.decode()))
-
-        # PostgreSQL lets one of two that change a catalogue's row at the same moment fail.
-        retry_on(alter, lambda error: _CONCURRENTLY in str(error), _SPREAD_SECONDS)
+        with self.administer() as connection:
+            verifier = connection.pgconn.encrypt_password(
+                password.reveal().encode(), self.name.encode(), b"scram-sha-256"
+            )
+            connection.execute(statement("ALTER ROLE {} PASSWORD ", self.name) + sql.Literal(verifier.decode()))
 
     def administer(self, database: str = "postgres") -> psycopg.Connection[Any]:
         """Connect as the Entra administrator; retry while a new administrator or firewall rule takes effect.

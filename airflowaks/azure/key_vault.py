@@ -200,6 +200,8 @@ class VaultSecret(Resource):
         self.access = access
         self.purpose = purpose
         self._value = value
+        self._sources = [need for need in depends_on if isinstance(need, VaultSecret)]
+        """The secrets that the value is a copy of. Another run may renew them, and the copies then."""
         self._generate = generate
         self.interrupts = ""
         """What its renewal interrupts, in a sentence."""
@@ -254,6 +256,7 @@ class VaultSecret(Resource):
         if value == self._pending or (self._versions and version not in self._versions):
             # A third version is newer: another operator's, who wrote after this one. It is then as good as any other.
             self._pending = None
+            self._read_sources()
         return {"value": value, "contentType": secret.properties.content_type, "version": version}
 
     def require(self, path: str) -> Any:
@@ -325,3 +328,10 @@ class VaultSecret(Resource):
             self._pending = value = self.session.redactor.learn(self._generate())
         written = self.vault.secrets.set_secret(self.name, value.reveal(), content_type=self.purpose)
         self._versions = (self.fact("version"), written.properties.version)
+        self._read_sources()
+        if self.desired_value not in (value, AFTER_APPLY):
+            self._set()
+
+    def _read_sources(self) -> None:
+        for source in self._sources:
+            source.refresh()

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 
 import psycopg
@@ -25,6 +27,7 @@ if TYPE_CHECKING:
 
 pytestmark = pytest.mark.broad
 
+PATIENCE_SECONDS = 60
 OWNED = {"owner": "airflow", "private": True, "creates": True}
 
 
@@ -146,6 +149,32 @@ def test_a_database_that_resource_manager_has_not_seen_is_no_error(
     administer("CREATE DATABASE airflow")
     step.database.put({})
     assert create(step) == [Action.NONE, Action.NONE, Action.UPDATE]
+
+
+@pytest.mark.parametrize(
+    ("written", "by_another_run"),
+    [
+        ("role", "ALTER ROLE airflow CREATEDB"),
+        ("privileges", "REVOKE ALL ON DATABASE airflow FROM PUBLIC"),
+    ],
+)
+def test_of_two_runs_that_write_the_same_row_none_fails(
+    step: backend.Resources, written: str, by_another_run: str
+) -> None:
+    converge(step.server.session, step.role, step.database)
+    resource = getattr(step, written)
+    with ThreadPoolExecutor(1) as pool, step.role.administer() as another, step.role.administer() as observer:
+        observer.autocommit = True
+        another.execute(sql.SQL(by_another_run))
+        writing = pool.submit(resource.write, {"powers": ["CREATEDB"]})
+        deadline = time.monotonic() + PATIENCE_SECONDS
+        while not observer.execute("SELECT 1 FROM pg_locks WHERE NOT granted").fetchone():
+            assert time.monotonic() < deadline
+            assert not writing.done()
+        another.commit()
+        writing.result(PATIENCE_SECONDS)
+    resource.refresh()
+    assert resource.differences() == ()
 
 
 def test_what_the_administrator_changed_is_set_back(step: backend.Resources, administer: Callable[..., None]) -> None:

@@ -173,7 +173,9 @@ def test_the_keys_of_an_adopted_broker_are_its_owners(
     key_vault.check_rotation(open_here(), key_vault.BROKER_URL)
 
 
-@pytest.mark.parametrize("name", [key_vault.BROKER_URL, key_vault.SQL_CONNECTION, key_vault.JWT_SECRET])
+@pytest.mark.parametrize(
+    "name", [key_vault.BROKER_URL, key_vault.SQL_CONNECTION, key_vault.KEDA_CONNECTION, key_vault.JWT_SECRET]
+)
 def test_of_two_rotations_at_once_the_first_one_accepts_what_the_second_one_wrote(
     rehearsal: Rehearsal,
     open_here: Callable[..., Session],
@@ -212,6 +214,24 @@ def test_a_password_that_another_run_has_renewed_is_never_set_back(
     set_password(first, step.celery_password)
 
     assert log_in(held()[key_vault.RESULT_BACKEND]) == "airflow_celery"
+    again = open_here()
+    key_vault.everything(again)
+    assert applied(again) == set()
+
+
+def test_what_another_run_has_renewed_is_copied(
+    open_here: Callable[..., Session], held: Callable[[], dict[str, str]]
+) -> None:
+    """The first run has the vault's value of before; the second one renews it and its copies meanwhile."""
+    first = open_here()
+    step = first.memoize(key_vault.Resources)
+    converge(first, step.sql_connection)
+    key_vault.rotate(open_here(), key_vault.SQL_CONNECTION)
+
+    converge(first, *step.copies, step.password)
+
+    urls = held()
+    assert {log_in(urls[name]) for name in DATABASE_URLS} == {"airflow"}
     again = open_here()
     key_vault.everything(again)
     assert applied(again) == set()
