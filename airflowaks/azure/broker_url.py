@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from airflowaks.azure.key_vault import VaultSecret
 from airflowaks.azure.redis import broker_url, ping
+from airflowaks.azure.vault_secret import VaultSecret
 from airflowaks.cloud.database_urls import password_of
 from airflowaks.engine.changes import AFTER_APPLY
 from airflowaks.engine.polling import wait_until

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     import psycopg
 
     from airflowaks.azure.database_role import DatabaseRole
-    from airflowaks.azure.key_vault import VaultSecret
+    from airflowaks.azure.vault_secret import VaultSecret
 
 
 class DatabasePassword(Resource):

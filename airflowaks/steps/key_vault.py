@@ -11,9 +11,10 @@ from typing import TYPE_CHECKING, Any
 
 from airflowaks.azure.broker_url import BrokerUrl
 from airflowaks.azure.database_password import DatabasePassword
-from airflowaks.azure.key_vault import NEW_SECRET, Vault, VaultSecret
+from airflowaks.azure.key_vault import Vault
 from airflowaks.azure.redis import Rank, broker_url
 from airflowaks.azure.roles import Role, RoleAssignment
+from airflowaks.azure.vault_secret import NEW_SECRET, VaultSecret
 from airflowaks.cloud.database_urls import DatabaseUrl, password_of
 from airflowaks.cloud.redaction import Secret
 from airflowaks.engine.changes import AFTER_APPLY, Changes

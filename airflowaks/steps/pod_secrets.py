@@ -23,7 +23,7 @@ from airflowaks.steps import key_vault, workload_identity
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-    from airflowaks.azure.key_vault import VaultSecret
+    from airflowaks.azure.vault_secret import VaultSecret
     from airflowaks.kube.client import Document
     from airflowaks.session import Session
 

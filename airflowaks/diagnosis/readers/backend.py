@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     import psycopg
     import redis
 
-    from airflowaks.azure.key_vault import VaultSecret
+    from airflowaks.azure.vault_secret import VaultSecret
     from airflowaks.diagnosis.readers.scope import Scope
     from airflowaks.session import Session
 

@@ -18,12 +18,13 @@ from airflowaks import errors
 from airflowaks.azure.database_role import connect
 from airflowaks.azure.entra import Group, GroupMembers
 from airflowaks.azure.identities import ManagedIdentity
-from airflowaks.azure.key_vault import Vault, VaultSecret
+from airflowaks.azure.key_vault import Vault
 from airflowaks.azure.postgresql import FlexibleServer
 from airflowaks.azure.redis import ping
 from airflowaks.azure.registry import ContainerRegistry
 from airflowaks.azure.roles import Role, RoleAssignment
 from airflowaks.azure.subscription import ProviderRegistration, ResourceGroup
+from airflowaks.azure.vault_secret import VaultSecret
 from airflowaks.cloud import error_mapping
 from airflowaks.cloud.certificates import public_roots
 from airflowaks.cloud.cluster import Address

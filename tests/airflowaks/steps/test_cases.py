@@ -15,8 +15,8 @@ from typing import Any
 
 import pytest
 
-from airflowaks.azure.key_vault import NEW_SECRET, VaultSecret
 from airflowaks.azure.redis import Keys
+from airflowaks.azure.vault_secret import NEW_SECRET, VaultSecret
 from airflowaks.cloud.connection import Connection, Operator
 from airflowaks.cloud.redaction import Secret
 from airflowaks.config.environment import load_environment
