@@ -71,6 +71,23 @@ def connect(server: FlexibleServer, database: str, user: str, password: str) -> 
         )
 
 
+def sign_in(administrator: EntraAdministrator, database: str = "postgres") -> psycopg.Connection[Any]:
+    """Connect as the Entra administrator, with a token; Graph is asked for the user only where its name is refused."""
+    import psycopg
+
+    server, token = administrator.server, administrator.session.token(TOKEN_SCOPE)
+    try:
+        return connect(server, database, administrator.name, token)
+    except psycopg.OperationalError as error:
+        if not _is_refusal(error) or administrator.user == administrator.name:
+            raise
+    return connect(server, database, administrator.user, token)
+
+
+def _is_refusal(error: BaseException) -> bool:
+    return any(words in str(error) for words in (WRONG_PASSWORD, _NOT_A_MEMBER))
+
+
 def read_row(connection: psycopg.Connection[Any], query: LiteralString, *values: str) -> Facts | None:
     """Return the first row of a query by its columns' names, or None."""
     from psycopg.rows import dict_row
@@ -201,13 +218,9 @@ class DatabaseRole(Resource):
             return any(resource.recently_written for resource in (self.administrator, *self.firewall()))
 
         try:
-            return retry_on(
-                lambda: connect(self.server, database, self.administrator.user, self.session.token(TOKEN_SCOPE)),
-                is_early,
-                _SPREAD_SECONDS,
-            )
+            return retry_on(lambda: sign_in(self.administrator, database), is_early, _SPREAD_SECONDS)
         except psycopg.OperationalError as error:
-            if not any(words in str(error) for words in (WRONG_PASSWORD, _NOT_A_MEMBER)):
+            if not _is_refusal(error):
                 raise
             group = self.administrator.name
             reason = self.session.redactor.one_line(str(error), _LONGEST_REASON)

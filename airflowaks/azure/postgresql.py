@@ -134,10 +134,15 @@ class EntraAdministrator(ServerChild):
         self.admins = group
 
     @property
+    def finishing_seconds(self) -> float:
+        """A new server refuses administrators for minutes; a stopped one does for ever, with the same code."""
+        return 900.0
+
+    @property
     def user(self) -> str:
         """Return the PostgreSQL user that the members sign in as: the group's name as Entra has it.
 
-        Where Graph does not tell, or there is no group yet, it is the environment's, so that a sign-in needs no Graph.
+        Where Graph does not tell, or there is no group yet, it is the environment's.
         """
         from azure.core.exceptions import AzureError
 

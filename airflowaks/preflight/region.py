@@ -223,7 +223,7 @@ def _restricted(capabilities: Mapping[str, Any]) -> bool:
     The model of API version 2026-10-01 deprecates the property for the feature Restricted, and `az` reads
     OfferRestricted (azure-cli's `_flexible_server_location_capabilities_util.py`).
     """
-    features = {feature["name"]: feature["status"] for feature in capabilities.get("supportedFeatures") or ()}
+    features = {feature.get("name"): feature.get("status") for feature in capabilities.get("supportedFeatures") or ()}
     return "Enabled" in (capabilities.get("restricted"), features.get("OfferRestricted"), features.get("Restricted"))
 
 

@@ -74,7 +74,9 @@ def test_the_old_fernet_key_is_needed_no_more_once_a_pod_that_has_the_new_one_ha
         assert encrypted() != before
         assert readable(encrypted(), new)
         assert not readable(encrypted(), old)
-        secret.vault.secrets.set_secret(secret.name, new)
+        secret.vault.secrets.set_secret(secret.name, new, content_type="Fernet keys, the newest first")
+        secret.refresh()
+        assert secret.differences() == (), "which the next check would call drift"
         step7.everything(open_session("local"))
         with scene.api() as api:
             assert api._send("GET", "/api/v2/variables/drill")["value"] == "of before"

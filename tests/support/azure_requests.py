@@ -87,11 +87,11 @@ def make_service_principal(send: Sender) -> tuple[str, str, str]:
 
 
 def when_replicated(ask: Callable[[], HttpResponse]) -> HttpResponse:
-    """Return the first answer that is no error, at the latest the one after ten seconds.
+    """Return the first answer that is no error, at the latest the one after a minute.
 
     Until all replicas of the directory have a new object, some services and requests do not find it.
     """
-    deadline = time.monotonic() + 10
+    deadline = time.monotonic() + 60
     while (answer := ask()).status_code >= 400 and time.monotonic() < deadline:
         time.sleep(0.02)
     return answer

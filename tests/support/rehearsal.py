@@ -85,7 +85,7 @@ class Rehearsal:
         )
         context = ssl.create_default_context(cafile=str(self.home / "ca.pem"))
         handlers = (urllib.request.ProxyHandler({}), urllib.request.HTTPSHandler(context=context))
-        with urllib.request.build_opener(*handlers).open(request, timeout=10) as answer:
+        with urllib.request.build_opener(*handlers).open(request, timeout=60) as answer:
             return json.load(answer)
 
 

@@ -14,7 +14,7 @@ from dataclasses import replace
 from itertools import islice
 from typing import TYPE_CHECKING, Any
 
-from airflowaks.azure.database_role import TOKEN_SCOPE, connect, read_row
+from airflowaks.azure.database_role import connect, read_row, sign_in
 from airflowaks.azure.redis import opened
 from airflowaks.cloud.database_urls import DatabaseUrl
 from airflowaks.diagnosis.facts.services import Broker, Database, Role, Transaction
@@ -133,8 +133,7 @@ def as_owner(connection: psycopg.Connection[Any]) -> Database:
 def administrator(session: Session, _scope: Scope) -> dict[str, Any]:
     """Sign in as administrator with a token; read Airflow's role, and which transactions block others or are old."""
     step3 = session.memoize(backend.Resources)
-    token = session.token(TOKEN_SCOPE)
-    with connect(step3.server, "postgres", step3.administrator.user, token) as connection:
+    with sign_in(step3.administrator) as connection:
         row = read_row(connection, _OF_THE_ROLE, step3.role.name)
         read = transactions(connection, step3.database.name, step3.celery_database.name)
     return {"role": Role(**row) if row else Role(exists=False, login=False), "transactions": read}

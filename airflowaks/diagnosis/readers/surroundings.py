@@ -63,7 +63,7 @@ def _authored(document: Document) -> Authored:
         by=next(iter(managers), ""),
         at=metadata.get("creationTimestamp", ""),
         ours=FIELD_MANAGER in managers,
-        problem=f"{ready['reason']}: {ready['message']}" if ready.get("status") == "False" else "",
+        problem=f"{ready.get('reason', '')}: {ready.get('message', '')}" if ready.get("status") == "False" else "",
     )
 
 

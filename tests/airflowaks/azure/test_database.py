@@ -78,6 +78,7 @@ def test_the_operator_signs_in_where_graph_does_not_answer(
     try:
         with later.role.administer() as connected:
             assert connected.info.user == old.environment.entra.admin_group
+        assert [each["matched"] for each in rehearsal.control("GET")] == [0]
     finally:
         rehearsal.control("DELETE")
 

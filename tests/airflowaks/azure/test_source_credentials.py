@@ -98,7 +98,7 @@ def test_six_hours_are_not_waited_for(hub: Rehearsal, place: Path) -> None:
     began = time.monotonic()
     with pytest.raises(Throttled, match="pull rate limit"):
         converge(session, image)
-    assert time.monotonic() - began < 20
+    assert time.monotonic() - began < 60
     hub.control("DELETE")
 
 

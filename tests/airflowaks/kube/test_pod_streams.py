@@ -164,7 +164,7 @@ def test_a_silent_kubelet_costs_seconds_and_is_named(world: World, rehearsal: Re
                 began = time.monotonic()
                 with pytest.raises(KubernetesError) as caught:
                     ask()
-                assert time.monotonic() - began < 10
+                assert time.monotonic() - began < 30
                 assert caught.value.message.startswith(f"Node {node} of cluster ")
                 assert "its kubelet does not answer, though the cluster's API does" in caught.value.message
         finally:

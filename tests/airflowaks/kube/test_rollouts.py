@@ -254,7 +254,7 @@ def test_a_command_that_ends_before_it_has_read_its_input_gives_its_exit_code(
                 CommandFailed, match=r"`tar` in pod \S+ ended with exit code 2: tar: /nowhere/archive: Cannot"
             ):
                 run(world.kube, one, ("tar", "-cf", "/nowhere/archive", "-T", "-"), stdin=text)
-            assert time.monotonic() - began < 5
+            assert time.monotonic() - began < 30
     finally:
         rehearsal.control("DELETE")
 
@@ -272,7 +272,7 @@ def test_a_push_that_fails_says_what_tar_said(world: World, rehearsal: Rehearsal
                 CommandFailed, match="`tar` in pod pushed-to ended with exit code 2: tar: /nowhere: Cannot"
             ):
                 PodFolder(session, tmp_path / "dags", one, "main", "/nowhere").write(None)
-            assert time.monotonic() - began < 5
+            assert time.monotonic() - began < 30
     finally:
         rehearsal.control("DELETE")
 

@@ -65,7 +65,7 @@ def test_a_role_of_long_ago_is_not(group: ResourceGroup, rehearsal: Rehearsal) -
     started = time.monotonic()
     with pytest.raises(PermissionDenied, match="secret airflow-jwt-secret: Azure refused the request"):
         converge(rerun, step_of(rerun).jwt_secret)
-    assert time.monotonic() - started < 10
+    assert time.monotonic() - started < 60
     rehearsal.control("DELETE")
 
 

@@ -117,11 +117,11 @@ class FirewallRule(ServerChild):
 
 
 def _check_accessible(cloud: Cloud, server: Document) -> None:
-    """Raise ServiceError (409) for some seconds after the server's creation."""
+    """Raise ServiceError (409) for some seconds after the server's creation, and while it is stopped."""
     creation = cloud.operations.get(server["_operation"])
-    if creation is None or creation.verb != "create" or creation.ended is None:
-        return
-    if time.time() < creation.ended + cloud.settings.scaled(_INACCESSIBLE_SECONDS):
+    created = creation.ended if creation is not None and creation.verb == "create" else None
+    is_new = created is not None and time.time() < created + cloud.settings.scaled(_INACCESSIBLE_SECONDS)
+    if is_new or server["_secret"].get("stopped"):
         code = "AadAuthOperationCannotBePerformedWhenServerIsNotAccessible"
         raise ServiceError(409, code, _INACCESSIBLE.format(name=server["name"]))
 
