@@ -66,13 +66,15 @@ def vault_name(session: Session) -> Iterator[Row]:
 def broker_name(session: Session) -> Iterator[Row]:
     """Look whether the broker exists.
 
-    Only an Azure Cache for Redis has a check of names: https://learn.microsoft.com/rest/api/redis/redis/check-name-availability
+    Only an Azure Cache for Redis has a check of names: https://learn.microsoft.com/rest/api/redis/redis/check-name-availability.
+    The sizes of a Managed Redis are listed for an instance that exists, to scale it.
     """
     broker = session.memoize(backend.Resources).broker_parts[0]
     if broker.facts is not None:
         yield Row(NAME.format(broker.kind), "ok", f"{broker.name} exists")
     else:
-        seen = f"{broker.name}: Azure has no check of a Managed Redis's name"
+        size = broker.desired()["sku"]["name"]
+        seen = f"{broker.name}, {size}: Azure tells neither whether a name is free nor which sizes a region has room for"
         yield Row(NAME.format(broker.kind), "unknown", seen)
 
 

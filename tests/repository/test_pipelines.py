@@ -54,6 +54,19 @@ def test_its_test_commands_are_the_readmes_and_those_of_ci() -> None:
     assert (REPOSITORY / ".ci/run").read_text().endswith(f"\n{commands['Test broadly']}\n")
 
 
+def test_whichever_image_is_asked_for_is_that_of_each_notebook_that_has_the_parameter() -> None:
+    """Also of the preflight in the first one, which judges what it takes to build or import."""
+    asked = {}
+    for stage in ("image", "dev", "drift", "prod"):
+        for job in pipelines.jobs(stage, image="existing"):
+            for step in pipelines.steps(job):
+                if name := step.get("env", {}).get("NOTEBOOK"):
+                    has_parameter = "image: str" in (REPOSITORY / f"notebooks/{name}.ipynb").read_text()
+                    asked[stage, name] = "-p image existing" in step["env"]["MORE"] or not has_parameter
+    assert len(asked) == 5
+    assert all(asked.values()), asked
+
+
 def test_who_checks_gets_no_login_of_the_source() -> None:
     modes = {}
     for stage in ("image", "dev", "drift", "prod"):
