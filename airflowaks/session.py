@@ -54,7 +54,7 @@ Arguments = TypeVarTuple("Arguments")
 
 RESOURCE_MANAGER_SCOPE = "https://management.azure.com/.default"
 GRAPH_SCOPE = "https://graph.microsoft.com/.default"
-_DEFAULT_POLL_SECONDS = 5
+_DEFAULT_POLL_SECONDS = 2
 
 
 def _client(package: str, name: str) -> Any:
