@@ -11,7 +11,7 @@ import jwt
 if TYPE_CHECKING:
     from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
 
-_KEPT = 1024
+_KEPT = 128  # tokens, of some kilobytes each with their claims; each program that signs in gets its own
 
 
 class Verifier:
@@ -26,7 +26,7 @@ class Verifier:
             try:
                 return jwt.decode(token, public, algorithms=["RS256"], issuer=issuer, options=required)
             except (jwt.DecodeError, jwt.InvalidIssuerError) as forged:  # what no time changes
-                return forged
+                return type(forged)(*forged.args)  # the raised one keeps the frames of its request
 
         self._decode = decode
 

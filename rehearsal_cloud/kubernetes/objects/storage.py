@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     from rehearsal_cloud.documents import Document
 
-_HISTORY = 1024  # changes, of some kilobytes each; a watch that is further behind lists again
+_HISTORY = 256  # changes, of some kilobytes each; a watch that is further behind lists again
 
 
 class Entry(NamedTuple):

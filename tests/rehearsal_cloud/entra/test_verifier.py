@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import gc
 import time
+import weakref
 
 import jwt
 import pytest
@@ -41,3 +43,24 @@ def test_a_forged_token_is_refused_again_and_again() -> None:
             verifier.claims(forged)
         with pytest.raises(jwt.InvalidIssuerError):
             Verifier(KEY, "there").claims(token(60))
+
+
+class Request:
+    """What a caller holds while it asks."""
+
+
+def test_a_refused_token_keeps_nothing_of_its_request() -> None:
+    """A cluster first takes each token of Entra for one of a service account."""
+    verifier, forged = Verifier(KEY, "here"), token(60)[:-8] + "AAAAAAAA"
+
+    def ask() -> weakref.ref[Request]:
+        request = Request()
+        with pytest.raises(jwt.InvalidSignatureError):
+            verifier.claims(forged)
+        return weakref.ref(request)
+
+    kept = ask()
+    gc.collect()
+    assert kept() is None
+    with pytest.raises(jwt.InvalidSignatureError, match="Signature verification failed"):
+        verifier.claims(forged)
