@@ -15,6 +15,7 @@ from airflowaks.cloud.connection import Connection
 from airflowaks.config.environment import load_environment
 from airflowaks.engine.changes import Action
 from airflowaks.engine.converge import converge
+from airflowaks.engine.results import Results
 from airflowaks.errors import AirflowAksError
 from airflowaks.session import Session
 from tests.support.principals import principal_of
@@ -49,12 +50,12 @@ def operator(replicating: Rehearsal) -> Iterator[Callable[[], Session]]:
     replicating.control("DELETE")
 
 
-def converge_at_once(sessions: list[Session], name: str) -> set[str]:
-    """Let each session create the group with itself as a member, and return the IDs that they know it by."""
+def converge_at_once(sessions: list[Session], name: str, *, members: bool = True) -> set[str]:
+    """Let each session create the group, with itself as a member or none; return the IDs that they know it by."""
 
     def create(session: Session) -> str:
         group = Group(session, name, "a test's")
-        converge(session, group, GroupMembers(group, [session.operator.object_id]))
+        converge(session, group, *([GroupMembers(group, [session.operator.object_id])] if members else []))
         return str(group.id)
 
     for session in sessions:  # so that the first requests of all are those for the group
@@ -131,3 +132,61 @@ def test_who_may_only_create_groups_makes_them_without_a_key(
     (made,) = groups_called(operator(), group_name)
     assert (made["id"], "uniqueName" in made) == (group.id, False)
     assert [change.action for change in converge(session, group, members)] == [Action.NONE, Action.NONE]
+
+
+RIGHTS = ("Group.Create", "GroupMember.Read.All")
+
+
+@pytest.mark.broad
+@pytest.mark.parametrize("principals", [1, 2])
+def test_two_runs_that_may_only_create_groups_keep_the_older_one(
+    replicating: Rehearsal, operator: Callable[[], Session], group_name: str, principals: int
+) -> None:
+    connections = [
+        principal_of(replicating, operator(), [], RIGHTS, mode="apply").connection for _ in range(principals)
+    ]
+    for number in range(ROUNDS):
+        name = f"{group_name} {number}"
+        sessions = [Session(operator().environment, "apply", connections[turn % principals]) for turn in range(2)]
+        # Only a group's owner may add members to it.
+        ids = converge_at_once(sessions, name, members=principals == 1)
+        assert [{group["id"]} for group in groups_called(operator(), name)] == [ids]
+
+
+@pytest.mark.broad
+@pytest.mark.parametrize("fault", [{"cut": True}, {"hold": True, "after": True}])
+def test_who_may_only_create_groups_repeats_a_lost_creation(
+    replicating: Rehearsal, operator: Callable[[], Session], group_name: str, fault: dict[str, Any]
+) -> None:
+    connection = principal_of(replicating, operator(), [], RIGHTS, mode="apply").connection
+    first, second = (Session(operator().environment, "apply", connection) for _ in range(2))
+    replicating.control("POST", {"methods": ["POST"], "host": "graph", "path": "/groups", **fault})
+    with ThreadPoolExecutor(1) as pool:
+        lost = pool.submit(converge, first, Group(first, group_name, "a test's"))
+        if "hold" in fault:
+            while not any(each["holding"] for each in replicating.control("GET")):
+                time.sleep(0.01)
+        else:
+            with pytest.raises(AirflowAksError, match="ended in the middle of the answer"):
+                lost.result()
+        again = Group(second, group_name, "a test's")
+        converge(second, again)
+        replicating.control("DELETE")
+    assert [group["id"] for group in groups_called(operator(), group_name)] == [again.id]
+
+
+@pytest.mark.broad
+def test_where_the_newer_group_cannot_be_deleted_the_older_one_is_taken(
+    replicating: Rehearsal, operator: Callable[[], Session], group_name: str
+) -> None:
+    connection = principal_of(replicating, operator(), [], RIGHTS, mode="apply").connection
+    replicating.control(
+        "POST", {"methods": ["DELETE"], "host": "graph", "path": "/groups/", "status": 403, "times": 100}
+    )
+    sessions = [Session(operator().environment, "apply", connection) for _ in range(2)]
+    (stays,) = converge_at_once(sessions, group_name)
+    replicating.control("DELETE")
+    (left,) = {group["id"] for group in groups_called(operator(), group_name)} - {stays}
+    notes = {change.note for session in sessions for change in session.memoize(Results).changes} - {""}
+    (note,) = notes
+    assert note.endswith(f"may not delete it: run `az ad group delete --group {left}`.")
