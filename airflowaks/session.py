@@ -271,26 +271,29 @@ def open_session(
     operator_address: str = "",
     *,
     image: str = "",
+    component: str = "",
     waits: bool = False,
     connect: Callable[[Environment], Connection] = azure_connection,
 ) -> Session:
     """Return a session for the environment of that name; for a rehearsal, start the rehearsal cloud if needed.
 
     `operator_address` is the public IPv4 address of this machine, for an environment with `access: direct` whose
-    firewall rules do not cover it. `image` is Airflow's image in this run, in place of the environment's. With `waits`,
-    what other steps make is waited for, in an apply. `connect` is how Azure is reached. Nothing is asked of it yet.
+    firewall rules do not cover it. `image` is Airflow's image in this run, in place of the environment's. `component`
+    is the one to look at, if not all. With `waits`, an apply waits for what other steps make. `connect` is how Azure is
+    reached. Nothing is asked of it yet.
 
     Raises:
         InvalidEnvironment: there is no such environment, or it breaks rules.
-        InvalidParameter: the mode is none of plan, apply and check; the address is invalid, or needless.
+        InvalidParameter: the mode is none of plan, apply and check; an invalid or needless address; another component.
         RehearsalUnavailable: the rehearsal cloud could not be started.
 
     """
-    from airflowaks.config.environment import check_operator_address, load_environment
+    from airflowaks.config.environment import check_component, check_operator_address, load_environment
 
     if mode not in (modes := get_args(Mode)):
         raise InvalidParameter(f'There is no mode "{mode}", only: {", ".join(modes)}.', "Set `mode` to one of them.")
     environment = load_environment(env)
+    check_component(component, environment)
     if operator_address:
         check_operator_address(operator_address, environment)
     connection = rehearsal_connection() if environment.is_local else connect(environment)

@@ -208,6 +208,17 @@ def load_environment(name: str, folder: Path | None = None) -> Environment:
     return environment
 
 
+def check_component(component: str, environment: Environment) -> None:
+    """Check that workers of a queue, such as `worker-reports`, are the environment's. Raises InvalidParameter."""
+    workers = environment.airflow.workers_of
+    if component.startswith("worker-") and component not in workers:
+        message = f'component: {environment.name} has no "{component}"; its workers are: {", ".join(workers)}.'
+        file = f"manifests/environments/{environment.name}.yaml"
+        raise InvalidParameter(
+            message, f"Set `component` to one of them, or add the queue under airflow.queues in {file}."
+        )
+
+
 def check_operator_address(operator_address: str, environment: Environment) -> None:
     """Check the public address of the operator's machine, for PostgreSQL's firewall. Raises InvalidParameter."""
     if environment.access != "direct":

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from zipfile import ZIP_DEFLATED, ZipFile
 
 from airflowaks.engine.table import Table
+from airflowaks.errors import InvalidParameter
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -18,17 +19,27 @@ if TYPE_CHECKING:
 
 
 def pack(session: Session, diagnosis: Diagnosis, path: str) -> Table:
-    """Write the archive to `path`, redacted once more, and return a table of its files; do nothing without a path."""
+    """Write the archive to `path`, redacted once more, and return a table of its files; do nothing without a path.
+
+    Raises:
+        InvalidParameter: the archive cannot be written.
+
+    """
     if not path:
         return Table((), (), note="No archive was written: no path is set.")
     contents = {name: session.redactor.redact(text) for name, text in _contents(session, diagnosis).items()}
     target = Path(path)
-    target.parent.mkdir(parents=True, exist_ok=True)
-    with ZipFile(target, "w", ZIP_DEFLATED) as archive:
-        for name, text in contents.items():
-            archive.writestr(name, text)
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        with ZipFile(target, "w", ZIP_DEFLATED) as archive:
+            for name, text in contents.items():
+                archive.writestr(name, text)
+        size = target.stat().st_size
+    except OSError as error:
+        message = f"bundle: {path} cannot be written: {str(error.strerror or error).lower()}."
+        raise InvalidParameter(message, "Set `bundle` to a file that you can write.") from error
     rows = [(name, str(len(text.encode()))) for name, text in contents.items()]
-    return Table(("file", "bytes"), rows, note=f"{target}: {target.stat().st_size} bytes, all known secrets masked.")
+    return Table(("file", "bytes"), rows, note=f"{target}: {size} bytes, all known secrets masked.")
 
 
 def _contents(session: Session, diagnosis: Diagnosis) -> Mapping[str, str]:

@@ -7,10 +7,10 @@ default, an apply, would run. A value is checked before the run has done anythin
 from __future__ import annotations
 
 import ast
-import os
 import re
 from difflib import get_close_matches
 from pathlib import Path
+from tempfile import TemporaryFile
 from typing import TYPE_CHECKING, Any
 
 from pydantic import TypeAdapter, ValidationError
@@ -32,8 +32,8 @@ def check_parameters(
     """Check the values that `notebook` was started with against its parameters.
 
     `cells` are the cells that the kernel has run; `kinds` are the annotations of the parameters cell, such as
-    `env: str = "local"`. A parameter without an annotation accepts any value. Of `env`, `mode` and `operator_address`,
-    which need the environment, only the type is checked here.
+    `env: str = "local"`. A parameter without an annotation accepts any value. `open_session` checks what needs the
+    environment: `env`, `mode`, `operator_address` and, of `component`, workers of a queue.
 
     Raises:
         InvalidParameter: papermill passed an unknown parameter, or a value has another type or breaks its rule.
@@ -120,7 +120,7 @@ def _check_value(name: str, value: Any) -> None:
             from airflowaks.steps import image_rollout, upgrades
 
             choices = {"component": image_rollout.COMPONENTS, "upgrade": upgrades.NAMES}
-            # Which queues have workers of their own is the environment's, which is not loaded yet.
+            # `open_session` checks which queues of the environment have workers of their own.
             _check_choice(name, "worker" if value.startswith("worker-") else value, choices[name])
         case "fix":
             from airflowaks.diagnosis.rules.registry import RULES
@@ -148,7 +148,7 @@ def _check_choice(name: str, value: str, choices: Iterable[str], form: str = "")
 
 
 def _check_path(name: str, value: str) -> None:
-    """Check, without creating anything, that a file or the folder `records` can be written at a path."""
+    """Check that a file or the folder `records` can be written at a path; what exists stays as it is."""
     path, is_folder = Path(value).absolute(), name == "records"
     try:
         nearest = next(place for place in (path, *path.parents) if place.exists())
@@ -156,12 +156,24 @@ def _check_path(name: str, value: str) -> None:
             reason = "it is a folder" if path.is_dir() else "it is a file"
         elif nearest != path and not nearest.is_dir():
             reason = f"{nearest} is a file"
-        elif not os.access(nearest, os.W_OK):
-            reason = f"{nearest} is read-only for you"
-        else:
+        elif _is_writable(nearest):
             return
+        else:
+            reason = f"{nearest} is read-only for you"
     except OSError as error:
         reason = str(error.strerror).lower()
     kind = "a folder" if is_folder else "a file"
     message = f"{name}: {value} cannot be written: {reason}."
     raise InvalidParameter(message, f"Set `{name}` to {kind} that you can write.")
+
+
+def _is_writable(place: Path) -> bool:
+    """Tell whether a folder takes a new file, or a file more text; root has every permission, also for /proc."""
+    try:
+        if place.is_dir():
+            with TemporaryFile(dir=place):
+                return True
+        with place.open("ab"):
+            return True
+    except OSError:
+        return False

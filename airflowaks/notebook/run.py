@@ -113,8 +113,8 @@ def start(notebook: str, *, env: str, mode: str, **parameters: Any) -> Run:
     values = {"env": env, "mode": mode, **parameters}
     kinds = get_type_hints(shell.user_module)
     check_parameters(notebook, values, cells=shell.user_ns["In"], kinds=kinds)
-    operator_address, image = (str(values.get(name, "")) for name in ("operator_address", "image"))
-    session = open_session(env, mode, operator_address, image=image, waits=bool(values.get("wait")))
+    options: Any = {name: values.get(name, "") for name in ("operator_address", "image", "component")}
+    session = open_session(env, mode, **options, waits=bool(values.get("wait")))
     _redact_messages(shell, session.redactor)
     session.memoize(Results).display = NotebookDisplay()
     run = Run(session, provenance(notebook, session, values), attended=_is_attended(shell))

@@ -59,6 +59,8 @@ def test_where_nothing_was_made_that_is_the_cause(nowhere: Session, rehearsal: R
     assert not writes
     archive = tmp_path / "evidence.zip"
     assert "findings.txt" in str(pack(nowhere, diagnosis, str(archive)))
+    with pytest.raises(InvalidParameter, match=r"^bundle: .* cannot be written: is a directory\."):
+        pack(nowhere, diagnosis, str(tmp_path))
     with ZipFile(archive) as packed:
         texts = [packed.read(one).decode() for one in packed.namelist()]
     assert not [text for text in texts if nowhere.environment.resource_group in text]

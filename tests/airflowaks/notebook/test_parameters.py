@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from airflowaks.config.airflow_schema import Airflow
+from airflowaks.config.environment import check_component, load_environment
 from airflowaks.errors import InvalidParameter
 from airflowaks.notebook.parameters import check_parameters
 
@@ -57,6 +59,30 @@ def test_a_valid_value_creates_nothing(name: str, value: str, place: Path) -> No
 )
 def test_an_empty_value_is_not_set(name: str) -> None:
     check_parameters("a notebook", {name: ""}, cells=[], kinds={name: str})
+
+
+@pytest.mark.parametrize(("name", "value"), [("bundle", "/proc/evidence.zip"), ("records", "/proc/records")])
+def test_a_place_that_takes_no_file_is_refused_to_root_too(name: str, value: str) -> None:
+    with pytest.raises(InvalidParameter, match=f"{name}: {value} cannot be written: /proc is read-only for you"):
+        check_parameters("a notebook", {name: value}, cells=[], kinds={name: str})
+
+
+def test_the_check_of_a_path_leaves_nothing_behind(place: Path) -> None:
+    (place / "file.txt").write_text("kept")
+    before = sorted(place.rglob("*"))
+    for value in ("new/evidence.zip", "file.txt"):
+        check_parameters("a notebook", {"bundle": value}, cells=[], kinds={"bundle": str})
+    assert (sorted(place.rglob("*")), (place / "file.txt").read_text()) == (before, "kept")
+
+
+def test_workers_of_a_queue_have_to_be_the_environments() -> None:
+    local = load_environment("local")
+    own = Airflow.model_validate({"queues": {"reports": {}}})
+    check_component("worker-reports", local.model_copy(update={"airflow": own}))
+    with pytest.raises(InvalidParameter) as caught:
+        check_component("worker-nonsense", local)
+    assert caught.value.message == 'component: local has no "worker-nonsense"; its workers are: worker.'
+    assert caught.value.action.endswith("add the queue under airflow.queues in manifests/environments/local.yaml.")
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may write everywhere")

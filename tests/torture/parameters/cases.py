@@ -34,7 +34,7 @@ VALUES: Mapping[str, tuple[str, ...]] = {
     "rotate": ("nonsense", "airflow_jwt_secret", "Airflow-Jwt-Secret", "all"),
     "dags": ("nowhere", "file.txt", "empty", "dags/daily.py"),
     "since": ("yesterday", "\u0663h", "999999999d", "91d", "0m", "-1h", "1.5h", "1w", "1h30m", "h", "1H", "9" * 5000),
-    "component": ("foo", "sheduler", "Scheduler", "airflow-scheduler", "scheduler,worker"),
+    "component": ("foo", "sheduler", "Scheduler", "airflow-scheduler", "scheduler,worker", "worker-nonsense"),
     "upgrade": ("node_image", "Kubernetes", "all", "kubernetes,postgresql"),
     "fix": ("AKA-999", "aka-201", "201", "AKA-201,AKA-202"),
     "namespace": ("Airflow", "a" * 64, "a_b", "-a", "a.b"),
