@@ -30,6 +30,8 @@ _NETWORKS_API = "2024-05-01"
 _SURGE = 0.1
 _SPOT_QUOTA = "lowprioritycores"
 _GIB = 1024**3
+SYSTEM_POOL_GB = 4
+"""https://learn.microsoft.com/azure/aks/quotas-skus-regions#restricted-vm-sizes, and /use-system-pools."""
 _LOCAL_DISKS = {"CachedDiskBytes": 1, "MaxResourceVolumeMB": 1024**2, "NvmeDiskSizeInMiB": 1024**2}
 
 
@@ -98,10 +100,20 @@ def _size_row(session: Session, key: str, size: Mapping[str, Any], *, exists: bo
     missing = [zone for zone in pool.zones if zone not in zones]
     seen = f"{pool.vm_size} in {location}" + (f", zones {', '.join(pool.zones)}" if pool.zones else "")
     if exists or not (closed or missing):
-        return _disk_row(key, pool, capabilities) or Row("node size", "ok", seen)
+        small = None if exists else _memory_row(session, key, pool, capabilities)
+        return small or _disk_row(key, pool, capabilities) or Row("node size", "ok", seen)
     where = f"{location}" if closed else f"zone {', '.join(missing)} of {location}"
     action = "Choose another size, zone or region, or request access: https://aka.ms/azureskunotavailable."
     return Row("node size", "stops", f"{pool.vm_size} is not available to the subscription in {where}", action)
+
+
+def _memory_row(session: Session, key: str, pool: NodePool, capabilities: Mapping[str, str]) -> Row | None:
+    """Return the row of a system pool, which is the first one, whose machines have too little memory for AKS."""
+    memory = capabilities.get("MemoryGB", str(SYSTEM_POOL_GB))
+    if key != next(iter(session.environment.cluster.pools)) or float(memory) >= SYSTEM_POOL_GB:
+        return None
+    seen = f"{pool.vm_size} has {memory} GiB of memory, and a system pool needs {SYSTEM_POOL_GB}"
+    return Row("node size", "stops", seen, f"Set `cluster.{key}.vm_size` to a larger size such as Standard_D4ds_v5.")
 
 
 def _disk_row(key: str, pool: NodePool, capabilities: Mapping[str, str]) -> Row | None:

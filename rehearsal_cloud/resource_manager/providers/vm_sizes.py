@@ -27,12 +27,14 @@ _SERIES = {
     "E": ("s_v3", "s_v5", "ds_v5", "as_v5", "ads_v5", "ds_v6"),
     "F": ("s_v2",),
 }
-_BURSTABLE = ("Standard_B2s", "Standard_B2ms", "Standard_B4ms", "Standard_B8ms")
+_BURSTABLE = ("Standard_B2ts_v2", "Standard_B2s", "Standard_B2ms", "Standard_B4ms", "Standard_B8ms")
 _SIZES = (
     *_BURSTABLE,
     *(f"Standard_{series}{cores}{rest}" for series, all_ in _SERIES.items() for rest in all_ for cores in _CORES),
 )
 _GIB_PER_CORE = {"D": 4, "E": 8, "F": 2, "B": 4}
+# https://learn.microsoft.com/azure/virtual-machines/sizes/general-purpose/bsv2-series
+_TINY_GIB = {"standard_b2ts_v2": 1}
 # Of the v5 series: https://learn.microsoft.com/azure/virtual-machines/sizes/general-purpose/ddsv5-series
 _TEMPORARY_MB_PER_CORE = 38_400
 
@@ -49,6 +51,12 @@ def family(size: str) -> tuple[str, int]:
 def listing(cloud: Cloud, location: str) -> list[Document]:
     """Return the sizes of a location with this subscription's restrictions, as `Microsoft.Compute/skus` lists them."""
     return [_sku(cloud, size, location) for size in _SIZES]
+
+
+def memory_gib(size: str) -> int:
+    """Return the memory of a size; of a series that is not listed here, as much as one of the series D has."""
+    tiny = _TINY_GIB.get(size.lower())
+    return tiny or family(size)[1] * _GIB_PER_CORE.get(size.removeprefix("Standard_")[:1], _GIB_PER_CORE["D"])
 
 
 def temporary_megabytes(size: str) -> int:
@@ -88,10 +96,10 @@ def _limit(cloud: Cloud, name: str) -> int:
 
 def _sku(cloud: Cloud, size: str, location: str) -> Document:
     name, cores = family(size)
-    series, zones = size.removeprefix("Standard_")[0], restricted_zones(cloud, size)
+    zones = restricted_zones(cloud, size)
     capabilities = {
         "vCPUs": cores,
-        "MemoryGB": cores * _GIB_PER_CORE[series],
+        "MemoryGB": memory_gib(size),
         "MaxResourceVolumeMB": temporary_megabytes(size),
         "EphemeralOSDiskSupported": temporary_megabytes(size) > 0,
     }

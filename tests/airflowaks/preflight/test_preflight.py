@@ -155,6 +155,11 @@ CLOSED: dict[str, tuple[list[dict[str, Any]], dict[str, dict[str, Any]], dict[st
         )
         for flag in ("restricted", "supportedFeatures.OfferRestricted", "supportedFeatures.Restricted")
     },
+    "too small for a system pool": (
+        [],
+        {"cluster": {"node_pool": NodePool(vm_size="Standard_B2ts_v2", os_disk="Managed")}},
+        {"node size": "Standard_B2ts_v2 has 1 GiB of memory, and a system pool needs 4"},
+    ),
     "closed for the offer": (
         [{"restriction": "offer"}],
         {"cluster": {"node_pool": NodePool(vm_size="Standard_D2ds_v5")}},

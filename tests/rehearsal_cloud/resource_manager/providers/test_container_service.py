@@ -371,6 +371,7 @@ def test_secrets_that_a_client_sends_are_not_answered(
         ({"agentPoolProfiles": [pool(count=0)]}, "InvalidParameter", "must be between 1 and 1000"),
         ({"agentPoolProfiles": [pool(vmSize="huge")]}, "BadRequest", "VM size of AgentPoolProfile:system"),
         ({"agentPoolProfiles": [pool(vmSize="Standard_DS1_v2")]}, "SystemPoolSkuTooLow", "Nodepool name: system."),
+        ({"agentPoolProfiles": [pool(vmSize="Standard_B2ts_v2")]}, "SystemPoolSkuTooLow", "Nodepool name: system."),
         (
             {"agentPoolProfiles": [pool(osDiskType="Ephemeral")]},
             "VMSizeDoesNotSupportEphemeralOS",
