@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 import sys
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 import pytest
 
 from tests.support import pipelines
 from tests.support.repository import REPOSITORY
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 FILES = [pipelines.PIPELINE, *(f".azure-pipelines/{path.name}" for path in (REPOSITORY / ".azure-pipelines").iterdir())]
 
@@ -77,3 +75,16 @@ def test_who_checks_gets_no_login_of_the_source() -> None:
 
     assert modes == {(stage, mode): mode == "apply" for stage, mode in modes}
     assert {mode for _, mode in modes} == {"apply", "check"}
+
+
+def test_every_slow_marker_runs_every_night() -> None:
+    (job,) = pipelines.jobs("faults")
+    nightly = [leg["tests"] for leg in job["strategy"]["matrix"].values()]
+    assert {marker for tests in nightly for marker in re.findall(r"-m (\w+)", tests)} == {"drill", "story", "torture"}
+    (torture,) = (tests for tests in nightly if "-m torture" in tests)
+    assert f"`pytest {torture}`" in (REPOSITORY / "docs/contributing.md").read_text()
+    tests = [path for path in (REPOSITORY / "tests").rglob("test_*.py") if path != Path(__file__).resolve()]
+    marked = [path for path in tests if "pytest.mark.torture" in path.read_text()]
+    folders = [REPOSITORY / word for word in torture.split() if word.startswith("tests/")]
+    assert [path for path in marked if not any(map(path.is_relative_to, folders))] == []
+    assert int(job["timeoutInMinutes"]) >= 120

@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import os
 import subprocess
 import sys
 
 import pytest
 
 from tests.support.first_uses import CLIENTS, models, new_session
-
-TRIALS = os.environ.get("AIRFLOWAKS_FIRST_USES", "60")
 
 
 def test_every_sdk_is_completed_before_its_client_is_shared() -> None:
@@ -27,8 +24,14 @@ def test_a_pipeline_is_open_before_it_is_shared() -> None:
         assert graph._pipeline._transport.session is not None
 
 
-@pytest.mark.broad  # the sum of 60 processes
-def test_no_first_use_in_several_threads_fails() -> None:
-    program = [sys.executable, "-W", "ignore", "-m", "tests.support.first_uses", TRIALS]
+@pytest.mark.parametrize(
+    "trials",
+    [
+        pytest.param(60, marks=pytest.mark.broad),  # the sum of 60 processes
+        pytest.param(2000, marks=pytest.mark.torture),
+    ],
+)
+def test_no_first_use_in_several_threads_fails(trials: int) -> None:
+    program = [sys.executable, "-W", "ignore", "-m", "tests.support.first_uses", str(trials)]
     done = subprocess.run(program, check=False, capture_output=True, text=True, timeout=3600)
-    assert (done.returncode, done.stdout.strip()) == (0, f"0 of {TRIALS} failed"), done.stdout + done.stderr
+    assert (done.returncode, done.stdout.strip()) == (0, f"0 of {trials} failed"), done.stdout + done.stderr
