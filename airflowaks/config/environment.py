@@ -107,6 +107,20 @@ class Environment(schema.Section):
                 )
         return value
 
+    @field_validator("postgresql")
+    @classmethod
+    def _has_roles_besides_the_administrators(
+        cls, value: backend_schema.Postgresql, info: ValidationInfo
+    ) -> backend_schema.Postgresql:
+        group = info.data["entra"].admin_group if "entra" in info.data else ""
+        for key, role in (("role", value.role), ("celery_role", value.celery_role)):
+            if role == group.casefold():
+                raise ValueError(
+                    f'{key} "{role}" is also entra.admin_group, and the group is a role of the server; '
+                    "use another name for one of them"
+                )
+        return value
+
     @field_validator("airflow")
     @classmethod
     def _has_nodes_for_its_queues(cls, value: Airflow, info: ValidationInfo) -> Airflow:

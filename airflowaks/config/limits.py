@@ -6,6 +6,8 @@ any exception (`!!bool maybe` with KeyError): a small file could exhaust the sta
 
 from pathlib import Path
 
+from airflowaks.config.naming import invisible_character
+
 BYTES = 100_000
 DEPTH = 12
 # With the copies that aliases stand for.
@@ -79,5 +81,5 @@ def _problem(value: str) -> str | None:
         return f"the text has {len(value):,} characters; at most {CHARACTERS:,} are allowed"
     if "\n" in value:
         return "the text contains a line break; write it in quotes on one line"
-    invisible = next((character for character in value if not character.isprintable()), None)
-    return f"the text contains the invisible character U+{ord(invisible):04X}; remove it" if invisible else None
+    invisible = invisible_character(value)
+    return f"the text contains the invisible character {invisible}; remove it" if invisible else None

@@ -14,6 +14,9 @@ from typing import Any
 # https://learn.microsoft.com/azure/azure-resource-manager/troubleshooting/error-reserved-resource-name
 TRADEMARK = re.compile(r"microsoft|windows|^login|^xbox", re.IGNORECASE)
 
+# Letters that no font shows, which Unicode counts as letters of Hangul:
+# https://www.unicode.org/reports/tr31/#Default_Ignorable_Code_Points
+_BLANK_LETTERS = "\u115f\u1160\u3164\uffa0"
 SUFFIX_LENGTH = 6
 MARK = "airflowaks"
 """The tag that the runbook puts on what it creates; its value is the environment's mark."""
@@ -57,6 +60,12 @@ class NameRule:
 _DATA: dict[str, Any] = tomllib.loads(Path(__file__).with_name("names.toml").read_text(encoding="utf-8"))
 RULES = {name: NameRule(**rule) for name, rule in _DATA["rules"].items()}
 _OFFSETS = {region: offset for offset, regions in _DATA["regions"].items() for region in regions}
+
+
+def invisible_character(text: str) -> str | None:
+    """Return the first character of a text that nobody sees, such as `U+200B`, or None."""
+    invisible = (each for each in text if not each.isprintable() or each in _BLANK_LETTERS)
+    return next((f"U+{ord(character):04X}" for character in invisible), None)
 
 
 def region_name(location: str) -> str:

@@ -249,6 +249,14 @@ class SourceCredentials(Section):
     username: types.SecretUrl = Field(description="the URL of the secret with the user's name")
     token: types.SecretUrl = Field(description="the URL of the secret with an access token")
 
+    @field_validator("token")
+    @classmethod
+    def _is_a_secret_of_its_own(cls, value: str, info: Info) -> str:
+        # Key Vault's names ignore case.
+        if value.casefold() == info.data.get("username", "").casefold():
+            raise ValueError(f'"{value}" is also username: the name is no token; use the URL of the token\'s secret')
+        return value
+
 
 class Registry(Section):
     """The container registry and the Airflow image in it.

@@ -21,6 +21,9 @@ Item = TypeVar("Item", bound=Hashable)
 
 LARGEST_PORT = 65535
 ROLE_BYTES = 63
+# Of PostgreSQL (https://www.postgresql.org/docs/17/sql-createrole.html and its `IsReservedName`), of Azure
+# (https://learn.microsoft.com/azure/postgresql/flexible-server/how-to-create-users), and step 3's unused administrator.
+SERVER_ROLES = ("airflowaksadmin", "azure_pg_admin", "azure_superuser", "azuresu", "none", "postgres", "public")
 TAG_COUNT = 49  # Azure's limit of 50, less the mark
 # https://learn.microsoft.com/azure/azure-resource-manager/management/tag-resources#limitations
 TAG_FORBIDDEN = "<>%&\\?/"
@@ -203,11 +206,19 @@ def _not_blank(name: str) -> str:
     return name
 
 
+def _readable(name: str) -> str:
+    if name.strip() and not any(map(str.isalnum, name)):
+        raise ValueError(f'"{name}" has no letter or digit; choose a name that people can read')
+    return name
+
+
 def _role_name(name: str) -> str:
     # The length of PostgreSQL's type `name`. Azure accepts a longer one, and has no such administrator afterwards:
     # https://github.com/MicrosoftDocs/azure-docs/issues/100012
     if (size := len(name.encode())) > ROLE_BYTES:
         raise ValueError(f"the name has {size} bytes and is also a PostgreSQL user's; use at most {ROLE_BYTES} bytes")
+    if name.casefold().startswith("pg_") or name.casefold() in SERVER_ROLES:
+        raise ValueError(f'"{name}" is also a PostgreSQL user\'s, and the server reserves it; choose another name')
     return name
 
 
@@ -250,8 +261,10 @@ Address = Annotated[str, AfterValidator(_address)]
 VmSize = Annotated[
     str, AfterValidator(_spelled_as_azure_does), _matching(VM_SIZE.pattern, "a VM size", '"Standard_D4ds_v5"')
 ]
-GroupName = Annotated[str, Field(min_length=1, max_length=256), AfterValidator(_not_blank)]
-AdminGroupName = Annotated[str, Field(min_length=1), AfterValidator(_not_blank), AfterValidator(_role_name)]
+GroupName = Annotated[str, Field(min_length=1, max_length=256), AfterValidator(_not_blank), AfterValidator(_readable)]
+AdminGroupName = Annotated[
+    str, Field(min_length=1), AfterValidator(_not_blank), AfterValidator(_readable), AfterValidator(_role_name)
+]
 Client = Annotated[Network, AfterValidator(_clients)]
 Networks = Annotated[tuple[Client, ...], Field(strict=False, max_length=200), AfterValidator(_unique)]
 Zones = Annotated[

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import TypeAdapter, ValidationError
 
+from airflowaks.config.naming import invisible_character
 from airflowaks.errors import InvalidParameter
 
 if TYPE_CHECKING:
@@ -85,10 +86,8 @@ def _check_kind(name: str, value: Any, kind: Any) -> None:
 
 
 def _check_text(name: str, value: Any) -> None:
-    if isinstance(value, str) and not value.isprintable():
-        character = next(character for character in value if not character.isprintable())
-        message = f"{name}: the text contains the invisible character U+{ord(character):04X}."
-        raise InvalidParameter(message, "Remove it.")
+    if isinstance(value, str) and (character := invisible_character(value)):
+        raise InvalidParameter(f"{name}: the text contains the invisible character {character}.", "Remove it.")
     if isinstance(value, str) and value != value.strip():
         raise InvalidParameter(f'{name}: "{value}" begins or ends with a space.', "Remove it.")
 

@@ -18,7 +18,25 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 KINDS: Mapping[str, tuple[object, ...]] = {
-    "str": (None, 5, 1.5, True, [], {}, " ", "a\n", "\0", "\u200b", "\u00e9", "a b", "'", "$HOME", "-", "a" * 300),
+    "str": (
+        None,
+        5,
+        1.5,
+        True,
+        [],
+        {},
+        " ",
+        "a\n",
+        "\0",
+        "\u200b",
+        "\u3164",
+        "\u00e9",
+        "a b",
+        "'",
+        "$HOME",
+        "-",
+        "a" * 300,
+    ),
     "bool": (None, 0, 1, "", "true", "False", []),
 }
 """By annotation: values of another type, and texts that are no value of any parameter."""
