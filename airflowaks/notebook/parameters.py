@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 
 _INJECTED = "# Parameters"
 """The first line of the cell that papermill inserts after the cell tagged `parameters`."""
+_MOST_TASKS = 1000
+"""The `max_active_tasks` of the load DAG; Airflow expands a task into 1024 at the most (`core.max_map_length`)."""
 
 _KINDS = {str: "text", bool: "True or False", int: "a whole number"}
 
@@ -125,6 +127,15 @@ def _check_value(name: str, value: Any) -> None:
             from airflowaks.diagnosis.rules.registry import RULES
 
             _check_choice(name, value, RULES, "the number of a finding, such as AKA-201")
+        case _:
+            _check_form(name, value)
+
+
+def _check_form(name: str, value: Any) -> None:
+    """Check what needs nothing of the steps and of the diagnosis."""
+    match name:
+        case "load":
+            _check_load(value)
         case "namespace":
             _check_namespace(value)
         case "bundle" | "records":
@@ -135,6 +146,12 @@ def _check_namespace(value: str) -> None:
     if not re.fullmatch("[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?", value):
         action = "Use at most 63 lower-case letters, digits and hyphens, such as airflow, or leave it empty."
         raise InvalidParameter(f'namespace: "{value}" is not the name of a namespace.', action)
+
+
+def _check_load(value: int) -> None:
+    if not 0 < value <= _MOST_TASKS:
+        action = f"Set `load` to a number from 1 to {_MOST_TASKS}, or to 0 for no load."
+        raise InvalidParameter(f"load: {value} tasks cannot run at once.", action)
 
 
 def _check_choice(name: str, value: str, choices: Iterable[str], form: str = "") -> None:

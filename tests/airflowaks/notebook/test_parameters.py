@@ -85,6 +85,19 @@ def test_workers_of_a_queue_have_to_be_the_environments() -> None:
     assert caught.value.action.endswith("add the queue under airflow.queues in manifests/environments/local.yaml.")
 
 
+@pytest.mark.parametrize("load", [0, 1, 200, 1000])
+def test_a_load_is_a_number_of_tasks(load: int) -> None:
+    check_parameters("a notebook", {"load": load}, cells=[], kinds={"load": int})
+
+
+@pytest.mark.parametrize(
+    ("load", "said"), [(-1, "-1 tasks cannot run at once"), (1001, "from 1 to 1000"), ("many", "a whole number")]
+)
+def test_another_load_is_refused(load: object, said: str) -> None:
+    with pytest.raises(InvalidParameter, match=said):
+        check_parameters("a notebook", {"load": load}, cells=[], kinds={"load": int})
+
+
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may write everywhere")
 def test_a_folder_that_is_read_only_is_refused(place: Path) -> None:
     (place / "empty").chmod(0o500)

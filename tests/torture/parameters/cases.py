@@ -37,10 +37,11 @@ KINDS: Mapping[str, tuple[object, ...]] = {
         "-",
         "a" * 300,
     ),
+    "int": (None, 1.5, True, "", "5", "many", []),
     "bool": (None, 0, 1, "", "true", "False", []),
 }
 """By annotation: values of another type, and texts that are no value of any parameter."""
-VALUES: Mapping[str, tuple[str, ...]] = {
+VALUES: Mapping[str, tuple[object, ...]] = {
     "env": ("", "lcoal", "LOCAL", "local.yaml", "../local", "/etc/passwd", "local/", "local,direct"),
     "mode": ("", "Apply", "aply", "dry-run", "plan,apply"),
     "image": ("sha256:xyz", "sha256:" + "A" * 64, "sha256:" + "a" * 63, "apache/airflow:3.3.2", "-mine", "a" * 129),
@@ -57,6 +58,7 @@ VALUES: Mapping[str, tuple[str, ...]] = {
     "fix": ("AKA-999", "aka-201", "201", "AKA-201,AKA-202"),
     "namespace": ("Airflow", "a" * 64, "a_b", "-a", "a.b"),
     "bundle": ("empty", "file.txt/evidence.zip", "b" * 5000, ".", "/proc/evidence.zip"),
+    "load": (-1, 1001, 10**30),
     "task": ("a/b/c/d", "/", "a//b", "a/", "/a", "DAG RUN"),
     "confirm": ("lcoal", "LOCAL", "yes", "local "),
     "force_import": (),
