@@ -137,12 +137,14 @@ def _node_is_not_ready(facts: Snapshot) -> Iterable[Cause]:
 )
 def _nodes_are_full(facts: Snapshot) -> Iterable[Cause]:
     """Name pods for which no node has room, and what the autoscaler says of each."""
-    lines = WORKLOADS.lines(facts, *(("nodes are available", words) for words in _FULL))
-    waiting = {name for name, pod in facts.kubernetes.pods.items() if pod.reason == "Unschedulable"}
+    waiting, is_added = _unschedulable(facts), _nodes_are_added(facts)
+    # A pool's first node is added for a pod that no node of other pools takes.
+    words = (*_FULL, *_NOT_TAKEN) if is_added else _FULL
+    lines = WORKLOADS.lines(facts, *(("nodes are available", word) for word in words))
     said = [event for name, event in scale_ups(facts).items() if name in waiting]
     if not lines:
         return
-    if waiting and waiting <= awaiting_a_node(facts):
+    if is_added:
         yield Cause(
             "A pod waits for a node, which the cluster's autoscaler adds.",
             "Wait some minutes. If no node joins within fifteen, the autoscaler gives up and tries again.",
@@ -163,6 +165,8 @@ def _nodes_are_full(facts: Snapshot) -> Iterable[Cause]:
 @WORKLOADS.rule("AKA-806", effects=(*NO_NEW_PODS, *DOWNSTREAM), link=f"{_SCHEDULING}assign-pod-node/")
 def _no_node_takes_a_pod(facts: Snapshot) -> Iterable[Cause]:
     """Name what keeps a pod from the nodes: the scheduler's words name neither label nor, in new versions, taint."""
+    if _nodes_are_added(facts):
+        return
     lines = WORKLOADS.lines(facts, *(("nodes are available", words) for words in _NOT_TAKEN))
     refused: dict[Refusal, list[str]] = {}
     if lines:
@@ -178,6 +182,16 @@ def _no_node_takes_a_pod(facts: Snapshot) -> Iterable[Cause]:
         [*(f"{_nodes(names)}: {refusal.reason}" for refusal, names in refused.items()), *lines],
         components_of(lines),
     )
+
+
+def _unschedulable(facts: Snapshot) -> set[str]:
+    return {name for name, pod in facts.kubernetes.pods.items() if pod.reason == "Unschedulable"}
+
+
+def _nodes_are_added(facts: Snapshot) -> bool:
+    """Tell whether the autoscaler adds a node for each pod that waits for one."""
+    waiting = _unschedulable(facts)
+    return bool(waiting) and waiting <= awaiting_a_node(facts)
 
 
 def _nodes(names: Sequence[str]) -> str:
