@@ -2,8 +2,9 @@
 
 Rules: https://github.com/kubernetes/autoscaler/blob/master/cluster-autoscaler/FAQ.md; the events' texts are those of
 its source and of users' reports. Profile: https://learn.microsoft.com/azure/aks/cluster-autoscaler. It waits a second
-for each minute of the profile at least. The real one also adds machines for pods that cordons and taints of present
-nodes keep away; then nobody would see for long what is wrong with these nodes.
+for each minute of the profile at least. A pool may have no node until a pod selects its label:
+https://learn.microsoft.com/azure/aks/scale-cluster. The real one also adds machines for pods that only cordons and
+taints of present nodes keep away; then nobody would see for long what is wrong with these nodes.
 """
 
 from __future__ import annotations
@@ -159,11 +160,11 @@ class ClusterAutoscaler(Controller):
 
 
 def _waits_for_room(pod: Document) -> bool:
-    scheduled = pods.condition(pod, "PodScheduled") or {}
+    message = (pods.condition(pod, "PodScheduled") or {}).get("message", "")
     return (
         not pod["spec"].get("nodeName")
         and not pods.is_terminating(pod)
-        and "Insufficient" in scheduled.get("message", "")
+        and any(reason in message for reason in ("Insufficient", node_fit.AFFINITY))
     )
 
 

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
     from rehearsal_cloud.documents import Document
 
-_AFFINITY = "node(s) didn't match Pod's node affinity/selector"
+AFFINITY = "node(s) didn't match Pod's node affinity/selector"
 _UNSCHEDULABLE = "node(s) were unschedulable"
 _PORTS = "node(s) didn't have free ports for the requested pod ports"
 _POD_AFFINITY = "node(s) didn't match pod affinity rules"
@@ -33,7 +33,7 @@ def reasons(pod: Document, node: Document, placed: list[Document], nodes: list[D
     filters: tuple[Callable[[], list[str]], ...] = (
         lambda: _cordoned(pod, node),
         lambda: _taints(pod, node),
-        lambda: [] if _selected(pod, node) else [_AFFINITY],
+        lambda: [] if _selected(pod, node) else [AFFINITY],
         lambda: (
             [_PORTS] if _host_ports(pod) & {port for other_pod in on_node for port in _host_ports(other_pod)} else []
         ),

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 pytestmark = pytest.mark.broad
 
 GROUP, CLUSTER, POOL = "pools", "airflow", "workers"
+SPOT = {"scaleSetPriority": "Spot", "enableAutoScaling": True, "minCount": 0, "maxCount": 2}
 MINUTES = 5
 """How long a drain may take; four seconds each here."""
 
@@ -128,6 +129,33 @@ def test_a_smaller_pool_drains_what_it_gives_up(namespace: Namespace, aks: Conta
     before = nodes(namespace)
     aks.agent_pools.begin_create_or_update(GROUP, CLUSTER, POOL, pool).result()
     assert nodes(namespace) == dict([min(before.items())])
+
+
+def test_the_autoscaler_adds_the_first_node_of_a_spot_pool_for_a_pod_that_may_run_there(
+    namespace: Namespace, aks: ContainerServiceClient
+) -> None:
+    """No node has the pool's label, and none lacks room: what the pod waits for is a pool without nodes."""
+    pool: Any = {"properties": {"mode": "User", "vmSize": "Standard_D4s_v5", "osType": "Linux", "count": 0, **SPOT}}
+    aks.agent_pools.begin_create_or_update(GROUP, CLUSTER, "spot", pool).result()
+    cluster: Any = aks.managed_clusters.get(GROUP, CLUSTER)
+    for profile in cluster.properties.agent_pool_profiles:
+        profile.node_image_version = None
+    cluster.properties.auto_scaler_profile = {"scale-down-unneeded-time": "1m", "scale-down-delay-after-add": "1m"}
+    aks.managed_clusters.begin_create_or_update(GROUP, CLUSTER, cluster).result()
+    before = nodes(namespace).keys()
+    taint = {"key": "kubernetes.azure.com/scalesetpriority", "value": "spot", "effect": "NoSchedule"}
+    placement = {"nodeSelector": {"kubernetes.azure.com/agentpool": "spot"}, "terminationGracePeriodSeconds": 1}
+    stays, runs = (
+        namespace.pod(shell("sleep 60"), **placement, tolerations=tolerations) for tolerations in ([], [taint])
+    )
+    namespace.ready(runs)
+    (added,) = nodes(namespace).keys() - before
+    assert added.startswith("aks-spot-")
+    assert namespace.core.read_namespaced_pod(runs, namespace.name).spec.node_name == added
+    assert namespace.core.read_namespaced_pod(stays, namespace.name).spec.node_name is None
+    namespace.core.delete_namespaced_pod(runs, namespace.name)
+    namespace.until(lambda: nodes(namespace).keys() == before)
+    aks.agent_pools.begin_delete(GROUP, CLUSTER, "spot").result()
 
 
 def test_the_autoscaler_adds_nodes_for_pods_and_removes_those_that_nobody_keeps(
