@@ -88,3 +88,16 @@ def test_every_slow_marker_runs_every_night() -> None:
     folders = [REPOSITORY / word for word in torture.split() if word.startswith("tests/")]
     assert [path for path in marked if not any(map(path.is_relative_to, folders))] == []
     assert int(job["timeoutInMinutes"]) >= 120
+
+
+@pytest.mark.parametrize("stage", ["validate", "faults"])
+def test_no_test_of_a_browser_or_of_kubectl_skips_for_want_of_it(stage: str) -> None:
+    """Their job gets the programs first, or fails: a run whose tests were skipped looks like one that passed."""
+    (job,) = pipelines.jobs(stage)
+    commands = [step.get("bash", "") for step in pipelines.steps(job)]
+    (tested, *_) = [place for place, command in enumerate(commands) if command.startswith("pytest")]
+    (tools,) = [command for command in commands[:tested] if "command -v" in command]
+    assert tools.startswith("set -e\n")
+    looked_for = set(re.findall(r"command -v ([\w-]+)", tools))
+    supports = [(REPOSITORY / f"tests/support/{name}.py").read_text() for name in ("browser", "kubectl")]
+    assert looked_for == {name for text in supports for name in re.findall(r'shutil\.which\("([\w-]+)"\)', text)}
