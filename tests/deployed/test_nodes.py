@@ -18,6 +18,7 @@ from airflowaks.errors import AirflowAksError
 from airflowaks.kube.client import Reference
 from airflowaks.session import open_session
 from airflowaks.steps import airflow as airflow_step
+from airflowaks.steps import cluster as cluster_step
 from tests.support.deployed import NAMESPACE, until
 from tests.support.drills.drill import Scene, look
 from tests.support.hardened import hardened
@@ -33,9 +34,16 @@ if TYPE_CHECKING:
 
 pytestmark = pytest.mark.drill
 
-AT_WORK, RETRIED, TASKS = "at_work", "retried", 4
+AT_WORK, RETRIED, ON_SPOT, TASKS = "at_work", "retried", "on_spot", 4
 REPLICATED = ("api_server", "scheduler", "dag_processor", "triggerer")
 RUN_SECONDS = 300.0
+QUEUE, SPOT = "batch", "spot"
+"""As the DAG on_spot has it: the queue whose workers run on the spot pool, and the pool's name."""
+SPOT_TAINT = {"key": "kubernetes.azure.com/scalesetpriority", "value": "spot", "effect": "NoSchedule"}
+MOVING = ("AKA-003", "AKA-005", "AKA-902", "AKA-903", "AKA-904")
+"""What is found of a component that has one replica, or of a worker, while it moves to another node."""
+LOST = "AKA-922"
+"""What is found of tasks whose worker is gone, until they are tried again."""
 UNREACHED = (AzureError, AirflowAksError, OSError)
 """While the api-server moves with its node."""
 JSON_MERGE = "application/merge-patch+json"
@@ -56,22 +64,27 @@ def scene(airflow: Deployed) -> Scene:
 
 @pytest.fixture(scope="module")
 def doubled(scene: Scene, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Scene]:
-    """Two of each component, as prod has them; afterwards one, as before."""
+    """Two of each component and a queue on spot machines, as prod may have them; afterwards one of each, as before."""
     folder = tmp_path_factory.mktemp("doubled")
     described = (REPOSITORY / "manifests/environments/local.yaml").read_text()
     components = "".join(f"\n  {name}: {{replicas: 2}}" for name in REPLICATED)
     (folder / "manifests" / "environments").mkdir(parents=True)
     (folder / "manifests/environments/local.yaml").write_text(
-        described.replace("\nairflow:", f"\nairflow:{components}")
+        described.replace("\nairflow:", f"\nairflow:{components}\n  queues:\n    {QUEUE}: {{spot: true, max_count: 2}}")
+        + f"\ncluster:\n  spot_pool: {{name: {SPOT}, max_count: 2}}\n"
     )
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(folder)
         with closing(open_session("local")) as session:
             assert session.environment.airflow.api_server.replicas == 2
+            cluster_step.everything(session)
             airflow_step.everything(session)
+        until(lambda: not spot_nodes(scene))  # a new Deployment has one replica, until KEDA sees the empty queue
         yield scene
     with closing(open_session("local")) as session:
         airflow_step.everything(session)
+        settings = session.environment
+        session.clusters.agent_pools.begin_delete(settings.resource_group, settings.cluster.name, SPOT).result()
 
 
 @pytest.fixture
@@ -110,17 +123,23 @@ def instances(scene: Scene, run: str, dag: str = AT_WORK) -> list[dict[str, Any]
     return wait_until(read, bool, RUN_SECONDS, longest_pause=1)
 
 
+def workers(scene: Scene) -> list[Document]:
+    """The workers of all queues, those that are about to end too."""
+    labels = f"app.kubernetes.io/component in (worker, worker-{QUEUE})"
+    return list(scene.kube.each("v1", "Pod", NAMESPACE, labels=labels))
+
+
 def addresses(scene: Scene) -> dict[str, str]:
     """The nodes of the workers by the workers' addresses, which Airflow knows them by."""
-    pods = [scene.kube.get(pod) or {} for pod in scene.pods("worker")]
+    pods = [pod for pod in workers(scene) if "deletionTimestamp" not in pod["metadata"]]
     return {pod["status"]["podIP"]: pod["spec"]["nodeName"] for pod in pods if pod.get("status", {}).get("podIP")}
 
 
 def running(scene: Scene, run: str, dag: str) -> dict[int, str]:
     """The nodes on which tasks of a run are at work, by the tasks' numbers."""
-    workers, listed = addresses(scene), instances(scene, run, dag)
-    at_work = [each for each in listed if each["state"] == "running" and each["hostname"] in workers]
-    return {each["map_index"]: workers[each["hostname"]] for each in at_work}
+    where, listed = addresses(scene), instances(scene, run, dag)
+    at_work = [each for each in listed if each["state"] == "running" and each["hostname"] in where]
+    return {each["map_index"]: where[each["hostname"]] for each in at_work}
 
 
 def busy(scene: Scene, dag: str = AT_WORK) -> tuple[str, str]:
@@ -149,11 +168,14 @@ def nodes(scene: Scene) -> dict[str, str]:
     return {node["metadata"]["name"]: node["metadata"]["uid"] for node in scene.kube.each("v1", "Node")}
 
 
+def spot_nodes(scene: Scene) -> list[Document]:
+    """The nodes of the spot pool."""
+    return list(scene.kube.each("v1", "Node", labels=f"kubernetes.azure.com/scalesetpriority={SPOT}"))
+
+
 def on(scene: Scene, node: str) -> list[str]:
     """The workers on a node, those that are about to end too."""
-    labels = "app.kubernetes.io/component=worker"
-    listed = scene.kube.each("v1", "Pod", NAMESPACE, labels=labels)
-    return [pod["metadata"]["name"] for pod in listed if pod["spec"].get("nodeName") == node]
+    return [pod["metadata"]["name"] for pod in workers(scene) if pod["spec"].get("nodeName") == node]
 
 
 @contextmanager
@@ -181,6 +203,11 @@ def watched() -> Iterator[list[str]]:
 def interrupting(titles: list[str]) -> list[str]:
     """The findings of an API that does not answer and of failed tasks: of two replicas one always answers."""
     return [title for title in titles if title.startswith(("AKA-003", "AKA-92"))]
+
+
+def beyond(titles: list[str], *allowed: str) -> list[str]:
+    """The findings of other rules than those that are allowed."""
+    return [title for title in titles if not title.startswith(allowed)]
 
 
 def rests() -> None:
@@ -248,7 +275,7 @@ def test_the_autoscaler_removes_an_empty_node_and_none_with_a_worker(doubled: Sc
 
 
 def test_tasks_on_a_machine_that_azure_takes_back_are_retried(doubled: Scene) -> None:
-    """As a spot machine goes. The scheduler misses a task five minutes after its last heartbeat, here at once."""
+    """Of the regular pool. The scheduler misses a task five minutes after its last heartbeat, here at once."""
     scene = doubled
     run, node = busy(scene, RETRIED)
     lost = {number for number, its in running(scene, run, RETRIED).items() if its == node}
@@ -264,4 +291,33 @@ def test_tasks_on_a_machine_that_azure_takes_back_are_retried(doubled: Scene) ->
     assert {each["state"] for each in listed} == {"success"}
     assert lost
     assert {each["map_index"] for each in listed if each["try_number"] > 1} == lost
+    rests()
+
+
+def test_tasks_on_a_spot_machine_are_retried_on_another(doubled: Scene) -> None:
+    """KEDA brings the queue's first worker, and the autoscaler the pool's first machine: no other takes the worker."""
+    scene = doubled
+    assert not spot_nodes(scene)
+    assert not scene.pods(f"worker-{QUEUE}")
+    run, node = busy(scene, ON_SPOT)
+    (spot,) = spot_nodes(scene)
+    assert spot["metadata"]["name"] == node
+    assert SPOT_TAINT in spot["spec"]["taints"]
+    lost = running(scene, run, ON_SPOT).keys()
+    left = [address for address, its in addresses(scene).items() if its != node]
+    scene.break_down("preempt", name=node)
+    with watched() as titles:
+        until(lambda: spot["metadata"]["uid"] not in nodes(scene).values())
+        scene.serve()
+        until(lambda: scene.pods(f"worker-{QUEUE}"))
+        scene.as_airflow(HEARD_LONG_AGO.format(left="', '".join(left)))
+        listed = await_end(scene, run, ON_SPOT)
+        at_last = addresses(scene)
+    assert not beyond(titles, *MOVING, LOST)
+    assert lost
+    assert {each["state"] for each in listed} == {"success"}
+    assert {each["map_index"] for each in listed if each["try_number"] > 1} == lost
+    (added,) = spot_nodes(scene)
+    assert added["metadata"]["uid"] != spot["metadata"]["uid"]
+    assert {at_last[each["hostname"]] for each in listed} == {added["metadata"]["name"]}
     rests()

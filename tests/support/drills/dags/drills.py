@@ -117,6 +117,20 @@ def retried() -> None:
     work.expand(number=[1, 2])
 
 
+@dag(schedule=None, tags=["drill"])
+def on_spot() -> None:
+    """Have tasks of a queue at work whose machines Azure may take back."""
+
+    @task(queue="batch", retries=2, retry_delay=timedelta(seconds=1))
+    def work(number: int) -> None:
+        import time
+
+        time.sleep(60)
+        print(f"task {number} has ended well")
+
+    work.expand(number=[1, 2])
+
+
 full_disk()
 extension()
 variable()
@@ -125,3 +139,4 @@ another_pool()
 takes_long()
 at_work()
 retried()
+on_spot()
