@@ -112,6 +112,17 @@ def a_quota_of_the_namespace_is_too_small(scene: Scene) -> Iterator[None]:
     scene.kube.delete(quota)
 
 
+@WORKLOADS.drill("AKA-816")
+def a_limit_range_of_the_namespace_allows_too_little_memory(scene: Scene) -> Iterator[None]:
+    limits = Reference("v1", "LimitRange", "drill", NAMESPACE)
+    metadata = {"name": limits.name, "namespace": NAMESPACE}
+    spec = {"limits": [{"type": "Container", "max": {"memory": "64Mi"}}]}
+    scene.kube.apply({"apiVersion": "v1", "kind": limits.kind, "metadata": metadata, "spec": spec})
+    scene.replace(_COMPONENT)
+    yield
+    scene.kube.delete(limits)
+
+
 @WORKLOADS.drill("AKA-816", by_hand=True)
 def an_admission_webhook_does_not_answer(scene: Scene) -> Iterator[None]:
     """Its pods are gone, and its configuration is not; of pods it is to see only one component's."""
