@@ -17,7 +17,7 @@ from airflowaks.steps import airflow, backend, key_vault
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from airflowaks.diagnosis.facts.services import Transaction
+    from airflowaks.diagnosis.facts.services import Database, Transaction
     from airflowaks.session import Session
 
 _ENDED_MS = 5000
@@ -107,16 +107,30 @@ def reset_parameter(name: str, session: Session) -> Changes:
 
 
 def migrate_again(schema: str, session: Session) -> Changes:
-    """Run the migration again, which its Job's manifest gives no reason for, then roll out what waits for it.
+    """Run the migration again, unless the database no longer has `schema`."""
+    return _migrate(session, lambda database: database.schema == schema)
 
-    The Job is deleted once: not while it runs, nor when the database no longer has `schema`.
+
+def create_tables(session: Session) -> Changes:
+    """Run the migration in a database without tables: it creates them as the image knows them, and the administrator.
+
+    In one that has tables and no version, `airflow db migrate` would note its own version and change no table
+    (`_create_db_from_orm_default` in Airflow 3.3.2's `airflow/utils/db.py`).
+    """
+    return _migrate(session, lambda database: database.empty)
+
+
+def _migrate(session: Session, wanted: Callable[[Database], bool]) -> Changes:
+    """Run the migration, which its Job's manifest gives no reason for, then roll out what waits for it.
+
+    The Job is deleted once: not while it runs, nor when the database is no longer as `wanted`.
     """
     with session.translated(migration := session.memoize(airflow.Resources).migration):
         job = migration.refresh()
     with open_database(session, session.memoize(key_vault.Resources).sql_connection) as connection:
-        migrated = as_owner(connection).schema != schema
+        waits = wanted(as_owner(connection))
     ended = job is not None and (is_true(job, "Complete") or is_true(job, "Failed"))
-    deleted = kubectl.write(session, job, Action.DELETE) if job and ended and not migrated else Changes()
+    deleted = kubectl.write(session, job, Action.DELETE) if job and ended and waits else Changes()
     return deleted + airflow.components(session)
 
 

@@ -99,8 +99,9 @@ class Airflow:
 
 @dataclass(frozen=True)
 class Database:
-    """A database as its role sees it after login; `migrated` and `schema` are said of Airflow's alone.
+    """A database as its role sees it after login; `migrated`, `empty` and `schema` are said of Airflow's alone.
 
+    `migrated` tells that it has the table of the schema's revision; `empty` that it has no table of Airflow at all.
     `clients` are the server's connections by role, application and address, the most first. `read_only` is empty, or
     why new transactions cannot write: `recovery`, or where the default is set (`pg_settings.source`). `idle_seconds`
     is how long a session may be idle, 0 for ever. `schema` is the revision of Airflow's tables.
@@ -109,6 +110,7 @@ class Database:
     owner: bool = True
     creates: bool = True
     migrated: bool = True
+    empty: bool = False
     connections: int = 0
     most_connections: int = 0
     clients: Mapping[str, int] = field(default_factory=dict)

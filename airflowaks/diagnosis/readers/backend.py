@@ -36,6 +36,8 @@ _AS_OWNER = """
     SELECT (SELECT pg_get_userbyid(datdba) = current_user FROM pg_database WHERE datname = current_database()) AS owner,
            has_schema_privilege(current_user, 'public', 'CREATE') AS creates,
            to_regclass('alembic_version') IS NOT NULL AS migrated,
+           NOT EXISTS (SELECT FROM pg_tables WHERE schemaname = current_schema()
+                       AND tablename NOT IN ('celery_taskmeta', 'celery_tasksetmeta')) AS empty,
            (SELECT count(*) FROM pg_stat_activity WHERE datid IS NOT NULL AND usesysid IS NOT NULL) AS connections,
            current_setting('max_connections')::int - current_setting('superuser_reserved_connections')::int
                - coalesce(current_setting('reserved_connections', TRUE)::int, 0) AS most_connections,

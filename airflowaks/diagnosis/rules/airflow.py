@@ -6,7 +6,7 @@ import re
 from functools import partial
 from typing import TYPE_CHECKING
 
-from airflowaks.diagnosis.backend_fixes import migrate_again
+from airflowaks.diagnosis.backend_fixes import create_tables, migrate_again
 from airflowaks.diagnosis.facts.waiting import duration
 from airflowaks.diagnosis.readers.airflow import API_SERVER
 from airflowaks.diagnosis.rules import failed_tasks
@@ -40,6 +40,8 @@ _REFUSED = (
 )
 _SIGNERS = ("airflow-api-server", "airflow-scheduler")
 _OF_THE_SCHEMA = ("AKA-704", "AKA-708", "AKA-714", "AKA-004", *DOWNSTREAM)
+_NOT_FAB = (("airflow", "invalid choice", "users"), ("fab_auth_manager", "ModuleNotFoundError"))
+_NO_USERS = (("relation", "ab_user", "does not exist"),)
 _REQUIRED = "Database migration required"
 _REQUIRES = re.compile(r"using Airflow version (\d+\.\d+\.\d+)")
 AIRFLOW = Section("log", "task")
@@ -132,7 +134,21 @@ def _schemas(facts: Snapshot, *, newer: bool) -> list[str]:
     ]
 
 
-AIRFLOW.text_rules("AKA-708", remedy=airflow.configuration)
+@AIRFLOW.rule(
+    "AKA-708",
+    effects=DOWNSTREAM,
+    link="https://airflow.apache.org/docs/apache-airflow-providers-fab/stable/",
+    remedy=airflow.configuration,
+)
+def _auth_manager_is_not_fab(facts: Snapshot) -> Iterable[Cause]:
+    """In a database without tables FAB's are missing as all others are, which is AKA-704."""
+    lines = AIRFLOW.lines(facts, *_NOT_FAB, *(() if facts.backend.database.empty else _NO_USERS))
+    yield Cause(
+        "The auth manager is not FAB, or the migration did not create FAB's tables.",
+        "Run step 7, which sets the FAB auth manager for all components and the migration.",
+        lines,
+        components_of(lines),
+    )
 
 
 @AIRFLOW.rule(
@@ -152,14 +168,38 @@ def _migration_failed(facts: Snapshot) -> Iterable[Cause]:
             )
 
 
-@AIRFLOW.rule("AKA-704", effects=("AKA-705", "AKA-9", "AKA-003"), link=f"{_DOCS}howto/set-up-database.html")
+@AIRFLOW.rule(
+    "AKA-704",
+    effects=("AKA-705", "AKA-9", "AKA-003", "AKA-004"),
+    link=f"{_DOCS}howto/set-up-database.html",
+    automatic=True,
+)
 def _database_is_not_migrated(facts: Snapshot) -> Iterable[Cause]:
+    database, pods = facts.backend.database, facts.kubernetes.pods.values()
+    serving = sorted({pod.component for pod in pods}.intersection((API_SERVER, *_TITLES)))
     lines = AIRFLOW.lines(facts, ("unapplied migrations",), (_REQUIRED,), ('relation "', "does not exist"))
-    yield Cause(
-        "The database is not migrated to this version of Airflow.",
-        "Run step 7, which migrates it first. If the migration failed, read the log of its pod.",
-        [*([] if facts.backend.database.migrated else ["the database has no table alembic_version"]), *lines],
-    )
+    if database.migrated:
+        yield Cause(
+            "The database is not migrated to this version of Airflow.",
+            "Run step 7, which migrates it first. If the migration failed, read the log of its pod.",
+            lines,
+        )
+    elif database.empty:
+        yield Cause(
+            "The database has no table of Airflow: it was never migrated, or somebody has emptied it.",
+            "Delete the Job airflow-migration, then run step 7, which creates the tables. What was in them is only in"
+            " the server's backups.",
+            ["the database has no tables", *lines],
+            # Other components end when they miss a table, and start again; these go on, and what they logged stays.
+            remedy=in_turn(create_tables, restart(facts, *serving)),
+        )
+    else:
+        yield Cause(
+            "The database has tables of Airflow, and no table alembic_version to tell their version.",
+            "Restore alembic_version from a backup. Do not migrate without it: `airflow db migrate` would take the"
+            " tables for its own version's, and change none of them.",
+            ["the database has no table alembic_version", *lines],
+        )
 
 
 AIRFLOW.text_rules("AKA-705")

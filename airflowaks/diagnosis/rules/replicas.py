@@ -53,7 +53,12 @@ def _deployment_is_disabled(facts: Snapshot) -> Iterable[Cause]:
     "AKA-823", effects=("AKA-905",), remedy=airflow.everything, link="https://keda.sh/docs/latest/troubleshooting/"
 )
 def _workers_are_not_scaled(facts: Snapshot) -> Iterable[Cause]:
-    """By the ScaledObject's condition Ready; the event of each failure has PostgreSQL's words."""
+    """By the ScaledObject's condition Ready; the event of each failure has PostgreSQL's words.
+
+    In a database without tables there is nothing to count, which is AKA-704.
+    """
+    if facts.backend.database.empty:
+        return
     for scaled in facts.kubernetes.autoscalers:
         if scaled.ours and scaled.problem:
             target = scaled.spec["scaleTargetRef"]["name"]

@@ -11,7 +11,7 @@ from cryptography.fernet import Fernet
 from uv import find_uv_bin
 
 from airflowaks.engine.converge import converge
-from airflowaks.engine.polling import wait_until
+from airflowaks.engine.polling import retry_on, wait_until
 from airflowaks.kube import exec as command
 from airflowaks.kube.client import Reference
 from airflowaks.kube.folders import PodFolder
@@ -20,7 +20,7 @@ from airflowaks.steps import airflow as step7
 from airflowaks.steps import key_vault, volumes
 from airflowaks.steps.airflow_checks import SMOKE_DAG
 from tests.support.deployed import NAMESPACE
-from tests.support.drills.drill import NAME, Drills, deployment
+from tests.support.drills.drill import NAME, Drills, deployment, is_unknown
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -159,11 +159,22 @@ def a_setting_is_no_number(scene: Scene) -> Iterator[None]:
     yield
 
 
-@AIRFLOW.drill("AKA-704", fast=True)
+@AIRFLOW.drill("AKA-704", fast=True, by_hand=True)
 def the_tables_version_is_lost(scene: Scene) -> Iterator[None]:
     scene.as_airflow("ALTER TABLE alembic_version RENAME TO elsewhere")
     yield
     scene.as_airflow("ALTER TABLE elsewhere RENAME TO alembic_version")
+
+
+@AIRFLOW.drill("AKA-704")
+def the_database_is_emptied(scene: Scene) -> Iterator[None]:
+    pod = scene.pods("scheduler")[0]
+    reset = ("airflow", "db", "reset", "--skip-init", "--yes")
+    command.run(scene.kube, pod, reset, container="scheduler")
+    yield
+    with scene.api() as api:  # what comes next runs DAGs
+        for dag in (SMOKE_DAG, "variable"):
+            retry_on(lambda dag=dag: api.definitions(dag), is_unknown, _DAG_SECONDS)
 
 
 @AIRFLOW.drill("AKA-717", by_hand=True)

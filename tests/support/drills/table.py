@@ -33,7 +33,7 @@ _REASONS = {
     ),
     "two edits of one probe cannot be set back one after the other": "AKA-709",
     "whose pod keeps the node, and whether it may be deleted, a person decides": "AKA-121",
-    "which data to restore is a person's decision": "AKA-704 AKA-708 AKA-715 AKA-717",
+    "which data to restore is a person's decision": "AKA-708 AKA-715 AKA-717",
     "the cause is in an image or a DAG, or in their use": (
         "AKA-711 AKA-716 AKA-722 AKA-723 AKA-724 AKA-725 AKA-726 AKA-731 AKA-732 AKA-733 AKA-734 AKA-905 AKA-906"
         " AKA-921 AKA-923 AKA-925"
