@@ -249,9 +249,6 @@ def _worker_consumes_nothing(facts: Snapshot) -> Iterable[Cause]:
         )
 
 
-AIRFLOW.text_rules("AKA-709", remedy=airflow.components)
-
-
 @AIRFLOW.rule("AKA-711", WARNING, effects=("AKA-726",), link=f"{_DOCS}core-concepts/dags.html")
 def _file_cannot_be_imported(facts: Snapshot) -> Iterable[Cause]:
     # AKA-731 is about files that take too long.

@@ -6,6 +6,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from airflowaks.diagnosis import foreign
+from airflowaks.diagnosis.rules.probes import MOVED
 from airflowaks.diagnosis.rules.rule import WARNING, Cause, Section, in_turn, listed
 from airflowaks.engine.changes import AFTER_APPLY, Changes
 from airflowaks.engine.converge import converge
@@ -29,7 +30,7 @@ _RUN_TASKS = ("api-server", "scheduler")
 OBJECTS = in_turn(workload_identity.service_accounts, volumes.storage, airflow.everything)
 """The fix that applies all objects of steps 5 to 7."""
 # Differences that a more specific rule finds; a value that is unknown before an apply, as of a lost image, is none.
-_SPECIFIC = ("checksum/secrets", "azure.workload.identity/use", "spec.replicas: 0 ", f"→ {AFTER_APPLY}")
+_SPECIFIC = (MOVED, "checksum/secrets", "azure.workload.identity/use", "spec.replicas: 0 ", f"→ {AFTER_APPLY}")
 DRIFT = Section()
 
 

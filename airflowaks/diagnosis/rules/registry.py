@@ -13,6 +13,7 @@ from airflowaks.diagnosis.rules.drift import DRIFT
 from airflowaks.diagnosis.rules.identity import IDENTITY, VAULT
 from airflowaks.diagnosis.rules.images import IMAGES
 from airflowaks.diagnosis.rules.parsing import PARSING
+from airflowaks.diagnosis.rules.probes import PROBES
 from airflowaks.diagnosis.rules.replicas import REPLICAS
 from airflowaks.diagnosis.rules.sources import SOURCES
 from airflowaks.diagnosis.rules.storage import STORAGE
@@ -37,6 +38,7 @@ SECTIONS = (
     REPLICAS,
     DRIFT,
     AIRFLOW,
+    PROBES,
     PARSING,
     SYMPTOMS,
     SOURCES,

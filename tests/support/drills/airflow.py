@@ -259,8 +259,16 @@ def a_component_goes_by_another_host_name(scene: Scene) -> Iterator[None]:
     scene.edit("triggerer", env=[{"name": _HOST_NAME, "$patch": "delete"}], startupProbe=probe)
 
 
+@AIRFLOW.drill("AKA-709")
+def the_probes_of_airflow_2_are_put_in(scene: Scene) -> Iterator[None]:
+    """As older manifests have them."""
+    probe = {"httpGet": {"path": "/health"}}
+    scene.edit("api-server", startupProbe=probe, readinessProbe=probe, livenessProbe=probe)
+    yield
+
+
 @AIRFLOW.drill("AKA-709", by_hand=True)
-def a_probe_of_airflow_2_is_put_in(scene: Scene) -> Iterator[None]:
+def a_program_asks_as_in_airflow_2(scene: Scene) -> Iterator[None]:
     """As some charts have it, with what it was answered in its output."""
     probe = _container(scene, "api-server")["startupProbe"]
     program = {"exec": {"command": ["python", "-c", _OLD_PROBE]}, "httpGet": None}

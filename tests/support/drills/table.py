@@ -31,7 +31,6 @@ _REASONS = {
     "the finding has no cause of its own: its evidence names what to mend": (
         "AKA-003 AKA-004 AKA-115 AKA-206 AKA-319 AKA-401 AKA-402 AKA-404 AKA-409 AKA-410 AKA-705 AKA-901 AKA-902"
     ),
-    "two edits of one probe cannot be set back one after the other": "AKA-709",
     "whose pod keeps the node, and whether it may be deleted, a person decides": "AKA-121",
     "which data to restore is a person's decision": "AKA-708 AKA-715 AKA-717",
     "the cause is in an image or a DAG, or in their use": (
