@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from airflowaks.azure.applications import SIGN_IN_KINDS
+from airflowaks.diagnosis.access import enable_secrets
 from airflowaks.diagnosis.rules.rule import (
     DOWNSTREAM,
     WARNING,
@@ -184,7 +185,7 @@ def _vault_has_another_value(facts: Snapshot) -> Iterable[Cause]:
     )
 
 
-IDENTITY.text_rules("AKA-313")
+IDENTITY.text_rules("AKA-313", remedy=enable_secrets)
 
 
 @IDENTITY.rule("AKA-314", remedy=workload_identity.service_accounts)

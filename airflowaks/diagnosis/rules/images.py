@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from airflowaks.diagnosis.access import open_registry
 from airflowaks.diagnosis.rules.rule import DOWNSTREAM, NO_NEW_PODS, Cause, Section, components_of, missing
 from airflowaks.steps import registry
 
@@ -45,7 +46,8 @@ def _image_is_missing(facts: Snapshot) -> Iterable[Cause]:
     )
 
 
-IMAGES.text_rules("AKA-203", "AKA-204")
+IMAGES.text_rules("AKA-203", remedy=open_registry)
+IMAGES.text_rules("AKA-204")
 
 
 @IMAGES.rule(

@@ -172,7 +172,6 @@ def a_secret_is_disabled(scene: Scene) -> Iterator[None]:
     step4 = scene.step(key_vault)
     step4.vault.secrets.update_secret_properties(step4.api_secret_key.name, enabled=False)
     yield
-    step4.vault.secrets.update_secret_properties(step4.api_secret_key.name, enabled=True)
 
 
 @IDENTITY.drill("AKA-314")

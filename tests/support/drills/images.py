@@ -39,17 +39,12 @@ def a_tag_is_set_that_nobody_has_pushed(scene: Scene) -> Iterator[None]:
 
 @IMAGES.drill("AKA-203")
 def the_registry_is_closed_to_the_internet(scene: Scene) -> Iterator[None]:
-    _open(scene, "Disabled")
+    known = scene.step(registry).registry
+    parameters: Any = {"properties": {"publicNetworkAccess": "Disabled"}}
+    scene.session.registries.registries.begin_update(known.group, known.name, parameters).result()
     scene.edit(_COMPONENT, imagePullPolicy="Always")
     yield
-    _open(scene, "Enabled")
     scene.edit(_COMPONENT, imagePullPolicy="IfNotPresent")
-
-
-def _open(scene: Scene, access: str) -> None:
-    known = scene.step(registry).registry
-    parameters: Any = {"properties": {"publicNetworkAccess": access}}
-    scene.session.registries.registries.begin_update(known.group, known.name, parameters).result()
 
 
 @IMAGES.drill("AKA-204")

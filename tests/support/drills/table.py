@@ -25,7 +25,7 @@ _REASONS = {
         "AKA-102 AKA-103 AKA-104 AKA-107 AKA-108 AKA-110 AKA-111 AKA-112 AKA-113 AKA-114 AKA-118 AKA-408 AKA-508"
         " AKA-607 AKA-611 AKA-801 AKA-802"
     ),
-    "somebody may have stopped or closed it on purpose": "AKA-203 AKA-313 AKA-403",
+    "the policy's owner exempts the account, or its share is made another way": "AKA-403",
     "only creating it again mends it, which loses data or takes long": "AKA-407 AKA-510 AKA-601",
     "the value is the environment file's: change it there": "AKA-109 AKA-116 AKA-117 AKA-205 AKA-506 AKA-515",
     "the finding has no cause of its own: its evidence names what to mend": (
