@@ -99,7 +99,8 @@ def start(notebook: str, *, env: str, mode: str, **parameters: Any) -> Run:
     """Begin a run of `notebook` with all of its parameters, and return it.
 
     From then on the kernel masks every secret that the session knows in all messages to a frontend: output, results,
-    errors. An apply to Azure asks an attending person for confirmation; headless it asks nothing.
+    errors. An apply to Azure asks an attending person for confirmation. Headless it asks nothing: whoever set `env`,
+    which is `local` by default, has named the environment.
 
     Raises:
         InvalidParameter: a parameter does not exist or has an invalid value.
