@@ -1,4 +1,4 @@
-"""Why did it fail? Every kind of failure of tasks and of DAG files, made for real on the deployed Airflow."""
+"""Why did it fail? Every kind of failure of tasks, made for real on the deployed Airflow."""
 
 from __future__ import annotations
 
@@ -11,11 +11,9 @@ import pytest
 from airflowaks.diagnosis.diagnose import apply_fix
 from airflowaks.diagnosis.finding import Severity
 from airflowaks.diagnosis.remedies import raise_pool, unpause
-from airflowaks.engine.polling import wait_until
 from airflowaks.session import open_session
 from tests.support.drills.drill import NAME, Scene
-from tests.support.failing.failing import CLEARED, FAILURES, PARSED, Failing
-from tests.support.waiting.held import SECONDS, await_true
+from tests.support.failing.failing import CLEARED, FAILURES, Failing
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -111,26 +109,3 @@ def test_a_disk_that_was_full_is_a_note_that_says_when(failing: Failing) -> None
 
 def severities(diagnosis: Diagnosis) -> dict[str, Severity]:
     return {finding.id: finding.severity for finding in diagnosis.findings}
-
-
-def test_files_that_cannot_be_read_are_rarely_read_define_a_dag_twice_or_are_gone(failing: Failing) -> None:
-    failing.parse()
-
-    def told(seen: Diagnosis) -> bool:
-        causes = [finding for finding in every(seen) if finding.id == "AKA-731"]
-        return len(causes) == 3 and {"AKA-733", "AKA-734"} <= {finding.id for finding in every(seen)}
-
-    seen = wait_until(failing.diagnosis, told, SECONDS, longest_pause=5)
-    print(seen)
-    causes = " ".join(finding.cause for finding in every(seen) if finding.id in PARSED)
-    assert "The file hangs.py takes longer to read than the dag-processor waits" in causes
-    assert "The file slow.py takes longer to import than Airflow waits" in causes
-    assert "The process that reads the file dies.py ends before it is done" in causes
-    assert "removed" in str(seen)
-    failing.parse_rarely()
-
-    def told_rarely() -> bool:
-        failing.age()
-        return "AKA-732" in {finding.id for finding in every(failing.diagnosis())}
-
-    await_true(told_rarely)

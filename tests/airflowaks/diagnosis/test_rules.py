@@ -16,7 +16,8 @@ from airflowaks.diagnosis.finding import Finding, Findings, Severity
 from airflowaks.diagnosis.rules.registry import RULES, SECTIONS, evaluate
 from tests.support.drills.registry import DRILLS
 from tests.support.drills.table import WHY, table
-from tests.support.failing.failing import FAILURES, PARSED
+from tests.support.failing.failing import FAILURES
+from tests.support.failing.parsed import PARSED
 from tests.support.rule_cases import CASES, FOLDER, facts_of, read
 
 if TYPE_CHECKING:

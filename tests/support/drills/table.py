@@ -9,7 +9,8 @@ import re
 
 from airflowaks.diagnosis.rules.registry import RULES, evaluate
 from tests.support.drills.registry import DRILLS, every_run
-from tests.support.failing.failing import FAILURES, PARSED
+from tests.support.failing.failing import FAILURES
+from tests.support.failing.parsed import PARSED
 from tests.support.repository import REPOSITORY
 from tests.support.rule_cases import FOLDER, facts_of, read
 

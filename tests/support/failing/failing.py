@@ -1,4 +1,4 @@
-"""Every kind of failure of tasks, and of DAG files, at the same time on a deployed Airflow."""
+"""Every kind of failure of tasks, at the same time on a deployed Airflow."""
 
 from __future__ import annotations
 
@@ -52,8 +52,6 @@ FAILURES = {
     "ended_by_hand": ("AKA-906", "somebody ended it", "DAG ended_by_hand"),
 }
 """The failure of each DAG: the finding, words of its sentence, and words of its evidence."""
-PARSED = ("AKA-731", "AKA-732", "AKA-733", "AKA-734")
-"""The findings about DAG files."""
 CLEARED = ("AKA-922", "AKA-924")
 """The findings whose fix clears the tasks."""
 _RECOVERS = "now_and_then"
@@ -66,9 +64,6 @@ app.backend.store_result(sys.argv[1], RuntimeError("Invalid auth token"), "FAILU
 """
 _DAMAGE = "UPDATE variable SET val = 'gAAAAABnothing' WHERE key = 'failing'"
 _SILENCE = "UPDATE task_instance SET last_heartbeat_at = now() - interval '1 hour' WHERE dag_id = 'silent'"
-_PARSED_LONG_AGO = "UPDATE dag SET last_parsed_time = now() - interval '20 minutes' WHERE NOT is_stale"
-# Which would be stale at once after the other, as if their files did not define them any more.
-_RARELY = ("AIRFLOW__DAG_PROCESSOR__MIN_FILE_PROCESS_INTERVAL", "AIRFLOW__DAG_PROCESSOR__STALE_DAG_THRESHOLD")
 
 
 class Failing:
@@ -139,32 +134,12 @@ class Failing:
         """Have that be twenty minutes ago, since when another task has succeeded."""
         self.scene.as_airflow(_LONG_AGO)
 
-    def parse(self) -> None:
-        """Have files that cannot be read, define a DAG twice, or are gone; return once the dag-processor says so."""
-        volumes.push_dags(self.scene.session, str(FOLDER / "parsing"))
-        with self.scene.api() as api:
-            retry_on(lambda: api.unpause("removed"), is_unknown, SECONDS)
-            volumes.push_dags(self.scene.session, str(FOLDER / "changed"))
-            await_true(lambda: api.dag("removed")["is_stale"], "removed")
-
-    def parse_rarely(self) -> None:
-        """Have the dag-processor parse files every two hours, which nobody has told the others."""
-        before = self.scene.pods("dag-processor")
-        self.scene.edit("dag-processor", env=[{"name": name, "value": "7200"} for name in _RARELY])
-        self.scene.await_rolled("dag-processor", before)
-
-    def age(self) -> None:
-        """Have all files be parsed long ago; those that the dag-processor is about to read are not for long."""
-        self.scene.as_airflow(_PARSED_LONG_AGO)
-
     def forget(self) -> None:
-        """Have everything as it was before; of files that are no DAGs any more nothing is left in Airflow."""
-        volumes.push_dags(self.scene.session, str(FOLDER / "mended"))
-        self.scene.edit("dag-processor", env=[{"name": name, "$patch": "delete"} for name in _RARELY])
+        """Have everything as it was before."""
         with self.scene.api() as api:
             for kind in ("connections", "variables"):
                 api._send("DELETE", f"/api/v2/{kind}/{NAME}")
-            for dag in (*FAILURES, _RECOVERS, _FILLS, "twice", "removed"):
+            for dag in (*FAILURES, _RECOVERS, _FILLS):
                 if _is_known(api, dag):
                     api._send("DELETE", f"/api/v2/dags/{dag}")
         self.scene.patch(SCALED, {"spec": {"minReplicaCount": 1}}, "application/merge-patch+json")

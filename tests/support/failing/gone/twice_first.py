@@ -1,0 +1,1 @@
+# An airflow file without a dag any more.
