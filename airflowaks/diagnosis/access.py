@@ -5,44 +5,34 @@ from __future__ import annotations
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from airflowaks.azure.arm import merge
 from airflowaks.diagnosis.written import written
 from airflowaks.engine.changes import Changes, Difference
-from airflowaks.engine.resource import value_at
+from airflowaks.engine.resource import ADOPTED, value_at
 from airflowaks.steps import key_vault, registry
 
 if TYPE_CHECKING:
     from airflowaks.session import Session
 
-# As step 2 creates the registry: a client still needs a token and a role.
-_OPEN = (
-    ("properties.publicNetworkAccess", "Disabled", {"properties": {"publicNetworkAccess": "Enabled"}}),
-    ("properties.networkRuleSet.defaultAction", "Deny", {"properties": {"networkRuleSet": {"defaultAction": "Allow"}}}),
-)
+_ACCESS = "properties.publicNetworkAccess"
 
 
 def open_registry(session: Session) -> Changes:
-    """Open the registry's public endpoint to all networks where it is closed.
+    """Open the public endpoint of a registry that step 2 has made. Rules for networks stay as their author set them.
 
     https://learn.microsoft.com/azure/container-registry/container-registry-access-selected-networks
     """
     known = session.memoize(registry.Resources).registry
     with session.translated(known):
-        facts = known.refresh()
-        closed = [(path, before, body) for path, before, body in _OPEN if value_at(facts, path) == before]
-        if not closed:
+        before = value_at(known.refresh(), _ACCESS)
+        if before != "Disabled" or known.origin == ADOPTED:
             return Changes()
-        body: dict[str, Any] = {}
-        differences = []
-        for path, before, part in closed:
-            body = merge(body, part)
-            differences.append(Difference(path, before, value_at(part, path)))
 
         def write() -> None:
+            body: Any = {"properties": {"publicNetworkAccess": "Enabled"}}
             session.registries.registries.begin_update(known.group, known.name, body).result()
             known.refresh()
 
-        return written(session, (known.kind, known.name, known.id), differences, write)
+        return written(session, (known.kind, known.name, known.id), [Difference(_ACCESS, before, "Enabled")], write)
 
 
 def enable_secrets(session: Session) -> Changes:

@@ -74,7 +74,7 @@ def broker_name(session: Session) -> Iterator[Row]:
         yield Row(NAME.format(broker.kind), "ok", f"{broker.name} exists")
     else:
         size = broker.desired()["sku"]["name"]
-        seen = f"{broker.name}, {size}: Azure tells neither whether a name is free nor which sizes a region has room for"
+        seen = f"{broker.name}, {size}: Azure tells neither whether a name is free nor which sizes a region has"
         yield Row(NAME.format(broker.kind), "unknown", seen)
 
 

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from airflowaks.config.naming import MARK
 from airflowaks.diagnosis.access import enable_secrets, open_registry
 from airflowaks.engine.converge import converge
 from airflowaks.session import Session
@@ -30,20 +31,28 @@ def told(group: ResourceGroup, fix: Callable[[Session], Changes]) -> list[list[s
     return [[str(difference) for change in each for difference in change.differences] for each in changes]
 
 
+def close(group: ResourceGroup, tags: Any = None, **properties: Any) -> None:
+    known = group.session.memoize(registry.Resources).registry
+    body: Any = {"properties": {"publicNetworkAccess": "Disabled", **properties}, **({"tags": tags} if tags else {})}
+    group.session.registries.registries.begin_update(known.group, known.name, body).result()
+
+
 def test_a_closed_registry_is_opened_once(group: ResourceGroup) -> None:
     known = group.session.memoize(registry.Resources).registry
     converge(group.session, known)
-    closed: Any = {"properties": {"publicNetworkAccess": "Disabled", "networkRuleSet": {"defaultAction": "Deny"}}}
-    group.session.registries.registries.begin_update(known.group, known.name, closed).result()
+    close(group, networkRuleSet={"defaultAction": "Deny"})
     planned, applied, again = told(group, open_registry)
-    assert planned == [
-        "properties.publicNetworkAccess: Disabled → Enabled",
-        "properties.networkRuleSet.defaultAction: Deny → Allow",
-    ]
+    assert planned == ["properties.publicNetworkAccess: Disabled → Enabled"]
     assert (applied, again) == (planned, [])
     facts = known.refresh() or {}
     assert facts["properties"]["publicNetworkAccess"] == "Enabled"
-    assert facts["properties"]["networkRuleSet"]["defaultAction"] == "Allow"
+    assert facts["properties"]["networkRuleSet"]["defaultAction"] == "Deny"
+
+
+def test_a_registry_of_another_team_stays_closed(group: ResourceGroup) -> None:
+    converge(group.session, group.session.memoize(registry.Resources).registry)
+    close(group, tags={MARK: "another team"})
+    assert not open_registry(Session(group.session.environment, "apply", group.session.connection))
 
 
 def test_a_disabled_secret_is_enabled_once_and_keeps_its_value(group: ResourceGroup) -> None:
