@@ -31,7 +31,7 @@ again az ad group member add --group "$admins" --member-id "$operator"
 identity=$(value identity create --resource-group "$name" --name "$name-cluster" --query id)
 az postgres flexible-server create --resource-group "$name" --name "$server" --location $location --version 17 \
   --tier GeneralPurpose --sku-name Standard_D2ds_v5 --storage-size 64 --public-access Enabled \
-  --microsoft-entra-auth Enabled --admin-user unused --admin-password "$(password)aA1!" --yes > /dev/null &
+  --microsoft-entra-auth Enabled --admin-user unused --admin-password="$(password)aA1!" --yes > /dev/null &
 postgresql=$!
 az rest --method put --url "$group/providers/Microsoft.Cache/redisEnterprise/$redis?api-version=$redis_api" \
   --body '{"location": "'$location'", "sku": {"name": "Balanced_B0"}, "properties": {"publicNetworkAccess": "Enabled"}}' \
@@ -104,7 +104,7 @@ key=$(value rest --method post --query primaryKey --url \
   "$group/providers/Microsoft.Cache/redisEnterprise/$redis/databases/default/listKeys?api-version=$redis_api")
 broker=$(value rest --method get --query "join(':', [properties.hostName, '10000'])" \
   --url "$group/providers/Microsoft.Cache/redisEnterprise/$redis?api-version=$redis_api")
-secret() { az keyvault secret set --vault-name "$vault" --name "$1" --value "$2" > /dev/null; }
+secret() { az keyvault secret set --vault-name "$vault" --name "$1" --value="$2" > /dev/null; }
 secret airflow-fernet-key "$(openssl rand -base64 32 | tr '+/' '-_')"
 secret airflow-api-secret-key "$(password)"
 secret airflow-jwt-secret "$(password)"
