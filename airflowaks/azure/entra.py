@@ -81,10 +81,9 @@ class DirectoryObject(Resource):
     @property
     def note(self) -> str:
         """Return which object is left to delete."""
-        command = f"{self.command} {self._left}"
-        return (
-            f"{self}: this run has created a second one and may not delete it: run `{command}`." if self._left else ""
-        )
+        if not self._left:
+            return ""
+        return f"{self}: this run has created a second one and may not delete it: run `{self.command} {self._left}`."
 
     def read(self) -> Facts | None:
         """Return the object with the display name. Raises AzureError if several have it, which Entra allows.

@@ -135,7 +135,7 @@ class EntraAdministrator(ServerChild):
 
     @property
     def finishing_seconds(self) -> float:
-        """A new server refuses administrators for minutes; a stopped one does for ever, with the same code."""
+        """Return how long a refusal is repeated: a new server's ends within minutes, that of a stopped one never."""
         return 900.0
 
     @property

@@ -67,11 +67,8 @@ def test_the_operator_signs_in_under_the_name_that_entra_has(group: ResourceGrou
         assert connected.info.user == theirs.name
 
 
-@pytest.mark.parametrize("status", [400, 403])
-def test_the_operator_signs_in_where_graph_does_not_answer(
-    rehearsal: Rehearsal, step: backend.Resources, status: int
-) -> None:
-    fault = {"methods": ["GET"], "host": r"graph\.microsoft\.com", "status": status, "code": "no", "times": 9}
+def test_the_operator_signs_in_without_asking_graph(rehearsal: Rehearsal, step: backend.Resources) -> None:
+    fault = {"methods": ["GET"], "host": r"graph\.microsoft\.com", "status": 403, "code": "no", "times": 9}
     rehearsal.control("POST", fault)
     old = step.server.session
     later = Session(old.environment, "plan", old.connection).memoize(backend.Resources)

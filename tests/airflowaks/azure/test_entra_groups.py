@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import closing
+from contextlib import closing, contextmanager
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
     from tests.support.rehearsal import Rehearsal
 
+RIGHTS = ("Group.Create", "GroupMember.Read.All")
 ROUNDS = 8
 DELAY_SECONDS = 0.2
 
@@ -75,6 +76,24 @@ def groups_called(session: Session, name: str) -> list[dict[str, Any]]:
     return groups
 
 
+@contextmanager
+def lost_creation(rehearsal: Rehearsal, session: Session, name: str, fault: dict[str, Any]) -> Iterator[None]:
+    """Create a group whose creator gets no answer: it was cut, or is held as long as the context lasts."""
+    rehearsal.control("POST", {"methods": ["POST", "PATCH"], "host": "graph", "path": "/groups", **fault})
+    with ThreadPoolExecutor(1) as pool:
+        lost = pool.submit(converge, session, Group(session, name, "a test's"))
+        if "hold" in fault:
+            while not any(each["holding"] for each in rehearsal.control("GET")):
+                time.sleep(0.01)
+        else:
+            with pytest.raises(AirflowAksError, match="ended in the middle of the answer"):
+                lost.result()
+        try:
+            yield
+        finally:
+            rehearsal.control("DELETE")
+
+
 @pytest.mark.broad
 def test_two_operators_at_once_make_one_group(operator: Callable[[], Session], group_name: str) -> None:
     for number in range(ROUNDS):
@@ -88,19 +107,9 @@ def test_two_operators_at_once_make_one_group(operator: Callable[[], Session], g
 def test_after_a_lost_answer_the_group_is_not_made_again(
     replicating: Rehearsal, operator: Callable[[], Session], group_name: str, fault: dict[str, Any]
 ) -> None:
-    replicating.control("POST", {"methods": ["POST", "PATCH"], "host": "graph", "path": "/groups", **fault})
-    with ThreadPoolExecutor(1) as pool:
-        first = operator()
-        lost = pool.submit(converge, first, Group(first, group_name, "a test's"))
-        if "hold" in fault:
-            while not any(each["holding"] for each in replicating.control("GET")):
-                time.sleep(0.01)
-        else:
-            with pytest.raises(AirflowAksError, match="ended in the middle of the answer"):
-                lost.result()
-        second = operator()
+    second = operator()
+    with lost_creation(replicating, operator(), group_name, fault):
         converge(second, Group(second, group_name, "a test's"))
-        replicating.control("DELETE")
     assert len(groups_called(second, group_name)) == 1
 
 
@@ -124,17 +133,13 @@ def test_a_group_is_made_again_where_a_deleted_one_keeps_its_key(
 def test_who_may_only_create_groups_makes_them_without_a_key(
     replicating: Rehearsal, operator: Callable[[], Session], group_name: str
 ) -> None:
-    rights = ["Group.Create", "GroupMember.Read.All"]
-    session = principal_of(replicating, operator(), [], rights, mode="apply")
+    session = principal_of(replicating, operator(), [], RIGHTS, mode="apply")
     group = Group(session, group_name, "a test's")
     members = GroupMembers(group, [session.operator.object_id])
     assert [change.action for change in converge(session, group, members)] == [Action.CREATE, Action.UPDATE]
     (made,) = groups_called(operator(), group_name)
     assert (made["id"], "uniqueName" in made) == (group.id, False)
     assert [change.action for change in converge(session, group, members)] == [Action.NONE, Action.NONE]
-
-
-RIGHTS = ("Group.Create", "GroupMember.Read.All")
 
 
 @pytest.mark.broad
@@ -160,18 +165,9 @@ def test_who_may_only_create_groups_repeats_a_lost_creation(
 ) -> None:
     connection = principal_of(replicating, operator(), [], RIGHTS, mode="apply").connection
     first, second = (Session(operator().environment, "apply", connection) for _ in range(2))
-    replicating.control("POST", {"methods": ["POST"], "host": "graph", "path": "/groups", **fault})
-    with ThreadPoolExecutor(1) as pool:
-        lost = pool.submit(converge, first, Group(first, group_name, "a test's"))
-        if "hold" in fault:
-            while not any(each["holding"] for each in replicating.control("GET")):
-                time.sleep(0.01)
-        else:
-            with pytest.raises(AirflowAksError, match="ended in the middle of the answer"):
-                lost.result()
-        again = Group(second, group_name, "a test's")
+    again = Group(second, group_name, "a test's")
+    with lost_creation(replicating, first, group_name, {"methods": ["POST"], **fault}):
         converge(second, again)
-        replicating.control("DELETE")
     assert [group["id"] for group in groups_called(operator(), group_name)] == [again.id]
 
 
